@@ -1,0 +1,86 @@
+//! One tower layer that sees an HTTP exchange from its head to the last byte of its body, and tells any number of
+//! observers.
+//!
+//! ```
+//! use std::sync::Mutex;
+//!
+//! use campanile_http::{End, Head, ObserveLayer, Observer, Outcome};
+//! use http::{Method, Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//!
+//! /// Keeps one line for each exchange.
+//! #[derive(Default)]
+//! struct Diary(Mutex<Vec<String>>);
+//!
+//! impl Observer for Diary {
+//!     type Exchange = Method;
+//!
+//!     fn begin(&self, head: &mut Head<'_>) -> Method {
+//!         head.method().clone()
+//!     }
+//!
+//!     fn end(&self, method: Method, end: &End) {
+//!         let line = format!("{method} {} {} {:?} {} bytes", end.route(), end.status().as_u16(), end.outcome(), end.sent());
+//!         self.0.lock().unwrap().push(line);
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let layer = ObserveLayer::builder(Diary::default())
+//!     .route(|head| head.uri().path().starts_with("/users/").then_some("/users/{id}".into()))
+//!     .build();
+//! let mut service = ServiceBuilder::new().layer(&layer).service_fn(async |_: Request<Full<&'static [u8]>>| {
+//!     Ok::<_, std::convert::Infallible>(Response::new(Full::new(&b"hello"[..])))
+//! });
+//!
+//! let request = Request::get("/users/7").body(Full::default())?;
+//! let response = service.ready().await?.call(request).await?;
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), "hello");
+//! assert_eq!(*layer.observer().0.lock().unwrap(), ["GET /users/{id} 200 Completed 5 bytes"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it does
+//!
+//! - An exchange *begins* when the service is called and *ends* exactly once: when the last byte of the response body was
+//!   handed to the server, or when the future or the body is dropped before that, or with an error or a panic
+//!   ([`Outcome`]).
+//! - Observers are combined as tuples ([`Observer`]): one future, one body wrapper and two clock reads, however many there
+//!   are.
+//! - The layer changes no status, no header, no body byte and no error, boxes nothing, and allocates nothing.
+//!
+//! # What it cannot see
+//!
+//! - HTTP/1 servers buffer: a client that leaves while the last bytes are in the socket's buffer counts as completed.
+//! - Panics are seen as the stack unwinds; with `panic = "abort"` there is nothing to see.
+//! - A panic and an error of the inner service have no response. To send one, put tower-http's `CatchPanic` or axum's
+//!   `HandleError` *inside* this layer.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `axum` | no | the route of an exchange is axum's `MatchedPath` |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod observer;
+
+mod clock;
+mod end;
+mod head;
+mod method;
+mod observe;
+mod route;
+
+pub use self::clock::Clock;
+pub use self::end::{End, Outcome};
+pub use self::head::Head;
+pub use self::method::method_label;
+pub use self::observe::{
+    Observe, ObserveBuilder, ObserveLayer, ResponseBody, ResponseFuture, Stats,
+};
+pub use self::observer::Observer;
+pub use self::route::Route;

@@ -1,0 +1,30 @@
+use http::Method;
+
+/// Returns a method's name for a label: one of the nine of RFC 9110 and RFC 5789, and `_OTHER` for anything else.
+///
+/// A client may send any token as its method, so the name as it came must not become a label value. `_OTHER` is
+/// OpenTelemetry's name for the rest.
+///
+/// ```
+/// use campanile_http::method_label;
+/// use http::Method;
+///
+/// assert_eq!(method_label(&Method::GET), "GET");
+/// assert_eq!(method_label(&Method::from_bytes(b"FOO")?), "_OTHER");
+/// assert_eq!(method_label(&Method::from_bytes(b"get")?), "_OTHER");
+/// # Ok::<_, http::method::InvalidMethod>(())
+/// ```
+pub fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
+}

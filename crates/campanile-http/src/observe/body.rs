@@ -1,0 +1,82 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::guard::Guard;
+use crate::{Observer, Outcome};
+
+pin_project! {
+    /// The response body of [`Observe`](crate::Observe): the inner body, byte for byte.
+    ///
+    /// The exchange ends with its last frame, or when it is dropped.
+    pub struct ResponseBody<B, O: Observer> {
+        #[pin]
+        inner: B,
+        // `None` for an exchange that is not observed or has ended.
+        guard: Option<Guard<O>>,
+    }
+}
+
+impl<B, O: Observer> ResponseBody<B, O> {
+    pub(super) fn new(inner: B, guard: Option<Guard<O>>) -> Self {
+        Self { inner, guard }
+    }
+}
+
+impl<B: Body, O: Observer> Body for ResponseBody<B, O> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let Some(guard) = this.guard else {
+            return this.inner.poll_frame(cx);
+        };
+        let polled = guard.scope(|| this.inner.as_mut().poll_frame(cx));
+        let outcome = match &polled {
+            Poll::Pending => None,
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    guard.sent(data.remaining());
+                }
+                // A server that knows that this was the last frame does not poll again.
+                this.inner.is_end_stream().then_some(Outcome::Completed)
+            }
+            Poll::Ready(Some(Err(_))) => Some(Outcome::BodyError),
+            Poll::Ready(None) => Some(Outcome::Completed),
+        };
+        if let (Some(outcome), Some(guard)) = (outcome, outcome.and_then(|_| this.guard.take())) {
+            guard.end(outcome);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B: Default, O: Observer> Default for ResponseBody<B, O> {
+    fn default() -> Self {
+        Self::new(B::default(), None)
+    }
+}
+
+impl<B: fmt::Debug, O: Observer> fmt::Debug for ResponseBody<B, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

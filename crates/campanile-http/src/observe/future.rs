@@ -1,0 +1,64 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use super::guard::Guard;
+use crate::{Observer, Outcome, ResponseBody};
+
+pin_project! {
+    /// The response future of [`Observe`](crate::Observe).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, O: Observer> {
+        #[pin]
+        inner: F,
+        // `None` for an exchange that is not observed, and once the response has taken it.
+        guard: Option<Guard<O>>,
+    }
+}
+
+impl<F, O: Observer> ResponseFuture<F, O> {
+    pub(super) fn new(inner: F, guard: Option<Guard<O>>) -> Self {
+        Self { inner, guard }
+    }
+}
+
+impl<F, O, B, E> Future for ResponseFuture<F, O>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+    O: Observer,
+{
+    type Output = Result<Response<ResponseBody<B, O>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = match this.guard {
+            Some(guard) => ready!(guard.scope(|| this.inner.poll(cx))),
+            None => ready!(this.inner.poll(cx)),
+        };
+        let guard = this.guard.take();
+        Poll::Ready(match result {
+            Ok(response) => {
+                let guard = guard.and_then(|guard| guard.respond(&response));
+                Ok(response.map(|body| ResponseBody::new(body, guard)))
+            }
+            Err(error) => {
+                if let Some(guard) = guard {
+                    guard.end(Outcome::ServiceError);
+                }
+                Err(error)
+            }
+        })
+    }
+}
+
+impl<F, O: Observer> fmt::Debug for ResponseFuture<F, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

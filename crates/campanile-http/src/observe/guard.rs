@@ -1,0 +1,213 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+
+use super::layer::Shared;
+use crate::{End, Head, Observer, Outcome, Route};
+
+/// One exchange in progress. It moves from the future into the body, and dropping it ends the exchange.
+pub(super) struct Guard<O: Observer> {
+    shared: Arc<Shared<O>>,
+    /// `None` once the observer was told of the end.
+    exchange: Option<O::Exchange>,
+    begun: Instant,
+    /// When the head was handed on, if anybody wants to know.
+    responded: Option<Instant>,
+    /// The response head's status.
+    status: Option<StatusCode>,
+    route: Route,
+    /// How many bytes of body the head promised.
+    owed: Option<u64>,
+    sent: u64,
+    method: BodyRule,
+    event_stream: bool,
+    /// Set while the host's code runs: still set in `drop`, it panicked.
+    polling: bool,
+}
+
+/// What the request's method says of the response's body (RFC 9110, sections 9.3.2 and 9.3.6).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BodyRule {
+    Head,
+    Connect,
+    Other,
+}
+
+impl<O: Observer> Guard<O> {
+    /// Begins an exchange, unless it is excluded or the observer panics.
+    pub(super) fn begin<B>(shared: &Arc<Shared<O>>, request: &mut Request<B>) -> Option<Self> {
+        let begun = shared.clock.now();
+        // Taken out for a moment, because the head lends them mutably beside the rest.
+        let mut extensions = std::mem::take(request.extensions_mut());
+        let begin = || {
+            let route = Route::of_request(&extensions).unwrap_or(Route::UNMATCHED);
+            let mut head = Head {
+                method: request.method(),
+                uri: request.uri(),
+                version: request.version(),
+                headers: request.headers(),
+                extensions: &mut extensions,
+                route,
+            };
+            if shared.exclude.iter().any(|exclude| exclude(&head)) {
+                return None;
+            }
+            if let Some(route) = shared.route.as_ref().and_then(|route| route(&head)) {
+                head.route = route;
+            }
+            let exchange = shared.observer.begin(&mut head);
+            Some((exchange, head.route))
+        };
+        let begun_exchange = shared.catch(begin).flatten();
+        *request.extensions_mut() = extensions;
+        let (exchange, route) = begun_exchange?;
+        Some(Self {
+            shared: Arc::clone(shared),
+            exchange: Some(exchange),
+            begun,
+            responded: None,
+            status: None,
+            route,
+            owed: None,
+            sent: 0,
+            method: match *request.method() {
+                Method::HEAD => BodyRule::Head,
+                Method::CONNECT => BodyRule::Connect,
+                _ => BodyRule::Other,
+            },
+            event_stream: false,
+            polling: false,
+        })
+    }
+
+    /// Runs a piece of the host's code in the observer's scope.
+    pub(super) fn scope<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        let Some(exchange) = &mut self.exchange else {
+            return poll();
+        };
+        self.polling = true;
+        let polled = self.shared.observer.scope(exchange, poll);
+        self.polling = false;
+        polled
+    }
+
+    /// Takes note of the response head. Returns `None` if no body is owed, because the exchange has ended then.
+    pub(super) fn respond<B: Body>(mut self, response: &Response<B>) -> Option<Self> {
+        let status = response.status();
+        self.status = Some(status);
+        if self.route.is_unmatched()
+            && let Some(route) = response.extensions().get::<Route>()
+        {
+            self.route = route.clone();
+        }
+        self.owed = response.body().size_hint().exact();
+        if self.owed.is_none() {
+            let header = |name| response.headers().get(name)?.to_str().ok();
+            self.owed = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+            self.event_stream = header(CONTENT_TYPE).is_some_and(is_event_stream);
+        }
+        if O::FIRST_BYTE || self.event_stream {
+            self.responded = Some(self.shared.clock.now());
+        }
+        if let Some(exchange) = &mut self.exchange {
+            self.shared.catch(|| {
+                self.shared
+                    .observer
+                    .responded(exchange, status, response.headers())
+            });
+        }
+        let owes_no_body = response.body().is_end_stream()
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || self.method == BodyRule::Head
+            || (self.method == BodyRule::Connect && status.is_success());
+        if owes_no_body {
+            self.end(Outcome::Completed);
+            return None;
+        }
+        Some(self)
+    }
+
+    /// Counts body bytes that were handed to the server.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+    }
+
+    /// Ends the exchange.
+    pub(super) fn end(mut self, outcome: Outcome) {
+        self.end_once(outcome);
+    }
+
+    fn end_once(&mut self, outcome: Outcome) {
+        let Some(exchange) = self.exchange.take() else {
+            return;
+        };
+        let now = self.shared.clock.now();
+        let status = self.status.unwrap_or_else(|| match outcome {
+            Outcome::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        });
+        let end = End {
+            outcome,
+            status,
+            route: std::mem::replace(&mut self.route, Route::UNMATCHED),
+            sent: self.sent,
+            first_byte: self
+                .responded
+                .map(|responded| responded.saturating_duration_since(self.begun)),
+            event_stream: self.event_stream,
+            total: now.saturating_duration_since(self.begun),
+        };
+        self.shared
+            .catch(|| self.shared.observer.end(exchange, &end));
+        if status.is_success() && end.route.is_unmatched() {
+            self.shared.warn_of_unmatched();
+        }
+    }
+}
+
+impl<O: Observer> Drop for Guard<O> {
+    fn drop(&mut self) {
+        self.end_once(if self.polling {
+            Outcome::Panicked
+        } else if self.owed.is_some_and(|owed| self.sent >= owed) {
+            // A server need not poll a body of which it has every byte.
+            Outcome::Completed
+        } else {
+            Outcome::Cancelled
+        });
+    }
+}
+
+impl<O> Shared<O> {
+    /// Runs a piece of the observer's code; a panic is counted and goes no further.
+    fn catch<T>(&self, observe: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(observe));
+        if result.is_err() {
+            self.observer_panics.fetch_add(1, Ordering::Relaxed);
+        }
+        result.ok()
+    }
+
+    #[cold]
+    fn warn_of_unmatched(&self) {
+        if !self.warned_of_unmatched.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a successful response had no route and is labelled `{}`: if this layer wraps a whole axum router, use \
+                 `Router::layer` instead; elsewhere, set a route with `ObserveBuilder::route` or a `Route` extension; a \
+                 fallback that answers with success is labelled so on purpose",
+                Route::UNMATCHED,
+            );
+        }
+    }
+}
+
+fn is_event_stream(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("text/event-stream")
+}

@@ -1,0 +1,181 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use http::header::USER_AGENT;
+use tower_layer::Layer;
+
+use super::Observe;
+use crate::{Clock, Head, Observer, Route};
+
+/// A [`Layer`] that tells an [`Observer`] of every exchange of the service that it wraps.
+///
+/// Clones share the observer, as do the services that they make.
+///
+/// Where it goes: outside of whatever may answer on its own (authentication, limits, `CatchPanic`), so that such answers
+/// are seen, and inside of what only carries ids. In axum, `Router::layer` is the place; a layer around the whole
+/// `Router` doesn't see which route was matched, and logs so once, when a successful answer has no route.
+pub struct ObserveLayer<O> {
+    shared: Arc<Shared<O>>,
+}
+
+impl<O> ObserveLayer<O> {
+    /// Returns a layer with all settings at their defaults.
+    pub fn new(observer: O) -> Self {
+        Self::builder(observer).build()
+    }
+
+    /// Returns a builder for a layer with settings of its own.
+    pub fn builder(observer: O) -> ObserveBuilder<O> {
+        ObserveBuilder {
+            observer,
+            route: None,
+            exclude: Vec::new(),
+            clock: Clock::default(),
+        }
+    }
+
+    /// Returns the observer.
+    pub fn observer(&self) -> &O {
+        &self.shared.observer
+    }
+
+    /// Returns what went wrong in the layer itself since it was built.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            observer_panics: self.shared.observer_panics.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<O: Observer, S> Layer<S> for ObserveLayer<O> {
+    type Service = Observe<S, O>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Observe::from_parts(inner, Arc::clone(&self.shared))
+    }
+}
+
+impl<O> Clone for ObserveLayer<O> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<O> fmt::Debug for ObserveLayer<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObserveLayer")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of an [`ObserveLayer`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`route`](Self::route) | none: extensions and axum's `MatchedPath` |
+/// | [`exclude`](Self::exclude) | none: every exchange is observed |
+/// | [`clock`](Self::clock) | [`Clock::system`] |
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ObserveBuilder<O> {
+    observer: O,
+    route: Option<RouteFn>,
+    exclude: Vec<ExcludeFn>,
+    clock: Clock,
+}
+
+type RouteFn = Box<dyn Fn(&Head<'_>) -> Option<Route> + Send + Sync>;
+type ExcludeFn = Box<dyn Fn(&Head<'_>) -> bool + Send + Sync>;
+
+impl<O> ObserveBuilder<O> {
+    /// Sets a closure that finds the route of a request; where it returns `None`, the other sources of [`Route`] hold.
+    ///
+    /// The number of routes that it can return must have a bound. Defaults to none.
+    pub fn route(
+        mut self,
+        route: impl Fn(&Head<'_>) -> Option<Route> + Send + Sync + 'static,
+    ) -> Self {
+        self.route = Some(Box::new(route));
+        self
+    }
+
+    /// Leaves out the exchanges for which the closure returns `true`: the observer is not told of them at all.
+    ///
+    /// May be called several times; any one of the closures excludes. Defaults to excluding nothing.
+    pub fn exclude(mut self, exclude: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.exclude.push(Box::new(exclude));
+        self
+    }
+
+    /// Leaves out Kubernetes' probes (`User-Agent: kube-probe/…`) and Prometheus' scrapes (`User-Agent: Prometheus/…`).
+    ///
+    /// Any client can send these headers and hide its requests with them, so ask for it where clients are trusted.
+    /// Defaults to observing them like all others.
+    pub fn exclude_probes_and_scrapes(self) -> Self {
+        self.exclude(|head| {
+            let agent = head
+                .headers()
+                .get(USER_AGENT)
+                .map_or(&b""[..], |agent| agent.as_bytes());
+            agent.starts_with(b"kube-probe/") || agent.starts_with(b"Prometheus/")
+        })
+    }
+
+    /// Sets the clock that times exchanges.
+    ///
+    /// Defaults to [`Clock::system`].
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Returns the layer.
+    pub fn build(self) -> ObserveLayer<O> {
+        let Self {
+            observer,
+            route,
+            exclude,
+            clock,
+        } = self;
+        let shared = Shared {
+            observer,
+            route,
+            exclude,
+            clock,
+            observer_panics: AtomicU64::new(0),
+            warned_of_unmatched: AtomicBool::new(false),
+        };
+        ObserveLayer {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl<O> fmt::Debug for ObserveBuilder<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObserveBuilder")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What went wrong in an [`ObserveLayer`] itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Panics of the observer that were caught, so that the host did not see them.
+    pub observer_panics: u64,
+}
+
+/// What a layer, its clones, their services and all exchanges in progress have in common.
+pub(super) struct Shared<O> {
+    pub(super) observer: O,
+    pub(super) route: Option<RouteFn>,
+    pub(super) exclude: Vec<ExcludeFn>,
+    pub(super) clock: Clock,
+    pub(super) observer_panics: AtomicU64,
+    pub(super) warned_of_unmatched: AtomicBool,
+}

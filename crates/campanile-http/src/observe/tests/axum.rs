@@ -1,0 +1,213 @@
+//! The layer in axum's places.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::routing::{any_service, get, post};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::Log;
+use crate::ObserveLayer;
+
+/// Sends one request and asserts what was observed.
+async fn check(app: fn(ObserveLayer<Log>) -> Router, method: Method, path: &str, expected: &str) {
+    let log = Log::default();
+    let app = app(ObserveLayer::new(log.clone()));
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    log.assert_end(expected);
+}
+
+fn users() -> Router {
+    Router::new()
+        .route("/users/{id}", get(async |Path(id): Path<String>| id))
+        .route("/users", post(async || "made"))
+}
+
+#[tokio::test]
+async fn routes_and_what_matches_none() {
+    fn app(layer: ObserveLayer<Log>) -> Router {
+        users().layer(layer)
+    }
+    check(
+        app,
+        Method::GET,
+        "/users/7?q=secret",
+        "GET /users/{id} 200 completed 1",
+    )
+    .await;
+    check(app, Method::POST, "/users", "POST /users 200 completed 4").await;
+    check(
+        app,
+        Method::HEAD,
+        "/users/7",
+        "HEAD /users/{id} 200 completed 0",
+    )
+    .await;
+    check(
+        app,
+        Method::DELETE,
+        "/users/7",
+        "DELETE /users/{id} 405 completed 0",
+    )
+    .await;
+    check(
+        app,
+        Method::from_bytes(b"FOO").unwrap(),
+        "/users/7",
+        "_OTHER /users/{id} 405 completed 0",
+    )
+    .await;
+    check(
+        app,
+        Method::GET,
+        "/nothing/here",
+        "GET _unmatched_ 404 completed 0",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_custom_fallback_has_no_route() {
+    fn app(layer: ObserveLayer<Log>) -> Router {
+        users()
+            .fallback(async || (StatusCode::IM_A_TEAPOT, "short and stout"))
+            .layer(layer)
+    }
+    check(
+        app,
+        Method::GET,
+        "/nothing",
+        "GET _unmatched_ 418 completed 15",
+    )
+    .await;
+    check(
+        app,
+        Method::GET,
+        "/users/7",
+        "GET /users/{id} 200 completed 1",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn nested_routers() {
+    fn outside(layer: ObserveLayer<Log>) -> Router {
+        Router::new().nest("/api", users()).layer(layer)
+    }
+    check(
+        outside,
+        Method::GET,
+        "/api/users/7",
+        "GET /api/users/{id} 200 completed 1",
+    )
+    .await;
+    check(
+        outside,
+        Method::GET,
+        "/api/nothing",
+        "GET _unmatched_ 404 completed 0",
+    )
+    .await;
+    fn inside(layer: ObserveLayer<Log>) -> Router {
+        Router::new().nest("/api", users().layer(layer))
+    }
+    check(
+        inside,
+        Method::GET,
+        "/api/users/7",
+        "GET /api/users/{id} 200 completed 1",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn nested_services() {
+    fn inside(layer: ObserveLayer<Log>) -> Router {
+        Router::new().nest_service("/api", users().layer(layer))
+    }
+    check(
+        inside,
+        Method::GET,
+        "/api/users/7",
+        "GET /api/users/{id} 200 completed 1",
+    )
+    .await;
+    // From outside the service is opaque, until it leaves its route in the response.
+    fn outside(layer: ObserveLayer<Log>) -> Router {
+        Router::new().nest_service("/api", users()).layer(layer)
+    }
+    check(
+        outside,
+        Method::GET,
+        "/api/users/7",
+        "GET _unmatched_ 200 completed 1",
+    )
+    .await;
+    fn told(layer: ObserveLayer<Log>) -> Router {
+        let files = tower::service_fn(async |_: Request<Body>| {
+            let mut response = http::Response::new(Body::from("file"));
+            response
+                .extensions_mut()
+                .insert(crate::Route::from_static("/files/{*path}"));
+            Ok::<_, std::convert::Infallible>(response)
+        });
+        Router::new()
+            .nest_service("/files", files)
+            .route("/any", any_service(files))
+            .layer(layer)
+    }
+    check(
+        told,
+        Method::GET,
+        "/files/a/b",
+        "GET /files/{*path} 200 completed 4",
+    )
+    .await;
+    check(told, Method::GET, "/any", "GET /any 200 completed 4").await;
+}
+
+#[tokio::test]
+async fn a_layer_around_the_router_sees_no_route() {
+    fn app(layer: ObserveLayer<Log>) -> Router {
+        Router::new().fallback_service(ServiceBuilder::new().layer(layer).service(users()))
+    }
+    check(
+        app,
+        Method::GET,
+        "/users/7",
+        "GET _unmatched_ 200 completed 1",
+    )
+    .await;
+}
+
+fn panicking() -> Router {
+    Router::new().route(
+        "/panic",
+        get(async || -> &'static str { panic!("handler") }),
+    )
+}
+
+#[tokio::test]
+async fn a_panic_caught_inside_is_a_response() {
+    fn app(layer: ObserveLayer<Log>) -> Router {
+        panicking().layer(CatchPanicLayer::new()).layer(layer)
+    }
+    check(app, Method::GET, "/panic", "GET /panic 500 completed 16").await;
+}
+
+#[tokio::test]
+async fn a_panic_caught_outside_is_a_panic() {
+    fn app(layer: ObserveLayer<Log>) -> Router {
+        panicking().layer(layer).layer(CatchPanicLayer::new())
+    }
+    check(app, Method::GET, "/panic", "GET /panic 500 panicked 0").await;
+}

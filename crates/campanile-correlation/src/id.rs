@@ -1,0 +1,225 @@
+use std::cell::RefCell;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use uuid::Builder;
+
+/// The most characters that an id may have.
+const MAX_LEN: usize = 128;
+
+/// An id that follows a request through every service that it touches.
+///
+/// It has 1 to 128 characters of `[A-Za-z0-9._:@/+=-]`, and so is safe in a header, a log line, a URL's path and HTML. A
+/// clone shares the text.
+///
+/// ```
+/// use campanile_correlation::CorrelationId;
+///
+/// let id: CorrelationId = "order/42".parse()?;
+/// assert_eq!(id.as_str(), "order/42");
+/// let error = "two words".parse::<CorrelationId>().unwrap_err();
+/// assert_eq!(error.to_string(), "a correlation id may not contain the byte 0x20 (at offset 3): use A-Z a-z 0-9 . _ : @ / + = -");
+/// # Ok::<_, campanile_correlation::InvalidCorrelationId>(())
+/// ```
+// The text is ASCII, checked where a value is made.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CorrelationId(HeaderValue);
+
+impl CorrelationId {
+    /// Makes a new id: a UUIDv7 (RFC 9562), lower case with hyphens.
+    ///
+    /// Ids sort by the millisecond in which they were made. Within it they are random: 74 bits from a generator of the
+    /// thread's own, seeded by the operating system, so that no lock is taken. They are not secrets.
+    #[must_use]
+    pub fn generate() -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a UUIDv7 carries the time; this is the edge that reads it"
+        )]
+        let unix = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let random = RANDOM.with_borrow_mut(|random| random.u128(..).to_ne_bytes());
+        let mut bits = [0; 10];
+        bits.copy_from_slice(&random[..10]);
+        let uuid = Builder::from_unix_timestamp_millis(unix.as_millis() as u64, &bits).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        uuid.hyphenated().encode_lower(&mut text);
+        // One allocation for the text and its reference count; every clone shares it.
+        let text = Bytes::from_owner(text);
+        Self(HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("-")))
+    }
+
+    /// Returns the id's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    pub(crate) fn from_header(value: &HeaderValue) -> Result<Self, InvalidCorrelationId> {
+        check(value.as_bytes())?;
+        Ok(Self(value.clone()))
+    }
+
+    pub(crate) fn into_header(self) -> HeaderValue {
+        self.0
+    }
+}
+
+impl FromStr for CorrelationId {
+    type Err = InvalidCorrelationId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCorrelationId> {
+        check(text.as_bytes())?;
+        let value = HeaderValue::from_str(text)
+            .map_err(|_| InvalidCorrelationId(Reason::Length(text.len())))?;
+        Ok(Self(value))
+    }
+}
+
+impl From<CorrelationId> for HeaderValue {
+    fn from(id: CorrelationId) -> Self {
+        id.into_header()
+    }
+}
+
+impl fmt::Display for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CorrelationId")
+            .field(&self.as_str())
+            .finish()
+    }
+}
+
+/// A text is not a correlation id; the error doesn't repeat it, because nobody has vouched for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct InvalidCorrelationId(Reason);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Reason {
+    #[error("a correlation id has 1 to {MAX_LEN} characters, not {0}")]
+    Length(usize),
+    #[error(
+        "a correlation id may not contain the byte {byte:#04x} (at offset {offset}): use A-Z a-z 0-9 . _ : @ / + = -"
+    )]
+    Byte { byte: u8, offset: usize },
+}
+
+fn check(text: &[u8]) -> Result<(), InvalidCorrelationId> {
+    if text.is_empty() || text.len() > MAX_LEN {
+        return Err(InvalidCorrelationId(Reason::Length(text.len())));
+    }
+    match text.iter().position(|&byte| !ALLOWED[usize::from(byte)]) {
+        Some(offset) => Err(InvalidCorrelationId(Reason::Byte {
+            byte: text[offset],
+            offset,
+        })),
+        None => Ok(()),
+    }
+}
+
+const ALLOWED: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        allowed[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"._:@/+=-";
+    let mut other = 0;
+    while other < others.len() {
+        allowed[others[other] as usize] = true;
+        other += 1;
+    }
+    allowed
+};
+
+thread_local! {
+    // Not a generator that a logger may be inside of: nothing is logged while it is borrowed (RUSTSEC-2026-0097).
+    static RANDOM: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::with_seed(
+        // Without the system's source there are still the keys that the standard library drew from it.
+        getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(std::thread::current().id())),
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn grammar() {
+        #[track_caller]
+        fn check(text: &str, valid: bool) {
+            assert_eq!(text.parse::<CorrelationId>().is_ok(), valid, "{text:?}");
+        }
+        check("a", true);
+        check("AZaz09._:@/+=-", true);
+        check(&"x".repeat(128), true);
+        check("", false);
+        check(&"x".repeat(129), false);
+        for byte in 0..=255 {
+            let text = char::from(byte).to_string();
+            check(
+                &text,
+                byte.is_ascii_alphanumeric() || b"._:@/+=-".contains(&byte),
+            );
+        }
+    }
+
+    #[test]
+    fn generated_ids_are_uuids_of_version_7() {
+        let ids: HashSet<_> = (0..10_000).map(|_| CorrelationId::generate()).collect();
+        assert_eq!(ids.len(), 10_000);
+        for id in &ids {
+            let uuid = uuid::Uuid::parse_str(id.as_str()).unwrap();
+            assert_eq!(
+                (uuid.get_version_num(), uuid.get_variant()),
+                (7, uuid::Variant::RFC4122)
+            );
+            assert_eq!(id.as_str().parse::<CorrelationId>().as_ref(), Ok(id));
+        }
+    }
+
+    #[test]
+    fn generated_ids_sort_by_time() {
+        let first = CorrelationId::generate();
+        let millisecond = |id: &CorrelationId| id.as_str()[..13].to_owned();
+        let later = std::iter::repeat_with(CorrelationId::generate)
+            .find(|id| millisecond(id) != millisecond(&first));
+        assert!(later.unwrap() > first);
+    }
+
+    #[test]
+    fn threads_draw_from_seeds_of_their_own() {
+        let random = || CorrelationId::generate().as_str()[15..].to_owned();
+        let ids: HashSet<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..64).map(|_| scope.spawn(random)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert_eq!(ids.len(), 64);
+    }
+
+    #[test]
+    fn text_of_others_is_not_repeated_by_the_error() {
+        let error = "<script>alert(1)</script>"
+            .parse::<CorrelationId>()
+            .unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("script"));
+    }
+}

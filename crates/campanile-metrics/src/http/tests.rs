@@ -1,0 +1,155 @@
+use std::convert::Infallible;
+
+use campanile_http::ObserveLayer;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Empty, Full};
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::*;
+use crate::Value;
+
+type Body = Full<&'static [u8]>;
+
+/// Sends a request to a service that answers with a status, and reads the response.
+async fn exchange(metrics: &HttpMetrics, method: Method, route: &'static str, status: u16) {
+    let layer = ObserveLayer::builder(metrics.clone())
+        .route(move |_| Some(route.into()))
+        .build();
+    let service = layer.layer(service_fn(async |_: Request<Empty<&'static [u8]>>| {
+        Response::builder()
+            .status(status)
+            .body(Body::from(&b"body"[..]))
+    }));
+    let request = Request::builder()
+        .method(method)
+        .body(Empty::new())
+        .unwrap();
+    service
+        .oneshot(request)
+        .await
+        .unwrap()
+        .into_body()
+        .collect()
+        .await
+        .unwrap();
+}
+
+fn counter(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+    match registry.get(name, labels)? {
+        Value::Counter(value) => Some(value),
+        other => panic!("{other:?} is not a counter"),
+    }
+}
+
+fn requests(registry: &Registry, method: &str, endpoint: &str, status: &str) -> Option<u64> {
+    counter(
+        registry,
+        REQUESTS,
+        &[
+            ("method", method),
+            ("endpoint", endpoint),
+            ("status_code", status),
+        ],
+    )
+}
+
+#[tokio::test]
+async fn counts_and_times_by_route_method_and_status() {
+    let registry = Registry::new();
+    let metrics = HttpMetrics::new(&registry);
+    exchange(&metrics, Method::GET, "/a", 200).await;
+    exchange(&metrics, Method::GET, "/a", 200).await;
+    exchange(&metrics, Method::GET, "/a", 503).await;
+    exchange(&metrics, Method::from_bytes(b"BREW").unwrap(), "/b", 418).await;
+    assert_eq!(requests(&registry, "GET", "/a", "200"), Some(2));
+    assert_eq!(requests(&registry, "GET", "/a", "503"), Some(1));
+    assert_eq!(requests(&registry, "_OTHER", "/b", "418"), Some(1));
+    let duration = registry.get(DURATION, &[("method", "GET"), ("endpoint", "/a")]);
+    assert!(
+        matches!(duration, Some(Value::Histogram(histogram)) if histogram.count == 3 && histogram.sum > 0.0)
+    );
+    assert_eq!(registry.get(IN_FLIGHT, &[]), Some(Value::Gauge(0.0)));
+    assert!(!registry.render().contains(&format!("# TYPE {ABNORMAL}")));
+}
+
+#[tokio::test]
+async fn an_exchange_in_progress_is_in_flight_and_a_cancelled_one_is_abnormal() {
+    let registry = Registry::new();
+    let layer = ObserveLayer::new(HttpMetrics::new(&registry));
+    let service = layer.layer(service_fn(|_: Request<()>| {
+        std::future::pending::<Result<Response<Body>, Infallible>>()
+    }));
+    let mut future = Box::pin(service.oneshot(Request::new(())));
+    assert!(
+        future
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+            .is_pending()
+    );
+    assert_eq!(registry.get(IN_FLIGHT, &[]), Some(Value::Gauge(1.0)));
+    drop(future);
+    assert_eq!(registry.get(IN_FLIGHT, &[]), Some(Value::Gauge(0.0)));
+    assert_eq!(requests(&registry, "GET", "_unmatched_", "499"), Some(1));
+    let labels = [
+        ("method", "GET"),
+        ("endpoint", "_unmatched_"),
+        ("outcome", "cancelled"),
+    ];
+    assert_eq!(counter(&registry, ABNORMAL, &labels), Some(1));
+}
+
+#[tokio::test]
+async fn inside_of_an_exchange_the_macros_reach_its_registry() {
+    let registries = [Registry::new(), Registry::new()];
+    for registry in &registries {
+        let layer = ObserveLayer::new(HttpMetrics::new(registry));
+        let service = layer.layer(service_fn(async |_: Request<()>| {
+            tokio::task::yield_now().await;
+            metrics::counter!("handled_total").increment(1);
+            Ok::<_, Infallible>(Response::new(Body::default()))
+        }));
+        let _response = service.oneshot(Request::new(())).await.unwrap();
+    }
+    for registry in &registries {
+        assert_eq!(registry.get("handled_total", &[]), Some(Value::Counter(1)));
+    }
+}
+
+#[tokio::test]
+async fn routes_past_the_cap_are_summed_in_the_overflow_series() {
+    let registry = Registry::builder().series_per_family(3).build().unwrap();
+    let metrics = HttpMetrics::new(&registry);
+    for _ in 0..2 {
+        for route in ["/1", "/2", "/3", "/4", "/5"] {
+            exchange(&metrics, Method::GET, route, 200).await;
+        }
+    }
+    assert_eq!(requests(&registry, "GET", "/3", "200"), Some(2));
+    assert_eq!(requests(&registry, "GET", "/4", "200"), None);
+    assert_eq!(
+        requests(&registry, "_other_", "_other_", "_other_"),
+        Some(4)
+    );
+}
+
+#[test]
+fn a_taken_name_is_refused_and_the_rest_works() {
+    let registry = Registry::new();
+    registry.gauge(REQUESTS, &[]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(exchange(
+        &HttpMetrics::new(&registry),
+        Method::GET,
+        "/a",
+        200,
+    ));
+    let duration = registry.get(DURATION, &[("method", "GET"), ("endpoint", "/a")]);
+    assert!(matches!(duration, Some(Value::Histogram(histogram)) if histogram.count == 1));
+    assert!(
+        registry
+            .render()
+            .contains("campanile_registry_refused_total 1\n")
+    );
+}

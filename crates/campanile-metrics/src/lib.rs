@@ -1,0 +1,63 @@
+//! A bounded metrics registry that can be read back in process, its Prometheus exposition, and an HTTP observer.
+//!
+//! ```
+//! use campanile_metrics::{Registry, Value};
+//!
+//! let registry = Registry::new();
+//! registry.describe("orders_total", "Orders accepted.");
+//! let orders = registry.counter("orders_total", &[("channel", "web")])?;
+//! orders.increment(3);
+//!
+//! assert_eq!(registry.get("orders_total", &[("channel", "web")]), Some(Value::Counter(3)));
+//! let page = [
+//!     "# HELP orders_total Orders accepted.", "# TYPE orders_total counter",
+//!     "orders_total{channel=\"web\"} 3",
+//! ];
+//! assert!(registry.render().lines().eq(page));
+//! # Ok::<_, campanile_metrics::RegisterError>(())
+//! ```
+//!
+//! # The registry
+//!
+//! [`Registry`] is a [`metrics::Recorder`], so the `metrics` macros write to it once it is [installed](Registry::install),
+//! and inside of an observed exchange even if it is not. Values are aggregated as they are recorded, and nothing queues:
+//! a counter is one atomic add, a histogram a bucket search and two. Reading stops no writer.
+//!
+//! # Bounds
+//!
+//! | what | default | past it |
+//! |---|---|---|
+//! | series of a family | 2,000 | the series whose label values are all `_other_` takes the value; `campanile_registry_overflow_total{family}` counts |
+//! | series of the registry | 100,000 | the same; a new family is refused |
+//! | bytes of a label value | 256 | cut at a character; `campanile_registry_truncated_labels_total` counts |
+//! | described names | 10,000 | the description is dropped |
+//!
+//! What can't be right is refused, never a panic: a second kind for a name, a second raw name that becomes the same name, a
+//! duplicate or reserved label (`le`, `quantile`, `__…`). The methods of [`Registry`] return a [`RegisterError`]; the macros
+//! get a handle that does nothing, `campanile_registry_refused_total` counts, and the log says so once for each reason.
+//! A histogram drops samples that are not finite; `campanile_registry_dropped_samples_total` counts.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod builder;
+mod registry;
+
+mod cell;
+mod error;
+mod family;
+mod http;
+mod name;
+mod recorder;
+mod snapshot;
+mod text;
+
+pub use metrics;
+
+pub use self::builder::RegistryBuilder;
+pub use self::cell::{Counter, Gauge, Histogram};
+pub use self::error::{BuildError, InstallError, RegisterError};
+pub use self::http::HttpMetrics;
+pub use self::registry::Registry;
+pub use self::snapshot::{
+    FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, Value,
+};
+pub use self::text::CONTENT_TYPE;

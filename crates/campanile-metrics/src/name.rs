@@ -1,0 +1,234 @@
+//! Names and labels as Prometheus' data model has them, and the label text that is a series' key.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use crate::RegisterError;
+
+/// The most bytes that a label value may have.
+const MAX_VALUE: usize = 256;
+
+/// The value of every label of a family's overflow series.
+pub(crate) const OTHER: &str = "_other_";
+
+/// Makes a metric name valid: every character that may not stand where it stands becomes `_`.
+pub(crate) fn sanitised(name: &str) -> Cow<'_, str> {
+    replaced(name, |char, first| {
+        char.is_ascii_alphabetic() || matches!(char, '_' | ':') || (!first && char.is_ascii_digit())
+    })
+}
+
+/// Makes a label name valid, in the same way.
+pub(crate) fn sanitised_label(name: &str) -> Cow<'_, str> {
+    replaced(name, |char, first| {
+        char.is_ascii_alphabetic() || char == '_' || (!first && char.is_ascii_digit())
+    })
+}
+
+fn replaced(name: &str, valid: impl Fn(char, bool) -> bool) -> Cow<'_, str> {
+    if !name.is_empty() && name.char_indices().all(|(at, char)| valid(char, at == 0)) {
+        return Cow::Borrowed(name);
+    }
+    let mut chars = name
+        .char_indices()
+        .map(|(at, char)| if valid(char, at == 0) { char } else { '_' });
+    let first = chars.next().unwrap_or('_');
+    std::iter::once(first)
+        .chain(chars)
+        .collect::<String>()
+        .into()
+}
+
+/// The labels of one series as they are exposed, sorted by name.
+pub(crate) struct LabelText {
+    pub(crate) text: String,
+    /// How many values were cut.
+    pub(crate) truncated: u64,
+}
+
+impl LabelText {
+    /// Checks and renders labels whose names are valid.
+    pub(crate) fn new(
+        metric: &str,
+        labels: &mut [(Cow<'_, str>, &str)],
+    ) -> Result<Self, RegisterError> {
+        labels.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let mut text = String::new();
+        let mut truncated = 0;
+        let mut previous = None;
+        for (name, value) in &*labels {
+            let name = name.as_ref();
+            if matches!(name, "le" | "quantile") || name.starts_with("__") {
+                return Err(RegisterError::ReservedLabel {
+                    metric: metric.into(),
+                    label: name.into(),
+                });
+            }
+            if previous.replace(name) == Some(name) {
+                return Err(RegisterError::DuplicateLabel {
+                    metric: metric.into(),
+                    label: name.into(),
+                });
+            }
+            let cut = truncated_value(value);
+            truncated += u64::from(cut.len() < value.len());
+            push(&mut text, name, cut);
+        }
+        Ok(Self { text, truncated })
+    }
+
+    /// Renders the same labels with every value as [`OTHER`].
+    pub(crate) fn other(labels: &[(Cow<'_, str>, &str)]) -> String {
+        let mut text = String::new();
+        for (name, _) in labels {
+            push(&mut text, name, OTHER);
+        }
+        text
+    }
+}
+
+fn truncated_value(value: &str) -> &str {
+    let end = (0..=MAX_VALUE.min(value.len()))
+        .rev()
+        .find(|&end| value.is_char_boundary(end));
+    &value[..end.unwrap_or(0)]
+}
+
+fn push(text: &mut String, name: &str, value: &str) {
+    let comma = if text.is_empty() { "" } else { "," };
+    // Writing to a string doesn't fail.
+    let _ = write!(text, "{comma}{name}=\"{}\"", escaped(value, true));
+}
+
+/// Escapes a label value, or with `quotes` off a help text, for text format 0.0.4.
+pub(crate) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
+    if !text.contains(['\\', '\n', '"']) {
+        return Cow::Borrowed(text);
+    }
+    let text = text.replace('\\', "\\\\").replace('\n', "\\n");
+    Cow::Owned(if quotes {
+        text.replace('"', "\\\"")
+    } else {
+        text
+    })
+}
+
+/// Finds the value of a label in a text that [`LabelText`] rendered.
+pub(crate) fn label_value<'a>(mut text: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
+    loop {
+        let (name, rest) = text.split_once("=\"")?;
+        let mut escape = false;
+        let end = rest.find(|char| {
+            let ends = char == '"' && !escape;
+            escape = char == '\\' && !escape;
+            ends
+        })?;
+        if name == wanted {
+            return Some(unescaped(&rest[..end]));
+        }
+        text = rest[end + 1..].strip_prefix(',')?;
+    }
+}
+
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut chars = text.chars();
+    let unescaped = std::iter::from_fn(|| match chars.next()? {
+        '\\' => chars
+            .next()
+            .map(|char| if char == 'n' { '\n' } else { char }),
+        char => Some(char),
+    });
+    Cow::Owned(unescaped.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_characters_become_underscores() {
+        #[track_caller]
+        fn check(name: &str, metric: &str, label: &str) {
+            assert_eq!(
+                (sanitised(name).as_ref(), sanitised_label(name).as_ref()),
+                (metric, label)
+            );
+        }
+        check(
+            "http_requests_total",
+            "http_requests_total",
+            "http_requests_total",
+        );
+        check("job:rate5m", "job:rate5m", "job_rate5m");
+        check(
+            "http.requests-total",
+            "http_requests_total",
+            "http_requests_total",
+        );
+        check("1a", "_a", "_a");
+        check("a1", "a1", "a1");
+        check("", "_", "_");
+        check("a\n# TYPE x", "a___TYPE_x", "a___TYPE_x");
+        check("größe", "gr__e", "gr__e");
+    }
+
+    fn text(labels: &[(&'static str, &str)]) -> Result<String, RegisterError> {
+        let mut labels: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| (Cow::Borrowed(*name), *value))
+            .collect();
+        LabelText::new("m", &mut labels).map(|labels| labels.text)
+    }
+
+    #[test]
+    fn labels_are_sorted_escaped_and_cut() {
+        assert_eq!(text(&[]).unwrap(), "");
+        assert_eq!(text(&[("b", "2"), ("a", "1")]).unwrap(), r#"a="1",b="2""#);
+        assert_eq!(text(&[("a", "\\ \" \n")]).unwrap(), r#"a="\\ \" \n""#);
+        let long = "é".repeat(200);
+        let mut labels = [(Cow::Borrowed("a"), long.as_str())];
+        let cut = LabelText::new("m", &mut labels).unwrap();
+        assert_eq!(
+            (cut.text, cut.truncated),
+            (format!("a=\"{}\"", "é".repeat(128)), 1)
+        );
+        let odd = format!("x{long}");
+        assert_eq!(
+            text(&[("a", &odd)]).unwrap(),
+            format!("a=\"x{}\"", "é".repeat(127))
+        );
+    }
+
+    #[test]
+    fn reserved_and_duplicate_labels_are_refused() {
+        for label in ["le", "quantile", "__name__", "__"] {
+            assert!(
+                matches!(
+                    text(&[(label, "1")]),
+                    Err(RegisterError::ReservedLabel { .. })
+                ),
+                "{label}"
+            );
+        }
+        assert!(matches!(
+            text(&[("a", "1"), ("b", "1"), ("a", "2")]),
+            Err(RegisterError::DuplicateLabel { .. })
+        ));
+    }
+
+    #[test]
+    fn label_values_are_read_back() {
+        let values = ["plain", "", "a,b=\"c\"", "\\", "\\\"", "\\n\n", "}", "ü"];
+        for first in values {
+            for second in values {
+                let text = text(&[("a", first), ("b", second)]).unwrap();
+                assert_eq!(label_value(&text, "a").as_deref(), Some(first), "{text}");
+                assert_eq!(label_value(&text, "b").as_deref(), Some(second), "{text}");
+                assert_eq!(label_value(&text, "c"), None, "{text}");
+            }
+        }
+    }
+}

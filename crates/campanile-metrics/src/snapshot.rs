@@ -1,0 +1,102 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a metric is; a name has one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Rises only.
+    Counter,
+    /// Moves up and down.
+    Gauge,
+    /// Counts samples in buckets.
+    Histogram,
+}
+
+impl Kind {
+    /// Returns the name of the kind, as in an exposition's `# TYPE` line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// All values of a registry: families by name, series by label text, so that two snapshots of one state are equal.
+///
+/// Each number is read at once, but not all of them at the same moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The families, in the order of their names.
+    pub families: Vec<FamilySnapshot>,
+}
+
+/// All series of one name.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FamilySnapshot {
+    /// The exported name.
+    pub name: Arc<str>,
+    /// The kind.
+    pub kind: Kind,
+    /// The description, if there is one.
+    pub help: Option<String>,
+    /// The series, in the order of their label texts.
+    pub series: Vec<SeriesSnapshot>,
+}
+
+/// One series and its value.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SeriesSnapshot {
+    pub(crate) labels: Arc<str>,
+    /// The value.
+    pub value: Value,
+}
+
+impl SeriesSnapshot {
+    /// Returns the labels as they are exposed, without braces, in the order of their names: `a="1",b="2"`.
+    pub fn label_text(&self) -> &str {
+        &self.labels
+    }
+
+    /// Returns the value of a label.
+    pub fn label(&self, name: &str) -> Option<Cow<'_, str>> {
+        crate::name::label_value(&self.labels, name)
+    }
+}
+
+/// The value of a series.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// A counter's.
+    Counter(u64),
+    /// A gauge's.
+    Gauge(f64),
+    /// A histogram's.
+    Histogram(HistogramSnapshot),
+}
+
+/// The value of a histogram.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HistogramSnapshot {
+    /// For each bucket its inclusive upper bound, and how many samples were not above it. The bucket of all samples
+    /// (`+Inf`) is `count`.
+    pub buckets: Vec<(f64, u64)>,
+    /// How many samples there were.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}

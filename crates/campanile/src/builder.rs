@@ -1,0 +1,104 @@
+#[cfg(feature = "metrics")]
+use campanile_metrics::Registry;
+
+use crate::{BuildError, Campanile, Problem};
+
+/// Settings of a [`Campanile`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`registry`](Self::registry) | a new [`Registry`] |
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` or `install` is called"]
+pub struct Builder {
+    name: String,
+    #[cfg(feature = "metrics")]
+    registry: Option<Registry>,
+}
+
+impl Builder {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            #[cfg(feature = "metrics")]
+            registry: None,
+        }
+    }
+
+    /// Sets the registry that the HTTP metrics go to and `/metrics` shows, for other caps or buckets than the defaults.
+    ///
+    /// Defaults to [`Registry::new`].
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Returns the campanile. Nothing global changes, so that a process may hold several.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is not valid: the error lists all of them.
+    pub fn build(self) -> Result<Campanile, BuildError> {
+        let mut problems = Vec::new();
+        if self.name.is_empty()
+            || self.name.chars().count() > 255
+            || self.name.contains(char::is_control)
+        {
+            problems.push(Problem::ServiceName {
+                name: self.name.clone(),
+            });
+        }
+        if !problems.is_empty() {
+            return Err(BuildError { problems });
+        }
+        Ok(Campanile::new(
+            self.name,
+            #[cfg(feature = "metrics")]
+            self.registry.unwrap_or_default(),
+        ))
+    }
+
+    /// Builds, and makes the registry the process's recorder: the `metrics` macros then write to it from everywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), and if the process has a recorder already.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn install(self) -> Result<Campanile, crate::InstallError> {
+        let campanile = self.build()?;
+        campanile.metrics().install()?;
+        Ok(campanile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_name_is_checked() {
+        #[track_caller]
+        fn check(name: &str, valid: bool) {
+            match Campanile::builder(name).build() {
+                Ok(campanile) => assert_eq!((campanile.name(), valid), (name, true)),
+                Err(error) => {
+                    assert!(!valid);
+                    assert_eq!(
+                        error.problems(),
+                        [Problem::ServiceName { name: name.into() }]
+                    );
+                    assert!(error.to_string().contains(&format!("{name:?}")));
+                }
+            }
+        }
+        check("orders", true);
+        check("Bestellungen für Köln", true);
+        check(&"ü".repeat(255), true);
+        check(&"u".repeat(256), false);
+        check("", false);
+        check("orders\n", false);
+    }
+}

@@ -1,0 +1,54 @@
+use std::fmt;
+
+/// A [`Campanile`](crate::Campanile) cannot be built: all that is wrong, at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError {
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl BuildError {
+    /// Returns what is wrong, in the order of the builder's settings; at least one.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.problems.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// One mistake in a [`Builder`](crate::Builder)'s settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The service's name is empty, too long, or not printable.
+    #[error(
+        "the service name {name:?} is not valid: give 1 to 255 characters, none of them a control character"
+    )]
+    ServiceName {
+        /// The name as given.
+        name: String,
+    },
+}
+
+/// A [`Campanile`](crate::Campanile) cannot be installed.
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// It cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The registry cannot be the process's recorder.
+    #[error(transparent)]
+    Recorder(#[from] campanile_metrics::InstallError),
+}

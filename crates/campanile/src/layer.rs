@@ -1,0 +1,72 @@
+use campanile_correlation::{Correlate, CorrelationIdLayer};
+use campanile_http::{End, Head, Observe, ObserveLayer, Observer};
+#[cfg(feature = "metrics")]
+use campanile_metrics::{HttpMetrics, Registry};
+use http::{HeaderMap, StatusCode};
+use tower_layer::Layer;
+
+/// A [`Layer`] with all that [`Campanile`](crate::Campanile) has for a request; from
+/// [`Campanile::layer`](crate::Campanile::layer).
+#[derive(Clone, Debug)]
+pub struct CampanileLayer {
+    correlation: CorrelationIdLayer,
+    observe: ObserveLayer<Observers>,
+}
+
+impl CampanileLayer {
+    pub(crate) fn new(#[cfg(feature = "metrics")] registry: &Registry) -> Self {
+        #[cfg(feature = "metrics")]
+        let inner = HttpMetrics::new(registry);
+        #[cfg(not(feature = "metrics"))]
+        let inner = ();
+        Self {
+            correlation: CorrelationIdLayer::new(),
+            observe: ObserveLayer::new(Observers { inner }),
+        }
+    }
+
+    /// Returns what went wrong in the observing itself.
+    pub fn stats(&self) -> campanile_http::Stats {
+        self.observe.stats()
+    }
+}
+
+impl<S> Layer<S> for CampanileLayer {
+    type Service = Correlate<Observe<S, Observers>>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        self.correlation.layer(self.observe.layer(inner))
+    }
+}
+
+/// The observers of a [`CampanileLayer`]: those of the features that are on.
+#[derive(Debug)]
+pub struct Observers {
+    inner: Inner,
+}
+
+#[cfg(feature = "metrics")]
+type Inner = HttpMetrics;
+#[cfg(not(feature = "metrics"))]
+type Inner = ();
+
+impl Observer for Observers {
+    type Exchange = <Inner as Observer>::Exchange;
+    const FIRST_BYTE: bool = Inner::FIRST_BYTE;
+
+    fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
+        self.inner.begin(head)
+    }
+
+    fn scope<T>(&self, exchange: &mut Self::Exchange, poll: impl FnOnce() -> T) -> T {
+        self.inner.scope(exchange, poll)
+    }
+
+    fn responded(&self, exchange: &mut Self::Exchange, status: StatusCode, headers: &HeaderMap) {
+        self.inner.responded(exchange, status, headers);
+    }
+
+    fn end(&self, exchange: Self::Exchange, end: &End) {
+        self.inner.end(exchange, end);
+    }
+}

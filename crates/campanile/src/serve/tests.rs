@@ -1,0 +1,295 @@
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::{any, get};
+use http::StatusCode;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+
+/// A server on a free port, and what stops it.
+struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    async fn start(app: Router, with: impl FnOnce(Serve<Router>) -> Serve<Router>) -> Self {
+        let campanile = Campanile::builder("test").build().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let serve = with(campanile.serve(listener, app)).shutdown(async {
+            let _ = stopped.await;
+        });
+        Self {
+            address,
+            stop,
+            serving: tokio::spawn(serve.into_future()),
+        }
+    }
+
+    async fn send(&self, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+}
+
+/// Reads to the end of the stream, and fails if it doesn't come.
+async fn rest(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    // A connection that is cut may end with a reset.
+    let _ = timeout(Duration::from_secs(20), stream.read_to_string(&mut text))
+        .await
+        .expect("the connection stays open");
+    text
+}
+
+/// Reads one response with a body of two bytes.
+async fn response(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\nok") {
+        let mut bytes = [0; 1024];
+        let read = timeout(Duration::from_secs(20), stream.read(&mut bytes))
+            .await
+            .expect("no response")
+            .unwrap();
+        assert_ne!(read, 0, "the connection was closed after {text:?}");
+        text.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+    }
+    text
+}
+
+fn app() -> Router {
+    Router::new().route("/", get(async || "ok"))
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+#[tokio::test]
+async fn slow_heads_are_cut_off_while_others_are_served() {
+    let server = Server::start(app(), |serve| {
+        serve.header_timeout(Duration::from_millis(300))
+    })
+    .await;
+    let start = Instant::now();
+    let mut half_sent = Vec::new();
+    for head in ["", "G", "GET / HTTP/1.1\r\nhost: te", "PRI * HTTP/2.0\r\n"] {
+        for _ in 0..10 {
+            half_sent.push(server.send(head).await);
+        }
+    }
+    let mut other = server.send("").await;
+    // Each byte comes in time, and the head never does.
+    let dripping = server.send("GET / HTTP/1.1\r\n").await;
+    let (dripping, mut drip) = dripping.into_split();
+    let drip = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while drip.write_all(b"a").await.is_ok() {
+            ticks.tick().await;
+        }
+    });
+    other.write_all(GET.as_bytes()).await.unwrap();
+    assert!(response(&mut other).await.starts_with("HTTP/1.1 200"));
+    for stream in half_sent {
+        let answer = rest(stream).await;
+        assert!(!answer.contains("200"), "{answer}");
+    }
+    timeout(Duration::from_secs(20), drip)
+        .await
+        .expect("the dripping connection stays open")
+        .unwrap();
+    drop(dripping);
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    // The connection that was served is idle, which is no slow head.
+    other.write_all(GET.as_bytes()).await.unwrap();
+    assert!(response(&mut other).await.starts_with("HTTP/1.1 200"));
+    // Its next head, half sent, is.
+    other.write_all(b"GET / HT").await.unwrap();
+    assert_eq!(rest(other).await, "");
+}
+
+#[tokio::test]
+async fn slow_bodies_handlers_and_streams_are_not_slow_heads() {
+    let slow = Duration::from_millis(900);
+    let handler = get(async move || {
+        tokio::time::sleep(slow).await;
+        "ok"
+    });
+    let app = app()
+        .route("/slow", handler)
+        .route("/echo", any(async |body: String| body));
+    let server = Server::start(app, |serve| {
+        serve.header_timeout(Duration::from_millis(300))
+    })
+    .await;
+    let mut upload = server
+        .send("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\no")
+        .await;
+    // The next head comes early, and in two pieces.
+    let mut early = server
+        .send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\nGET / HT")
+        .await;
+    tokio::time::sleep(slow / 2).await;
+    upload.write_all(b"k").await.unwrap();
+    early
+        .write_all(b"TP/1.1\r\nhost: test\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(response(&mut upload).await.starts_with("HTTP/1.1 200"));
+    let mut both = response(&mut early).await;
+    if both.matches("HTTP/1.1 200").count() == 1 {
+        both += &response(&mut early).await;
+    }
+    assert_eq!(both.matches("HTTP/1.1 200").count(), 2);
+}
+
+#[tokio::test]
+async fn upgraded_and_http2_connections_may_be_silent_and_then_speak() {
+    let upgrade = any(async |request: axum::extract::Request| {
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+            let mut bytes = [0; 2];
+            while io.read_exact(&mut bytes).await.is_ok() {
+                io.write_all(b"\r\n\r\nok").await.unwrap();
+            }
+        });
+        (
+            StatusCode::SWITCHING_PROTOCOLS,
+            [("connection", "upgrade"), ("upgrade", "echo")],
+        )
+    });
+    let header_timeout = Duration::from_millis(300);
+    let server = Server::start(app().route("/up", upgrade), |serve| {
+        serve.header_timeout(header_timeout)
+    })
+    .await;
+
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let head = "GET /up HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    let mut upgraded = server.send(head).await;
+    let mut bytes = [0; 1024];
+    assert!(upgraded.read(&mut bytes).await.unwrap() > 0);
+    for _ in 0..2 {
+        tokio::time::sleep(header_timeout * 2).await;
+        upgraded.write_all(b"hi").await.unwrap();
+        assert_eq!(response(&mut upgraded).await, "\r\n\r\nok");
+        let request = Request::get("http://test/")
+            .body(Empty::<&[u8]>::new())
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn connections_past_the_cap_wait_for_their_turn() {
+    let server = Server::start(app(), |serve| serve.max_connections(2)).await;
+    let mut first = server.send(GET).await;
+    let mut second = server.send(GET).await;
+    response(&mut first).await;
+    response(&mut second).await;
+    let mut third = server.send(GET).await;
+    let mut bytes = [0; 16];
+    timeout(Duration::from_millis(100), third.read(&mut bytes))
+        .await
+        .expect_err("served beyond the cap");
+    drop(first);
+    assert!(response(&mut third).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_stop_lets_requests_end_and_closes_idle_connections() {
+    let (entered, mut waiting) = tokio::sync::mpsc::channel(1);
+    let release = Arc::new(tokio::sync::Notify::new());
+    let handler = {
+        let release = Arc::clone(&release);
+        get(async move || {
+            entered.send(()).await.unwrap();
+            release.notified().await;
+            "ok"
+        })
+    };
+    let server = Server::start(app().route("/slow", handler), |serve| serve).await;
+    let mut idle = server.send(GET).await;
+    response(&mut idle).await;
+    let mut busy = server
+        .send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
+    waiting.recv().await.unwrap();
+    server.stop.send(()).unwrap();
+    assert_eq!(rest(idle).await, "");
+    assert!(TcpStream::connect(server.address).await.is_err());
+    assert!(!server.serving.is_finished());
+    release.notify_one();
+    assert!(response(&mut busy).await.starts_with("HTTP/1.1 200"));
+    timeout(Duration::from_secs(20), server.serving)
+        .await
+        .expect("the server goes on")
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_has_an_end() {
+    let (entered, mut waiting) = tokio::sync::mpsc::channel(1);
+    let handler = get(async move || -> &'static str {
+        entered.send(()).await.unwrap();
+        std::future::pending().await
+    });
+    let app = Router::new().route("/stuck", handler);
+    let server = Server::start(app, |serve| serve.drain_timeout(Duration::from_millis(50))).await;
+    let stuck = server
+        .send("GET /stuck HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
+    waiting.recv().await.unwrap();
+    server.stop.send(()).unwrap();
+    timeout(Duration::from_secs(20), server.serving)
+        .await
+        .expect("the server goes on")
+        .unwrap()
+        .unwrap();
+    assert_eq!(rest(stuck).await, "");
+}
+
+#[tokio::test]
+async fn handlers_know_their_peer_and_a_panic_ends_one_connection_only() {
+    let app = app()
+        .route(
+            "/peer",
+            get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()),
+        )
+        .route(
+            "/panic",
+            get(async || -> &'static str { panic!("on purpose") }),
+        );
+    let server = Server::start(app, |serve| serve).await;
+    let stream = server
+        .send("GET /peer HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+        .await;
+    let own = stream.local_addr().unwrap().to_string();
+    assert!(rest(stream).await.ends_with(&own));
+    assert_eq!(
+        rest(
+            server
+                .send("GET /panic HTTP/1.1\r\nhost: test\r\n\r\n")
+                .await
+        )
+        .await,
+        ""
+    );
+    let mut stream = server.send(GET).await;
+    assert!(response(&mut stream).await.starts_with("HTTP/1.1 200"));
+}

@@ -1,0 +1,99 @@
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::MethodRouter;
+use campanile_correlation::CorrelationIdLayer;
+use tower_service::Service;
+
+use crate::Campanile;
+
+impl Campanile {
+    /// Wraps a finished router: adds our routes, and layers the host's own with the correlation id and the observers.
+    ///
+    /// Our routes are `GET /metrics`, with and without a final slash. They carry a correlation id and are not among the
+    /// host's metrics. Where the host has the same path, the host's is kept, and the log says so. The host's fallback stays,
+    /// and what it answers is observed.
+    ///
+    /// Call it last: axum does not layer what is added or merged after it.
+    #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+    pub fn wrap(&self, router: Router) -> Router {
+        let (kept, ours): (Vec<_>, Vec<_>) = self
+            .own_routes()
+            .into_iter()
+            .partition(|(path, _)| has_route(&router, path));
+        if !kept.is_empty() {
+            let paths: Vec<_> = kept.into_iter().map(|(path, _)| path).collect();
+            tracing::warn!(
+                ?paths,
+                "the host's routes stand where campanile's would: the host's are kept"
+            );
+        }
+        // Our routes come after the layer, and so outside of it; routes don't touch the fallback, as merging would.
+        ours.into_iter().fold(router.layer(self.layer()), add)
+    }
+
+    /// Returns our routes alone, to be merged into a router that is layered by hand; [`wrap`](Self::wrap) lists them.
+    ///
+    /// In `app.layer(campanile.layer()).merge(campanile.routes())` the fallback of these routes wins, and what no route
+    /// matches is not observed any more: `campanile.routes().merge(app.layer(campanile.layer()))` keeps the app's.
+    #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+    pub fn routes(&self) -> Router {
+        self.own_routes().into_iter().fold(Router::new(), add)
+    }
+
+    fn own_routes(&self) -> Vec<(&'static str, MethodRouter)> {
+        let mut routes: Vec<(&str, MethodRouter)> = Vec::new();
+        #[cfg(feature = "metrics")]
+        for path in ["/metrics", "/metrics/"] {
+            use http::header::CONTENT_TYPE;
+
+            let registry = self.metrics().clone();
+            let page = async move || {
+                (
+                    [(CONTENT_TYPE, campanile_metrics::CONTENT_TYPE)],
+                    registry.render(),
+                )
+            };
+            routes.push((path, axum::routing::get(page)));
+        }
+        routes
+    }
+}
+
+fn add(router: Router, (path, route): (&str, MethodRouter)) -> Router {
+    router.route(path, route.layer(CorrelationIdLayer::new()))
+}
+
+/// Returns whether a router has a route of exactly this path, for any method.
+///
+/// The router is asked with a request that a middleware answers before any of the host's handlers and fallbacks.
+fn has_route(router: &Router, path: &'static str) -> bool {
+    let answer = middleware::from_fn(async |request: Request, _: Next| {
+        let mut response = Response::new(Body::empty());
+        if let Some(matched) = request.extensions().get::<MatchedPath>() {
+            response.extensions_mut().insert(matched.clone());
+        }
+        response
+    });
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = http::Uri::from_static(path);
+    let response = pin!(router.clone().layer(answer).call(request));
+    // Nothing in it waits.
+    match response.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(response)) => response
+            .extensions()
+            .get::<MatchedPath>()
+            .is_some_and(|matched| matched.as_str() == path),
+        Poll::Pending => false,
+    }
+}
+
+#[cfg(feature = "metrics")]
+#[cfg(test)]
+mod tests;

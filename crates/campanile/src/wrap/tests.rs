@@ -1,0 +1,166 @@
+use axum::routing::{any, get, post};
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use super::*;
+
+/// Sends a request, checks that the response has one correlation id, and returns its status and body.
+async fn send(app: &Router, method: Method, path: &str) -> (StatusCode, String) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    assert_eq!(
+        response
+            .headers()
+            .get_all("x-correlation-id")
+            .iter()
+            .count(),
+        1,
+        "{path}"
+    );
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// What `/metrics` shows of the requests that were counted.
+fn counted(campanile: &Campanile) -> Vec<String> {
+    let page = campanile.metrics().render();
+    page.lines()
+        .filter_map(|line| line.strip_prefix("http_requests_total"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn campanile() -> Campanile {
+    Campanile::builder("test").build().unwrap()
+}
+
+#[tokio::test]
+async fn the_hosts_routes_and_fallback_are_observed_and_ours_are_not() {
+    let campanile = campanile();
+    let app = campanile.wrap(Router::new().route("/users/{id}", get(async || "Ada")));
+    assert_eq!(
+        send(&app, Method::GET, "/users/7").await,
+        (StatusCode::OK, "Ada".into())
+    );
+    assert_eq!(
+        send(&app, Method::GET, "/nothing").await.0,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        send(&app, Method::POST, "/users/7").await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    for path in ["/metrics", "/metrics/"] {
+        let (status, page) = send(&app, Method::GET, path).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(page, campanile.metrics().render());
+        assert_eq!(
+            send(&app, Method::HEAD, path).await,
+            (StatusCode::OK, String::new())
+        );
+        assert_eq!(
+            send(&app, Method::POST, path).await.0,
+            StatusCode::METHOD_NOT_ALLOWED
+        );
+    }
+    assert_eq!(
+        counted(&campanile),
+        [
+            r#"{endpoint="/users/{id}",method="GET",status_code="200"} 1"#,
+            r#"{endpoint="/users/{id}",method="POST",status_code="405"} 1"#,
+            r#"{endpoint="_unmatched_",method="GET",status_code="404"} 1"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_hosts_own_fallback_stays() {
+    let campanile = campanile();
+    let app = campanile.wrap(Router::new().fallback(async || (StatusCode::IM_A_TEAPOT, "mine")));
+    assert_eq!(
+        send(&app, Method::GET, "/nothing").await,
+        (StatusCode::IM_A_TEAPOT, "mine".into())
+    );
+    assert!(
+        send(&app, Method::GET, "/metrics")
+            .await
+            .1
+            .contains("http_requests_in_flight 0\n")
+    );
+    assert_eq!(
+        counted(&campanile),
+        [r#"{endpoint="_unmatched_",method="GET",status_code="418"} 1"#]
+    );
+}
+
+#[tokio::test]
+async fn the_hosts_route_wins_on_the_same_path() {
+    async fn check(host: Router, expected: (StatusCode, &str)) {
+        let campanile = campanile();
+        let app = campanile.wrap(host);
+        let (status, body) = send(&app, Method::GET, "/metrics").await;
+        assert_eq!((status, body.as_str()), expected);
+        assert_eq!(counted(&campanile).len(), 1);
+        assert_eq!(send(&app, Method::GET, "/metrics/").await.0, StatusCode::OK);
+    }
+    check(
+        Router::new().route("/metrics", get(async || "mine")),
+        (StatusCode::OK, "mine"),
+    )
+    .await;
+    check(
+        Router::new().route("/metrics", any(async || "mine")),
+        (StatusCode::OK, "mine"),
+    )
+    .await;
+    check(
+        Router::new().route("/metrics", post(async || "mine")),
+        (StatusCode::METHOD_NOT_ALLOWED, ""),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn no_handler_of_the_host_runs_when_wrapping() {
+    let handler = async || -> &'static str { panic!("a handler ran") };
+    let router = Router::new()
+        .route("/metrics", any(handler))
+        .route("/{*rest}", any(handler))
+        .fallback(handler);
+    let _app = campanile().wrap(router);
+}
+
+#[tokio::test]
+async fn a_wildcard_of_the_host_leaves_our_paths_alone() {
+    let campanile = campanile();
+    let app = campanile.wrap(Router::new().route("/{*path}", get(async || "file")));
+    assert_eq!(send(&app, Method::GET, "/metrics/other").await.1, "file");
+    assert!(
+        send(&app, Method::GET, "/metrics")
+            .await
+            .1
+            .contains("# TYPE")
+    );
+}
+
+#[tokio::test]
+async fn routes_can_be_merged_by_hand() {
+    let campanile = campanile();
+    let host = Router::new()
+        .route("/", get(async || "host"))
+        .layer(campanile.layer());
+    let app = campanile.routes().merge(host);
+    assert_eq!(send(&app, Method::GET, "/").await.1, "host");
+    assert_eq!(
+        send(&app, Method::GET, "/nothing").await.0,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(send(&app, Method::GET, "/metrics").await.0, StatusCode::OK);
+    assert_eq!(counted(&campanile).len(), 2);
+}

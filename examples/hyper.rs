@@ -1,0 +1,82 @@
+//! A plain hyper server: no axum, no facade, and a `/metrics` of its own.
+//!
+//! ```sh
+//! cargo run --example hyper
+//! ```
+//!
+//! `CAMPANILE_ADDR` is the address to listen on (127.0.0.1:8000).
+
+#![expect(clippy::print_stdout, reason = "it talks to whoever started it")]
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use campanile_correlation::CorrelationIdLayer;
+use campanile_http::{ObserveLayer, Route};
+use campanile_metrics::{CONTENT_TYPE, HttpMetrics, Registry};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tower::ServiceBuilder;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let registry = Registry::new();
+    let observe = ObserveLayer::builder(HttpMetrics::new(&registry))
+        // A hand-written router knows its routes.
+        .route(|head| match head.uri().path() {
+            "/" => Some(Route::from_static("/")),
+            "/metrics" => Some(Route::from_static("/metrics")),
+            _ => None,
+        })
+        .exclude(|head| head.uri().path() == "/metrics")
+        .build();
+    let service = ServiceBuilder::new()
+        .layer(CorrelationIdLayer::new())
+        .layer(observe)
+        .service_fn(move |request: Request<Incoming>| {
+            let registry = registry.clone();
+            async move { Ok::<_, Infallible>(answer(request.uri().path(), &registry)) }
+        });
+
+    let address = std::env::var("CAMPANILE_ADDR").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|error| format!("CAMPANILE_ADDR={address}: {error}"))?;
+    println!("http://{}/metrics", listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let service = TowerToHyperService::new(service.clone());
+        tokio::spawn(async move {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                println!("a connection ended: {error}");
+            }
+        });
+    }
+}
+
+fn answer(path: &str, registry: &Registry) -> Response<Full<Bytes>> {
+    let (status, content_type, body) = match path {
+        "/" => (StatusCode::OK, "text/plain", "hello\n".to_owned()),
+        "/metrics" => (StatusCode::OK, CONTENT_TYPE, registry.render()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "nothing here\n".to_owned(),
+        ),
+    };
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(content_type),
+    );
+    response
+}

@@ -18,7 +18,7 @@ impl CampanileLayer {
         #[cfg(feature = "metrics")]
         let inner = HttpMetrics::new(registry);
         #[cfg(not(feature = "metrics"))]
-        let inner = ();
+        let inner = None;
         Self {
             correlation: CorrelationIdLayer::new(),
             observe: ObserveLayer::new(Observers { inner }),
@@ -48,7 +48,7 @@ pub struct Observers {
 #[cfg(feature = "metrics")]
 type Inner = HttpMetrics;
 #[cfg(not(feature = "metrics"))]
-type Inner = ();
+type Inner = Option<()>;
 
 impl Observer for Observers {
     type Exchange = <Inner as Observer>::Exchange;

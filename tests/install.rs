@@ -1,0 +1,32 @@
+//! Installing takes the process's recorder, so this has a process of its own.
+
+use campanile::metrics::{Value, metrics};
+use campanile::{BuildError, Campanile, InstallError};
+
+#[test]
+fn the_first_install_takes_the_recorder_and_the_second_says_so() {
+    // A mistake leaves the place free.
+    let error = Campanile::builder("").install().unwrap_err();
+    assert!(
+        matches!(&error, InstallError::Build(BuildError { .. })),
+        "{error}"
+    );
+
+    let campanile = Campanile::builder("first").install().unwrap();
+    metrics::counter!("anywhere_total").increment(2);
+    std::thread::spawn(|| metrics::counter!("anywhere_total").increment(1))
+        .join()
+        .unwrap();
+    assert_eq!(
+        campanile.metrics().get("anywhere_total", &[]),
+        Some(Value::Counter(3))
+    );
+
+    let error = Campanile::builder("second").install().unwrap_err();
+    assert!(matches!(error, InstallError::Recorder(_)));
+    assert!(error.to_string().contains("installed already"));
+    // A second one beside it is fine, as long as it isn't global.
+    let second = Campanile::builder("second").build().unwrap();
+    metrics::counter!("anywhere_total").increment(1);
+    assert_eq!(second.metrics().get("anywhere_total", &[]), None);
+}

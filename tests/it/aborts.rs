@@ -1,0 +1,214 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::{get, post};
+use campanile::Campanile;
+use campanile::metrics::Value;
+use campanile_tests::eventually;
+use fastrand::Rng;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const REQUESTS: u64 = 5_000;
+const ABORTED: u64 = 2_000;
+
+/// 5,000 requests over HTTP/1.1, of which 2,000 are aborted anywhere: before their head is complete, before and in the
+/// middle of the response. None is lost and none counted twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_exchange_is_counted_once() {
+    let campanile = Campanile::builder("aborts").build().unwrap();
+    let innermost = Arc::new(AtomicU64::new(0));
+    let app = campanile.wrap(app(&innermost));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(campanile.serve(listener, app).into_future());
+
+    let whole = Arc::new(AtomicU64::new(0));
+    let next = Arc::new(AtomicU64::new(0));
+    let clients: Vec<_> = (0..32)
+        .map(|client| {
+            let (whole, next) = (Arc::clone(&whole), Arc::clone(&next));
+            tokio::spawn(async move {
+                let mut rng = Rng::with_seed(client);
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= REQUESTS {
+                        return;
+                    }
+                    // 2 of every 5.
+                    if number % 5 < ABORTED * 5 / REQUESTS {
+                        let _ = abort(address, &mut rng).await;
+                    } else {
+                        let response = request(address, &mut rng).await.unwrap();
+                        assert!(
+                            is_whole(&response),
+                            "{}",
+                            String::from_utf8_lossy(&response)
+                        );
+                        whole.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    eventually(Some(Value::Gauge(0.0)), async || {
+        campanile.metrics().get("http_requests_in_flight", &[])
+    })
+    .await;
+
+    let total = sum(&campanile, "http_requests_total", None);
+    let abnormal = sum(&campanile, "http_requests_abnormal_total", None);
+    let cancelled = sum(
+        &campanile,
+        "http_requests_abnormal_total",
+        Some(("outcome", "cancelled")),
+    );
+    let completed = total - abnormal;
+    let whole = whole.load(Ordering::Relaxed);
+    assert_eq!(total, innermost.load(Ordering::Relaxed));
+    assert_eq!(whole, REQUESTS - ABORTED);
+    assert!(
+        whole <= completed && completed <= total,
+        "{whole} whole, {completed} completed, {total} in total"
+    );
+    assert_eq!(cancelled, abnormal);
+    assert!(
+        cancelled > ABORTED / 10,
+        "only {cancelled} were cancelled: the test aborts too late"
+    );
+    let without_head = sum(
+        &campanile,
+        "http_requests_total",
+        Some(("status_code", "499")),
+    );
+    assert!(
+        without_head > 0 && without_head < cancelled,
+        "{without_head} of {cancelled} before the response"
+    );
+    serving.abort();
+}
+
+fn app(innermost: &Arc<AtomicU64>) -> Router {
+    let count = {
+        let innermost = Arc::clone(innermost);
+        tower::util::MapRequestLayer::new(move |request: axum::extract::Request| {
+            innermost.fetch_add(1, Ordering::Relaxed);
+            request
+        })
+    };
+    Router::new()
+        .route("/fast", get(async || "fast"))
+        .route(
+            "/slow",
+            get(async || {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                "slow"
+            }),
+        )
+        .route("/echo", post(async |body: String| body))
+        .route(
+            "/stream",
+            get(async || {
+                let (mut sender, body) =
+                    http_body_util::channel::Channel::<bytes::Bytes, io::Error>::new(1);
+                tokio::spawn(async move {
+                    for _ in 0..64 {
+                        tokio::task::yield_now().await;
+                        if sender
+                            .send_data(bytes::Bytes::from_static(&[b'x'; 16_384]))
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+                Body::new(body)
+            }),
+        )
+        .layer(count)
+}
+
+fn head(rng: &mut Rng) -> &'static str {
+    [
+        "GET /fast HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
+        "GET /slow HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 4\r\n\r\necho",
+        "GET /stream HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
+    ][rng.usize(..4)]
+}
+
+async fn request(address: SocketAddr, rng: &mut Rng) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(head(rng).as_bytes()).await?;
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await?;
+    Ok(response)
+}
+
+async fn abort(address: SocketAddr, rng: &mut Rng) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    let head = head(rng).as_bytes();
+    let sent = if rng.u8(..4) == 0 {
+        rng.usize(..head.len())
+    } else {
+        head.len()
+    };
+    stream.write_all(&head[..sent]).await?;
+    if rng.bool() {
+        // As when the client's process dies: a reset instead of an orderly end.
+        stream.set_zero_linger()?;
+    }
+    match rng.u8(..3) {
+        0 => {}
+        1 => tokio::time::sleep(Duration::from_micros(rng.u64(..4_000))).await,
+        _ if sent == head.len() => {
+            stream.read_exact(&mut vec![0; rng.usize(1..100)]).await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_whole(response: &[u8]) -> bool {
+    let end: &[u8] = if response.windows(7).any(|part| part == b"chunked") {
+        b"\r\n0\r\n\r\n"
+    } else {
+        b""
+    };
+    let ends = [&b"\r\n\r\nfast"[..], b"\r\n\r\nslow", b"\r\n\r\necho", end];
+    response.starts_with(b"HTTP/1.1 200")
+        && ends
+            .iter()
+            .any(|end| !end.is_empty() && response.ends_with(end))
+}
+
+/// The sum of a counter's series, or of those with a label.
+fn sum(campanile: &Campanile, name: &str, label: Option<(&str, &str)>) -> u64 {
+    let snapshot = campanile.metrics().snapshot();
+    let family = snapshot
+        .families
+        .iter()
+        .find(|family| &*family.name == name);
+    let series = family.into_iter().flat_map(|family| &family.series);
+    let series = series.filter(|series| {
+        label.is_none_or(|(name, value)| series.label(name).as_deref() == Some(value))
+    });
+    series
+        .map(|series| {
+            if let Value::Counter(value) = series.value {
+                value
+            } else {
+                0
+            }
+        })
+        .sum()
+}

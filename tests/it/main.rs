@@ -1,0 +1,18 @@
+//! Tests of the whole, through the public API and real sockets.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+// What the workspace depends on.
+mod workspace;
+
+// Exchanges that clients abandon, over real sockets.
+mod aborts;
+
+// The quickstart example as built.
+mod quickstart;
+
+// The other examples as built.
+mod examples;
+
+// What needs programs of others, skipped by `CAMPANILE_SKIP_PEERS=1 tests/run`.
+mod peers;

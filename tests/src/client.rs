@@ -1,0 +1,57 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// One HTTP/1.1 connection that is kept alive.
+#[derive(Debug)]
+pub struct Client(SendRequest<Full<Bytes>>);
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// If nothing listens there.
+    pub async fn connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(std::io::Error::other)?;
+        // Its end is the sender's error.
+        tokio::spawn(connection);
+        Ok(Self(sender))
+    }
+
+    /// Sends a request, with its body as JSON unless it is empty, and returns the status and the whole body.
+    ///
+    /// # Panics
+    ///
+    /// If there is no whole response.
+    pub async fn send(&mut self, method: Method, path: &str, body: &str) -> (StatusCode, String) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "test");
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(Full::from(body.to_owned())).unwrap();
+        self.0.ready().await.unwrap();
+        let response = self.0.send_request(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+/// Gets a page over a connection of its own; `None` if nothing listens there.
+pub async fn get(address: SocketAddr, path: &str) -> Option<(StatusCode, String)> {
+    let mut client = Client::connect(address).await.ok()?;
+    Some(client.send(Method::GET, path, "").await)
+}

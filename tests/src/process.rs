@@ -1,0 +1,119 @@
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A program that runs until it is dropped, and is then killed.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// Starts a program.
+    ///
+    /// # Panics
+    ///
+    /// If it can't be started.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// Waits for a line of its standard output that has `text` in it, and returns the line.
+    ///
+    /// # Panics
+    ///
+    /// If the program ends before.
+    pub fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.stdout.read_line(&mut line).unwrap();
+            assert_ne!(read, 0, "the program ended before it printed {text:?}");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends SIGTERM and waits for the program to end.
+    ///
+    /// # Panics
+    ///
+    /// If it can't be sent.
+    pub fn terminate(mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Finds a program on `PATH`.
+///
+/// # Panics
+///
+/// If it is not there, with a line that says how to get it.
+pub fn find(program: &str, package: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file());
+    found.unwrap_or_else(|| {
+        panic!("`{program}` is not on PATH: run `apt-get install {package}`, or `CAMPANILE_SKIP_PEERS=1 tests/run`")
+    })
+}
+
+/// Returns the folder that cargo builds into.
+///
+/// # Panics
+///
+/// If this is not run by cargo.
+pub fn target_dir() -> PathBuf {
+    // target/debug/deps/it-0123456789abcdef
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(3).map(Path::to_owned).unwrap()
+}
+
+/// Returns the program of one of our examples, as it was built with the tests.
+///
+/// # Panics
+///
+/// If it was not built.
+pub fn example(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let file = own.ancestors().nth(2).unwrap().join("examples").join(name);
+    assert!(
+        file.is_file(),
+        "{} is missing: run `cargo build --workspace --examples`",
+        file.display()
+    );
+    file
+}
+
+/// Returns a port of 127.0.0.1 on which nothing listens, for a program that can't choose one itself.
+///
+/// # Panics
+///
+/// If there is none.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}

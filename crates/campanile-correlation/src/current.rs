@@ -65,6 +65,7 @@ impl<F> Scoped<F> {
     }
 
     /// Makes the future and puts it into the scope, which already holds while it is made.
+    #[inline]
     pub(crate) fn make(id: CorrelationId, make: impl FnOnce() -> F) -> Self {
         let mut id = Some(id);
         let inner = {
@@ -77,6 +78,7 @@ impl<F> Scoped<F> {
         }
     }
 
+    #[inline]
     pub(crate) fn take_id(self: Pin<&mut Self>) -> Option<CorrelationId> {
         self.project().id.take()
     }
@@ -85,6 +87,7 @@ impl<F> Scoped<F> {
 impl<F: Future> Future for Scoped<F> {
     type Output = F::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let Some(inner) = this.inner.as_pin_mut() else {
@@ -99,6 +102,7 @@ impl<F: Future> Future for Scoped<F> {
 struct Entered<'a>(&'a mut Option<CorrelationId>);
 
 impl<'a> Entered<'a> {
+    #[inline]
     fn new(id: &'a mut Option<CorrelationId>) -> Self {
         swap(id);
         Self(id)
@@ -106,11 +110,13 @@ impl<'a> Entered<'a> {
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
         swap(self.0);
     }
 }
 
+#[inline]
 fn swap(id: &mut Option<CorrelationId>) {
     // A thread that is being torn down has no current id any more; the future runs all the same.
     let _ = CURRENT.try_with(|current| {

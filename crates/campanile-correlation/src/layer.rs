@@ -83,6 +83,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let id = inbound(request.headers()).unwrap_or_else(CorrelationId::generate);
         request.extensions_mut().insert(id.clone());
@@ -131,6 +132,7 @@ where
 {
     type Output = F::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut inner = self.project().inner;
         let mut result = ready!(inner.as_mut().poll(cx));

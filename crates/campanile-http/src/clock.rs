@@ -36,6 +36,7 @@ impl Clock {
     }
 
     /// Reads the clock.
+    #[inline]
     pub fn now(&self) -> Instant {
         match &self.0 {
             #[expect(

@@ -14,6 +14,7 @@ use http::Method;
 /// assert_eq!(method_label(&Method::from_bytes(b"get")?), "_OTHER");
 /// # Ok::<_, http::method::InvalidMethod>(())
 /// ```
+#[inline]
 pub fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -48,6 +48,7 @@ impl Route {
         *self == Self::UNMATCHED
     }
 
+    #[inline]
     pub(crate) fn of_request(extensions: &Extensions) -> Option<Self> {
         if let Some(route) = extensions.get::<Self>() {
             return Some(route.clone());

@@ -31,6 +31,7 @@ impl<B: Body, O: Observer> Body for ResponseBody<B, O> {
     type Data = B::Data;
     type Error = B::Error;
 
+    #[inline]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

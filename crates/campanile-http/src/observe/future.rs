@@ -35,6 +35,7 @@ where
 {
     type Output = Result<Response<ResponseBody<B, O>>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = match this.guard {

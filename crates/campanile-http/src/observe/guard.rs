@@ -40,6 +40,7 @@ enum BodyRule {
 
 impl<O: Observer> Guard<O> {
     /// Begins an exchange, unless it is excluded or the observer panics.
+    #[inline]
     pub(super) fn begin<B>(shared: &Arc<Shared<O>>, request: &mut Request<B>) -> Option<Self> {
         let begun = shared.clock.now();
         // Taken out for a moment, because the head lends them mutably beside the rest.
@@ -86,6 +87,7 @@ impl<O: Observer> Guard<O> {
     }
 
     /// Runs a piece of the host's code in the observer's scope.
+    #[inline]
     pub(super) fn scope<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         let Some(exchange) = &mut self.exchange else {
             return poll();
@@ -97,6 +99,7 @@ impl<O: Observer> Guard<O> {
     }
 
     /// Takes note of the response head. Returns `None` if no body is owed, because the exchange has ended then.
+    #[inline]
     pub(super) fn respond<B: Body>(mut self, response: &Response<B>) -> Option<Self> {
         let status = response.status();
         self.status = Some(status);
@@ -143,6 +146,7 @@ impl<O: Observer> Guard<O> {
         self.end_once(outcome);
     }
 
+    #[inline]
     fn end_once(&mut self, outcome: Outcome) {
         let Some(exchange) = self.exchange.take() else {
             return;
@@ -186,6 +190,7 @@ impl<O: Observer> Drop for Guard<O> {
 
 impl<O> Shared<O> {
     /// Runs a piece of the observer's code; a panic is counted and goes no further.
+    #[inline]
     fn catch<T>(&self, observe: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(observe));
         if result.is_err() {

@@ -66,6 +66,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let mut guard = Guard::begin(&self.shared, &mut request);
         let future = match &mut guard {

@@ -1,0 +1,77 @@
+//! Runs our code and its peers side by side, and prints what each costs.
+//!
+//! ```sh
+//! cargo run --release -p campanile-benches --bin scoreboard -- [--json] [--quick] [--only FIGURE]
+//! ```
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is a program that prints a table"
+)]
+
+mod figure;
+mod server;
+mod stack;
+
+use std::process::ExitCode;
+
+use self::figure::{Effort, Figure};
+
+/// All figures, in the order of the table, and what measures them.
+const FIGURES: &[(&str, Measure)] = &[
+    ("http.stack", stack::against_peers),
+    ("http.stack.floor", stack::against_floor),
+    ("http.server", server::measure),
+];
+
+type Measure = fn(Effort) -> Figure;
+
+const USAGE: &str = "usage: scoreboard [--json] [--quick] [--only FIGURE]";
+
+fn main() -> ExitCode {
+    let mut json = false;
+    let mut effort = Effort::FULL;
+    let mut only = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match (argument.as_str(), arguments.len()) {
+            ("--json", _) => json = true,
+            ("--quick", _) => effort = Effort::QUICK,
+            ("--only", 1..) => only = arguments.next(),
+            // The program starts itself so, to be the server that is measured.
+            ("--serve", 1..) => return server::serve(&arguments.next().unwrap_or_default()),
+            _ => {
+                eprintln!("{argument}: {USAGE}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let names = FIGURES
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if let Some(only) = &only
+        && !FIGURES.iter().any(|(name, _)| name == only)
+    {
+        eprintln!("--only {only}: the figures are {names}");
+        return ExitCode::from(2);
+    }
+
+    if !json {
+        println!("{}", figure::HEADER);
+    }
+    for (_, measure) in FIGURES
+        .iter()
+        .filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name))
+    {
+        let figure = measure(effort);
+        if json {
+            println!("{}", figure.to_json());
+        } else {
+            println!("{}", figure.to_row());
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -20,14 +20,15 @@ use tower_http::trace::TraceLayer;
 
 use crate::figure::{Effort, Figure};
 
-const REQUESTS: usize = 20_000;
+/// Short slices, and many of them: what disturbs the machine for a while then disturbs all sides alike.
+const REQUESTS: usize = 8_000;
 const CONNECTIONS: usize = 16;
 
 pub(crate) fn measure(effort: Effort) -> Figure {
     let requests = effort.of(REQUESTS);
     let [mut bare, mut ours, mut peers] = ["bare", "ours", "peers"].map(Server::start);
     // The first round only warms up.
-    let (ours, peers): (Vec<_>, Vec<_>) = (0..=effort.rounds)
+    let (ours, peers): (Vec<_>, Vec<_>) = (0..=effort.rounds * 3)
         .map(|_| {
             let bare = bare.cpu_per_request(requests);
             (

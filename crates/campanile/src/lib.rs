@@ -66,3 +66,7 @@ pub use self::error::InstallError;
 pub use self::error::{BuildError, Problem};
 pub use self::layer::{CampanileLayer, Observers};
 pub use self::serve::Serve;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

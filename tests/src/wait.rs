@@ -1,7 +1,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use tokio::time::{Instant, interval};
+use tokio::time::{interval, timeout};
 
 /// Asks again and again until the answer is the expected one.
 ///
@@ -10,16 +10,16 @@ use tokio::time::{Instant, interval};
 /// If it isn't within 60 s.
 pub async fn eventually<T: PartialEq + Debug>(expected: T, mut ask: impl AsyncFnMut() -> T) {
     let mut ticks = interval(Duration::from_millis(10));
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        ticks.tick().await;
-        let answer = ask().await;
-        if answer == expected {
-            return;
+    let mut last = None;
+    let asking = async {
+        while last.as_ref() != Some(&expected) {
+            ticks.tick().await;
+            last = Some(ask().await);
         }
-        assert!(
-            Instant::now() < deadline,
-            "after 60 s the answer is {answer:?}, not {expected:?}"
-        );
-    }
+    };
+    let in_time = timeout(Duration::from_secs(60), asking).await.is_ok();
+    assert!(
+        in_time,
+        "after 60 s the answer is {last:?}, not {expected:?}"
+    );
 }

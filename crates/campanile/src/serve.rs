@@ -3,48 +3,53 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::service::Service as _;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tower_layer::Layer;
 use tower_service::Service;
 
-use self::head_deadline::{Activity, HeadDeadline};
+use self::connections::{Connections, Permit};
+use self::head_timer::{Heads, Socket};
 use crate::Campanile;
 
-mod head_deadline;
+mod connection;
+mod connections;
+mod head_timer;
 
 /// A server of HTTP/1 and HTTP/2 without TLS; from [`Campanile::serve`], to be awaited.
 ///
-/// What a public port needs and `axum::serve` (0.8) lacks is in force: a client that sends its request's head slowly is cut
-/// off, the number of connections has a cap, and a stop has an end.
+/// What `axum::serve` (0.8) lacks is in force: a client that sends its request's head slowly is cut off, idle connections are
+/// closed, the number of connections has a cap, and a stop has an end.
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`header_timeout`](Self::header_timeout) | 5 s |
+/// | [`idle_timeout`](Self::idle_timeout) | 75 s |
 /// | [`max_connections`](Self::max_connections) | 10,000 |
 /// | [`drain_timeout`](Self::drain_timeout) | 20 s |
 /// | [`shutdown`](Self::shutdown) | SIGTERM or SIGINT |
 ///
-/// An idle HTTP/1 connection is closed after 75 s; a dead HTTP/2 connection is found by a ping every 30 s. An HTTP/2
-/// connection has at most 100 streams at a time. With feature `axum` each request has a `ConnectInfo<SocketAddr>`.
+/// A dead HTTP/2 connection is found by a ping every 30 s, and one has at most 100 streams at a time. With feature `axum` each
+/// request has a `ConnectInfo<SocketAddr>`. With feature `metrics` the gauge `campanile_server_connections` counts connections,
+/// and `campanile_server_connections_full_total` how often the cap was reached.
+///
+/// The time for a request's body and for the reading of a response has no limit here, because only the host knows what is
+/// slow: see tower-http's `RequestBodyDeadlineLayer` and `TimeoutLayer`.
 ///
 /// # Stopping
 ///
 /// At the signal, the listener is closed, idle connections are closed, and those with a request in progress are closed after
 /// its response. What is left after the drain timeout, or at a second signal, is cut. Dropping the future cuts everything.
+/// Upgraded connections are the host's: they count for the cap, and are neither waited for nor cut.
+///
+/// The first server of a process that stops by signals takes these signals from their default handling for good, as
+/// `tokio::signal` does.
 ///
 /// # Errors
 ///
@@ -55,6 +60,7 @@ pub struct Serve<S> {
     listener: TcpListener,
     app: S,
     header_timeout: Duration,
+    idle_timeout: Duration,
     max_connections: usize,
     drain_timeout: Duration,
     shutdown: Option<BoxFuture<()>>,
@@ -69,14 +75,15 @@ impl<S> Serve<S> {
             listener,
             app,
             header_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(75),
             max_connections: 10_000,
             drain_timeout: Duration::from_secs(20),
             shutdown: None,
         }
     }
 
-    /// Sets how long a client may take to send a request's head: from its first byte, and for a new connection from its
-    /// start, to its last. The connection is then closed.
+    /// Sets how long a client may take to send a request's head over HTTP/1: from the first byte that comes after the request
+    /// before, and for a new connection of either version from its start. The connection is then closed.
     ///
     /// Defaults to 5 s.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
@@ -84,7 +91,17 @@ impl<S> Serve<S> {
         self
     }
 
-    /// Sets how many connections are held at a time; more wait in the system's backlog. 0 counts as 1.
+    /// Sets how long a connection may be without a request before it is closed; one of HTTP/2 up to a quarter longer.
+    ///
+    /// It should be longer than that of a load balancer in front, which may otherwise send a request into the closing.
+    /// Defaults to 75 s.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets how many connections are held at a time, upgraded ones among them; more wait in the system's backlog. 0 counts as
+    /// 1.
     ///
     /// Each needs a file descriptor, so the process's limit must be above this. Defaults to 10,000.
     pub fn max_connections(mut self, connections: usize) -> Self {
@@ -145,42 +162,45 @@ where
             listener,
             app,
             header_timeout,
+            idle_timeout,
             max_connections,
             drain_timeout,
             shutdown,
         } = self;
+        // Hyper adds it to the time, which must not overflow.
+        let idle_timeout = idle_timeout.min(Duration::from_secs(365 * 24 * 60 * 60));
         let mut stop =
             shutdown.map_or_else(Stop::signals, |shutdown| Ok(Stop::When(Some(shutdown))))?;
-        let service = campanile.name().to_owned();
+        let service = campanile.name();
         if let Ok(address) = listener.local_addr() {
             tracing::info!(service, %address, "serving");
         }
 
-        let permits = Arc::new(Semaphore::new(max_connections));
-        let graceful = GracefulShutdown::new();
+        let room = Connections::new(max_connections, &campanile);
+        let (stopping, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = stop.wait() => break,
-                Some(_) = connections.join_next() => {}
-                (stream, peer, permit) = accept(&listener, &permits) => {
-                    let connection = connection(stream, peer, app.clone(), header_timeout, graceful.watcher());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
+        {
+            let mut accepting = pin!(accept(&listener, &room));
+            loop {
+                tokio::select! {
+                    () = stop.wait() => break,
+                    Some(_) = connections.join_next() => {}
+                    (stream, peer, permit) = accepting.as_mut() => {
+                        let heads = Heads::new(header_timeout);
+                        let socket = Socket::new(stream, heads.clone(), permit.opened());
+                        let (app, stopped) = (app.clone(), stopped.clone());
+                        connections.spawn(connection::serve(socket, peer, app, heads, idle_timeout, stopped));
+                        accepting.set(accept(&listener, &room));
+                    }
                 }
             }
         }
 
         drop(listener);
         tracing::info!(service, connections = connections.len(), "draining");
-        let drained = async {
-            graceful.shutdown().await;
-            while connections.join_next().await.is_some() {}
-        };
+        stopping.send_replace(true);
         let cut = tokio::select! {
-            () = drained => None,
+            () = async { while connections.join_next().await.is_some() {} } => None,
             () = stop.wait() => Some("a second signal"),
             () = tokio::time::sleep(drain_timeout) => Some("the drain timeout"),
         };
@@ -191,6 +211,8 @@ where
                 reason,
                 "connections are cut"
             );
+            // What is cut is counted before the server returns; a handler that blocks its thread is not waited for.
+            let _ = tokio::time::timeout(Duration::from_secs(1), connections.shutdown()).await;
         }
         Ok(())
     }
@@ -245,17 +267,17 @@ impl Stop {
 }
 
 /// Accepts the next connection once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, room: &Connections) -> (TcpStream, SocketAddr, Permit) {
+    let permit = room.permit().await;
     loop {
-        let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
-            // Nothing closes the semaphore.
-            return std::future::pending().await;
-        };
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, permit),
+            Ok((stream, peer)) => {
+                // Small responses must not wait for the client's acknowledgement of the one before.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY could not be set");
+                }
+                return (stream, peer, permit);
+            }
             // The client left before it was accepted.
             Err(error)
                 if matches!(
@@ -271,68 +293,12 @@ async fn accept(
     }
 }
 
-/// Serves one connection to its end.
-async fn connection<S, B>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    app: S,
-    header_timeout: Duration,
-    watcher: Watcher,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    // Small responses must not wait for the client's acknowledgement of the one before.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
-    }
-    let activity = Arc::new(Activity::default());
-    let app = TowerToHyperService::new(activity.layer().layer(app));
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        #[cfg(feature = "axum")]
-        let request = {
-            let mut request = request;
-            request
-                .extensions_mut()
-                .insert(axum::extract::ConnectInfo(peer));
-            request
-        };
-        app.call(request)
-    });
-
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30))
-        .max_concurrent_streams(100);
-    let io = TokioIo::new(HeadDeadline::new(stream, activity, header_timeout));
-    let connection = watcher.watch(builder.serve_connection_with_upgrades(io, service));
-    if let Err(error) = connection.await {
-        // What clients do is no fault of the service: they leave, and they send garbage.
-        tracing::debug!(%peer, error, "a connection ended with an error");
-    }
-}
-
-/// How long an HTTP/1 connection may be idle. Hyper's timeout for a head runs from the end of the response before, so it is
-/// this one; [`HeadDeadline`] times the head itself.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-
 impl<S> fmt::Debug for Serve<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serve")
             .field("listener", &self.listener)
             .field("header_timeout", &self.header_timeout)
+            .field("idle_timeout", &self.idle_timeout)
             .field("max_connections", &self.max_connections)
             .field("drain_timeout", &self.drain_timeout)
             .finish_non_exhaustive()

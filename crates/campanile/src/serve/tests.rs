@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -6,15 +7,21 @@ use axum::routing::{any, get};
 use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::*;
 
 /// A server on a free port, and what stops it.
 struct Server {
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(dead_code, reason = "its metrics are read")
+    )]
+    campanile: Campanile,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
@@ -30,10 +37,22 @@ impl Server {
             let _ = stopped.await;
         });
         Self {
+            campanile,
             address,
             stop,
             serving: tokio::spawn(serve.into_future()),
         }
+    }
+
+    /// What the campanile's page says of a metric without labels.
+    #[cfg(feature = "metrics")]
+    fn metric(&self, name: &str) -> String {
+        let page = self.campanile.metrics().render();
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in\n{page}"))
+            .to_owned()
     }
 
     async fn send(&self, text: &str) -> TcpStream {
@@ -76,28 +95,22 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
 
 #[tokio::test]
 async fn slow_heads_are_cut_off_while_others_are_served() {
-    let server = Server::start(app(), |serve| {
-        serve.header_timeout(Duration::from_millis(300))
-    })
-    .await;
-    let start = Instant::now();
+    let server = Server::start(app(), |serve| serve.header_timeout(Duration::from_secs(1))).await;
+    let mut other = server.send(GET).await;
     let mut half_sent = Vec::new();
     for head in ["", "G", "GET / HTTP/1.1\r\nhost: te", "PRI * HTTP/2.0\r\n"] {
         for _ in 0..10 {
             half_sent.push(server.send(head).await);
         }
     }
-    let mut other = server.send("").await;
     // Each byte comes in time, and the head never does.
-    let dripping = server.send("GET / HTTP/1.1\r\n").await;
-    let (dripping, mut drip) = dripping.into_split();
+    let (dripping, mut drip) = server.send("GET / HTTP/1.1\r\n").await.into_split();
     let drip = tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
         while drip.write_all(b"a").await.is_ok() {
             ticks.tick().await;
         }
     });
-    other.write_all(GET.as_bytes()).await.unwrap();
     assert!(response(&mut other).await.starts_with("HTTP/1.1 200"));
     for stream in half_sent {
         let answer = rest(stream).await;
@@ -108,8 +121,7 @@ async fn slow_heads_are_cut_off_while_others_are_served() {
         .expect("the dripping connection stays open")
         .unwrap();
     drop(dripping);
-    assert!(start.elapsed() >= Duration::from_millis(300));
-    // The connection that was served is idle, which is no slow head.
+    // The connection that was served has been idle for longer than that, which is no slow head.
     other.write_all(GET.as_bytes()).await.unwrap();
     assert!(response(&mut other).await.starts_with("HTTP/1.1 200"));
     // Its next head, half sent, is.
@@ -118,42 +130,86 @@ async fn slow_heads_are_cut_off_while_others_are_served() {
 }
 
 #[tokio::test]
-async fn slow_bodies_handlers_and_streams_are_not_slow_heads() {
-    let slow = Duration::from_millis(900);
+async fn slow_handlers_bodies_and_streams_are_not_slow_heads() {
+    let slow = Duration::from_millis(1_200);
     let handler = get(async move || {
         tokio::time::sleep(slow).await;
         "ok"
     });
+    let stream = get(async move || {
+        let (mut sender, body) = http_body_util::channel::Channel::<&[u8], Infallible>::new(1);
+        tokio::spawn(async move {
+            for part in ["o", "k"] {
+                tokio::time::sleep(slow / 2).await;
+                sender.send_data(part.as_bytes()).await.unwrap();
+            }
+        });
+        (
+            [("content-length", "2")],
+            axum::body::Body::new(body.map_err(io::Error::other).map_frame(to_bytes)),
+        )
+    });
     let app = app()
         .route("/slow", handler)
+        .route("/stream", stream)
         .route("/echo", any(async |body: String| body));
     let server = Server::start(app, |serve| {
-        serve.header_timeout(Duration::from_millis(300))
+        serve.header_timeout(Duration::from_millis(600))
     })
     .await;
-    let mut upload = server
-        .send("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\no")
+    let head = "HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n";
+    let mut upload = server.send(&format!("POST /echo {head}o")).await;
+    let mut stream = server
+        .send("GET /stream HTTP/1.1\r\nhost: test\r\n\r\n")
         .await;
-    // The next head comes early, and in two pieces.
-    let mut early = server
-        .send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\nGET / HT")
+    // The next head comes in one piece while the handler is busy.
+    let mut pipelined = server
+        .send(&format!("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n{GET}"))
         .await;
-    tokio::time::sleep(slow / 2).await;
+    tokio::time::sleep(slow).await;
     upload.write_all(b"k").await.unwrap();
-    early
-        .write_all(b"TP/1.1\r\nhost: test\r\n\r\n")
-        .await
-        .unwrap();
     assert!(response(&mut upload).await.starts_with("HTTP/1.1 200"));
-    let mut both = response(&mut early).await;
+    assert!(response(&mut stream).await.starts_with("HTTP/1.1 200"));
+    let mut both = response(&mut pipelined).await;
     if both.matches("HTTP/1.1 200").count() == 1 {
-        both += &response(&mut early).await;
+        both += &response(&mut pipelined).await;
     }
     assert_eq!(both.matches("HTTP/1.1 200").count(), 2);
 }
 
+fn to_bytes(frame: http_body::Frame<&'static [u8]>) -> http_body::Frame<axum::body::Bytes> {
+    frame.map_data(axum::body::Bytes::from_static)
+}
+
 #[tokio::test]
-async fn upgraded_and_http2_connections_may_be_silent_and_then_speak() {
+async fn idle_connections_are_closed() {
+    let idle_timeout = Duration::from_millis(200);
+    let server = Server::start(app(), |serve| serve.idle_timeout(idle_timeout)).await;
+    let mut stream = server.send(GET).await;
+    response(&mut stream).await;
+    assert_eq!(rest(stream).await, "");
+
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    let closed = tokio::spawn(connection);
+    let request = Request::get("http://test/")
+        .body(Empty::<&[u8]>::new())
+        .unwrap();
+    assert_eq!(
+        sender.send_request(request).await.unwrap().status(),
+        StatusCode::OK
+    );
+    timeout(Duration::from_secs(20), closed)
+        .await
+        .expect("the connection stays open")
+        .unwrap()
+        .unwrap();
+}
+
+/// Answers every two bytes with a line of its own.
+fn echo() -> Router {
     let upgrade = any(async |request: axum::extract::Request| {
         tokio::spawn(async move {
             let mut io = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
@@ -167,21 +223,29 @@ async fn upgraded_and_http2_connections_may_be_silent_and_then_speak() {
             [("connection", "upgrade"), ("upgrade", "echo")],
         )
     });
-    let header_timeout = Duration::from_millis(300);
-    let server = Server::start(app().route("/up", upgrade), |serve| {
-        serve.header_timeout(header_timeout)
-    })
-    .await;
+    app().route("/up", upgrade)
+}
 
+async fn upgraded(server: &Server) -> TcpStream {
+    let mut stream = server
+        .send("GET /up HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+        .await;
+    let mut bytes = [0; 1024];
+    let read = stream.read(&mut bytes).await.unwrap();
+    assert!(bytes[..read].starts_with(b"HTTP/1.1 101"));
+    stream
+}
+
+#[tokio::test]
+async fn upgraded_and_http2_connections_may_be_silent_and_then_speak() {
+    let header_timeout = Duration::from_millis(300);
+    let server = Server::start(echo(), |serve| serve.header_timeout(header_timeout)).await;
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .unwrap();
     tokio::spawn(connection);
-    let head = "GET /up HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
-    let mut upgraded = server.send(head).await;
-    let mut bytes = [0; 1024];
-    assert!(upgraded.read(&mut bytes).await.unwrap() > 0);
+    let mut upgraded = upgraded(&server).await;
     for _ in 0..2 {
         tokio::time::sleep(header_timeout * 2).await;
         upgraded.write_all(b"hi").await.unwrap();
@@ -192,6 +256,42 @@ async fn upgraded_and_http2_connections_may_be_silent_and_then_speak() {
         let answer = sender.send_request(request).await.unwrap();
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
     }
+}
+
+#[tokio::test]
+async fn timeouts_that_never_end_are_fine() {
+    let server = Server::start(app(), |serve| {
+        serve
+            .header_timeout(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .drain_timeout(Duration::MAX)
+    })
+    .await;
+    let mut stream = server.send(GET).await;
+    response(&mut stream).await;
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    assert!(response(&mut stream).await.starts_with("HTTP/1.1 200"));
+    server.stop.send(()).unwrap();
+    timeout(Duration::from_secs(20), server.serving)
+        .await
+        .expect("the server goes on")
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_counts_for_the_cap() {
+    let server = Server::start(echo(), |serve| serve.max_connections(1)).await;
+    let mut first = upgraded(&server).await;
+    let mut second = server.send(GET).await;
+    first.write_all(b"hi").await.unwrap();
+    assert_eq!(response(&mut first).await, "\r\n\r\nok");
+    let mut bytes = [0; 16];
+    timeout(Duration::from_millis(100), second.read(&mut bytes))
+        .await
+        .expect_err("served beyond the cap");
+    drop(first);
+    assert!(response(&mut second).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
@@ -206,8 +306,15 @@ async fn connections_past_the_cap_wait_for_their_turn() {
     timeout(Duration::from_millis(100), third.read(&mut bytes))
         .await
         .expect_err("served beyond the cap");
+    #[cfg(feature = "metrics")]
+    assert_eq!(server.metric("campanile_server_connections"), "2");
     drop(first);
     assert!(response(&mut third).await.starts_with("HTTP/1.1 200"));
+    #[cfg(feature = "metrics")]
+    assert_ne!(
+        server.metric("campanile_server_connections_full_total"),
+        "0"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,212 @@
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::connections::Permit;
+
+/// What a connection's reads and its timer of heads tell each other.
+pub(super) struct Heads {
+    start: Instant,
+    timeout: Duration,
+    /// Bytes that have come.
+    received: AtomicU64,
+    /// Hyper has begun to read a head of HTTP/1, and times it.
+    http1: AtomicBool,
+    /// HTTP/2's preface has come.
+    http2: AtomicBool,
+}
+
+impl Heads {
+    pub(super) fn new(timeout: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            start: now(),
+            timeout,
+            received: AtomicU64::new(0),
+            http1: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
+    }
+}
+
+/// The timer that hyper times heads of HTTP/1 with.
+///
+/// Hyper starts it as soon as it could read a head, that is while the connection is idle too. A sleep of this timer ends at
+/// hyper's deadline, which is then the idle timeout, or earlier: a head's timeout after the first byte has come. The first
+/// head of a connection is timed from the connection's start.
+pub(super) struct HeadTimer(pub(super) Arc<Heads>);
+
+impl hyper::rt::Timer for HeadTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.sleep_until(self.now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        let Self(heads) = self;
+        let first = !heads.http1.swap(true, Ordering::Relaxed);
+        let deadline = if first {
+            later(heads.start, heads.timeout)
+        } else {
+            deadline.into()
+        };
+        Box::pin(HeadSleep {
+            received: heads.received.load(Ordering::Relaxed),
+            heads: Arc::clone(heads),
+            begun: first,
+            sleep: Box::pin(tokio::time::sleep_until(deadline)),
+        })
+    }
+
+    fn now(&self) -> std::time::Instant {
+        now().into()
+    }
+}
+
+struct HeadSleep {
+    heads: Arc<Heads>,
+    /// How many bytes had come when the sleep began.
+    received: u64,
+    /// Whether a head has begun.
+    begun: bool,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Future for HeadSleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if !this.begun && this.heads.received.load(Ordering::Relaxed) != this.received {
+            this.begun = true;
+            this.sleep.as_mut().reset(later(now(), this.heads.timeout));
+        }
+        this.sleep.as_mut().poll(cx)
+    }
+}
+
+impl hyper::rt::Sleep for HeadSleep {}
+
+/// A connection's socket. It counts what it reads, holds the connection's permit for as long as it lives, upgraded or not,
+/// and fails if the client doesn't say in time which version of HTTP it speaks, because hyper doesn't time that.
+pub(super) struct Socket {
+    stream: TcpStream,
+    heads: Arc<Heads>,
+    /// Until the version is known.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// How much of [`PREFACE`] has come.
+    preface: usize,
+    _permit: Permit,
+}
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, heads: Arc<Heads>, permit: Permit) -> Self {
+        let deadline = tokio::time::sleep_until(later(heads.start, heads.timeout));
+        Self {
+            stream,
+            heads,
+            deadline: Some(Box::pin(deadline)),
+            preface: 0,
+            _permit: permit,
+        }
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        self.heads
+            .received
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if self.deadline.is_some() {
+            let common = bytes
+                .iter()
+                .zip(&PREFACE[self.preface..])
+                .take_while(|(one, other)| one == other);
+            self.preface += common.count();
+            self.heads
+                .http2
+                .store(self.preface == PREFACE.len(), Ordering::Relaxed);
+        }
+    }
+
+    fn is_version_known(&self) -> bool {
+        self.heads.http1.load(Ordering::Relaxed) || self.heads.is_http2()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        this.received(&buf.filled()[before..]);
+        if this.is_version_known() {
+            this.deadline = None;
+        }
+        if let (Poll::Pending, Some(deadline)) = (&polled, &mut this.deadline)
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "no request came")));
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The end of a timeout, as late as there is time for one that is practically endless.
+fn later(start: Instant, timeout: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    start + timeout.min(YEARS)
+}
+
+fn now() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server is an edge that times its clients"
+    )]
+    Instant::now()
+}

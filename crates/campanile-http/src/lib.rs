@@ -82,5 +82,5 @@ pub use self::method::method_label;
 pub use self::observe::{
     Observe, ObserveBuilder, ObserveLayer, ResponseBody, ResponseFuture, Stats,
 };
-pub use self::observer::Observer;
+pub use self::observer::{Exchanges, Observer};
 pub use self::route::Route;

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -7,19 +8,17 @@ use crate::{End, Head};
 
 /// Watches HTTP exchanges through an [`ObserveLayer`](crate::ObserveLayer).
 ///
-/// A tuple of up to six observers is an observer, as are `Option<O>` and `Arc<O>`: begun and entered in order, each told
-/// of the end even if one before it panics there.
+/// A tuple of up to six observers is an observer, as are `Option<O>` and `Arc<O>`: begun and entered in order, and each told of
+/// everything even if another one panics.
 ///
 /// # Panics
 ///
 /// A panic in [`begin`](Self::begin), [`responded`](Self::responded) or [`end`](Self::end) does not reach the host: the
-/// layer catches it and counts it in [`Stats::observer_panics`](crate::Stats::observer_panics). If `begin` panicked, that
-/// exchange is not observed further. A panic in [`scope`](Self::scope) can't be told from one of the host, and goes on.
+/// layer catches it and counts it in [`Stats::observer_panics`](crate::Stats::observer_panics), for a tuple once for each
+/// exchange. If `begin` panicked, that observer is told no more of the exchange. A panic in [`scope`](Self::scope) can't be told
+/// from one of the host, and goes on.
 pub trait Observer: Send + Sync + 'static {
     /// What the observer keeps for the time of one exchange.
-    ///
-    /// It is dropped without an [`end`](Self::end) only if another observer of the same tuple panics in
-    /// [`begin`](Self::begin).
     type Exchange: Send + 'static;
 
     /// Asks for the time to the response head ([`End::first_byte`]), which costs a third clock read.
@@ -113,48 +112,69 @@ impl<O: Observer> Observer for Option<O> {
 macro_rules! nested {
     ($poll:ident;) => { $poll() };
     ($poll:ident; $observer:ident $exchange:ident $($rest:ident)*) => {
-        $observer.scope($exchange, || nested!($poll; $($rest)*))
+        match $exchange {
+            Some(exchange) => $observer.scope(exchange, || nested!($poll; $($rest)*)),
+            None => nested!($poll; $($rest)*),
+        }
     };
 }
 
 macro_rules! tuple {
     ($($type:ident $observer:ident $exchange:ident),+) => {
         impl<$($type: Observer),+> Observer for ($($type,)+) {
-            type Exchange = ($($type::Exchange,)+);
+            type Exchange = Exchanges<($(Option<$type::Exchange>,)+)>;
             const FIRST_BYTE: bool = $($type::FIRST_BYTE)||+;
 
             fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
                 let ($($observer,)+) = self;
-                ($($observer.begin(head),)+)
+                let mut panic = None;
+                let each = ($(caught(&mut panic, || $observer.begin(head)),)+);
+                Exchanges { each, panic }
             }
 
-            fn scope<T>(&self, exchange: &mut Self::Exchange, poll: impl FnOnce() -> T) -> T {
+            fn scope<T>(&self, exchanges: &mut Self::Exchange, poll: impl FnOnce() -> T) -> T {
                 let ($($observer,)+) = self;
-                let ($($exchange,)+) = exchange;
+                let ($($exchange,)+) = &mut exchanges.each;
                 nested!(poll; $($observer $exchange)+)
             }
 
-            fn responded(&self, exchange: &mut Self::Exchange, status: StatusCode, headers: &HeaderMap) {
+            fn responded(&self, exchanges: &mut Self::Exchange, status: StatusCode, headers: &HeaderMap) {
                 let ($($observer,)+) = self;
-                let ($($exchange,)+) = exchange;
-                $($observer.responded($exchange, status, headers);)+
+                let Exchanges { each: ($($exchange,)+), panic } = exchanges;
+                $(if let Some(exchange) = $exchange {
+                    caught(panic, || $observer.responded(exchange, status, headers));
+                })+
             }
 
-            fn end(&self, exchange: Self::Exchange, end: &End) {
+            fn end(&self, exchanges: Self::Exchange, end: &End) {
                 let ($($observer,)+) = self;
-                let ($($exchange,)+) = exchange;
-                let mut panicked = None;
-                $(
-                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| $observer.end($exchange, end))) {
-                        panicked = Some(panic);
-                    }
-                )+
-                if let Some(panic) = panicked {
+                let Exchanges { each: ($($exchange,)+), mut panic } = exchanges;
+                $(if let Some(exchange) = $exchange {
+                    caught(&mut panic, || $observer.end(exchange, end));
+                })+
+                if let Some(panic) = panic {
                     resume_unwind(panic);
                 }
             }
         }
     };
+}
+
+/// What a tuple of observers keeps of one exchange.
+#[derive(Debug)]
+pub struct Exchanges<T> {
+    /// For each observer its own, unless it panicked in the beginning.
+    each: T,
+    /// A panic that one of them had, which goes on at the end, when all have been told.
+    panic: Option<Panic>,
+}
+
+type Panic = Box<dyn Any + Send>;
+
+fn caught<T>(panic: &mut Option<Panic>, observe: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(observe))
+        .map_err(|caught| *panic = Some(caught))
+        .ok()
 }
 
 tuple!(A a ea);

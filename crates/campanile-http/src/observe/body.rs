@@ -14,16 +14,29 @@ pin_project! {
     ///
     /// The exchange ends with its last frame, or when it is dropped.
     pub struct ResponseBody<B, O: Observer> {
+        // `None` while it is dropped only.
         #[pin]
-        inner: B,
+        inner: Option<B>,
         // `None` for an exchange that is not observed or has ended.
         guard: Option<Guard<O>>,
+    }
+
+    impl<B, O: Observer> PinnedDrop for ResponseBody<B, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if let Some(guard) = this.guard {
+                guard.scope_of_drop(|| this.inner.set(None));
+            }
+        }
     }
 }
 
 impl<B, O: Observer> ResponseBody<B, O> {
     pub(super) fn new(inner: B, guard: Option<Guard<O>>) -> Self {
-        Self { inner, guard }
+        Self {
+            inner: Some(inner),
+            guard,
+        }
     }
 }
 
@@ -36,11 +49,14 @@ impl<B: Body, O: Observer> Body for ResponseBody<B, O> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
-        let Some(guard) = this.guard else {
-            return this.inner.poll_frame(cx);
+        let this = self.project();
+        let Some(mut inner) = this.inner.as_pin_mut() else {
+            return Poll::Ready(None);
         };
-        let polled = guard.scope(|| this.inner.as_mut().poll_frame(cx));
+        let Some(guard) = this.guard else {
+            return inner.poll_frame(cx);
+        };
+        let polled = guard.scope(|| inner.as_mut().poll_frame(cx));
         let outcome = match &polled {
             Poll::Pending => None,
             Poll::Ready(Some(Ok(frame))) => {
@@ -48,7 +64,7 @@ impl<B: Body, O: Observer> Body for ResponseBody<B, O> {
                     guard.sent(data.remaining());
                 }
                 // A server that knows that this was the last frame does not poll again.
-                this.inner.is_end_stream().then_some(Outcome::Completed)
+                inner.is_end_stream().then_some(Outcome::Completed)
             }
             Poll::Ready(Some(Err(_))) => Some(Outcome::BodyError),
             Poll::Ready(None) => Some(Outcome::Completed),
@@ -60,11 +76,13 @@ impl<B: Body, O: Observer> Body for ResponseBody<B, O> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

@@ -14,16 +14,30 @@ pin_project! {
     /// The response future of [`Observe`](crate::Observe).
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, O: Observer> {
+        // `None` while it is dropped only.
         #[pin]
-        inner: F,
+        inner: Option<F>,
         // `None` for an exchange that is not observed, and once the response has taken it.
         guard: Option<Guard<O>>,
+    }
+
+    impl<F, O: Observer> PinnedDrop for ResponseFuture<F, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // The host's destructors run where its code ran, and before the end.
+            if let Some(guard) = this.guard {
+                guard.scope_of_drop(|| this.inner.set(None));
+            }
+        }
     }
 }
 
 impl<F, O: Observer> ResponseFuture<F, O> {
     pub(super) fn new(inner: F, guard: Option<Guard<O>>) -> Self {
-        Self { inner, guard }
+        Self {
+            inner: Some(inner),
+            guard,
+        }
     }
 }
 
@@ -38,9 +52,12 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Pending;
+        };
         let result = match this.guard {
-            Some(guard) => ready!(guard.scope(|| this.inner.poll(cx))),
-            None => ready!(this.inner.poll(cx)),
+            Some(guard) => ready!(guard.scope(|| inner.poll(cx))),
+            None => ready!(inner.poll(cx)),
         };
         let guard = this.guard.take();
         Poll::Ready(match result {

@@ -55,11 +55,11 @@ impl<O: Observer> Guard<O> {
                 extensions: &mut extensions,
                 route,
             };
-            if shared.exclude.iter().any(|exclude| exclude(&head)) {
-                return None;
-            }
             if let Some(route) = shared.route.as_ref().and_then(|route| route(&head)) {
                 head.route = route;
+            }
+            if shared.exclude.iter().any(|exclude| exclude(&head)) {
+                return None;
             }
             let exchange = shared.observer.begin(&mut head);
             Some((exchange, head.route))
@@ -96,6 +96,15 @@ impl<O: Observer> Guard<O> {
         let polled = self.shared.observer.scope(exchange, poll);
         self.polling = false;
         polled
+    }
+
+    /// Drops a piece of the host's in the observer's scope, unless that is where it has just panicked.
+    pub(super) fn scope_of_drop(&mut self, drop: impl FnOnce()) {
+        if self.polling {
+            drop();
+        } else {
+            self.scope(drop);
+        }
     }
 
     /// Takes note of the response head. Returns `None` if no body is owed, because the exchange has ended then.
@@ -170,7 +179,7 @@ impl<O: Observer> Guard<O> {
         self.shared
             .catch(|| self.shared.observer.end(exchange, &end));
         if status.is_success() && end.route.is_unmatched() {
-            self.shared.warn_of_unmatched();
+            self.shared.catch(|| self.shared.warn_of_unmatched());
         }
     }
 }
@@ -189,7 +198,7 @@ impl<O: Observer> Drop for Guard<O> {
 }
 
 impl<O> Shared<O> {
-    /// Runs a piece of the observer's code; a panic is counted and goes no further.
+    /// Runs a piece of the observer's code, or of the subscriber's; a panic is counted and goes no further.
     #[inline]
     fn catch<T>(&self, observe: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(observe));

@@ -408,6 +408,10 @@ async fn exclusion_hides_the_whole_exchange() {
         answer(layer.clone(), request, full("hidden")).await;
     }
     answer(layer.clone(), get("/own"), full("hidden")).await;
+    let by_route = builder(&log)
+        .exclude(|head| head.route().as_str() == "/")
+        .build();
+    answer(by_route, get("/own"), full("hidden")).await;
     log.assert(&[]);
     let request = Request::get("/")
         .header(USER_AGENT, "curl/8 kube-probe/")
@@ -466,24 +470,14 @@ async fn an_observers_panic_is_counted_and_stays_inside() {
         assert_eq!(layer.stats().observer_panics, 1, "{fault}");
         log.assert(expected);
     }
-    check("begin", &[]).await;
-    check(
-        "responded",
-        &[
-            "begin GET _unmatched_",
-            "end GET _unmatched_ 200 completed 4",
-        ],
-    )
-    .await;
-    check(
-        "end",
-        &[
-            "begin GET _unmatched_",
-            "responded 200",
-            "end GET _unmatched_ 200 completed 4",
-        ],
-    )
-    .await;
+    let told = [
+        "begin GET _unmatched_",
+        "responded 200",
+        "end GET _unmatched_ 200 completed 4",
+    ];
+    for fault in ["begin", "responded", "end"] {
+        check(fault, &told).await;
+    }
 
     // While the host's own panic unwinds, one more of the observer must not abort the process.
     let layer = ObserveLayer::new(Faulty("end"));
@@ -522,6 +516,54 @@ async fn scopes_nest_in_order_around_every_poll() {
     assert_eq!(log.0.lock().unwrap().len(), 8);
     body.collect().await.unwrap();
     assert_eq!(log.0.lock().unwrap().len(), 12);
+}
+
+#[tokio::test]
+async fn destructors_of_what_is_cancelled_run_in_the_scope() {
+    thread_local! {
+        static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    struct Scope;
+    impl Observer for Scope {
+        type Exchange = ();
+        fn begin(&self, _: &mut Head<'_>) {}
+        fn scope<T>(&self, (): &mut (), poll: impl FnOnce() -> T) -> T {
+            INSIDE.set(true);
+            let polled = poll();
+            INSIDE.set(false);
+            polled
+        }
+        fn end(&self, (): (), _: &End) {}
+    }
+    struct Check(Log);
+    impl Drop for Check {
+        fn drop(&mut self) {
+            self.0.push(format!("inside: {}", INSIDE.get()));
+        }
+    }
+    let log = Log::default();
+    let check = || Check(log.clone());
+    let layer = ObserveLayer::new(Scope);
+    let in_body = check();
+    let body = Full::<Bytes>::from("body").map_frame(move |frame| {
+        let _held = &in_body;
+        frame
+    });
+    let mut response = Some(Response::new(body));
+    let mut service = layer.layer(service_fn(move |_| {
+        std::future::ready(Ok::<_, Infallible>(response.take().unwrap()))
+    }));
+    drop(service.call(get("/")).await.unwrap());
+    let mut in_future = Some(check());
+    let mut service = layer.layer(service_fn(move |_| {
+        let held = in_future.take();
+        async move {
+            let _held = held;
+            pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+        }
+    }));
+    drop(service.call(get("/")));
+    log.assert(&["inside: true", "inside: true"]);
 }
 
 #[test]

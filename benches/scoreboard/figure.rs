@@ -71,7 +71,7 @@ impl Figure {
             peer_name,
             ratio,
             goal: goal_text,
-            met: ratio <= goal,
+            met: peer > 0.0 && ours <= goal * peer,
         }
     }
 

@@ -26,15 +26,16 @@ const CONNECTIONS: usize = 16;
 
 pub(crate) fn measure(effort: Effort) -> Figure {
     let requests = effort.of(REQUESTS);
-    let [mut bare, mut ours, mut peers] = ["bare", "ours", "peers"].map(Server::start);
-    // The first round only warms up.
+    let mut servers = ["bare", "ours", "peers"].map(Server::start);
+    // The first round only warms up. Each begins with another side, so that none is always after the same one.
     let (ours, peers): (Vec<_>, Vec<_>) = (0..=effort.rounds * 3)
-        .map(|_| {
-            let bare = bare.cpu_per_request(requests);
-            (
-                ours.cpu_per_request(requests) - bare,
-                peers.cpu_per_request(requests) - bare,
-            )
+        .map(|round| {
+            let mut took = [0.0; 3];
+            for side in (0..3).map(|side| (round + side) % 3) {
+                took[side] = servers[side].cpu_per_request(requests);
+            }
+            let [bare, ours, peers] = took;
+            (ours - bare, peers - bare)
         })
         .skip(1)
         .unzip();

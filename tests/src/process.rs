@@ -2,6 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -107,13 +108,16 @@ pub fn example(name: &str) -> PathBuf {
 
 /// Returns a port of 127.0.0.1 on which nothing listens, for a program that can't choose one itself.
 ///
+/// It is below those that the system gives to clients, so that none of theirs takes it in the meantime.
+///
 /// # Panics
 ///
 /// If there is none.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 20_000 + (std::process::id() % 10_000) as u16;
+    let mut ports = (0..1_000).map(|_| start + NEXT.fetch_add(1, Ordering::Relaxed));
+    ports
+        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
         .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

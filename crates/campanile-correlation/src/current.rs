@@ -18,7 +18,11 @@ impl CorrelationId {
     /// take the id along with `scope`.
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.with_borrow(Clone::clone)
+        // On a thread that is being torn down there is none any more.
+        CURRENT
+            .try_with(|current| current.borrow().clone())
+            .ok()
+            .flatten()
     }
 }
 

@@ -60,9 +60,14 @@ impl CorrelationId {
         self.0.to_str().unwrap_or_default()
     }
 
-    pub(crate) fn from_header(value: &HeaderValue) -> Result<Self, InvalidCorrelationId> {
-        check(value.as_bytes())?;
-        Ok(Self(value.clone()))
+    /// Takes a copy, because a clone of a header's value would keep the buffer that the server read the whole head into.
+    pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, InvalidCorrelationId> {
+        check(text)?;
+        // What the check lets pass is a header's value.
+        let value = HeaderValue::from_bytes(text);
+        value
+            .map(Self)
+            .map_err(|_| InvalidCorrelationId(Reason::Length(text.len())))
     }
 
     pub(crate) fn into_header(self) -> HeaderValue {
@@ -74,10 +79,7 @@ impl FromStr for CorrelationId {
     type Err = InvalidCorrelationId;
 
     fn from_str(text: &str) -> Result<Self, InvalidCorrelationId> {
-        check(text.as_bytes())?;
-        let value = HeaderValue::from_str(text)
-            .map_err(|_| InvalidCorrelationId(Reason::Length(text.len())))?;
-        Ok(Self(value))
+        Self::from_bytes(text.as_bytes())
     }
 }
 

@@ -99,7 +99,9 @@ fn inbound(headers: &HeaderMap) -> Option<CorrelationId> {
         .into_iter()
         .find(|name| headers.contains_key(name))?;
     let mut lines = headers.get_all(&name).iter();
-    let id = lines.next().map(CorrelationId::from_header);
+    let id = lines
+        .next()
+        .map(|line| CorrelationId::from_bytes(line.as_bytes()));
     match (id, lines.next()) {
         (Some(Ok(id)), None) => Some(id),
         (Some(Err(error)), None) => {
@@ -239,6 +241,57 @@ mod tests {
             service.oneshot(Request::new(())).await.unwrap_err(),
             "no luck"
         );
+    }
+
+    /// What is logged of a request, at all levels.
+    fn logged(headers: &[(&str, &[u8])]) -> String {
+        use std::sync::{Arc, Mutex};
+
+        use tracing::field::{Field, Visit};
+        use tracing_subscriber::layer::{Context, SubscriberExt};
+
+        #[derive(Clone, Default)]
+        struct Text(Arc<Mutex<String>>);
+        impl Visit for Text {
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                *self.0.lock().unwrap() += &format!("{field}={value:?} ");
+            }
+        }
+        impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Text {
+            fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+                event.record(&mut self.clone());
+            }
+        }
+        let text = Text::default();
+        tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(text.clone()),
+            || {
+                tokio::runtime::Builder::new_current_thread()
+                    .build()
+                    .unwrap()
+                    .block_on(exchange(headers));
+            },
+        );
+        text.0.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn a_rejected_id_is_logged_without_its_text() {
+        assert_eq!(logged(&[("x-correlation-id", b"fine")]), "");
+        for headers in [
+            &[("x-correlation-id", &b"<script>"[..])][..],
+            &[("x-request-id", b"script\xff")],
+            &[
+                ("x-correlation-id", b"script1"),
+                ("x-correlation-id", b"script2"),
+            ],
+        ] {
+            let text = logged(headers);
+            assert!(
+                text.contains("correlation_id_rejected") && !text.contains("script"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

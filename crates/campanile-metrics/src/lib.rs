@@ -21,7 +21,8 @@
 //!
 //! [`Registry`] is a [`metrics::Recorder`], so the `metrics` macros write to it once it is [installed](Registry::install),
 //! and inside of an observed exchange even if it is not. Values are aggregated as they are recorded, and nothing queues:
-//! a counter is one atomic add, a histogram a bucket search and two. Reading stops no writer.
+//! a counter is one atomic add, a histogram a bucket search and two. Reading stops no writer that has
+//! its handle.
 //!
 //! # Bounds
 //!
@@ -30,10 +31,11 @@
 //! | series of a family | 2,000 | the series whose label values are all `_other_` takes the value; `campanile_registry_overflow_total{family}` counts |
 //! | series of the registry | 100,000 | the same; a new family is refused |
 //! | bytes of a label value | 256 | cut at a character; `campanile_registry_truncated_labels_total` counts |
-//! | described names | 10,000 | the description is dropped |
+//! | described names | 10,000 | the description is dropped; `campanile_registry_refused_total` counts |
 //!
-//! What can't be right is refused, never a panic: a second kind for a name, a second raw name that becomes the same name, a
-//! duplicate or reserved label (`le`, `quantile`, `__…`). The methods of [`Registry`] return a [`RegisterError`]; the macros
+//! What can't be right is refused, never a panic: a second kind for a name, a second raw name that becomes the same name, a name
+//! of a histogram's samples (`…_bucket`, `…_sum`, `…_count`), a duplicate or reserved label (`le`, `quantile`, `__…`). A label
+//! with an empty value counts as none, as it does in Prometheus. The methods of [`Registry`] return a [`RegisterError`]; the macros
 //! get a handle that does nothing, `campanile_registry_refused_total` counts, and the log says so once for each reason.
 //! A histogram drops samples that are not finite; `campanile_registry_dropped_samples_total` counts.
 #![cfg_attr(docsrs, feature(doc_cfg))]

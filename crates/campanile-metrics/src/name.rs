@@ -70,6 +70,10 @@ impl LabelText {
                     label: name.into(),
                 });
             }
+            // To Prometheus a label without a value is one that isn't there.
+            if value.is_empty() {
+                continue;
+            }
             let cut = truncated_value(value);
             truncated += u64::from(cut.len() < value.len());
             push(&mut text, name, cut);
@@ -186,6 +190,7 @@ mod tests {
     #[test]
     fn labels_are_sorted_escaped_and_cut() {
         assert_eq!(text(&[]).unwrap(), "");
+        assert_eq!(text(&[("a", ""), ("b", "2")]).unwrap(), r#"b="2""#);
         assert_eq!(text(&[("b", "2"), ("a", "1")]).unwrap(), r#"a="1",b="2""#);
         assert_eq!(text(&[("a", "\\ \" \n")]).unwrap(), r#"a="\\ \" \n""#);
         let long = "é".repeat(200);
@@ -225,8 +230,9 @@ mod tests {
         for first in values {
             for second in values {
                 let text = text(&[("a", first), ("b", second)]).unwrap();
-                assert_eq!(label_value(&text, "a").as_deref(), Some(first), "{text}");
-                assert_eq!(label_value(&text, "b").as_deref(), Some(second), "{text}");
+                let there = |value: &'static str| (!value.is_empty()).then_some(value);
+                assert_eq!(label_value(&text, "a").as_deref(), there(first), "{text}");
+                assert_eq!(label_value(&text, "b").as_deref(), there(second), "{text}");
                 assert_eq!(label_value(&text, "c"), None, "{text}");
             }
         }

@@ -11,7 +11,7 @@ use crate::cell::{CounterCell, GaugeCell, HistogramCell};
 use crate::error::{InstallError, RegisterError};
 use crate::family::{Cell, Family, read, write};
 use crate::name::{LabelText, sanitised, sanitised_label};
-use crate::snapshot::{FamilySnapshot, Snapshot, Value};
+use crate::snapshot::{FamilySnapshot, Kind, Snapshot, Value};
 use crate::{Counter, Gauge, Histogram, RegistryBuilder, text};
 
 /// Counters, gauges and histograms that can be read back.
@@ -23,8 +23,7 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     families: RwLock<BTreeMap<Arc<str>, Arc<Family>>>,
     descriptions: RwLock<BTreeMap<Box<str>, Box<str>>>,
-    series_per_family: usize,
-    max_series: usize,
+    caps: Caps,
     buckets: Arc<[f64]>,
     series: AtomicUsize,
     refused: AtomicU64,
@@ -32,6 +31,21 @@ struct Inner {
     dropped: Arc<AtomicU64>,
     /// For each reason of a refusal, whether the log has it.
     logged: [AtomicBool; 7],
+}
+
+/// How many series there may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Caps {
+    series_per_family: usize,
+    series: usize,
+}
+
+impl Caps {
+    /// For the registry's own metrics, of which there is one series for each family at most.
+    const NONE: Self = Self {
+        series_per_family: usize::MAX,
+        series: usize::MAX,
+    };
 }
 
 impl Registry {
@@ -93,8 +107,13 @@ impl Registry {
     pub fn describe(&self, name: &str, help: &str) {
         let name = sanitised(name);
         let mut descriptions = write(&self.0.descriptions);
-        if descriptions.len() < MAX_DESCRIPTIONS && !descriptions.contains_key(&*name) {
+        if descriptions.contains_key(&*name) {
+            return;
+        }
+        if descriptions.len() < MAX_DESCRIPTIONS {
             descriptions.insert(name.into(), help.into());
+        } else {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -158,7 +177,7 @@ impl Registry {
                 label: (*label).into(),
             });
         }
-        self.series(name, labels.iter().copied(), self.0.max_series, new)
+        self.series(name, labels.iter().copied(), self.0.caps, new)
     }
 
     /// Finds or makes a series, after making its names valid. A refusal is counted, and logged once for each reason.
@@ -168,7 +187,7 @@ impl Registry {
         labels: impl Iterator<Item = (&'a str, &'a str)>,
         new: impl FnOnce() -> C,
     ) -> Option<Arc<C>> {
-        let result = self.series(name, labels, self.0.max_series, new);
+        let result = self.series(name, labels, self.0.caps, new);
         if let Err(error) = &result {
             self.0.refused.fetch_add(1, Ordering::Relaxed);
             let reason = match error {
@@ -191,19 +210,19 @@ impl Registry {
         &self,
         name: &str,
         labels: impl Iterator<Item = (&'a str, &'a str)>,
-        max_series: usize,
+        caps: Caps,
         new: impl FnOnce() -> C,
     ) -> Result<Arc<C>, RegisterError> {
         let mut labels: Vec<_> = labels
             .map(|(name, value)| (sanitised_label(name), value))
             .collect();
         let text = LabelText::new(name, &mut labels)?;
-        if text.truncated > 0 {
+        if text.truncated > 0 && caps != Caps::NONE {
             self.0
                 .truncated
                 .fetch_add(text.truncated, Ordering::Relaxed);
         }
-        let family = self.family::<C>(name, max_series)?;
+        let family = self.family::<C>(name, caps)?;
         let Some(series) = C::series(&family.series) else {
             let (is, asked) = (family.kind(), C::KIND);
             return Err(RegisterError::KindConflict {
@@ -212,14 +231,26 @@ impl Registry {
                 asked,
             });
         };
-        if let Some(cell) = read(series).get(text.text.as_str()) {
-            return Ok(Arc::clone(cell));
+        let is_full = |series: &BTreeMap<_, _>| {
+            // The one series without labels always has room.
+            !text.text.is_empty()
+                && (series.len() >= caps.series_per_family
+                    || self.0.series.load(Ordering::Relaxed) >= caps.series)
+        };
+        {
+            let series = read(series);
+            if let Some(cell) = series.get(text.text.as_str()) {
+                return Ok(Arc::clone(cell));
+            }
+            let overflow = family.overflow.get().and_then(|text| series.get(text));
+            if let Some(cell) = overflow.filter(|_| is_full(&series)) {
+                family.overflowed.fetch_add(1, Ordering::Relaxed);
+                return Ok(Arc::clone(cell));
+            }
         }
 
         let mut series = write(series);
-        let full = series.len() >= self.0.series_per_family
-            || self.0.series.load(Ordering::Relaxed) >= max_series;
-        let text = if full && !series.contains_key(text.text.as_str()) {
+        let text = if is_full(&series) && !series.contains_key(text.text.as_str()) {
             family.overflowed.fetch_add(1, Ordering::Relaxed);
             Arc::clone(
                 family
@@ -238,23 +269,27 @@ impl Registry {
         })
     }
 
-    fn family<C: Cell>(
-        &self,
-        raw_name: &str,
-        max_series: usize,
-    ) -> Result<Arc<Family>, RegisterError> {
+    fn family<C: Cell>(&self, raw_name: &str, caps: Caps) -> Result<Arc<Family>, RegisterError> {
         let name = sanitised(raw_name);
         let found = read(&self.0.families).get(&*name).cloned();
         let family = match found {
             Some(family) => family,
-            None if self.0.series.load(Ordering::Relaxed) >= max_series => {
+            None if self.0.series.load(Ordering::Relaxed) >= caps.series => {
                 return Err(RegisterError::Full {
                     name: raw_name.into(),
-                    cap: max_series,
+                    cap: caps.series,
                 });
             }
             None => {
                 let mut families = write(&self.0.families);
+                let taken = taken_sample_name(&families, &name, C::KIND);
+                if let Some((exported, by)) = taken.filter(|_| !families.contains_key(&*name)) {
+                    return Err(RegisterError::NameTaken {
+                        name: raw_name.into(),
+                        exported,
+                        by,
+                    });
+                }
                 let family = families.entry(name.as_ref().into());
                 Arc::clone(family.or_insert_with(|| Arc::new(Family::new::<C>(raw_name))))
             }
@@ -278,7 +313,7 @@ impl Registry {
                 if let Ok(counter) = self.series(
                     name,
                     labels.iter().copied(),
-                    usize::MAX,
+                    Caps::NONE,
                     CounterCell::default,
                 ) {
                     counter.absolute(value);
@@ -315,6 +350,26 @@ impl Registry {
     }
 }
 
+/// Returns the name of a sample that a new family would have in common with one that is there, and that one's name: a
+/// histogram exposes its samples under names of their own.
+fn taken_sample_name(
+    families: &BTreeMap<Arc<str>, Arc<Family>>,
+    name: &str,
+    kind: Kind,
+) -> Option<(String, String)> {
+    ["_bucket", "_sum", "_count"]
+        .into_iter()
+        .find_map(|suffix| {
+            let sample = format!("{name}{suffix}");
+            if kind == Kind::Histogram && families.contains_key(sample.as_str()) {
+                return Some((sample.clone(), sample));
+            }
+            let histogram = name.strip_suffix(suffix)?;
+            let taken = families.get(histogram)?.kind() == Kind::Histogram;
+            taken.then(|| (name.to_owned(), histogram.to_owned()))
+        })
+}
+
 /// The most names that can be described.
 const MAX_DESCRIPTIONS: usize = 10_000;
 
@@ -326,7 +381,7 @@ const OWN: [(&str, &str); 4] = [
     ),
     (
         "campanile_registry_refused_total",
-        "Registrations through the macros that were refused.",
+        "Registrations through the macros, and descriptions, that were refused.",
     ),
     (
         "campanile_registry_truncated_labels_total",
@@ -343,8 +398,10 @@ impl Registry {
         Self(Arc::new(Inner {
             families: RwLock::default(),
             descriptions: RwLock::default(),
-            series_per_family: builder.series_per_family,
-            max_series: builder.series,
+            caps: Caps {
+                series_per_family: builder.series_per_family,
+                series: builder.series,
+            },
             buckets: builder.buckets.into(),
             series: AtomicUsize::new(0),
             refused: AtomicU64::new(0),

@@ -1,20 +1,26 @@
+use std::fmt;
+
+use campanile_http::{ObserveBuilder, ObserveLayer};
 #[cfg(feature = "metrics")]
 use campanile_metrics::Registry;
 
-use crate::{BuildError, Campanile, Problem};
+use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 
 /// Settings of a [`Campanile`].
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`registry`](Self::registry) | a new [`Registry`] |
-#[derive(Clone, Debug)]
+/// | [`observe`](Self::observe) | every exchange, with the route from `MatchedPath` or an extension |
 #[must_use = "a builder does nothing until `build` or `install` is called"]
 pub struct Builder {
     name: String,
     #[cfg(feature = "metrics")]
     registry: Option<Registry>,
+    observe: Configure,
 }
+
+type Configure = Box<dyn FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers>>;
 
 impl Builder {
     pub(crate) fn new(name: String) -> Self {
@@ -22,6 +28,7 @@ impl Builder {
             name,
             #[cfg(feature = "metrics")]
             registry: None,
+            observe: Box::new(|layer| layer),
         }
     }
 
@@ -32,6 +39,24 @@ impl Builder {
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = Some(registry);
+        self
+    }
+
+    /// Sets how the layer observes: which exchanges it leaves out, and where it finds their routes.
+    ///
+    /// ```
+    /// use campanile::Campanile;
+    ///
+    /// let campanile = Campanile::builder("orders").observe(|layer| layer.exclude_probes_and_scrapes()).build()?;
+    /// # Ok::<_, campanile::BuildError>(())
+    /// ```
+    ///
+    /// Defaults to observing every exchange. A second call replaces the first.
+    pub fn observe(
+        mut self,
+        observe: impl FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers> + 'static,
+    ) -> Self {
+        self.observe = Box::new(observe);
         self
     }
 
@@ -53,10 +78,18 @@ impl Builder {
         if !problems.is_empty() {
             return Err(BuildError { problems });
         }
+        #[cfg(feature = "metrics")]
+        let registry = self.registry.unwrap_or_default();
+        let observers = Observers::new(
+            #[cfg(feature = "metrics")]
+            &registry,
+        );
+        let observe = (self.observe)(ObserveLayer::builder(observers)).build();
         Ok(Campanile::new(
             self.name,
+            CampanileLayer::new(observe),
             #[cfg(feature = "metrics")]
-            self.registry.unwrap_or_default(),
+            registry,
         ))
     }
 
@@ -74,9 +107,25 @@ impl Builder {
     }
 }
 
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_can_be_shared() {
+        fn check<T: Send + Sync + fmt::Debug + 'static>() {}
+        check::<(Campanile, CampanileLayer, Observers, BuildError, Problem)>();
+        fn check_send<T: Send + fmt::Debug + 'static>() {}
+        check_send::<crate::Serve<()>>();
+    }
 
     #[test]
     fn the_service_name_is_checked() {

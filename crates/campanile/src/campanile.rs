@@ -27,11 +27,11 @@ impl Campanile {
         Builder::new(name.into())
     }
 
-    pub(crate) fn new(name: String, #[cfg(feature = "metrics")] registry: Registry) -> Self {
-        let layer = CampanileLayer::new(
-            #[cfg(feature = "metrics")]
-            &registry,
-        );
+    pub(crate) fn new(
+        name: String,
+        layer: CampanileLayer,
+        #[cfg(feature = "metrics")] registry: Registry,
+    ) -> Self {
         Self(Arc::new(Inner {
             name,
             layer,

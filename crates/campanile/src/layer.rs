@@ -14,14 +14,10 @@ pub struct CampanileLayer {
 }
 
 impl CampanileLayer {
-    pub(crate) fn new(#[cfg(feature = "metrics")] registry: &Registry) -> Self {
-        #[cfg(feature = "metrics")]
-        let inner = HttpMetrics::new(registry);
-        #[cfg(not(feature = "metrics"))]
-        let inner = None;
+    pub(crate) fn new(observe: ObserveLayer<Observers>) -> Self {
         Self {
             correlation: CorrelationIdLayer::new(),
-            observe: ObserveLayer::new(Observers { inner }),
+            observe,
         }
     }
 
@@ -43,6 +39,16 @@ impl<S> Layer<S> for CampanileLayer {
 #[derive(Debug)]
 pub struct Observers {
     inner: Inner,
+}
+
+impl Observers {
+    pub(crate) fn new(#[cfg(feature = "metrics")] registry: &Registry) -> Self {
+        #[cfg(feature = "metrics")]
+        let inner = HttpMetrics::new(registry);
+        #[cfg(not(feature = "metrics"))]
+        let inner = None;
+        Self { inner }
+    }
 }
 
 #[cfg(feature = "metrics")]

@@ -6,7 +6,7 @@ use http::StatusCode;
 use rustc_hash::FxBuildHasher;
 
 /// A hash table of a fixed size whose entries are added and never changed, so that it is read without a lock.
-pub(super) struct Table<V>(Box<[OnceLock<Entry<V>>]>);
+pub(super) struct Table<V>(Box<[OnceLock<Box<Entry<V>>>]>);
 
 struct Entry<V> {
     route: Route,
@@ -15,8 +15,8 @@ struct Entry<V> {
     value: V,
 }
 
-/// The number of slots, a power of two. A service of 50 routes, 2 methods and 4 statuses fills 400.
-const SLOTS: usize = 1_024;
+/// The number of slots, a power of two: room for all series that a family has by default, twice.
+const SLOTS: usize = 4_096;
 
 /// How many slots are tried for a key.
 const PROBES: usize = 16;
@@ -37,11 +37,14 @@ impl<V> Table<V> {
         let first = FxBuildHasher.hash_one((route.as_str(), method, status.as_u16())) as usize;
         (first..first.wrapping_add(PROBES)).find_map(|probe| {
             let slot = &self.0[probe % SLOTS];
-            let entry = slot.get_or_init(|| Entry {
-                route: route.clone(),
-                method,
-                status,
-                value: make(),
+            let entry = slot.get_or_init(|| {
+                Entry {
+                    route: route.clone(),
+                    method,
+                    status,
+                    value: make(),
+                }
+                .into()
             });
             let same = entry.status == status && entry.method == method && entry.route == *route;
             same.then_some(&entry.value)

@@ -167,6 +167,95 @@ fn a_full_registry_takes_no_new_family_but_its_own() {
 }
 
 #[test]
+fn the_registrys_own_counters_know_no_cap() {
+    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    let long = "x".repeat(300);
+    for family in ["a_total", "b_total", long.as_str()] {
+        for value in ["1", "2", "3"] {
+            registry.counter(family, &[("k", value)]).unwrap();
+        }
+    }
+    let page = registry.render();
+    for family in ["a_total", "b_total"] {
+        assert!(
+            page.contains(&format!(
+                "campanile_registry_overflow_total{{family=\"{family}\"}} 2\n"
+            )),
+            "{page}"
+        );
+    }
+    assert_eq!(registry.render(), page);
+}
+
+#[test]
+fn a_series_without_labels_has_room_and_an_empty_label_is_none() {
+    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    registry.counter("a_total", &[("k", "1")]).unwrap();
+    registry.counter("a_total", &[]).unwrap().increment(1);
+    registry
+        .counter("a_total", &[("k", "")])
+        .unwrap()
+        .increment(1);
+    registry
+        .counter("a_total", &[("k", "2")])
+        .unwrap()
+        .increment(5);
+    assert_eq!(registry.get("a_total", &[]), Some(Value::Counter(2)));
+    assert_eq!(
+        registry.get("a_total", &[("k", "_other_")]),
+        Some(Value::Counter(5))
+    );
+}
+
+#[test]
+fn names_of_a_histograms_samples_are_taken() {
+    #[track_caller]
+    fn check(histogram_first: bool, counter: &str, taken: bool) {
+        let registry = Registry::new();
+        let histogram = || registry.histogram("batch", &[]).map(|_| ());
+        let counter = || registry.counter(counter, &[]).map(|_| ());
+        let (first, second) = if histogram_first {
+            (histogram(), counter())
+        } else {
+            (counter(), histogram())
+        };
+        assert_eq!(first, Ok(()));
+        assert_eq!(
+            matches!(second, Err(RegisterError::NameTaken { .. })),
+            taken,
+            "{second:?}"
+        );
+        // Once there, it stays.
+        assert_eq!(
+            registry.snapshot().families.len(),
+            if taken { 1 } else { 2 }
+        );
+    }
+    for histogram_first in [true, false] {
+        check(histogram_first, "batch_count", true);
+        check(histogram_first, "batch_sum", true);
+        check(histogram_first, "batch_bucket", true);
+        check(histogram_first, "batch_total", false);
+    }
+    let registry = Registry::new();
+    registry.counter("batch", &[]).unwrap();
+    registry.counter("batch_count", &[]).unwrap();
+}
+
+#[test]
+fn descriptions_have_a_cap() {
+    let registry = Registry::new();
+    for number in 0..10_001 {
+        registry.describe(&format!("m{number}"), "A metric.");
+    }
+    assert!(
+        registry
+            .render()
+            .contains("campanile_registry_refused_total 1\n")
+    );
+}
+
+#[test]
 fn mistakes_are_typed_errors() {
     #[track_caller]
     fn check(name: &str, labels: &[(&str, &str)], expected: &str) {

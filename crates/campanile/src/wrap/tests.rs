@@ -80,6 +80,23 @@ async fn the_hosts_routes_and_fallback_are_observed_and_ours_are_not() {
 }
 
 #[tokio::test]
+async fn what_the_host_excludes_is_left_out() {
+    let campanile = Campanile::builder("test")
+        .observe(|layer| layer.exclude(|head| head.route().as_str() == "/quiet"));
+    let campanile = campanile.build().unwrap();
+    let app = Router::new()
+        .route("/quiet", get(async || ""))
+        .route("/loud", get(async || ""));
+    let app = campanile.wrap(app);
+    send(&app, Method::GET, "/quiet").await;
+    send(&app, Method::GET, "/loud").await;
+    assert_eq!(
+        counted(&campanile),
+        [r#"{endpoint="/loud",method="GET",status_code="200"} 1"#]
+    );
+}
+
+#[tokio::test]
 async fn the_hosts_own_fallback_stays() {
     let campanile = campanile();
     let app = campanile.wrap(Router::new().fallback(async || (StatusCode::IM_A_TEAPOT, "mine")));

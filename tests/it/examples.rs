@@ -24,6 +24,26 @@ fn layers_only_shows_its_metrics() {
     );
 }
 
+#[test]
+fn tonic_counts_calls_by_method() {
+    let output = Command::new(example("tonic")).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let counted: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("http_requests_"))
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            r#"http_requests_abnormal_total{endpoint="/grpc.health.v1.Health/Watch",method="POST",outcome="cancelled"} 1"#,
+            "http_requests_in_flight 0",
+            r#"http_requests_total{endpoint="/grpc.health.v1.Health/Check",method="POST",status_code="200"} 3"#,
+            r#"http_requests_total{endpoint="/grpc.health.v1.Health/Watch",method="POST",status_code="200"} 1"#,
+        ]
+    );
+}
+
 #[tokio::test]
 async fn hyper_serves_its_metrics() {
     let mut process =

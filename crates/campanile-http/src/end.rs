@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::Route;
+use crate::{GrpcStatus, Route};
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,7 @@ impl Outcome {
 pub struct End {
     pub(crate) outcome: Outcome,
     pub(crate) status: StatusCode,
+    pub(crate) grpc: Option<GrpcStatus>,
     pub(crate) route: Route,
     pub(crate) sent: u64,
     pub(crate) first_byte: Option<Duration>,
@@ -58,6 +59,13 @@ impl End {
     /// of the inner service.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Returns the status of a gRPC call; `None` for any other exchange.
+    ///
+    /// A call that is cancelled before its status is known is CANCELLED; one that fails or panics before that is UNKNOWN.
+    pub fn grpc(&self) -> Option<GrpcStatus> {
+        self.grpc
     }
 
     /// Returns the route, final now; [`Route::UNMATCHED`] if there is none.

@@ -52,6 +52,13 @@
 //!   are.
 //! - The layer changes no status, no header, no body byte and no error, boxes nothing, and allocates nothing.
 //!
+//! # gRPC
+//!
+//! A POST whose content type is `application/grpc`, and whose response's is too, has a [`GrpcStatus`]: from its trailers, or
+//! from its headers if there is nothing else; UNKNOWN if it is missing or not a code. Unless the host sets a route itself, the
+//! route is `/pkg.Service/Method`, settled at the end: [`Route::UNMATCHED`] if the status is UNIMPLEMENTED or nothing but
+//! refusals of the caller have shown that the method exists, and [`Route::OTHER`] past 200 methods.
+//!
 //! # What it cannot see
 //!
 //! - HTTP/1 servers buffer: a client that leaves while the last bytes are in the socket's buffer counts as completed.
@@ -70,6 +77,7 @@ mod observer;
 
 mod clock;
 mod end;
+mod grpc;
 mod head;
 mod method;
 mod observe;
@@ -77,6 +85,7 @@ mod route;
 
 pub use self::clock::Clock;
 pub use self::end::{End, Outcome};
+pub use self::grpc::GrpcStatus;
 pub use self::head::Head;
 pub use self::method::method_label;
 pub use self::observe::{

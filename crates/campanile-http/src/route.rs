@@ -28,6 +28,9 @@ impl Route {
     /// No route: `_unmatched_`, whatever the path was.
     pub const UNMATCHED: Self = Self::from_static("_unmatched_");
 
+    /// One route more than there may be: `_other_`.
+    pub const OTHER: Self = Self::from_static("_other_");
+
     /// Returns the route with this template, without an allocation.
     pub const fn from_static(template: &'static str) -> Self {
         Self(Repr::Static(template))
@@ -48,11 +51,9 @@ impl Route {
         *self == Self::UNMATCHED
     }
 
+    /// The route that a router further out has left.
     #[inline]
-    pub(crate) fn of_request(extensions: &Extensions) -> Option<Self> {
-        if let Some(route) = extensions.get::<Self>() {
-            return Some(route.clone());
-        }
+    pub(crate) fn matched(extensions: &Extensions) -> Option<Self> {
         #[cfg(feature = "axum")]
         if let Some(path) = extensions.get::<axum::extract::MatchedPath>() {
             return Some(Self(Repr::Matched(path.clone())));

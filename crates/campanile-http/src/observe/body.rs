@@ -62,6 +62,8 @@ impl<B: Body, O: Observer> Body for ResponseBody<B, O> {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     guard.sent(data.remaining());
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    guard.trailers(trailers);
                 }
                 // A server that knows that this was the last frame does not poll again.
                 inner.is_end_stream().then_some(Outcome::Completed)

@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 
 use super::layer::Shared;
-use crate::{End, Head, Observer, Outcome, Route};
+use crate::grpc::{self, Methods};
+use crate::{End, GrpcStatus, Head, Observer, Outcome, Route};
 
 /// One exchange in progress. It moves from the future into the body, and dropping it ends the exchange.
 pub(super) struct Guard<O: Observer> {
@@ -21,6 +22,8 @@ pub(super) struct Guard<O: Observer> {
     /// The response head's status.
     status: Option<StatusCode>,
     route: Route,
+    /// The gRPC call that this is, if it is one.
+    call: Option<Call>,
     /// How many bytes of body the head promised.
     owed: Option<u64>,
     sent: u64,
@@ -28,6 +31,14 @@ pub(super) struct Guard<O: Observer> {
     event_stream: bool,
     /// Set while the host's code runs: still set in `drop`, it panicked.
     polling: bool,
+}
+
+/// A gRPC call.
+struct Call {
+    path: Uri,
+    /// Whether the route is what the host says, and not the path.
+    routed: bool,
+    status: Option<GrpcStatus>,
 }
 
 /// What the request's method says of the response's body (RFC 9110, sections 9.3.2 and 9.3.6).
@@ -46,27 +57,35 @@ impl<O: Observer> Guard<O> {
         // Taken out for a moment, because the head lends them mutably beside the rest.
         let mut extensions = std::mem::take(request.extensions_mut());
         let begin = || {
-            let route = Route::of_request(&extensions).unwrap_or(Route::UNMATCHED);
+            let given = extensions.get::<Route>().cloned();
+            let mut routed = given.is_some();
+            let route = given.or_else(|| Route::matched(&extensions));
             let mut head = Head {
                 method: request.method(),
                 uri: request.uri(),
                 version: request.version(),
                 headers: request.headers(),
                 extensions: &mut extensions,
-                route,
+                route: route.unwrap_or(Route::UNMATCHED),
             };
             if let Some(route) = shared.route.as_ref().and_then(|route| route(&head)) {
                 head.route = route;
+                routed = true;
             }
             if shared.exclude.iter().any(|exclude| exclude(&head)) {
                 return None;
             }
             let exchange = shared.observer.begin(&mut head);
-            Some((exchange, head.route))
+            Some((exchange, head.route, routed))
         };
         let begun_exchange = shared.catch(begin).flatten();
         *request.extensions_mut() = extensions;
-        let (exchange, route) = begun_exchange?;
+        let (exchange, route, routed) = begun_exchange?;
+        let call = grpc::is_call(request).then(|| Call {
+            path: request.uri().clone(),
+            routed,
+            status: None,
+        });
         Some(Self {
             shared: Arc::clone(shared),
             exchange: Some(exchange),
@@ -74,6 +93,7 @@ impl<O: Observer> Guard<O> {
             responded: None,
             status: None,
             route,
+            call,
             owed: None,
             sent: 0,
             method: match *request.method() {
@@ -117,6 +137,12 @@ impl<O: Observer> Guard<O> {
         {
             self.route = route.clone();
         }
+        if let Some(mut call) = self.call.take()
+            && grpc::is_grpc(response.headers())
+        {
+            call.status = GrpcStatus::of(response.headers());
+            self.call = Some(call);
+        }
         self.owed = response.body().size_hint().exact();
         if self.owed.is_none() {
             let header = |name| response.headers().get(name)?.to_str().ok();
@@ -150,6 +176,13 @@ impl<O: Observer> Guard<O> {
         self.sent += bytes as u64;
     }
 
+    /// Takes note of trailers that were handed to the server.
+    pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(call) = &mut self.call {
+            call.status = GrpcStatus::of(trailers).or(call.status);
+        }
+    }
+
     /// Ends the exchange.
     pub(super) fn end(mut self, outcome: Outcome) {
         self.end_once(outcome);
@@ -165,10 +198,20 @@ impl<O: Observer> Guard<O> {
             Outcome::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         });
+        let route = std::mem::replace(&mut self.route, Route::UNMATCHED);
+        let (route, grpc) = match self.call.take() {
+            Some(call) => {
+                let (route, grpc) =
+                    call.settle(&self.shared.methods, route, self.status.is_some(), outcome);
+                (route, Some(grpc))
+            }
+            None => (route, None),
+        };
         let end = End {
             outcome,
             status,
-            route: std::mem::replace(&mut self.route, Route::UNMATCHED),
+            grpc,
+            route,
             sent: self.sent,
             first_byte: self
                 .responded
@@ -178,9 +221,31 @@ impl<O: Observer> Guard<O> {
         };
         self.shared
             .catch(|| self.shared.observer.end(exchange, &end));
-        if status.is_success() && end.route.is_unmatched() {
+        if status.is_success() && grpc.is_none() && end.route.is_unmatched() {
             self.shared.catch(|| self.shared.warn_of_unmatched());
         }
+    }
+}
+
+impl Call {
+    /// Returns the call's route and status, now that it has ended.
+    fn settle(
+        self,
+        methods: &Methods,
+        route: Route,
+        responded: bool,
+        outcome: Outcome,
+    ) -> (Route, GrpcStatus) {
+        let status = self.status.unwrap_or(match outcome {
+            Outcome::Cancelled => GrpcStatus::CANCELLED,
+            _ => GrpcStatus::UNKNOWN,
+        });
+        let route = if self.routed {
+            route
+        } else {
+            methods.route(self.path.path(), responded.then_some(status))
+        };
+        (route, status)
     }
 }
 

@@ -6,6 +6,7 @@ use http::header::USER_AGENT;
 use tower_layer::Layer;
 
 use super::Observe;
+use crate::grpc::Methods;
 use crate::{Clock, Head, Observer, Route};
 
 /// A [`Layer`] that tells an [`Observer`] of every exchange of the service that it wraps.
@@ -145,6 +146,7 @@ impl<O> ObserveBuilder<O> {
             route,
             exclude,
             clock,
+            methods: Methods::default(),
             observer_panics: AtomicU64::new(0),
             warned_of_unmatched: AtomicBool::new(false),
         };
@@ -176,6 +178,7 @@ pub(super) struct Shared<O> {
     pub(super) route: Option<RouteFn>,
     pub(super) exclude: Vec<ExcludeFn>,
     pub(super) clock: Clock,
+    pub(super) methods: Methods,
     pub(super) observer_panics: AtomicU64,
     pub(super) warned_of_unmatched: AtomicBool,
 }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod axum;
+mod grpc;
 
 /// Writes a line for each call.
 #[derive(Clone, Default)]

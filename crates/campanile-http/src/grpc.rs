@@ -1,0 +1,308 @@
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, Method, Request};
+
+use crate::Route;
+
+/// The status of a gRPC call: one of the 17 codes of the gRPC specification.
+///
+/// ```
+/// use campanile_http::GrpcStatus;
+///
+/// assert_eq!(GrpcStatus::UNAVAILABLE.name(), "UNAVAILABLE");
+/// assert_eq!(GrpcStatus::UNAVAILABLE.code(), 14);
+/// assert!(GrpcStatus::UNAVAILABLE.is_server_failure());
+/// assert!(!GrpcStatus::NOT_FOUND.is_server_failure());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrpcStatus(u8);
+
+macro_rules! codes {
+    ($($name:ident = $code:literal),+) => {
+        impl GrpcStatus {
+            $(
+                #[doc = concat!("The code ", $code, ".")]
+                pub const $name: Self = Self($code);
+            )+
+        }
+
+        /// The names of the codes, in their order.
+        const NAMES: &[&str] = &[$(stringify!($name)),+];
+    };
+}
+
+codes!(
+    OK = 0,
+    CANCELLED = 1,
+    UNKNOWN = 2,
+    INVALID_ARGUMENT = 3,
+    DEADLINE_EXCEEDED = 4,
+    NOT_FOUND = 5,
+    ALREADY_EXISTS = 6,
+    PERMISSION_DENIED = 7,
+    RESOURCE_EXHAUSTED = 8,
+    FAILED_PRECONDITION = 9,
+    ABORTED = 10,
+    OUT_OF_RANGE = 11,
+    UNIMPLEMENTED = 12,
+    INTERNAL = 13,
+    UNAVAILABLE = 14,
+    DATA_LOSS = 15,
+    UNAUTHENTICATED = 16
+);
+
+impl GrpcStatus {
+    /// Returns the number, from 0 to 16.
+    pub fn code(self) -> u8 {
+        self.0
+    }
+
+    /// Returns the name, as in `DEADLINE_EXCEEDED`.
+    pub fn name(self) -> &'static str {
+        NAMES[usize::from(self.0)]
+    }
+
+    /// Returns whether the server is to blame: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and
+    /// DATA_LOSS, as OpenTelemetry has it for the spans of servers.
+    pub fn is_server_failure(self) -> bool {
+        matches!(
+            self,
+            Self::UNKNOWN
+                | Self::DEADLINE_EXCEEDED
+                | Self::UNIMPLEMENTED
+                | Self::INTERNAL
+                | Self::UNAVAILABLE
+                | Self::DATA_LOSS
+        )
+    }
+
+    /// Takes the status from headers or trailers, if they have one. What is not a code is UNKNOWN.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get(GRPC_STATUS)?.as_bytes();
+        Some(match *text {
+            [digit @ b'0'..=b'9'] => Self(digit - b'0'),
+            [b'1', digit @ b'0'..=b'6'] => Self(10 + digit - b'0'),
+            _ => Self::UNKNOWN,
+        })
+    }
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+impl fmt::Display for GrpcStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Debug for GrpcStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Returns whether a request is a gRPC call. The browsers' gRPC-Web, whose status is in the body, is not.
+pub(crate) fn is_call<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && is_grpc(request.headers())
+}
+
+/// Returns whether headers announce gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], |value| value.as_bytes());
+    let rest = content_type.strip_prefix(b"application/grpc");
+    matches!(rest, Some([] | [b'+' | b';', ..]))
+}
+
+/// The methods that have been seen to exist, whose paths may therefore be routes.
+#[derive(Default)]
+pub(crate) struct Methods(RwLock<HashSet<Arc<str>>>);
+
+/// The most methods that there may be.
+const MAX_METHODS: usize = 200;
+
+impl Methods {
+    /// Returns the route of a call, which is its path if its method is known to exist.
+    ///
+    /// An answer makes it known, unless it is one that is given to anything: UNIMPLEMENTED, or a refusal of the caller. No
+    /// answer (`None`) shows nothing.
+    pub(crate) fn route(&self, path: &str, status: Option<GrpcStatus>) -> Route {
+        if status == Some(GrpcStatus::UNIMPLEMENTED) || !is_method(path) {
+            return Route::UNMATCHED;
+        }
+        // Nothing that can panic runs under the lock.
+        if let Some(method) = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+        {
+            return Arc::clone(method).into();
+        }
+        if matches!(
+            status,
+            None | Some(GrpcStatus::UNAUTHENTICATED | GrpcStatus::PERMISSION_DENIED)
+        ) {
+            return Route::UNMATCHED;
+        }
+        let mut methods = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if methods.len() >= MAX_METHODS && !methods.contains(path) {
+            return Route::OTHER;
+        }
+        let method: Arc<str> = path.into();
+        methods.insert(Arc::clone(&method));
+        method.into()
+    }
+}
+
+/// Returns whether a path is `/pkg.Service/Method`.
+fn is_method(path: &str) -> bool {
+    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte))
+    };
+    path.len() <= 256 && parts.is_some_and(|(service, method)| is_name(service) && is_name(method))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_codes_and_garbage_is_unknown() {
+        #[track_caller]
+        fn check(text: &[u8], expected: GrpcStatus) {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", http::HeaderValue::from_bytes(text).unwrap());
+            assert_eq!(GrpcStatus::of(&headers), Some(expected), "{text:?}");
+        }
+        for code in 0..=16 {
+            check(code.to_string().as_bytes(), GrpcStatus(code));
+        }
+        for garbage in [
+            &b""[..],
+            b"17",
+            b"99",
+            b"-1",
+            b"+1",
+            b"00",
+            b"01",
+            b" 0",
+            b"OK",
+            b"0x0",
+            b"\xff",
+            b"99999999999999999999",
+        ] {
+            check(garbage, GrpcStatus::UNKNOWN);
+        }
+        assert_eq!(GrpcStatus::of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn server_failures_are_those_of_the_specification() {
+        let failures: Vec<_> = (0..=16)
+            .map(GrpcStatus)
+            .filter(|status| status.is_server_failure())
+            .collect();
+        let names: Vec<_> = failures.iter().map(|status| status.name()).collect();
+        assert_eq!(
+            names,
+            [
+                "UNKNOWN",
+                "DEADLINE_EXCEEDED",
+                "UNIMPLEMENTED",
+                "INTERNAL",
+                "UNAVAILABLE",
+                "DATA_LOSS"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_call_is_told_by_its_content_type() {
+        #[track_caller]
+        fn check(method: Method, content_type: &str, expected: bool) {
+            let request = Request::builder()
+                .method(method)
+                .header(CONTENT_TYPE, content_type)
+                .body(())
+                .unwrap();
+            assert_eq!(is_call(&request), expected, "{content_type}");
+        }
+        check(Method::POST, "application/grpc", true);
+        check(Method::POST, "application/grpc+proto", true);
+        check(Method::POST, "application/grpc;charset=utf-8", true);
+        check(Method::GET, "application/grpc", false);
+        check(Method::POST, "application/grpc-web", false);
+        check(Method::POST, "application/grpc-web+proto", false);
+        check(Method::POST, "application/json", false);
+    }
+
+    #[test]
+    fn only_answers_of_methods_make_routes() {
+        let methods = Methods::default();
+        let route = |path: &str, status| methods.route(path, status).as_str().to_owned();
+        let ok = Some(GrpcStatus::OK);
+        assert_eq!(route("/a.B/C", None), "_unmatched_");
+        assert_eq!(
+            route("/a.B/C", Some(GrpcStatus::UNAUTHENTICATED)),
+            "_unmatched_"
+        );
+        assert_eq!(
+            route("/a.B/C", Some(GrpcStatus::PERMISSION_DENIED)),
+            "_unmatched_"
+        );
+        assert_eq!(
+            route("/a.B/C", Some(GrpcStatus::UNIMPLEMENTED)),
+            "_unmatched_"
+        );
+        assert_eq!(route("/a.B/C", Some(GrpcStatus::NOT_FOUND)), "/a.B/C");
+        assert_eq!(route("/a.B/C", None), "/a.B/C");
+        assert_eq!(route("/a.B/C", Some(GrpcStatus::UNAUTHENTICATED)), "/a.B/C");
+        assert_eq!(
+            route("/a.B/C", Some(GrpcStatus::UNIMPLEMENTED)),
+            "_unmatched_"
+        );
+        for path in [
+            "",
+            "/",
+            "/a",
+            "//",
+            "/a/",
+            "/a/b/c",
+            "/a/b%20",
+            "/a/<b>",
+            &format!("/a/{}", "b".repeat(300)),
+        ] {
+            assert_eq!(route(path, ok), "_unmatched_", "{path}");
+        }
+    }
+
+    #[test]
+    fn methods_have_a_cap() {
+        let methods = Methods::default();
+        for number in 0..500 {
+            let path = format!("/pkg.Service/Method{number}");
+            let expected = if number < 200 {
+                path.as_str()
+            } else {
+                "_other_"
+            };
+            assert_eq!(
+                methods.route(&path, Some(GrpcStatus::OK)).as_str(),
+                expected
+            );
+        }
+        assert_eq!(
+            methods.route("/pkg.Service/Method7", None).as_str(),
+            "/pkg.Service/Method7"
+        );
+    }
+}

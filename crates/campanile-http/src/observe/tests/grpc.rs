@@ -1,0 +1,244 @@
+//! gRPC calls, as a server sees them.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use http_body_util::channel::Channel;
+use http_body_util::{BodyExt, Empty};
+use tower::{Layer, Service, service_fn};
+
+use crate::{End, Head, ObserveLayer, Observer, Route};
+
+/// Keeps a line for the last end.
+#[derive(Clone, Default)]
+struct Last(Arc<Mutex<String>>);
+
+impl Observer for Last {
+    type Exchange = ();
+
+    fn begin(&self, _: &mut Head<'_>) {}
+
+    fn end(&self, (): (), end: &End) {
+        let (route, status, outcome) = (end.route(), end.status().as_u16(), end.outcome().as_str());
+        *self.0.lock().unwrap() = format!("{route} {status} {outcome} {:?}", end.grpc());
+    }
+}
+
+/// What a service answers a call with.
+#[derive(Clone, Default)]
+struct Answer {
+    content_type: &'static str,
+    headers: Option<&'static str>,
+    data: bool,
+    trailers: Option<&'static str>,
+    /// Leave the stream open, and let the client leave.
+    open: bool,
+}
+
+const GRPC: Answer = Answer {
+    content_type: "application/grpc",
+    headers: None,
+    data: true,
+    trailers: None,
+    open: false,
+};
+
+fn status(text: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(
+        http::HeaderName::from_static("grpc-status"),
+        text.parse().unwrap(),
+    )])
+}
+
+async fn call(layer: &ObserveLayer<Last>, path: &str, content_type: &str, answer: Answer) {
+    let mut service = layer.layer(service_fn(async |_| {
+        let (mut sender, body) = Channel::<Bytes, Infallible>::new(4);
+        if answer.data {
+            sender.send_data(Bytes::from("data")).await.unwrap();
+        }
+        if let Some(text) = answer.trailers {
+            sender.send(Frame::trailers(status(text))).await.unwrap();
+        }
+        let open = answer.open.then_some(sender);
+        let mut response = Response::new(body.map_frame(move |frame| {
+            let _open = &open;
+            frame
+        }));
+        response
+            .headers_mut()
+            .extend(answer.headers.map(status).unwrap_or_default());
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, answer.content_type.parse().unwrap());
+        Ok::<_, Infallible>(response)
+    }));
+    let request = Request::post(path)
+        .header(CONTENT_TYPE, content_type)
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    let mut body = service.call(request).await.unwrap().into_body();
+    if answer.open {
+        body.frame().await.unwrap().unwrap();
+    } else {
+        body.collect().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_status_is_in_the_trailers_or_the_headers() {
+    async fn check(answer: Answer, expected: &str) {
+        let last = Last::default();
+        call(
+            &ObserveLayer::new(last.clone()),
+            "/pkg.Service/Method",
+            "application/grpc+proto",
+            answer,
+        )
+        .await;
+        assert_eq!(*last.0.lock().unwrap(), expected);
+    }
+    let route = "/pkg.Service/Method 200 completed";
+    check(
+        Answer {
+            trailers: Some("0"),
+            ..GRPC
+        },
+        &format!("{route} Some(OK)"),
+    )
+    .await;
+    check(
+        Answer {
+            trailers: Some("14"),
+            ..GRPC
+        },
+        &format!("{route} Some(UNAVAILABLE)"),
+    )
+    .await;
+    check(
+        Answer {
+            headers: Some("5"),
+            data: false,
+            ..GRPC
+        },
+        &format!("{route} Some(NOT_FOUND)"),
+    )
+    .await;
+    check(
+        Answer {
+            trailers: Some("99999999999999999999"),
+            ..GRPC
+        },
+        &format!("{route} Some(UNKNOWN)"),
+    )
+    .await;
+    check(
+        Answer {
+            trailers: Some("-1"),
+            ..GRPC
+        },
+        &format!("{route} Some(UNKNOWN)"),
+    )
+    .await;
+    check(GRPC, &format!("{route} Some(UNKNOWN)")).await;
+    check(
+        Answer {
+            trailers: Some("12"),
+            ..GRPC
+        },
+        "_unmatched_ 200 completed Some(UNIMPLEMENTED)",
+    )
+    .await;
+    check(
+        Answer { open: true, ..GRPC },
+        "/pkg.Service/Method 200 cancelled Some(CANCELLED)",
+    )
+    .await;
+    // What answers with something else is no gRPC service.
+    check(
+        Answer {
+            content_type: "text/html",
+            ..GRPC
+        },
+        "_unmatched_ 200 completed None",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_exchange_that_is_no_call_has_no_status() {
+    let last = Last::default();
+    let layer = ObserveLayer::new(last.clone());
+    call(
+        &layer,
+        "/pkg.Service/Method",
+        "application/json",
+        Answer {
+            trailers: Some("0"),
+            ..GRPC
+        },
+    )
+    .await;
+    assert_eq!(*last.0.lock().unwrap(), "_unmatched_ 200 completed None");
+}
+
+#[tokio::test]
+async fn a_call_cancelled_before_its_head_shows_nothing_of_its_method() {
+    let last = Last::default();
+    let layer = ObserveLayer::new(last.clone());
+    let mut service = layer.layer(service_fn(|_: Request<()>| {
+        std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+    }));
+    let leave = |service: &mut _| {
+        let request = Request::post("/pkg.Service/Method")
+            .header(CONTENT_TYPE, "application/grpc")
+            .body(())
+            .unwrap();
+        drop(Service::call(service, request));
+    };
+    leave(&mut service);
+    assert_eq!(
+        *last.0.lock().unwrap(),
+        "_unmatched_ 499 cancelled Some(CANCELLED)"
+    );
+    call(
+        &layer,
+        "/pkg.Service/Method",
+        "application/grpc",
+        Answer {
+            trailers: Some("0"),
+            ..GRPC
+        },
+    )
+    .await;
+    leave(&mut service);
+    assert_eq!(
+        *last.0.lock().unwrap(),
+        "/pkg.Service/Method 499 cancelled Some(CANCELLED)"
+    );
+}
+
+#[tokio::test]
+async fn a_route_of_the_hosts_holds() {
+    let last = Last::default();
+    let layer = ObserveLayer::builder(last.clone())
+        .route(|_| Some(Route::from_static("/mine")))
+        .build();
+    call(
+        &layer,
+        "/pkg.Service/Method",
+        "application/grpc",
+        Answer {
+            trailers: Some("12"),
+            ..GRPC
+        },
+    )
+    .await;
+    assert_eq!(
+        *last.0.lock().unwrap(),
+        "/mine 200 completed Some(UNIMPLEMENTED)"
+    );
+}

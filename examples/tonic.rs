@@ -1,0 +1,80 @@
+//! gRPC with tonic: a server with the layer, and a client that calls it.
+//!
+//! ```sh
+//! cargo run --example tonic
+//! ```
+
+#![expect(clippy::print_stdout, reason = "it shows what was counted")]
+
+use std::time::Duration;
+
+use campanile::Campanile;
+use campanile::metrics::Value;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tonic::Request;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Server};
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let campanile = Campanile::builder("health").build()?;
+    // Any generated service will do; this one comes without a protocol compiler.
+    let (reporter, service) = tonic_health::server::health_reporter();
+    reporter
+        .set_service_status("orders", ServingStatus::Serving)
+        .await;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = Server::builder()
+        .layer(campanile.layer())
+        .add_service(service);
+    let serving = tokio::spawn(server.serve_with_incoming_shutdown(
+        TcpIncoming::from(listener),
+        async {
+            let _ = stopped.await;
+        },
+    ));
+
+    let mut client = HealthClient::new(Channel::from_shared(url)?.connect().await?);
+    for name in ["orders", "orders", "unknown"] {
+        let request = Request::new(HealthCheckRequest {
+            service: name.to_owned(),
+        });
+        match client.check(request).await {
+            Ok(answer) => println!(
+                "{name}: {:?}, id {:?}",
+                answer.get_ref().status(),
+                answer.metadata().get("x-correlation-id")
+            ),
+            Err(status) => println!("{name}: {:?}", status.code()),
+        }
+    }
+    // A stream: its first message is the state, and then the client leaves.
+    let request = Request::new(HealthCheckRequest {
+        service: "orders".to_owned(),
+    });
+    let mut states = client.watch(request).await?.into_inner();
+    println!(
+        "watched: {:?}",
+        states.message().await?.map(|state| state.status())
+    );
+    drop((states, client));
+    // The server learns of it a moment later.
+    while campanile.metrics().get("http_requests_in_flight", &[]) != Some(Value::Gauge(0.0)) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    drop(stop);
+    serving.await??;
+    let page = campanile.metrics().render();
+    page.lines()
+        .filter(|line| line.starts_with("http_requests_"))
+        .for_each(|line| println!("{line}"));
+    Ok(())
+}

@@ -52,12 +52,16 @@ impl Route {
     }
 
     /// The route that a router further out has left.
+    #[cfg(feature = "axum")]
     #[inline]
     pub(crate) fn matched(extensions: &Extensions) -> Option<Self> {
-        #[cfg(feature = "axum")]
-        if let Some(path) = extensions.get::<axum::extract::MatchedPath>() {
-            return Some(Self(Repr::Matched(path.clone())));
-        }
+        let path = extensions.get::<axum::extract::MatchedPath>()?;
+        Some(Self(Repr::Matched(path.clone())))
+    }
+
+    /// Without a router that is known, none has left one.
+    #[cfg(not(feature = "axum"))]
+    pub(crate) fn matched(_: &Extensions) -> Option<Self> {
         None
     }
 }

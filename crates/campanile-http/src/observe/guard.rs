@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use super::layer::Shared;
@@ -35,7 +36,7 @@ pub(super) struct Guard<O: Observer> {
 
 /// A gRPC call.
 struct Call {
-    path: Uri,
+    path: PathAndQuery,
     /// Whether the route is what the host says, and not the path.
     routed: bool,
     status: Option<GrpcStatus>,
@@ -81,8 +82,12 @@ impl<O: Observer> Guard<O> {
         let begun_exchange = shared.catch(begin).flatten();
         *request.extensions_mut() = extensions;
         let (exchange, route, routed) = begun_exchange?;
-        let call = grpc::is_call(request).then(|| Call {
-            path: request.uri().clone(),
+        let path = request
+            .uri()
+            .path_and_query()
+            .filter(|_| grpc::is_call(request));
+        let call = path.map(|path| Call {
+            path: path.clone(),
             routed,
             status: None,
         });

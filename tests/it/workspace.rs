@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("campanile-correlation", &[]),
     ("campanile-http", &[]),
     ("campanile-metrics", &["campanile-http"]),
+    ("campanile-series", &[]),
 ];
 
 /// Below these versions something is known to be wrong that we would suffer from.

@@ -1,0 +1,31 @@
+//! Labels, matchers, samples and durations as Prometheus has them: the words that rules, queries and silences share, and
+//! nothing else.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use campanile_series::{Labels, Matcher, format_duration, parse_duration};
+//!
+//! let labels = Labels::new([("severity", "critical"), ("alertname", "QueueBacklog")])?;
+//! assert_eq!(labels.to_string(), r#"{alertname="QueueBacklog", severity="critical"}"#);
+//!
+//! let matchers = Matcher::parse_all(r#"{severity=~"high|critical", team!="ops"}"#)?;
+//! assert!(matchers.iter().all(|matcher| matcher.matches(&labels)));
+//!
+//! assert_eq!(parse_duration("1h30m")?, Duration::from_secs(5_400));
+//! assert_eq!(format_duration(Duration::from_secs(5_400)), "1h30m");
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It does no IO and reads no clock.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod duration;
+mod labels;
+mod matcher;
+mod sample;
+
+pub use self::duration::{DurationError, format_duration, parse_duration};
+pub use self::labels::{Fingerprint, LabelError, Labels};
+pub use self::matcher::{MatchOp, Matcher, MatcherError, PatternError};
+pub use self::sample::Sample;

@@ -1,0 +1,406 @@
+use std::fmt;
+
+use regex::{Regex, RegexBuilder};
+
+use crate::Labels;
+use crate::labels::is_label_name;
+
+/// A test of one label, as in PromQL's selectors and in Alertmanager's routes and silences.
+///
+/// A label that is missing has the value `""`. A pattern must match the whole value.
+#[derive(Clone)]
+pub struct Matcher {
+    name: String,
+    op: MatchOp,
+    value: String,
+    /// The compiled value, for the operators that take a pattern.
+    pattern: Option<Regex>,
+}
+
+/// How a [`Matcher`] compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatchOp {
+    /// `=`: the value is this text.
+    Equal,
+    /// `!=`: the value is not this text.
+    NotEqual,
+    /// `=~`: the pattern matches the whole value.
+    Regex,
+    /// `!~`: the pattern doesn't match the whole value.
+    NotRegex,
+}
+
+/// The most bytes that a pattern may have.
+const MAX_PATTERN: usize = 1_024;
+
+/// The most bytes that a compiled pattern may take.
+const MAX_COMPILED: usize = 1 << 20;
+
+impl Matcher {
+    /// Returns a matcher.
+    ///
+    /// # Errors
+    ///
+    /// If the name is not one of Prometheus' data model, or the value of `=~` or `!~` is not a pattern, is longer than 1,024
+    /// bytes, or compiles to more than 1 MiB.
+    pub fn new(
+        name: impl Into<String>,
+        op: MatchOp,
+        value: impl Into<String>,
+    ) -> Result<Self, MatcherError> {
+        let (name, value) = (name.into(), value.into());
+        if !is_label_name(&name) {
+            return Err(MatcherError::InvalidName { name });
+        }
+        let pattern = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex if value.len() > MAX_PATTERN => {
+                return Err(MatcherError::PatternTooLong {
+                    name,
+                    bytes: value.len(),
+                });
+            }
+            MatchOp::Regex | MatchOp::NotRegex => {
+                let anchored = format!("^(?s:{value})$");
+                let compiled = RegexBuilder::new(&anchored)
+                    .size_limit(MAX_COMPILED)
+                    .build();
+                // The pattern must be one by itself: `a)(b` is not.
+                let alone = regex_syntax_error(&value);
+                match (compiled, alone) {
+                    (Ok(pattern), None) => Some(pattern),
+                    (Err(source), _) | (Ok(_), Some(source)) => {
+                        return Err(MatcherError::Pattern {
+                            pattern: value,
+                            source: PatternError(source),
+                        });
+                    }
+                }
+            }
+        };
+        Ok(Self {
+            name,
+            op,
+            value,
+            pattern,
+        })
+    }
+
+    /// Reads matchers separated by commas, with or without braces: `{severity="critical", team=~"a|b"}`, `severity=critical`.
+    ///
+    /// A value is quoted, with `\\`, `\"` and `\n` for those characters, or it goes as it is to the next comma, brace or end.
+    /// An empty list is one.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not such a list, and as [`new`](Self::new).
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, MatcherError> {
+        let error = |at: &str, expected| MatcherError::Syntax {
+            offset: text.len() - at.len(),
+            expected,
+        };
+        let mut rest = text.trim_start();
+        let braced = rest.starts_with('{');
+        if braced {
+            rest = rest[1..].trim_start();
+        }
+        let mut matchers = Vec::new();
+        while !rest.is_empty() && !rest.starts_with('}') {
+            let name_len = rest
+                .find(|char: char| !char.is_ascii_alphanumeric() && char != '_')
+                .unwrap_or(rest.len());
+            let (name, after) = rest.split_at(name_len);
+            if !is_label_name(name) {
+                return Err(error(rest, "a label name"));
+            }
+            let after = after.trim_start();
+            let ops = [
+                ("=~", MatchOp::Regex),
+                ("!~", MatchOp::NotRegex),
+                ("!=", MatchOp::NotEqual),
+                ("=", MatchOp::Equal),
+            ];
+            let found = ops
+                .into_iter()
+                .find_map(|(sign, op)| Some((op, after.strip_prefix(sign)?)));
+            let (op, after) = found.ok_or_else(|| error(after, "one of = != =~ !~"))?;
+            let (value, after) = value(after.trim_start())
+                .ok_or_else(|| error(after, "a value, with its quotes closed"))?;
+            matchers.push(Self::new(name, op, value)?);
+            rest = after.trim_start();
+            match rest.strip_prefix(',') {
+                Some(next) => rest = next.trim_start(),
+                None if rest.is_empty() || rest.starts_with('}') => {}
+                None => return Err(error(rest, "a comma or the end")),
+            }
+        }
+        match (braced, rest.strip_prefix('}')) {
+            (true, Some(after)) if after.trim_start().is_empty() => Ok(matchers),
+            (false, None) => Ok(matchers),
+            (true, None) => Err(error(rest, "a closing brace")),
+            (_, Some(_)) => Err(error(rest, "the end")),
+        }
+    }
+
+    /// Returns whether labels pass.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.matches_value(labels.get(&self.name).unwrap_or_default())
+    }
+
+    /// Returns whether a value of the matcher's label passes.
+    pub fn matches_value(&self, value: &str) -> bool {
+        let is_same = match &self.pattern {
+            Some(pattern) => pattern.is_match(value),
+            None => self.value == value,
+        };
+        is_same == matches!(self.op, MatchOp::Equal | MatchOp::Regex)
+    }
+
+    /// Returns the label's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns how it compares.
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// Returns the text or pattern to compare with.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+/// Reads a value, and returns it with what follows.
+fn value(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([',', '}', '"', '{']).unwrap_or(text.len());
+        return Some((text[..end].trim_end().to_owned(), &text[end..]));
+    };
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, char)) = chars.next() {
+        let unescaped = match char {
+            '"' => return Some((value, &quoted[at + 1..])),
+            '\\' => match chars.next()?.1 {
+                'n' => '\n',
+                char @ ('\\' | '"') => char,
+                // As in a pattern: `\.`.
+                char => {
+                    value.push('\\');
+                    char
+                }
+            },
+            char => char,
+        };
+        value.push(unescaped);
+    }
+    None
+}
+
+fn regex_syntax_error(pattern: &str) -> Option<regex::Error> {
+    RegexBuilder::new(pattern)
+        .size_limit(MAX_COMPILED)
+        .build()
+        .err()
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.op, &self.value) == (&other.name, other.op, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
+impl fmt::Display for MatchOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+        })
+    }
+}
+
+/// Writes the matcher so that [`Matcher::parse_all`] reads it back.
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self
+            .value
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
+        write!(f, "{}{}\"{value}\"", self.name, self.op)
+    }
+}
+
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A matcher cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MatcherError {
+    /// The text is not a list of matchers.
+    #[error("at byte {offset} there should be {expected}")]
+    Syntax {
+        /// Where, in bytes from the start of the text.
+        offset: usize,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// The name is not one of Prometheus' data model.
+    #[error("the label name {name:?} is not valid: use [a-zA-Z_][a-zA-Z0-9_]*")]
+    InvalidName {
+        /// The name as given.
+        name: String,
+    },
+    /// The pattern is too long.
+    #[error("the pattern for the label {name:?} has {bytes} bytes: {MAX_PATTERN} are the most")]
+    PatternTooLong {
+        /// The label.
+        name: String,
+        /// The pattern's length.
+        bytes: usize,
+    },
+    /// The pattern is not a regular expression, or one that takes too much memory.
+    #[error("the pattern {pattern:?} can't be compiled")]
+    Pattern {
+        /// The pattern as given.
+        pattern: String,
+        /// Why.
+        source: PatternError,
+    },
+}
+
+/// Why a pattern can't be compiled.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(transparent)]
+pub struct PatternError(regex::Error);
+
+impl Eq for PatternError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Vec<String> {
+        Matcher::parse_all(text)
+            .unwrap()
+            .iter()
+            .map(Matcher::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn lists_are_read() {
+        #[track_caller]
+        fn check(text: &str, expected: &[&str]) {
+            assert_eq!(parse(text), expected, "{text}");
+            // And what is written is read back as the same.
+            let written = format!("{{{}}}", expected.join(","));
+            assert_eq!(parse(&written), expected);
+        }
+        check("", &[]);
+        check("{}", &[]);
+        check("severity=critical", &[r#"severity="critical""#]);
+        check(
+            r#"{a="1", b!="2",c=~"x|y",d!~"z",}"#,
+            &[r#"a="1""#, r#"b!="2""#, r#"c=~"x|y""#, r#"d!~"z""#],
+        );
+        check(" { a = 1 , b =~ .* } ", &[r#"a="1""#, r#"b=~".*""#]);
+        check(r#"a="""#, &[r#"a="""#]);
+        check("a=", &[r#"a="""#]);
+        check(r#"a="\\ \" \n""#, &[r#"a="\\ \" \n""#]);
+        check(r#"a=~"x\.y""#, &[r#"a=~"x\\.y""#]);
+        check(r#"a="},{\"""#, &[r#"a="},{\"""#]);
+        check("a=größe", &[r#"a="größe""#]);
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused_with_its_place() {
+        #[track_caller]
+        fn check(text: &str, offset: usize, expected: &str) {
+            match Matcher::parse_all(text) {
+                Err(MatcherError::Syntax {
+                    offset: at,
+                    expected: what,
+                }) => assert_eq!((at, what), (offset, expected), "{text}"),
+                other => panic!("{text} gave {other:?}"),
+            }
+        }
+        check("=x", 0, "a label name");
+        check("1a=x", 0, "a label name");
+        check("a", 1, "one of = != =~ !~");
+        check("a ~ x", 2, "one of = != =~ !~");
+        check("{a=x", 4, "a closing brace");
+        check("a=x}", 3, "the end");
+        check("{a=x} b", 4, "the end");
+        check(r#"a="x"#, 2, "a value, with its quotes closed");
+        check(r#"a="x\"#, 2, "a value, with its quotes closed");
+        check(r#"a="x" b="y""#, 6, "a comma or the end");
+        check("a=1,,b=2", 4, "a label name");
+        check("größe=x", 2, "one of = != =~ !~");
+    }
+
+    #[test]
+    fn patterns_have_limits_and_their_errors_a_cause() {
+        use std::error::Error;
+        let matcher = |pattern: &str| Matcher::new("a", MatchOp::Regex, pattern);
+        for pattern in ["(", "a)(b", "[", "*", "(a{1,1000}){1,1000}"] {
+            let error = matcher(pattern).unwrap_err();
+            assert!(
+                matches!(error, MatcherError::Pattern { .. }) && error.source().is_some(),
+                "{pattern}: {error}"
+            );
+        }
+        assert!(matcher(&"x".repeat(1_024)).is_ok());
+        let error = matcher(&"x".repeat(1_025)).unwrap_err();
+        assert_eq!(
+            error,
+            MatcherError::PatternTooLong {
+                name: "a".into(),
+                bytes: 1_025
+            }
+        );
+        assert!(Matcher::new("a b", MatchOp::Equal, "x").is_err());
+    }
+
+    #[test]
+    fn matching() {
+        let labels = Labels::new([("a", "foo"), ("b", "two\nlines")]).unwrap();
+        #[track_caller]
+        fn check(labels: &Labels, text: &str, expected: bool) {
+            let matchers = Matcher::parse_all(text).unwrap();
+            assert_eq!(
+                matchers.iter().all(|matcher| matcher.matches(labels)),
+                expected,
+                "{text}"
+            );
+        }
+        check(&labels, "a=foo", true);
+        check(&labels, "a=fo", false);
+        check(&labels, "a!=foo", false);
+        check(&labels, "a!=bar", true);
+        check(&labels, "a=~fo", false);
+        check(&labels, "a=~fo.*", true);
+        check(&labels, "a=~bar|foo", true);
+        check(&labels, "a=~bar|fo", false);
+        check(&labels, "a!~fo", true);
+        check(&labels, "a!~f.*", false);
+        check(&labels, "b=~two.lines", true);
+        check(&labels, "missing=", true);
+        check(&labels, "missing!=", false);
+        check(&labels, "missing=~.*", true);
+        check(&labels, "missing=~.+", false);
+        check(&labels, "missing!=x", true);
+        check(&labels, "a=foo,missing=", true);
+        check(&labels, "a=foo,b=", false);
+    }
+}

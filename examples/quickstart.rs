@@ -52,6 +52,7 @@ fn print_welcome(url: &str) {
     println!("  {url}/users/7");
     println!("  {url}/orders");
     println!("  {url}/metrics");
+    println!("  {url}/health/detailed");
     println!();
     println!("try");
     println!("  curl -i {url}/users/7");

@@ -10,11 +10,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         "campanile",
         &[
             "campanile-correlation",
+            "campanile-health",
             "campanile-http",
             "campanile-metrics",
         ],
     ),
     ("campanile-correlation", &[]),
+    ("campanile-health", &[]),
     ("campanile-http", &[]),
     ("campanile-metrics", &["campanile-http"]),
     ("campanile-series", &[]),

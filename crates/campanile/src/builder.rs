@@ -4,6 +4,7 @@ use campanile_http::{ObserveBuilder, ObserveLayer};
 #[cfg(feature = "metrics")]
 use campanile_metrics::Registry;
 
+use crate::campanile::Parts;
 use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 
 /// Settings of a [`Campanile`].
@@ -11,12 +12,15 @@ use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 /// | setting | default |
 /// |---|---|
 /// | [`registry`](Self::registry) | a new [`Registry`] |
+/// | [`check`](Self::check) | none |
 /// | [`observe`](Self::observe) | every exchange, with the route from `MatchedPath` or an extension |
 #[must_use = "a builder does nothing until `build` or `install` is called"]
 pub struct Builder {
     name: String,
     #[cfg(feature = "metrics")]
     registry: Option<Registry>,
+    #[cfg(feature = "health")]
+    health: campanile_health::HealthBuilder,
     observe: Configure,
 }
 
@@ -28,6 +32,8 @@ impl Builder {
             name,
             #[cfg(feature = "metrics")]
             registry: None,
+            #[cfg(feature = "health")]
+            health: campanile_health::Health::builder(),
             observe: Box::new(|layer| layer),
         }
     }
@@ -39,6 +45,17 @@ impl Builder {
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = Some(registry);
+        self
+    }
+
+    /// Adds a health check, which [`serve`](Campanile::serve) and [`run`](Campanile::run) run in the background, and the probes
+    /// read.
+    ///
+    /// Defaults to none.
+    #[cfg(feature = "health")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
+    pub fn check(mut self, check: campanile_health::Check) -> Self {
+        self.health = self.health.check(check);
         self
     }
 
@@ -75,9 +92,18 @@ impl Builder {
                 name: self.name.clone(),
             });
         }
+        #[cfg(feature = "health")]
+        let health = self
+            .health
+            .build()
+            .map_err(|error| problems.push(error.into()));
         if !problems.is_empty() {
             return Err(BuildError { problems });
         }
+        #[cfg(feature = "health")]
+        let Ok(health) = health else {
+            return Err(BuildError { problems });
+        };
         #[cfg(feature = "metrics")]
         let registry = self.registry.unwrap_or_default();
         let observers = Observers::new(
@@ -85,12 +111,14 @@ impl Builder {
             &registry,
         );
         let observe = (self.observe)(ObserveLayer::builder(observers)).build();
-        Ok(Campanile::new(
-            self.name,
-            CampanileLayer::new(observe),
+        Ok(Campanile::new(Parts {
+            name: self.name,
+            layer: CampanileLayer::new(observe),
+            #[cfg(feature = "health")]
+            health,
             #[cfg(feature = "metrics")]
             registry,
-        ))
+        }))
     }
 
     /// Builds, and makes the registry the process's recorder: the `metrics` macros then write to it from everywhere.
@@ -149,5 +177,19 @@ mod tests {
         check(&"u".repeat(256), false);
         check("", false);
         check("orders\n", false);
+    }
+
+    #[cfg(feature = "health")]
+    #[test]
+    fn all_mistakes_are_told_together() {
+        let check = || campanile_health::Check::new("a b", || async { Ok::<_, &str>(()) });
+        let error = Campanile::builder("").check(check()).build().unwrap_err();
+        assert!(
+            matches!(
+                error.problems(),
+                [Problem::ServiceName { .. }, Problem::Health(_)]
+            ),
+            "{error}"
+        );
     }
 }

@@ -2,6 +2,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+#[cfg(feature = "health")]
+use campanile_health::Health;
 #[cfg(feature = "metrics")]
 use campanile_metrics::Registry;
 use tokio::net::TcpListener;
@@ -12,13 +14,16 @@ use crate::{Builder, CampanileLayer, Serve};
 ///
 /// A clone is the same campanile (an `Arc`).
 #[derive(Clone)]
-pub struct Campanile(Arc<Inner>);
+pub struct Campanile(Arc<Parts>);
 
-struct Inner {
-    name: String,
-    layer: CampanileLayer,
+/// What a builder makes.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) layer: CampanileLayer,
+    #[cfg(feature = "health")]
+    pub(crate) health: Health,
     #[cfg(feature = "metrics")]
-    registry: Registry,
+    pub(crate) registry: Registry,
 }
 
 impl Campanile {
@@ -27,17 +32,8 @@ impl Campanile {
         Builder::new(name.into())
     }
 
-    pub(crate) fn new(
-        name: String,
-        layer: CampanileLayer,
-        #[cfg(feature = "metrics")] registry: Registry,
-    ) -> Self {
-        Self(Arc::new(Inner {
-            name,
-            layer,
-            #[cfg(feature = "metrics")]
-            registry,
-        }))
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
     }
 
     /// Returns the service's name.
@@ -50,6 +46,13 @@ impl Campanile {
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn metrics(&self) -> &Registry {
         &self.0.registry
+    }
+
+    /// Returns the health: what the checks found, and the probes' answers.
+    #[cfg(feature = "health")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
+    pub fn health(&self) -> &Health {
+        &self.0.health
     }
 
     /// Returns the layer for a tower stack: correlation id outermost, then what observes.
@@ -74,11 +77,12 @@ impl Campanile {
         Serve::new(self.clone(), listener, app)
     }
 
-    /// Runs all background work until `shutdown` completes; for a host that doesn't use [`serve`](Self::serve), which runs
-    /// it itself.
-    ///
-    /// The parts that there are so far work as they are called, so this waits and does nothing else.
+    /// Runs all background work, which is the health checks, until `shutdown` completes; for a host that doesn't use
+    /// [`serve`](Self::serve), which runs it itself.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        #[cfg(feature = "health")]
+        self.0.health.run(shutdown).await;
+        #[cfg(not(feature = "health"))]
         shutdown.await;
     }
 }

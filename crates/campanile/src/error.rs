@@ -37,6 +37,11 @@ pub enum Problem {
         /// The name as given.
         name: String,
     },
+    /// The health checks' settings are not valid.
+    #[cfg(feature = "health")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
+    #[error(transparent)]
+    Health(#[from] campanile_health::BuildError),
 }
 
 /// A [`Campanile`](crate::Campanile) cannot be installed.

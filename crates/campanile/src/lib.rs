@@ -39,6 +39,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | yes | [`wrap`](Campanile::wrap), [`routes`](Campanile::routes), the route from `MatchedPath`, extractors |
+//! | `health` | yes | checks and probes |
 //! | `metrics` | yes | the registry, `/metrics`, the HTTP metrics |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -53,6 +54,9 @@ mod serve;
 mod wrap;
 
 pub use campanile_correlation as correlation;
+#[cfg(feature = "health")]
+#[cfg_attr(docsrs, doc(cfg(feature = "health")))]
+pub use campanile_health as health;
 pub use campanile_http as http;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
@@ -141,7 +141,19 @@ where
     type IntoFuture = BoxFuture<io::Result<()>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        let campanile = self.campanile.clone();
+        Box::pin(async move {
+            let (serving, served) = oneshot::channel::<()>();
+            // The background work goes on until the last request has ended.
+            let serve = async {
+                let result = self.run().await;
+                drop(serving);
+                result
+            };
+            let work = campanile.run(async { drop(served.await) });
+            let (result, ()) = tokio::join!(serve, work);
+            result
+        })
     }
 }
 

@@ -9,6 +9,8 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::MethodRouter;
 use campanile_correlation::CorrelationIdLayer;
+#[cfg(feature = "health")]
+use campanile_health::Health;
 use tower_service::Service;
 
 use crate::Campanile;
@@ -16,7 +18,8 @@ use crate::Campanile;
 impl Campanile {
     /// Wraps a finished router: adds our routes, and layers the host's own with the correlation id and the observers.
     ///
-    /// Our routes are `GET /metrics`, with and without a final slash. They carry a correlation id and are not among the
+    /// Our routes are `GET /metrics`, and with feature `health` the probes' [paths](campanile_health#paths), each with and without a
+    /// final slash. They carry a correlation id and are not among the
     /// host's metrics. Where the host has the same path, the host's is kept, and the log says so. The host's fallback stays,
     /// and what it answers is observed.
     ///
@@ -49,6 +52,12 @@ impl Campanile {
 
     fn own_routes(&self) -> Vec<(&'static str, MethodRouter)> {
         let mut routes: Vec<(&str, MethodRouter)> = Vec::new();
+        #[cfg(feature = "health")]
+        for path in Health::PATHS {
+            let health = self.health().clone();
+            let answer = async move || health.respond(path).ok_or(http::StatusCode::NOT_FOUND);
+            routes.push((path, axum::routing::get(answer)));
+        }
         #[cfg(feature = "metrics")]
         for path in ["/metrics", "/metrics/"] {
             use http::header::CONTENT_TYPE;

@@ -29,7 +29,14 @@ struct Server {
 
 impl Server {
     async fn start(app: Router, with: impl FnOnce(Serve<Router>) -> Serve<Router>) -> Self {
-        let campanile = Campanile::builder("test").build().unwrap();
+        Self::of(Campanile::builder("test").build().unwrap(), app, with).await
+    }
+
+    async fn of(
+        campanile: Campanile,
+        app: Router,
+        with: impl FnOnce(Serve<Router>) -> Serve<Router>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -347,6 +354,32 @@ async fn a_stop_lets_requests_end_and_closes_idle_connections() {
         .expect("the server goes on")
         .unwrap()
         .unwrap();
+}
+
+#[cfg(feature = "health")]
+#[tokio::test]
+async fn health_checks_run_while_it_serves() {
+    let campanile = Campanile::builder("test");
+    let check = campanile_health::Check::new("db", || async { Ok::<_, &str>(()) }).critical();
+    let campanile = campanile.check(check).build().unwrap();
+    let app = campanile.wrap(app());
+    let server = Server::of(campanile, app, |serve| serve).await;
+    let ready = async || {
+        let head = "GET /health/ready HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        rest(server.send(head).await)
+            .await
+            .starts_with("HTTP/1.1 200")
+    };
+    timeout(Duration::from_secs(20), async { while !ready().await {} })
+        .await
+        .expect("it is never ready");
+    server.stop.send(()).unwrap();
+    timeout(Duration::from_secs(20), server.serving)
+        .await
+        .expect("the server goes on")
+        .unwrap()
+        .unwrap();
+    assert!(!server.campanile.health().report().is_running);
 }
 
 #[tokio::test]

@@ -79,6 +79,26 @@ async fn the_hosts_routes_and_fallback_are_observed_and_ours_are_not() {
     );
 }
 
+#[cfg(feature = "health")]
+#[tokio::test]
+async fn probes_answer_and_are_not_among_the_hosts_requests() {
+    let campanile = campanile();
+    let app = campanile.wrap(Router::new().route("/health/live", get(async || "mine")));
+    assert_eq!(
+        send(&app, Method::GET, "/health/ready").await,
+        (StatusCode::OK, r#"{"status":"ready"}"#.into())
+    );
+    assert!(
+        send(&app, Method::GET, "/health/")
+            .await
+            .1
+            .starts_with(r#"{"status":"healthy","#)
+    );
+    assert!(counted(&campanile).is_empty());
+    assert_eq!(send(&app, Method::GET, "/health/live").await.1, "mine");
+    assert_eq!(counted(&campanile).len(), 1);
+}
+
 #[tokio::test]
 async fn what_the_host_excludes_is_left_out() {
     let campanile = Campanile::builder("test")

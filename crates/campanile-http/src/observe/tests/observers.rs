@@ -1,0 +1,211 @@
+//! What observers are told and when, and what they can't break.
+
+use std::future::pending;
+
+use super::*;
+
+#[tokio::test]
+async fn times_are_those_of_the_clock() {
+    /// The last `total`, `first_byte` and `latency` in milliseconds.
+    type Last = Option<(u128, Option<u128>, u128)>;
+    #[derive(Clone, Default)]
+    struct Times(Arc<Mutex<Last>>);
+    impl Observer for Times {
+        type Exchange = ();
+        const FIRST_BYTE: bool = true;
+        fn begin(&self, _: &mut Head<'_>) {}
+        fn end(&self, (): (), end: &End) {
+            let first_byte = end.first_byte().map(|time| time.as_millis());
+            *self.0.lock().unwrap() = Some((
+                end.total().as_millis(),
+                first_byte,
+                end.latency().as_millis(),
+            ));
+        }
+    }
+    async fn check<O: Observer>(observer: O, content_type: &'static str) {
+        // Every reading is 10 ms after the one before.
+        let now = Mutex::new(Clock::system().now());
+        let clock = Clock::new(move || {
+            let mut now = now.lock().unwrap();
+            *now += Duration::from_millis(10);
+            *now
+        });
+        let layer = ObserveLayer::builder(observer).clock(clock).build();
+        let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
+        sender.send_data(Bytes::from("data")).await.unwrap();
+        drop(sender);
+        answer(
+            layer,
+            get("/"),
+            Response::builder()
+                .header(CONTENT_TYPE, content_type)
+                .body(body)
+                .unwrap(),
+        )
+        .await;
+    }
+    let times = Times::default();
+    check(times.clone(), "text/plain").await;
+    assert_eq!(times.0.lock().unwrap().take(), Some((20, Some(10), 20)));
+    check(
+        (times.clone(), Log::default()),
+        "Text/Event-Stream; charset=utf-8",
+    )
+    .await;
+    assert_eq!(times.0.lock().unwrap().take(), Some((20, Some(10), 10)));
+    // Nobody asks for the first byte here, so the clock is read twice, and a third time only for an event stream.
+    struct Plain(Times);
+    impl Observer for Plain {
+        type Exchange = ();
+        fn begin(&self, _: &mut Head<'_>) {}
+        fn end(&self, (): (), end: &End) {
+            self.0.end((), end);
+        }
+    }
+    check(Plain(times.clone()), "text/plain").await;
+    assert_eq!(times.0.lock().unwrap().take(), Some((10, None, 10)));
+    check(Plain(times.clone()), "text/event-stream").await;
+    assert_eq!(times.0.lock().unwrap().take(), Some((20, Some(10), 10)));
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_measures_nothing() {
+    let start = Clock::system().now() + Duration::from_secs(60);
+    let now = Mutex::new(start);
+    let clock = Clock::new(move || {
+        let mut now = now.lock().unwrap();
+        *now -= Duration::from_secs(1);
+        *now
+    });
+    struct Zero;
+    impl Observer for Zero {
+        type Exchange = ();
+        fn begin(&self, _: &mut Head<'_>) {}
+        fn end(&self, (): (), end: &End) {
+            assert_eq!(end.total(), Duration::ZERO);
+        }
+    }
+    let layer = ObserveLayer::builder(Zero).clock(clock).build();
+    answer(layer.clone(), get("/"), full("x")).await;
+    assert_eq!(layer.stats().observer_panics, 0);
+}
+
+#[tokio::test]
+async fn an_observers_panic_is_counted_and_stays_inside() {
+    /// Panics in the named method.
+    struct Faulty(&'static str);
+    impl Observer for Faulty {
+        type Exchange = ();
+        fn begin(&self, _: &mut Head<'_>) {
+            assert_ne!(self.0, "begin");
+        }
+        fn responded(&self, (): &mut (), _: StatusCode, _: &http::HeaderMap) {
+            assert_ne!(self.0, "responded");
+        }
+        fn end(&self, (): (), _: &End) {
+            assert_ne!(self.0, "end");
+        }
+    }
+    async fn check(fault: &'static str, expected: &[&str]) {
+        let log = Log::default();
+        let layer = ObserveLayer::new((Faulty(fault), Some(Arc::new(log.clone())), None::<Log>));
+        answer(layer.clone(), get("/"), full("fine")).await;
+        assert_eq!(layer.stats().observer_panics, 1, "{fault}");
+        log.assert(expected);
+    }
+    let told = [
+        "begin GET _unmatched_",
+        "responded 200",
+        "end GET _unmatched_ 200 completed 4",
+    ];
+    for fault in ["begin", "responded", "end"] {
+        check(fault, &told).await;
+    }
+
+    // While the host's own panic unwinds, one more of the observer must not abort the process.
+    let layer = ObserveLayer::new(Faulty("end"));
+    let service = layer.clone().layer(service_fn(
+        async |_| -> Result<Response<Full<Bytes>>, Infallible> { panic!("host") },
+    ));
+    assert!(
+        tokio::spawn(service.oneshot(get("/")))
+            .await
+            .unwrap_err()
+            .is_panic()
+    );
+    assert_eq!(layer.stats().observer_panics, 1);
+}
+
+#[tokio::test]
+async fn scopes_nest_in_order_around_every_poll() {
+    struct Scope(&'static str, Log);
+    impl Observer for Scope {
+        type Exchange = ();
+        fn begin(&self, _: &mut Head<'_>) {}
+        fn scope<T>(&self, (): &mut (), poll: impl FnOnce() -> T) -> T {
+            self.1.push(format!("<{}", self.0));
+            let polled = poll();
+            self.1.push(format!("{}>", self.0));
+            polled
+        }
+        fn end(&self, (): (), _: &End) {}
+    }
+    let log = Log::default();
+    let layer = ObserveLayer::new((Scope("a", log.clone()), Scope("b", log.clone())));
+    let mut service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(full("body"))));
+    let future = service.call(get("/"));
+    log.assert(&["<a", "<b", "b>", "a>"]);
+    let body = future.await.unwrap().into_body();
+    assert_eq!(log.0.lock().unwrap().len(), 8);
+    body.collect().await.unwrap();
+    assert_eq!(log.0.lock().unwrap().len(), 12);
+}
+
+#[tokio::test]
+async fn destructors_of_what_is_cancelled_run_in_the_scope() {
+    thread_local! {
+        static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    struct Scope;
+    impl Observer for Scope {
+        type Exchange = ();
+        fn begin(&self, _: &mut Head<'_>) {}
+        fn scope<T>(&self, (): &mut (), poll: impl FnOnce() -> T) -> T {
+            INSIDE.set(true);
+            let polled = poll();
+            INSIDE.set(false);
+            polled
+        }
+        fn end(&self, (): (), _: &End) {}
+    }
+    struct Check(Log);
+    impl Drop for Check {
+        fn drop(&mut self) {
+            self.0.push(format!("inside: {}", INSIDE.get()));
+        }
+    }
+    let log = Log::default();
+    let check = || Check(log.clone());
+    let layer = ObserveLayer::new(Scope);
+    let in_body = check();
+    let body = Full::<Bytes>::from("body").map_frame(move |frame| {
+        let _held = &in_body;
+        frame
+    });
+    let mut response = Some(Response::new(body));
+    let mut service = layer.layer(service_fn(move |_| {
+        std::future::ready(Ok::<_, Infallible>(response.take().unwrap()))
+    }));
+    drop(service.call(get("/")).await.unwrap());
+    let mut in_future = Some(check());
+    let mut service = layer.layer(service_fn(move |_| {
+        let held = in_future.take();
+        async move {
+            let _held = held;
+            pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+        }
+    }));
+    drop(service.call(get("/")));
+    log.assert(&["inside: true", "inside: true"]);
+}

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Duration;
 
 use campanile_tests::{Client, Process, eventually, example, get};
 use http::Method;
@@ -157,8 +158,13 @@ pub(crate) async fn drive(address: SocketAddr, requests: usize) -> Counts {
     all
 }
 
-/// Sends an order that takes 10 s, and leaves once the service has begun with it.
+/// Sends an order that takes 10 s, and leaves.
 async fn leave(address: SocketAddr) {
+    drop(begin(address).await);
+}
+
+/// Sends an order that takes 10 s; the service has begun with it then.
+async fn begin(address: SocketAddr) -> TcpStream {
     let body = r#"{"product":"bell","quantity":1,"price":1,"delay_ms":10000}"#;
     let head = "POST /orders HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-type: application/json";
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -168,6 +174,7 @@ async fn leave(address: SocketAddr) {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body.as_bytes()).await.unwrap();
+    stream
 }
 
 /// The counts that a page shows.
@@ -223,6 +230,26 @@ async fn metrics_agree_with_the_clients_count_to_the_request() {
     let mut process = quickstart.process;
     assert!(process.line_with("curl").contains("/users/7"));
     assert!(process.terminate().success());
+}
+
+/// At the first signal the order in progress goes on; the second cuts it.
+#[tokio::test]
+async fn a_second_signal_cuts_the_drain() {
+    let quickstart = Quickstart::start();
+    let mut order = begin(quickstart.address).await;
+    quickstart.process.signal_to_terminate();
+    eventually(true, async || {
+        TcpStream::connect(quickstart.address).await.is_err()
+    })
+    .await;
+    let mut answer = Vec::new();
+    let waiting =
+        tokio::time::timeout(Duration::from_millis(100), order.read_to_end(&mut answer)).await;
+    waiting.expect_err("the order was cut by the first signal");
+    assert!(quickstart.process.terminate().success());
+    // The connection may end with a reset.
+    let _ = order.read_to_end(&mut answer).await;
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[test]

@@ -51,8 +51,17 @@ impl Process {
     ///
     /// If it can't be sent.
     pub fn terminate(mut self) -> ExitStatus {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.signal_to_terminate();
         self.child.wait().unwrap()
+    }
+
+    /// Sends SIGTERM.
+    ///
+    /// # Panics
+    ///
+    /// If it can't be sent.
+    pub fn signal_to_terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 }
 

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("campanile-http", &[]),
     ("campanile-metrics", &["campanile-http"]),
     ("campanile-series", &[]),
+    ("campanile-store", &[]),
 ];
 
 /// Below these versions something is known to be wrong that we would suffer from.

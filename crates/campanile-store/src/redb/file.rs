@@ -1,0 +1,215 @@
+use std::ops::Bound;
+use std::path::Path;
+
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
+
+use super::open::{self, OpenError};
+use crate::batch::Change;
+use crate::memory::MAX_RECORDS;
+use crate::{Batch, Entry, Record, StoreError};
+
+/// Table and key; checksum and value.
+const RECORDS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("records");
+/// Number; checksum and payload.
+const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// The version of all this, under `version` in `META`.
+const VERSION: u64 = 1;
+/// The most entries of the journal.
+const MAX_ENTRIES: u64 = 100_000;
+/// From this size on, recovering a file would take longer than writing down at each commit what it needs.
+const QUICK_REPAIR: u64 = 64 << 20;
+
+/// An open file.
+pub(super) struct File {
+    database: Database,
+    quick_repair: bool,
+}
+
+/// Why an operation failed.
+pub(super) enum Failure {
+    /// The caller's doing: the file is well.
+    Refused(StoreError),
+    /// The disk's or redb's: the file has to be opened again.
+    Broken(StoreError),
+    /// A checksum is wrong: the file has to be set aside.
+    Corrupt(StoreError),
+}
+
+/// Redb has an error type for each operation; all of them mean that the file has to be opened again.
+impl<E: Into<redb::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let reason = error.into().to_string();
+        Self::Broken(StoreError::Io { reason })
+    }
+}
+
+impl File {
+    /// Opens a file; also returns what is to be known of a corrupt one that was there.
+    pub(super) fn open(path: &Path) -> Result<(Self, Option<String>), OpenError> {
+        let (database, notice) = open::open(path)?;
+        let file = Self {
+            database,
+            quick_repair: path
+                .metadata()
+                .is_ok_and(|metadata| metadata.len() >= QUICK_REPAIR),
+        };
+        let failed = |failure: Failure| OpenError::Io {
+            path: path.to_owned(),
+            reason: failure.error().to_string(),
+            kind: std::io::ErrorKind::Other,
+        };
+        match file.version().map_err(failed)? {
+            Some(found) if found > VERSION => Err(OpenError::Newer {
+                path: path.to_owned(),
+                found,
+                known: VERSION,
+            }),
+            Some(_) => Ok((file, notice)),
+            None => {
+                file.initialize().map_err(failed)?;
+                Ok((file, notice))
+            }
+        }
+    }
+
+    fn version(&self) -> Result<Option<u64>, Failure> {
+        match self.database.begin_read()?.open_table(META) {
+            Ok(meta) => Ok(meta.get("version")?.map(|version| version.value())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn initialize(&self) -> Result<(), Failure> {
+        let transaction = self.begin_write()?;
+        transaction.open_table(META)?.insert("version", VERSION)?;
+        transaction.open_table(RECORDS)?;
+        transaction.open_table(JOURNAL)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn begin_write(&self) -> Result<WriteTransaction, Failure> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_two_phase_commit(true);
+        transaction.set_quick_repair(self.quick_repair);
+        Ok(transaction)
+    }
+
+    pub(super) fn commit(&self, batch: Batch) -> Result<(), Failure> {
+        let transaction = self.begin_write()?;
+        {
+            let mut records = transaction.open_table(RECORDS)?;
+            for Change { table, key, value } in batch.changes {
+                let place = (table, key.as_str());
+                match value {
+                    Some(value) => {
+                        records.insert(place, sealed(&[table, &key], &value).as_slice())?
+                    }
+                    None => records.remove(place)?,
+                };
+            }
+            // What was written is forgotten with the transaction.
+            if records.len()? > MAX_RECORDS as u64 {
+                return Err(Failure::Refused(StoreError::Full { limit: MAX_RECORDS }));
+            }
+            let mut journal = transaction.open_table(JOURNAL)?;
+            let last = journal.last()?.map_or(0, |(sequence, _)| sequence.value());
+            for (sequence, payload) in (last + 1..).zip(batch.entries) {
+                let payload = sealed(&[&sequence.to_string()], &payload);
+                journal.insert(sequence, payload.as_slice())?;
+            }
+            while journal.len()? > MAX_ENTRIES {
+                journal.pop_first()?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    pub(super) fn get(&self, table: &str, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let records = self.database.begin_read()?.open_table(RECORDS)?;
+        let value = records.get((table, key))?;
+        value
+            .map(|value| unsealed(table, key, &[table, key], value.value()))
+            .transpose()
+    }
+
+    pub(super) fn scan(
+        &self,
+        table: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Failure> {
+        let records = self.database.begin_read()?.open_table(RECORDS)?;
+        let start = (table, after.unwrap_or_default());
+        let start = match after {
+            Some(_) => Bound::Excluded(start),
+            None => Bound::Included(start),
+        };
+        let mut found = Vec::new();
+        for record in records
+            .range::<(&str, &str)>((start, Bound::Unbounded))?
+            .take(limit)
+        {
+            let (place, value) = record?;
+            let (in_table, key) = place.value();
+            if in_table != table {
+                break;
+            }
+            found.push(Record::new(
+                key,
+                unsealed(table, key, &[table, key], value.value())?,
+            ));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn journal(&self, after: u64, limit: usize) -> Result<Vec<Entry>, Failure> {
+        let journal = self.database.begin_read()?.open_table(JOURNAL)?;
+        let entries = journal.range((Bound::Excluded(after), Bound::Unbounded))?;
+        let entry =
+            |entry: Result<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>), _>| {
+                let (sequence, payload) = entry?;
+                let number = sequence.value().to_string();
+                let payload = unsealed("journal", &number, &[&number], payload.value())?;
+                Ok(Entry::new(sequence.value(), payload))
+            };
+        entries.take(limit).map(entry).collect()
+    }
+}
+
+impl Failure {
+    pub(super) fn error(self) -> StoreError {
+        match self {
+            Self::Refused(error) | Self::Broken(error) | Self::Corrupt(error) => error,
+        }
+    }
+}
+
+/// Returns a value with a checksum of it and of its place before it, so that it can't be taken for the value of another.
+fn sealed(place: &[&str], value: &[u8]) -> Vec<u8> {
+    [&checksum(place, value).to_le_bytes(), value].concat()
+}
+
+fn unsealed(table: &str, key: &str, place: &[&str], sealed: &[u8]) -> Result<Vec<u8>, Failure> {
+    match sealed.split_first_chunk() {
+        Some((sum, value)) if u32::from_le_bytes(*sum) == checksum(place, value) => {
+            Ok(value.to_vec())
+        }
+        _ => Err(Failure::Corrupt(StoreError::Damaged {
+            table: table.to_owned(),
+            key: key.to_owned(),
+        })),
+    }
+}
+
+fn checksum(place: &[&str], value: &[u8]) -> u32 {
+    let place = place.iter().fold(0, |sum, part| {
+        crc32c::crc32c_append(crc32c::crc32c_append(sum, part.as_bytes()), &[0xff])
+    });
+    crc32c::crc32c_append(place, value)
+}

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("campanile-http", &[]),
     ("campanile-metrics", &["campanile-http"]),
     ("campanile-series", &[]),
+    ("campanile-sla", &["campanile-http", "campanile-series"]),
     ("campanile-store", &[]),
 ];
 

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
@@ -45,6 +45,7 @@ pub struct End {
     pub(crate) first_byte: Option<Duration>,
     pub(crate) event_stream: bool,
     pub(crate) total: Duration,
+    pub(crate) at: Instant,
 }
 
 impl End {
@@ -89,6 +90,11 @@ impl End {
     /// Returns the time from the beginning to the end.
     pub fn total(&self) -> Duration {
         self.total
+    }
+
+    /// Returns when the exchange ended, so that an observer need not read a clock.
+    pub fn at(&self) -> Instant {
+        self.at
     }
 
     /// Returns the time that the client waited: to the last byte, and for an event stream (`text/event-stream`), which

@@ -1,5 +1,5 @@
-//! Labels, matchers, samples and durations as Prometheus has them: the words that rules, queries and silences share, and
-//! nothing else.
+//! Labels, matchers, samples, durations and moments: the words that rules, objectives, queries and silences share, and nothing
+//! else. Where Prometheus has a form for one, it is that.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,9 +23,11 @@
 mod duration;
 mod labels;
 mod matcher;
+mod now;
 mod sample;
 
 pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::labels::{Fingerprint, LabelError, Labels};
 pub use self::matcher::{MatchOp, Matcher, MatcherError, PatternError};
+pub use self::now::Now;
 pub use self::sample::Sample;

@@ -223,6 +223,7 @@ impl<O: Observer> Guard<O> {
                 .map(|responded| responded.saturating_duration_since(self.begun)),
             event_stream: self.event_stream,
             total: now.saturating_duration_since(self.begun),
+            at: now,
         };
         self.shared
             .catch(|| self.shared.observer.end(exchange, &end));

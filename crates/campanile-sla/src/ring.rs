@@ -1,0 +1,162 @@
+use std::ops::AddAssign;
+use std::time::Duration;
+
+/// What was counted in a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub(crate) good: u64,
+    pub(crate) bad: u64,
+    /// The sum of latencies, in nanoseconds.
+    pub(crate) latency: u64,
+    /// In milliseconds.
+    pub(crate) covered: u64,
+}
+
+impl Reading {
+    /// Returns how many valid exchanges were good.
+    pub fn good(&self) -> u64 {
+        self.good
+    }
+
+    /// Returns how many valid exchanges were bad.
+    pub fn bad(&self) -> u64 {
+        self.bad
+    }
+
+    /// Returns how many exchanges were valid.
+    pub fn valid(&self) -> u64 {
+        self.good.saturating_add(self.bad)
+    }
+
+    /// Returns how much of the time was watched.
+    pub fn covered(&self) -> Duration {
+        Duration::from_millis(self.covered)
+    }
+
+    /// Returns the share of valid exchanges that were bad, from 0 to 1; `None` if there were none.
+    pub fn error_rate(&self) -> Option<f64> {
+        (self.valid() > 0).then(|| self.bad as f64 / self.valid() as f64)
+    }
+
+    /// Returns the mean latency of the valid exchanges; `None` if there were none.
+    pub fn mean_latency(&self) -> Option<Duration> {
+        self.latency
+            .checked_div(self.valid())
+            .map(Duration::from_nanos)
+    }
+
+    /// Returns the valid exchanges for each second that was watched; `None` if no time was.
+    pub fn throughput(&self) -> Option<f64> {
+        (self.covered > 0).then(|| self.valid() as f64 / self.covered().as_secs_f64())
+    }
+}
+
+impl AddAssign for Reading {
+    fn add_assign(&mut self, other: Self) {
+        self.good = self.good.saturating_add(other.good);
+        self.bad = self.bad.saturating_add(other.bad);
+        self.latency = self.latency.saturating_add(other.latency);
+        self.covered = self.covered.saturating_add(other.covered);
+    }
+}
+
+/// The last so many buckets of one width. A bucket's number is its time since 1970 in widths.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    /// In milliseconds.
+    width: u64,
+    buckets: Box<[Reading]>,
+    /// The number of the newest bucket.
+    newest: u64,
+}
+
+impl Ring {
+    /// Returns a ring for windows up to a span; one more bucket is for the one that the window's start falls into.
+    pub(crate) fn new(width: u64, span: u64) -> Self {
+        let buckets = usize::try_from(span / width).unwrap_or(usize::MAX) + 1;
+        Self {
+            width,
+            buckets: vec![Reading::default(); buckets].into(),
+            newest: 0,
+        }
+    }
+
+    /// Adds to the bucket of a time, in milliseconds since 1970, unless it is older than all that are kept.
+    pub(crate) fn add(&mut self, time: u64, reading: Reading) {
+        let number = time / self.width;
+        self.advance(number);
+        if let Some(bucket) = self.bucket(number) {
+            *bucket += reading;
+        }
+    }
+
+    /// Marks the time from one moment to a later one as watched.
+    pub(crate) fn cover(&mut self, from: u64, to: u64) {
+        self.advance(to / self.width);
+        let oldest = (self.newest + 1).saturating_sub(self.len()) * self.width;
+        let mut from = from.max(oldest);
+        while from < to {
+            let end = (from / self.width + 1) * self.width;
+            let covered = end.min(to) - from;
+            if let Some(bucket) = self.bucket(from / self.width) {
+                bucket.covered += covered;
+            }
+            from = end;
+        }
+    }
+
+    /// Returns what was counted in the buckets from that of one moment on to that of another.
+    pub(crate) fn sum(&self, from: u64, to: u64) -> Reading {
+        let oldest = (self.newest + 1).saturating_sub(self.len());
+        let (first, last) = ((from / self.width).max(oldest), to / self.width);
+        let mut sum = Reading::default();
+        for number in first..=last.min(self.newest) {
+            sum += self.buckets[self.place(number)];
+        }
+        sum
+    }
+
+    /// Returns the number and the contents of each bucket that has some.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (u64, &Reading)> {
+        let oldest = (self.newest + 1).saturating_sub(self.len());
+        let buckets =
+            (oldest..=self.newest).map(|number| (number, &self.buckets[self.place(number)]));
+        buckets.filter(|(_, reading)| **reading != Reading::default())
+    }
+
+    /// Returns the longest window, in milliseconds.
+    pub(crate) fn span(&self) -> u64 {
+        (self.len() - 1) * self.width
+    }
+
+    pub(crate) fn width(&self) -> u64 {
+        self.width
+    }
+
+    fn advance(&mut self, number: u64) {
+        if number <= self.newest {
+            return;
+        }
+        let first = (self.newest + 1).max((number + 1).saturating_sub(self.len()));
+        for number in first..=number {
+            let place = self.place(number);
+            self.buckets[place] = Reading::default();
+        }
+        self.newest = number;
+    }
+
+    fn bucket(&mut self, number: u64) -> Option<&mut Reading> {
+        let is_kept = number <= self.newest && number + self.len() > self.newest;
+        let place = self.place(number);
+        is_kept.then(|| &mut self.buckets[place])
+    }
+
+    fn place(&self, number: u64) -> usize {
+        // Less than the number of buckets.
+        (number % self.len()) as usize
+    }
+
+    fn len(&self) -> u64 {
+        self.buckets.len() as u64
+    }
+}

@@ -1,0 +1,400 @@
+use std::ops::Add;
+
+use campanile_http::ObserveLayer;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt};
+
+use super::*;
+use crate::{Slo, Standing};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A moment whose wall clock says a full hour.
+fn start() -> Now {
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    let mono = Instant::now();
+    Now {
+        wall: UNIX_EPOCH + HOUR * 480_000,
+        mono,
+    }
+}
+
+fn sla(now: Now) -> Sla {
+    let builder = Sla::builder()
+        .objective(Slo::availability("availability", "99.9%"))
+        .objective(Slo::response_time("response_time", Duration::from_millis(200)).over(DAY))
+        .objective(Slo::error_rate("error_rate", "1%").over(DAY))
+        .objective(Slo::throughput("throughput", 1_000.0).over(HOUR));
+    builder.build(now).unwrap()
+}
+
+fn record(sla: &Sla, good: u64, bad: u64, at: Now) {
+    for number in 0..good + bad {
+        sla.record(number < good, Duration::from_millis(10), at.mono);
+    }
+}
+
+fn counts(sla: &Sla, window: Duration, now: Now) -> (u64, u64) {
+    let reading = sla.read(window, now);
+    (reading.good(), reading.bad())
+}
+
+#[test]
+fn the_report_has_000s_four() {
+    let start = start();
+    let sla = sla(start);
+    record(&sla, 1_999, 1, start + SECOND);
+    let report = sla.report(start + SECOND * 100);
+    let figures = report.objectives.iter().map(|objective| {
+        let figure = (
+            objective.target,
+            objective.current,
+            objective.unit,
+            objective.standing,
+        );
+        (objective.name.as_str(), figure)
+    });
+    let expected = [
+        (
+            "availability",
+            (99.9, Some(99.95), "%", Standing::Compliant),
+        ),
+        (
+            "response_time",
+            (200.0, Some(10.0), "ms", Standing::Compliant),
+        ),
+        ("error_rate", (1.0, Some(0.05), "%", Standing::Compliant)),
+        (
+            "throughput",
+            (1_000.0, Some(20.0), "req/s", Standing::Violated),
+        ),
+    ];
+    assert_eq!(figures.collect::<Vec<_>>(), expected);
+    assert_eq!(report.overall, Standing::Violated);
+    assert_eq!(report.at, start.wall + SECOND * 100);
+    let throughput = &report.objectives[3];
+    assert_eq!(
+        (throughput.samples, throughput.coverage),
+        (2_000, 100.0 / 3_600.0)
+    );
+    assert_eq!(
+        sla.objective("throughput", start + SECOND * 100).as_ref(),
+        Some(throughput)
+    );
+    assert_eq!(sla.objective("nothing", start), None);
+}
+
+#[test]
+fn without_exchanges_there_is_no_data() {
+    let start = start();
+    let report = sla(start).report(start + HOUR);
+    assert_eq!(report.overall, Standing::NoData);
+    for objective in report.objectives {
+        assert_eq!(
+            (objective.current, objective.standing, objective.samples),
+            (None, Standing::NoData, 0)
+        );
+    }
+    let none = Sla::builder().build(start).unwrap().report(start);
+    assert_eq!((none.overall, none.objectives.len()), (Standing::NoData, 0));
+}
+
+#[test]
+fn an_exchange_leaves_each_window_after_its_time() {
+    #[track_caller]
+    fn check(window: Duration, bucket: Duration) {
+        let start = start();
+        let sla = sla(start);
+        record(&sla, 3, 2, start);
+        assert_eq!(counts(&sla, window, start + window), (3, 2));
+        assert_eq!(counts(&sla, window, start + window + bucket), (0, 0));
+    }
+    check(SECOND, SECOND);
+    check(MINUTE, SECOND);
+    check(MINUTE * 2, SECOND);
+    check(MINUTE * 5, SECOND * 10);
+    check(HOUR, SECOND * 10);
+    check(DAY, MINUTE * 5);
+    check(DAY * 30, HOUR);
+}
+
+#[test]
+fn no_time_is_watched_twice_or_left_out() {
+    let start = start();
+    let sla = sla(start);
+    for step in [1, 999, 1_000, 59_321, 3_600_000, 7, 86_400_000] {
+        sla.advance(start + Duration::from_millis(step));
+    }
+    let now = start + DAY;
+    for window in [SECOND * 5, MINUTE * 2, HOUR, DAY] {
+        assert_eq!(sla.read(window, now).covered(), window);
+    }
+    assert_eq!(sla.read(DAY * 30, now).covered(), DAY);
+    // A time before the last one changes nothing.
+    sla.advance(start + MINUTE);
+    assert_eq!(sla.read(DAY, now).covered(), DAY);
+}
+
+/// Against a list of all that was recorded, at random times with clock steps and restarts.
+#[test]
+fn windows_agree_with_a_list() {
+    let cases = std::env::var("CAMPANILE_LONG").map_or(300, |_| 10_000);
+    for seed in 0..cases {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut now = start();
+        let mut sla = sla(now);
+        let (mut list, mut covered) = (Vec::new(), Vec::new());
+        for _ in 0..random.usize(1..60) {
+            let step = [SECOND, MINUTE, HOUR, DAY * 3][random.usize(..4)].mul_f64(random.f64());
+            let step = Duration::from_millis(step.as_millis() as u64);
+            match random.u8(..10) {
+                // The process goes on.
+                0..7 => {
+                    covered.push((now.wall, now.wall + step));
+                    now = now + step;
+                }
+                // The machine is suspended.
+                7 => {
+                    now.wall += step + SECOND * 3;
+                    sla.advance(now);
+                }
+                // The process is replaced by one of which nothing is known but the wall clock.
+                8 => {
+                    let snapshot = sla.snapshot(now);
+                    now.wall += step;
+                    sla = tests::sla(now);
+                    sla.restore(&snapshot, now).unwrap();
+                }
+                _ => {}
+            }
+            for _ in 0..random.u8(..3) {
+                let good = random.bool();
+                sla.record(good, SECOND, now.mono);
+                list.push((now.wall, good));
+            }
+        }
+        for (window, bucket) in [
+            (MINUTE, SECOND),
+            (HOUR, SECOND * 10),
+            (DAY, MINUTE * 5),
+            (DAY * 30, HOUR),
+        ] {
+            let reading = sla.read(window, now);
+            let (inner, outer) = (now.wall - window, now.wall - window - bucket);
+            // Only what falls into the bucket at the window's start, or the second before, may or may not be in it.
+            let count = |good, start| {
+                list.iter()
+                    .filter(|(at, kind)| *kind == good && *at > start)
+                    .count() as u64
+            };
+            let range = |good| count(good, inner + SECOND)..=count(good, outer - SECOND);
+            assert!(
+                range(true).contains(&reading.good()),
+                "{seed} {window:?}: {reading:?}"
+            );
+            assert!(
+                range(false).contains(&reading.bad()),
+                "{seed} {window:?}: {reading:?}"
+            );
+            let watched = |start: SystemTime| -> Duration {
+                let part = |(from, to): &(SystemTime, SystemTime)| {
+                    to.duration_since((*from).max(start)).unwrap_or_default()
+                };
+                covered.iter().map(part).sum()
+            };
+            let covered = reading.covered().add(SECOND * 4);
+            assert!(
+                (watched(inner)..=watched(outer) + SECOND * 8).contains(&covered),
+                "{seed} {window:?}: {reading:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_restart_leaves_a_gap() {
+    let start = start();
+    let before = sla(start);
+    record(&before, 10, 5, start + MINUTE * 10);
+    let snapshot = before.snapshot(start + MINUTE * 10);
+    let now = Now {
+        wall: start.wall + MINUTE * 30,
+        ..start
+    };
+    let after = sla(now);
+    after.restore(&snapshot, now).unwrap();
+    record(&after, 1, 0, now + MINUTE * 10);
+    let reading = after.read(HOUR, now + MINUTE * 10);
+    assert_eq!((reading.good(), reading.bad()), (11, 5));
+    assert_eq!(reading.covered(), MINUTE * 20);
+}
+
+#[test]
+fn counts_from_the_future_are_kept() {
+    let start = start();
+    let before = sla(start);
+    record(&before, 10, 5, start);
+    let snapshot = before.snapshot(start);
+    // The wall clock was set back by a year.
+    let now = Now {
+        wall: start.wall - DAY * 365,
+        ..start
+    };
+    let after = sla(now);
+    after.restore(&snapshot, now).unwrap();
+    record(&after, 1, 0, now + MINUTE);
+    assert_eq!(counts(&after, HOUR, now + MINUTE), (11, 5));
+    assert_eq!(counts(&after, HOUR, now + HOUR * 2), (0, 0));
+}
+
+#[test]
+fn clocks_may_say_anything() {
+    let start = start();
+    for wall in [
+        UNIX_EPOCH,
+        UNIX_EPOCH - HOUR,
+        UNIX_EPOCH + DAY * 366 * 10_000,
+    ] {
+        let sla = sla(Now { wall, ..start });
+        record(&sla, 1, 1, start);
+        for wall in [
+            wall,
+            UNIX_EPOCH,
+            start.wall,
+            wall + HOUR,
+            UNIX_EPOCH + DAY * 366 * 20_000,
+        ] {
+            sla.advance(Now { wall, ..start } + SECOND);
+        }
+        record(&sla, 1, 0, start + SECOND);
+        let reading = sla.read(DAY * 30, start + SECOND);
+        assert!(reading.good() >= 1, "{wall:?}: {reading:?}");
+        assert!(reading.covered() <= SECOND * 2, "{wall:?}: {reading:?}");
+    }
+}
+
+#[test]
+fn a_suspend_leaves_a_gap_and_a_step_back_does_not() {
+    let start = start();
+    let sla = sla(start);
+    record(&sla, 1, 0, start);
+    let mut now = start + MINUTE;
+    now.wall += HOUR * 8;
+    sla.advance(now);
+    assert_eq!(counts(&sla, HOUR * 7, now), (0, 0));
+    assert_eq!(counts(&sla, HOUR * 9, now), (1, 0));
+    assert_eq!(sla.read(DAY, now).covered(), MINUTE);
+    now = now + MINUTE;
+    now.wall -= HOUR * 8;
+    sla.advance(now);
+    assert_eq!(sla.read(DAY, now).covered(), MINUTE * 2);
+    assert_eq!(counts(&sla, HOUR * 7, now), (0, 0));
+}
+
+#[test]
+fn damaged_snapshots_are_refused() {
+    let start = start();
+    let full = sla(start);
+    for hour in 0..30 * 24 {
+        record(&full, 1, 0, start + HOUR * hour);
+    }
+    let now = start + HOUR * 30 * 24;
+    for second in 0..3_600 {
+        record(&full, 1, 0, now + SECOND * second);
+    }
+    let snapshot = full.snapshot(now + HOUR);
+    assert!(snapshot.len() < 61_440, "{}", snapshot.len());
+    let empty = sla(now);
+    for number in 0..snapshot.len() {
+        let mut damaged = snapshot.clone();
+        damaged[number] ^= 1;
+        let error = empty.restore(&damaged, now).unwrap_err();
+        assert_eq!(error == RestoreError::Unknown, number < 5, "{number}");
+        assert!(empty.restore(&snapshot[..number], now).is_err());
+    }
+    assert!(empty.restore(b"", now).is_err());
+    assert_eq!(counts(&empty, DAY * 30, now), (0, 0));
+    assert_eq!(empty.restore(&snapshot, now), Ok(()));
+    assert_eq!(
+        counts(&empty, DAY * 30, now),
+        counts(&full, DAY * 30, now + HOUR)
+    );
+}
+
+#[test]
+fn threads_lose_nothing() {
+    let start = start();
+    let sla = sla(start);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for number in 0..50_000u32 {
+                    let at = start + Duration::from_millis(2) * number;
+                    sla.record(number % 10 > 0, SECOND, at.mono);
+                }
+            });
+        }
+        for second in 0..100 {
+            sla.advance(start + SECOND * second);
+        }
+    });
+    assert_eq!(counts(&sla, HOUR, start + SECOND * 100), (180_000, 20_000));
+}
+
+#[tokio::test]
+async fn exchanges_count_by_how_they_ended() {
+    let now = start();
+    let sla = sla(now);
+    let layer = ObserveLayer::new(sla.observer());
+    let send = async |status: u16, content_type: &'static str, grpc: Option<&'static str>| {
+        let answer = move |_: Request<Full<&'static [u8]>>| {
+            let mut response = Response::new(Full::new(&b"x"[..]));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            let headers = response.headers_mut();
+            headers.insert("content-type", content_type.try_into().unwrap());
+            if let Some(grpc) = grpc {
+                headers.insert("grpc-status", grpc.try_into().unwrap());
+            }
+            std::future::ready((status != 599).then_some(response).ok_or("failed"))
+        };
+        let service = layer.layer(tower::service_fn(answer));
+        let request = Request::post("/pkg.Service/Method").header("content-type", content_type);
+        service
+            .oneshot(request.body(Full::default()).unwrap())
+            .await
+    };
+    let mut expected = (0, 0);
+    for (status, content_type, grpc, good) in [
+        (200, "text/plain", None, true),
+        (404, "text/plain", None, true),
+        (500, "text/plain", None, false),
+        (503, "text/plain", None, false),
+        (599, "text/plain", None, false),
+        (200, "application/grpc", Some("0"), true),
+        (200, "application/grpc", Some("5"), true),
+        (200, "application/grpc", Some("14"), false),
+        (200, "application/grpc", None, false),
+    ] {
+        if let Ok(response) = send(status, content_type, grpc).await {
+            response.into_body().collect().await.unwrap();
+        }
+        if good {
+            expected.0 += 1
+        } else {
+            expected.1 += 1
+        }
+        assert_eq!(
+            counts(&sla, DAY, now + HOUR),
+            expected,
+            "{status} {content_type} {grpc:?}"
+        );
+    }
+    // A client that leaves is not valid.
+    drop(send(200, "text/plain", None).await.unwrap());
+    drop(send(500, "text/plain", None).await.unwrap());
+    assert_eq!(counts(&sla, DAY, now + HOUR), expected);
+}

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "campanile-metrics",
         ],
     ),
+    ("campanile-client", &[]),
     ("campanile-correlation", &[]),
     ("campanile-health", &[]),
     ("campanile-http", &[]),

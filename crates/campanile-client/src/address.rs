@@ -1,0 +1,255 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// A range of addresses, such as `10.0.0.0/8` or `fd00::/8`.
+///
+/// ```
+/// use campanile_client::Cidr;
+///
+/// let network: Cidr = "10.1.0.0/16".parse()?;
+/// assert!(network.contains("10.1.2.3".parse()?));
+/// assert!(!network.contains("10.2.0.0".parse()?));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    network: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Self {
+        Self {
+            network: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            prefix,
+        }
+    }
+
+    const fn v6(segments: [u16; 8], prefix: u8) -> Self {
+        let [a, b, c, d, e, f, g, h] = segments;
+        Self {
+            network: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)),
+            prefix,
+        }
+    }
+
+    /// Returns whether an address is in the range.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(self.prefix))
+                    .unwrap_or(0);
+                network.to_bits() & mask == address.to_bits() & mask
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.prefix))
+                    .unwrap_or(0);
+                network.to_bits() & mask == address.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A text is not a range of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a range of addresses: give one such as 10.0.0.0/8 or fd00::/8")]
+pub struct CidrError {
+    text: String,
+}
+
+impl FromStr for Cidr {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let parse = || {
+            let (network, prefix) = text.split_once('/')?;
+            let network: IpAddr = network.parse().ok()?;
+            let longest = if network.is_ipv4() { 32 } else { 128 };
+            let is_number = prefix.bytes().all(|byte| byte.is_ascii_digit());
+            let prefix = prefix
+                .parse()
+                .ok()
+                .filter(|&prefix| is_number && prefix <= longest)?;
+            Some(Self { network, prefix })
+        };
+        parse().ok_or_else(|| CidrError {
+            text: text.chars().take(64).collect(),
+        })
+    }
+}
+
+/// Addresses that no guarded target has.
+const NEVER: [Cidr; 12] = [
+    Cidr::v4(0, 0, 0, 0, 8),
+    Cidr::v4(169, 254, 0, 0, 16),
+    // Alibaba's metadata service.
+    Cidr::v4(100, 100, 100, 200, 32),
+    Cidr::v4(192, 0, 0, 0, 24),
+    Cidr::v4(224, 0, 0, 0, 4),
+    Cidr::v4(240, 0, 0, 0, 4),
+    Cidr::v6([0; 8], 128),
+    Cidr::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+    Cidr::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
+    Cidr::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
+    // Amazon's metadata service.
+    Cidr::v6([0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254], 128),
+    // Google's.
+    Cidr::v6([0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254], 128),
+];
+
+/// Addresses that a guarded target has only if they are allowed.
+const INTERNAL: [Cidr; 8] = [
+    Cidr::v4(10, 0, 0, 0, 8),
+    Cidr::v4(100, 64, 0, 0, 10),
+    Cidr::v4(127, 0, 0, 0, 8),
+    Cidr::v4(172, 16, 0, 0, 12),
+    Cidr::v4(192, 168, 0, 0, 16),
+    Cidr::v4(198, 18, 0, 0, 15),
+    Cidr::v6([0, 0, 0, 0, 0, 0, 0, 1], 128),
+    Cidr::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
+];
+
+/// Which addresses may be connected to.
+#[derive(Clone, Debug)]
+pub(crate) enum Policy {
+    /// All, because the host has named the target.
+    Trusted,
+    /// Public ones, and internal ones in these ranges.
+    Guarded(Vec<Cidr>),
+}
+
+impl Policy {
+    pub(crate) fn allows(&self, address: IpAddr) -> bool {
+        let Self::Guarded(allowed) = self else {
+            return true;
+        };
+        let address = canonical(address);
+        let is_in = |ranges: &[Cidr]| ranges.iter().any(|range| range.contains(address));
+        !is_in(&NEVER) && (!is_in(&INTERNAL) || is_in(allowed))
+    }
+}
+
+/// Returns the IPv4 address that is written inside of an IPv6 one, if it is such a one.
+fn canonical(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else {
+        return address;
+    };
+    let from =
+        |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into();
+    match v6.segments() {
+        // The unspecified address and the loopback one are their own.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
+        // Compatible, mapped, translated, NAT64.
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0 | 1, _, _, _, high, low] => from(high, low),
+        // 6to4.
+        [0x2002, high, low, ..] => from(high, low),
+        _ => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read() {
+        for text in [
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "1.2.3.4/32",
+            "::/0",
+            "fd00::/8",
+            "::1/128",
+        ] {
+            assert!(text.parse::<Cidr>().is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0/8",
+            "a/8",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/-1",
+        ] {
+            let error = text.parse::<Cidr>().unwrap_err();
+            assert!(
+                error.to_string().starts_with(&format!("{text:?} is not")),
+                "{error}"
+            );
+        }
+        let all: Cidr = "0.0.0.0/0".parse().unwrap();
+        assert!(all.contains([1, 2, 3, 4].into()));
+    }
+
+    #[test]
+    fn guarded_addresses_are_public_or_allowed() {
+        let guarded = Policy::Guarded(vec![
+            "127.0.0.0/8".parse().unwrap(),
+            "169.254.0.0/16".parse().unwrap(),
+        ]);
+        let check = |addresses: &[&str], allowed| {
+            for address in addresses {
+                assert_eq!(
+                    guarded.allows(address.parse().unwrap()),
+                    allowed,
+                    "{address}"
+                );
+                assert!(Policy::Trusted.allows(address.parse().unwrap()));
+            }
+        };
+        check(
+            &[
+                "1.1.1.1",
+                "93.184.216.34",
+                "2606:4700::1111",
+                "127.0.0.1",
+                "127.1.2.3",
+                "::ffff:127.0.0.1",
+                "::ffff:1.1.1.1",
+                "64:ff9b::1.1.1.1",
+            ],
+            true,
+        );
+        check(
+            &[
+                "0.0.0.0",
+                "10.0.0.1",
+                "100.64.0.1",
+                "100.100.100.200",
+                "169.254.169.254",
+                "172.16.0.1",
+                "172.31.255.255",
+                "192.168.1.1",
+                "192.0.0.192",
+                "198.18.0.1",
+                "224.0.0.1",
+                "255.255.255.255",
+                "::",
+                "::1",
+                "::ffff:169.254.169.254",
+                "::169.254.169.254",
+                "::ffff:10.0.0.1",
+                "64:ff9b::a9fe:a9fe",
+                "64:ff9b:1::a00:1",
+                "2002:a00:1::",
+                "2002:a9fe:a9fe::1",
+                "fe80::1",
+                "fec0::1",
+                "fd00::1",
+                "fd00:ec2::254",
+                "fd20:ce::254",
+                "ff02::1",
+                "::ffff:0:10.0.0.1",
+            ],
+            false,
+        );
+    }
+}

@@ -1,0 +1,282 @@
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Inner;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::address::Policy;
+use crate::resolve::{Forbidden, Resolver};
+use crate::{Cidr, SendError, Target};
+
+/// Sends requests.
+///
+/// A clone is the same client (an `Arc`).
+#[derive(Clone)]
+pub struct Client {
+    inner: Inner<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    policy: Arc<Policy>,
+    timeout: Duration,
+    max_body: usize,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, or as much of it as came in time and fits.
+    pub body: Bytes,
+    /// Whether there was more of the body.
+    pub is_cut: bool,
+}
+
+impl Client {
+    /// Returns a client for targets that the host names, with the defaults.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Returns a builder.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            policy: Policy::Trusted,
+            timeout: Duration::from_secs(10),
+            max_body: 64 << 10,
+        }
+    }
+
+    /// Sends a GET and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// If there is none. A status that tells of a failure is an answer.
+    pub async fn get(&self, target: &Target, headers: HeaderMap) -> Result<Answer, SendError> {
+        self.send(Method::GET, target, headers, Bytes::new()).await
+    }
+
+    /// Sends a POST and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// If there is none. A status that tells of a failure is an answer.
+    pub async fn post(
+        &self,
+        target: &Target,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, SendError> {
+        self.send(Method::POST, target, headers, body).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        target: &Target,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, SendError> {
+        // The connector resolves names only.
+        if target
+            .address()
+            .is_some_and(|address| !self.policy.allows(address))
+        {
+            return Err(forbidden(target));
+        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = target.uri().clone();
+        *request.headers_mut() = headers;
+        let deadline = now() + self.timeout;
+        match timeout_at(deadline, self.inner.request(request)).await {
+            Ok(Ok(response)) => Ok(self.read(response, deadline).await),
+            Ok(Err(error)) if has_cause::<Forbidden>(&error) => Err(forbidden(target)),
+            Ok(Err(error)) => Err(SendError::Connection {
+                reason: chain(&error),
+            }),
+            Err(_) => Err(SendError::Timeout {
+                timeout: self.timeout,
+            }),
+        }
+    }
+
+    /// Reads the body as far as the deadline and the cap allow: the status is worth more than the rest of it.
+    async fn read<B>(&self, response: Response<B>, deadline: Instant) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, mut body) = response.into_parts();
+        let mut read = BytesMut::new();
+        let is_cut = loop {
+            match timeout_at(deadline, body.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    let room = self.max_body - read.len();
+                    read.extend_from_slice(&data[..data.len().min(room)]);
+                    if data.len() > room {
+                        break true;
+                    }
+                }
+                Ok(None) => break false,
+                Ok(Some(Err(_))) | Err(_) => break true,
+            }
+        };
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body: read.freeze(),
+            is_cut,
+        }
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("policy", &self.policy)
+            .field("timeout", &self.timeout)
+            .field("max_body", &self.max_body)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`Client`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`guard`](Self::guard) | no: targets are trusted |
+/// | [`timeout`](Self::timeout) | 10 s |
+/// | [`max_body`](Self::max_body) | 64 KiB |
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ClientBuilder {
+    policy: Policy,
+    timeout: Duration,
+    max_body: usize,
+}
+
+impl ClientBuilder {
+    /// Refuses addresses that only the host itself should reach, as [the crate's docs](crate#addresses) list them, but for the internal
+    /// ones in these ranges.
+    ///
+    /// Defaults to trusting every target.
+    pub fn guard(mut self, allowed: impl IntoIterator<Item = Cidr>) -> Self {
+        self.policy = Policy::Guarded(allowed.into_iter().collect());
+        self
+    }
+
+    /// Sets how long a call may take; at most a year.
+    ///
+    /// Defaults to 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout.min(Duration::from_secs(365 * 24 * 60 * 60));
+        self
+    }
+
+    /// Sets how many bytes of an answer's body are kept.
+    ///
+    /// Defaults to 64 KiB.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Returns the client.
+    pub fn build(self) -> Client {
+        let policy = Arc::new(self.policy);
+        let mut connector = HttpConnector::new_with_resolver(Resolver::new(Arc::clone(&policy)));
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(self.timeout));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        // A connection that is kept may be dead by the time that it is needed, which is seldom.
+        let inner = Inner::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector);
+        Client {
+            inner,
+            policy,
+            timeout: self.timeout,
+            max_body: self.max_body,
+        }
+    }
+}
+
+/// Ring is named because a process may have several providers, and rustls panics rather than choose.
+fn tls() -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.into(),
+    };
+    #[expect(
+        clippy::expect_used,
+        reason = "ring has ciphers for all versions of TLS that there are"
+    )]
+    let versions = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring knows TLS 1.2 and 1.3");
+    versions.with_root_certificates(roots).with_no_client_auth()
+}
+
+fn forbidden(target: &Target) -> SendError {
+    SendError::Forbidden {
+        host: target.host().to_owned(),
+    }
+}
+
+/// Returns an error and its causes, one after the other.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let cause = |error: &&'a (dyn Error + 'static)| {
+        let error: &'a (dyn Error + 'static) = *error;
+        match error.downcast_ref::<io::Error>() {
+            // An `io::Error` passes over the error that it holds.
+            Some(error) => error.get_ref().map(|inner| inner as _),
+            None => error.source(),
+        }
+    };
+    std::iter::successors(Some(error), cause)
+}
+
+fn has_cause<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<E>())
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<_> = causes(error).map(ToString::to_string).collect();
+    // An `io::Error` has the text of the error that it holds.
+    texts.dedup();
+    texts.join(": ")
+}
+
+fn now() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a deadline is counted from the call"
+    )]
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests;

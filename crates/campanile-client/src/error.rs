@@ -1,0 +1,27 @@
+use std::time::Duration;
+
+/// A call got no answer.
+///
+/// None of these texts has the URL or a header in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The address is not one that this client connects to.
+    #[error("the address of {host:?} is not allowed")]
+    Forbidden {
+        /// The target's host.
+        host: String,
+    },
+    /// There was no answer in time.
+    #[error("no answer within {timeout:?}")]
+    Timeout {
+        /// The time that there was.
+        timeout: Duration,
+    },
+    /// The connection could not be made, or broke.
+    #[error("{reason}")]
+    Connection {
+        /// What failed, with its causes.
+        reason: String,
+    },
+}

@@ -1,0 +1,61 @@
+//! Outbound HTTP that can't be turned against its host: addresses are checked when they are connected to, everything ends in time,
+//! and nothing that comes back is larger than asked for.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use campanile_client::{Client, Target};
+//! use http::HeaderMap;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let url = format!("http://{}/hooks/s3cr3t", listener.local_addr()?);
+//! # tokio::spawn(async move {
+//! #     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! #     let mut stream = listener.accept().await?.0;
+//! #     stream.read(&mut [0; 1_024]).await?;
+//! #     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await
+//! # });
+//! let client = Client::new();
+//! let target = Target::parse(&url)?; // "http://127.0.0.1:34567/hooks/s3cr3t"
+//! let answer = client.post(&target, HeaderMap::new(), Bytes::from("{}")).await?;
+//! assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"ok"[..]));
+//! // Paths hold secrets, so they are not shown.
+//! assert!(!format!("{target:?} {target}").contains("s3cr3t"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it does, and doesn't
+//!
+//! - A redirect is an answer like any other; nothing is sent on to where it points.
+//! - Each call has a connection of its own and one deadline, for everything from the name's resolution to the last byte.
+//! - An answer's body is cut at a cap, and is never decompressed.
+//! - TLS is rustls' with ring and Mozilla's roots, whatever else is in the process.
+//! - Proxies in the environment are not used.
+//!
+//! # Addresses
+//!
+//! A target that the host's code or environment names is trusted. For one that somebody else names, a client
+//! [guards](ClientBuilder::guard) the address that its name resolves to, at the moment of connecting:
+//!
+//! | address | guarded |
+//! |---|---|
+//! | link-local, the metadata services of clouds, unspecified, multicast, reserved | refused |
+//! | loopback, private, shared, benchmarking | refused unless a [`Cidr`] allows it |
+//! | any other | allowed |
+//!
+//! An IPv4 address that is written inside of an IPv6 one (mapped, compatible, NAT64, 6to4) is judged as the IPv4 address that it is.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod client;
+
+mod address;
+mod error;
+mod resolve;
+mod target;
+
+pub use self::address::{Cidr, CidrError};
+pub use self::client::{Answer, Client, ClientBuilder};
+pub use self::error::SendError;
+pub use self::target::{Target, TargetError};

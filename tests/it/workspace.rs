@@ -15,6 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "campanile-metrics",
         ],
     ),
+    (
+        "campanile-alerts",
+        &["campanile-client", "campanile-series", "campanile-store"],
+    ),
     ("campanile-client", &[]),
     ("campanile-correlation", &[]),
     ("campanile-health", &[]),

@@ -66,6 +66,13 @@ impl Batch {
         self
     }
 
+    /// Adds all of another batch after what is in this one.
+    pub fn extend(&mut self, other: Self) -> &mut Self {
+        self.changes.extend(other.changes);
+        self.entries.extend(other.entries);
+        self
+    }
+
     /// Returns how many operations there are.
     pub fn len(&self) -> usize {
         self.changes.len() + self.entries.len()

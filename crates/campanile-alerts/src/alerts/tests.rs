@@ -1,0 +1,397 @@
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+use std::time::UNIX_EPOCH;
+
+use campanile_store::{BoxFuture, Entry, Memory, Record, Status, StoreError};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::{Notify, NotifyError, Rule, Severity};
+
+mod delivery;
+mod restart;
+
+/// What is wrong, as a test says.
+#[derive(Clone, Default)]
+struct World {
+    wrong: Arc<Mutex<String>>,
+    store: Arc<Memory>,
+    channel: Sink,
+}
+
+/// A channel that keeps what arrives, and fails as it is told.
+#[derive(Clone, Default)]
+struct Sink {
+    arrived: Arc<Mutex<Vec<Notice>>>,
+    failures: Arc<Mutex<VecDeque<NotifyError>>>,
+}
+
+impl Notify for Sink {
+    fn name(&self) -> &str {
+        "sink"
+    }
+
+    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
+        Box::pin(async move {
+            if let Some(failure) = self.failures.lock().unwrap().pop_front() {
+                return Err(failure);
+            }
+            self.arrived.lock().unwrap().push(notice.clone());
+            Ok(())
+        })
+    }
+}
+
+impl Sink {
+    fn lines(&self) -> Vec<String> {
+        let arrived = self.arrived.lock().unwrap();
+        let line = |notice: &Notice| {
+            format!(
+                "{} {}",
+                notice.event.as_str(),
+                notice.labels.get("a").unwrap_or_default()
+            )
+        };
+        arrived.iter().map(line).collect()
+    }
+}
+
+impl World {
+    /// One process: a rule that finds a thing for each letter of what is wrong.
+    fn alerts(&self, hold: u64, look_back: u64) -> Alerts {
+        self.builder(hold, look_back).build().unwrap()
+    }
+
+    fn builder(&self, hold: u64, look_back: u64) -> AlertsBuilder {
+        let wrong = Arc::clone(&self.wrong);
+        let check = move |_: Now| -> Vec<Sample> {
+            let wrong = wrong.lock().unwrap().clone();
+            assert!(wrong != "panic", "as the test wants it");
+            wrong
+                .chars()
+                .map(|name| Sample::new(labels(name), 1.0))
+                .collect()
+        };
+        let rule = Rule::when("R", check)
+            .hold(seconds(hold))
+            .look_back(seconds(look_back))
+            .severity(Severity::High);
+        Alerts::builder()
+            .rule(rule)
+            .channel(self.channel.clone())
+            .store(self.store.clone())
+    }
+
+    fn wrong(&self, names: &str) {
+        *self.wrong.lock().unwrap() = names.to_owned();
+    }
+
+    async fn journal(&self) -> Vec<String> {
+        let line = |entry: Entry| {
+            let entry: serde_json::Value = serde_json::from_slice(&entry.payload).unwrap();
+            format!(
+                "{} {}",
+                entry["event"].as_str().unwrap(),
+                entry["labels"]["a"].as_str().unwrap_or_default()
+            )
+        };
+        self.store
+            .journal(0, 1_000)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(line)
+            .collect()
+    }
+}
+
+fn labels(name: char) -> Labels {
+    Labels::new([("a", name.to_string())]).unwrap()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn start() -> Now {
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    let mono = Instant::now();
+    Now {
+        wall: UNIX_EPOCH + seconds(1_700_000_000),
+        mono,
+    }
+}
+
+fn run(alerts: &Alerts) -> JoinHandle<()> {
+    let alerts = alerts.clone();
+    tokio::spawn(async move { alerts.run(std::future::pending()).await })
+}
+
+/// Lets all tasks come to rest, in the paused time.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_change_is_told_once() {
+    let world = World::default();
+    let alerts = world.alerts(10, 0);
+    let running = run(&alerts);
+    let start = start();
+    for (second, wrong, told) in [
+        (0, "x", &[][..]),
+        (5, "x", &[]),
+        (10, "xy", &["firing x"]),
+        (15, "xy", &["firing x"]),
+        (20, "xy", &["firing x", "firing y"]),
+        (25, "y", &["firing x", "firing y", "resolved x"]),
+        (30, "yz", &["firing x", "firing y", "resolved x"]),
+        (
+            35,
+            "",
+            &["firing x", "firing y", "resolved x", "resolved y"],
+        ),
+        (
+            40,
+            "",
+            &["firing x", "firing y", "resolved x", "resolved y"],
+        ),
+    ] {
+        world.wrong(wrong);
+        alerts.tick(start + seconds(second)).await;
+        settle().await;
+        assert_eq!(world.channel.lines(), told, "second {second}");
+    }
+    let first = world.channel.arrived.lock().unwrap()[0].clone();
+    assert_eq!(
+        (first.rule.as_str(), first.severity, first.starts_at),
+        ("R", Severity::High, start.wall + seconds(10))
+    );
+    assert_eq!(
+        first.labels.to_string(),
+        r#"{a="x", alertname="R", severity="high"}"#
+    );
+    let resolved = world.channel.arrived.lock().unwrap()[2].clone();
+    assert_eq!(
+        (resolved.starts_at, resolved.ends_at),
+        (first.starts_at, Some(start.wall + seconds(25)))
+    );
+    assert_ne!(first.key(), resolved.key());
+    let journal = [
+        "pending x",
+        "firing x",
+        "pending y",
+        "sent x",
+        "firing y",
+        "sent y",
+        "resolved x",
+        "sent x",
+        "pending z",
+        "resolved y",
+        "dropped z",
+        "sent y",
+    ];
+    assert_eq!(world.journal().await, journal);
+    assert_eq!(world.store.scan(OUTBOX, None, 10).await.unwrap(), []);
+    assert_eq!(world.store.scan(ALERTS, None, 10).await.unwrap(), []);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn active_alerts_are_shown() {
+    let world = World::default();
+    let alerts = world.alerts(10, 0);
+    let start = start();
+    world.wrong("xy");
+    alerts.tick(start).await;
+    world.wrong("x");
+    alerts.tick(start + seconds(10)).await;
+    world.wrong("xz");
+    alerts.tick(start + seconds(15)).await;
+    let shown: Vec<_> = alerts
+        .active()
+        .into_iter()
+        .map(|alert| {
+            (
+                alert.labels.get("a").unwrap().to_owned(),
+                alert.active_at,
+                alert.starts_at,
+            )
+        })
+        .collect();
+    let expected = [
+        ("x".to_owned(), start.wall, Some(start.wall + seconds(10))),
+        ("z".to_owned(), start.wall + seconds(15), None),
+    ];
+    assert_eq!(shown, expected);
+    let stats = alerts.stats();
+    assert_eq!(
+        (stats.firing, stats.pending, stats.channels[0].waiting),
+        (1, 1, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_cannot_be_evaluated_leaves_its_alerts() {
+    let world = World::default();
+    let alerts = world
+        .builder(0, 0)
+        .rule(Rule::when("Other", |_| true))
+        .build()
+        .unwrap();
+    let start = start();
+    world.wrong("x");
+    alerts.tick(start).await;
+    let error = |alerts: &Alerts| alerts.rules()[0].error.clone().unwrap_or_default();
+    for (wrong, expected) in [
+        ("panic", "the evaluation panicked"),
+        (
+            "xx",
+            r#"it found {a="x", alertname="R", severity="high"} twice"#,
+        ),
+        (
+            &"x".repeat(1_001),
+            "it found 1001 things: at most 1000 can be alerts",
+        ),
+    ] {
+        world.wrong(wrong);
+        alerts.tick(start + seconds(5)).await;
+        assert_eq!(
+            (error(&alerts).as_str(), alerts.active().len()),
+            (expected, 2)
+        );
+        assert_eq!(alerts.rules()[1].error, None);
+    }
+    assert_eq!(alerts.stats().evaluation_failures, 3);
+    world.wrong("x");
+    alerts.tick(start + seconds(10)).await;
+    assert_eq!(
+        (error(&alerts).as_str(), alerts.rules()[0].evaluated_at),
+        ("", Some(start.wall + seconds(10)))
+    );
+    assert_eq!(world.journal().await, ["firing x", "firing "]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evaluation_has_an_end() {
+    struct Stuck;
+    impl crate::Prepared for Stuck {
+        fn look_back(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn at(&self, _: Now) -> BoxFuture<'_, Result<crate::Answer, EvalError>> {
+            Box::pin(std::future::pending())
+        }
+    }
+    let alerts = Alerts::builder()
+        .rule(Rule::prepared("Stuck", Arc::new(Stuck)))
+        .build()
+        .unwrap();
+    alerts.tick(start()).await;
+    assert_eq!(
+        alerts.rules()[0].error.as_deref(),
+        Some("no answer within 10s")
+    );
+}
+
+#[test]
+fn a_rules_labels_stand_in_place_of_the_samples() {
+    let rule = Rule::when("R", |_| {
+        vec![Sample::new(
+            Labels::new([("__name__", "up"), ("team", "a"), ("x", "1")]).unwrap(),
+            2.0,
+        )]
+    });
+    let rule = rule
+        .label("team", "b")
+        .check(None, &mut Vec::new())
+        .unwrap();
+    let sample = Sample::new(
+        Labels::new([("__name__", "up"), ("team", "a"), ("x", "1")]).unwrap(),
+        2.0,
+    );
+    let found = found(&rule, vec![sample]).unwrap();
+    let labels: Vec<_> = found.keys().map(ToString::to_string).collect();
+    assert_eq!(
+        labels,
+        [r#"{alertname="R", severity="medium", team="b", x="1"}"#]
+    );
+}
+
+/// A store that fails while it is told to.
+#[derive(Default)]
+struct Faulty {
+    inner: Memory,
+    fails: AtomicBool,
+}
+
+impl Store for Faulty {
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Box::pin(std::future::ready(Err(StoreError::Io {
+                reason: "no space left".into(),
+            })));
+        }
+        self.inner.commit(batch)
+    }
+
+    fn get<'a>(
+        &'a self,
+        table: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.inner.get(table, key)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        table: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+        self.inner.scan(table, after, limit)
+    }
+
+    fn journal(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.inner.journal(after, limit)
+    }
+
+    fn status(&self) -> Status {
+        self.inner.status()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_delays_no_notice_and_loses_no_change() {
+    let world = World::default();
+    let store = Arc::new(Faulty::default());
+    let alerts = world.builder(0, 0).store(store.clone()).build().unwrap();
+    let running = run(&alerts);
+    let start = start();
+    alerts.tick(start).await;
+    store.fails.store(true, Ordering::Relaxed);
+    world.wrong("x");
+    alerts.tick(start + seconds(5)).await;
+    settle().await;
+    assert_eq!(world.channel.lines(), ["firing x"]);
+    assert_eq!(store.journal(0, 10).await.unwrap(), []);
+    assert!(alerts.stats().store_failures > 0);
+    store.fails.store(false, Ordering::Relaxed);
+    // With the next write, whatever it is.
+    world.wrong("xy");
+    alerts.tick(start + seconds(10)).await;
+    settle().await;
+    let keys = async |table| -> Vec<_> {
+        store
+            .scan(table, None, 10)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|record| record.key)
+            .collect()
+    };
+    assert_eq!(keys(ALERTS).await.len(), 2);
+    assert_eq!(keys(OUTBOX).await, Vec::<String>::new());
+    assert_eq!(store.journal(0, 10).await.unwrap().len(), 4);
+    running.abort();
+}

@@ -1,0 +1,174 @@
+use super::*;
+
+fn retry(after: Option<u64>) -> NotifyError {
+    NotifyError::Retry {
+        reason: "down".into(),
+        after: after.map(seconds),
+    }
+}
+
+fn clock() -> tokio::time::Instant {
+    #[expect(clippy::disallowed_methods, reason = "a test's own stopwatch")]
+    tokio::time::Instant::now()
+}
+
+async fn fire(world: &World, alerts: &Alerts, names: &str) {
+    world.wrong(names);
+    alerts.tick(start()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_attempts_are_repeated_at_longer_intervals() {
+    let world = World::default();
+    let alerts = world.alerts(0, 0);
+    let running = run(&alerts);
+    world
+        .channel
+        .failures
+        .lock()
+        .unwrap()
+        .extend((0..10).map(|_| retry(None)));
+    let begin = clock();
+    fire(&world, &alerts, "x").await;
+    while world.channel.lines().is_empty() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // 1 + 2 + 4 + 8 + 16 + 32 + 60 + 60 + 60 + 60 s, each by up to a fifth more or less.
+    let took = begin.elapsed().as_secs_f64();
+    assert!(
+        (0.8 * 303.0..=1.2 * 303.0 + 1.0).contains(&took),
+        "{took} s"
+    );
+    let stats = alerts.stats().channels.remove(0);
+    assert_eq!((stats.failed, stats.sent, stats.waiting), (10, 1, 0));
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_side_says_how_long_to_wait() {
+    let world = World::default();
+    let alerts = world.alerts(0, 0);
+    let running = run(&alerts);
+    world
+        .channel
+        .failures
+        .lock()
+        .unwrap()
+        .push_back(retry(Some(120)));
+    fire(&world, &alerts, "x").await;
+    tokio::time::sleep(seconds(119)).await;
+    assert_eq!(world.channel.lines(), Vec::<String>::new());
+    tokio::time::sleep(seconds(2)).await;
+    assert_eq!(world.channel.lines(), ["firing x"]);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_not_in_the_way() {
+    let world = World::default();
+    let alerts = world.alerts(0, 0);
+    let running = run(&alerts);
+    world
+        .channel
+        .failures
+        .lock()
+        .unwrap()
+        .push_back(NotifyError::Refused {
+            reason: "gone".into(),
+        });
+    fire(&world, &alerts, "xy").await;
+    settle().await;
+    assert_eq!(world.channel.lines(), ["firing y"]);
+    assert_eq!(world.journal().await[2..], ["refused x", "sent y"]);
+    assert_eq!(alerts.stats().channels[0].refused, 1);
+    assert_eq!(world.store.scan(OUTBOX, None, 10).await.unwrap(), []);
+    running.abort();
+}
+
+/// A channel that panics, then never ends.
+#[derive(Default)]
+struct Broken(AtomicU64);
+
+impl Notify for Broken {
+    fn name(&self) -> &str {
+        "broken"
+    }
+
+    fn send<'a>(&'a self, _: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
+        assert!(
+            self.0.fetch_add(1, Ordering::Relaxed) > 0,
+            "as the test wants it"
+        );
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_down_delays_no_other() {
+    let world = World::default();
+    let alerts = world
+        .builder(0, 0)
+        .channel(Broken::default())
+        .build()
+        .unwrap();
+    let running = run(&alerts);
+    fire(&world, &alerts, "x").await;
+    settle().await;
+    assert_eq!(world.channel.lines(), ["firing x"]);
+    tokio::time::sleep(seconds(34)).await;
+    let stats = alerts.stats().channels.remove(1);
+    assert_eq!((stats.failed, stats.waiting), (2, 1));
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_the_last_notices_but_not_for_ever() {
+    let world = World::default();
+    let alerts = world.alerts(0, 0);
+    world
+        .channel
+        .failures
+        .lock()
+        .unwrap()
+        .push_back(retry(None));
+    fire(&world, &alerts, "x").await;
+    let begin = clock();
+    alerts.run(std::future::ready(())).await;
+    assert_eq!(world.channel.lines(), ["firing x"]);
+    assert!(begin.elapsed() < seconds(2));
+    world
+        .channel
+        .failures
+        .lock()
+        .unwrap()
+        .extend((0..9).map(|_| retry(None)));
+    fire(&world, &alerts, "xy").await;
+    let begin = clock();
+    alerts.run(std::future::ready(())).await;
+    assert_eq!(
+        (world.channel.lines().len(), begin.elapsed().as_secs()),
+        (1, 5)
+    );
+    assert_eq!(world.store.scan(OUTBOX, None, 10).await.unwrap().len(), 1);
+    // Without a channel there is nothing to wait for but the stop.
+    let none = Alerts::builder().build().unwrap();
+    none.run(tokio::time::sleep(seconds(7))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_notices_that_wait_has_a_cap() {
+    let world = World::default();
+    let alerts = world.alerts(0, 0);
+    let mut now = start();
+    for round in 0..5_200 {
+        world.wrong(if round % 2 == 0 { "xy" } else { "" });
+        now = now + seconds(5);
+        alerts.tick(now).await;
+    }
+    let stats = alerts.stats().channels.remove(0);
+    assert_eq!((stats.waiting, stats.dropped), (10_000, 400));
+    assert_eq!(
+        world.store.scan(OUTBOX, None, 20_000).await.unwrap().len(),
+        10_000
+    );
+}

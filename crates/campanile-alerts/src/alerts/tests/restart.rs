@@ -1,0 +1,184 @@
+use super::*;
+
+/// A process that is killed, and one that takes up its store.
+struct Restart {
+    world: World,
+    hold: u64,
+    look_back: u64,
+    alerts: Alerts,
+    running: JoinHandle<()>,
+}
+
+impl Restart {
+    fn new(hold: u64, look_back: u64) -> Self {
+        let world = World::default();
+        let alerts = world.alerts(hold, look_back);
+        let running = run(&alerts);
+        Self {
+            world,
+            hold,
+            look_back,
+            alerts,
+            running,
+        }
+    }
+
+    fn restart(&mut self) {
+        self.running.abort();
+        self.alerts = self.world.alerts(self.hold, self.look_back);
+        self.running = run(&self.alerts);
+    }
+
+    /// Ticks every 5 s for a time, in which something is wrong, and returns the moment after it.
+    async fn pass(&self, from: Now, time: u64, wrong: &str) -> Now {
+        self.world.wrong(wrong);
+        for second in (0..time).step_by(5) {
+            self.alerts.tick(from + seconds(second)).await;
+            settle().await;
+        }
+        from + seconds(time)
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.world.channel.lines()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firing_alert_goes_on_firing() {
+    for away in [1, 30, 120, 7_200] {
+        let mut process = Restart::new(60, 60);
+        let now = process.pass(start(), 100, "x").await;
+        assert_eq!(process.told(), ["firing x"]);
+        let starts_at = process.alerts.active()[0].starts_at;
+        process.restart();
+        // It finds nothing until it has seen enough.
+        let now = process.pass(now + seconds(away), 60, "").await;
+        let active = process.alerts.active();
+        assert_eq!(
+            (active[0].starts_at, active[0].is_warming),
+            (starts_at, true),
+            "{away} s"
+        );
+        // It is found again: the same alert.
+        let now = process.pass(now, 60, "x").await;
+        let active = process.alerts.active();
+        assert_eq!(
+            (active[0].starts_at, active[0].is_warming),
+            (starts_at, false),
+            "{away} s"
+        );
+        assert_eq!(process.told(), ["firing x"], "{away} s");
+        process.pass(now, 5, "").await;
+        assert_eq!(process.told(), ["firing x", "resolved x"], "{away} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_ended_meanwhile_is_resolved_once() {
+    for away in [1, 30, 120, 7_200] {
+        let mut process = Restart::new(60, 60);
+        let now = process.pass(start(), 100, "x").await;
+        process.restart();
+        let now = process.pass(now + seconds(away), 65, "").await;
+        assert_eq!(process.told(), ["firing x", "resolved x"], "{away} s");
+        process.restart();
+        process.pass(now, 100, "").await;
+        assert_eq!(process.told(), ["firing x", "resolved x"], "{away} s");
+    }
+}
+
+/// The time in which nobody looked doesn't count, and the time before it does, to the heartbeat's 10 s.
+#[tokio::test(start_paused = true)]
+async fn a_pending_alert_holds_for_the_rest_of_its_time() {
+    for (away, fires_after) in [
+        (1, 20..=30),
+        (30, 20..=30),
+        (120, 20..=30),
+        (7_200, 60..=60),
+    ] {
+        let mut process = Restart::new(60, 60);
+        let mut now = process.pass(start(), 40, "x").await;
+        process.restart();
+        now = now + seconds(away);
+        let mut waited = 0;
+        while process.told().is_empty() {
+            now = process.pass(now, 5, "x").await;
+            waited += 5;
+            assert!(waited < 1_000, "it never fires");
+        }
+        // The last tick is at the end of the time.
+        assert!(
+            fires_after.contains(&(waited - 5)),
+            "away {away} s: {} s",
+            waited - 5
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn notices_that_wait_are_sent_after_a_restart() {
+    let mut process = Restart::new(0, 0);
+    process.running.abort();
+    let now = process.pass(start(), 5, "x").await;
+    let now = process.pass(now, 5, "xy").await;
+    process.pass(now, 5, "y").await;
+    assert_eq!(process.told(), Vec::<String>::new());
+    let world = process.world.clone();
+    process.restart();
+    process.pass(now, 5, "y").await;
+    assert_eq!(process.told(), ["firing x", "firing y", "resolved x"]);
+    assert_eq!(world.store.scan(OUTBOX, None, 10).await.unwrap(), []);
+    // Numbers are not used again before.
+    process.pass(now, 5, "").await;
+    assert_eq!(
+        process.told(),
+        ["firing x", "firing y", "resolved x", "resolved y"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn alerts_of_a_rule_that_is_gone_are_over() {
+    let mut process = Restart::new(0, 60);
+    let now = process.pass(start(), 5, "x").await;
+    process.running.abort();
+    let channel = process.world.channel.clone();
+    process.alerts = Alerts::builder()
+        .channel(channel)
+        .store(process.world.store.clone())
+        .build()
+        .unwrap();
+    process.running = run(&process.alerts);
+    process.pass(now, 5, "").await;
+    assert_eq!(process.told(), ["firing x", "resolved x"]);
+    let resolved = process.world.channel.arrived.lock().unwrap()[1].clone();
+    assert_eq!(
+        (resolved.severity, resolved.annotations["summary"].as_str()),
+        (Severity::High, "the rule is gone")
+    );
+    assert_eq!(
+        process.world.store.scan(ALERTS, None, 10).await.unwrap(),
+        []
+    );
+    process.restart();
+    process.pass(now + seconds(100), 100, "").await;
+    assert_eq!(process.told(), ["firing x", "resolved x"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_stops_nothing() {
+    let process = Restart::new(0, 0);
+    let mut batch = Batch::new();
+    batch
+        .put(ALERTS, "R/1", "no json")
+        .put(OUTBOX, "sink/1", "{}")
+        .put(META, LAST_TICK, "x");
+    batch.put(OUTBOX, "no number", "").put(
+        ALERTS,
+        "R/2",
+        r#"{"rule":"R","labels":{"a b":"c"},"active_at":0,"firing_since":null,"value":""}"#,
+    );
+    process.world.store.commit(batch).await.unwrap();
+    process.pass(start(), 5, "x").await;
+    assert_eq!(process.told(), ["firing x"]);
+}

@@ -1,0 +1,73 @@
+use super::*;
+use crate::{Log, Webhook};
+
+#[test]
+fn all_mistakes_are_told_together() {
+    let error = Alerts::builder()
+        .rule(Rule::when("a b", |_| false))
+        .rule(Rule::when("twice", |_| false))
+        .rule(Rule::when("twice", |_| false))
+        .rule(Rule::promql("expr", "up == 0"))
+        .rule(Rule::when("long", |_| false).hold(Duration::from_secs(11 * 365 * 86_400)))
+        .rule(Rule::when("label", |_| false).label("a-b", "c"))
+        .rule(Rule::when("own", |_| false).label("severity", "c"))
+        .rule(Rule::when("text", |_| false).summary("x".repeat(4_097)))
+        .channel(Log::new(""))
+        .channel(Log::new("log"))
+        .channel(Log::new("log"))
+        .channel(Webhook::json("hook", "ftp://example.com/s3cr3t"))
+        .build()
+        .unwrap_err();
+    let problems: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            r#"the rule's name "a b" is not valid: use 1 to 128 characters of [A-Za-z0-9_:.-]"#,
+            r#"the expression "up == 0" of the rule "expr" is not valid: no language of expressions was given: see `evaluate`"#,
+            r#"the rule "long" holds for 11y: give at most 10y"#,
+            r#"the rule "label" has a label that is not valid: the label name "a-b" is not valid: use [a-zA-Z_][a-zA-Z0-9_]*"#,
+            r#"the rule "own" has a label that is not valid: the label "severity" is given twice: keep one"#,
+            r#"the annotation "summary" of the rule "text" has 4097 bytes: give at most 4096"#,
+            r#"there are two rules named "twice": give each a name of its own"#,
+            r#"the channel's name "" is not valid: use 1 to 64 characters of [A-Za-z0-9._-]"#,
+            r#"there are two channels named "log": give each a name of its own"#,
+            r#"the channel "hook" can't work: the URL's scheme is neither http nor https"#,
+        ]
+    );
+    assert_eq!(error.to_string(), problems.join("; "));
+}
+
+#[test]
+fn rules_and_channels_have_caps() {
+    let build = |rules: usize, channels: usize| {
+        let builder = (0..rules).fold(Alerts::builder(), |builder, number| {
+            builder.rule(Rule::when(format!("r{number}"), |_| false))
+        });
+        let builder = (0..channels).fold(builder, |builder, number| {
+            builder.channel(Log::new(format!("c{number}")))
+        });
+        builder.build()
+    };
+    assert!(build(1_000, 100).is_ok());
+    let error = build(1_001, 101).unwrap_err();
+    assert_eq!(
+        error.problems(),
+        [
+            Problem::TooManyRules { rules: 1_001 },
+            Problem::TooManyChannels { channels: 101 }
+        ]
+    );
+}
+
+#[test]
+fn types_can_be_shared() {
+    fn check<T: Send + Sync + fmt::Debug + 'static>() {}
+    check::<(
+        Alerts,
+        BuildError,
+        crate::Notice,
+        crate::Alert,
+        Webhook,
+        Log,
+    )>();
+}

@@ -1,0 +1,58 @@
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use campanile_series::Labels;
+
+use crate::{ChannelStats, Severity};
+
+/// An alert that is pending or firing; from [`Alerts::active`](crate::Alerts::active).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Alert {
+    /// The rule's name.
+    pub rule: String,
+    /// The severity.
+    pub severity: Severity,
+    /// The labels, which are the alert's identity.
+    pub labels: Labels,
+    /// The rule's texts.
+    pub annotations: BTreeMap<String, String>,
+    /// Since when it has been wrong.
+    pub active_at: SystemTime,
+    /// Since when it has been firing; `None` while it is pending.
+    pub starts_at: Option<SystemTime>,
+    /// The value that it last rang with.
+    pub value: f64,
+    /// Whether it is from before a restart, and the data don't reach back far enough yet to say that it is over.
+    pub is_warming: bool,
+}
+
+/// How a rule is; from [`Alerts::rules`](crate::Alerts::rules).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuleReport {
+    /// The name.
+    pub name: String,
+    /// When it was evaluated last.
+    pub evaluated_at: Option<SystemTime>,
+    /// Why it could not be evaluated, if it couldn't: its alerts stay as they were.
+    pub error: Option<String>,
+}
+
+/// What has happened since the process began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Alerts that fire.
+    pub firing: usize,
+    /// Alerts that are pending.
+    pub pending: usize,
+    /// Evaluations that failed.
+    pub evaluation_failures: u64,
+    /// Writes that the store did not take; what was to be written is kept and tried again.
+    pub store_failures: u64,
+    /// Changes that were given up, because the store failed for too long.
+    pub store_dropped: u64,
+    /// The channels, in the order in which they were added.
+    pub channels: Vec<ChannelStats>,
+}

@@ -1,0 +1,229 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use campanile_series::{Labels, Now};
+
+use crate::evaluate::Closure;
+use crate::{Evaluate, ExprError, IntoSamples, Prepared, Problem, Severity};
+
+/// When to ring, how loud, and what to say.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`hold`](Self::hold) | 0: at once |
+/// | [`severity`](Self::severity) | medium |
+/// | [`label`](Self::label), [`annotation`](Self::annotation) | none |
+/// | [`look_back`](Self::look_back) | 0 |
+#[must_use = "a rule does nothing until it is given to a builder"]
+pub struct Rule {
+    name: String,
+    source: Source,
+    hold: Duration,
+    look_back: Option<Duration>,
+    severity: Severity,
+    labels: Vec<(String, String)>,
+    annotations: BTreeMap<String, String>,
+}
+
+/// Where a rule's answers come from.
+enum Source {
+    Expr(String),
+    Closure(Box<dyn FnOnce(Duration) -> Arc<dyn Prepared>>),
+    Prepared(Arc<dyn Prepared>),
+}
+
+impl Rule {
+    /// Returns a rule that rings while an expression has a sample, as Prometheus' rules do. The builder's
+    /// [`evaluate`](crate::AlertsBuilder::evaluate) says which expressions there are.
+    ///
+    /// The name is 1 to 128 characters of `[A-Za-z0-9_:.-]`, and becomes the label `alertname`.
+    pub fn promql(name: impl Into<String>, expr: impl Into<String>) -> Self {
+        Self::new(name.into(), Source::Expr(expr.into()))
+    }
+
+    /// Returns a rule that asks a closure at each tick: it returns whether to ring, or a value to ring with, or a sample for each
+    /// thing to ring for.
+    ///
+    /// It must not block its thread. A panic is an error of the rule.
+    pub fn when<S: IntoSamples + 'static>(
+        name: impl Into<String>,
+        check: impl Fn(Now) -> S + Send + Sync + 'static,
+    ) -> Self {
+        let closure = |look_back| -> Arc<dyn Prepared> {
+            Arc::new(Closure {
+                check,
+                look_back,
+                first: OnceLock::new(),
+            })
+        };
+        Self::new(name.into(), Source::Closure(Box::new(closure)))
+    }
+
+    /// Returns a rule that evaluates something of the host's own.
+    pub fn prepared(name: impl Into<String>, prepared: Arc<dyn Prepared>) -> Self {
+        Self::new(name.into(), Source::Prepared(prepared))
+    }
+
+    fn new(name: String, source: Source) -> Self {
+        Self {
+            name,
+            source,
+            hold: Duration::ZERO,
+            look_back: None,
+            severity: Severity::Medium,
+            labels: Vec::new(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Sets how long it must be wrong before the alert fires; until then it is pending. It is `for` in Prometheus. 10 years at most.
+    ///
+    /// Defaults to 0: it fires at once.
+    pub fn hold(mut self, hold: Duration) -> Self {
+        self.hold = hold;
+        self
+    }
+
+    /// Sets how much of the past a closure's answer is made of; an expression knows this itself.
+    ///
+    /// After a restart an alert that was firing is not resolved before the closure has been asked for this long: until then that it
+    /// finds nothing wrong may only mean that it has seen nothing yet. Defaults to 0.
+    pub fn look_back(mut self, look_back: Duration) -> Self {
+        self.look_back = Some(look_back);
+        self
+    }
+
+    /// Sets the severity, which becomes the label `severity`.
+    ///
+    /// Defaults to medium.
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// Adds a label to all of its alerts, in place of one of the same name that a sample has.
+    ///
+    /// Defaults to none but `alertname` and `severity`.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a text to all of its alerts; 4,096 bytes at most.
+    ///
+    /// Defaults to none.
+    pub fn annotation(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.annotations.insert(name.into(), text.into());
+        self
+    }
+
+    /// Says in one line what is wrong: the annotation `summary`.
+    ///
+    /// Defaults to none.
+    pub fn summary(self, text: impl Into<String>) -> Self {
+        self.annotation("summary", text)
+    }
+
+    /// Says where to read what to do: the annotation `runbook_url`.
+    ///
+    /// Defaults to none.
+    pub fn runbook(self, url: impl Into<String>) -> Self {
+        self.annotation("runbook_url", url)
+    }
+
+    /// Returns the rule, if all is well with it.
+    pub(crate) fn check(
+        self,
+        evaluate: Option<&dyn Evaluate>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<CheckedRule> {
+        let name = self.name;
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_:.-".contains(&byte);
+        if name.is_empty() || name.len() > 128 || !name.bytes().all(is_valid) {
+            problems.push(Problem::RuleName { rule: name });
+            return None;
+        }
+        let before = problems.len();
+        if self.hold > LONGEST {
+            problems.push(Problem::Hold {
+                rule: name.clone(),
+                hold: self.hold,
+            });
+        }
+        if let Some((annotation, text)) =
+            self.annotations.iter().find(|(_, text)| text.len() > 4_096)
+        {
+            problems.push(Problem::Annotation {
+                rule: name.clone(),
+                annotation: annotation.clone(),
+                bytes: text.len(),
+            });
+        }
+        let own = [
+            ("alertname".to_owned(), name.clone()),
+            ("severity".to_owned(), self.severity.to_string()),
+        ];
+        let labels = Labels::new(self.labels.into_iter().chain(own)).map_err(|error| {
+            problems.push(Problem::Label {
+                rule: name.clone(),
+                error,
+            });
+        });
+        let prepared = match self.source {
+            Source::Closure(prepare) => Ok(prepare(self.look_back.unwrap_or_default())),
+            Source::Prepared(prepared) => Ok(prepared),
+            Source::Expr(expr) => {
+                let none =
+                    || ExprError::new("no language of expressions was given: see `evaluate`");
+                let prepared = evaluate
+                    .ok_or_else(none)
+                    .and_then(|evaluate| evaluate.prepare(&expr));
+                prepared.map_err(|error| {
+                    problems.push(Problem::Expr {
+                        rule: name.clone(),
+                        expr,
+                        error,
+                    });
+                })
+            }
+        };
+        if problems.len() > before {
+            return None;
+        }
+        Some(CheckedRule {
+            name,
+            prepared: prepared.ok()?,
+            hold: self.hold,
+            severity: self.severity,
+            labels: labels.ok()?,
+            annotations: self.annotations,
+        })
+    }
+}
+
+/// The longest time that a rule may hold.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// A rule that was checked.
+#[derive(Debug)]
+pub(crate) struct CheckedRule {
+    pub(crate) name: String,
+    pub(crate) prepared: Arc<dyn Prepared>,
+    pub(crate) hold: Duration,
+    pub(crate) severity: Severity,
+    /// With `alertname` and `severity`.
+    pub(crate) labels: Labels,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule")
+            .field("name", &self.name)
+            .field("hold", &self.hold)
+            .field("severity", &self.severity)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,85 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// How bad it is, from what can wait to what wakes somebody.
+///
+/// It is read from the words of other systems too: `info` is low, `warning` medium, `error` high.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// It can wait.
+    Low,
+    /// It needs somebody today.
+    Medium,
+    /// It needs somebody soon.
+    High,
+    /// It needs somebody now.
+    Critical,
+}
+
+impl Severity {
+    /// Returns the severity in words: `low`, `medium`, `high`, `critical`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text is not a severity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a severity: give low, medium, high or critical")]
+pub struct SeverityError {
+    text: String,
+}
+
+impl FromStr for Severity {
+    type Err = SeverityError;
+
+    fn from_str(text: &str) -> Result<Self, SeverityError> {
+        match text.to_ascii_lowercase().as_str() {
+            "low" | "info" => Ok(Self::Low),
+            "medium" | "warning" => Ok(Self::Medium),
+            "high" | "error" => Ok(Self::High),
+            "critical" => Ok(Self::Critical),
+            _ => Err(SeverityError {
+                text: text.chars().take(64).collect(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severities_have_an_order_and_several_words() {
+        let all = [
+            Severity::Low,
+            Severity::Medium,
+            Severity::High,
+            Severity::Critical,
+        ];
+        assert!(all.is_sorted());
+        for severity in all {
+            assert_eq!(severity.to_string().parse(), Ok(severity));
+        }
+        let words = ["info", "Warning", "ERROR", "critical"];
+        assert_eq!(words.map(|word| word.parse::<Severity>().unwrap()), all);
+        let error = "urgent".parse::<Severity>().unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("\"urgent\" is not a severity")
+        );
+    }
+}

@@ -24,6 +24,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("campanile-health", &[]),
     ("campanile-http", &[]),
     ("campanile-metrics", &["campanile-http"]),
+    (
+        "campanile-monitor",
+        &[
+            "campanile-alerts",
+            "campanile-health",
+            "campanile-metrics",
+            "campanile-series",
+            "campanile-sla",
+            "campanile-store",
+        ],
+    ),
     ("campanile-series", &[]),
     ("campanile-sla", &["campanile-http", "campanile-series"]),
     ("campanile-store", &[]),

@@ -64,3 +64,4 @@ pub use self::builder::{BuildError, HealthBuilder, Problem};
 pub use self::check::Check;
 pub use self::health::Health;
 pub use self::report::{CheckReport, Report, Status};
+pub use self::respond::Details;

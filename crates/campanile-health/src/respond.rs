@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -31,8 +32,13 @@ impl Health {
         "/health/ready/",
     ];
 
-    /// Answers a GET of one of the [paths](Self::PATHS); `None` if this is not one of them.
+    /// Answers a GET of one of the [paths](Self::PATHS) with what anybody may see; `None` if this is not one of them.
     pub fn respond(&self, path: &str) -> Option<Response<String>> {
+        self.respond_with(path, &Details::default())
+    }
+
+    /// Answers a GET of one of the [paths](Self::PATHS) with more details; `None` if this is not one of them.
+    pub fn respond_with(&self, path: &str, details: &Details) -> Option<Response<String>> {
         let probe = match path.strip_suffix('/').unwrap_or(path) {
             "/health" => Probe::Health,
             "/health/detailed" => Probe::Detailed,
@@ -40,7 +46,7 @@ impl Health {
             "/health/ready" | "/health/readiness" => Probe::Readiness,
             _ => return None,
         };
-        Some(self.answer(probe))
+        Some(self.answer(probe, details))
     }
 
     /// Returns the [paths](Self::PATHS) as an axum router.
@@ -56,7 +62,7 @@ impl Health {
             })
     }
 
-    fn answer(&self, probe: Probe) -> Response<String> {
+    fn answer(&self, probe: Probe, details: &Details) -> Response<String> {
         let report = self.report();
         let is_down = report.status == Status::Unhealthy;
         let status = match probe {
@@ -69,7 +75,7 @@ impl Health {
             status,
             timestamp: matches!(probe, Probe::Health | Probe::Detailed | Probe::Liveness)
                 .then(timestamp),
-            detail: matches!(probe, Probe::Detailed).then(|| Detail::new(&report)),
+            detail: matches!(probe, Probe::Detailed).then(|| Detail::new(&report, details)),
         };
         // Texts and numbers can always be written as JSON.
         let mut response = Response::new(serde_json::to_string(&body).unwrap_or_default());
@@ -81,6 +87,15 @@ impl Health {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
+}
+
+/// What `/health/detailed` shows beside the names and statuses of the checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Whether to show what the checks failed with, and how long they took: not for everybody.
+    pub errors: bool,
+    /// More members of the answer, each a name and a text.
+    pub notes: Vec<(&'static str, String)>,
 }
 
 #[derive(Serialize)]
@@ -102,6 +117,8 @@ struct Detail<'a> {
     passed_checks: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
+    #[serde(flatten)]
+    notes: BTreeMap<&'static str, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -109,10 +126,15 @@ struct CheckDetail<'a> {
     name: &'a str,
     status: &'static str,
     critical: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<f64>,
 }
 
 impl<'a> Detail<'a> {
-    fn new(report: &'a Report) -> Self {
+    fn new(report: &'a Report, details: &'a Details) -> Self {
         let checks = report.checks.iter();
         let failed = checks
             .clone()
@@ -122,6 +144,11 @@ impl<'a> Detail<'a> {
             name: &check.name,
             status: check.status.as_str(),
             critical: check.is_critical,
+            error: check.error.as_deref().filter(|_| details.errors),
+            duration: check
+                .duration
+                .filter(|_| details.errors)
+                .map(|duration| duration.as_secs_f64()),
         };
         Self {
             uptime: report.uptime.as_secs_f64(),
@@ -130,6 +157,11 @@ impl<'a> Detail<'a> {
             checks: checks.map(detail).collect(),
             failed_checks,
             warning: (!report.is_running).then_some("campanile.run is not running: no check runs"),
+            notes: details
+                .notes
+                .iter()
+                .map(|(name, text)| (*name, text.as_str()))
+                .collect(),
         }
     }
 }

@@ -19,6 +19,11 @@ impl Counter {
         self.0.increment(by);
     }
 
+    /// Raises the counter to a value that was counted elsewhere; one that is lower changes nothing.
+    pub fn absolute(&self, value: u64) {
+        self.0.absolute(value);
+    }
+
     /// Returns the counter's value.
     pub fn value(&self) -> u64 {
         self.0.0.load(Ordering::Relaxed)

@@ -117,9 +117,9 @@ pub(crate) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
     })
 }
 
-/// Finds the value of a label in a text that [`LabelText`] rendered.
-pub(crate) fn label_value<'a>(mut text: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
-    loop {
+/// Returns the names and values of a label text, in its order.
+pub(crate) fn labels(mut text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    std::iter::from_fn(move || {
         let (name, rest) = text.split_once("=\"")?;
         let mut escape = false;
         let end = rest.find(|char| {
@@ -127,11 +127,9 @@ pub(crate) fn label_value<'a>(mut text: &'a str, wanted: &str) -> Option<Cow<'a,
             escape = char == '\\' && !escape;
             ends
         })?;
-        if name == wanted {
-            return Some(unescaped(&rest[..end]));
-        }
-        text = rest[end + 1..].strip_prefix(',')?;
-    }
+        text = rest[end + 1..].strip_prefix(',').unwrap_or_default();
+        Some((name, unescaped(&rest[..end])))
+    })
 }
 
 fn unescaped(text: &str) -> Cow<'_, str> {
@@ -231,9 +229,11 @@ mod tests {
             for second in values {
                 let text = text(&[("a", first), ("b", second)]).unwrap();
                 let there = |value: &'static str| (!value.is_empty()).then_some(value);
-                assert_eq!(label_value(&text, "a").as_deref(), there(first), "{text}");
-                assert_eq!(label_value(&text, "b").as_deref(), there(second), "{text}");
-                assert_eq!(label_value(&text, "c"), None, "{text}");
+                let expected = [("a", there(first)), ("b", there(second))];
+                let expected = expected
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value?.into())));
+                assert!(labels(&text).eq(expected), "{text}");
             }
         }
     }

@@ -135,17 +135,31 @@ impl Registry {
             .iter()
             .map(|(name, family)| (Arc::clone(name), Arc::clone(family)))
             .collect();
-        let descriptions = read(&self.0.descriptions);
-        let families = families.into_iter().map(|(name, family)| FamilySnapshot {
+        let families = families.into_iter();
+        Snapshot {
+            families: families
+                .map(|(name, family)| self.family_snapshot(name, &family))
+                .collect(),
+        }
+    }
+
+    /// Returns the values of one name, or `None` if there are none.
+    pub fn family(&self, name: &str) -> Option<FamilySnapshot> {
+        let families = read(&self.0.families);
+        let (name, family) = families.get_key_value(name)?;
+        let (name, family) = (Arc::clone(name), Arc::clone(family));
+        drop(families);
+        Some(self.family_snapshot(name, &family))
+    }
+
+    fn family_snapshot(&self, name: Arc<str>, family: &Family) -> FamilySnapshot {
+        FamilySnapshot {
             kind: family.kind(),
-            help: descriptions
+            help: read(&self.0.descriptions)
                 .get(&*name)
                 .map(|help| help.as_ref().to_owned()),
             series: family.snapshot(),
             name,
-        });
-        Snapshot {
-            families: families.collect(),
         }
     }
 
@@ -222,7 +236,7 @@ impl Registry {
                 .truncated
                 .fetch_add(text.truncated, Ordering::Relaxed);
         }
-        let family = self.family::<C>(name, caps)?;
+        let family = self.find_family::<C>(name, caps)?;
         let Some(series) = C::series(&family.series) else {
             let (is, asked) = (family.kind(), C::KIND);
             return Err(RegisterError::KindConflict {
@@ -269,7 +283,11 @@ impl Registry {
         })
     }
 
-    fn family<C: Cell>(&self, raw_name: &str, caps: Caps) -> Result<Arc<Family>, RegisterError> {
+    fn find_family<C: Cell>(
+        &self,
+        raw_name: &str,
+        caps: Caps,
+    ) -> Result<Arc<Family>, RegisterError> {
         let name = sanitised(raw_name);
         let found = read(&self.0.families).get(&*name).cloned();
         let family = match found {

@@ -70,9 +70,15 @@ impl SeriesSnapshot {
         &self.labels
     }
 
+    /// Returns the labels' names and values, in the order of their names.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        crate::name::labels(&self.labels)
+    }
+
     /// Returns the value of a label.
     pub fn label(&self, name: &str) -> Option<Cow<'_, str>> {
-        crate::name::label_value(&self.labels, name)
+        let mut labels = self.labels();
+        labels.find_map(|(label, value)| (label == name).then_some(value))
     }
 }
 

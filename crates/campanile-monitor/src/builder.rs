@@ -1,0 +1,184 @@
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile_alerts::{Alerts, AlertsBuilder, Notify, Rule};
+use campanile_store::{Memory, Store};
+
+use crate::{Monitor, Sources, Threshold, Token};
+
+/// Settings of a [`Monitor`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`rule`](Self::rule) | none |
+/// | [`channel`](Self::channel) | none: alerts are shown, and nobody is told |
+/// | [`store`](Self::store) | [`Memory`] |
+/// | [`token`](Self::token) | none |
+/// | [`tick`](Self::tick) | 5 s |
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct MonitorBuilder {
+    sources: Sources,
+    alerts: AlertsBuilder,
+    store: Option<Arc<dyn Store>>,
+    tokens: Vec<Token>,
+    tick: Duration,
+}
+
+/// The most tokens.
+const MAX_TOKENS: usize = 1_000;
+
+impl MonitorBuilder {
+    pub(crate) fn new(sources: Sources) -> Self {
+        Self {
+            sources,
+            alerts: Alerts::builder(),
+            store: None,
+            tokens: Vec::new(),
+            tick: Duration::from_secs(5),
+        }
+    }
+
+    /// Adds a rule; [`Threshold`] says which expressions it may have.
+    ///
+    /// Defaults to none.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.alerts = self.alerts.rule(rule);
+        self
+    }
+
+    /// Adds a channel, to which all notices are sent.
+    ///
+    /// Defaults to none.
+    pub fn channel(mut self, channel: impl Notify) -> Self {
+        self.alerts = self.alerts.channel(channel);
+        self
+    }
+
+    /// Sets where alerts, notices and the counts of service levels are kept.
+    ///
+    /// Defaults to [`Memory`], which ends with the process.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Adds a token, 1,000 at most, whose name no other has.
+    ///
+    /// Defaults to none: only programs on the same machine can read, and nobody can do more.
+    pub fn token(mut self, token: Token) -> Self {
+        self.tokens.push(token);
+        self
+    }
+
+    /// Sets the time from one evaluation of the rules to the next, from 100 ms to 1 h.
+    ///
+    /// Defaults to 5 s.
+    pub fn tick(mut self, tick: Duration) -> Self {
+        self.tick = tick;
+        self
+    }
+
+    /// Returns the monitor.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is not valid: the error lists all of them.
+    pub fn build(self) -> Result<Monitor, BuildError> {
+        let mut problems = Vec::new();
+        let store = self.store.unwrap_or_else(|| Arc::new(Memory::new()));
+        let threshold = Threshold::new(self.sources.metrics().clone());
+        let alerts = self.alerts.evaluate(Arc::new(threshold));
+        let alerts = alerts.store(Arc::clone(&store)).build();
+        let alerts = alerts.map_err(|error| problems.push(error.into()));
+        if self.tokens.len() > MAX_TOKENS {
+            problems.push(Problem::TooManyTokens {
+                tokens: self.tokens.len(),
+            });
+        }
+        let mut names = HashSet::new();
+        for token in &self.tokens {
+            if !names.insert(token.name()) {
+                problems.push(Problem::DuplicateToken {
+                    token: token.name().to_owned(),
+                });
+            }
+        }
+        if self.tick < Duration::from_millis(100) || self.tick > Duration::from_secs(60 * 60) {
+            problems.push(Problem::Tick { tick: self.tick });
+        }
+        match alerts {
+            Ok(alerts) if problems.is_empty() => Ok(Monitor::new(
+                self.sources,
+                alerts,
+                store,
+                self.tokens,
+                self.tick,
+            )),
+            _ => Err(BuildError { problems }),
+        }
+    }
+}
+
+impl fmt::Debug for MonitorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonitorBuilder")
+            .field("alerts", &self.alerts)
+            .field("tokens", &self.tokens)
+            .field("tick", &self.tick)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The settings of a [`Monitor`] are not valid: all that is wrong, at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError {
+    problems: Vec<Problem>,
+}
+
+impl BuildError {
+    /// Returns what is wrong; at least one.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.problems.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// One mistake in the settings of a [`Monitor`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The rules or the channels are not valid.
+    #[error(transparent)]
+    Alerts(#[from] campanile_alerts::BuildError),
+    /// Two tokens have one name.
+    #[error("there are two tokens named {token:?}: give each a name of its own")]
+    DuplicateToken {
+        /// The name.
+        token: String,
+    },
+    /// There are too many tokens.
+    #[error("there are {tokens} tokens: give at most 1000")]
+    TooManyTokens {
+        /// How many there are.
+        tokens: usize,
+    },
+    /// The tick is too short or too long.
+    #[error("the tick {tick:?} is not valid: give 100 ms to 1 h")]
+    Tick {
+        /// The tick.
+        tick: Duration,
+    },
+}

@@ -1,0 +1,98 @@
+//! What ties the parts together: the tick that evaluates and remembers, the REST API, and the guard on every route.
+//!
+//! ```
+//! use std::time::{Duration, Instant, SystemTime};
+//!
+//! use campanile_alerts::{Rule, Severity};
+//! use campanile_health::Health;
+//! use campanile_metrics::Registry;
+//! use campanile_monitor::{Monitor, Role, Sources, Token};
+//! use campanile_series::Now;
+//! use campanile_sla::{Sla, Slo};
+//! use http::{Request, StatusCode};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now = Now { wall: SystemTime::now(), mono: Instant::now() };
+//! let sla = Sla::builder().objective(Slo::availability("availability", "99.9%")).build(now)?;
+//! let (token, secret) = Token::generate("ada", Role::Viewer)?;
+//! let monitor = Monitor::builder(Sources::new(Registry::new(), Health::builder().build()?, sla))
+//!     .rule(Rule::promql("QueueBacklog", r#"agent_queue_size{queue="orders"} > 10000"#).severity(Severity::High))
+//!     .token(token)
+//!     .build()?;
+//! // monitor.run(shutdown) does the work in the background.
+//!
+//! let get = |path: &str, authorization: &str| {
+//!     let request = Request::get(path).header("authorization", authorization).body(()).unwrap();
+//!     monitor.respond(&request.into_parts().0).status()
+//! };
+//! assert_eq!(get("/monitoring/sla", &format!("Bearer {secret}")), StatusCode::OK);
+//! assert_eq!(get("/monitoring/sla", "Bearer something else"), StatusCode::UNAUTHORIZED);
+//! assert_eq!(get("/metrics", ""), StatusCode::OK);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Routes
+//!
+//! | path | for | answer |
+//! |---|---|---|
+//! | `/metrics` | anybody | the registry, in Prometheus' text format |
+//! | `/health`, `/health/readiness`, … | anybody | the [probes](campanile_health#paths) |
+//! | `/health/detailed` | anybody; with a credential | names and statuses; and what the checks failed with |
+//! | `/monitoring/sla` | readers | all objectives |
+//! | `/monitoring/sla/{name}` | readers | one objective; 404 with the known names |
+//! | `/api/v1/monitor/alerts/active` | readers | the alerts that are pending or firing |
+//!
+//! All are GET and HEAD, each also with a final slash.
+//!
+//! # Who may see what
+//!
+//! A *reader* has a credential, or is a program on the same machine. A credential is a header `Authorization: Bearer <token>`, whose
+//! SHA-256 is that of a [`Token`]; a [role](Role) that may do more may also do all that the ones before it may. A request comes from the same
+//! machine if its [`Peer`] is a loopback address, it has no `Forwarded`, `X-Forwarded-…`, `X-Real-IP` or `Via`, and its host is `localhost` or a
+//! loopback address; a request without a peer is taken for a stranger's. One that has an `Authorization` is judged by it alone.
+//!
+//! What is refused gets 401 or 403 with a constant text, and counts in `campanile_auth_failures_total`, whose label `reason` is `missing`,
+//! `malformed`, `unknown` or `forbidden`.
+//!
+//! # The tick
+//!
+//! [`Monitor::run`] evaluates the rules every 5 s, hands the wall clock to the service levels, and writes the counts of these to the store every
+//! 10 s and at the end: a process that is killed loses at most that much of them. With the default store, memory, all of it ends with the
+//! process; `/health/detailed` and `campanile_store_durable` say so.
+//!
+//! # Metrics
+//!
+//! | metric | kind | labels |
+//! |---|---|---|
+//! | `campanile_alerts` | gauge | `state`: `pending`, `firing` |
+//! | `campanile_auth_failures_total` | counter | `reason` |
+//! | `campanile_notices_total` | counter | `channel`, `outcome`: `sent`, `failed` (tried again), `refused`, `dropped` |
+//! | `campanile_notices_waiting` | gauge | `channel` |
+//! | `campanile_rule_failures_total` | counter | |
+//! | `campanile_store_durable` | gauge: 1, or 0 for memory | |
+//! | `campanile_store_failures_total` | counter | |
+//! | `campanile_store_up` | gauge: 0 while the store fails | |
+//! | `campanile_ticks_total` | counter | |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod monitor;
+
+mod bodies;
+mod builder;
+mod guard;
+mod peer;
+mod publish;
+mod routes;
+mod sources;
+mod threshold;
+mod token;
+
+pub use self::builder::{BuildError, MonitorBuilder, Problem};
+pub use self::guard::Access;
+pub use self::monitor::Monitor;
+pub use self::peer::Peer;
+pub use self::routes::Route;
+pub use self::sources::Sources;
+pub use self::threshold::Threshold;
+pub use self::token::{GenerateError, Role, Token, TokenError};

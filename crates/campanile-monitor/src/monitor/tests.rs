@@ -1,0 +1,148 @@
+use std::sync::Mutex;
+
+use campanile_alerts::{BoxFuture, Notice, Notify, NotifyError, Rule};
+use campanile_health::Health;
+use campanile_metrics::{Registry, Value};
+use campanile_sla::{Sla, Slo};
+use campanile_store::Memory;
+use tokio::time::sleep;
+
+use super::*;
+use crate::Problem;
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<String>>>);
+
+impl Notify for Sink {
+    fn name(&self) -> &str {
+        "sink"
+    }
+
+    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("{} {}", notice.event.as_str(), notice.rule));
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+fn sources() -> Sources {
+    let sla = Sla::builder()
+        .objective(Slo::availability("availability", "99.9%"))
+        .build(now())
+        .unwrap();
+    Sources::new(Registry::new(), Health::builder().build().unwrap(), sla)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_evaluates_tells_and_publishes() {
+    let sources = sources();
+    let sink = Sink::default();
+    let queue = sources.metrics().gauge("queue_size", &[]).unwrap();
+    let monitor = Monitor::builder(sources.clone())
+        .rule(Rule::promql("Backlog", "queue_size > 10"))
+        .rule(Rule::when("Broken", |_| -> bool {
+            panic!("as the test wants it")
+        }))
+        .channel(sink.clone())
+        .build()
+        .unwrap();
+    let running = tokio::spawn({
+        let monitor = monitor.clone();
+        async move { monitor.run(std::future::pending()).await }
+    });
+    sleep(Duration::from_secs(2)).await;
+    queue.set(11.0);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(*sink.0.lock().unwrap(), ["firing Backlog"]);
+    queue.set(1.0);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        *sink.0.lock().unwrap(),
+        ["firing Backlog", "resolved Backlog"]
+    );
+    let value = |name, labels: &[(&str, &str)]| sources.metrics().get(name, labels);
+    assert_eq!(value("campanile_ticks_total", &[]), Some(Value::Counter(3)));
+    assert_eq!(
+        value("campanile_rule_failures_total", &[]),
+        Some(Value::Counter(3))
+    );
+    assert_eq!(
+        value("campanile_store_durable", &[]),
+        Some(Value::Gauge(0.0))
+    );
+    assert_eq!(value("campanile_store_up", &[]), Some(Value::Gauge(1.0)));
+    let sent = [("channel", "sink"), ("outcome", "sent")];
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        value("campanile_notices_total", &sent),
+        Some(Value::Counter(2))
+    );
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_are_written_down_and_taken_up() {
+    let store = Arc::new(Memory::new());
+    let start = |sources: &Sources, life: u64| {
+        let monitor = Monitor::builder(sources.clone())
+            .store(store.clone())
+            .build()
+            .unwrap();
+        tokio::spawn(async move { monitor.run(sleep(Duration::from_secs(life))).await })
+    };
+    let record = |sources: &Sources| sources.sla().record(false, Duration::ZERO, now().mono);
+    let bad = |sources: &Sources| sources.sla().read(Duration::from_secs(3_600), now()).bad();
+
+    let first = sources();
+    record(&first);
+    start(&first, 3).await.unwrap();
+    let second = sources();
+    let running = start(&second, 1_000);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(bad(&second), 1);
+    record(&second);
+    running.abort();
+    // What was not written is lost with a process that is killed.
+    let third = sources();
+    start(&third, 1).await.unwrap();
+    assert_eq!(bad(&third), 1);
+}
+
+#[test]
+fn mistakes_are_told_together() {
+    let (token, _) = Token::generate("ada", crate::Role::Admin).unwrap();
+    let error = Monitor::builder(sources())
+        .rule(Rule::promql("Backlog", "queue_size"))
+        .token(token.clone())
+        .token(token)
+        .tick(Duration::ZERO)
+        .build()
+        .unwrap_err();
+    let problems = error.problems();
+    assert!(
+        matches!(
+            problems,
+            [
+                Problem::Alerts(_),
+                Problem::DuplicateToken { .. },
+                Problem::Tick { .. }
+            ]
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn types_can_be_shared() {
+    fn check<T: Send + Sync + fmt::Debug + 'static>() {}
+    check::<(
+        Monitor,
+        Sources,
+        Token,
+        crate::BuildError,
+        crate::Route,
+        crate::Threshold,
+    )>();
+}

@@ -1,0 +1,346 @@
+use campanile_alerts::{Rule, Severity};
+use campanile_health::{Check, Health};
+use campanile_metrics::Registry;
+use campanile_sla::{Sla, Slo};
+use http::{HeaderMap, Request};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Peer, Role, Sources, Token};
+
+/// Who asks, and how.
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    Stranger,
+    Local,
+    LocalThroughProxy,
+    BadToken,
+    TwoTokens,
+    Bearer(Role),
+}
+
+const EVERYBODY: [Who; 8] = [
+    Who::Stranger,
+    Who::Local,
+    Who::LocalThroughProxy,
+    Who::BadToken,
+    Who::TwoTokens,
+    Who::Bearer(Role::Viewer),
+    Who::Bearer(Role::Operator),
+    Who::Bearer(Role::Admin),
+];
+
+struct World {
+    monitor: Monitor,
+    secrets: [(Role, String); 3],
+}
+
+impl World {
+    fn new() -> Self {
+        let sla = Sla::builder()
+            .objective(Slo::availability("availability", "99.9%"))
+            .objective(
+                Slo::throughput("throughput", 1_000.0).over(std::time::Duration::from_secs(3_600)),
+            );
+        let check = Check::new("db", || async { Err("password authentication failed") });
+        let sources = Sources::new(
+            Registry::new(),
+            Health::builder().check(check).build().unwrap(),
+            sla.build(crate::monitor::now()).unwrap(),
+        );
+        let rule = Rule::when("Always", |_| true)
+            .severity(Severity::High)
+            .summary("it always is");
+        let roles = [Role::Viewer, Role::Operator, Role::Admin];
+        let tokens = roles.map(|role| Token::generate(role.as_str(), role).unwrap());
+        let builder = Monitor::builder(sources).rule(rule);
+        let builder = tokens
+            .iter()
+            .fold(builder, |builder, (token, _)| builder.token(token.clone()));
+        let secrets = tokens.map(|(token, secret)| (token.role(), secret));
+        Self {
+            monitor: builder.build().unwrap(),
+            secrets,
+        }
+    }
+
+    fn ask(&self, who: Who, method: &str, path: &str) -> Response<String> {
+        let mut request = Request::new(());
+        *request.method_mut() = method.parse().unwrap();
+        *request.uri_mut() = path.parse().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("host", "localhost:8000".parse().unwrap());
+        let bearer = |headers: &mut HeaderMap, secret: &str| {
+            headers.append("authorization", format!("Bearer {secret}").parse().unwrap())
+        };
+        match who {
+            Who::Stranger | Who::Local => {}
+            Who::LocalThroughProxy => {
+                drop(headers.insert("x-forwarded-for", "1.1.1.1".parse().unwrap()))
+            }
+            Who::BadToken => drop(bearer(headers, "0123456789")),
+            Who::TwoTokens => {
+                bearer(headers, &self.secrets[2].1);
+                bearer(headers, &self.secrets[2].1);
+            }
+            Who::Bearer(role) => {
+                let (_, secret) = self.secrets.iter().find(|(one, _)| *one == role).unwrap();
+                bearer(headers, secret);
+            }
+        }
+        let peer = match who {
+            Who::Local | Who::LocalThroughProxy | Who::BadToken | Who::TwoTokens => {
+                "127.0.0.1:5000"
+            }
+            Who::Stranger | Who::Bearer(_) => "10.0.0.1:5000",
+        };
+        request.extensions_mut().insert(Peer(peer.parse().unwrap()));
+        self.monitor.respond(&request.into_parts().0)
+    }
+
+    fn json(&self, who: Who, path: &str) -> Value {
+        serde_json::from_str(self.ask(who, "GET", path).body()).unwrap()
+    }
+}
+
+/// Every route, by everybody, with every method, with and without a final slash.
+#[test]
+fn the_guard_stands_before_every_route() {
+    let world = World::new();
+    let mut asked = 0;
+    for route in Monitor::routes() {
+        let path = route.path().replace("{name}", "availability");
+        for (who, slash) in EVERYBODY
+            .into_iter()
+            .flat_map(|who| [(who, ""), (who, "/")])
+        {
+            let may = match (route.access(), who) {
+                (Access::Public, _) => true,
+                (Access::Read, who) => matches!(who, Who::Local | Who::Bearer(_)),
+                (Access::Role(least), Who::Bearer(role)) => role >= least,
+                (Access::Role(_), _) => false,
+            };
+            for method in [
+                "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
+                "get", "JUNK",
+            ] {
+                let response = world.ask(who, method, &format!("{path}{slash}"));
+                let status = response.status().as_u16();
+                let told = (
+                    response.headers().get("www-authenticate").is_some(),
+                    response.headers().get("allow").is_some(),
+                );
+                let is_read = matches!(method, "GET" | "HEAD");
+                let expected = match (may, is_read) {
+                    (false, _) => (401, (true, false)),
+                    (true, false) => (405, (false, true)),
+                    (true, true) => (200, (false, false)),
+                };
+                assert_eq!((status, told), expected, "{who:?} {method} {path}{slash}");
+                asked += 1;
+            }
+        }
+    }
+    assert_eq!(asked, Monitor::routes().len() * EVERYBODY.len() * 2 * 11);
+}
+
+#[test]
+fn metrics_and_health_are_all_that_is_public() {
+    for route in Monitor::routes() {
+        let is_public = route.path() == "/metrics" || route.path().starts_with("/health");
+        assert_eq!(
+            route.access() == Access::Public,
+            is_public,
+            "{}",
+            route.path()
+        );
+    }
+}
+
+#[test]
+fn only_the_paths_of_the_table_are_served() {
+    let world = World::new();
+    for path in [
+        "/",
+        "//",
+        "/metric",
+        "/METRICS",
+        "//metrics",
+        "/metrics//",
+        "/metrics/x",
+        "/metrics;a=b",
+        "/%6detrics",
+        "/./metrics",
+        "/health/x/../../metrics",
+        "/health/nothing",
+        "/monitoring/sla/a/b",
+        "/monitoring/sla//",
+        "/monitoring",
+        "/api/v1/monitor/alerts",
+        "/api/v1/monitor/alerts/active/x",
+        "*",
+    ] {
+        for who in EVERYBODY {
+            assert_eq!(
+                world.ask(who, "GET", path).status(),
+                StatusCode::NOT_FOUND,
+                "{who:?} {path}"
+            );
+        }
+    }
+    // A query is no part of the path.
+    assert_eq!(
+        world
+            .ask(Who::Stranger, "GET", "/monitoring/sla?/metrics")
+            .status(),
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[test]
+fn no_answer_has_a_secret() {
+    let world = World::new();
+    for route in Monitor::routes() {
+        let response = world.ask(Who::Bearer(Role::Admin), "GET", route.path());
+        for (_, secret) in &world.secrets {
+            assert!(
+                !format!("{response:?} {:?}", world.monitor).contains(secret),
+                "{}",
+                route.path()
+            );
+        }
+    }
+}
+
+#[test]
+fn refusals_are_counted() {
+    let world = World::new();
+    world.ask(Who::Stranger, "GET", "/monitoring/sla");
+    world.ask(Who::LocalThroughProxy, "GET", "/monitoring/sla");
+    world.ask(Who::BadToken, "GET", "/monitoring/sla");
+    world.ask(Who::TwoTokens, "GET", "/monitoring/sla");
+    world.ask(Who::BadToken, "GET", "/metrics");
+    let page = world.ask(Who::Stranger, "GET", "/metrics");
+    for (reason, count) in [
+        ("missing", 2),
+        ("malformed", 1),
+        ("unknown", 1),
+        ("forbidden", 0),
+    ] {
+        let line = format!("campanile_auth_failures_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(
+            page.body().contains(&line),
+            "{line} is not in {}",
+            page.body()
+        );
+    }
+}
+
+#[test]
+fn objectives_are_shown() {
+    let world = World::new();
+    let sla = world.monitor.sources().sla();
+    let now = crate::monitor::now();
+    for good in [true, true, true, false] {
+        sla.record(good, std::time::Duration::from_millis(5), now.mono);
+    }
+    let report = world.json(Who::Local, "/monitoring/sla");
+    assert_eq!(report["overall_status"], "violated");
+    assert!(report["timestamp"].as_str().unwrap().ends_with('Z'));
+    let availability = &report["metrics"]["availability"];
+    let named = [
+        "name",
+        "target",
+        "current",
+        "unit",
+        "status",
+        "measurement_period",
+        "samples",
+    ]
+    .map(|name| availability[name].clone());
+    assert_eq!(
+        named,
+        [
+            json!("availability"),
+            json!(99.9),
+            json!(75.0),
+            json!("%"),
+            json!("violated"),
+            json!("30d"),
+            json!(4)
+        ]
+    );
+    assert!(availability["coverage"].as_f64().unwrap() < 0.001);
+    assert_eq!(
+        report["sla_definitions"]["throughput"],
+        json!({"target": 1000.0, "unit": "req/s", "period": "1h"})
+    );
+    let one = world.json(Who::Local, "/monitoring/sla/availability");
+    assert_eq!(one["samples"], availability["samples"]);
+    let response = world.ask(Who::Local, "GET", "/monitoring/sla/nothing");
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let body: Value = serde_json::from_str(response.body()).unwrap();
+    assert_eq!(
+        (&body["code"], &body["known"]),
+        (&json!("not_found"), &json!(["availability", "throughput"]))
+    );
+}
+
+#[tokio::test]
+async fn active_alerts_are_shown() {
+    let world = World::new();
+    let none = world.json(Who::Local, "/api/v1/monitor/alerts/active");
+    assert_eq!((&none["total"], &none["alerts"]), (&json!(0), &json!([])));
+    world.monitor.alerts().tick(crate::monitor::now()).await;
+    let body = world.json(Who::Local, "/api/v1/monitor/alerts/active");
+    let alert = &body["alerts"][0];
+    let fingerprint = alert["fingerprint"].as_str().unwrap();
+    let id = alert["id"].as_str().unwrap();
+    assert!(
+        id.strip_prefix(fingerprint).unwrap()[1..]
+            .parse::<u64>()
+            .unwrap()
+            > 1_700_000_000_000,
+        "{id}"
+    );
+    let named = ["name", "severity", "status", "message", "value", "warming"]
+        .map(|name| alert[name].clone());
+    assert_eq!(
+        named,
+        [
+            json!("Always"),
+            json!("high"),
+            json!("firing"),
+            json!("it always is"),
+            json!(1.0),
+            json!(false)
+        ]
+    );
+    assert_eq!(
+        alert["labels"],
+        json!({"alertname": "Always", "severity": "high"})
+    );
+    assert_eq!(alert["starts_at"], alert["active_at"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_check_failed_with_is_for_credentials() {
+    let world = World::new();
+    let health = world.monitor.sources().health().clone();
+    let running = tokio::spawn(async move { health.run(std::future::pending()).await });
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    for who in EVERYBODY {
+        let body = world.json(who, "/health/detailed");
+        assert_eq!(body["checks"][0]["status"], "degraded", "{who:?}");
+        assert_eq!(body["store"], "memory: what it holds ends with the process");
+        let is_bearer = matches!(who, Who::Bearer(_));
+        assert_eq!(
+            body["checks"][0]["error"] == "password authentication failed",
+            is_bearer,
+            "{who:?}"
+        );
+        assert_eq!(body.to_string().contains("password"), is_bearer, "{who:?}");
+        assert!(!world.ask(who, "GET", "/health").body().contains("password"));
+    }
+    running.abort();
+}

@@ -1,0 +1,39 @@
+use campanile_health::Health;
+use campanile_metrics::Registry;
+use campanile_sla::Sla;
+
+/// What rules can read: the metrics, the checks and the service levels.
+///
+/// A clone is the same.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    registry: Registry,
+    health: Health,
+    sla: Sla,
+}
+
+impl Sources {
+    /// Returns the sources.
+    pub fn new(registry: Registry, health: Health, sla: Sla) -> Self {
+        Self {
+            registry,
+            health,
+            sla,
+        }
+    }
+
+    /// Returns the metrics.
+    pub fn metrics(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns the checks.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Returns the service levels.
+    pub fn sla(&self) -> &Sla {
+        &self.sla
+    }
+}

@@ -1,0 +1,286 @@
+use std::fmt;
+use std::str::FromStr;
+
+use ring::digest;
+use subtle::ConstantTimeEq;
+
+/// What the bearer of a token may do; each role also what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Read.
+    Viewer,
+    /// Acknowledge and silence alerts.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// Returns the role in words: `viewer`, `operator`, `admin`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// A name, a role, and the SHA-256 of a secret, which is not known here.
+///
+/// ```
+/// use campanile_monitor::{Role, Token};
+///
+/// // printf %s "$SECRET" | sha256sum
+/// let token: Token = "ada:operator:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".parse()?;
+/// assert_eq!((token.name(), token.role()), ("ada", Role::Operator));
+/// # Ok::<_, campanile_monitor::TokenError>(())
+/// ```
+#[derive(Clone)]
+pub struct Token {
+    name: String,
+    role: Role,
+    digest: [u8; 32],
+}
+
+impl Token {
+    /// Makes a token for a new secret of 256 bits, and returns both.
+    ///
+    /// # Errors
+    ///
+    /// If the name is not valid, or the system has no random numbers.
+    pub fn generate(name: impl Into<String>, role: Role) -> Result<(Self, String), GenerateError> {
+        let name = name.into();
+        check_name(&name)?;
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| GenerateError::Random {
+            reason: error.to_string(),
+        })?;
+        let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = sha256(secret.as_bytes());
+        Ok((Self { name, role, digest }, secret))
+    }
+
+    /// Reads tokens of the form `name:role:sha256`, separated by commas or lines; empty ones are passed over.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is not valid.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, TokenError> {
+        let parts = text.split([',', '\n']).map(str::trim);
+        parts
+            .filter(|part| !part.is_empty())
+            .map(str::parse)
+            .collect()
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the role.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns the token that a secret belongs to. Every token is compared with, in constant time.
+    pub(crate) fn find<'a>(tokens: &'a [Self], secret: &[u8]) -> Option<&'a Self> {
+        let digest = sha256(secret);
+        let mut found = None;
+        for token in tokens {
+            if bool::from(token.digest.ct_eq(&digest)) {
+                found = Some(token);
+            }
+        }
+        found
+    }
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let [name, role, digest] = text.split(':').collect::<Vec<_>>()[..] else {
+            return Err(TokenError::Form);
+        };
+        check_name(name)?;
+        let role = match role {
+            "viewer" => Role::Viewer,
+            "operator" => Role::Operator,
+            "admin" => Role::Admin,
+            _ => {
+                return Err(TokenError::Role {
+                    name: name.to_owned(),
+                });
+            }
+        };
+        let digest = digest_of(digest).ok_or_else(|| TokenError::Digest {
+            name: name.to_owned(),
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            role,
+            digest,
+        })
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    sum
+}
+
+fn check_name(name: &str) -> Result<(), TokenError> {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(is_valid) {
+        return Err(TokenError::Name);
+    }
+    Ok(())
+}
+
+fn digest_of(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (number, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * number..2 * number + 2], 16).ok()?;
+    }
+    Some(digest)
+}
+
+/// Shows the name and the role.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("name", &self.name)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A text is not a token. Nothing of it is shown but a name that is valid, as it may be a secret that was put in the wrong place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// It has not three parts.
+    #[error("a token is not valid: give name:role:sha256")]
+    Form,
+    /// The name can't be one.
+    #[error("a token's name is not valid: use 1 to 64 characters of [A-Za-z0-9._-]")]
+    Name,
+    /// The role is none.
+    #[error("the role of the token {name:?} is not valid: give viewer, operator or admin")]
+    Role {
+        /// The token's name.
+        name: String,
+    },
+    /// The digest is none.
+    #[error(
+        "the SHA-256 of the token {name:?} is not valid: give 64 hexadecimal digits, as sha256sum prints them"
+    )]
+    Digest {
+        /// The token's name.
+        name: String,
+    },
+}
+
+/// A token could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// Its name is not valid.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers: {reason}")]
+    Random {
+        /// What it said.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    #[test]
+    fn tokens_are_read() {
+        let text = format!(
+            "a:viewer:{DIGEST}\n\n b:operator:{DIGEST} ,c:admin:{}",
+            DIGEST.to_uppercase()
+        );
+        let tokens = Token::parse_all(&text).unwrap();
+        let read: Vec<_> = tokens
+            .iter()
+            .map(|token| (token.name(), token.role()))
+            .collect();
+        assert_eq!(
+            read,
+            [
+                ("a", Role::Viewer),
+                ("b", Role::Operator),
+                ("c", Role::Admin)
+            ]
+        );
+        assert!(
+            tokens
+                .iter()
+                .all(|token| Token::find(std::slice::from_ref(token), b"test").is_some())
+        );
+        assert_eq!(Token::parse_all(" \n,").unwrap().len(), 0);
+        #[track_caller]
+        fn check(text: &str, expected: &TokenError) {
+            let error = text.parse::<Token>().unwrap_err();
+            assert_eq!(error, *expected);
+            assert!(!error.to_string().contains("9f86"), "{error}");
+        }
+        let name = || "a".to_owned();
+        check("", &TokenError::Form);
+        check(DIGEST, &TokenError::Form);
+        check(&format!("a:{DIGEST}"), &TokenError::Form);
+        check(&format!("a:viewer:{DIGEST}:x"), &TokenError::Form);
+        check(&format!(":viewer:{DIGEST}"), &TokenError::Name);
+        check(&format!("{DIGEST}9:viewer:{DIGEST}"), &TokenError::Name);
+        check(
+            &format!("a:root:{DIGEST}"),
+            &TokenError::Role { name: name() },
+        );
+        check(
+            &format!("a:viewer:{DIGEST}0"),
+            &TokenError::Digest { name: name() },
+        );
+        check(
+            &format!("a:viewer:+{}", &DIGEST[1..]),
+            &TokenError::Digest { name: name() },
+        );
+    }
+
+    #[test]
+    fn a_new_token_belongs_to_its_secret_alone() {
+        let (one, secret) = Token::generate("one", Role::Admin).unwrap();
+        let (two, other) = Token::generate("two", Role::Viewer).unwrap();
+        let tokens = [one, two];
+        assert_eq!((secret.len(), secret == other), (64, false));
+        let found = |secret: &str| Token::find(&tokens, secret.as_bytes()).map(Token::name);
+        assert_eq!((found(&secret), found(&other)), (Some("one"), Some("two")));
+        assert_eq!(
+            (
+                found(""),
+                found(&secret[1..]),
+                found(&secret.to_uppercase())
+            ),
+            (None, None, None)
+        );
+        assert!(Token::generate("a b", Role::Admin).is_err());
+        let shown = format!("{tokens:?}");
+        assert!(
+            !shown.contains(&secret) && !shown.contains("digest"),
+            "{shown}"
+        );
+    }
+}

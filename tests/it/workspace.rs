@@ -9,10 +9,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "campanile",
         &[
+            "campanile-alerts",
             "campanile-correlation",
             "campanile-health",
             "campanile-http",
             "campanile-metrics",
+            "campanile-monitor",
+            "campanile-series",
+            "campanile-sla",
+            "campanile-store",
         ],
     ),
     (

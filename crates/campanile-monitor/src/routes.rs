@@ -11,7 +11,8 @@ use crate::{Access, Monitor};
 /// A path of the [`Monitor`], and who may use it.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    path: &'static str,
+    /// The path, with a final slash.
+    slashed: &'static str,
     access: Access,
     answer: fn(&Monitor, &Call<'_>) -> Response<String>,
 }
@@ -26,9 +27,14 @@ struct Call<'a> {
 }
 
 impl Route {
-    /// Returns the path, in which `{name}` stands for any segment, as in axum. Each is also served with a final slash.
+    /// Returns the path, in which `{name}` stands for any segment, as in axum.
     pub fn path(&self) -> &'static str {
-        self.path
+        self.slashed.split_at(self.slashed.len() - 1).0
+    }
+
+    /// Returns the path with a final slash, with which it is served too.
+    pub fn path_with_slash(&self) -> &'static str {
+        self.slashed
     }
 
     /// Returns who may use it.
@@ -38,8 +44,8 @@ impl Route {
 
     /// Returns the last segment, if a path without a final slash is one of this route.
     fn matches<'a>(&self, path: &'a str) -> Option<&'a str> {
-        match self.path.strip_suffix("{name}") {
-            None => (path == self.path).then_some(""),
+        match self.path().strip_suffix("{name}") {
+            None => (path == self.path()).then_some(""),
             Some(prefix) => {
                 let name = path.strip_prefix(prefix)?;
                 (!name.is_empty() && !name.contains('/')).then_some(name)
@@ -50,29 +56,32 @@ impl Route {
 
 /// All that there is. A route has no way in but through this table, and so through the guard.
 const ROUTES: [Route; 10] = [
-    public("/metrics", metrics),
-    public("/health", health),
-    public("/health/detailed", health),
-    public("/health/live", health),
-    public("/health/liveness", health),
-    public("/health/readiness", health),
-    public("/health/ready", health),
-    read("/monitoring/sla", sla),
-    read("/monitoring/sla/{name}", objective),
-    read("/api/v1/monitor/alerts/active", active_alerts),
+    public("/metrics/", metrics),
+    public("/health/", health),
+    public("/health/detailed/", health),
+    public("/health/live/", health),
+    public("/health/liveness/", health),
+    public("/health/readiness/", health),
+    public("/health/ready/", health),
+    read("/monitoring/sla/", sla),
+    read("/monitoring/sla/{name}/", objective),
+    read("/api/v1/monitor/alerts/active/", active_alerts),
 ];
 
-const fn public(path: &'static str, answer: fn(&Monitor, &Call<'_>) -> Response<String>) -> Route {
+const fn public(
+    slashed: &'static str,
+    answer: fn(&Monitor, &Call<'_>) -> Response<String>,
+) -> Route {
     Route {
-        path,
+        slashed,
         access: Access::Public,
         answer,
     }
 }
 
-const fn read(path: &'static str, answer: fn(&Monitor, &Call<'_>) -> Response<String>) -> Route {
+const fn read(slashed: &'static str, answer: fn(&Monitor, &Call<'_>) -> Response<String>) -> Route {
     Route {
-        path,
+        slashed,
         access: Access::Read,
         answer,
     }

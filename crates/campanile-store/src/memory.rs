@@ -13,7 +13,10 @@ const MAX_ENTRIES: usize = 10_000;
 
 /// A [`Store`] that ends with the process.
 #[derive(Default)]
-pub struct Memory(Mutex<Contents>);
+pub struct Memory {
+    contents: Mutex<Contents>,
+    notice: Option<String>,
+}
 
 #[derive(Default)]
 struct Contents {
@@ -29,9 +32,17 @@ impl Memory {
         Self::default()
     }
 
+    /// Returns an empty store that takes the place of another one, for a reason that its [`Status`] tells.
+    pub fn in_place_of(reason: impl Into<String>) -> Self {
+        Self {
+            notice: Some(reason.into()),
+            ..Self::default()
+        }
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
         // A batch is checked before anything of it is written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,7 +140,10 @@ impl Store for Memory {
     }
 
     fn status(&self) -> Status {
-        Status::new(false)
+        Status {
+            notice: self.notice.clone(),
+            ..Status::new(false)
+        }
     }
 }
 

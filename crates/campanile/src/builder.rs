@@ -1,8 +1,22 @@
 use std::fmt;
+#[cfg(feature = "monitor")]
+use std::sync::Arc;
+#[cfg(feature = "monitor")]
+use std::time::Duration;
 
+#[cfg(feature = "monitor")]
+use campanile_alerts::{Log, Notify, Rule};
+#[cfg(feature = "health")]
+use campanile_health::Health;
 use campanile_http::{ObserveBuilder, ObserveLayer};
 #[cfg(feature = "metrics")]
 use campanile_metrics::Registry;
+#[cfg(feature = "monitor")]
+use campanile_monitor::{Monitor, MonitorBuilder, Sources, Token};
+#[cfg(feature = "sla")]
+use campanile_sla::Sla;
+#[cfg(feature = "monitor")]
+use campanile_store::Store;
 
 use crate::campanile::Parts;
 use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
@@ -13,6 +27,13 @@ use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 /// |---|---|
 /// | [`registry`](Self::registry) | a new [`Registry`] |
 /// | [`check`](Self::check) | none |
+/// | [`objective`](Self::objective) | none |
+/// | [`rule`](Self::rule), [`rules`](Self::rules) | none |
+/// | [`channel`](Self::channel) | the log |
+/// | [`store`](Self::store) | memory |
+/// | [`token`](Self::token) | none |
+/// | [`tick`](Self::tick) | 5 s |
+/// | [`from_env`](Self::from_env) | nothing is read from the environment |
 /// | [`observe`](Self::observe) | every exchange, with the route from `MatchedPath` or an extension |
 #[must_use = "a builder does nothing until `build` or `install` is called"]
 pub struct Builder {
@@ -21,8 +42,25 @@ pub struct Builder {
     registry: Option<Registry>,
     #[cfg(feature = "health")]
     health: campanile_health::HealthBuilder,
+    #[cfg(feature = "sla")]
+    sla: campanile_sla::SlaBuilder,
+    #[cfg(feature = "monitor")]
+    monitor: MonitorSettings,
     observe: Configure,
 }
+
+/// What goes to the monitor, in its order.
+#[cfg(feature = "monitor")]
+#[derive(Default)]
+struct MonitorSettings {
+    settings: Vec<MonitorSetting>,
+    has_channel: bool,
+    store: Option<Arc<dyn Store>>,
+    from_env: bool,
+}
+
+#[cfg(feature = "monitor")]
+type MonitorSetting = Box<dyn FnOnce(MonitorBuilder, &Sources) -> MonitorBuilder>;
 
 type Configure = Box<dyn FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers>>;
 
@@ -33,7 +71,11 @@ impl Builder {
             #[cfg(feature = "metrics")]
             registry: None,
             #[cfg(feature = "health")]
-            health: campanile_health::Health::builder(),
+            health: Health::builder(),
+            #[cfg(feature = "sla")]
+            sla: Sla::builder(),
+            #[cfg(feature = "monitor")]
+            monitor: MonitorSettings::default(),
             observe: Box::new(|layer| layer),
         }
     }
@@ -56,6 +98,16 @@ impl Builder {
     #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
     pub fn check(mut self, check: campanile_health::Check) -> Self {
         self.health = self.health.check(check);
+        self
+    }
+
+    /// Adds an objective, for which every exchange that the layer sees is counted.
+    ///
+    /// Defaults to none: exchanges are counted all the same.
+    #[cfg(feature = "sla")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
+    pub fn objective(mut self, objective: campanile_sla::Slo) -> Self {
+        self.sla = self.sla.objective(objective);
         self
     }
 
@@ -92,33 +144,52 @@ impl Builder {
                 name: self.name.clone(),
             });
         }
+        #[cfg(feature = "metrics")]
+        let registry = self.registry.unwrap_or_default();
         #[cfg(feature = "health")]
-        let health = self
-            .health
-            .build()
-            .map_err(|error| problems.push(error.into()));
+        let health = noted(self.health.build(), &mut problems);
+        #[cfg(feature = "sla")]
+        let sla = noted(self.sla.build(now()), &mut problems);
+        #[cfg(feature = "monitor")]
+        let monitor = {
+            // A mistake elsewhere must not hide one of the monitor's.
+            let health = health
+                .clone()
+                .map_or_else(|| Health::builder().build().ok(), Some);
+            let sla = sla
+                .clone()
+                .map_or_else(|| Sla::builder().build(now()).ok(), Some);
+            let sources = health.zip(sla);
+            let sources = sources.map(|(health, sla)| Sources::new(registry.clone(), health, sla));
+            sources.and_then(|sources| self.monitor.build(&sources, &mut problems))
+        };
+        let parts = || {
+            Some(Parts {
+                layer: {
+                    let observers = Observers::new(
+                        #[cfg(feature = "metrics")]
+                        &registry,
+                        #[cfg(feature = "sla")]
+                        sla.as_ref()?,
+                    );
+                    let observe = (self.observe)(ObserveLayer::builder(observers));
+                    CampanileLayer::new(observe.build())
+                },
+                name: self.name,
+                #[cfg(feature = "health")]
+                health: health?,
+                #[cfg(feature = "metrics")]
+                registry,
+                #[cfg(feature = "monitor")]
+                monitor: monitor?,
+                #[cfg(feature = "sla")]
+                sla: sla?,
+            })
+        };
         if !problems.is_empty() {
             return Err(BuildError { problems });
         }
-        #[cfg(feature = "health")]
-        let Ok(health) = health else {
-            return Err(BuildError { problems });
-        };
-        #[cfg(feature = "metrics")]
-        let registry = self.registry.unwrap_or_default();
-        let observers = Observers::new(
-            #[cfg(feature = "metrics")]
-            &registry,
-        );
-        let observe = (self.observe)(ObserveLayer::builder(observers)).build();
-        Ok(Campanile::new(Parts {
-            name: self.name,
-            layer: CampanileLayer::new(observe),
-            #[cfg(feature = "health")]
-            health,
-            #[cfg(feature = "metrics")]
-            registry,
-        }))
+        parts().map(Campanile::new).ok_or(BuildError { problems })
     }
 
     /// Builds, and makes the registry the process's recorder: the `metrics` macros then write to it from everywhere.
@@ -132,6 +203,137 @@ impl Builder {
         let campanile = self.build()?;
         campanile.metrics().install()?;
         Ok(campanile)
+    }
+}
+
+/// What the monitor adds.
+#[cfg(feature = "monitor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+impl Builder {
+    /// Adds a rule that compares a metric with a number, or asks a closure of the host's; see
+    /// [`Threshold`](campanile_monitor::Threshold) for the expressions.
+    ///
+    /// Defaults to none.
+    pub fn rule(self, rule: Rule) -> Self {
+        self.rules(|_| [rule])
+    }
+
+    /// Adds rules whose closures read the campanile's own metrics, checks and service levels.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use campanile::Campanile;
+    /// use campanile::alerts::{Rule, Severity};
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let campanile = Campanile::builder("orders")
+    ///     .rules(move |sources| {
+    ///         let sla = sources.sla().clone();
+    ///         let error_rate = move |now| sla.read(minute, now).error_rate().filter(|rate| *rate > 0.05);
+    ///         [Rule::when("HighErrorRate", error_rate).look_back(minute).severity(Severity::High)]
+    ///     })
+    ///     .build()?;
+    /// # Ok::<_, campanile::BuildError>(())
+    /// ```
+    ///
+    /// Defaults to none.
+    pub fn rules<R: IntoIterator<Item = Rule>>(
+        mut self,
+        rules: impl FnOnce(&Sources) -> R + 'static,
+    ) -> Self {
+        let add = |builder, sources: &Sources| {
+            rules(sources)
+                .into_iter()
+                .fold(builder, MonitorBuilder::rule)
+        };
+        self.monitor.settings.push(Box::new(add));
+        self
+    }
+
+    /// Adds a channel, to which all notices of alerts are sent.
+    ///
+    /// Defaults to a [`Log`] named `log`, which a channel takes the place of.
+    pub fn channel(mut self, channel: impl Notify) -> Self {
+        self.monitor.has_channel = true;
+        let add = |builder: MonitorBuilder, _: &Sources| builder.channel(channel);
+        self.monitor.settings.push(Box::new(add));
+        self
+    }
+
+    /// Sets where alerts, notices that wait, and the counts of service levels are kept.
+    ///
+    /// Defaults to memory, which ends with the process: the log says so at the start, `/health/detailed` shows it, and
+    /// `campanile_store_durable` is 0.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.monitor.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Adds a token, whose bearer may read from another machine.
+    ///
+    /// Defaults to none.
+    pub fn token(mut self, token: Token) -> Self {
+        let add = |builder: MonitorBuilder, _: &Sources| builder.token(token);
+        self.monitor.settings.push(Box::new(add));
+        self
+    }
+
+    /// Sets the time from one evaluation of the rules to the next, from 100 ms to 1 h.
+    ///
+    /// Defaults to 5 s.
+    pub fn tick(mut self, tick: Duration) -> Self {
+        let add = move |builder: MonitorBuilder, _: &Sources| builder.tick(tick);
+        self.monitor.settings.push(Box::new(add));
+        self
+    }
+
+    /// Reads the [environment](crate#environment) when it is built. What the code sets goes before; tokens are added to the code's.
+    ///
+    /// Defaults to reading nothing.
+    pub fn from_env(mut self) -> Self {
+        self.monitor.from_env = true;
+        self
+    }
+}
+
+#[cfg(feature = "monitor")]
+impl MonitorSettings {
+    fn build(self, sources: &Sources, problems: &mut Vec<Problem>) -> Option<Monitor> {
+        let mut builder = Monitor::builder(sources.clone());
+        let mut store = self.store;
+        if self.from_env {
+            let env = crate::env::Env::read(store.is_none(), problems);
+            store = store.or(env.store);
+            builder = env.tokens.into_iter().fold(builder, MonitorBuilder::token);
+        }
+        if let Some(store) = store {
+            builder = builder.store(store);
+        }
+        if !self.has_channel {
+            builder = builder.channel(Log::new("log"));
+        }
+        let settings = self.settings.into_iter();
+        let builder = settings.fold(builder, |builder, set| set(builder, sources));
+        noted(builder.build(), problems)
+    }
+}
+
+/// Returns what was built, or notes what is wrong with it.
+#[cfg(any(feature = "health", feature = "sla"))]
+fn noted<T, E: Into<Problem>>(built: Result<T, E>, problems: &mut Vec<Problem>) -> Option<T> {
+    built.map_err(|error| problems.push(error.into())).ok()
+}
+
+#[cfg(feature = "sla")]
+pub(crate) fn now() -> campanile_series::Now {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "service levels are watched from here on"
+    )]
+    campanile_series::Now {
+        wall: std::time::SystemTime::now(),
+        mono: std::time::Instant::now(),
     }
 }
 

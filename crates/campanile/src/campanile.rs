@@ -6,7 +6,12 @@ use std::sync::Arc;
 use campanile_health::Health;
 #[cfg(feature = "metrics")]
 use campanile_metrics::Registry;
+#[cfg(feature = "monitor")]
+use campanile_monitor::Monitor;
+#[cfg(feature = "sla")]
+use campanile_sla::Sla;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::{Builder, CampanileLayer, Serve};
 
@@ -24,6 +29,10 @@ pub(crate) struct Parts {
     pub(crate) health: Health,
     #[cfg(feature = "metrics")]
     pub(crate) registry: Registry,
+    #[cfg(feature = "monitor")]
+    pub(crate) monitor: Monitor,
+    #[cfg(feature = "sla")]
+    pub(crate) sla: Sla,
 }
 
 impl Campanile {
@@ -55,6 +64,20 @@ impl Campanile {
         &self.0.health
     }
 
+    /// Returns the service levels: what was counted, and how the objectives stand.
+    #[cfg(feature = "sla")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
+    pub fn sla(&self) -> &Sla {
+        &self.0.sla
+    }
+
+    /// Returns the monitor: the alerts, the store, and the answers of all routes.
+    #[cfg(feature = "monitor")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+    pub fn monitor(&self) -> &Monitor {
+        &self.0.monitor
+    }
+
     /// Returns the layer for a tower stack: correlation id outermost, then what observes.
     ///
     /// An axum router is better [wrapped](Self::wrap).
@@ -77,13 +100,29 @@ impl Campanile {
         Serve::new(self.clone(), listener, app)
     }
 
-    /// Runs all background work, which is the health checks, until `shutdown` completes; for a host that doesn't use
-    /// [`serve`](Self::serve), which runs it itself.
+    /// Runs all background work, which is the health checks, the rules, the notices and what is written to the store, until `shutdown`
+    /// completes and then for the last notices and writes, 5 s at most; for a host that doesn't use [`serve`](Self::serve), which runs it
+    /// itself.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let (running, stopped) = watch::channel(());
+        let stop = || {
+            let mut stopped = stopped.clone();
+            // It changes only by being closed.
+            async move { while stopped.changed().await.is_ok() {} }
+        };
         #[cfg(feature = "health")]
-        self.0.health.run(shutdown).await;
+        let checks = self.0.health.run(stop());
         #[cfg(not(feature = "health"))]
-        shutdown.await;
+        let checks = stop();
+        #[cfg(feature = "monitor")]
+        let monitor = self.0.monitor.run(stop());
+        #[cfg(not(feature = "monitor"))]
+        let monitor = stop();
+        let shutdown = async {
+            shutdown.await;
+            drop(running);
+        };
+        tokio::join!(shutdown, checks, monitor);
     }
 }
 

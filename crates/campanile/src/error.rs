@@ -37,11 +37,31 @@ pub enum Problem {
         /// The name as given.
         name: String,
     },
+    /// A variable of the environment is not valid.
+    #[cfg(feature = "monitor")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+    #[error("{variable} in the environment is not valid: {reason}")]
+    Environment {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it, without its value, which may be a secret.
+        reason: String,
+    },
     /// The health checks' settings are not valid.
     #[cfg(feature = "health")]
     #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
     #[error(transparent)]
     Health(#[from] campanile_health::BuildError),
+    /// The settings of rules, channels or the guard are not valid.
+    #[cfg(feature = "monitor")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+    #[error(transparent)]
+    Monitor(#[from] campanile_monitor::BuildError),
+    /// The objectives are not valid.
+    #[cfg(feature = "sla")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
+    #[error(transparent)]
+    Sla(#[from] campanile_sla::BuildError),
 }
 
 /// A [`Campanile`](crate::Campanile) cannot be installed.

@@ -2,6 +2,8 @@ use campanile_correlation::{Correlate, CorrelationIdLayer};
 use campanile_http::{End, Head, Observe, ObserveLayer, Observer};
 #[cfg(feature = "metrics")]
 use campanile_metrics::{HttpMetrics, Registry};
+#[cfg(feature = "sla")]
+use campanile_sla::{Sla, SliObserver};
 use http::{HeaderMap, StatusCode};
 use tower_layer::Layer;
 
@@ -42,19 +44,33 @@ pub struct Observers {
 }
 
 impl Observers {
-    pub(crate) fn new(#[cfg(feature = "metrics")] registry: &Registry) -> Self {
+    pub(crate) fn new(
+        #[cfg(feature = "metrics")] registry: &Registry,
+        #[cfg(feature = "sla")] sla: &Sla,
+    ) -> Self {
         #[cfg(feature = "metrics")]
-        let inner = HttpMetrics::new(registry);
+        let metrics = HttpMetrics::new(registry);
         #[cfg(not(feature = "metrics"))]
-        let inner = None;
-        Self { inner }
+        let metrics = ();
+        #[cfg(feature = "sla")]
+        let sli = sla.observer();
+        #[cfg(not(feature = "sla"))]
+        let sli = ();
+        Self {
+            inner: (metrics, sli),
+        }
     }
 }
 
+type Inner = (Metrics, Sli);
 #[cfg(feature = "metrics")]
-type Inner = HttpMetrics;
+type Metrics = HttpMetrics;
 #[cfg(not(feature = "metrics"))]
-type Inner = Option<()>;
+type Metrics = ();
+#[cfg(feature = "sla")]
+type Sli = SliObserver;
+#[cfg(not(feature = "sla"))]
+type Sli = ();
 
 impl Observer for Observers {
     type Exchange = <Inner as Observer>::Exchange;

@@ -28,7 +28,8 @@
 //!
 //! # The way in
 //!
-//! - [`Campanile::wrap`] for an axum router: our routes, and around the host's own the correlation id and the metrics.
+//! - [`Campanile::wrap`] for an axum router: our routes, and around the host's own the correlation id, the metrics and the
+//!   service levels.
 //! - [`Campanile::layer`] for any tower stack; [`Campanile::routes`] beside it, in axum.
 //! - [`Campanile::serve`] to listen, with the limits that a public port needs; or `axum::serve`.
 //! - [`Builder::build`] puts nothing in a global place; [`Builder::install`] also makes the registry the process's recorder,
@@ -38,21 +39,39 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `alerts` | yes | [`alerts`]; what rings them is `monitor` |
 //! | `axum` | yes | [`wrap`](Campanile::wrap), [`routes`](Campanile::routes), the route from `MatchedPath`, extractors |
 //! | `health` | yes | checks and probes |
 //! | `metrics` | yes | the registry, `/metrics`, the HTTP metrics |
+//! | `monitor` | yes | rules, channels, the store, `/monitoring/sla`, `/api/v1/monitor/…`, the guard; with `alerts`, `health`, `metrics` and `sla` |
+//! | `redb` | yes | the store in a file, with `monitor` |
+//! | `sla` | yes | objectives, and the counts that they are judged by |
 //! | `full` | no | all of them |
+//!
+//! # Environment
+//!
+//! [`Builder::from_env`] reads, with feature `monitor`:
+//!
+//! | variable | default | what it is |
+//! |---|---|---|
+//! | `CAMPANILE_STORE` | memory | the file of the store, with feature `redb` |
+//! | `CAMPANILE_TOKENS`, or a file named by `CAMPANILE_TOKENS_FILE` | none | who may read from elsewhere: `name:role:sha256`, separated by commas or lines |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod campanile;
 
 mod builder;
+#[cfg(feature = "monitor")]
+mod env;
 mod error;
 mod layer;
 mod serve;
 #[cfg(feature = "axum")]
 mod wrap;
 
+#[cfg(feature = "alerts")]
+#[cfg_attr(docsrs, doc(cfg(feature = "alerts")))]
+pub use campanile_alerts as alerts;
 pub use campanile_correlation as correlation;
 #[cfg(feature = "health")]
 #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
@@ -61,6 +80,18 @@ pub use campanile_http as http;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use campanile_metrics as metrics;
+#[cfg(feature = "monitor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+pub use campanile_monitor as monitor;
+#[cfg(feature = "sla")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
+pub use campanile_series as series;
+#[cfg(feature = "sla")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
+pub use campanile_sla as sla;
+#[cfg(feature = "monitor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+pub use campanile_store as store;
 
 pub use self::builder::Builder;
 pub use self::campanile::Campanile;

@@ -4,13 +4,13 @@ use std::task::{Context, Poll, Waker};
 
 use axum::Router;
 use axum::body::Body;
+#[cfg(feature = "monitor")]
+use axum::extract::ConnectInfo;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::MethodRouter;
 use campanile_correlation::CorrelationIdLayer;
-#[cfg(feature = "health")]
-use campanile_health::Health;
 use tower_service::Service;
 
 use crate::Campanile;
@@ -18,8 +18,8 @@ use crate::Campanile;
 impl Campanile {
     /// Wraps a finished router: adds our routes, and layers the host's own with the correlation id and the observers.
     ///
-    /// Our routes are `GET /metrics`, and with feature `health` the probes' [paths](campanile_health#paths), each with and without a
-    /// final slash. They carry a correlation id and are not among the
+    /// With feature `monitor`, our routes are [its routes](campanile_monitor#routes), behind its guard; otherwise `GET /metrics`, and with
+    /// feature `health` the probes' [paths](campanile_health#paths). Each is there with and without a final slash. They carry a correlation id and are not among the
     /// host's metrics. Where the host has the same path, the host's is kept, and the log says so. The host's fallback stays,
     /// and what it answers is observed.
     ///
@@ -50,10 +50,33 @@ impl Campanile {
         self.own_routes().into_iter().fold(Router::new(), add)
     }
 
+    #[cfg(feature = "monitor")]
     fn own_routes(&self) -> Vec<(&'static str, MethodRouter)> {
+        let routes = campanile_monitor::Monitor::routes().iter();
+        let paths = routes.flat_map(|route| [route.path(), route.path_with_slash()]);
+        let route = |path| {
+            let monitor = self.monitor().clone();
+            let answer = async move |request: Request| {
+                let mut request = request.into_parts().0;
+                if let Some(ConnectInfo(peer)) = request.extensions.get().copied() {
+                    request.extensions.insert(campanile_monitor::Peer(peer));
+                }
+                monitor.respond(&request)
+            };
+            (path, axum::routing::any(answer))
+        };
+        paths.map(route).collect()
+    }
+
+    #[cfg(not(feature = "monitor"))]
+    fn own_routes(&self) -> Vec<(&'static str, MethodRouter)> {
+        #[cfg_attr(
+            not(any(feature = "health", feature = "metrics")),
+            expect(unused_mut, reason = "there are no routes then")
+        )]
         let mut routes: Vec<(&str, MethodRouter)> = Vec::new();
         #[cfg(feature = "health")]
-        for path in Health::PATHS {
+        for path in campanile_health::Health::PATHS {
             let health = self.health().clone();
             let answer = async move || health.respond(path).ok_or(http::StatusCode::NOT_FOUND);
             routes.push((path, axum::routing::get(answer)));

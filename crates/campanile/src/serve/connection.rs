@@ -63,6 +63,13 @@ pub(super) async fn serve<S, B>(
                     .insert(axum::extract::ConnectInfo(peer));
                 request
             };
+            #[cfg(feature = "monitor")]
+            let request = {
+                let mut request = request;
+                let peer = campanile_monitor::Peer(peer);
+                request.extensions_mut().insert(peer);
+                request
+            };
             let response = app.call(request);
             async move {
                 Ok::<_, Infallible>(response.await?.map(|inner| Tracked {

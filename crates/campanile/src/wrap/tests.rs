@@ -201,3 +201,100 @@ async fn routes_can_be_merged_by_hand() {
     assert_eq!(send(&app, Method::GET, "/metrics").await.0, StatusCode::OK);
     assert_eq!(counted(&campanile).len(), 2);
 }
+
+#[cfg(feature = "monitor")]
+mod monitor {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use campanile_monitor::{Role, Token};
+    use campanile_sla::Slo;
+
+    use super::*;
+
+    async fn ask(
+        app: &Router,
+        path: &str,
+        peer: Option<&str>,
+        bearer: &str,
+    ) -> (StatusCode, String) {
+        let mut request = Request::get(path).header("host", "localhost:8000");
+        if !bearer.is_empty() {
+            request = request.header("authorization", format!("Bearer {bearer}"));
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        if let Some(peer) = peer {
+            let peer: SocketAddr = peer.parse().unwrap();
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(
+            response
+                .headers()
+                .get_all("x-correlation-id")
+                .iter()
+                .count(),
+            1
+        );
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_guard_knows_the_peer_and_the_token() {
+        let (token, secret) = Token::generate("ada", Role::Viewer).unwrap();
+        let campanile = Campanile::builder("test").token(token).build().unwrap();
+        let app = campanile.wrap(Router::new());
+        let nested = Router::new().nest("/internal", campanile.routes());
+        for (app, prefix) in [(app, ""), (nested, "/internal")] {
+            for path in [
+                "/monitoring/sla",
+                "/monitoring/sla/",
+                "/api/v1/monitor/alerts/active",
+            ] {
+                let path = &format!("{prefix}{path}");
+                let status =
+                    async |peer, bearer: &str| ask(&app, path, peer, bearer).await.0.as_u16();
+                assert_eq!(status(None, "").await, 401, "{path}");
+                assert_eq!(status(Some("10.0.0.1:1"), "").await, 401, "{path}");
+                assert_eq!(status(Some("127.0.0.1:1"), "").await, 200, "{path}");
+                assert_eq!(status(Some("127.0.0.1:1"), "x").await, 401, "{path}");
+                assert_eq!(status(Some("10.0.0.1:1"), &secret).await, 200, "{path}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn service_levels_count_the_hosts_requests_alone() {
+        let campanile = Campanile::builder("test")
+            .objective(Slo::availability("availability", "99.9%"))
+            .build()
+            .unwrap();
+        let fail = async || StatusCode::INTERNAL_SERVER_ERROR;
+        let app = Router::new()
+            .route("/good", get(async || "x"))
+            .route("/bad", get(fail));
+        let app = campanile.wrap(app);
+        for path in [
+            "/good",
+            "/good",
+            "/bad",
+            "/nothing",
+            "/metrics",
+            "/health",
+            "/monitoring/sla",
+        ] {
+            ask(&app, path, None, "").await;
+        }
+        let reading = campanile
+            .sla()
+            .read(Duration::from_secs(60), crate::builder::now());
+        assert_eq!((reading.good(), reading.bad()), (3, 1));
+        let (_, body) = ask(&app, "/monitoring/sla/availability", Some("[::1]:1"), "").await;
+        assert!(body.contains(r#""current":75.0"#), "{body}");
+        let (status, body) = ask(&app, "/monitoring/sla/nothing", Some("[::1]:1"), "").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(body.contains(r#""known":["availability"]"#), "{body}");
+    }
+}

@@ -1,10 +1,17 @@
-//! An orders service that is observed.
+//! An orders service that is observed, judges itself, remembers, and rings.
 //!
 //! ```sh
 //! cargo run --release --example quickstart
 //! ```
 //!
-//! `CAMPANILE_ADDR` is the address to listen on (127.0.0.1:8000).
+//! | variable | default | what it is |
+//! |---|---|---|
+//! | `CAMPANILE_ADDR` | `127.0.0.1:8000` | the address to listen on |
+//! | `CAMPANILE_STORE` | memory | the file in which alerts and service levels survive the process |
+//! | `CAMPANILE_TOKENS` | none | who may read from another machine, beside the token that is printed |
+//! | `ALERT_WEBHOOK` | the log | the URL that alerts are posted to |
+//! | `ERROR_WINDOW` | `1m` | how far the rule on errors looks back; with `5s` it rings and is resolved while you watch |
+//! | `DATABASE_URL` | none | a PostgreSQL that the service needs |
 
 #![expect(clippy::print_stdout, reason = "it talks to whoever started it")]
 
@@ -17,8 +24,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use campanile::Campanile;
+use campanile::alerts::{Rule, Severity, Webhook};
 use campanile::correlation::CorrelationId;
+use campanile::health::Check;
 use campanile::metrics::metrics;
+use campanile::monitor::{Role, Sources, Token};
+use campanile::series::{Now, parse_duration};
+use campanile::sla::Slo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -28,7 +40,37 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .with_writer(std::io::stderr)
         .init();
 
-    let campanile = Campanile::builder("orders").install()?;
+    let error_window = variable("ERROR_WINDOW").unwrap_or_else(|| "1m".to_owned());
+    let error_window =
+        parse_duration(&error_window).map_err(|error| format!("ERROR_WINDOW: {error}"))?;
+    let (token, secret) = Token::generate("quickstart", Role::Admin)?;
+    let mut builder = Campanile::builder("orders")
+        .from_env()
+        .token(token)
+        .tick((error_window / 10).clamp(Duration::from_millis(100), Duration::from_secs(5)))
+        .objective(Slo::availability("availability", "99.9%").over(30 * DAY))
+        .objective(Slo::response_time("response_time", Duration::from_millis(200)).over(DAY))
+        .objective(Slo::error_rate("error_rate", "1%").over(DAY))
+        .objective(Slo::throughput("throughput", 1_000.0).over(DAY / 24))
+        .rule(
+            Rule::promql("ManyRequestsInFlight", "http_requests_in_flight > 1000")
+                .hold(Duration::from_secs(30))
+                .summary("More than 1,000 requests are in progress."),
+        )
+        .rules(move |sources| [high_error_rate(sources, error_window)]);
+    if let Some(url) = variable("ALERT_WEBHOOK") {
+        builder = builder.channel(Webhook::json("webhook", url));
+    }
+    if let Some(url) = variable("DATABASE_URL") {
+        let ping = move || ping(url.clone());
+        builder = builder.check(
+            Check::new("postgres", ping)
+                .critical()
+                .timeout(Duration::from_secs(2))
+                .period(Duration::from_secs(2)),
+        );
+    }
+    let campanile = builder.install()?;
     campanile
         .metrics()
         .describe("orders_created_total", "Orders accepted, by product.");
@@ -37,29 +79,68 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/orders", post(create_order));
     let app = campanile.wrap(app);
 
-    let address = std::env::var("CAMPANILE_ADDR").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());
+    let address = variable("CAMPANILE_ADDR").unwrap_or_else(|| "127.0.0.1:8000".to_owned());
     let listener = TcpListener::bind(&address)
         .await
         .map_err(|error| format!("CAMPANILE_ADDR={address}: {error}"))?;
-    print_welcome(&format!("http://{}", listener.local_addr()?));
+    print_welcome(&format!("http://{}", listener.local_addr()?), &secret);
     campanile.serve(listener, app).await?;
     println!("stopped");
     Ok(())
 }
 
-fn print_welcome(url: &str) {
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Rings while more than one request in twenty fails.
+fn high_error_rate(sources: &Sources, window: Duration) -> Rule {
+    let sla = sources.sla().clone();
+    let error_rate = move |now: Now| {
+        sla.read(window, now)
+            .error_rate()
+            .filter(|rate| *rate > 0.05)
+    };
+    Rule::when("HighErrorRate", error_rate)
+        .look_back(window)
+        .severity(Severity::High)
+        .summary("More than 5 % of the requests failed.")
+}
+
+/// Asks a database for anything.
+async fn ping(url: String) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await?;
+    let query = async move {
+        // The connection ends with its client.
+        client.simple_query("SELECT 1").await.map(drop)
+    };
+    let (answer, _) = tokio::join!(query, connection);
+    answer
+}
+
+fn print_welcome(url: &str, secret: &str) {
     println!("orders service");
     println!("  {url}/users/7");
     println!("  {url}/orders");
     println!("  {url}/metrics");
     println!("  {url}/health/detailed");
+    println!("  {url}/monitoring/sla");
+    println!("  {url}/api/v1/monitor/alerts/active");
+    println!();
+    println!("admin token, until it stops: {secret}");
     println!();
     println!("try");
     println!("  curl -i {url}/users/7");
     println!(
         "  curl -i {url}/orders -H 'content-type: application/json' -d '{{\"product\":\"bell\",\"quantity\":2,\"price\":950}}'"
     );
+    println!(
+        "  curl -i {url}/orders -H 'content-type: application/json' -d '{{\"product\":\"bell\",\"quantity\":2,\"price\":950,\"fail\":true}}'"
+    );
     println!("  curl {url}/metrics");
+    println!("  curl -H 'authorization: Bearer {secret}' {url}/monitoring/sla");
     println!();
 }
 

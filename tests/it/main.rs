@@ -11,6 +11,9 @@ mod aborts;
 // The quickstart example as built.
 mod quickstart;
 
+// The quickstart's alerts, through restarts and outages of the channel.
+mod alerts;
+
 // The other examples as built.
 mod examples;
 

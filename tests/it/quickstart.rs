@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use campanile_tests::{Client, Process, eventually, example, get};
 use http::Method;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -16,8 +17,14 @@ pub(crate) struct Quickstart {
 
 impl Quickstart {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut process = Process::start(
-            Command::new(example("quickstart")).env("CAMPANILE_ADDR", "127.0.0.1:0"),
+            Command::new(example("quickstart"))
+                .env("CAMPANILE_ADDR", "127.0.0.1:0")
+                .envs(variables.iter().copied()),
         );
         let line = process.line_with("http://");
         let address = line
@@ -28,6 +35,23 @@ impl Quickstart {
         Self {
             address: address.parse().unwrap(),
             process,
+        }
+    }
+
+    /// The status of a page and what it says, as JSON.
+    pub(crate) async fn json(&self, path: &str) -> (u16, Value) {
+        let (status, body) = get(self.address, path).await.unwrap();
+        (status.as_u16(), serde_json::from_str(&body).unwrap())
+    }
+
+    /// Sends orders, some of which ask to fail.
+    pub(crate) async fn order(&self, good: usize, bad: usize) {
+        let mut client = Client::connect(self.address).await.unwrap();
+        for number in 0..good + bad {
+            let fail = number >= good;
+            let body = format!(r#"{{"product":"bell","quantity":1,"price":1,"fail":{fail}}}"#);
+            let (status, _) = client.send(Method::POST, "/orders", &body).await;
+            assert_eq!(status.as_u16(), if fail { 500 } else { 201 });
         }
     }
 
@@ -226,6 +250,18 @@ async fn metrics_agree_with_the_clients_count_to_the_request() {
         bells + product(r#"orders_created_total{product="rope"} "#),
         created
     );
+
+    // The service levels say the same: clients that left are not valid, and what failed is bad.
+    let failed = sent[r#"endpoint="/orders",method="POST",status_code="500""#] as f64;
+    let valid = 20_000 - left;
+    let (_, report) = quickstart.json("/monitoring/sla").await;
+    for name in ["availability", "response_time", "error_rate", "throughput"] {
+        assert_eq!(report["metrics"][name]["samples"], valid, "{name}");
+    }
+    let current = |name: &str| report["metrics"][name]["current"].as_f64().unwrap();
+    assert!((current("error_rate") - 100.0 * failed / valid as f64).abs() < 1e-9);
+    assert!((current("availability") + current("error_rate") - 100.0).abs() < 1e-9);
+    assert_eq!(report["overall_status"], "violated");
 
     let mut process = quickstart.process;
     assert!(process.line_with("curl").contains("/users/7"));

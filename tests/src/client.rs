@@ -9,7 +9,11 @@ use tokio::net::TcpStream;
 
 /// One HTTP/1.1 connection that is kept alive.
 #[derive(Debug)]
-pub struct Client(SendRequest<Full<Bytes>>);
+pub struct Client {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+    headers: Vec<(String, String)>,
+}
 
 impl Client {
     /// Connects.
@@ -25,7 +29,18 @@ impl Client {
             .map_err(std::io::Error::other)?;
         // Its end is the sender's error.
         tokio::spawn(connection);
-        Ok(Self(sender))
+        Ok(Self {
+            sender,
+            host: address.to_string(),
+            headers: Vec::new(),
+        })
+    }
+
+    /// Adds a header to all requests.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Sends a request, with its body as JSON unless it is empty, and returns the status and the whole body.
@@ -37,13 +52,16 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "test");
+            .header("host", &self.host);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
         if !body.is_empty() {
             request = request.header("content-type", "application/json");
         }
         let request = request.body(Full::from(body.to_owned())).unwrap();
-        self.0.ready().await.unwrap();
-        let response = self.0.send_request(request).await.unwrap();
+        self.sender.ready().await.unwrap();
+        let response = self.sender.send_request(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A program that runs until it is dropped, and is then killed.
+/// A program that runs until it is dropped, and is then killed (`kill -9`).
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -52,6 +52,16 @@ impl Process {
     /// If it can't be sent.
     pub fn terminate(mut self) -> ExitStatus {
         self.signal_to_terminate();
+        self.child.wait().unwrap()
+    }
+
+    /// Sends SIGINT and waits for the program to end.
+    ///
+    /// # Panics
+    ///
+    /// If it can't be sent.
+    pub fn interrupt(mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         self.child.wait().unwrap()
     }
 

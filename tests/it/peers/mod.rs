@@ -1,5 +1,8 @@
 // The page, read by Prometheus' own parser for Python.
 mod exposition;
 
+// A PostgreSQL server that the quickstart needs.
+mod postgres;
+
 // A Prometheus server that scrapes the quickstart.
 mod prometheus;

@@ -38,7 +38,7 @@
 //!
 //! Each also with a final slash; the answers are JSON and not to be cached. Liveness knows no checks: it says that the process
 //! answers, since a restart mends no dependency. What a check failed with is in the [`Report`] and in the log, and not in these
-//! answers, which anybody may ask for.
+//! answers, which anybody may ask for; [`Health::respond_with`] shows it to whoever the caller knows to be allowed.
 //!
 //! # What counts as what
 //!

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use axum_prometheus::BaseMetricLayer;
 use bytes::Bytes;
+use campanile::Campanile;
 use campanile::correlation::CorrelationIdLayer;
 use campanile::http::ObserveLayer;
 use campanile::metrics::{HttpMetrics, Registry, metrics};
@@ -62,7 +63,9 @@ pub(crate) fn against_floor(effort: Effort) -> Figure {
 
 /// For each round, the nanoseconds that our layers and the peer's add to a request.
 fn added(effort: Effort, mut peer: impl FnMut() -> f64) -> (Vec<f64>, Vec<f64>) {
-    let observe = ObserveLayer::builder(HttpMetrics::new(&Registry::new()))
+    let campanile = Campanile::builder("scoreboard").build();
+    let sli = campanile.expect("the defaults are valid").sla().observer();
+    let observe = ObserveLayer::builder((HttpMetrics::new(&Registry::new()), sli))
         .route(|_| Some("/users/{id}".into()))
         .build();
     let mut ours = ServiceBuilder::new()

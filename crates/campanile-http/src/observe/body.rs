@@ -65,8 +65,8 @@ impl<B: Body, O: Observer> Body for ResponseBody<B, O> {
                 } else if let Some(trailers) = frame.trailers_ref() {
                     guard.trailers(trailers);
                 }
-                // A server that knows that this was the last frame does not poll again.
-                inner.is_end_stream().then_some(Outcome::Completed)
+                // A server that knows that this was the last frame does not poll again, and nothing follows trailers.
+                (frame.is_trailers() || inner.is_end_stream()).then_some(Outcome::Completed)
             }
             Poll::Ready(Some(Err(_))) => Some(Outcome::BodyError),
             Poll::Ready(None) => Some(Outcome::Completed),

@@ -240,6 +240,22 @@ async fn streamed_frames_and_trailers_end_with_the_stream() {
 }
 
 #[tokio::test]
+async fn a_body_dropped_after_its_trailers_is_complete() {
+    let log = Log::default();
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(4);
+    let trailers = Frame::trailers(http::HeaderMap::new());
+    sender.send(trailers).await.unwrap();
+    let mut body = Some(body);
+    let mut service = layer(&log).layer(service_fn(move |_| {
+        std::future::ready(Ok::<_, Infallible>(Response::new(body.take().unwrap())))
+    }));
+    let mut body = service.call(get("/")).await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().unwrap().is_trailers());
+    drop((body, sender));
+    log.assert_end("GET / 200 completed 0");
+}
+
+#[tokio::test]
 async fn a_body_error_keeps_the_heads_status() {
     let log = Log::default();
     let (mut sender, body) = Channel::<Bytes, std::io::Error>::new(4);

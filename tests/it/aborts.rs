@@ -7,30 +7,25 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
-use campanile::Campanile;
 use campanile::metrics::Value;
-use campanile_tests::eventually;
 use fastrand::Rng;
+use http::Version;
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::host::{Connection, Host, count};
 
 const REQUESTS: u64 = 5_000;
 const ABORTED: u64 = 2_000;
 
-/// 5,000 requests over HTTP/1.1, of which 2,000 are aborted anywhere: before their head is complete, before and in the
-/// middle of the response. None is lost and none counted twice.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_exchange_is_counted_once() {
-    let campanile = Campanile::builder("aborts").build().unwrap();
+/// 5,000 requests, of which 2,000 are aborted anywhere: over HTTP/1 before their head is complete too, over both versions
+/// before the response and in the middle of it. None is lost and none counted twice.
+async fn check(version: Version) {
     let innermost = Arc::new(AtomicU64::new(0));
-    let app = campanile.wrap(app(&innermost));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serve = campanile.serve(listener, app).shutdown(async {
-        let _ = stopped.await;
-    });
-    let serving = tokio::spawn(serve.into_future());
+    let host = Host::start(app(&innermost)).await;
+    let address = host.address;
 
     let whole = Arc::new(AtomicU64::new(0));
     let next = Arc::new(AtomicU64::new(0));
@@ -39,23 +34,34 @@ async fn every_exchange_is_counted_once() {
             let (whole, next) = (Arc::clone(&whole), Arc::clone(&next));
             tokio::spawn(async move {
                 let mut rng = Rng::with_seed(client);
+                let mut connection = None;
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= REQUESTS {
                         return;
                     }
                     // 2 of every 5.
-                    if number % 5 < ABORTED * 5 / REQUESTS {
-                        let _ = abort(address, &mut rng).await;
+                    let abort = number % 5 < ABORTED * 5 / REQUESTS;
+                    if version == Version::HTTP_2 {
+                        let mut open = match connection.take() {
+                            Some(open) => open,
+                            None => Connection::open(version, address).await,
+                        };
+                        if abort {
+                            abort_stream(&mut open, &mut rng).await;
+                        } else {
+                            request_stream(&mut open, &mut rng).await;
+                        }
+                        // One in eight loses its whole connection.
+                        connection = (!abort || rng.u8(..8) > 0).then_some(open);
+                    } else if abort {
+                        let _ = abort_connection(address, &mut rng).await;
                     } else {
-                        let response = request(address, &mut rng).await.unwrap();
-                        assert!(
-                            is_whole(&response),
-                            "{}",
-                            String::from_utf8_lossy(&response)
-                        );
-                        whole.fetch_add(1, Ordering::Relaxed);
+                        let response = request_connection(address, &mut rng).await.unwrap();
+                        let text = String::from_utf8_lossy(&response);
+                        assert!(is_whole(&response), "{text}");
                     }
+                    whole.fetch_add(u64::from(!abort), Ordering::Relaxed);
                 }
             })
         })
@@ -64,21 +70,17 @@ async fn every_exchange_is_counted_once() {
         client.await.unwrap();
     }
     // Connections that are still in the backlog may begin an exchange yet; after the drain none can.
-    eventually(Some(Value::Gauge(0.0)), async || {
-        campanile.metrics().get("campanile_server_connections", &[])
-    })
-    .await;
-    drop(stop);
-    serving.await.unwrap().unwrap();
+    host.gauge("campanile_server_connections", 0.0).await;
+    let campanile = host.stop().await;
     assert_eq!(
         campanile.metrics().get("http_requests_in_flight", &[]),
         Some(Value::Gauge(0.0))
     );
 
-    let total = sum(&campanile, "http_requests_total", None);
-    let abnormal = sum(&campanile, "http_requests_abnormal_total", None);
-    let cancelled = sum(
-        &campanile,
+    let count = |name, label| count(&campanile, name, label);
+    let total = count("http_requests_total", None);
+    let abnormal = count("http_requests_abnormal_total", None);
+    let cancelled = count(
         "http_requests_abnormal_total",
         Some(("outcome", "cancelled")),
     );
@@ -95,15 +97,21 @@ async fn every_exchange_is_counted_once() {
         cancelled > ABORTED / 10,
         "only {cancelled} were cancelled: the test aborts too late"
     );
-    let without_head = sum(
-        &campanile,
-        "http_requests_total",
-        Some(("status_code", "499")),
-    );
+    let without_head = count("http_requests_total", Some(("status_code", "499")));
     assert!(
         without_head > 0 && without_head < cancelled,
         "{without_head} of {cancelled} before the response"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_exchange_over_http_1_is_counted_once() {
+    check(Version::HTTP_11).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_exchange_over_http_2_is_counted_once() {
+    check(Version::HTTP_2).await;
 }
 
 fn app(innermost: &Arc<AtomicU64>) -> Router {
@@ -156,7 +164,7 @@ fn head(rng: &mut Rng) -> &'static str {
     ][rng.usize(..4)]
 }
 
-async fn request(address: SocketAddr, rng: &mut Rng) -> io::Result<Vec<u8>> {
+async fn request_connection(address: SocketAddr, rng: &mut Rng) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(head(rng).as_bytes()).await?;
     let mut response = Vec::new();
@@ -164,7 +172,7 @@ async fn request(address: SocketAddr, rng: &mut Rng) -> io::Result<Vec<u8>> {
     Ok(response)
 }
 
-async fn abort(address: SocketAddr, rng: &mut Rng) -> io::Result<()> {
+async fn abort_connection(address: SocketAddr, rng: &mut Rng) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let head = head(rng).as_bytes();
     let sent = if rng.u8(..4) == 0 {
@@ -188,6 +196,24 @@ async fn abort(address: SocketAddr, rng: &mut Rng) -> io::Result<()> {
     Ok(())
 }
 
+async fn request_stream(connection: &mut Connection, rng: &mut Rng) {
+    let response = connection.get(PATHS[rng.usize(..3)]).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(matches!(&body[..], b"fast" | b"slow") || body.len() == 64 * 16_384);
+}
+
+/// Resets a stream after some time, after the head, or after a part of the body.
+async fn abort_stream(connection: &mut Connection, rng: &mut Rng) {
+    let response = connection.get(PATHS[rng.usize(..3)]);
+    match rng.u8(..3) {
+        0 => drop(timeout(Duration::from_micros(rng.u64(..4_000)), response).await),
+        1 => drop(response.await.unwrap()),
+        _ => drop(response.await.unwrap().into_body().frame().await),
+    }
+}
+
+const PATHS: [&str; 3] = ["/fast", "/slow", "/stream"];
+
 fn is_whole(response: &[u8]) -> bool {
     let end: &[u8] = if response.windows(7).any(|part| part == b"chunked") {
         b"\r\n0\r\n\r\n"
@@ -199,26 +225,4 @@ fn is_whole(response: &[u8]) -> bool {
         && ends
             .iter()
             .any(|end| !end.is_empty() && response.ends_with(end))
-}
-
-/// The sum of a counter's series, or of those with a label.
-fn sum(campanile: &Campanile, name: &str, label: Option<(&str, &str)>) -> u64 {
-    let snapshot = campanile.metrics().snapshot();
-    let family = snapshot
-        .families
-        .iter()
-        .find(|family| &*family.name == name);
-    let series = family.into_iter().flat_map(|family| &family.series);
-    let series = series.filter(|series| {
-        label.is_none_or(|(name, value)| series.label(name).as_deref() == Some(value))
-    });
-    series
-        .map(|series| {
-            if let Value::Counter(value) = series.value {
-                value
-            } else {
-                0
-            }
-        })
-        .sum()
 }

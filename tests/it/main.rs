@@ -5,6 +5,12 @@
 // What the workspace depends on.
 mod workspace;
 
+// A service in this process, and clients of both versions of HTTP.
+mod host;
+
+// What happens to an exchange, over real sockets.
+mod lifecycle;
+
 // Exchanges that clients abandon, over real sockets.
 mod aborts;
 

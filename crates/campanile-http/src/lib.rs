@@ -62,6 +62,8 @@
 //! # What it cannot see
 //!
 //! - HTTP/1 servers buffer: a client that leaves while the last bytes are in the socket's buffer counts as completed.
+//! - An upgrade (101, a 2xx to CONNECT) is the end of its exchange, and what comes after is not HTTP. `Campanile::serve` counts
+//!   the upgrades that have not ended; a host with a server of its own counts them where it handles them.
 //! - Panics are seen as the stack unwinds; with `panic = "abort"` there is nothing to see.
 //! - A panic and an error of the inner service have no response. To send one, put tower-http's `CatchPanic` or axum's
 //!   `HandleError` *inside* this layer.

@@ -16,11 +16,13 @@ use tower_service::Service;
 
 use self::connections::{Connections, Permit};
 use self::head_timer::{Heads, Socket};
+use self::upgrades::Upgrades;
 use crate::Campanile;
 
 mod connection;
 mod connections;
 mod head_timer;
+mod upgrades;
 
 /// A server of HTTP/1 and HTTP/2 without TLS; from [`Campanile::serve`], to be awaited.
 ///
@@ -37,6 +39,7 @@ mod head_timer;
 ///
 /// A dead HTTP/2 connection is found by a ping every 30 s, and one has at most 100 streams at a time. With feature `axum` each
 /// request has a `ConnectInfo<SocketAddr>`. With feature `metrics` the gauge `campanile_server_connections` counts connections,
+/// the gauge `http_upgraded_active` those of HTTP/1 and streams of HTTP/2 that were upgraded (101, CONNECT) and have not ended,
 /// and `campanile_server_connections_full_total` how often the cap was reached.
 ///
 /// The time for a request's body and for the reading of a response has no limit here, because only the host knows what is
@@ -46,7 +49,8 @@ mod head_timer;
 ///
 /// At the signal, the listener is closed, idle connections are closed, and those with a request in progress are closed after
 /// its response. What is left after the drain timeout, or at a second signal, is cut. Dropping the future cuts everything.
-/// Upgraded connections are the host's: they count for the cap, and are neither waited for nor cut.
+/// Upgraded connections are the host's: they count for the cap, and are neither waited for nor cut. An upgraded stream of
+/// HTTP/2 is one of its connection's, and is waited for and cut with it.
 ///
 /// The first server of a process that stops by signals takes these signals from their default handling for good, as
 /// `tokio::signal` does.
@@ -189,6 +193,7 @@ where
         }
 
         let room = Connections::new(max_connections, &campanile);
+        let upgrades = Upgrades::new(&campanile);
         let (stopping, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
         {
@@ -200,8 +205,8 @@ where
                     (stream, peer, permit) = accepting.as_mut() => {
                         let heads = Heads::new(header_timeout);
                         let socket = Socket::new(stream, heads.clone(), permit.opened());
-                        let (app, stopped) = (app.clone(), stopped.clone());
-                        connections.spawn(connection::serve(socket, peer, app, heads, idle_timeout, stopped));
+                        let (app, upgrades, stopped) = (app.clone(), upgrades.clone(), stopped.clone());
+                        connections.spawn(connection::serve(socket, peer, app, heads, upgrades, idle_timeout, stopped));
                         accepting.set(accept(&listener, &room));
                     }
                 }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service as _;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use pin_project_lite::pin_project;
@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tower_service::Service;
 
 use super::head_timer::{HeadTimer, Heads, Socket};
+use super::upgrades::{Streams, Upgrades};
 
 /// Serves one connection to its end: the client's, that of its idle time, or, once `stop` is set, that of its last request.
 pub(super) async fn serve<S, B>(
@@ -26,6 +27,7 @@ pub(super) async fn serve<S, B>(
     peer: SocketAddr,
     app: S,
     heads: Arc<Heads>,
+    upgrades: Upgrades,
     idle_timeout: Duration,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -38,7 +40,7 @@ pub(super) async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Streams(upgrades.clone()));
     builder
         .http1()
         .timer(HeadTimer(Arc::clone(&heads)))
@@ -47,12 +49,14 @@ pub(super) async fn serve<S, B>(
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
-        .max_concurrent_streams(100);
+        .max_concurrent_streams(100)
+        // WebSockets over HTTP/2 (RFC 8441).
+        .enable_connect_protocol();
 
     let requests = Arc::new(Requests::default());
     let app = TowerToHyperService::new(app);
     let service = {
-        let requests = Arc::clone(&requests);
+        let (requests, heads) = (Arc::clone(&requests), Arc::clone(&heads));
         hyper::service::service_fn(move |request: Request<Incoming>| {
             let in_progress = InProgress::new(&requests);
             #[cfg(feature = "axum")]
@@ -70,9 +74,20 @@ pub(super) async fn serve<S, B>(
                 request.extensions_mut().insert(peer);
                 request
             };
+            let version = request.version();
+            let is_connect = request.method() == Method::CONNECT;
             let response = app.call(request);
+            let (heads, upgrades) = (Arc::clone(&heads), upgrades.clone());
             async move {
-                Ok::<_, Infallible>(response.await?.map(|inner| Tracked {
+                let response = response.await?;
+                let status = response.status();
+                if version == Version::HTTP_11
+                    && (status == StatusCode::SWITCHING_PROTOCOLS
+                        || is_connect && status.is_success())
+                {
+                    heads.upgrade(upgrades.begin());
+                }
+                Ok::<_, Infallible>(response.map(|inner| Tracked {
                     inner,
                     _in_progress: in_progress,
                 }))

@@ -1,8 +1,8 @@
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::connections::Permit;
+use super::upgrades::Upgraded;
 
 /// What a connection's reads and its timer of heads tell each other.
 pub(super) struct Heads {
@@ -22,6 +23,8 @@ pub(super) struct Heads {
     http1: AtomicBool,
     /// HTTP/2's preface has come.
     http2: AtomicBool,
+    /// Once the connection has left HTTP/1, and for as long as its socket lives, which then is all that holds this.
+    upgraded: OnceLock<Upgraded>,
 }
 
 impl Heads {
@@ -32,11 +35,17 @@ impl Heads {
             received: AtomicU64::new(0),
             http1: AtomicBool::new(false),
             http2: AtomicBool::new(false),
+            upgraded: OnceLock::new(),
         })
     }
 
     pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn upgrade(&self, upgraded: Upgraded) {
+        // It happens once in a connection's life.
+        let _ = self.upgraded.set(upgraded);
     }
 }
 

@@ -48,10 +48,38 @@ pub(crate) const HEADER: &str = "| figure | unit | ours | min | max | peer | pee
 impl Figure {
     /// Compares the rounds of two sides; the goal is met if ours is at most `goal` times the peer's.
     pub(crate) fn compare(
+        name: (&'static str, &'static str),
+        ours: &[f64],
+        peer: (&'static str, &[f64]),
+        goal: f64,
+    ) -> Self {
+        let figure = Self::new(name, ours, peer);
+        Self {
+            goal: format!("ratio<={goal:.2}"),
+            met: figure.peer > 0.0 && figure.ours <= goal * figure.peer,
+            ..figure
+        }
+    }
+
+    /// Shows the rounds of two sides; the goal is met if ours is at most `goal`.
+    pub(crate) fn at_most(
+        name: (&'static str, &'static str),
+        ours: &[f64],
+        peer: (&'static str, &[f64]),
+        goal: f64,
+    ) -> Self {
+        let figure = Self::new(name, ours, peer);
+        Self {
+            goal: format!("{}<={goal}", figure.unit),
+            met: figure.ours <= goal,
+            ..figure
+        }
+    }
+
+    fn new(
         (figure, unit): (&'static str, &'static str),
         ours: &[f64],
         (peer_name, peer): (&'static str, &[f64]),
-        goal: f64,
     ) -> Self {
         let (min, max) = ours
             .iter()
@@ -59,8 +87,6 @@ impl Figure {
                 (one.min(min), one.max(max))
             });
         let (ours, peer) = (median(ours), median(peer));
-        let ratio = ours / peer;
-        let goal_text = format!("ratio<={goal:.2}");
         Self {
             figure,
             unit,
@@ -69,9 +95,9 @@ impl Figure {
             max,
             peer,
             peer_name,
-            ratio,
-            goal: goal_text,
-            met: peer > 0.0 && ours <= goal * peer,
+            ratio: ours / peer,
+            goal: String::new(),
+            met: false,
         }
     }
 

@@ -11,6 +11,7 @@
 )]
 
 mod figure;
+mod probe;
 mod server;
 mod stack;
 
@@ -23,6 +24,7 @@ const FIGURES: &[(&str, Measure)] = &[
     ("http.stack", stack::against_peers),
     ("http.stack.floor", stack::against_floor),
     ("http.server", server::measure),
+    ("health.ready", probe::readiness),
 ];
 
 type Measure = fn(Effort) -> Figure;

@@ -77,9 +77,14 @@ fn invalid(variable: &'static str, reason: &str) -> Problem {
 
 #[cfg(feature = "redb")]
 fn open(path: &str) -> Result<Arc<dyn Store>, String> {
-    match Redb::open(path) {
+    or_memory(Redb::open(path))
+}
+
+/// The service is worth more than its memory: where nothing can be written, it starts without a file.
+#[cfg(feature = "redb")]
+fn or_memory(opened: Result<Redb, OpenError>) -> Result<Arc<dyn Store>, String> {
+    match opened {
         Ok(store) => Ok(Arc::new(store)),
-        // The service is worth more than its memory.
         Err(
             error @ OpenError::Io {
                 kind: ErrorKind::ReadOnlyFilesystem,
@@ -135,6 +140,27 @@ mod tests {
         assert!(env.store.unwrap().status().durable);
         let (env, problems) = read(&[(STORE, ""), (TOKENS, "")]);
         assert!(env.store.is_none() && env.tokens.is_empty() && problems.is_empty());
+    }
+
+    #[cfg(feature = "redb")]
+    #[test]
+    fn a_read_only_file_system_costs_the_file_and_not_the_start() {
+        let refused = |kind| OpenError::Io {
+            path: "/ro/store".into(),
+            reason: "refused".to_owned(),
+            kind,
+        };
+        let store = or_memory(Err(refused(ErrorKind::ReadOnlyFilesystem))).unwrap();
+        let status = store.status();
+        assert!(!status.durable);
+        let told = format!("{status:?}");
+        assert!(
+            told.contains("/ro/store can't be opened: refused"),
+            "{told}"
+        );
+        or_memory(Err(refused(ErrorKind::PermissionDenied)))
+            .err()
+            .unwrap();
     }
 
     #[test]

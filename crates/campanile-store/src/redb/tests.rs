@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::contract;
 
+mod full;
 mod kill;
 
 fn path(folder: &TempDir) -> PathBuf {

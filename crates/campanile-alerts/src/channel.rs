@@ -54,7 +54,7 @@ pub enum NotifyError {
     Retry {
         /// What failed.
         reason: String,
-        /// How long to wait, if the other side said so: from 1 s to 1 h.
+        /// How long to wait, if the other side said so; less than 1 s counts as 1 s, and more than 1 h as 1 h.
         after: Option<Duration>,
     },
     /// It will never arrive as it is.

@@ -56,6 +56,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause after the first failure, and the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The bounds of the pause that the other side asks for.
+const SOONEST: Duration = Duration::from_secs(1);
+const LATEST: Duration = Duration::from_secs(60 * 60);
 
 impl Lane {
     pub(crate) fn new(channel: Arc<dyn Notify>) -> Self {
@@ -125,7 +128,7 @@ impl Lane {
                 Err(NotifyError::Retry { reason, after }) => {
                     self.failed.fetch_add(1, Ordering::Relaxed);
                     let jittered = pause.mul_f64(0.8 + 0.4 * fastrand::f64());
-                    let wait = after.unwrap_or(jittered);
+                    let wait = after.map_or(jittered, |after| after.clamp(SOONEST, LATEST));
                     let (channel, key) = (self.name(), owed.notice.key());
                     tracing::warn!(channel, key, reason, ?wait, "a notice did not arrive");
                     sleep(wait).await;

@@ -109,11 +109,11 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), NotifyError> {
     }
 }
 
-/// Reads how long to wait: seconds, or a date as HTTP has it (RFC 9110, section 10.2.3), from 1 s to 1 h.
+/// Reads how long to wait: seconds, or a date as HTTP has it (RFC 9110, section 10.2.3); less than nothing is nothing.
 fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    let wait = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
+    match value.parse::<i64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds.max(0).unsigned_abs())),
         Err(_) if value.len() <= 64 && value.ends_with(" GMT") => {
             let date = jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value).ok()?;
             let date = date
@@ -121,13 +121,11 @@ fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<
                 .ok()?
                 .to_zoned(jiff::tz::TimeZone::UTC)
                 .ok()?;
-            SystemTime::from(date.timestamp())
-                .duration_since(now())
-                .unwrap_or_default()
+            let date = SystemTime::from(date.timestamp());
+            Some(date.duration_since(now()).unwrap_or_default())
         }
-        Err(_) => return None,
-    };
-    Some(wait.clamp(Duration::from_secs(1), Duration::from_secs(60 * 60)))
+        Err(_) => None,
+    }
 }
 
 /// A webhook's body, version 4.

@@ -64,6 +64,28 @@ async fn the_other_side_says_how_long_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_other_side_says_has_bounds() {
+    for (after, wait) in [(0, 1), (1_000_000_000, 3_600)] {
+        let world = World::default();
+        let alerts = world.alerts(0, 0);
+        let running = run(&alerts);
+        let failure = retry(Some(after));
+        world.channel.failures.lock().unwrap().push_back(failure);
+        let begin = clock();
+        fire(&world, &alerts, "x").await;
+        while world.channel.lines().is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let took = begin.elapsed();
+        assert!(
+            took >= seconds(wait) && took < seconds(wait + 1),
+            "{took:?}"
+        );
+        running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_refused_is_not_in_the_way() {
     let world = World::default();
     let alerts = world.alerts(0, 0);

@@ -11,6 +11,9 @@ mod host;
 // What happens to an exchange, over real sockets.
 mod lifecycle;
 
+// Our registry beside another library's.
+mod backends;
+
 // Exchanges that clients abandon, over real sockets.
 mod aborts;
 

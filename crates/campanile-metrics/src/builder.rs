@@ -1,4 +1,10 @@
-use crate::{BuildError, Registry};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::histogram::Bounds;
+use crate::name::{LabelText, sanitised, sanitised_label};
+use crate::{BuildError, Preset, RegisterError, Registry};
 
 /// Settings of a [`Registry`].
 ///
@@ -6,13 +12,48 @@ use crate::{BuildError, Registry};
 /// |---|---|
 /// | [`series_per_family`](Self::series_per_family) | 2,000 |
 /// | [`series`](Self::series) | 100,000 |
+/// | [`label_value_bytes`](Self::label_value_bytes) | 256 |
 /// | [`buckets`](Self::buckets) | OpenTelemetry's for seconds: 5 ms to 10 s |
+/// | [`buckets_of`](Self::buckets_of) | none of its own for any name |
+/// | [`prefix`](Self::prefix) | none |
+/// | [`constant_label`](Self::constant_label) | none |
+/// | [`preset`](Self::preset) | [`Preset::Classic`] |
+/// | [`idle_timeout`](Self::idle_timeout) | none: series stay |
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RegistryBuilder {
-    pub(crate) series_per_family: usize,
-    pub(crate) series: usize,
-    pub(crate) buckets: Vec<f64>,
+    series_per_family: usize,
+    series: usize,
+    label_value_bytes: usize,
+    buckets: Vec<f64>,
+    buckets_of: Vec<(Names, Vec<f64>)>,
+    prefix: String,
+    constant: Vec<(String, String)>,
+    preset: Preset,
+    idle_timeout: Option<Duration>,
+}
+
+/// Names of metrics, as they are exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Names {
+    /// This one.
+    Exactly(String),
+    /// All that begin so.
+    Beginning(String),
+    /// All that end so.
+    Ending(String),
+}
+
+impl Names {
+    /// Returns how well a name fits, if it does: exactly, with a longer beginning, with a longer end.
+    fn fit(&self, name: &str) -> Option<(u8, usize)> {
+        match self {
+            Self::Exactly(exactly) => (name == exactly).then_some((2, 0)),
+            Self::Beginning(part) => name.starts_with(part).then_some((1, part.len())),
+            Self::Ending(part) => name.ends_with(part).then_some((0, part.len())),
+        }
+    }
 }
 
 impl RegistryBuilder {
@@ -33,6 +74,14 @@ impl RegistryBuilder {
         self
     }
 
+    /// Sets how many bytes a label value may have before it is cut, at a character's end.
+    ///
+    /// Defaults to 256.
+    pub fn label_value_bytes(mut self, cap: usize) -> Self {
+        self.label_value_bytes = cap;
+        self
+    }
+
     /// Sets the upper bounds of the buckets of all histograms, inclusive, without `+Inf`.
     ///
     /// Defaults to OpenTelemetry's bounds for durations in seconds: 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75,
@@ -42,39 +91,216 @@ impl RegistryBuilder {
         self
     }
 
+    /// Sets the bounds for histograms of some names; where several fit, an exact name goes first, then the longest beginning, then
+    /// the longest end.
+    ///
+    /// ```
+    /// use campanile_metrics::{Names, Registry};
+    ///
+    /// let registry = Registry::builder()
+    ///     .buckets_of(Names::Ending("_bytes".into()), &[1e3, 1e6, 1e9])
+    ///     .build()?;
+    /// registry.histogram("upload_bytes", &[]).unwrap().record(5e4);
+    /// assert!(registry.render().contains("upload_bytes_bucket{le=\"1000000.0\"} 1\n"));
+    /// # Ok::<_, campanile_metrics::BuildError>(())
+    /// ```
+    ///
+    /// Defaults to none: all have those of [`buckets`](Self::buckets).
+    pub fn buckets_of(mut self, names: Names, bounds: &[f64]) -> Self {
+        self.buckets_of.push((names, bounds.into()));
+        self
+    }
+
+    /// Sets what all names begin with, followed by an underscore, but for `campanile_…`.
+    ///
+    /// Defaults to none.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Adds a label that all series have in an exposition. A series can't have one of this name itself, and what is read back in
+    /// process is without it.
+    ///
+    /// Defaults to none.
+    pub fn constant_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.constant.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets which names [`HttpMetrics`](crate::HttpMetrics) writes to.
+    ///
+    /// Defaults to [`Preset::Classic`].
+    pub fn preset(mut self, preset: Preset) -> Self {
+        self.preset = preset;
+        self
+    }
+
+    /// Sets after what time [`Registry::sweep`] removes series that nobody asks for and nobody has a handle to, so that no handle
+    /// ever writes to one that is gone.
+    ///
+    /// A series that comes back begins at 0, which Prometheus sees as a reset. Series of macros whose labels are all literals
+    /// stay. Defaults to none: series stay.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
     /// Returns the registry.
     ///
     /// # Errors
     ///
-    /// If the bounds are empty, not finite or not rising, or a cap is 0.
+    /// If bounds are empty, not finite or not rising, a cap is 0, or the prefix or a constant label is not valid.
     pub fn build(self) -> Result<Registry, BuildError> {
         let caps = [
             ("series_per_family", self.series_per_family),
             ("series", self.series),
+            ("label_value_bytes", self.label_value_bytes),
         ];
         if let Some((setting, _)) = caps.into_iter().find(|(_, cap)| *cap == 0) {
             return Err(BuildError::Zero { setting });
         }
-        let rising = self.buckets.is_sorted_by(|one, next| one < next);
-        if self.buckets.is_empty() || !rising || self.buckets.iter().any(|bound| !bound.is_finite())
-        {
-            return Err(BuildError::Buckets {
-                bounds: self.buckets,
+        if self.idle_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(BuildError::Zero {
+                setting: "idle_timeout",
             });
         }
-        Ok(Registry::from_builder(self))
+        if !self.prefix.is_empty()
+            && (sanitised(&self.prefix) != self.prefix || self.prefix.ends_with('_'))
+        {
+            return Err(BuildError::Prefix {
+                prefix: self.prefix,
+            });
+        }
+        let buckets_of = self.buckets_of.into_iter().map(|(names, bounds)| {
+            let bounds = checked(&bounds, || format!(" of {names:?}"))?;
+            Ok((names, bounds))
+        });
+        Ok(Registry::with(Settings {
+            series_per_family: self.series_per_family,
+            series: self.series,
+            label_value_bytes: self.label_value_bytes,
+            bounds: checked(&self.buckets, String::new)?,
+            buckets_of: buckets_of.collect::<Result<_, _>>()?,
+            prefix: self.prefix.into(),
+            constant: Constant::new(self.constant)?,
+            preset: self.preset,
+            idle_timeout: self.idle_timeout,
+        }))
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let RegistryBuilder {
+            series_per_family,
+            series,
+            label_value_bytes,
+            preset,
+            ..
+        } = RegistryBuilder::default();
+        Self {
+            series_per_family,
+            series,
+            label_value_bytes,
+            bounds: Bounds::new(&BOUNDS).into(),
+            buckets_of: Vec::new(),
+            prefix: "".into(),
+            constant: Constant::default(),
+            preset,
+            idle_timeout: None,
+        }
+    }
+}
+
+fn checked(bounds: &[f64], of: impl FnOnce() -> String) -> Result<Arc<Bounds>, BuildError> {
+    let rising = bounds.is_sorted_by(|one, next| one < next);
+    if bounds.is_empty() || !rising || bounds.iter().any(|bound| !bound.is_finite()) {
+        return Err(BuildError::Buckets {
+            of: of(),
+            bounds: bounds.into(),
+        });
+    }
+    Ok(Bounds::new(bounds).into())
+}
+
+/// The labels of all series.
+#[derive(Default)]
+pub(crate) struct Constant {
+    /// As they are exposed.
+    pub(crate) text: String,
+    names: Vec<String>,
+}
+
+impl Constant {
+    fn new(labels: Vec<(String, String)>) -> Result<Self, BuildError> {
+        let invalid = |label: String| BuildError::ConstantLabel { label };
+        let mut borrowed: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| (Cow::Borrowed(name.as_str()), value.as_str()))
+            .collect();
+        let text = LabelText::new("", &mut borrowed, usize::MAX).map_err(|error| match error {
+            RegisterError::ReservedLabel { label, .. }
+            | RegisterError::DuplicateLabel { label, .. } => invalid(label),
+            other => invalid(other.to_string()),
+        })?;
+        let names = labels.into_iter().map(|(name, value)| {
+            if sanitised_label(&name) != name || value.is_empty() {
+                return Err(invalid(name));
+            }
+            Ok(name)
+        });
+        Ok(Self {
+            text: text.text,
+            names: names.collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(crate) fn has(&self, label: &str) -> bool {
+        self.names.iter().any(|name| name == label)
     }
 }
 
 impl Default for RegistryBuilder {
     fn default() -> Self {
-        let buckets = [
-            0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-        ];
         Self {
             series_per_family: 2_000,
             series: 100_000,
-            buckets: buckets.into(),
+            label_value_bytes: 256,
+            buckets: BOUNDS.into(),
+            buckets_of: Vec::new(),
+            prefix: String::new(),
+            constant: Vec::new(),
+            preset: Preset::default(),
+            idle_timeout: None,
         }
+    }
+}
+
+const BOUNDS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+
+/// The settings of a registry, checked.
+pub(crate) struct Settings {
+    pub(crate) series_per_family: usize,
+    pub(crate) series: usize,
+    pub(crate) label_value_bytes: usize,
+    bounds: Arc<Bounds>,
+    buckets_of: Vec<(Names, Arc<Bounds>)>,
+    pub(crate) prefix: Box<str>,
+    pub(crate) constant: Constant,
+    pub(crate) preset: Preset,
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+impl Settings {
+    /// Returns the bounds of a histogram, by its exported name.
+    pub(crate) fn buckets_of(&self, name: &str) -> &Arc<Bounds> {
+        let fitting = self.buckets_of.iter();
+        let fitting = fitting.filter_map(|(names, bounds)| Some((names.fit(name)?, bounds)));
+        fitting
+            .max_by_key(|(fit, _)| *fit)
+            .map_or(&self.bounds, |(_, bounds)| bounds)
     }
 }

@@ -77,10 +77,28 @@ pub enum RegisterError {
 #[non_exhaustive]
 pub enum BuildError {
     /// The bucket bounds do not make a histogram.
-    #[error("the bucket bounds {bounds:?} are not valid: give at least one, finite and rising")]
+    #[error("the bucket bounds {bounds:?}{of} are not valid: give at least one, finite and rising")]
     Buckets {
+        /// Whose they are, for the message: empty for those of all histograms.
+        of: String,
         /// The bounds as given.
         bounds: Vec<f64>,
+    },
+    /// The prefix can't begin a name.
+    #[error(
+        "the prefix {prefix:?} is not valid: use [a-zA-Z_:][a-zA-Z0-9_:]*, without the underscore that comes after it"
+    )]
+    Prefix {
+        /// The prefix as given.
+        prefix: String,
+    },
+    /// A label of all series is not valid, or there are two of its name.
+    #[error(
+        "the constant label {label:?} is not valid: use [a-zA-Z_][a-zA-Z0-9_]*, not `le`, `quantile` or `__…`, each once and with a value"
+    )]
+    ConstantLabel {
+        /// The label's name as given.
+        label: String,
     },
     /// A cap leaves no room.
     #[error("`{setting}` is 0: give at least 1")]

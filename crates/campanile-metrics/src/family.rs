@@ -1,118 +1,151 @@
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::cell::{Counter, CounterCell, Gauge, GaugeCell, HistogramCell};
+use crate::cell::{CounterCell, GaugeCell};
+use crate::histogram::HistogramCell;
+use crate::page::Lines;
+use crate::series::{Series, SeriesSet};
 use crate::snapshot::{Kind, SeriesSnapshot, Value};
+use crate::top::Top;
 
 /// All series of one name, whatever their kind.
 pub(crate) struct Family {
-    /// The name as it was first given, before invalid characters were replaced.
+    /// The name as it was first given, before anything was replaced or added.
     pub(crate) raw_name: Box<str>,
     pub(crate) series: AnySeries,
-    /// How often a new series was turned away to the overflow series.
-    pub(crate) overflowed: AtomicU64,
-    /// The label text of the overflow series: one for the family, whatever labels are turned away later.
+    /// The labels of the overflow series: one for the family, whatever labels are turned away later.
     pub(crate) overflow: OnceLock<Arc<str>>,
+    /// How often a new series was turned away to the overflow series.
+    overflowed: AtomicU64,
+    /// The labels that were turned away most often.
+    turned_away: Mutex<Top>,
 }
-
-pub(crate) enum AnySeries {
-    Counter(Series<CounterCell>),
-    Gauge(Series<GaugeCell>),
-    Histogram(Series<HistogramCell>),
-}
-
-/// Series by their label text.
-pub(crate) type Series<C> = RwLock<BTreeMap<Arc<str>, Arc<C>>>;
 
 /// A value that series may have.
 pub(crate) trait Cell: Sized {
     const KIND: Kind;
 
-    fn series(any: &AnySeries) -> Option<&Series<Self>>;
+    fn set(any: &AnySeries) -> Option<&SeriesSet<Self>>;
 
-    fn any(series: Series<Self>) -> AnySeries;
+    fn any(set: SeriesSet<Self>) -> AnySeries;
+
+    fn read(&self) -> Value;
+
+    /// Writes the lines of a series with this value.
+    fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>);
 }
 
-macro_rules! cell {
+macro_rules! kinds {
     ($($kind:ident $cell:ty),+) => {
-        $(impl Cell for $cell {
-            const KIND: Kind = Kind::$kind;
+        pub(crate) enum AnySeries {
+            $($kind(SeriesSet<$cell>),)+
+        }
 
-            fn series(any: &AnySeries) -> Option<&Series<Self>> {
-                match any {
-                    AnySeries::$kind(series) => Some(series),
-                    _ => None,
+        /// Does the same with the series of any kind.
+        macro_rules! with {
+            ($any:expr, $set:ident => $then:expr) => {
+                match $any {
+                    $(AnySeries::$kind($set) => $then,)+
                 }
-            }
-
-            fn any(series: Series<Self>) -> AnySeries {
-                AnySeries::$kind(series)
-            }
-        })+
+            };
+        }
     };
 }
 
-cell!(Counter CounterCell, Gauge GaugeCell, Histogram HistogramCell);
+kinds!(Counter CounterCell, Gauge GaugeCell, Histogram HistogramCell);
+
+/// The part of [`Cell`] that is the same for all of them.
+macro_rules! is_kind {
+    ($kind:ident) => {
+        const KIND: Kind = Kind::$kind;
+
+        fn set(any: &AnySeries) -> Option<&SeriesSet<Self>> {
+            match any {
+                AnySeries::$kind(set) => Some(set),
+                _ => None,
+            }
+        }
+
+        fn any(set: SeriesSet<Self>) -> AnySeries {
+            AnySeries::$kind(set)
+        }
+    };
+}
+
+pub(crate) use is_kind;
 
 impl Family {
     pub(crate) fn new<C: Cell>(raw_name: &str) -> Self {
         Self {
             raw_name: raw_name.into(),
-            series: C::any(Series::default()),
-            overflowed: AtomicU64::new(0),
+            series: C::any(SeriesSet::default()),
             overflow: OnceLock::new(),
+            overflowed: AtomicU64::new(0),
+            turned_away: Mutex::default(),
         }
     }
 
     pub(crate) fn kind(&self) -> Kind {
-        match self.series {
-            AnySeries::Counter(_) => Kind::Counter,
-            AnySeries::Gauge(_) => Kind::Gauge,
-            AnySeries::Histogram(_) => Kind::Histogram,
+        fn kind<C: Cell>(_: &SeriesSet<C>) -> Kind {
+            C::KIND
         }
+        with!(&self.series, set => kind(set))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        with!(&self.series, set => set.read().is_empty())
+    }
+
+    pub(crate) fn get(&self, labels: &str) -> Option<Value> {
+        with!(&self.series, set => set.get(labels).map(|series| series.read()))
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<SeriesSnapshot> {
+        fn snapshot<C: Cell>(set: &SeriesSet<C>) -> Vec<SeriesSnapshot> {
+            let mut all = Vec::new();
+            set.walk(None, |series| {
+                all.push(SeriesSnapshot {
+                    labels: Arc::clone(&series.labels),
+                    value: series.read(),
+                });
+                true
+            });
+            all
+        }
+        with!(&self.series, set => snapshot(set))
+    }
+
+    /// Writes the lines of the series after one, until the page is long enough; returns the labels of the last one then.
+    pub(crate) fn write(
+        &self,
+        after: Option<&str>,
+        lines: &mut Lines<'_>,
+        length: usize,
+    ) -> Option<Arc<str>> {
+        with!(&self.series, set => set.walk(after, |series| {
+            series.write(series, lines);
+            lines.len() < length
+        }))
+    }
+
+    /// Removes the series that are not in use; returns how many.
+    pub(crate) fn remove_idle(&self, before: u32) -> usize {
+        with!(&self.series, set => set.remove_idle(before))
+    }
+
+    /// Takes note of labels that were turned away.
+    pub(crate) fn turn_away(&self, labels: &str) {
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        self.top().count(labels);
     }
 
     pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn get(&self, labels: &str) -> Option<Value> {
-        match &self.series {
-            AnySeries::Counter(series) => read(series).get(labels).map(|cell| Counter::read(cell)),
-            AnySeries::Gauge(series) => read(series).get(labels).map(|cell| Gauge::read(cell)),
-            AnySeries::Histogram(series) => read(series)
-                .get(labels)
-                .map(|cell| Value::Histogram(cell.read())),
-        }
+    pub(crate) fn top(&self) -> MutexGuard<'_, Top> {
+        self.turned_away
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
-
-    pub(crate) fn snapshot(&self) -> Vec<SeriesSnapshot> {
-        match &self.series {
-            AnySeries::Counter(series) => snapshot(series, Counter::read),
-            AnySeries::Gauge(series) => snapshot(series, Gauge::read),
-            AnySeries::Histogram(series) => snapshot(series, |cell| Value::Histogram(cell.read())),
-        }
-    }
-}
-
-fn snapshot<C>(series: &Series<C>, value: impl Fn(&C) -> Value) -> Vec<SeriesSnapshot> {
-    let series = read(series);
-    series
-        .iter()
-        .map(|(labels, cell)| SeriesSnapshot {
-            labels: Arc::clone(labels),
-            value: value(cell),
-        })
-        .collect()
-}
-
-/// Locks to read. Nothing that can panic runs under these locks, so a poisoned one is as good as any.
-pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Locks to write.
-pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

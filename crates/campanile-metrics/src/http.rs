@@ -1,13 +1,18 @@
 use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use campanile_http::{End, Head, Observer, Outcome, Route, method_label};
-use http::StatusCode;
+use http::uri::Scheme;
+use http::{StatusCode, Version};
+use metrics::Recorder;
+use rustc_hash::FxBuildHasher;
 
-use self::table::Table;
-use crate::cell::{CounterCell, GaugeCell};
+use self::sink::{Either, Sink};
+use crate::table::Table;
 use crate::{Counter, Gauge, Histogram, Registry};
 
-mod table;
+mod sink;
 
 /// An [`Observer`] that counts and times HTTP exchanges.
 ///
@@ -17,9 +22,13 @@ mod table;
 /// | `http_request_duration_seconds` | histogram | `method`, `endpoint` | [`End::latency`] |
 /// | `http_requests_in_flight` | gauge | – | exchanges that have begun and not ended |
 /// | `http_requests_abnormal_total` | counter | `method`, `endpoint`, `outcome` | those of `http_requests_total` that did not complete: `cancelled`, `panicked`, `service_error`, `body_error` |
+/// | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `network_protocol_version`, `url_scheme` | [`End::latency`], as OpenTelemetry's semantic conventions have it |
+///
+/// The first two are there with [`Preset::Classic`], the last with [`Preset::OpenTelemetry`], and all with [`Preset::Both`].
 ///
 /// `endpoint` is the [`Route`], `_unmatched_` without one; `method` is [`method_label`]; `status_code` is [`End::status`]:
-/// 499 for an exchange cancelled before its response head, 500 for a panic or an error of the service.
+/// 499 for an exchange cancelled before its response head, 500 for a panic or an error of the service. `http_route` is not there
+/// without a route; `error_type` is the status from 500 on, or the outcome; `url_scheme` is that of the URI, `http` without one.
 ///
 /// While the host's code runs for an exchange, the `metrics` macros write to this observer's registry.
 ///
@@ -28,56 +37,123 @@ mod table;
 /// routes with S statuses have at most 10·R·S series of `http_requests_total`, and usually one or two methods' worth: with
 /// more than 2,000, raise [`RegistryBuilder::series_per_family`](crate::RegistryBuilder::series_per_family).
 #[derive(Clone)]
-pub struct HttpMetrics {
-    registry: Registry,
-    in_flight: Gauge,
-    table: std::sync::Arc<Table<Handles>>,
+pub struct HttpMetrics(Arc<Inner>);
+
+struct Inner {
+    sink: Sink,
+    preset: Preset,
+    in_flight: Either<Gauge, metrics::Gauge>,
+    table: Table<(Route, Key, Handles)>,
 }
 
-/// What an exchange with one route, method and status writes to.
+/// Which names an [`HttpMetrics`] writes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Preset {
+    /// `http_requests_total` and `http_request_duration_seconds`.
+    #[default]
+    Classic,
+    /// `http_server_request_duration_seconds`, as OpenTelemetry's semantic conventions name and label it.
+    OpenTelemetry,
+    /// All of them.
+    Both,
+}
+
+/// What the handles of an exchange depend on, beside its route.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    method: &'static str,
+    status: StatusCode,
+    /// What only OpenTelemetry's labels tell apart.
+    telemetry: Option<(Version, bool, Outcome)>,
+}
+
+/// What an exchange writes to.
 struct Handles {
-    requests: Counter,
-    duration: Histogram,
+    requests: Option<Either<Counter, metrics::Counter>>,
+    durations: [Option<Either<Histogram, metrics::Histogram>>; 2],
+}
+
+/// What is kept of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    method: &'static str,
+    version: Version,
+    is_https: bool,
 }
 
 impl HttpMetrics {
-    /// Returns an observer that writes to a registry.
+    /// Returns an observer that writes to a registry, under the names of its [preset](crate::RegistryBuilder::preset).
     ///
     /// A name that is taken there by a metric of another kind is refused, counted and logged, and the rest works.
     pub fn new(registry: &Registry) -> Self {
-        registry.describe(REQUESTS, "HTTP requests that have ended.");
-        registry.describe(
-            DURATION,
-            "Time from a request's head to the last byte of its response.",
-        );
-        registry.describe(IN_FLIGHT, "HTTP requests that have begun and not ended.");
-        registry.describe(ABNORMAL, "HTTP requests that did not complete.");
-        let in_flight = registry.lenient(IN_FLIGHT, std::iter::empty(), GaugeCell::default);
-        Self {
-            registry: registry.clone(),
-            in_flight: Gauge(in_flight.unwrap_or_default()),
-            table: Table::new().into(),
-        }
+        Self::to(Sink::Registry(registry.clone()), registry.preset())
     }
 
-    fn handles(&self, route: &Route, method: &str, status: StatusCode) -> Handles {
-        let labels = [
-            ("method", method),
-            ("endpoint", route.as_str()),
-            ("status_code", status.as_str()),
-        ];
-        let duration = self
-            .registry
-            .lenient(DURATION, labels[..2].iter().copied(), || {
-                self.registry.new_histogram()
-            });
-        Handles {
-            requests: Counter(
-                self.registry
-                    .lenient(REQUESTS, labels.into_iter(), CounterCell::default)
-                    .unwrap_or_default(),
+    /// Returns an observer that writes to the recorder of another library, such as that of metrics-exporter-prometheus, which a
+    /// host already has. Its values can't be read back in process, and its caps and buckets are its own.
+    pub fn with_recorder(recorder: impl Recorder + Send + Sync + 'static, preset: Preset) -> Self {
+        Self::to(Sink::Recorder(Arc::new(recorder)), preset)
+    }
+
+    fn to(sink: Sink, preset: Preset) -> Self {
+        for (name, help) in [
+            (REQUESTS, "HTTP requests that have ended."),
+            (
+                DURATION,
+                "Time from a request's head to the last byte of its response.",
             ),
-            duration: Histogram(duration.unwrap_or_else(|| self.registry.new_histogram().into())),
+            (SERVER_DURATION, "Duration of HTTP server requests."),
+            (IN_FLIGHT, "HTTP requests that have begun and not ended."),
+            (ABNORMAL, "HTTP requests that did not complete."),
+        ] {
+            sink.describe(name, help);
+        }
+        Self(Arc::new(Inner {
+            in_flight: sink.gauge(IN_FLIGHT),
+            sink,
+            preset,
+            table: Table::new(),
+        }))
+    }
+}
+
+impl Inner {
+    fn handles(&self, route: &Route, key: &Key) -> Handles {
+        let status = key.status.as_str();
+        let labels = [
+            ("method", key.method),
+            ("endpoint", route.as_str()),
+            ("status_code", status),
+        ];
+        let is_classic = self.preset != Preset::OpenTelemetry;
+        let classic = is_classic.then(|| self.sink.histogram(DURATION, &labels[..2]));
+        let telemetry = key.telemetry.map(|(version, is_https, outcome)| {
+            let error = match outcome {
+                Outcome::Completed if key.status.is_server_error() => status,
+                Outcome::Completed => "",
+                outcome => outcome.as_str(),
+            };
+            let labels = [
+                ("http_request_method", key.method),
+                (
+                    "http_route",
+                    if route.is_unmatched() {
+                        ""
+                    } else {
+                        route.as_str()
+                    },
+                ),
+                ("http_response_status_code", status),
+                ("error_type", error),
+                ("network_protocol_version", version_label(version)),
+                ("url_scheme", if is_https { "https" } else { "http" }),
+            ];
+            self.sink.histogram(SERVER_DURATION, &labels)
+        });
+        Handles {
+            requests: is_classic.then(|| self.sink.counter(REQUESTS, &labels)),
+            durations: [classic, telemetry],
         }
     }
 
@@ -88,55 +164,81 @@ impl HttpMetrics {
             ("endpoint", end.route().as_str()),
             ("outcome", end.outcome().as_str()),
         ];
-        if let Some(counter) =
-            self.registry
-                .lenient(ABNORMAL, labels.into_iter(), CounterCell::default)
-        {
-            Counter(counter).increment(1);
-        }
+        self.sink.counter(ABNORMAL, &labels).increment();
+    }
+}
+
+fn version_label(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
     }
 }
 
 const REQUESTS: &str = "http_requests_total";
 const DURATION: &str = "http_request_duration_seconds";
+const SERVER_DURATION: &str = "http_server_request_duration_seconds";
 const IN_FLIGHT: &str = "http_requests_in_flight";
 const ABNORMAL: &str = "http_requests_abnormal_total";
 
 impl Observer for HttpMetrics {
-    type Exchange = &'static str;
+    type Exchange = Begun;
 
-    fn begin(&self, head: &mut Head<'_>) -> &'static str {
-        self.in_flight.increment(1.0);
-        method_label(head.method())
+    fn begin(&self, head: &mut Head<'_>) -> Begun {
+        self.0.in_flight.move_by(1.0);
+        Begun {
+            method: method_label(head.method()),
+            version: head.version(),
+            is_https: head.uri().scheme() == Some(&Scheme::HTTPS),
+        }
     }
 
-    fn scope<T>(&self, _: &mut &'static str, poll: impl FnOnce() -> T) -> T {
-        metrics::with_local_recorder(&self.registry, poll)
+    fn scope<T>(&self, _: &mut Begun, poll: impl FnOnce() -> T) -> T {
+        self.0.sink.scope(poll)
     }
 
-    fn end(&self, method: &'static str, end: &End) {
-        let record = |handles: &Handles| {
-            handles.requests.increment(1);
-            handles.duration.record_duration(end.latency());
+    fn end(&self, begun: Begun, end: &End) {
+        let inner = &*self.0;
+        let route = end.route();
+        let key = Key {
+            method: begun.method,
+            status: end.status(),
+            telemetry: (inner.preset != Preset::Classic).then_some((
+                begun.version,
+                begun.is_https,
+                end.outcome(),
+            )),
         };
-        let (route, status) = (end.route(), end.status());
-        match self.table.get_or_insert_with(route, method, status, || {
-            self.handles(route, method, status)
-        }) {
-            Some(handles) => record(handles),
-            None => record(&self.handles(route, method, status)),
+        let record = |handles: &Handles| {
+            if let Some(requests) = &handles.requests {
+                requests.increment();
+            }
+            for duration in handles.durations.iter().flatten() {
+                duration.record(end.latency());
+            }
+        };
+        let hash = FxBuildHasher.hash_one((route.as_str(), key));
+        let is_it = |(of, that, _): &(Route, Key, Handles)| *that == key && of == route;
+        let make = || (route.clone(), key, inner.handles(route, &key));
+        match inner.table.get_or_insert_with(hash, is_it, make) {
+            Some((_, _, handles)) => record(handles),
+            None => record(&inner.handles(route, &key)),
         }
         if end.outcome() != Outcome::Completed {
-            self.abnormal(method, end);
+            inner.abnormal(begun.method, end);
         }
-        self.in_flight.decrement(1.0);
+        inner.in_flight.move_by(-1.0);
     }
 }
 
 impl fmt::Debug for HttpMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpMetrics")
-            .field("in_flight", &self.in_flight.value())
+            .field("sink", &self.0.sink)
+            .field("preset", &self.0.preset)
             .finish_non_exhaustive()
     }
 }

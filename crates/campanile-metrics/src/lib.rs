@@ -28,16 +28,21 @@
 //!
 //! | what | default | past it |
 //! |---|---|---|
-//! | series of a family | 2,000 | the series whose label values are all `_other_` takes the value; `campanile_registry_overflow_total{family}` counts |
+//! | series of a family | 2,000 | the series whose label values are all `_other_` takes the value; `campanile_registry_overflow_total{family}` counts, and [`Registry::turned_away`] knows the most frequent |
 //! | series of the registry | 100,000 | the same; a new family is refused |
 //! | bytes of a label value | 256 | cut at a character; `campanile_registry_truncated_labels_total` counts |
 //! | described names | 10,000 | the description is dropped; `campanile_registry_refused_total` counts |
 //!
+//! # Names
+//!
+//! A counter's name ends with `_total`, and gets that if it doesn't; so it is named in every format, and when it is read back.
+//!
 //! What can't be right is refused, never a panic: a second kind for a name, a second raw name that becomes the same name, a name
-//! of a histogram's samples (`…_bucket`, `…_sum`, `…_count`), a duplicate or reserved label (`le`, `quantile`, `__…`). A label
-//! with an empty value counts as none, as it does in Prometheus. The methods of [`Registry`] return a [`RegisterError`]; the macros
-//! get a handle that does nothing, `campanile_registry_refused_total` counts, and the log says so once for each reason.
-//! A histogram drops samples that are not finite; `campanile_registry_dropped_samples_total` counts.
+//! that another metric's samples have in some format (`…_bucket`, `…_sum`, `…_count`, `…_created`, a counter's without `_total`), a
+//! duplicate or reserved label (`le`, `quantile`, `__…`). A label with an empty value counts as none, as it does in Prometheus. The
+//! methods of [`Registry`] return a [`RegisterError`]; the macros get a handle that does nothing, `campanile_registry_refused_total`
+//! counts, and the log says so once for each reason. A histogram drops samples that are not finite;
+//! `campanile_registry_dropped_samples_total` counts.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
@@ -46,20 +51,25 @@ mod registry;
 mod cell;
 mod error;
 mod family;
+mod histogram;
 mod http;
 mod name;
+mod page;
 mod recorder;
+mod series;
 mod snapshot;
-mod text;
+mod table;
+mod top;
 
 pub use metrics;
 
-pub use self::builder::RegistryBuilder;
-pub use self::cell::{Counter, Gauge, Histogram};
+pub use self::builder::{Names, RegistryBuilder};
+pub use self::cell::{Counter, Gauge};
 pub use self::error::{BuildError, InstallError, RegisterError};
-pub use self::http::HttpMetrics;
+pub use self::histogram::Histogram;
+pub use self::http::{Begun, HttpMetrics, Preset};
+pub use self::page::CONTENT_TYPE;
 pub use self::registry::Registry;
 pub use self::snapshot::{
     FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, Value,
 };
-pub use self::text::CONTENT_TYPE;

@@ -1,12 +1,8 @@
 //! Names and labels as Prometheus' data model has them, and the label text that is a series' key.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use crate::RegisterError;
-
-/// The most bytes that a label value may have.
-const MAX_VALUE: usize = 256;
 
 /// The value of every label of a family's overflow series.
 pub(crate) const OTHER: &str = "_other_";
@@ -47,10 +43,11 @@ pub(crate) struct LabelText {
 }
 
 impl LabelText {
-    /// Checks and renders labels whose names are valid.
+    /// Checks and renders labels whose names are valid, with values of at most so many bytes.
     pub(crate) fn new(
         metric: &str,
         labels: &mut [(Cow<'_, str>, &str)],
+        longest: usize,
     ) -> Result<Self, RegisterError> {
         labels.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut text = String::new();
@@ -74,7 +71,7 @@ impl LabelText {
             if value.is_empty() {
                 continue;
             }
-            let cut = truncated_value(value);
+            let cut = truncated_value(value, longest);
             truncated += u64::from(cut.len() < value.len());
             push(&mut text, name, cut);
         }
@@ -91,20 +88,24 @@ impl LabelText {
     }
 }
 
-fn truncated_value(value: &str) -> &str {
-    let end = (0..=MAX_VALUE.min(value.len()))
+fn truncated_value(value: &str, longest: usize) -> &str {
+    let end = (0..=longest.min(value.len()))
         .rev()
         .find(|&end| value.is_char_boundary(end));
     &value[..end.unwrap_or(0)]
 }
 
-fn push(text: &mut String, name: &str, value: &str) {
-    let comma = if text.is_empty() { "" } else { "," };
-    // Writing to a string doesn't fail.
-    let _ = write!(text, "{comma}{name}=\"{}\"", escaped(value, true));
+pub(crate) fn push(text: &mut String, name: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    text.push_str(name);
+    text.push_str("=\"");
+    text.push_str(&escaped(value, true));
+    text.push('"');
 }
 
-/// Escapes a label value, or with `quotes` off a help text, for text format 0.0.4.
+/// Escapes a label value or a help text; the help of text format 0.0.4 keeps its quotes.
 pub(crate) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
     if !text.contains(['\\', '\n', '"']) {
         return Cow::Borrowed(text);
@@ -182,7 +183,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (Cow::Borrowed(*name), *value))
             .collect();
-        LabelText::new("m", &mut labels).map(|labels| labels.text)
+        LabelText::new("m", &mut labels, 256).map(|labels| labels.text)
     }
 
     #[test]
@@ -193,7 +194,7 @@ mod tests {
         assert_eq!(text(&[("a", "\\ \" \n")]).unwrap(), r#"a="\\ \" \n""#);
         let long = "é".repeat(200);
         let mut labels = [(Cow::Borrowed("a"), long.as_str())];
-        let cut = LabelText::new("m", &mut labels).unwrap();
+        let cut = LabelText::new("m", &mut labels, 256).unwrap();
         assert_eq!(
             (cut.text, cut.truncated),
             (format!("a=\"{}\"", "é".repeat(128)), 1)

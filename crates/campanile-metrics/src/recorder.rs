@@ -1,36 +1,132 @@
+use std::sync::{Arc, OnceLock};
+
 use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use crate::Registry;
 use crate::cell::{CounterCell, GaugeCell};
+use crate::histogram::HistogramCell;
+use crate::registry::Found;
+use crate::series::Series;
+use crate::table::Table;
 
 /// The macros' way in: names are made valid, and what is refused is counted and gets a handle without effect.
 impl Recorder for Registry {
-    fn describe_counter(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
-        self.describe(name.as_str(), &help);
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.describe_with_unit(name.as_str(), &help, unit.map(|unit| unit.as_str()));
     }
 
-    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
-        self.describe(name.as_str(), &help);
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.describe_with_unit(name.as_str(), &help, unit.map(|unit| unit.as_str()));
     }
 
-    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
-        self.describe(name.as_str(), &help);
+    fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.describe_with_unit(name.as_str(), &help, unit.map(|unit| unit.as_str()));
     }
 
+    #[inline]
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> metrics::Counter {
-        let cell = self.lenient(key.name(), labels(key), CounterCell::default);
-        cell.map_or_else(metrics::Counter::noop, metrics::Counter::from_arc)
+        if let Some(Handle::Counter(counter)) = self.0.keys.get(key) {
+            return metrics::Counter::from_arc(Arc::clone(counter));
+        }
+        let found = self.lenient(key.name(), labels(key), |_| CounterCell::default());
+        self.remember(key, found, Handle::Counter)
+            .map_or_else(metrics::Counter::noop, metrics::Counter::from_arc)
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
-        let cell = self.lenient(key.name(), labels(key), GaugeCell::default);
-        cell.map_or_else(metrics::Gauge::noop, metrics::Gauge::from_arc)
+        if let Some(Handle::Gauge(gauge)) = self.0.keys.get(key) {
+            return metrics::Gauge::from_arc(Arc::clone(gauge));
+        }
+        let found = self.lenient(key.name(), labels(key), |_| GaugeCell::default());
+        self.remember(key, found, Handle::Gauge)
+            .map_or_else(metrics::Gauge::noop, metrics::Gauge::from_arc)
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> metrics::Histogram {
-        let cell = self.lenient(key.name(), labels(key), || self.new_histogram());
-        cell.map_or_else(metrics::Histogram::noop, metrics::Histogram::from_arc)
+        if let Some(Handle::Histogram(histogram)) = self.0.keys.get(key) {
+            return metrics::Histogram::from_arc(Arc::clone(histogram));
+        }
+        let found = self.lenient(key.name(), labels(key), |name| self.new_histogram(name));
+        self.remember(key, found, Handle::Histogram)
+            .map_or_else(metrics::Histogram::noop, metrics::Histogram::from_arc)
     }
+}
+
+impl Registry {
+    /// Keeps the series of a key for the next time, if that is for free.
+    fn remember<C>(
+        &self,
+        key: &Key,
+        found: Option<Found<C>>,
+        handle: impl Fn(Arc<Series<C>>) -> Handle,
+    ) -> Option<Arc<Series<C>>> {
+        let Found { series, is_own } = found?;
+        if is_own && is_constant(key) {
+            self.0.keys.insert(key, || handle(Arc::clone(&series)));
+        }
+        Some(series)
+    }
+}
+
+/// The handles of keys whose names and labels are all constants of the program, as those of macros with literals are.
+#[derive(Default)]
+pub(crate) struct Keys(OnceLock<Table<(Key, Handle)>>);
+
+pub(crate) enum Handle {
+    Counter(Arc<Series<CounterCell>>),
+    Gauge(Arc<Series<GaugeCell>>),
+    Histogram(Arc<Series<HistogramCell>>),
+}
+
+impl Keys {
+    #[inline]
+    fn get(&self, key: &Key) -> Option<&Handle> {
+        let table = self.0.get()?;
+        let entry = table.get(key.get_hash(), |(of, _)| is_same(of, key))?;
+        Some(&entry.1)
+    }
+
+    fn insert(&self, key: &Key, handle: impl Fn() -> Handle) {
+        let table = self.0.get_or_init(Table::new);
+        table.get_or_insert_with(
+            key.get_hash(),
+            |(of, _)| is_same(of, key),
+            || (key.clone(), handle()),
+        );
+    }
+}
+
+/// Returns whether a clone of the key shares all of its texts, and so costs no memory.
+fn is_constant(key: &Key) -> bool {
+    let clone = key.clone();
+    let texts = |key: &Key| {
+        let labels = key.labels();
+        let labels = labels.flat_map(|label| [label.key().as_ptr(), label.value().as_ptr()]);
+        std::iter::once(key.name().as_ptr())
+            .chain(labels)
+            .collect::<Vec<_>>()
+    };
+    std::ptr::eq(key.labels().as_slice(), clone.labels().as_slice()) && texts(key) == texts(&clone)
+}
+
+/// Returns whether two keys are equal; those of constants mostly are the same texts, which is seen without reading them.
+#[inline]
+fn is_same(one: &Key, other: &Key) -> bool {
+    if !same_text(one.name(), other.name()) {
+        return false;
+    }
+    let (ones, others) = (one.labels(), other.labels());
+    let (ones, others) = (ones.as_slice(), others.as_slice());
+    std::ptr::eq(ones, others)
+        || ones.len() == others.len()
+            && ones.iter().zip(others).all(|(one, other)| {
+                same_text(one.key(), other.key()) && same_text(one.value(), other.value())
+            })
+}
+
+#[inline]
+fn same_text(one: &str, other: &str) -> bool {
+    std::ptr::eq(one, other) || one == other
 }
 
 fn labels(key: &Key) -> impl Iterator<Item = (&str, &str)> {

@@ -1,62 +1,80 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
-use metrics::CounterFn;
-
-use crate::cell::{CounterCell, GaugeCell, HistogramCell};
+use self::register::Families;
+use crate::builder::Settings;
+use crate::cell::{CounterCell, GaugeCell};
 use crate::error::{InstallError, RegisterError};
-use crate::family::{Cell, Family, read, write};
-use crate::name::{LabelText, sanitised, sanitised_label};
-use crate::snapshot::{FamilySnapshot, Kind, Snapshot, Value};
-use crate::{Counter, Gauge, Histogram, RegistryBuilder, text};
+use crate::family::Family;
+use crate::histogram::HistogramCell;
+use crate::name::{LabelText, sanitised};
+use crate::page::{Cursor, Format};
+use crate::recorder::Keys;
+use crate::series::{read, write};
+use crate::snapshot::{FamilySnapshot, Snapshot, Value};
+use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder};
+
+mod own;
+mod register;
+
+pub(crate) use self::register::Found;
 
 /// Counters, gauges and histograms that can be read back.
 ///
 /// A clone is the same registry (an `Arc`).
 #[derive(Clone)]
-pub struct Registry(Arc<Inner>);
+pub struct Registry(pub(crate) Arc<Inner>);
 
-struct Inner {
-    families: RwLock<BTreeMap<Arc<str>, Arc<Family>>>,
-    descriptions: RwLock<BTreeMap<Box<str>, Box<str>>>,
-    caps: Caps,
-    buckets: Arc<[f64]>,
+pub(crate) struct Inner {
+    families: RwLock<Families>,
+    descriptions: RwLock<BTreeMap<Box<str>, Description>>,
+    settings: Settings,
     series: AtomicUsize,
+    /// Rises from time to time, to tell which series are idle.
+    sweep: AtomicU32,
     refused: AtomicU64,
     truncated: AtomicU64,
     dropped: Arc<AtomicU64>,
     /// For each reason of a refusal, whether the log has it.
     logged: [AtomicBool; 7],
+    /// The handles of keys that the macros have as constants.
+    pub(crate) keys: Keys,
 }
 
-/// How many series there may be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Caps {
-    series_per_family: usize,
-    series: usize,
-}
-
-impl Caps {
-    /// For the registry's own metrics, of which there is one series for each family at most.
-    const NONE: Self = Self {
-        series_per_family: usize::MAX,
-        series: usize::MAX,
-    };
+struct Description {
+    help: Box<str>,
+    unit: Option<&'static str>,
 }
 
 impl Registry {
     /// Returns an empty registry with all settings at their defaults.
     pub fn new() -> Self {
-        Self::from_builder(RegistryBuilder::default())
+        Self::with(Settings::default())
     }
 
     /// Returns a builder for a registry with settings of its own.
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder::default()
+    }
+
+    pub(crate) fn with(settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            families: RwLock::default(),
+            descriptions: RwLock::default(),
+            settings,
+            series: AtomicUsize::new(0),
+            sweep: AtomicU32::new(0),
+            refused: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
+            dropped: Arc::default(),
+            logged: Default::default(),
+            keys: Keys::default(),
+        }))
     }
 
     /// Makes this registry the process's recorder, to which the `metrics` macros write everywhere.
@@ -70,14 +88,15 @@ impl Registry {
         metrics::set_global_recorder(self.clone()).map_err(|_| InstallError::Taken)
     }
 
-    /// Returns the counter with this name and these labels, at 0 if it is new.
+    /// Returns the counter with this name and these labels, at 0 if it is new. A name that does not end with `_total` gets that.
     ///
     /// # Errors
     ///
     /// If the name or a label is not valid, or the name is another metric's. Past a cap the overflow series is returned,
     /// and that is not an error.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Result<Counter, RegisterError> {
-        self.strict(name, labels, CounterCell::default).map(Counter)
+        self.strict(name, labels, |_| CounterCell::default())
+            .map(Counter)
     }
 
     /// Returns the gauge with this name and these labels, at 0 if it is new.
@@ -86,7 +105,8 @@ impl Registry {
     ///
     /// As [`counter`](Self::counter).
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Result<Gauge, RegisterError> {
-        self.strict(name, labels, GaugeCell::default).map(Gauge)
+        self.strict(name, labels, |_| GaugeCell::default())
+            .map(Gauge)
     }
 
     /// Returns the histogram with this name and these labels, empty if it is new.
@@ -99,31 +119,51 @@ impl Registry {
         name: &str,
         labels: &[(&str, &str)],
     ) -> Result<Histogram, RegisterError> {
-        self.strict(name, labels, || self.new_histogram())
+        self.strict(name, labels, |name| self.new_histogram(name))
             .map(Histogram)
     }
 
     /// Describes a metric, for the exposition's `# HELP` line. The first description of a name holds.
     pub fn describe(&self, name: &str, help: &str) {
-        let name = sanitised(name);
+        self.describe_with_unit(name, help, None);
+    }
+
+    pub(crate) fn describe_with_unit(&self, name: &str, help: &str, unit: Option<&'static str>) {
+        let name = self.prefixed(sanitised(name));
         let mut descriptions = write(&self.0.descriptions);
         if descriptions.contains_key(&*name) {
             return;
         }
         if descriptions.len() < MAX_DESCRIPTIONS {
-            descriptions.insert(name.into(), help.into());
+            let help = help.into();
+            descriptions.insert(name.into(), Description { help, unit });
         } else {
             self.0.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Returns the value of a series, or `None` if there is none with this name and exactly these labels.
+    /// Calls a closure with the help and the unit of an exported name; a counter's may have been given without its `_total`.
+    pub(crate) fn described<T>(
+        &self,
+        name: &str,
+        then: impl FnOnce(Option<&str>, Option<&str>) -> T,
+    ) -> T {
+        let descriptions = read(&self.0.descriptions);
+        let base = || descriptions.get(name.strip_suffix("_total")?);
+        let found = descriptions.get(name).or_else(base);
+        then(
+            found.map(|description| &*description.help),
+            found.and_then(|description| description.unit),
+        )
+    }
+
+    /// Returns the value of a series, or `None` if there is none with this exported name and exactly these labels.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<Value> {
         let mut labels: Vec<_> = labels
             .iter()
             .map(|&(name, value)| (Cow::Borrowed(name), value))
             .collect();
-        let labels = LabelText::new(name, &mut labels).ok()?;
+        let labels = LabelText::new(name, &mut labels, self.0.settings.label_value_bytes).ok()?;
         let family = read(&self.0.families).get(name).cloned()?;
         family.get(&labels.text)
     }
@@ -131,304 +171,109 @@ impl Registry {
     /// Returns all values.
     pub fn snapshot(&self) -> Snapshot {
         self.publish_own();
-        let families: Vec<_> = read(&self.0.families)
-            .iter()
-            .map(|(name, family)| (Arc::clone(name), Arc::clone(family)))
-            .collect();
-        let families = families.into_iter();
-        Snapshot {
-            families: families
-                .map(|(name, family)| self.family_snapshot(name, &family))
-                .collect(),
+        let mut families = Vec::new();
+        let mut last = None::<Arc<str>>;
+        while let Some((name, family)) = self.family_after(last.as_deref()) {
+            families.push(self.family_snapshot(Arc::clone(&name), &family));
+            last = Some(name);
         }
+        Snapshot { families }
     }
 
-    /// Returns the values of one name, or `None` if there are none.
+    /// Returns the values of one exported name, or `None` if there are none.
     pub fn family(&self, name: &str) -> Option<FamilySnapshot> {
-        let families = read(&self.0.families);
-        let (name, family) = families.get_key_value(name)?;
-        let (name, family) = (Arc::clone(name), Arc::clone(family));
-        drop(families);
+        let (name, family) = read(&self.0.families).get_key_value(name)?;
         Some(self.family_snapshot(name, &family))
+    }
+
+    /// Returns the labels for which no series was made any more because of a cap and that were asked for most often, at most ten, and
+    /// how often; the first is the most frequent. The counts may be too high by a 64th of all.
+    ///
+    /// The labels are as they are exposed, without braces. Empty if the family is not there or has room.
+    pub fn turned_away(&self, name: &str) -> Vec<(String, u64)> {
+        let family = read(&self.0.families).get(name).cloned();
+        family.map_or_else(Vec::new, |family| family.top().most(10))
     }
 
     fn family_snapshot(&self, name: Arc<str>, family: &Family) -> FamilySnapshot {
         FamilySnapshot {
             kind: family.kind(),
-            help: read(&self.0.descriptions)
-                .get(&*name)
-                .map(|help| help.as_ref().to_owned()),
+            help: self.described(&name, |help, _| help.map(str::to_owned)),
             series: family.snapshot(),
             name,
         }
     }
 
+    /// Returns the next family in the order of names.
+    pub(crate) fn family_after(&self, name: Option<&str>) -> Option<(Arc<str>, Arc<Family>)> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        read(&self.0.families).next(from)
+    }
+
+    /// Removes the series that have not been in use for the [idle timeout](RegistryBuilder::idle_timeout); does nothing without one.
+    ///
+    /// To be called at least as often as that, with the time since any fixed moment: a series goes once it was idle for between one
+    /// and two timeouts.
+    pub fn sweep(&self, elapsed: Duration) {
+        let Some(timeout) = self.0.settings.idle_timeout else {
+            return;
+        };
+        let now = elapsed.as_nanos() / timeout.as_nanos();
+        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        if self.0.sweep.fetch_max(now, Ordering::Relaxed) >= now {
+            return;
+        }
+        let mut last = None::<Arc<str>>;
+        while let Some((name, family)) = self.family_after(last.as_deref()) {
+            let removed = family.remove_idle(now.saturating_sub(1));
+            self.0.series.fetch_sub(removed, Ordering::Relaxed);
+            last = Some(name);
+        }
+    }
+
     /// Returns all values in Prometheus' text format 0.0.4, to be sent with [`CONTENT_TYPE`](crate::CONTENT_TYPE).
     pub fn render(&self) -> String {
-        text::render(&self.snapshot())
+        self.page(Format::Text)
     }
 
-    pub(crate) fn new_histogram(&self) -> HistogramCell {
-        HistogramCell::new(Arc::clone(&self.0.buckets), Arc::clone(&self.0.dropped))
+    /// Returns all values in the format of OpenMetrics 1.0.0.
+    pub fn render_open_metrics(&self) -> String {
+        self.page(Format::OpenMetrics)
     }
 
-    /// Finds or makes a series, and takes only names that are valid as they are.
-    fn strict<C: Cell>(
-        &self,
-        name: &str,
-        labels: &[(&str, &str)],
-        new: impl FnOnce() -> C,
-    ) -> Result<Arc<C>, RegisterError> {
-        if sanitised(name) != name {
-            return Err(RegisterError::InvalidName { name: name.into() });
-        }
-        if let Some((label, _)) = labels
-            .iter()
-            .find(|(label, _)| sanitised_label(label) != *label)
-        {
-            return Err(RegisterError::InvalidLabel {
-                metric: name.into(),
-                label: (*label).into(),
-            });
-        }
-        self.series(name, labels.iter().copied(), self.0.caps, new)
+    fn page(&self, format: Format) -> String {
+        let mut page = String::new();
+        self.publish_own();
+        Cursor::new(format).write(self, &mut page, usize::MAX);
+        page
     }
 
-    /// Finds or makes a series, after making its names valid. A refusal is counted, and logged once for each reason.
-    pub(crate) fn lenient<'a, C: Cell>(
-        &self,
-        name: &str,
-        labels: impl Iterator<Item = (&'a str, &'a str)>,
-        new: impl FnOnce() -> C,
-    ) -> Option<Arc<C>> {
-        let result = self.series(name, labels, self.0.caps, new);
-        if let Err(error) = &result {
-            self.0.refused.fetch_add(1, Ordering::Relaxed);
-            let reason = match error {
-                RegisterError::InvalidName { .. } => 0,
-                RegisterError::InvalidLabel { .. } => 1,
-                RegisterError::ReservedLabel { .. } => 2,
-                RegisterError::DuplicateLabel { .. } => 3,
-                RegisterError::KindConflict { .. } => 4,
-                RegisterError::NameTaken { .. } => 5,
-                RegisterError::Full { .. } => 6,
-            };
-            if !self.0.logged[reason].swap(true, Ordering::Relaxed) {
-                tracing::warn!(%error, "a metric was refused; others for the same reason are counted only");
-            }
-        }
-        result.ok()
+    /// The labels of all series, as they are exposed.
+    pub(crate) fn constant(&self) -> &str {
+        &self.0.settings.constant.text
     }
 
-    fn series<'a, C: Cell>(
-        &self,
-        name: &str,
-        labels: impl Iterator<Item = (&'a str, &'a str)>,
-        caps: Caps,
-        new: impl FnOnce() -> C,
-    ) -> Result<Arc<C>, RegisterError> {
-        let mut labels: Vec<_> = labels
-            .map(|(name, value)| (sanitised_label(name), value))
-            .collect();
-        let text = LabelText::new(name, &mut labels)?;
-        if text.truncated > 0 && caps != Caps::NONE {
-            self.0
-                .truncated
-                .fetch_add(text.truncated, Ordering::Relaxed);
-        }
-        let family = self.find_family::<C>(name, caps)?;
-        let Some(series) = C::series(&family.series) else {
-            let (is, asked) = (family.kind(), C::KIND);
-            return Err(RegisterError::KindConflict {
-                name: name.into(),
-                is,
-                asked,
-            });
-        };
-        let is_full = |series: &BTreeMap<_, _>| {
-            // The one series without labels always has room.
-            !text.text.is_empty()
-                && (series.len() >= caps.series_per_family
-                    || self.0.series.load(Ordering::Relaxed) >= caps.series)
-        };
-        {
-            let series = read(series);
-            if let Some(cell) = series.get(text.text.as_str()) {
-                return Ok(Arc::clone(cell));
-            }
-            let overflow = family.overflow.get().and_then(|text| series.get(text));
-            if let Some(cell) = overflow.filter(|_| is_full(&series)) {
-                family.overflowed.fetch_add(1, Ordering::Relaxed);
-                return Ok(Arc::clone(cell));
-            }
-        }
-
-        let mut series = write(series);
-        let text = if is_full(&series) && !series.contains_key(text.text.as_str()) {
-            family.overflowed.fetch_add(1, Ordering::Relaxed);
-            Arc::clone(
-                family
-                    .overflow
-                    .get_or_init(|| LabelText::other(&labels).into()),
-            )
-        } else {
-            text.text.into()
-        };
-        Ok(match series.entry(text) {
-            Entry::Occupied(entry) => Arc::clone(entry.get()),
-            Entry::Vacant(entry) => {
-                self.0.series.fetch_add(1, Ordering::Relaxed);
-                Arc::clone(entry.insert(Arc::new(new())))
-            }
-        })
+    pub(crate) fn preset(&self) -> Preset {
+        self.0.settings.preset
     }
 
-    fn find_family<C: Cell>(
-        &self,
-        raw_name: &str,
-        caps: Caps,
-    ) -> Result<Arc<Family>, RegisterError> {
-        let name = sanitised(raw_name);
-        let found = read(&self.0.families).get(&*name).cloned();
-        let family = match found {
-            Some(family) => family,
-            None if self.0.series.load(Ordering::Relaxed) >= caps.series => {
-                return Err(RegisterError::Full {
-                    name: raw_name.into(),
-                    cap: caps.series,
-                });
-            }
-            None => {
-                let mut families = write(&self.0.families);
-                let taken = taken_sample_name(&families, &name, C::KIND);
-                if let Some((exported, by)) = taken.filter(|_| !families.contains_key(&*name)) {
-                    return Err(RegisterError::NameTaken {
-                        name: raw_name.into(),
-                        exported,
-                        by,
-                    });
-                }
-                let family = families.entry(name.as_ref().into());
-                Arc::clone(family.or_insert_with(|| Arc::new(Family::new::<C>(raw_name))))
-            }
-        };
-        if *family.raw_name != *raw_name {
-            return Err(RegisterError::NameTaken {
-                name: raw_name.into(),
-                exported: name.into_owned(),
-                by: family.raw_name.clone().into(),
-            });
+    fn prefixed<'a>(&self, name: Cow<'a, str>) -> Cow<'a, str> {
+        let prefix = &*self.0.settings.prefix;
+        // What the library tells of itself has one name everywhere.
+        if prefix.is_empty() || name.starts_with("campanile_") {
+            return name;
         }
-        Ok(family)
+        [prefix, "_", &name].concat().into()
     }
 
-    /// Puts the registry's own losses among its metrics, once there are any; a full registry has room for them.
-    fn publish_own(&self) {
-        let publish = |name, help, labels: &[(&str, &str)], value| {
-            if value > 0 {
-                self.describe(name, help);
-                // The host can only be in the way with a metric of another kind under this name.
-                if let Ok(counter) = self.series(
-                    name,
-                    labels.iter().copied(),
-                    Caps::NONE,
-                    CounterCell::default,
-                ) {
-                    counter.absolute(value);
-                }
-            }
-        };
-        let [overflow, refused, truncated, dropped] = OWN;
-        publish(
-            refused.0,
-            refused.1,
-            &[],
-            self.0.refused.load(Ordering::Relaxed),
-        );
-        publish(
-            truncated.0,
-            truncated.1,
-            &[],
-            self.0.truncated.load(Ordering::Relaxed),
-        );
-        publish(
-            dropped.0,
-            dropped.1,
-            &[],
-            self.0.dropped.load(Ordering::Relaxed),
-        );
-        let overflowed: Vec<_> = read(&self.0.families)
-            .iter()
-            .filter(|(_, family)| family.overflowed() > 0)
-            .map(|(name, family)| (Arc::clone(name), family.overflowed()))
-            .collect();
-        for (family, times) in overflowed {
-            publish(overflow.0, overflow.1, &[("family", &family)], times);
-        }
+    pub(crate) fn new_histogram(&self, name: &str) -> HistogramCell {
+        let bounds = self.0.settings.buckets_of(name);
+        HistogramCell::new(Arc::clone(bounds), Arc::clone(&self.0.dropped))
     }
-}
-
-/// Returns the name of a sample that a new family would have in common with one that is there, and that one's name: a
-/// histogram exposes its samples under names of their own.
-fn taken_sample_name(
-    families: &BTreeMap<Arc<str>, Arc<Family>>,
-    name: &str,
-    kind: Kind,
-) -> Option<(String, String)> {
-    ["_bucket", "_sum", "_count"]
-        .into_iter()
-        .find_map(|suffix| {
-            let sample = format!("{name}{suffix}");
-            if kind == Kind::Histogram && families.contains_key(sample.as_str()) {
-                return Some((sample.clone(), sample));
-            }
-            let histogram = name.strip_suffix(suffix)?;
-            let taken = families.get(histogram)?.kind() == Kind::Histogram;
-            taken.then(|| (name.to_owned(), histogram.to_owned()))
-        })
 }
 
 /// The most names that can be described.
 const MAX_DESCRIPTIONS: usize = 10_000;
-
-/// The registry's own metrics and what they count.
-const OWN: [(&str, &str); 4] = [
-    (
-        "campanile_registry_overflow_total",
-        "Times that a new series of the family was turned away to its `_other_` series.",
-    ),
-    (
-        "campanile_registry_refused_total",
-        "Registrations through the macros, and descriptions, that were refused.",
-    ),
-    (
-        "campanile_registry_truncated_labels_total",
-        "Times that a label value was cut to 256 bytes.",
-    ),
-    (
-        "campanile_registry_dropped_samples_total",
-        "Histogram samples that were not finite and were dropped.",
-    ),
-];
-
-impl Registry {
-    pub(crate) fn from_builder(builder: RegistryBuilder) -> Self {
-        Self(Arc::new(Inner {
-            families: RwLock::default(),
-            descriptions: RwLock::default(),
-            caps: Caps {
-                series_per_family: builder.series_per_family,
-                series: builder.series,
-            },
-            buckets: builder.buckets.into(),
-            series: AtomicUsize::new(0),
-            refused: AtomicU64::new(0),
-            truncated: AtomicU64::new(0),
-            dropped: Arc::default(),
-            logged: Default::default(),
-        }))
-    }
-}
 
 impl Default for Registry {
     fn default() -> Self {

@@ -119,7 +119,7 @@ fn a_second_parser_reads_what_was_recorded() {
         .iter()
         .map(|sample| (sample.3["le"].clone(), sample.4.clone()))
         .collect();
-    let expected = [("0.5", "2.0"), ("1", "3.0"), ("+Inf", "4.0")];
+    let expected = [("0.5", "2.0"), ("1.0", "3.0"), ("+Inf", "4.0")];
     assert_eq!(
         buckets,
         expected.map(|(bound, count)| (bound.to_owned(), count.to_owned()))

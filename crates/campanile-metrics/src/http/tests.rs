@@ -153,3 +153,32 @@ fn a_taken_name_is_refused_and_the_rest_works() {
             .contains("campanile_registry_refused_total 1\n")
     );
 }
+
+#[tokio::test]
+async fn presets_choose_the_names() {
+    for preset in [Preset::Classic, Preset::OpenTelemetry, Preset::Both] {
+        let registry = Registry::builder().preset(preset).build().unwrap();
+        let metrics = HttpMetrics::new(&registry);
+        exchange(&metrics, Method::GET, "/a", 200).await;
+        exchange(&metrics, Method::GET, "/a", 503).await;
+        let classic = requests(&registry, "GET", "/a", "200").map(|_| ());
+        assert_eq!(classic.is_some(), preset != Preset::OpenTelemetry);
+        let telemetry = [("200", ""), ("503", "503")].map(|(status, error)| {
+            let labels = [
+                ("http_request_method", "GET"),
+                ("http_route", "/a"),
+                ("http_response_status_code", status),
+                ("error_type", error),
+                ("network_protocol_version", "1.1"),
+                ("url_scheme", "http"),
+            ];
+            registry.get(SERVER_DURATION, &labels).is_some()
+        });
+        assert_eq!(
+            telemetry,
+            [preset != Preset::Classic; 2],
+            "{}",
+            registry.render()
+        );
+    }
+}

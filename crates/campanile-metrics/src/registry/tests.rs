@@ -1,7 +1,7 @@
 use metrics::{counter, gauge, histogram, with_local_recorder};
 
 use super::*;
-use crate::{BuildError, Kind};
+use crate::{BuildError, Kind, Names};
 
 #[test]
 fn the_page_is_sorted_described_and_stable() {
@@ -28,7 +28,7 @@ a_total{k="\"v\"",z="2"} 18446744073709551615
 # HELP b_seconds A \\ time\nin "seconds".
 # TYPE b_seconds histogram
 b_seconds_bucket{route="/x",le="0.1"} 0
-b_seconds_bucket{route="/x",le="1"} 1
+b_seconds_bucket{route="/x",le="1.0"} 1
 b_seconds_bucket{route="/x",le="+Inf"} 1
 b_seconds_sum{route="/x"} 0.5
 b_seconds_count{route="/x"} 1
@@ -232,14 +232,64 @@ fn names_of_a_histograms_samples_are_taken() {
         );
     }
     for histogram_first in [true, false] {
+        // In OpenMetrics these counters would be `batch` and `batch_count`.
+        check(histogram_first, "batch_total", true);
         check(histogram_first, "batch_count", true);
-        check(histogram_first, "batch_sum", true);
-        check(histogram_first, "batch_bucket", true);
-        check(histogram_first, "batch_total", false);
+        check(histogram_first, "batch_jobs", false);
+    }
+}
+
+#[test]
+fn names_that_some_format_would_confuse_are_taken() {
+    #[track_caller]
+    fn check(gauge: &str, histogram: &str) {
+        for gauge_first in [true, false] {
+            let registry = Registry::new();
+            let gauge = || registry.gauge(gauge, &[]).map(|_| ());
+            let histogram = || registry.histogram(histogram, &[]).map(|_| ());
+            let both = if gauge_first {
+                [gauge(), histogram()]
+            } else {
+                [histogram(), gauge()]
+            };
+            let error = both[1].as_ref().unwrap_err().to_string();
+            assert!(both[0].is_ok() && error.contains("already"), "{error}");
+        }
+    }
+    for suffix in ["_bucket", "_sum", "_count", "_created"] {
+        check(&format!("batch{suffix}"), "batch");
     }
     let registry = Registry::new();
-    registry.counter("batch", &[]).unwrap();
-    registry.counter("batch_count", &[]).unwrap();
+    registry.counter("jobs", &[]).unwrap();
+    for name in ["jobs_total", "jobs", "jobs_created"] {
+        registry.gauge(name, &[]).unwrap_err();
+    }
+    assert!(matches!(
+        registry.counter("jobs_total", &[]),
+        Err(RegisterError::NameTaken { .. })
+    ));
+}
+
+#[test]
+fn a_counter_has_its_suffix_everywhere() {
+    let registry = Registry::new();
+    registry.describe("jobs", "Jobs done.");
+    registry.counter("jobs", &[]).unwrap().increment(2);
+    assert_eq!(registry.get("jobs_total", &[]), Some(Value::Counter(2)));
+    assert_eq!(registry.get("jobs", &[]), None);
+    let family = registry.family("jobs_total").unwrap();
+    assert_eq!(
+        (&*family.name, family.help.as_deref()),
+        ("jobs_total", Some("Jobs done."))
+    );
+    let text = "# HELP jobs_total Jobs done.\n# TYPE jobs_total counter\njobs_total 2\n";
+    assert_eq!(registry.render(), text);
+    let page = registry.render_open_metrics();
+    let open = "# HELP jobs Jobs done.\n# TYPE jobs counter\njobs_total 2\njobs_created ";
+    assert!(
+        page.starts_with(open) && page.ends_with("\n# EOF\n"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -319,7 +369,7 @@ fn the_macros_get_valid_names_and_never_a_panic() {
         metrics::describe_counter!("cache.hits", "Hits.");
     });
     let page = registry.render();
-    assert!(page.contains("# HELP cache_hits Hits.\n# TYPE cache_hits counter\ncache_hits{cache_type=\"a\\nb\"} 2\n"), "{page}");
+    assert!(page.contains("# HELP cache_hits_total Hits.\n# TYPE cache_hits_total counter\ncache_hits_total{cache_type=\"a\\nb\"} 2\n"), "{page}");
     assert!(
         page.contains(&format!("long_total{{value=\"{}\"}} 1\n", "x".repeat(256))),
         "{page}"
@@ -336,6 +386,139 @@ fn the_macros_get_valid_names_and_never_a_panic() {
     assert!(
         page.contains("campanile_registry_truncated_labels_total 1\n"),
         "{page}"
+    );
+}
+
+#[test]
+fn what_is_turned_away_most_often_can_be_read() {
+    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    registry.counter("a_total", &[("k", "first")]).unwrap();
+    assert_eq!(registry.turned_away("a_total"), []);
+    for (value, times) in [("x", 3), ("y", 5), ("z", 1)] {
+        for _ in 0..times {
+            registry.counter("a_total", &[("k", value)]).unwrap();
+        }
+    }
+    let expected = [(r#"k="y""#, 5), (r#"k="x""#, 3), (r#"k="z""#, 1)];
+    let expected = expected.map(|(labels, times)| (labels.to_owned(), times));
+    assert_eq!(registry.turned_away("a_total"), expected);
+    assert_eq!(registry.turned_away("nothing"), []);
+}
+
+#[test]
+fn a_prefix_and_constant_labels_are_in_every_exposition() {
+    let registry = Registry::builder()
+        .prefix("shop")
+        .constant_label("zone", "a \"b\"")
+        .constant_label("app", "x")
+        .buckets(&[1.0])
+        .build()
+        .unwrap();
+    registry.describe("jobs", "Jobs.");
+    registry.counter("jobs", &[]).unwrap();
+    registry.gauge("size", &[("k", "v")]).unwrap();
+    registry.histogram("t", &[]).unwrap();
+    registry.gauge("campanile_x", &[]).unwrap();
+    let refused = registry.gauge("size", &[("app", "y")]).unwrap_err();
+    assert!(matches!(refused, RegisterError::DuplicateLabel { .. }));
+    let constant = r#"app="x",zone="a \"b\"""#;
+    let page = format!(
+        "# TYPE campanile_x gauge\ncampanile_x{{{constant}}} 0\n\
+         # HELP shop_jobs_total Jobs.\n# TYPE shop_jobs_total counter\nshop_jobs_total{{{constant}}} 0\n\
+         # TYPE shop_size gauge\nshop_size{{{constant},k=\"v\"}} 0\n\
+         # TYPE shop_t histogram\nshop_t_bucket{{{constant},le=\"1.0\"}} 0\nshop_t_bucket{{{constant},le=\"+Inf\"}} 0\n\
+         shop_t_sum{{{constant}}} 0\nshop_t_count{{{constant}}} 0\n"
+    );
+    assert_eq!(registry.render(), page);
+    let size = registry.get("shop_size", &[("k", "v")]);
+    assert_eq!(size, Some(Value::Gauge(0.0)));
+}
+
+#[test]
+fn buckets_are_those_of_the_name_that_fits_best() {
+    let registry = Registry::builder()
+        .buckets(&[1.0])
+        .buckets_of(Names::Ending("_bytes".into()), &[2.0])
+        .buckets_of(Names::Ending("load_bytes".into()), &[3.0])
+        .buckets_of(Names::Beginning("up".into()), &[4.0])
+        .buckets_of(Names::Exactly("upload_bytes".into()), &[5.0])
+        .build()
+        .unwrap();
+    for (name, bound) in [
+        ("t", 1.0),
+        ("x_bytes", 2.0),
+        ("download_bytes", 3.0),
+        ("uplink_bytes", 4.0),
+        ("upload_bytes", 5.0),
+    ] {
+        let histogram = registry.histogram(name, &[]).unwrap();
+        assert_eq!(histogram.value().buckets, [(bound, 0)], "{name}");
+    }
+}
+
+#[test]
+fn an_idle_series_goes_and_a_handle_is_never_orphaned() {
+    let registry = Registry::builder()
+        .idle_timeout(Duration::from_secs(60))
+        .series_per_family(2)
+        .build()
+        .unwrap();
+    let held = registry.counter("a_total", &[("k", "held")]).unwrap();
+    let dynamic = |value: String| {
+        with_local_recorder(&registry, || counter!("a_total", "k" => value).increment(1));
+    };
+    dynamic("idle".to_owned());
+    let series = || registry.family("a_total").unwrap().series.len();
+    for (elapsed, expected) in [(59, 2), (61, 2), (119, 2), (121, 1), (600, 1)] {
+        registry.sweep(Duration::from_secs(elapsed));
+        assert_eq!(series(), expected, "{elapsed}");
+    }
+    held.increment(7);
+    assert_eq!(
+        registry.get("a_total", &[("k", "held")]),
+        Some(Value::Counter(7))
+    );
+    // There is room again, and what comes back begins anew.
+    dynamic("idle".to_owned());
+    assert_eq!(
+        registry.get("a_total", &[("k", "idle")]),
+        Some(Value::Counter(1))
+    );
+    for elapsed in [660, 720, 780] {
+        dynamic("idle".to_owned());
+        registry.sweep(Duration::from_secs(elapsed));
+        assert_eq!(series(), 2, "{elapsed}");
+    }
+    drop(held);
+    registry.sweep(Duration::from_secs(2_000));
+    registry.sweep(Duration::from_secs(2_100));
+    assert_eq!(series(), 0);
+    assert_eq!(registry.render(), "");
+}
+
+#[test]
+fn macros_with_literals_and_without_write_to_the_same_series() {
+    let registry = Registry::new();
+    with_local_recorder(&registry, || {
+        for value in ["1", "2", "1"] {
+            counter!("c_total", "b" => value.to_owned(), "a" => "x").increment(1);
+            counter!("c_total", "b" => "1", "a" => "x").increment(10);
+            gauge!("g", "k" => "v").increment(1.0);
+            histogram!("h", "k" => "v").record(1.0);
+        }
+        // A second kind for a key of literals is refused as any other.
+        gauge!("c_total", "b" => "1", "a" => "x").set(1.0);
+    });
+    let counted = |value| registry.get("c_total", &[("a", "x"), ("b", value)]);
+    assert_eq!(
+        [counted("1"), counted("2")],
+        [32, 1].map(|count| Some(Value::Counter(count)))
+    );
+    assert_eq!(registry.get("g", &[("k", "v")]), Some(Value::Gauge(3.0)));
+    assert!(
+        registry
+            .render()
+            .contains("campanile_registry_refused_total 1\n")
     );
 }
 
@@ -365,6 +548,22 @@ fn settings_are_checked_when_building() {
             setting: "series_per_family"
         }
     );
+    let message = |builder: RegistryBuilder| builder.build().unwrap_err().to_string();
+    let prefix = message(Registry::builder().prefix("a b"));
+    assert!(
+        prefix.starts_with(r#"the prefix "a b" is not valid"#),
+        "{prefix}"
+    );
+    for (name, value) in [("le", "1"), ("a b", "1"), ("a", "")] {
+        let label = message(Registry::builder().constant_label(name, value));
+        assert!(
+            label.contains(&format!("the constant label {name:?}")),
+            "{label}"
+        );
+    }
+    let names = Names::Ending("_x".into());
+    let buckets = message(Registry::builder().buckets_of(names, &[]));
+    assert!(buckets.contains(r#"[] of Ending("_x") are"#), "{buckets}");
     assert_eq!(
         Registry::builder()
             .series(0)

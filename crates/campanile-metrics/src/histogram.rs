@@ -1,0 +1,215 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::HistogramFn;
+
+use crate::cell::{add, debug_by_value};
+use crate::family::{AnySeries, Cell, is_kind};
+use crate::page::{self, Format, Lines};
+use crate::series::{Series, SeriesSet};
+use crate::snapshot::{HistogramSnapshot, Kind, Value};
+
+/// A handle to a histogram with fixed buckets, aggregated as it is recorded.
+///
+/// A clone writes to the same series.
+#[derive(Clone)]
+pub struct Histogram(pub(crate) Arc<Series<HistogramCell>>);
+
+impl Histogram {
+    /// Records a sample. One that is not finite is dropped and counted.
+    #[inline]
+    pub fn record(&self, value: f64) {
+        HistogramCell::record(&self.0, value);
+    }
+
+    /// Records a time in seconds. The sum is kept in whole nanoseconds, and so is exact for 584 years of them.
+    #[inline]
+    pub fn record_duration(&self, time: Duration) {
+        self.0.record_duration(time);
+    }
+
+    /// Returns what was recorded so far.
+    pub fn value(&self) -> HistogramSnapshot {
+        self.0.snapshot()
+    }
+}
+
+debug_by_value!(Histogram);
+
+/// The bounds of a histogram's buckets, finite and rising, and how they are exposed.
+pub(crate) struct Bounds {
+    values: Box<[f64]>,
+    /// For each bound, and for that of all samples, the label `le`, with a comma before it.
+    labels: Box<[Box<str>]>,
+}
+
+impl Bounds {
+    pub(crate) fn new(values: &[f64]) -> Self {
+        let all = values.iter().copied().chain([f64::INFINITY]);
+        Self {
+            values: values.into(),
+            labels: all
+                .map(|value| format!(",le=\"{}\"", page::bound(value)).into())
+                .collect(),
+        }
+    }
+}
+
+/// The value behind a [`Histogram`].
+pub(crate) struct HistogramCell {
+    bounds: Arc<Bounds>,
+    /// Samples between each bound and the one before it; the last is above all bounds.
+    buckets: Box<[AtomicU64]>,
+    /// The sum of what was recorded as floats, as bits.
+    sum: AtomicU64,
+    /// The sum of what was recorded as durations.
+    nanoseconds: AtomicU64,
+    /// Counts samples that are not finite, for the whole registry.
+    dropped: Arc<AtomicU64>,
+}
+
+impl HistogramCell {
+    pub(crate) fn new(bounds: Arc<Bounds>, dropped: Arc<AtomicU64>) -> Self {
+        let buckets = bounds.labels.iter().map(|_| AtomicU64::new(0)).collect();
+        Self {
+            bounds,
+            buckets,
+            sum: AtomicU64::new(0),
+            nanoseconds: AtomicU64::new(0),
+            dropped,
+        }
+    }
+
+    #[inline]
+    fn record(&self, value: f64) {
+        if !value.is_finite() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.count(value);
+        add(&self.sum, value);
+    }
+
+    #[inline]
+    fn record_duration(&self, time: Duration) {
+        self.count(time.as_secs_f64());
+        self.nanoseconds.fetch_add(
+            u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+    }
+
+    #[inline]
+    fn count(&self, value: f64) -> usize {
+        let bucket = self.bounds.values.partition_point(|&bound| bound < value);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        bucket
+    }
+
+    fn sum(&self) -> f64 {
+        let nanoseconds = self.nanoseconds.load(Ordering::Relaxed);
+        f64::from_bits(self.sum.load(Ordering::Relaxed)) + nanoseconds as f64 / 1e9
+    }
+
+    /// The samples that are not above each of the bounds, and then all.
+    fn cumulative(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().scan(0, |count, bucket| {
+            *count += bucket.load(Ordering::Relaxed);
+            Some(*count)
+        })
+    }
+
+    fn snapshot(&self) -> HistogramSnapshot {
+        let mut cumulative = self.cumulative();
+        let bounds = self.bounds.values.iter().copied();
+        let buckets = bounds.zip(cumulative.by_ref()).collect();
+        HistogramSnapshot {
+            buckets,
+            count: cumulative.last().unwrap_or_default(),
+            sum: self.sum(),
+        }
+    }
+}
+
+impl HistogramFn for Series<HistogramCell> {
+    #[inline]
+    fn record(&self, value: f64) {
+        HistogramCell::record(self, value);
+    }
+}
+
+impl Cell for HistogramCell {
+    is_kind!(Histogram);
+
+    fn read(&self) -> Value {
+        Value::Histogram(self.snapshot())
+    }
+
+    fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
+        let labels = &series.labels;
+        let mut count = 0;
+        for (le, cumulative) in self.bounds.labels.iter().zip(self.cumulative()) {
+            count = cumulative;
+            lines.integer("_bucket", labels, le, count);
+        }
+        // OpenMetrics allows no sum where samples may be negative.
+        if lines.format() == Format::Text || self.bounds.values[0] >= 0.0 {
+            lines.float("_sum", labels, "", self.sum());
+        }
+        lines.integer("_count", labels, "", count);
+        lines.created(labels, series.created);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(bounds: &[f64]) -> (Histogram, Arc<AtomicU64>) {
+        let dropped = Arc::default();
+        let cell = HistogramCell::new(Bounds::new(bounds).into(), Arc::clone(&dropped));
+        (Histogram(Series::detached(cell)), dropped)
+    }
+
+    #[test]
+    fn bounds_are_inclusive() {
+        let (histogram, _) = histogram(&[1.0, 2.0]);
+        for sample in [-1.0, 1.0, 1.5, 2.0, 2.000_001] {
+            histogram.record(sample);
+        }
+        let HistogramSnapshot {
+            buckets,
+            count,
+            sum,
+        } = histogram.value();
+        assert_eq!((buckets, count), (vec![(1.0, 2), (2.0, 4)], 5));
+        assert!((sum - 5.500_001).abs() < 1e-9);
+    }
+
+    #[test]
+    fn durations_sum_exactly() {
+        let (histogram, _) = histogram(&[0.005, 1.0]);
+        for _ in 0..1_000 {
+            histogram.record_duration(Duration::from_millis(5));
+        }
+        assert_eq!(
+            histogram.value(),
+            HistogramSnapshot {
+                buckets: vec![(0.005, 1_000), (1.0, 1_000)],
+                count: 1_000,
+                sum: 5.0
+            }
+        );
+    }
+
+    #[test]
+    fn samples_that_are_not_finite_are_dropped_and_counted() {
+        let (histogram, dropped) = histogram(&[1.0]);
+        for sample in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            histogram.record(sample);
+        }
+        assert_eq!((histogram.value().count, histogram.value().sum), (0, 0.0));
+        assert_eq!(dropped.load(Ordering::Relaxed), 3);
+    }
+}

@@ -1,0 +1,263 @@
+//! The lines of an exposition: Prometheus' text format 0.0.4 and OpenMetrics 1.0.0.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::Registry;
+use crate::name::escaped;
+use crate::snapshot::Kind;
+
+/// The media type of what [`Registry::render`] returns.
+pub const CONTENT_TYPE: &str = Format::Text.content_type();
+
+/// A format of an exposition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Format {
+    /// Prometheus' text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    pub(crate) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Where the writing of a page is.
+pub(crate) struct Cursor {
+    format: Format,
+    /// The last family that was written whole.
+    family: Option<Arc<str>>,
+    /// The labels of the last series of the next family, if it was begun.
+    series: Option<Arc<str>>,
+}
+
+impl Cursor {
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
+            format,
+            family: None,
+            series: None,
+        }
+    }
+
+    /// Writes on until the text is at least so long; returns whether there is more.
+    pub(crate) fn write(&mut self, registry: &Registry, text: &mut String, length: usize) -> bool {
+        while let Some((name, family)) = registry.family_after(self.family.as_deref()) {
+            let mut lines =
+                Lines::new(self.format, &name, family.kind(), registry.constant(), text);
+            if self.series.is_none() && !family.is_empty() {
+                registry.described(&name, |help, unit| lines.header(help, unit));
+            }
+            self.series = family.write(self.series.as_deref(), &mut lines, length);
+            if self.series.is_some() {
+                return true;
+            }
+            self.family = Some(name);
+            if text.len() >= length {
+                return true;
+            }
+        }
+        if self.format == Format::OpenMetrics {
+            text.push_str("# EOF\n");
+        }
+        false
+    }
+}
+
+/// The lines of one family.
+pub(crate) struct Lines<'a> {
+    format: Format,
+    kind: Kind,
+    /// The name without a counter's `_total`.
+    name: &'a str,
+    /// The labels of all series, as they are exposed.
+    constant: &'a str,
+    /// What the lines of a sample begin with, for each suffix that was needed so far.
+    heads: Vec<(&'static str, String)>,
+    text: &'a mut String,
+}
+
+impl<'a> Lines<'a> {
+    fn new(
+        format: Format,
+        name: &'a str,
+        kind: Kind,
+        constant: &'a str,
+        text: &'a mut String,
+    ) -> Self {
+        let base = name
+            .strip_suffix("_total")
+            .filter(|_| kind == Kind::Counter);
+        Self {
+            format,
+            kind,
+            name: base.unwrap_or(name),
+            constant,
+            heads: Vec::new(),
+            text,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    fn header(&mut self, help: Option<&str>, unit: Option<&str>) {
+        let (name, kind) = (self.name, self.kind);
+        let total = match (self.format, kind) {
+            (Format::Text, Kind::Counter) => "_total",
+            _ => "",
+        };
+        if let Some(help) = help {
+            // OpenMetrics escapes quotes here too.
+            let help = escaped(help, self.format == Format::OpenMetrics);
+            let _ = writeln!(self.text, "# HELP {name}{total} {help}");
+        }
+        let _ = writeln!(self.text, "# TYPE {name}{total} {kind}");
+        // A unit has to be the name's last part.
+        let is_in_name = |unit: &&str| {
+            name.strip_suffix(*unit)
+                .is_some_and(|name| name.ends_with('_'))
+        };
+        if let (Format::OpenMetrics, Some(unit)) = (self.format, unit.filter(is_in_name)) {
+            let _ = writeln!(self.text, "# UNIT {name} {unit}");
+        }
+    }
+
+    /// Writes a sample up to its value. A label of the sample's own begins with a comma.
+    pub(crate) fn begin(&mut self, suffix: &'static str, labels: &str, own: &str) -> &mut String {
+        let head = match self.heads.iter().position(|(of, _)| *of == suffix) {
+            Some(head) => head,
+            None => {
+                let comma = if self.constant.is_empty() { "" } else { "," };
+                let head = [self.name, suffix, "{", self.constant, comma].concat();
+                self.heads.push((suffix, head));
+                self.heads.len() - 1
+            }
+        };
+        let head = self.heads[head].1.as_str();
+        let text = &mut *self.text;
+        if !labels.is_empty() {
+            text.push_str(head);
+            text.push_str(labels);
+            text.push_str(own);
+            text.push_str("} ");
+        } else if self.constant.is_empty() && own.is_empty() {
+            text.push_str(&head[..head.len() - 1]);
+            text.push(' ');
+        } else if self.constant.is_empty() {
+            text.push_str(head);
+            text.push_str(&own[1..]);
+            text.push_str("} ");
+        } else {
+            text.push_str(&head[..head.len() - 1]);
+            text.push_str(own);
+            text.push_str("} ");
+        }
+        text
+    }
+
+    pub(crate) fn integer(&mut self, suffix: &'static str, labels: &str, own: &str, value: u64) {
+        let text = self.begin(suffix, labels, own);
+        text.push_str(itoa::Buffer::new().format(value));
+        text.push('\n');
+    }
+
+    pub(crate) fn float(&mut self, suffix: &'static str, labels: &str, own: &str, value: f64) {
+        let text = self.begin(suffix, labels, own);
+        push_float(text, value);
+        text.push('\n');
+    }
+
+    /// Writes when a series was made, where the format has that.
+    pub(crate) fn created(&mut self, labels: &str, milliseconds: u64) {
+        if self.format == Format::OpenMetrics {
+            let text = self.begin("_created", labels, "");
+            push_seconds(text, milliseconds);
+            text.push('\n');
+        }
+    }
+}
+
+/// Writes milliseconds as seconds.
+pub(crate) fn push_seconds(text: &mut String, milliseconds: u64) {
+    let _ = write!(text, "{}.{:03}", milliseconds / 1_000, milliseconds % 1_000);
+}
+
+/// Writes a float as Prometheus does.
+pub(crate) fn push_float(text: &mut String, value: f64) {
+    // Below this every whole number is exact, and -0 is not one of them.
+    if value.trunc() == value && value.abs() < 1e15 && (value != 0.0 || value.is_sign_positive()) {
+        text.push_str(itoa::Buffer::new().format(value as i64));
+        return;
+    }
+    let _ = match value {
+        f64::INFINITY => write!(text, "+Inf"),
+        f64::NEG_INFINITY => write!(text, "-Inf"),
+        // Above 1e15 and below 1e-5 the plain form is long, and not more exact.
+        value if value != 0.0 && !(1e-5..1e15).contains(&value.abs()) && !value.is_nan() => {
+            write!(text, "{value:e}")
+        }
+        value => write!(text, "{value}"),
+    };
+}
+
+/// Returns a bound as the value of a label: always a float's text, which is the canonical one of OpenMetrics, so that a series is the
+/// same in both formats.
+pub(crate) fn bound(value: f64) -> String {
+    let mut text = String::new();
+    push_float(&mut text, value);
+    if value.is_finite() && !text.contains(['.', 'e']) {
+        text.push_str(".0");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        #[track_caller]
+        fn check(value: f64, expected: &str) {
+            let mut text = String::new();
+            push_float(&mut text, value);
+            assert_eq!(text, expected);
+            if !value.is_nan() {
+                assert_eq!(expected.parse::<f64>().unwrap().to_bits(), value.to_bits());
+            }
+        }
+        check(0.0, "0");
+        check(-0.0, "-0");
+        check(1.0, "1");
+        check(-7.0, "-7");
+        check(0.005, "0.005");
+        check(123_456_789.25, "123456789.25");
+        check(999_999_999_999_999.0, "999999999999999");
+        check(1e15, "1e15");
+        check(1e300, "1e300");
+        check(-2.5e-9, "-2.5e-9");
+        check(5e-324, "5e-324");
+        check(f64::MAX, "1.7976931348623157e308");
+        check(f64::INFINITY, "+Inf");
+        check(f64::NEG_INFINITY, "-Inf");
+        check(f64::NAN, "NaN");
+    }
+
+    #[test]
+    fn bounds_are_floats() {
+        let bounds = [-1.0, 0.005, 1.0, 10.0, 1e21, f64::INFINITY].map(bound);
+        assert_eq!(bounds, ["-1.0", "0.005", "1.0", "10.0", "1e21", "+Inf"]);
+    }
+}

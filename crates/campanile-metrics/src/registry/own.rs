@@ -1,0 +1,59 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Registry;
+use super::register::Under;
+use crate::Counter;
+use crate::cell::CounterCell;
+
+/// The registry's own metrics and what they count.
+const OWN: [(&str, &str); 4] = [
+    (
+        "campanile_registry_overflow_total",
+        "Times that a new series of the family was turned away to its `_other_` series.",
+    ),
+    (
+        "campanile_registry_refused_total",
+        "Registrations through the macros, and descriptions, that were refused.",
+    ),
+    (
+        "campanile_registry_truncated_labels_total",
+        "Times that a label value was cut.",
+    ),
+    (
+        "campanile_registry_dropped_samples_total",
+        "Samples of histograms that were not finite and were dropped.",
+    ),
+];
+
+impl Registry {
+    /// Puts the registry's own losses among its metrics, once there are any; a full registry has room for them.
+    pub(crate) fn publish_own(&self) {
+        let [overflow, refused, truncated, dropped] = OWN;
+        for (own, count) in [
+            (refused, &self.0.refused),
+            (truncated, &self.0.truncated),
+            (dropped, &*self.0.dropped),
+        ] {
+            self.publish(own, &[], count.load(Ordering::Relaxed));
+        }
+        let mut last = None::<Arc<str>>;
+        while let Some((name, family)) = self.family_after(last.as_deref()) {
+            self.publish(overflow, &[("family", &name)], family.overflowed());
+            last = Some(name);
+        }
+    }
+
+    fn publish(&self, (name, help): (&str, &str), labels: &[(&str, &str)], value: u64) {
+        if value == 0 {
+            return;
+        }
+        self.describe(name, help);
+        let labels = labels.iter().copied();
+        // The host can only be in the way with a metric of another kind under this name.
+        let found = self.series(name, labels, Under::None, |_| CounterCell::default());
+        if let Ok(found) = found {
+            Counter(found.series).absolute(value);
+        }
+    }
+}

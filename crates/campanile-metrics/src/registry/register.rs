@@ -1,0 +1,299 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Registry;
+use crate::error::RegisterError;
+use crate::family::{Cell, Family};
+use crate::name::{LabelText, sanitised, sanitised_label};
+use crate::series::{ByLabels, Map, Series, read, write};
+use crate::snapshot::Kind;
+
+/// All families, and whose the names are that they take.
+#[derive(Default)]
+pub(super) struct Families {
+    by_name: BTreeMap<Arc<str>, Arc<Family>>,
+    /// For each name of a family's samples, in any format, the family's.
+    taken: BTreeMap<Box<str>, Arc<str>>,
+}
+
+impl Families {
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<Family>> {
+        self.by_name.get(name)
+    }
+
+    pub(super) fn get_key_value(&self, name: &str) -> Option<(Arc<str>, Arc<Family>)> {
+        let (name, family) = self.by_name.get_key_value(name)?;
+        Some((Arc::clone(name), Arc::clone(family)))
+    }
+
+    pub(super) fn next(&self, from: Bound<&str>) -> Option<(Arc<str>, Arc<Family>)> {
+        let mut after = self.by_name.range::<str, _>((from, Bound::Unbounded));
+        let (name, family) = after.next()?;
+        Some((Arc::clone(name), Arc::clone(family)))
+    }
+
+    /// Adds a family, unless one of its names is taken: then the error is that name, and whose it is.
+    fn insert<C: Cell>(
+        &mut self,
+        name: &str,
+        raw_name: &str,
+    ) -> Result<Arc<Family>, (String, Arc<str>)> {
+        let names = sample_names(name, C::KIND);
+        for name in &names {
+            if let Some(by) = self.taken.get(name.as_str()) {
+                return Err((name.clone(), Arc::clone(by)));
+            }
+        }
+        let name: Arc<str> = name.into();
+        for sample in names {
+            self.taken.insert(sample.into(), Arc::clone(&name));
+        }
+        let family = Arc::new(Family::new::<C>(raw_name));
+        self.by_name.insert(name, Arc::clone(&family));
+        Ok(family)
+    }
+}
+
+/// The names that a family has in any format: its own and those of its samples.
+fn sample_names(name: &str, kind: Kind) -> Vec<String> {
+    let (base, suffixes): (_, &[&str]) = match kind {
+        // OpenMetrics names a counter without its suffix.
+        Kind::Counter => (
+            name.strip_suffix("_total").unwrap_or(name),
+            &["", "_total", "_created"],
+        ),
+        Kind::Gauge => (name, &[""]),
+        Kind::Histogram => (name, &["", "_bucket", "_sum", "_count", "_created"]),
+    };
+    suffixes
+        .iter()
+        .map(|suffix| [base, suffix].concat())
+        .collect()
+}
+
+/// Which caps a series is under.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Under {
+    Caps,
+    /// For the registry's own metrics, of which there is one series for each family at most.
+    None,
+}
+
+impl Registry {
+    /// Finds or makes a series, and takes only names that are valid as they are.
+    pub(super) fn strict<C: Cell>(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        new: impl FnOnce(&str) -> C,
+    ) -> Result<Arc<Series<C>>, RegisterError> {
+        if sanitised(name) != name {
+            return Err(RegisterError::InvalidName { name: name.into() });
+        }
+        if let Some((label, _)) = labels
+            .iter()
+            .find(|(label, _)| sanitised_label(label) != *label)
+        {
+            return Err(RegisterError::InvalidLabel {
+                metric: name.into(),
+                label: (*label).into(),
+            });
+        }
+        let found = self.series(name, labels.iter().copied(), Under::Caps, new);
+        found.map(|found| found.series)
+    }
+
+    /// Finds or makes a series, after making its names valid. A refusal is counted, and logged once for each reason.
+    pub(crate) fn lenient<'a, C: Cell>(
+        &self,
+        name: &str,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+        new: impl FnOnce(&str) -> C,
+    ) -> Option<Found<C>> {
+        let result = self.series(name, labels, Under::Caps, new);
+        if let Err(error) = &result {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+            let reason = match error {
+                RegisterError::InvalidName { .. } => 0,
+                RegisterError::InvalidLabel { .. } => 1,
+                RegisterError::ReservedLabel { .. } => 2,
+                RegisterError::DuplicateLabel { .. } => 3,
+                RegisterError::KindConflict { .. } => 4,
+                RegisterError::NameTaken { .. } => 5,
+                RegisterError::Full { .. } => 6,
+            };
+            if !self.0.logged[reason].swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, "a metric was refused; others for the same reason are counted only");
+            }
+        }
+        result.ok()
+    }
+
+    pub(super) fn series<'a, C: Cell>(
+        &self,
+        name: &str,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+        under: Under,
+        new: impl FnOnce(&str) -> C,
+    ) -> Result<Found<C>, RegisterError> {
+        let settings = &self.0.settings;
+        let mut labels: Vec<_> = labels
+            .map(|(name, value)| (sanitised_label(name), value))
+            .collect();
+        if let Some((label, _)) = labels
+            .iter()
+            .find(|(label, _)| settings.constant.has(label))
+        {
+            return Err(RegisterError::DuplicateLabel {
+                metric: name.into(),
+                label: label.clone().into_owned(),
+            });
+        }
+        // The registry's own label is a family's name, which is not cut.
+        let longest = match under {
+            Under::Caps => settings.label_value_bytes,
+            Under::None => usize::MAX,
+        };
+        let text = LabelText::new(name, &mut labels, longest)?;
+        if text.truncated > 0 {
+            let truncated = &self.0.truncated;
+            truncated.fetch_add(text.truncated, Ordering::Relaxed);
+        }
+        let (exported, family) = self.find_family::<C>(name, under)?;
+        let Some(set) = C::set(&family.series) else {
+            return Err(RegisterError::KindConflict {
+                name: name.into(),
+                is: family.kind(),
+                asked: C::KIND,
+            });
+        };
+        let is_full = |set: &Map<C>| {
+            // The one series without labels always has room.
+            under == Under::Caps
+                && !text.text.is_empty()
+                && (set.len() >= settings.series_per_family
+                    || self.0.series.load(Ordering::Relaxed) >= settings.series)
+        };
+        let sweep = self.0.sweep.load(Ordering::Relaxed);
+        let found = |series: &Arc<Series<C>>, is_own| {
+            series.touch(sweep);
+            let series = Arc::clone(series);
+            Ok(Found { series, is_own })
+        };
+        {
+            let set = set.read();
+            if let Some(ByLabels(series)) = set.get(text.text.as_str()) {
+                return found(series, true);
+            }
+            let overflow = family.overflow.get().and_then(|text| set.get(&**text));
+            if let Some(ByLabels(series)) = overflow.filter(|_| is_full(&set)) {
+                family.turn_away(&text.text);
+                return found(series, false);
+            }
+        }
+
+        let mut set = set.write();
+        if let Some(ByLabels(series)) = set.get(text.text.as_str()) {
+            return found(series, true);
+        }
+        let is_own = !is_full(&set);
+        let labels: Arc<str> = if is_own {
+            text.text.into()
+        } else {
+            family.turn_away(&text.text);
+            let overflow = family
+                .overflow
+                .get_or_init(|| LabelText::other(&labels).into());
+            if let Some(ByLabels(series)) = set.get(&**overflow) {
+                return found(series, false);
+            }
+            Arc::clone(overflow)
+        };
+        self.0.series.fetch_add(1, Ordering::Relaxed);
+        let series = Arc::new(Series::new(labels, milliseconds(), sweep, new(&exported)));
+        set.insert(ByLabels(Arc::clone(&series)));
+        Ok(Found { series, is_own })
+    }
+
+    /// Returns the family of a name as it was given, and the name that it is exported under.
+    fn find_family<C: Cell>(
+        &self,
+        raw_name: &str,
+        under: Under,
+    ) -> Result<(Arc<str>, Arc<Family>), RegisterError> {
+        let name = self.exported(raw_name, C::KIND);
+        let taken = |exported: String, by: &str| RegisterError::NameTaken {
+            name: raw_name.into(),
+            exported,
+            by: by.into(),
+        };
+        let found = read(&self.0.families).get_key_value(&name);
+        let (name, family) = match found {
+            Some(found) => found,
+            None if under == Under::Caps
+                && self.0.series.load(Ordering::Relaxed) >= self.0.settings.series =>
+            {
+                return Err(RegisterError::Full {
+                    name: raw_name.into(),
+                    cap: self.0.settings.series,
+                });
+            }
+            None => {
+                let mut families = write(&self.0.families);
+                match families.get_key_value(&name) {
+                    Some(found) => found,
+                    None => {
+                        let family = families.insert::<C>(&name, raw_name);
+                        let family = family.map_err(|(sample, by)| match families.get(&by) {
+                            Some(by) if *by.raw_name == *raw_name => RegisterError::KindConflict {
+                                name: raw_name.into(),
+                                is: by.kind(),
+                                asked: C::KIND,
+                            },
+                            _ => taken(sample, &by),
+                        });
+                        (name.as_ref().into(), family?)
+                    }
+                }
+            }
+        };
+        // Another kind's name is another mistake, and told as such.
+        if *family.raw_name != *raw_name && family.kind() == C::KIND {
+            return Err(taken(name.as_ref().into(), &family.raw_name));
+        }
+        Ok((name, family))
+    }
+
+    fn exported<'a>(&self, raw_name: &'a str, kind: Kind) -> Cow<'a, str> {
+        let name = self.prefixed(sanitised(raw_name));
+        let has_total = name
+            .strip_suffix("_total")
+            .is_some_and(|base| !base.is_empty());
+        if kind == Kind::Counter && !has_total {
+            return [&name, "_total"].concat().into();
+        }
+        name
+    }
+}
+
+/// A series that was asked for.
+pub(crate) struct Found<C> {
+    pub(crate) series: Arc<Series<C>>,
+    /// Whether it has the labels that were asked for, and is not the overflow series.
+    pub(crate) is_own: bool,
+}
+
+/// The milliseconds since 1970.
+fn milliseconds() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a page tells when a series was made"
+    )]
+    let now = SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,140 @@
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::ops::{Bound, Deref};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// One series: its labels, and its value.
+#[derive(Default)]
+pub(crate) struct Series<C> {
+    /// The labels as they are exposed, which are its key in its family.
+    pub(crate) labels: Arc<str>,
+    /// When it was made, in milliseconds since 1970.
+    pub(crate) created: u64,
+    /// The sweep before which it was last asked for.
+    touched: AtomicU32,
+    cell: C,
+}
+
+impl<C> Series<C> {
+    pub(crate) fn new(labels: Arc<str>, created: u64, sweep: u32, cell: C) -> Self {
+        Self {
+            labels,
+            created,
+            touched: AtomicU32::new(sweep),
+            cell,
+        }
+    }
+
+    /// Returns a series that no page shows.
+    pub(crate) fn detached(cell: C) -> Arc<Self> {
+        Arc::new(Self::new("".into(), 0, 0, cell))
+    }
+
+    pub(crate) fn touch(&self, sweep: u32) {
+        self.touched.store(sweep, Relaxed);
+    }
+}
+
+impl<C> Deref for Series<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.cell
+    }
+}
+
+/// The series of a family, in the order of their labels, so that a page is always in the same order.
+pub(crate) struct SeriesSet<C>(RwLock<BTreeSet<ByLabels<C>>>);
+
+impl<C> Default for SeriesSet<C> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+/// The map of a set while it is locked.
+pub(crate) type Map<C> = BTreeSet<ByLabels<C>>;
+
+impl<C> SeriesSet<C> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Map<C>> {
+        read(&self.0)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Map<C>> {
+        write(&self.0)
+    }
+
+    pub(crate) fn get(&self, labels: &str) -> Option<Arc<Series<C>>> {
+        self.read()
+            .get(labels)
+            .map(|ByLabels(series)| Arc::clone(series))
+    }
+
+    /// Calls a closure for the series after one of these labels until it returns false; returns the labels of the last one then.
+    pub(crate) fn walk(
+        &self,
+        after: Option<&str>,
+        mut each: impl FnMut(&Series<C>) -> bool,
+    ) -> Option<Arc<str>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let set = self.read();
+        for ByLabels(series) in set.range::<str, _>((from, Bound::Unbounded)) {
+            if !each(series) {
+                return Some(Arc::clone(&series.labels));
+            }
+        }
+        None
+    }
+
+    /// Removes the series that nobody has asked for since a sweep and nobody has a handle to; returns how many.
+    pub(crate) fn remove_idle(&self, before: u32) -> usize {
+        let mut set = self.write();
+        let all = set.len();
+        // New handles come from this map only, which is locked.
+        set.retain(|ByLabels(series)| {
+            Arc::strong_count(series) > 1 || series.touched.load(Relaxed) >= before
+        });
+        all - set.len()
+    }
+}
+
+/// A series, by its labels.
+pub(crate) struct ByLabels<C>(pub(crate) Arc<Series<C>>);
+
+impl<C> Borrow<str> for ByLabels<C> {
+    fn borrow(&self) -> &str {
+        &self.0.labels
+    }
+}
+
+impl<C> Ord for ByLabels<C> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.labels.cmp(&other.0.labels)
+    }
+}
+
+impl<C> PartialOrd for ByLabels<C> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<C> PartialEq for ByLabels<C> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.labels == other.0.labels
+    }
+}
+
+impl<C> Eq for ByLabels<C> {}
+
+/// Locks to read. Nothing that can panic runs under these locks, so a poisoned one is as good as any.
+pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks to write.
+pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

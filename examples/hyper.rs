@@ -10,12 +10,10 @@
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
 use campanile_correlation::CorrelationIdLayer;
 use campanile_http::{ObserveLayer, Route};
-use campanile_metrics::{CONTENT_TYPE, HttpMetrics, Registry};
-use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
+use campanile_metrics::{HttpMetrics, Page, Registry};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -40,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .layer(observe)
         .service_fn(move |request: Request<Incoming>| {
             let registry = registry.clone();
-            async move { Ok::<_, Infallible>(answer(request.uri().path(), &registry)) }
+            async move { Ok::<_, Infallible>(answer(&request, &registry)) }
         });
 
     let address = std::env::var("CAMPANILE_ADDR").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());
@@ -62,21 +60,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-fn answer(path: &str, registry: &Registry) -> Response<Full<Bytes>> {
-    let (status, content_type, body) = match path {
-        "/" => (StatusCode::OK, "text/plain", "hello\n".to_owned()),
-        "/metrics" => (StatusCode::OK, CONTENT_TYPE, registry.render()),
-        _ => (
-            StatusCode::NOT_FOUND,
-            "text/plain",
-            "nothing here\n".to_owned(),
-        ),
-    };
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static(content_type),
-    );
-    response
+fn answer<B>(request: &Request<B>, registry: &Registry) -> Response<Page> {
+    match request.uri().path() {
+        "/" => Response::new(Page::from("hello\n")),
+        "/metrics" => registry.respond(request.method(), request.headers()),
+        _ => {
+            let mut response = Response::new(Page::from("nothing here\n"));
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            response
+        }
+    }
 }

@@ -56,6 +56,7 @@ mod http;
 mod name;
 mod page;
 mod recorder;
+mod scrape;
 mod series;
 mod snapshot;
 mod table;
@@ -70,6 +71,7 @@ pub use self::histogram::Histogram;
 pub use self::http::{Begun, HttpMetrics, Preset};
 pub use self::page::CONTENT_TYPE;
 pub use self::registry::Registry;
+pub use self::scrape::Page;
 pub use self::snapshot::{
     FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, Value,
 };

@@ -15,6 +15,7 @@ use crate::histogram::HistogramCell;
 use crate::name::{LabelText, sanitised};
 use crate::page::{Cursor, Format};
 use crate::recorder::Keys;
+use crate::scrape::Ongoing;
 use crate::series::{read, write};
 use crate::snapshot::{FamilySnapshot, Snapshot, Value};
 use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder};
@@ -44,6 +45,8 @@ pub(crate) struct Inner {
     logged: [AtomicBool; 7],
     /// The handles of keys that the macros have as constants.
     pub(crate) keys: Keys,
+    /// The pages that are being written.
+    pub(crate) ongoing: Ongoing,
 }
 
 struct Description {
@@ -74,6 +77,7 @@ impl Registry {
             dropped: Arc::default(),
             logged: Default::default(),
             keys: Keys::default(),
+            ongoing: Ongoing::default(),
         }))
     }
 

@@ -88,6 +88,8 @@ mod sources;
 mod threshold;
 mod token;
 
+pub use campanile_metrics::Page as Body;
+
 pub use self::builder::{BuildError, MonitorBuilder, Problem};
 pub use self::guard::Access;
 pub use self::monitor::Monitor;

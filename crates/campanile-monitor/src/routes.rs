@@ -1,12 +1,12 @@
 use campanile_health::{Details, Health};
 use campanile_series::Now;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::ALLOW;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::bodies::{self, AlertsBody, ObjectiveBody, SlaBody};
 use crate::guard::{self, Visitor};
-use crate::{Access, Monitor};
+use crate::{Access, Body, Monitor};
 
 /// A path of the [`Monitor`], and who may use it.
 #[derive(Clone, Copy, Debug)]
@@ -14,11 +14,12 @@ pub struct Route {
     /// The path, with a final slash.
     slashed: &'static str,
     access: Access,
-    answer: fn(&Monitor, &Call<'_>) -> Response<String>,
+    answer: fn(&Monitor, &Call<'_>) -> Response<Body>,
 }
 
 /// A request that was let in.
 struct Call<'a> {
+    request: &'a Parts,
     path: &'a str,
     /// What stands for the last segment of a path that ends in a name.
     name: &'a str,
@@ -68,10 +69,7 @@ const ROUTES: [Route; 10] = [
     read("/api/v1/monitor/alerts/active/", active_alerts),
 ];
 
-const fn public(
-    slashed: &'static str,
-    answer: fn(&Monitor, &Call<'_>) -> Response<String>,
-) -> Route {
+const fn public(slashed: &'static str, answer: fn(&Monitor, &Call<'_>) -> Response<Body>) -> Route {
     Route {
         slashed,
         access: Access::Public,
@@ -79,7 +77,7 @@ const fn public(
     }
 }
 
-const fn read(slashed: &'static str, answer: fn(&Monitor, &Call<'_>) -> Response<String>) -> Route {
+const fn read(slashed: &'static str, answer: fn(&Monitor, &Call<'_>) -> Response<Body>) -> Route {
     Route {
         slashed,
         access: Access::Read,
@@ -95,7 +93,7 @@ impl Monitor {
 
     /// Answers a request, whose [`Peer`](crate::Peer) is in its extensions if it is known. A path that is none of the
     /// [routes](Self::routes)' is 404.
-    pub fn respond(&self, request: &Parts) -> Response<String> {
+    pub fn respond(&self, request: &Parts) -> Response<Body> {
         let path = request.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);
         let found = ROUTES
@@ -106,13 +104,14 @@ impl Monitor {
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "there is nothing at this path",
-            );
+            )
+            .map(Body::from);
         };
         let visitor = match guard::admit(self.tokens(), route.access, request) {
             Ok(visitor) => visitor,
             Err(refusal) => {
                 self.note_refusal(refusal);
-                return refusal.response();
+                return refusal.response().map(Body::from);
             }
         };
         if !matches!(request.method, Method::GET | Method::HEAD) {
@@ -122,12 +121,13 @@ impl Monitor {
             response
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
-            return response;
+            return response.map(Body::from);
         }
         let now = crate::monitor::now();
         (route.answer)(
             self,
             &Call {
+                request,
                 path,
                 name,
                 visitor,
@@ -137,14 +137,14 @@ impl Monitor {
     }
 }
 
-fn metrics(monitor: &Monitor, _: &Call<'_>) -> Response<String> {
-    let mut response = Response::new(monitor.sources().metrics().render());
-    let content_type = HeaderValue::from_static(campanile_metrics::CONTENT_TYPE);
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
+fn metrics(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
+    let Parts {
+        method, headers, ..
+    } = call.request;
+    monitor.sources().metrics().respond(method, headers)
 }
 
-fn health(monitor: &Monitor, call: &Call<'_>) -> Response<String> {
+fn health(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let health: &Health = monitor.sources().health();
     let answer = match call.path {
         "/health/detailed" => {
@@ -158,17 +158,17 @@ fn health(monitor: &Monitor, call: &Call<'_>) -> Response<String> {
         path => health.respond(path),
     };
     // All of them are in the table.
-    answer.unwrap_or_default()
+    answer.unwrap_or_default().map(Body::from)
 }
 
-fn sla(monitor: &Monitor, call: &Call<'_>) -> Response<String> {
+fn sla(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let report = monitor.sources().sla().report(call.now);
-    bodies::json(StatusCode::OK, &SlaBody::new(&report))
+    bodies::json(StatusCode::OK, &SlaBody::new(&report)).map(Body::from)
 }
 
-fn objective(monitor: &Monitor, call: &Call<'_>) -> Response<String> {
+fn objective(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let sla = monitor.sources().sla();
-    match sla.objective(call.name, call.now) {
+    let answer = match sla.objective(call.name, call.now) {
         Some(objective) => bodies::json(StatusCode::OK, &ObjectiveBody::new(&objective)),
         None => {
             let objectives = sla.report(call.now).objectives.into_iter();
@@ -177,12 +177,13 @@ fn objective(monitor: &Monitor, call: &Call<'_>) -> Response<String> {
                 objectives.map(|objective| objective.name).collect(),
             )
         }
-    }
+    };
+    answer.map(Body::from)
 }
 
-fn active_alerts(monitor: &Monitor, call: &Call<'_>) -> Response<String> {
+fn active_alerts(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let active = monitor.alerts().active();
-    bodies::json(StatusCode::OK, &AlertsBody::new(&active, call.now.wall))
+    bodies::json(StatusCode::OK, &AlertsBody::new(&active, call.now.wall)).map(Body::from)
 }
 
 #[cfg(test)]

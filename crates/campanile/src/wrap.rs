@@ -83,16 +83,11 @@ impl Campanile {
         }
         #[cfg(feature = "metrics")]
         for path in ["/metrics", "/metrics/"] {
-            use http::header::CONTENT_TYPE;
-
             let registry = self.metrics().clone();
-            let page = async move || {
-                (
-                    [(CONTENT_TYPE, campanile_metrics::CONTENT_TYPE)],
-                    registry.render(),
-                )
+            let page = async move |method: http::Method, headers: http::HeaderMap| {
+                registry.respond(&method, &headers)
             };
-            routes.push((path, axum::routing::get(page)));
+            routes.push((path, axum::routing::any(page)));
         }
         routes
     }

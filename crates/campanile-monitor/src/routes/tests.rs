@@ -2,7 +2,9 @@ use campanile_alerts::{Rule, Severity};
 use campanile_health::{Check, Health};
 use campanile_metrics::Registry;
 use campanile_sla::{Sla, Slo};
+use futures_util::FutureExt;
 use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use super::*;
@@ -95,12 +97,21 @@ impl World {
             Who::Stranger | Who::Bearer(_) => "10.0.0.1:5000",
         };
         request.extensions_mut().insert(Peer(peer.parse().unwrap()));
-        self.monitor.respond(&request.into_parts().0)
+        whole(self.monitor.respond(&request.into_parts().0))
     }
 
     fn json(&self, who: Who, path: &str) -> Value {
         serde_json::from_str(self.ask(who, "GET", path).body()).unwrap()
     }
+}
+
+/// Reads a body that waits for nothing.
+fn whole(response: Response<Body>) -> Response<String> {
+    response.map(|body| {
+        let collected = body.collect().now_or_never().unwrap();
+        let bytes = collected.unwrap_or_else(|never| match never {}).to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    })
 }
 
 /// Every route, by everybody, with every method, with and without a final slash.

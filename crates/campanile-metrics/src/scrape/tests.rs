@@ -1,0 +1,203 @@
+use std::io::Read;
+use std::task::Waker;
+
+use flate2::read::GzDecoder;
+use http::header::{ACCEPT, ACCEPT_ENCODING};
+
+use super::*;
+
+/// A registry whose page has several pieces.
+fn long() -> Registry {
+    let registry = Registry::new();
+    for number in 0..2_000 {
+        let labels = [("number", number.to_string()), ("text", "x".repeat(60))];
+        let labels = labels
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        registry.counter("a_total", &labels).unwrap();
+        registry.gauge("g", &labels).unwrap();
+        if number % 10 == 0 {
+            registry.histogram("h", &labels).unwrap();
+        }
+    }
+    registry
+}
+
+fn get(registry: &Registry, headers: &[(http::HeaderName, &'static str)]) -> Response<Page> {
+    let headers = headers.iter().cloned();
+    let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    registry.respond(&Method::GET, &headers.collect())
+}
+
+/// Polls once: the piece that came, if one did.
+fn poll(page: &mut Page) -> Poll<Option<Bytes>> {
+    let mut context = Context::from_waker(Waker::noop());
+    Pin::new(page).poll_frame(&mut context).map(|frame| {
+        let frame = frame?.unwrap_or_else(|never| match never {});
+        Some(frame.into_data().unwrap())
+    })
+}
+
+/// Reads to the end.
+fn rest(page: &mut Page) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        match poll(page) {
+            Poll::Ready(Some(bytes)) => all.extend(bytes),
+            Poll::Ready(None) => return all,
+            Poll::Pending => {}
+        }
+    }
+}
+
+#[test]
+fn a_short_page_is_whole_and_a_long_one_comes_in_pieces() {
+    let registry = Registry::new();
+    registry.counter("a_total", &[]).unwrap();
+    let mut page = get(&registry, &[]).into_body();
+    assert_eq!(
+        page.size_hint().exact(),
+        Some(registry.render().len() as u64)
+    );
+    assert_eq!(rest(&mut page), registry.render().as_bytes());
+    assert!(rest(&mut get(&Registry::new(), &[]).into_body()).is_empty());
+
+    let registry = long();
+    let mut page = get(&registry, &[]).into_body();
+    assert_eq!(page.size_hint().exact(), None);
+    let (mut all, mut pieces) = (Vec::new(), 0);
+    loop {
+        match poll(&mut page) {
+            Poll::Ready(Some(bytes)) => {
+                assert!(bytes.len() < 40_000, "{}", bytes.len());
+                all.extend(bytes);
+                pieces += 1;
+                // What follows has not been written yet.
+                assert!(page.is_end_stream() || poll(&mut page).is_pending());
+            }
+            Poll::Ready(None) => break,
+            Poll::Pending => {}
+        }
+    }
+    assert!(pieces > 5, "{pieces}");
+    assert_eq!(String::from_utf8(all).unwrap(), registry.render());
+}
+
+#[test]
+fn the_headers_choose_the_format_and_the_compression() {
+    for registry in [Registry::new(), long()] {
+        registry.gauge("one", &[]).unwrap().set(1.0);
+        let open = (ACCEPT, "application/openmetrics-text");
+        for (headers, expected) in [
+            (vec![], registry.render()),
+            (vec![open.clone()], registry.render_open_metrics()),
+            (vec![(ACCEPT_ENCODING, "gzip")], registry.render()),
+            (
+                vec![open, (ACCEPT_ENCODING, "gzip")],
+                registry.render_open_metrics(),
+            ),
+        ] {
+            let response = get(&registry, &headers);
+            let is_open = expected.ends_with("# EOF\n");
+            let content_type = response.headers()[CONTENT_TYPE].to_str().unwrap();
+            assert_eq!(
+                content_type.starts_with("application/openmetrics-text; version=1.0.0"),
+                is_open
+            );
+            assert_eq!(
+                content_type.starts_with("text/plain; version=0.0.4"),
+                !is_open
+            );
+            let is_gzip = response.headers().contains_key(CONTENT_ENCODING);
+            assert_eq!(
+                is_gzip,
+                headers.iter().any(|(name, _)| name == ACCEPT_ENCODING)
+            );
+            let sent = rest(&mut response.into_body());
+            let mut page = String::new();
+            if is_gzip {
+                assert!(sent.len() < expected.len() + 30);
+                GzDecoder::new(&sent[..]).read_to_string(&mut page).unwrap();
+            } else {
+                page = String::from_utf8(sent).unwrap();
+            }
+            assert_eq!(page, expected);
+        }
+    }
+}
+
+#[test]
+fn head_has_the_headers_only_and_other_methods_are_refused() {
+    let registry = long();
+    let response = registry.respond(&Method::HEAD, &HeaderMap::new());
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(
+        response.headers()[CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .starts_with("text/plain")
+    );
+    assert!(response.body().is_end_stream());
+    for method in [Method::POST, Method::DELETE, Method::OPTIONS] {
+        let response = registry.respond(&method, &HeaderMap::new());
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[ALLOW], "GET,HEAD");
+    }
+}
+
+#[test]
+fn pages_of_the_same_moment_are_one_and_later_ones_are_not() {
+    let registry = long();
+    let last = registry.gauge("z", &[]).unwrap();
+    let ends = |page: &[u8], end: &str| std::str::from_utf8(page).unwrap().ends_with(end);
+    // A machine that stops for long enough between the two may keep them apart.
+    let is_shared = (0..20).any(|_| {
+        last.set(0.0);
+        let mut first = get(&registry, &[]).into_body();
+        let mut other = get(&registry, &[(ACCEPT, "application/openmetrics-text")]).into_body();
+        let mut second = get(&registry, &[]).into_body();
+        let first = rest(&mut first);
+        // The first has read it all, and the second shares what it read.
+        last.set(1.0);
+        assert!(ends(&first, "z 0\n"));
+        assert!(ends(&rest(&mut other), "z 1\n# EOF\n"));
+        assert!(ends(&rest(&mut get(&registry, &[]).into_body()), "z 1\n"));
+        rest(&mut second) == first
+    });
+    assert!(is_shared);
+}
+
+#[test]
+fn a_page_that_nobody_reads_on_is_neither_joined_for_long_nor_in_the_way() {
+    let registry = long();
+    let last = registry.gauge("z", &[]).unwrap();
+    let mut stuck = get(&registry, &[]).into_body();
+    assert!(poll(&mut stuck).is_ready());
+    last.set(1.0);
+    let page = |end: &str| {
+        let page = rest(&mut get(&registry, &[]).into_body());
+        String::from_utf8(page).unwrap().ends_with(end)
+    };
+    let is_anew = (0..10_000).any(|_| page("z 1\n"));
+    assert!(is_anew, "it is joined for ever");
+    // The stuck one goes on where it was.
+    assert!(rest(&mut stuck).len() > 100_000);
+    drop(stuck);
+}
+
+#[test]
+fn readers_on_many_threads_get_the_same_page() {
+    let registry = long();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..2 {
+                    let page = rest(&mut get(&registry, &[(ACCEPT_ENCODING, "gzip")]).into_body());
+                    let mut text = String::new();
+                    GzDecoder::new(&page[..]).read_to_string(&mut text).unwrap();
+                    assert!(text == registry.render());
+                }
+            });
+        }
+    });
+}

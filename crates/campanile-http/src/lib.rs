@@ -84,6 +84,7 @@ mod head;
 mod method;
 mod observe;
 mod route;
+mod trace;
 
 pub use self::clock::Clock;
 pub use self::end::{End, Outcome};
@@ -95,3 +96,4 @@ pub use self::observe::{
 };
 pub use self::observer::{Exchanges, Observer};
 pub use self::route::Route;
+pub use self::trace::TraceRef;

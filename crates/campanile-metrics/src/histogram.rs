@@ -1,10 +1,12 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use campanile_http::TraceRef;
 use metrics::HistogramFn;
 
 use crate::cell::{add, debug_by_value};
+use crate::exemplar::ExemplarCell;
 use crate::family::{AnySeries, Cell, is_kind};
 use crate::page::{self, Format, Lines};
 use crate::series::{Series, SeriesSet};
@@ -27,6 +29,20 @@ impl Histogram {
     #[inline]
     pub fn record_duration(&self, time: Duration) {
         self.0.record_duration(time);
+    }
+
+    /// Records a sample that belongs to a trace. If the trace is sampled, its id may become the exemplar of the sample's bucket in
+    /// OpenMetrics: that of the greatest sample since the last page.
+    pub fn record_in_trace(&self, value: f64, trace: TraceRef) {
+        if let Some(bucket) = HistogramCell::record(&self.0, value) {
+            self.0.exemplify(bucket, value, trace);
+        }
+    }
+
+    /// Records a time in seconds that belongs to a trace, as [`record_in_trace`](Self::record_in_trace) does.
+    pub fn record_duration_in_trace(&self, time: Duration, trace: TraceRef) {
+        let bucket = self.0.record_duration(time);
+        self.0.exemplify(bucket, time.as_secs_f64(), trace);
     }
 
     /// Returns what was recorded so far.
@@ -67,6 +83,8 @@ pub(crate) struct HistogramCell {
     nanoseconds: AtomicU64,
     /// Counts samples that are not finite, for the whole registry.
     dropped: Arc<AtomicU64>,
+    /// For each bucket its exemplar, once there is a trace.
+    exemplars: OnceLock<Box<[ExemplarCell]>>,
 }
 
 impl HistogramCell {
@@ -78,26 +96,42 @@ impl HistogramCell {
             sum: AtomicU64::new(0),
             nanoseconds: AtomicU64::new(0),
             dropped,
+            exemplars: OnceLock::new(),
         }
     }
 
+    /// Records a sample, and returns its bucket unless it is dropped.
     #[inline]
-    fn record(&self, value: f64) {
+    fn record(&self, value: f64) -> Option<usize> {
         if !value.is_finite() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+            return None;
         }
-        self.count(value);
+        let bucket = self.count(value);
         add(&self.sum, value);
+        Some(bucket)
     }
 
     #[inline]
-    fn record_duration(&self, time: Duration) {
-        self.count(time.as_secs_f64());
+    fn record_duration(&self, time: Duration) -> usize {
+        let bucket = self.count(time.as_secs_f64());
         self.nanoseconds.fetch_add(
             u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
             Ordering::Relaxed,
         );
+        bucket
+    }
+
+    fn exemplify(&self, bucket: usize, value: f64, trace: TraceRef) {
+        if trace.is_sampled() {
+            let new = || {
+                self.buckets
+                    .iter()
+                    .map(|_| ExemplarCell::default())
+                    .collect()
+            };
+            self.exemplars.get_or_init(new)[bucket].offer(value, trace);
+        }
     }
 
     #[inline]
@@ -148,16 +182,21 @@ impl Cell for HistogramCell {
 
     fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
         let labels = &series.labels;
+        let exemplars = self
+            .exemplars
+            .get()
+            .filter(|_| lines.format() == Format::OpenMetrics);
         let mut count = 0;
-        for (le, cumulative) in self.bounds.labels.iter().zip(self.cumulative()) {
+        for (bucket, cumulative) in self.cumulative().enumerate() {
             count = cumulative;
-            lines.integer("_bucket", labels, le, count);
+            let exemplar = exemplars.and_then(|exemplars| exemplars[bucket].show());
+            lines.bucket(labels, &self.bounds.labels[bucket], count, exemplar);
         }
-        // OpenMetrics allows no sum where samples may be negative.
+        // OpenMetrics allows no sum where samples may be negative, and no count without one.
         if lines.format() == Format::Text || self.bounds.values[0] >= 0.0 {
             lines.float("_sum", labels, "", self.sum());
+            lines.integer("_count", labels, "", count);
         }
-        lines.integer("_count", labels, "", count);
         lines.created(labels, series.created);
     }
 }

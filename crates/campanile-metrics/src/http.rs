@@ -2,7 +2,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use campanile_http::{End, Head, Observer, Outcome, Route, method_label};
+use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
 use http::uri::Scheme;
 use http::{StatusCode, Version};
 use metrics::Recorder;
@@ -31,6 +31,8 @@ mod sink;
 /// without a route; `error_type` is the status from 500 on, or the outcome; `url_scheme` is that of the URI, `http` without one.
 ///
 /// While the host's code runs for an exchange, the `metrics` macros write to this observer's registry.
+///
+/// If an observer before this one leaves a [`TraceRef`] in the request's extensions, the durations have exemplars.
 ///
 /// Handles are cached for each route, method and status, so that an exchange costs a lookup without a lock and five atomic
 /// adds; past about 4,000 of them, the rest is looked up in the registry each time. A route has at most ten methods, so R
@@ -80,6 +82,7 @@ pub struct Begun {
     method: &'static str,
     version: Version,
     is_https: bool,
+    trace: Option<TraceRef>,
 }
 
 impl HttpMetrics {
@@ -193,6 +196,7 @@ impl Observer for HttpMetrics {
             method: method_label(head.method()),
             version: head.version(),
             is_https: head.uri().scheme() == Some(&Scheme::HTTPS),
+            trace: head.extensions().get().copied(),
         }
     }
 
@@ -217,7 +221,7 @@ impl Observer for HttpMetrics {
                 requests.increment();
             }
             for duration in handles.durations.iter().flatten() {
-                duration.record(end.latency());
+                duration.record(end.latency(), begun.trace);
             }
         };
         let hash = FxBuildHasher.hash_one((route.as_str(), key));

@@ -49,7 +49,9 @@ mod builder;
 mod registry;
 
 mod cell;
+mod clock;
 mod error;
+mod exemplar;
 mod family;
 mod histogram;
 mod http;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::Registry;
+use crate::exemplar::Exemplar;
 use crate::name::escaped;
 use crate::snapshot::Kind;
 
@@ -176,6 +177,25 @@ impl<'a> Lines<'a> {
     pub(crate) fn float(&mut self, suffix: &'static str, labels: &str, own: &str, value: f64) {
         let text = self.begin(suffix, labels, own);
         push_float(text, value);
+        text.push('\n');
+    }
+
+    /// Writes the line of a histogram's bucket, with its exemplar.
+    pub(crate) fn bucket(
+        &mut self,
+        labels: &str,
+        le: &str,
+        count: u64,
+        exemplar: Option<Exemplar>,
+    ) {
+        let text = self.begin("_bucket", labels, le);
+        text.push_str(itoa::Buffer::new().format(count));
+        if let Some(Exemplar { value, trace, at }) = exemplar {
+            let _ = write!(text, " # {{trace_id=\"{trace}\"}} ");
+            push_float(text, value);
+            text.push(' ');
+            push_seconds(text, at);
+        }
         text.push('\n');
     }
 

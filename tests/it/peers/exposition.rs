@@ -1,15 +1,27 @@
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZeroU128;
 use std::process::{Command, Stdio};
 
-use campanile::metrics::Registry;
+use campanile::http::TraceRef;
+use campanile::metrics::metrics::{
+    Unit, counter, describe_counter, describe_gauge, gauge, with_local_recorder,
+};
+use campanile::metrics::{Names, Registry};
 use campanile_tests::target_dir;
 use serde_json::Value;
 
-/// A sample: the family's type and help, the sample's name, its labels, and its value as Python prints it.
-type Sample = (String, String, String, BTreeMap<String, String>, String);
+/// A sample: the family's type and help, the sample's name, its labels, its value as Python prints it, and its exemplar.
+type Sample = (
+    String,
+    String,
+    String,
+    BTreeMap<String, String>,
+    String,
+    Option<(BTreeMap<String, String>, f64)>,
+);
 
-fn parse(page: &str) -> Vec<Sample> {
+fn parse(format: &str, page: &str) -> Vec<Sample> {
     let python = target_dir().join("venv/bin/python");
     assert!(
         python.is_file(),
@@ -18,7 +30,7 @@ fn parse(page: &str) -> Vec<Sample> {
     );
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/peers/exposition.py");
     let mut child = Command::new(python)
-        .arg(script)
+        .args([script, format])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -53,7 +65,11 @@ fn a_second_parser_reads_what_was_recorded() {
         "ünïcödé",
         "\u{2028}",
     ];
-    let registry = Registry::builder().buckets(&[0.5, 1.0]).build().unwrap();
+    let registry = Registry::builder()
+        .buckets(&[0.5, 1.0])
+        .buckets_of(Names::Exactly("below_zero".into()), &[-1.0, 1.0])
+        .build()
+        .unwrap();
     registry.describe("escapes_total", "Help with \\ and\na second line.");
     for value in values {
         registry
@@ -82,7 +98,31 @@ fn a_second_parser_reads_what_was_recorded() {
         .iter()
         .for_each(|time| histogram.record(*time));
 
-    let samples = parse(&registry.render());
+    let trace = NonZeroU128::new(0xabc).unwrap();
+    histogram.record_in_trace(0.75, TraceRef::new(trace, true));
+    let below = registry.histogram("below_zero", &[]).unwrap();
+    below.record(-1.0);
+    with_local_recorder(&registry, || {
+        describe_counter!("sent_bytes", Unit::Bytes, "Bytes \"sent\".");
+        describe_gauge!(
+            "percentage",
+            Unit::Seconds,
+            "A unit that is not in the name."
+        );
+        counter!("sent_bytes").increment(1);
+        gauge!("percentage").set(1.0);
+    });
+    for (format, page) in [
+        ("text", registry.render()),
+        ("openmetrics", registry.render_open_metrics()),
+    ] {
+        check(format, &parse(format, &page), &values, &numbers);
+    }
+}
+
+/// Checks what a parser has read.
+fn check(format: &str, samples: &[Sample], values: &[&str], numbers: &[f64]) {
+    let is_open = format == "openmetrics";
     let named = |name: &str| {
         samples
             .iter()
@@ -101,7 +141,7 @@ fn a_second_parser_reads_what_was_recorded() {
         .map(|sample| sample.3.get("value").map_or("", String::as_str))
         .collect();
     read.sort_unstable();
-    let mut recorded = values;
+    let mut recorded = values.to_vec();
     recorded.sort_unstable();
     assert_eq!(read, recorded);
     assert!(escapes.iter().all(|sample| sample.4 == "4294967295.0"));
@@ -119,7 +159,7 @@ fn a_second_parser_reads_what_was_recorded() {
         .iter()
         .map(|sample| (sample.3["le"].clone(), sample.4.clone()))
         .collect();
-    let expected = [("0.5", "2.0"), ("1.0", "3.0"), ("+Inf", "4.0")];
+    let expected = [("0.5", "2.0"), ("1.0", "4.0"), ("+Inf", "5.0")];
     assert_eq!(
         buckets,
         expected.map(|(bound, count)| (bound.to_owned(), count.to_owned()))
@@ -129,6 +169,33 @@ fn a_second_parser_reads_what_was_recorded() {
             named("times_seconds_sum")[0].4.as_str(),
             named("times_seconds_count")[0].4.as_str()
         ),
-        ("3.5", "4.0")
+        ("4.25", "5.0")
     );
+    let exemplars: Vec<_> = samples
+        .iter()
+        .filter_map(|sample| sample.5.clone())
+        .collect();
+    let id = "00000000000000000000000000000abc".to_owned();
+    let exemplar = (BTreeMap::from([("trace_id".to_owned(), id)]), 0.75);
+    assert_eq!(exemplars, if is_open { vec![exemplar] } else { Vec::new() });
+    let created: Vec<_> = samples
+        .iter()
+        .filter(|sample| sample.2.ends_with("_created"))
+        .collect();
+    assert_eq!(created.len(), if is_open { values.len() + 3 } else { 0 });
+    assert!(
+        created
+            .iter()
+            .all(|sample| sample.4.parse::<f64>().unwrap() > 1.7e9)
+    );
+    let sent = named("sent_bytes_total");
+    assert_eq!(
+        (sent[0].1.as_str(), sent[0].4.as_str()),
+        ("Bytes \"sent\".", "1.0")
+    );
+    // OpenMetrics has no sum of samples that may be negative, and no count without one.
+    for name in ["below_zero_sum", "below_zero_count"] {
+        assert_eq!(named(name).len(), usize::from(!is_open));
+    }
+    assert_eq!(named("below_zero_bucket").len(), 3);
 }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campanile_http::TraceRef;
 use metrics::{Key, Label, Level, Metadata, Recorder};
 
 use crate::cell::{CounterCell, GaugeCell};
@@ -117,9 +118,13 @@ impl Either<Gauge, metrics::Gauge> {
 }
 
 impl Either<Histogram, metrics::Histogram> {
-    pub(super) fn record(&self, time: Duration) {
+    #[inline]
+    pub(super) fn record(&self, time: Duration, trace: Option<TraceRef>) {
         match self {
-            Self::Registry(histogram) => histogram.record_duration(time),
+            Self::Registry(histogram) => match trace {
+                Some(trace) => histogram.record_duration_in_trace(time, trace),
+                None => histogram.record_duration(time),
+            },
             Self::Recorder(histogram) => histogram.record(time),
         }
     }

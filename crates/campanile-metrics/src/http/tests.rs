@@ -182,3 +182,40 @@ async fn presets_choose_the_names() {
         );
     }
 }
+
+#[tokio::test]
+async fn durations_have_the_trace_that_an_observer_before_has_left() {
+    /// Leaves a trace in the request's extensions.
+    struct Traces(Option<TraceRef>);
+    impl Observer for Traces {
+        type Exchange = ();
+        fn begin(&self, head: &mut Head<'_>) {
+            self.0.map(|trace| head.extensions_mut().insert(trace));
+        }
+        fn end(&self, (): (), _: &End) {}
+    }
+    let id = std::num::NonZeroU128::new(0xabc).unwrap();
+    for (trace, is_shown) in [
+        (Some(TraceRef::new(id, true)), true),
+        (Some(TraceRef::new(id, false)), false),
+        (None, false),
+    ] {
+        let registry = Registry::new();
+        let observers = (Traces(trace), HttpMetrics::new(&registry));
+        let service = ObserveLayer::new(observers).layer(service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new(Body::default()))
+        }));
+        drop(service.oneshot(Request::new(())).await.unwrap());
+        let page = registry.render_open_metrics();
+        let line = page
+            .lines()
+            .find(|line| line.contains("_bucket") && line.contains(" # "));
+        let exemplar = r#" 1 # {trace_id="00000000000000000000000000000abc"} "#;
+        assert_eq!(
+            line.is_some_and(|line| line.contains(exemplar)),
+            is_shown,
+            "{page}"
+        );
+        assert!(!registry.render().contains(" # {"));
+    }
+}

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Registry;
+use crate::clock;
 use crate::error::RegisterError;
 use crate::family::{Cell, Family};
 use crate::name::{LabelText, sanitised, sanitised_label};
@@ -214,7 +214,12 @@ impl Registry {
             Arc::clone(overflow)
         };
         self.0.series.fetch_add(1, Ordering::Relaxed);
-        let series = Arc::new(Series::new(labels, milliseconds(), sweep, new(&exported)));
+        let series = Arc::new(Series::new(
+            labels,
+            clock::milliseconds(),
+            sweep,
+            new(&exported),
+        ));
         set.insert(ByLabels(Arc::clone(&series)));
         Ok(Found { series, is_own })
     }
@@ -285,15 +290,4 @@ pub(crate) struct Found<C> {
     pub(crate) series: Arc<Series<C>>,
     /// Whether it has the labels that were asked for, and is not the overflow series.
     pub(crate) is_own: bool,
-}
-
-/// The milliseconds since 1970.
-fn milliseconds() -> u64 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a page tells when a series was made"
-    )]
-    let now = SystemTime::now();
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

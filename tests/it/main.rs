@@ -14,6 +14,9 @@ mod lifecycle;
 // Our registry beside another library's.
 mod backends;
 
+// What a page says.
+mod exposition;
+
 // Exchanges that clients abandon, over real sockets.
 mod aborts;
 

@@ -1,11 +1,17 @@
 use std::io::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroU128;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
+use axum::Router;
+use campanile::http::TraceRef;
+use campanile::metrics::Registry;
 use campanile_tests::{Process, eventually, find, free_port, get};
-use http::StatusCode;
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use crate::quickstart::{Quickstart, counted, drive};
 
@@ -31,6 +37,7 @@ impl Prometheus {
                     folder.path().join("data").display()
                 ))
                 .arg(format!("--web.listen-address={address}"))
+                .arg("--enable-feature=exemplar-storage")
                 .arg("--log.level=error"),
         );
         let ready = async || get(address, "/-/ready").await.map(|(status, _)| status);
@@ -42,10 +49,14 @@ impl Prometheus {
         }
     }
 
+    async fn ask(&self, path: &str) -> Option<Value> {
+        let (_, answer) = get(self.address, path).await?;
+        Some(serde_json::from_str(&answer).unwrap())
+    }
+
     /// The value of an expression that has one.
     async fn query(&self, encoded: &str) -> Option<f64> {
-        let (_, answer) = get(self.address, &format!("/api/v1/query?query={encoded}")).await?;
-        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let answer = self.ask(&format!("/api/v1/query?query={encoded}")).await?;
         answer["data"]["result"][0]["value"][1]
             .as_str()?
             .parse()
@@ -78,6 +89,68 @@ async fn prometheus_answers_with_the_clients_count() {
     );
     assert_eq!(prometheus.query("http_requests_in_flight").await, Some(0.0));
     assert_eq!(prometheus.query("up").await, Some(1.0));
+}
+
+/// A registry behind a route of its own, which Prometheus asks for OpenMetrics in gzip.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_keeps_exemplars_and_reads_long_pages() {
+    let registry = Registry::new();
+    for shard in 0..5 {
+        registry.describe(&format!("many_{shard}"), "Many series.");
+    }
+    registry.describe("time_seconds", "A time.");
+    for number in 0..5_000 {
+        let shard = (number % 5).to_string();
+        let number = number.to_string();
+        let labels = [("number", number.as_str()), ("text", "a \\ \" \n é")];
+        let counter = registry.counter(&format!("many_{shard}_total"), &labels);
+        counter.unwrap().increment(3);
+    }
+    let asked = Arc::new(Mutex::new(HeaderMap::new()));
+    let app = {
+        let (registry, asked) = (registry.clone(), Arc::clone(&asked));
+        let page = async move |headers: HeaderMap| {
+            let response = registry.respond(&Method::GET, &headers);
+            *asked.lock().unwrap() = headers;
+            response
+        };
+        Router::new().route("/metrics", axum::routing::get(page))
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let prometheus = Prometheus::start(target).await;
+    for shard in 0..5 {
+        let expression = format!(
+            "sum(many_{shard}_total%7Btext%3D%22a%20%5C%5C%20%5C%22%20%5Cn%20%C3%A9%22%7D)"
+        );
+        eventually(Some(3_000.0), async || prometheus.query(&expression).await).await;
+    }
+    {
+        let asked = asked.lock().unwrap();
+        let asked = |name: &str| asked[name].to_str().unwrap().to_owned();
+        assert!(
+            asked("accept").contains("openmetrics") && asked("accept-encoding").contains("gzip")
+        );
+    }
+
+    // The histogram is there before its exemplar, as one of a service would be.
+    let histogram = registry.histogram("time_seconds", &[]).unwrap();
+    let trace = TraceRef::new(NonZeroU128::new(0x1234).unwrap(), true);
+    histogram.record_in_trace(0.3, trace);
+    let exemplars = async || {
+        let range = "start=0&end=9999999999";
+        let path = format!("/api/v1/query_exemplars?query=time_seconds_bucket&{range}");
+        let answer = prometheus.ask(&path).await?;
+        let exemplar = &answer["data"][0]["exemplars"][0];
+        let trace = exemplar["labels"]["trace_id"].as_str()?.to_owned();
+        Some((trace, exemplar["value"].as_str()?.to_owned()))
+    };
+    let expected = (trace.to_string(), "0.3".to_owned());
+    eventually(Some(expected), exemplars).await;
+    assert_eq!(prometheus.query("time_seconds_count").await, Some(1.0));
+    assert_eq!(prometheus.query("up").await, Some(1.0));
+    promtool_check(&registry.render());
 }
 
 fn promtool_check(page: &str) {

@@ -1,4 +1,4 @@
-//! What an exchange allocates. The counter is the process's allocator, so this has a process of its own.
+//! What an exchange allocates, and what a registry that nobody scrapes does. The counter is the process's allocator, so this has a process of its own.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use campanile::correlation::CorrelationIdLayer;
 use campanile::http::ObserveLayer;
-use campanile::metrics::{HttpMetrics, Registry};
+use campanile::metrics::metrics::{counter, histogram, with_local_recorder};
+use campanile::metrics::{HttpMetrics, Registry, Value};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
@@ -60,4 +61,36 @@ fn a_correlation_id_allocates_its_text_and_the_maps_that_hold_it() {
     let added = allocations(&mut correlated) - allocations(&mut service_fn(answer));
     // The text; the extensions' map, its table and the boxed id; the headers' entries and indices.
     assert_eq!(added, 6);
+}
+
+/// A client that chooses a label's value, and nobody who scrapes.
+#[test]
+fn a_million_label_values_take_no_memory_past_the_cap() {
+    let registry = Registry::new();
+    let count = |numbers: std::ops::Range<u32>| {
+        let record = || {
+            for number in numbers {
+                let value = number.wrapping_mul(2_654_435_761).to_string();
+                counter!("views_total", "product" => value.clone()).increment(1);
+                histogram!("time_seconds", "product" => value).record(0.1);
+            }
+        };
+        allocation_counter::measure(|| with_local_recorder(&registry, record)).bytes_current
+    };
+    let filled = count(0..10_000);
+    assert!(filled > 100_000, "{filled} bytes for 4,000 series");
+    let grown = count(10_000..1_000_000);
+    // The most frequent of those that were turned away have texts of other lengths.
+    assert!(grown.abs() < 4_096, "{grown} bytes");
+    let total: u64 = registry
+        .family("views_total")
+        .unwrap()
+        .series
+        .iter()
+        .map(|series| match series.value {
+            Value::Counter(value) => value,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(total, 1_000_000);
 }

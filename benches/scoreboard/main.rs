@@ -11,7 +11,9 @@
 )]
 
 mod figure;
+mod memory;
 mod probe;
+mod registry;
 mod server;
 mod stack;
 
@@ -25,6 +27,19 @@ const FIGURES: &[(&str, Measure)] = &[
     ("http.stack.floor", stack::against_floor),
     ("http.server", server::measure),
     ("health.ready", probe::readiness),
+    ("scrape.100k", registry::scrape_against_exporter),
+    ("scrape.100k.client", registry::scrape_against_client),
+    ("scrape.100k.floor", registry::scrape_against_formatting),
+    ("scrape.hist", registry::histograms_against_exporter),
+    ("scrape.hist.client", registry::histograms_against_client),
+    ("scrape.stall", registry::stall),
+    ("record.macro", registry::record_macro),
+    ("record.counter", registry::record_counter_1),
+    ("record.counter.2", registry::record_counter_2),
+    ("record.histogram", registry::record_histogram_1),
+    ("record.histogram.2", registry::record_histogram_2),
+    ("memory.series", memory::series),
+    ("memory.unscraped", memory::unscraped),
 ];
 
 type Measure = fn(Effort) -> Figure;

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -77,14 +77,32 @@ pub(crate) struct HistogramCell {
     bounds: Arc<Bounds>,
     /// Samples between each bound and the one before it; the last is above all bounds.
     buckets: Box<[AtomicU64]>,
-    /// The sum of what was recorded as floats, as bits.
-    sum: AtomicU64,
-    /// The sum of what was recorded as durations.
-    nanoseconds: AtomicU64,
+    sums: [Sum; SUMS],
     /// Counts samples that are not finite, for the whole registry.
     dropped: Arc<AtomicU64>,
     /// For each bucket its exemplar, once there is a trace.
     exemplars: OnceLock<Box<[ExemplarCell]>>,
+}
+
+/// A part of the sum: threads that record at the same time mostly have one each.
+#[derive(Default)]
+#[repr(align(64))]
+struct Sum {
+    /// What was recorded as floats, as bits.
+    floats: AtomicU64,
+    /// What was recorded as durations.
+    nanoseconds: AtomicU64,
+}
+
+/// How many parts a sum has, a power of two.
+const SUMS: usize = 4;
+
+thread_local! {
+    /// Which part of each sum this thread adds to.
+    static PART: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % SUMS
+    };
 }
 
 impl HistogramCell {
@@ -93,8 +111,7 @@ impl HistogramCell {
         Self {
             bounds,
             buckets,
-            sum: AtomicU64::new(0),
-            nanoseconds: AtomicU64::new(0),
+            sums: Default::default(),
             dropped,
             exemplars: OnceLock::new(),
         }
@@ -108,14 +125,14 @@ impl HistogramCell {
             return None;
         }
         let bucket = self.count(value);
-        add(&self.sum, value);
+        add(&self.part().floats, value);
         Some(bucket)
     }
 
     #[inline]
     fn record_duration(&self, time: Duration) -> usize {
         let bucket = self.count(time.as_secs_f64());
-        self.nanoseconds.fetch_add(
+        self.part().nanoseconds.fetch_add(
             u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
             Ordering::Relaxed,
         );
@@ -136,14 +153,31 @@ impl HistogramCell {
 
     #[inline]
     fn count(&self, value: f64) -> usize {
-        let bucket = self.bounds.values.partition_point(|&bound| bound < value);
+        // All bounds are few, and to compare them all is faster than to guess which half.
+        let below = self
+            .bounds
+            .values
+            .iter()
+            .map(|&bound| usize::from(bound < value));
+        let bucket = below.sum::<usize>();
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         bucket
     }
 
+    /// The part of the sum that this thread adds to; a thread that ends takes any.
+    #[inline]
+    fn part(&self) -> &Sum {
+        &self.sums[PART.try_with(|part| *part).unwrap_or_default()]
+    }
+
     fn sum(&self) -> f64 {
-        let nanoseconds = self.nanoseconds.load(Ordering::Relaxed);
-        f64::from_bits(self.sum.load(Ordering::Relaxed)) + nanoseconds as f64 / 1e9
+        let load = |of: fn(&Sum) -> &AtomicU64| {
+            self.sums
+                .iter()
+                .map(move |sum| of(sum).load(Ordering::Relaxed))
+        };
+        let nanoseconds = load(|sum| &sum.nanoseconds).fold(0, u64::wrapping_add);
+        load(|sum| &sum.floats).map(f64::from_bits).sum::<f64>() + nanoseconds as f64 / 1e9
     }
 
     /// The samples that are not above each of the bounds, and then all.

@@ -7,7 +7,8 @@ use std::num::NonZeroU128;
 /// It is displayed as 32 hexadecimal digits, as in `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceRef {
-    trace_id: NonZeroU128,
+    /// As bytes, which need no alignment: an exchange carries this from its future into its body.
+    trace_id: [u8; 16],
     is_sampled: bool,
 }
 
@@ -15,14 +16,14 @@ impl TraceRef {
     /// Returns a reference to a trace; W3C Trace Context allows no id that is 0.
     pub fn new(trace_id: NonZeroU128, is_sampled: bool) -> Self {
         Self {
-            trace_id,
+            trace_id: trace_id.get().to_be_bytes(),
             is_sampled,
         }
     }
 
     /// Returns the trace's id.
     pub fn trace_id(&self) -> u128 {
-        self.trace_id.get()
+        u128::from_be_bytes(self.trace_id)
     }
 
     /// Returns whether the trace is recorded, so that somebody may look at it.
@@ -33,6 +34,6 @@ impl TraceRef {
 
 impl fmt::Display for TraceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.trace_id)
+        write!(f, "{:032x}", self.trace_id())
     }
 }

@@ -80,8 +80,8 @@ struct Handles {
 #[derive(Clone, Copy, Debug)]
 pub struct Begun {
     method: &'static str,
-    version: Version,
-    is_https: bool,
+    /// The version and whether it came by HTTPS, if that is among the labels.
+    telemetry: Option<(Version, bool)>,
     trace: Option<TraceRef>,
 }
 
@@ -194,8 +194,8 @@ impl Observer for HttpMetrics {
         self.0.in_flight.move_by(1.0);
         Begun {
             method: method_label(head.method()),
-            version: head.version(),
-            is_https: head.uri().scheme() == Some(&Scheme::HTTPS),
+            telemetry: (self.0.preset != Preset::Classic)
+                .then(|| (head.version(), head.uri().scheme() == Some(&Scheme::HTTPS))),
             trace: head.extensions().get().copied(),
         }
     }
@@ -210,11 +210,9 @@ impl Observer for HttpMetrics {
         let key = Key {
             method: begun.method,
             status: end.status(),
-            telemetry: (inner.preset != Preset::Classic).then_some((
-                begun.version,
-                begun.is_https,
-                end.outcome(),
-            )),
+            telemetry: begun
+                .telemetry
+                .map(|(version, is_https)| (version, is_https, end.outcome())),
         };
         let record = |handles: &Handles| {
             if let Some(requests) = &handles.requests {
@@ -224,7 +222,7 @@ impl Observer for HttpMetrics {
                 duration.record(end.latency(), begun.trace);
             }
         };
-        let hash = FxBuildHasher.hash_one((route.as_str(), key));
+        let hash = FxBuildHasher.hash_one((route.as_str(), key.method, key.status.as_u16()));
         let is_it = |(of, that, _): &(Route, Key, Handles)| *that == key && of == route;
         let make = || (route.clone(), key, inner.handles(route, &key));
         match inner.table.get_or_insert_with(hash, is_it, make) {

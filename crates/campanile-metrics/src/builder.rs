@@ -15,6 +15,7 @@ use crate::{BuildError, Preset, RegisterError, Registry};
 /// | [`label_value_bytes`](Self::label_value_bytes) | 256 |
 /// | [`buckets`](Self::buckets) | OpenTelemetry's for seconds: 5 ms to 10 s |
 /// | [`buckets_of`](Self::buckets_of) | none of its own for any name |
+/// | [`summaries`](Self::summaries) | none |
 /// | [`prefix`](Self::prefix) | none |
 /// | [`constant_label`](Self::constant_label) | none |
 /// | [`preset`](Self::preset) | [`Preset::Classic`] |
@@ -27,6 +28,7 @@ pub struct RegistryBuilder {
     label_value_bytes: usize,
     buckets: Vec<f64>,
     buckets_of: Vec<(Names, Vec<f64>)>,
+    summaries: Vec<Names>,
     prefix: String,
     constant: Vec<(String, String)>,
     preset: Preset,
@@ -111,6 +113,14 @@ impl RegistryBuilder {
         self
     }
 
+    /// Adds names for which the macro `histogram!` records a [`Summary`](crate::Summary).
+    ///
+    /// Defaults to none.
+    pub fn summaries(mut self, names: Names) -> Self {
+        self.summaries.push(names);
+        self
+    }
+
     /// Sets what all names begin with, followed by an underscore, but for `campanile_…`.
     ///
     /// Defaults to none.
@@ -182,6 +192,7 @@ impl RegistryBuilder {
             label_value_bytes: self.label_value_bytes,
             bounds: checked(&self.buckets, String::new)?,
             buckets_of: buckets_of.collect::<Result<_, _>>()?,
+            summaries: self.summaries,
             prefix: self.prefix.into(),
             constant: Constant::new(self.constant)?,
             preset: self.preset,
@@ -205,6 +216,7 @@ impl Default for Settings {
             label_value_bytes,
             bounds: Bounds::new(&BOUNDS).into(),
             buckets_of: Vec::new(),
+            summaries: Vec::new(),
             prefix: "".into(),
             constant: Constant::default(),
             preset,
@@ -269,6 +281,7 @@ impl Default for RegistryBuilder {
             label_value_bytes: 256,
             buckets: BOUNDS.into(),
             buckets_of: Vec::new(),
+            summaries: Vec::new(),
             prefix: String::new(),
             constant: Vec::new(),
             preset: Preset::default(),
@@ -288,6 +301,7 @@ pub(crate) struct Settings {
     pub(crate) label_value_bytes: usize,
     bounds: Arc<Bounds>,
     buckets_of: Vec<(Names, Arc<Bounds>)>,
+    summaries: Vec<Names>,
     pub(crate) prefix: Box<str>,
     pub(crate) constant: Constant,
     pub(crate) preset: Preset,
@@ -302,5 +316,10 @@ impl Settings {
         fitting
             .max_by_key(|(fit, _)| *fit)
             .map_or(&self.bounds, |(_, bounds)| bounds)
+    }
+
+    /// Returns whether the macros record a summary under an exported name.
+    pub(crate) fn is_summary(&self, name: &str) -> bool {
+        self.summaries.iter().any(|names| names.fit(name).is_some())
     }
 }

@@ -6,6 +6,7 @@ use crate::histogram::HistogramCell;
 use crate::page::Lines;
 use crate::series::{Series, SeriesSet};
 use crate::snapshot::{Kind, SeriesSnapshot, Value};
+use crate::summary::SummaryCell;
 use crate::top::Top;
 
 /// All series of one name, whatever their kind.
@@ -52,7 +53,7 @@ macro_rules! kinds {
     };
 }
 
-kinds!(Counter CounterCell, Gauge GaugeCell, Histogram HistogramCell);
+kinds!(Counter CounterCell, Gauge GaugeCell, Histogram HistogramCell, Summary SummaryCell);
 
 /// The part of [`Cell`] that is the same for all of them.
 macro_rules! is_kind {

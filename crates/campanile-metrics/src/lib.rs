@@ -21,8 +21,10 @@
 //!
 //! [`Registry`] is a [`metrics::Recorder`], so the `metrics` macros write to it once it is [installed](Registry::install),
 //! and inside of an observed exchange even if it is not. Values are aggregated as they are recorded, and nothing queues:
-//! a counter is one atomic add, a histogram a bucket search and two. Reading stops no writer that has
-//! its handle.
+//! a counter is one atomic add, a histogram a bucket search and two, a summary a sketch behind a lock. Reading stops no writer that
+//! has its handle.
+//!
+//! [`Registry::respond`] answers a scrape, in OpenMetrics or Prometheus' text format.
 //!
 //! # Bounds
 //!
@@ -61,6 +63,7 @@ mod recorder;
 mod scrape;
 mod series;
 mod snapshot;
+mod summary;
 mod table;
 mod top;
 
@@ -75,5 +78,6 @@ pub use self::page::CONTENT_TYPE;
 pub use self::registry::Registry;
 pub use self::scrape::Page;
 pub use self::snapshot::{
-    FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, Value,
+    FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, SummarySnapshot, Value,
 };
+pub use self::summary::Summary;

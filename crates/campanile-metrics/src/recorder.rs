@@ -7,6 +7,8 @@ use crate::cell::{CounterCell, GaugeCell};
 use crate::histogram::HistogramCell;
 use crate::registry::Found;
 use crate::series::Series;
+use crate::snapshot::Kind;
+use crate::summary::SummaryCell;
 use crate::table::Table;
 
 /// The macros' way in: names are made valid, and what is refused is counted and gets a handle without effect.
@@ -43,8 +45,20 @@ impl Recorder for Registry {
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> metrics::Histogram {
-        if let Some(Handle::Histogram(histogram)) = self.0.keys.get(key) {
-            return metrics::Histogram::from_arc(Arc::clone(histogram));
+        match self.0.keys.get(key) {
+            Some(Handle::Histogram(histogram)) => {
+                return metrics::Histogram::from_arc(Arc::clone(histogram));
+            }
+            Some(Handle::Summary(summary)) => {
+                return metrics::Histogram::from_arc(Arc::clone(summary));
+            }
+            _ => {}
+        }
+        if self.is_summary(&self.exported(key.name(), Kind::Summary)) {
+            let found = self.lenient(key.name(), labels(key), |_| self.new_summary());
+            return self
+                .remember(key, found, Handle::Summary)
+                .map_or_else(metrics::Histogram::noop, metrics::Histogram::from_arc);
         }
         let found = self.lenient(key.name(), labels(key), |name| self.new_histogram(name));
         self.remember(key, found, Handle::Histogram)
@@ -76,6 +90,7 @@ pub(crate) enum Handle {
     Counter(Arc<Series<CounterCell>>),
     Gauge(Arc<Series<GaugeCell>>),
     Histogram(Arc<Series<HistogramCell>>),
+    Summary(Arc<Series<SummaryCell>>),
 }
 
 impl Keys {

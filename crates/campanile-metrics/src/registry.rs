@@ -4,11 +4,12 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::Instant;
 
 use self::register::Families;
 use crate::builder::Settings;
 use crate::cell::{CounterCell, GaugeCell};
+use crate::clock;
 use crate::error::{InstallError, RegisterError};
 use crate::family::Family;
 use crate::histogram::HistogramCell;
@@ -18,14 +19,15 @@ use crate::recorder::Keys;
 use crate::scrape::Ongoing;
 use crate::series::{read, write};
 use crate::snapshot::{FamilySnapshot, Snapshot, Value};
-use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder};
+use crate::summary::SummaryCell;
+use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder, Summary};
 
 mod own;
 mod register;
 
 pub(crate) use self::register::Found;
 
-/// Counters, gauges and histograms that can be read back.
+/// Counters, gauges, histograms and summaries that can be read back.
 ///
 /// A clone is the same registry (an `Arc`).
 #[derive(Clone)]
@@ -36,6 +38,7 @@ pub(crate) struct Inner {
     descriptions: RwLock<BTreeMap<Box<str>, Description>>,
     settings: Settings,
     series: AtomicUsize,
+    begun: Instant,
     /// Rises from time to time, to tell which series are idle.
     sweep: AtomicU32,
     refused: AtomicU64,
@@ -71,6 +74,7 @@ impl Registry {
             descriptions: RwLock::default(),
             settings,
             series: AtomicUsize::new(0),
+            begun: clock::now(),
             sweep: AtomicU32::new(0),
             refused: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
@@ -125,6 +129,16 @@ impl Registry {
     ) -> Result<Histogram, RegisterError> {
         self.strict(name, labels, |name| self.new_histogram(name))
             .map(Histogram)
+    }
+
+    /// Returns the summary with this name and these labels, empty if it is new.
+    ///
+    /// # Errors
+    ///
+    /// As [`counter`](Self::counter).
+    pub fn summary(&self, name: &str, labels: &[(&str, &str)]) -> Result<Summary, RegisterError> {
+        self.strict(name, labels, |_| self.new_summary())
+            .map(Summary)
     }
 
     /// Describes a metric, for the exposition's `# HELP` line. The first description of a name holds.
@@ -216,12 +230,13 @@ impl Registry {
 
     /// Removes the series that have not been in use for the [idle timeout](RegistryBuilder::idle_timeout); does nothing without one.
     ///
-    /// To be called at least as often as that, with the time since any fixed moment: a series goes once it was idle for between one
-    /// and two timeouts.
-    pub fn sweep(&self, elapsed: Duration) {
+    /// To be called at least as often as that: a series goes once it was idle for between one and two timeouts. `Campanile::run` does
+    /// so.
+    pub fn sweep(&self, now: Instant) {
         let Some(timeout) = self.0.settings.idle_timeout else {
             return;
         };
+        let elapsed = now.saturating_duration_since(self.0.begun);
         let now = elapsed.as_nanos() / timeout.as_nanos();
         let now = u32::try_from(now).unwrap_or(u32::MAX);
         if self.0.sweep.fetch_max(now, Ordering::Relaxed) >= now {
@@ -268,6 +283,14 @@ impl Registry {
             return name;
         }
         [prefix, "_", &name].concat().into()
+    }
+
+    pub(crate) fn is_summary(&self, name: &str) -> bool {
+        self.0.settings.is_summary(name)
+    }
+
+    pub(crate) fn new_summary(&self) -> SummaryCell {
+        SummaryCell::new(Arc::clone(&self.0.dropped))
     }
 
     pub(crate) fn new_histogram(&self, name: &str) -> HistogramCell {

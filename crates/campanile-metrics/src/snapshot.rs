@@ -12,6 +12,8 @@ pub enum Kind {
     Gauge,
     /// Counts samples in buckets.
     Histogram,
+    /// Tells quantiles of the last minute.
+    Summary,
 }
 
 impl Kind {
@@ -21,6 +23,7 @@ impl Kind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Summary => "summary",
         }
     }
 }
@@ -92,6 +95,8 @@ pub enum Value {
     Gauge(f64),
     /// A histogram's.
     Histogram(HistogramSnapshot),
+    /// A summary's.
+    Summary(SummarySnapshot),
 }
 
 /// The value of a histogram.
@@ -102,6 +107,18 @@ pub struct HistogramSnapshot {
     /// (`+Inf`) is `count`.
     pub buckets: Vec<(f64, u64)>,
     /// How many samples there were.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}
+
+/// The value of a summary.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SummarySnapshot {
+    /// The value of each quantile in the last minute, p50, p90, p95, p99 and p99.9: NaN if there was no sample.
+    pub quantiles: Vec<(f64, f64)>,
+    /// How many samples there were in all.
     pub count: u64,
     /// Their sum.
     pub sum: f64,

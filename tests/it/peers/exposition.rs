@@ -102,6 +102,10 @@ fn a_second_parser_reads_what_was_recorded() {
     histogram.record_in_trace(0.75, TraceRef::new(trace, true));
     let below = registry.histogram("below_zero", &[]).unwrap();
     below.record(-1.0);
+    let summary = registry.summary("sizes", &[("k", "v")]).unwrap();
+    [1.0, 1.0, 1.0]
+        .iter()
+        .for_each(|size| summary.record(*size));
     with_local_recorder(&registry, || {
         describe_counter!("sent_bytes", Unit::Bytes, "Bytes \"sent\".");
         describe_gauge!(
@@ -182,7 +186,7 @@ fn check(format: &str, samples: &[Sample], values: &[&str], numbers: &[f64]) {
         .iter()
         .filter(|sample| sample.2.ends_with("_created"))
         .collect();
-    assert_eq!(created.len(), if is_open { values.len() + 3 } else { 0 });
+    assert_eq!(created.len(), if is_open { values.len() + 4 } else { 0 });
     assert!(
         created
             .iter()
@@ -192,6 +196,20 @@ fn check(format: &str, samples: &[Sample], values: &[&str], numbers: &[f64]) {
     assert_eq!(
         (sent[0].1.as_str(), sent[0].4.as_str()),
         ("Bytes \"sent\".", "1.0")
+    );
+    let quantiles = named("sizes");
+    assert_eq!((quantiles.len(), quantiles[0].0.as_str()), (5, "summary"));
+    assert!(
+        quantiles
+            .iter()
+            .all(|sample| sample.4.parse::<f64>().unwrap() > 0.98)
+    );
+    assert_eq!(
+        (
+            named("sizes_sum")[0].4.as_str(),
+            named("sizes_count")[0].4.as_str()
+        ),
+        ("3.0", "3.0")
     );
     // OpenMetrics has no sum of samples that may be negative, and no count without one.
     for name in ["below_zero_sum", "below_zero_count"] {

@@ -67,6 +67,7 @@ fn sample_names(name: &str, kind: Kind) -> Vec<String> {
             &["", "_total", "_created"],
         ),
         Kind::Gauge => (name, &[""]),
+        Kind::Summary => (name, &["", "_sum", "_count", "_created"]),
         Kind::Histogram => (name, &["", "_bucket", "_sum", "_count", "_created"]),
     };
     suffixes
@@ -273,7 +274,7 @@ impl Registry {
         Ok((name, family))
     }
 
-    fn exported<'a>(&self, raw_name: &'a str, kind: Kind) -> Cow<'a, str> {
+    pub(crate) fn exported<'a>(&self, raw_name: &'a str, kind: Kind) -> Cow<'a, str> {
         let name = self.prefixed(sanitised(raw_name));
         let has_total = name
             .strip_suffix("_total")

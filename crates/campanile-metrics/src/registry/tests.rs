@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use metrics::{counter, gauge, histogram, with_local_recorder};
 
 use super::*;
@@ -463,6 +465,7 @@ fn an_idle_series_goes_and_a_handle_is_never_orphaned() {
         .series_per_family(2)
         .build()
         .unwrap();
+    let sweep = |elapsed| registry.sweep(registry.0.begun + Duration::from_secs(elapsed));
     let held = registry.counter("a_total", &[("k", "held")]).unwrap();
     let dynamic = |value: String| {
         with_local_recorder(&registry, || counter!("a_total", "k" => value).increment(1));
@@ -470,7 +473,7 @@ fn an_idle_series_goes_and_a_handle_is_never_orphaned() {
     dynamic("idle".to_owned());
     let series = || registry.family("a_total").unwrap().series.len();
     for (elapsed, expected) in [(59, 2), (61, 2), (119, 2), (121, 1), (600, 1)] {
-        registry.sweep(Duration::from_secs(elapsed));
+        sweep(elapsed);
         assert_eq!(series(), expected, "{elapsed}");
     }
     held.increment(7);
@@ -486,12 +489,12 @@ fn an_idle_series_goes_and_a_handle_is_never_orphaned() {
     );
     for elapsed in [660, 720, 780] {
         dynamic("idle".to_owned());
-        registry.sweep(Duration::from_secs(elapsed));
+        sweep(elapsed);
         assert_eq!(series(), 2, "{elapsed}");
     }
     drop(held);
-    registry.sweep(Duration::from_secs(2_000));
-    registry.sweep(Duration::from_secs(2_100));
+    sweep(2_000);
+    sweep(2_100);
     assert_eq!(series(), 0);
     assert_eq!(registry.render(), "");
 }
@@ -519,6 +522,48 @@ fn macros_with_literals_and_without_write_to_the_same_series() {
         registry
             .render()
             .contains("campanile_registry_refused_total 1\n")
+    );
+}
+
+#[test]
+fn summaries_show_quantiles_and_macros_reach_them_by_name() {
+    let registry = Registry::builder()
+        .summaries(Names::Ending("_size".into()))
+        .build()
+        .unwrap();
+    let summary = registry.summary("s", &[("k", "v")]).unwrap();
+    (1..=100).for_each(|sample| summary.record(f64::from(sample)));
+    summary.record(f64::NAN);
+    with_local_recorder(&registry, || {
+        for _ in 0..2 {
+            histogram!("batch_size", "k" => "v").record(5.0);
+            histogram!("batch_size", "k" => "v".to_owned()).record(5.0);
+        }
+        histogram!("s", "k" => "v").record(1.0);
+    });
+    let Some(Value::Summary(sizes)) = registry.get("batch_size", &[("k", "v")]) else {
+        panic!("{}", registry.render());
+    };
+    assert_eq!((sizes.count, sizes.sum), (4, 20.0));
+    let page = registry.render();
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("s{k=\"v\",quantile=\"0.5\"} "));
+    let median: f64 = line.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!((49.0..=51.5).contains(&median), "{median}");
+    assert!(page.contains("# TYPE s summary\n"), "{page}");
+    assert!(
+        page.contains("s_sum{k=\"v\"} 5050\ns_count{k=\"v\"} 100\n"),
+        "{page}"
+    );
+    assert!(
+        page.contains("campanile_registry_dropped_samples_total 1\n"),
+        "{page}"
+    );
+    // `s` is no histogram.
+    assert!(
+        page.contains("campanile_registry_refused_total 1\n"),
+        "{page}"
     );
 }
 

@@ -7,8 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::{Content, Page};
-use crate::Registry;
 use crate::page::{Cursor, Format};
+use crate::{Registry, clock};
 
 /// How much text is written at a time. At about 30 ns a line, and 3 ns a byte to compress, that takes a tenth of a millisecond.
 const PIECE: usize = 32 << 10;
@@ -85,7 +85,7 @@ impl Rendering {
         registry.publish_own();
         let first = Arc::new(Node::new());
         let rendering = Self {
-            begun: now(),
+            begun: clock::now(),
             first: Mutex::new(Some(Arc::clone(&first))),
             writer: Mutex::new(Writer {
                 registry: registry.clone(),
@@ -101,7 +101,7 @@ impl Rendering {
     /// Returns where to begin to read, if it is early enough.
     fn first(&self) -> Option<Arc<Node>> {
         let mut first = lock(&self.first);
-        if now().saturating_duration_since(self.begun) >= JOINABLE {
+        if clock::now().saturating_duration_since(self.begun) >= JOINABLE {
             *first = None;
         }
         first.clone()
@@ -155,12 +155,4 @@ impl Writer {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn now() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a page is as old as its first reader's request"
-    )]
-    Instant::now()
 }

@@ -1,0 +1,255 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::HistogramFn;
+use sketches_ddsketch::{Config, DDSketch};
+
+use crate::cell::debug_by_value;
+use crate::clock::now;
+use crate::family::{AnySeries, Cell, is_kind};
+use crate::page::Lines;
+use crate::series::{Series, SeriesSet};
+use crate::snapshot::{Kind, SummarySnapshot, Value};
+
+/// A handle to a summary: quantiles of the last minute, to one percent of their value.
+///
+/// The quantiles are p50, p90, p95, p99 and p99.9 of what was recorded in the last 50 to 60 s; the count and the sum are those of
+/// all time. Quantiles of several instances can't be combined, which those of a [`Histogram`](crate::Histogram) can: choose that
+/// unless one process is all there is.
+///
+/// The quantiles come from a sketch (Masson, Rim, Lee: "DDSketch", 2019) of at most 1,024 counts for each ten seconds, enough for
+/// values that differ by a factor of 10⁸; past that, the smallest of them are counted as one.
+///
+/// A clone writes to the same series.
+#[derive(Clone)]
+pub struct Summary(pub(crate) Arc<Series<SummaryCell>>);
+
+impl Summary {
+    /// Records a sample. One that is not finite is dropped and counted.
+    pub fn record(&self, value: f64) {
+        SummaryCell::record(&self.0, value, now());
+    }
+
+    /// Records a time in seconds.
+    pub fn record_duration(&self, time: Duration) {
+        self.record(time.as_secs_f64());
+    }
+
+    /// Returns the quantiles of the last minute, and the count and the sum of all time.
+    pub fn value(&self) -> SummarySnapshot {
+        self.0.snapshot(now())
+    }
+}
+
+debug_by_value!(Summary);
+
+/// The quantiles, and how they are exposed, with a comma before.
+const QUANTILES: [(f64, &str); 5] = [
+    (0.5, ",quantile=\"0.5\""),
+    (0.9, ",quantile=\"0.9\""),
+    (0.95, ",quantile=\"0.95\""),
+    (0.99, ",quantile=\"0.99\""),
+    (0.999, ",quantile=\"0.999\""),
+];
+
+/// The window, in slots, and the length of one.
+const SLOTS: usize = 6;
+const SLOT: Duration = Duration::from_secs(10);
+
+/// How far a quantile may be from the true one, as a part of it.
+const ACCURACY: f64 = 0.01;
+const BINS: u32 = 1_024;
+/// What is closer to 0 than that counts as 0.
+const LEAST: f64 = 1e-9;
+
+/// The value behind a [`Summary`].
+pub(crate) struct SummaryCell {
+    begun: Instant,
+    ring: Mutex<Ring>,
+    /// Counts samples that are not finite, for the whole registry.
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Ring {
+    /// Each with the number of its ten seconds.
+    slots: [Option<(u64, DDSketch)>; SLOTS],
+    count: u64,
+    sum: f64,
+}
+
+impl SummaryCell {
+    pub(crate) fn new(dropped: Arc<AtomicU64>) -> Self {
+        Self::at(now(), dropped)
+    }
+
+    fn at(begun: Instant, dropped: Arc<AtomicU64>) -> Self {
+        Self {
+            begun,
+            ring: Mutex::default(),
+            dropped,
+        }
+    }
+
+    fn record(&self, value: f64, now: Instant) {
+        if !value.is_finite() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let number = self.number(now);
+        let mut ring = self.ring();
+        ring.count = ring.count.wrapping_add(1);
+        ring.sum += value;
+        let slot = &mut ring.slots[(number % SLOTS as u64) as usize];
+        match slot {
+            Some((of, sketch)) if *of >= number => sketch.add(value),
+            _ => {
+                let mut sketch = sketch();
+                sketch.add(value);
+                *slot = Some((number, sketch));
+            }
+        }
+    }
+
+    /// The number of the ten seconds at a time.
+    fn number(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.begun).as_secs() / SLOT.as_secs()
+    }
+
+    fn snapshot(&self, now: Instant) -> SummarySnapshot {
+        let number = self.number(now);
+        let ring = self.ring();
+        let mut window = sketch();
+        let recent = ring.slots.iter().flatten();
+        for (_, sketch) in recent.filter(|(of, _)| of + SLOTS as u64 > number) {
+            // All of them have the same settings.
+            let _ = window.merge(sketch);
+        }
+        let quantile = |(quantile, _)| {
+            let value = window.quantile(quantile).ok().flatten();
+            (quantile, value.unwrap_or(f64::NAN))
+        };
+        SummarySnapshot {
+            quantiles: QUANTILES.map(quantile).into(),
+            count: ring.count,
+            sum: ring.sum,
+        }
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HistogramFn for Series<SummaryCell> {
+    fn record(&self, value: f64) {
+        SummaryCell::record(self, value, now());
+    }
+}
+
+impl Cell for SummaryCell {
+    is_kind!(Summary);
+
+    fn read(&self) -> Value {
+        Value::Summary(self.snapshot(now()))
+    }
+
+    fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
+        let labels = &series.labels;
+        let snapshot = self.snapshot(now());
+        for ((_, value), (_, label)) in snapshot.quantiles.iter().zip(QUANTILES) {
+            lines.float("", labels, label, *value);
+        }
+        lines.float("_sum", labels, "", snapshot.sum);
+        lines.integer("_count", labels, "", snapshot.count);
+        lines.created(labels, series.created);
+    }
+}
+
+fn sketch() -> DDSketch {
+    DDSketch::new(Config::new(ACCURACY, BINS, LEAST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quantile(values: &mut [f64], quantile: f64) -> f64 {
+        values.sort_unstable_by(f64::total_cmp);
+        values[(quantile * (values.len() - 1) as f64) as usize]
+    }
+
+    #[test]
+    fn quantiles_are_within_a_percent() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for spread in [1.0, 4.0, 12.0] {
+            let cell = SummaryCell::at(now(), Arc::default());
+            let mut values: Vec<f64> = (0..20_000)
+                .map(|_| (random.f64() * spread).exp() * 1e-3)
+                .collect();
+            values
+                .iter()
+                .for_each(|value| cell.record(*value, cell.begun));
+            let snapshot = cell.snapshot(cell.begun);
+            for (of, value) in snapshot.quantiles {
+                let exact = quantile(&mut values, of);
+                assert!(
+                    (value / exact - 1.0).abs() < 0.011,
+                    "{of}: {value}, not {exact}"
+                );
+            }
+            assert_eq!(snapshot.count, 20_000);
+        }
+    }
+
+    #[test]
+    fn the_window_forgets_and_the_sum_does_not() {
+        let cell = SummaryCell::at(now(), Arc::default());
+        let at = |seconds| cell.begun + Duration::from_secs(seconds);
+        let median = |seconds| cell.snapshot(at(seconds)).quantiles[0].1;
+        assert!(median(0).is_nan());
+        cell.record(100.0, at(5));
+        for seconds in [5, 50, 59] {
+            assert!((median(seconds) - 100.0).abs() < 1.0, "{seconds}");
+        }
+        assert!(median(60).is_nan());
+        cell.record(1.0, at(65));
+        assert!((median(65) - 1.0).abs() < 0.011);
+        // A slot that is used again begins anew.
+        assert!((cell.snapshot(at(65)).quantiles[4].1 - 1.0).abs() < 0.011);
+        assert!(median(1_000_000).is_nan());
+        let snapshot = cell.snapshot(at(2_000_000));
+        assert_eq!((snapshot.count, snapshot.sum), (2, 101.0));
+    }
+
+    #[test]
+    fn any_number_can_be_recorded_and_the_space_has_a_bound() {
+        let dropped = Arc::default();
+        let cell = SummaryCell::at(now(), Arc::clone(&dropped));
+        let mut random = fastrand::Rng::with_seed(9);
+        for value in [
+            f64::NAN,
+            f64::INFINITY,
+            0.0,
+            -0.0,
+            f64::MAX,
+            f64::MIN,
+            5e-324,
+        ] {
+            cell.record(value, cell.begun);
+        }
+        for _ in 0..10_000 {
+            cell.record(f64::from_bits(random.u64(..)), cell.begun);
+        }
+        assert!(dropped.load(Ordering::Relaxed) >= 2);
+        let quantiles = cell.snapshot(cell.begun).quantiles;
+        assert!(
+            quantiles.is_sorted_by(|(_, one), (_, next)| one <= next),
+            "{quantiles:?}"
+        );
+        let ring = cell.ring();
+        let (_, sketch) = ring.slots[0].as_ref().unwrap();
+        assert!(sketch.length() <= 2 * BINS as usize, "{}", sketch.length());
+    }
+}

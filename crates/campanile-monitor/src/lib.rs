@@ -36,7 +36,7 @@
 //!
 //! | path | for | answer |
 //! |---|---|---|
-//! | `/metrics` | anybody | the registry, in Prometheus' text format |
+//! | `/metrics` | anybody | the registry, in [OpenMetrics or Prometheus' text format](campanile_metrics::Registry::respond) |
 //! | `/health`, `/health/readiness`, … | anybody | the [probes](campanile_health#paths) |
 //! | `/health/detailed` | anybody; with a credential | names and statuses; and what the checks failed with |
 //! | `/monitoring/sla` | readers | all objectives |

@@ -148,7 +148,10 @@ async fn prometheus_keeps_exemplars_and_reads_long_pages() {
     };
     let expected = (trace.to_string(), "0.3".to_owned());
     eventually(Some(expected), exemplars).await;
-    assert_eq!(prometheus.query("time_seconds_count").await, Some(1.0));
+    eventually(Some(1.0), async || {
+        prometheus.query("time_seconds_count").await
+    })
+    .await;
     assert_eq!(prometheus.query("up").await, Some(1.0));
     promtool_check(&registry.render());
 }

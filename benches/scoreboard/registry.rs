@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::routing::get;
 use campanile::metrics::metrics::{self, counter, with_local_recorder};
 use campanile::metrics::{Page, Registry};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use prometheus_client::encoding::text::encode;
@@ -250,6 +250,11 @@ fn longest_poll(router: &mut Router) -> f64 {
     };
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = http::Uri::from_static("/metrics");
+    // As Prometheus asks.
+    let gzip = HeaderValue::from_static("gzip");
+    request
+        .headers_mut()
+        .insert(http::header::ACCEPT_ENCODING, gzip);
     let mut future = Box::pin(Service::<Request>::call(router, request));
     let mut response = None::<axum::response::Response>;
     timed(&mut |context| {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use campanile::metrics::metrics::{counter, gauge, histogram, with_local_recorder};
 use campanile::metrics::{Names, Registry};
 use campanile_tests::{Sample, parse};
 use fastrand::Rng;
@@ -88,4 +89,45 @@ fn what_is_read_from_a_page_is_what_was_recorded() {
         }
     }
     assert!(cases > 10_000);
+}
+
+/// Whatever names and labels the macros are given, the page can be read.
+#[test]
+fn names_that_make_no_sense_leave_the_page_readable() {
+    let names = [
+        "",
+        "1a",
+        "a b",
+        "a\n# TYPE x",
+        "__name__",
+        "größe",
+        "a{b=\"c\"}",
+        "le",
+        "_total",
+        "x_total_total",
+        "x_bucket",
+        "x_created",
+        "x",
+        "x.y",
+        "x_y",
+        "x-y",
+    ];
+    let long = "m".repeat(300);
+    let labels = ["", "a", "a b", "a\nb", "le", "quantile", "__x", "ü", "0"];
+    let registry = Registry::new();
+    with_local_recorder(&registry, || {
+        for name in names.into_iter().chain([long.as_str()]) {
+            for label in labels {
+                let (name, label) = (name.to_owned(), label.to_owned());
+                counter!(name.clone(), label.clone() => "1").increment(1);
+                gauge!(name.clone(), label.clone() => "1", "a" => "2").set(1.0);
+                histogram!(name, label => "1").record(1.0);
+            }
+        }
+    });
+    for page in [registry.render(), registry.render_open_metrics()] {
+        let samples = parse(&page).unwrap();
+        assert!(samples.len() > 30, "{page}");
+        assert!(samples.iter().any(|sample| sample.name.starts_with(&long)));
+    }
 }

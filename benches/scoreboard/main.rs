@@ -38,6 +38,7 @@ const FIGURES: &[(&str, Measure)] = &[
     ("record.counter.2", registry::record_counter_2),
     ("record.histogram", registry::record_histogram_1),
     ("record.histogram.2", registry::record_histogram_2),
+    ("observe.timed", registry::observe_timed),
     ("memory.series", memory::series),
     ("memory.unscraped", memory::unscraped),
 ];

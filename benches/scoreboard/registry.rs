@@ -1,7 +1,8 @@
 //! What it costs to record, to keep and to show metrics.
 
+use std::future::Future;
 use std::hint::black_box;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::get;
 use campanile::metrics::metrics::{self, counter, with_local_recorder};
-use campanile::metrics::{Page, Registry};
+use campanile::metrics::{Page, Registry, Timed};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -341,4 +342,34 @@ pub(crate) fn record_histogram_1(effort: Effort) -> Figure {
 
 pub(crate) fn record_histogram_2(effort: Effort) -> Figure {
     record_histogram(effort, "record.histogram.2", 2)
+}
+
+/// What timing a future adds to it, against reading the clock twice and recording by hand.
+pub(crate) fn observe_timed(effort: Effort) -> Figure {
+    let registry = registry();
+    let times = registry.histogram("a", &[]).expect("the name is free");
+    let poll = |future: Pin<&mut dyn Future<Output = usize>>| {
+        let mut context = Context::from_waker(Waker::noop());
+        black_box(future.poll(&mut context).is_ready());
+    };
+    let bare = || nanoseconds(effort, 1, |number| poll(pin!(async move { number })));
+    let ours = || {
+        nanoseconds(effort, 1, |number| {
+            poll(pin!(async move { number }.timed(&times)));
+        })
+    };
+    let by_hand = || {
+        nanoseconds(effort, 1, |number| {
+            poll(pin!(async {
+                #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+                let start = Instant::now();
+                let output = async move { number }.await;
+                times.record_duration(start.elapsed());
+                output
+            }));
+        })
+    };
+    let (ours, peer) = rounds(effort, || ours() - bare(), || by_hand() - bare());
+    let name = "the same by hand";
+    Figure::compare(("observe.timed", "ns"), &ours, (name, &peer), 1.3)
 }

@@ -65,6 +65,7 @@ mod series;
 mod snapshot;
 mod summary;
 mod table;
+mod time;
 mod top;
 
 pub use metrics;
@@ -81,3 +82,4 @@ pub use self::snapshot::{
     FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, SummarySnapshot, Value,
 };
 pub use self::summary::Summary;
+pub use self::time::{InFlight, Timed, TimedFuture, Timer};

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use metrics::{CounterFn, GaugeFn};
 
@@ -30,6 +31,36 @@ impl Counter {
     pub fn value(&self) -> u64 {
         self.0.0.load(Ordering::Relaxed)
     }
+}
+
+/// A handle to a counter of time: whole nanoseconds, exposed as seconds, as in `process_cpu_seconds_total`.
+///
+/// A clone writes to the same series.
+#[derive(Clone)]
+pub struct TimeCounter(pub(crate) Arc<Series<TimeCounterCell>>);
+
+impl TimeCounter {
+    /// Adds a time.
+    pub fn increment(&self, by: Duration) {
+        let TimeCounterCell(nanoseconds) = &**self.0;
+        nanoseconds.fetch_add(whole(by), Ordering::Relaxed);
+    }
+
+    /// Raises the counter to a time that was counted elsewhere; one that is lower changes nothing.
+    pub fn absolute(&self, value: Duration) {
+        let TimeCounterCell(nanoseconds) = &**self.0;
+        nanoseconds.fetch_max(whole(value), Ordering::Relaxed);
+    }
+
+    /// Returns the counter's value.
+    pub fn value(&self) -> Duration {
+        self.0.duration()
+    }
+}
+
+/// The nanoseconds of a time, which are enough for 584 years.
+fn whole(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A handle to a gauge: a 64-bit float that is set, or moves up and down.
@@ -74,7 +105,7 @@ macro_rules! debug_by_value {
 
 pub(crate) use debug_by_value;
 
-debug_by_value!(Counter, Gauge);
+debug_by_value!(Counter, TimeCounter, Gauge);
 
 /// The value behind a [`Counter`].
 #[derive(Default)]
@@ -111,6 +142,30 @@ impl Cell for CounterCell {
 
     fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
         lines.integer("_total", &series.labels, "", self.0.load(Ordering::Relaxed));
+        lines.created(&series.labels, series.created);
+    }
+}
+
+/// The value behind a [`TimeCounter`].
+#[derive(Default)]
+pub(crate) struct TimeCounterCell(AtomicU64);
+
+impl TimeCounterCell {
+    fn duration(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Cell for TimeCounterCell {
+    is_kind!(TimeCounter);
+
+    fn read(&self) -> Value {
+        Value::TimeCounter(self.duration())
+    }
+
+    fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
+        let seconds = self.duration().as_secs_f64();
+        lines.float("_total", &series.labels, "", seconds);
         lines.created(&series.labels, series.created);
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::cell::{CounterCell, GaugeCell};
+use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
 use crate::histogram::HistogramCell;
 use crate::page::Lines;
 use crate::series::{Series, SeriesSet};
@@ -53,7 +53,13 @@ macro_rules! kinds {
     };
 }
 
-kinds!(Counter CounterCell, Gauge GaugeCell, Histogram HistogramCell, Summary SummaryCell);
+kinds!(
+    Counter CounterCell,
+    TimeCounter TimeCounterCell,
+    Gauge GaugeCell,
+    Histogram HistogramCell,
+    Summary SummaryCell
+);
 
 /// The part of [`Cell`] that is the same for all of them.
 macro_rules! is_kind {

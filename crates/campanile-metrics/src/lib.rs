@@ -59,6 +59,7 @@ mod histogram;
 mod http;
 mod name;
 mod page;
+mod process;
 mod recorder;
 mod scrape;
 mod series;
@@ -71,11 +72,12 @@ mod top;
 pub use metrics;
 
 pub use self::builder::{Names, RegistryBuilder};
-pub use self::cell::{Counter, Gauge};
+pub use self::cell::{Counter, Gauge, TimeCounter};
 pub use self::error::{BuildError, InstallError, RegisterError};
 pub use self::histogram::Histogram;
 pub use self::http::{Begun, HttpMetrics, Preset};
 pub use self::page::CONTENT_TYPE;
+pub use self::process::Process;
 pub use self::registry::Registry;
 pub use self::scrape::Page;
 pub use self::snapshot::{

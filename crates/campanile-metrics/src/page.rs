@@ -92,9 +92,7 @@ impl<'a> Lines<'a> {
         constant: &'a str,
         text: &'a mut String,
     ) -> Self {
-        let base = name
-            .strip_suffix("_total")
-            .filter(|_| kind == Kind::Counter);
+        let base = name.strip_suffix("_total").filter(|_| kind.is_counter());
         Self {
             format,
             kind,
@@ -116,7 +114,7 @@ impl<'a> Lines<'a> {
     fn header(&mut self, help: Option<&str>, unit: Option<&str>) {
         let (name, kind) = (self.name, self.kind);
         let total = match (self.format, kind) {
-            (Format::Text, Kind::Counter) => "_total",
+            (Format::Text, Kind::Counter | Kind::TimeCounter) => "_total",
             _ => "",
         };
         if let Some(help) = help {

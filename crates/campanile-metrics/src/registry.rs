@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use self::register::Families;
 use crate::builder::Settings;
-use crate::cell::{CounterCell, GaugeCell};
+use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
 use crate::clock;
 use crate::error::{InstallError, RegisterError};
 use crate::family::Family;
@@ -20,7 +20,7 @@ use crate::scrape::Ongoing;
 use crate::series::{read, write};
 use crate::snapshot::{FamilySnapshot, Snapshot, Value};
 use crate::summary::SummaryCell;
-use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder, Summary};
+use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder, Summary, TimeCounter};
 
 mod own;
 mod register;
@@ -105,6 +105,21 @@ impl Registry {
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Result<Counter, RegisterError> {
         self.strict(name, labels, |_| CounterCell::default())
             .map(Counter)
+    }
+
+    /// Returns the counter of time with this name and these labels, at 0 if it is new. The name should end with `_seconds_total`; one
+    /// that does not end with `_total` gets that.
+    ///
+    /// # Errors
+    ///
+    /// As [`counter`](Self::counter).
+    pub fn time_counter(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<TimeCounter, RegisterError> {
+        self.strict(name, labels, |_| TimeCounterCell::default())
+            .map(TimeCounter)
     }
 
     /// Returns the gauge with this name and these labels, at 0 if it is new.

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a metric is; a name has one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -8,6 +9,8 @@ use std::sync::Arc;
 pub enum Kind {
     /// Rises only.
     Counter,
+    /// Rises only, and counts time.
+    TimeCounter,
     /// Moves up and down.
     Gauge,
     /// Counts samples in buckets.
@@ -20,11 +23,17 @@ impl Kind {
     /// Returns the name of the kind, as in an exposition's `# TYPE` line.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Counter => "counter",
+            Self::Counter | Self::TimeCounter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
             Self::Summary => "summary",
         }
+    }
+}
+
+impl Kind {
+    pub(crate) fn is_counter(self) -> bool {
+        matches!(self, Self::Counter | Self::TimeCounter)
     }
 }
 
@@ -91,6 +100,8 @@ impl SeriesSnapshot {
 pub enum Value {
     /// A counter's.
     Counter(u64),
+    /// A time counter's.
+    TimeCounter(Duration),
     /// A gauge's.
     Gauge(f64),
     /// A histogram's.

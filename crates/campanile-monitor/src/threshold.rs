@@ -187,9 +187,12 @@ impl Part {
     fn of(self, value: &Value) -> Option<f64> {
         match (self, value) {
             (Self::Value, Value::Counter(value)) => Some(*value as f64),
+            (Self::Value, Value::TimeCounter(time)) => Some(time.as_secs_f64()),
             (Self::Value, Value::Gauge(value)) => Some(*value),
             (Self::Sum, Value::Histogram(histogram)) => Some(histogram.sum),
             (Self::Count, Value::Histogram(histogram)) => Some(histogram.count as f64),
+            (Self::Sum, Value::Summary(summary)) => Some(summary.sum),
+            (Self::Count, Value::Summary(summary)) => Some(summary.count as f64),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use campanile_alerts::{Log, Notify, Rule};
 use campanile_health::Health;
 use campanile_http::{ObserveBuilder, ObserveLayer};
 #[cfg(feature = "metrics")]
-use campanile_metrics::Registry;
+use campanile_metrics::{Process, Registry};
 #[cfg(feature = "monitor")]
 use campanile_monitor::{Monitor, MonitorBuilder, Sources, Token};
 #[cfg(feature = "sla")]
@@ -178,6 +178,9 @@ impl Builder {
                 name: self.name,
                 #[cfg(feature = "health")]
                 health: health?,
+                // A host that has these names for something else keeps them.
+                #[cfg(feature = "metrics")]
+                process: Process::new(&registry).ok(),
                 #[cfg(feature = "metrics")]
                 registry,
                 #[cfg(feature = "monitor")]

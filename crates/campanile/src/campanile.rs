@@ -5,7 +5,7 @@ use std::sync::Arc;
 #[cfg(feature = "health")]
 use campanile_health::Health;
 #[cfg(feature = "metrics")]
-use campanile_metrics::Registry;
+use campanile_metrics::{Process, Registry};
 #[cfg(feature = "monitor")]
 use campanile_monitor::Monitor;
 #[cfg(feature = "sla")]
@@ -27,6 +27,8 @@ pub(crate) struct Parts {
     pub(crate) layer: CampanileLayer,
     #[cfg(feature = "health")]
     pub(crate) health: Health,
+    #[cfg(feature = "metrics")]
+    pub(crate) process: Option<Process>,
     #[cfg(feature = "metrics")]
     pub(crate) registry: Registry,
     #[cfg(feature = "monitor")]
@@ -100,7 +102,8 @@ impl Campanile {
         Serve::new(self.clone(), listener, app)
     }
 
-    /// Runs all background work, which is the health checks, the rules, the notices and what is written to the store, until `shutdown`
+    /// Runs all background work, which is the health checks, the rules, the notices, what is written to the store, and the process's
+    /// [own metrics](campanile_metrics::Process) every 10 s, until `shutdown`
     /// completes and then for the last notices and writes, 5 s at most; for a host that doesn't use [`serve`](Self::serve), which runs it
     /// itself.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
@@ -118,11 +121,32 @@ impl Campanile {
         let monitor = self.0.monitor.run(stop());
         #[cfg(not(feature = "monitor"))]
         let monitor = stop();
+        #[cfg(feature = "metrics")]
+        let process = self.collect(stop());
+        #[cfg(not(feature = "metrics"))]
+        let process = stop();
         let shutdown = async {
             shutdown.await;
             drop(running);
         };
-        tokio::join!(shutdown, checks, monitor);
+        tokio::join!(shutdown, checks, monitor, process);
+    }
+
+    /// Keeps the process's own metrics up to date.
+    #[cfg(feature = "metrics")]
+    async fn collect(&self, stop: impl Future<Output = ()>) {
+        let Some(process) = &self.0.process else {
+            return stop.await;
+        };
+        let mut stop = std::pin::pin!(stop);
+        let mut ticks = tokio::time::interval(std::time::Duration::from_secs(10));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => process.collect(),
+                () = stop.as_mut() => return,
+            }
+        }
     }
 }
 

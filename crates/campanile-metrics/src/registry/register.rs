@@ -62,7 +62,7 @@ impl Families {
 fn sample_names(name: &str, kind: Kind) -> Vec<String> {
     let (base, suffixes): (_, &[&str]) = match kind {
         // OpenMetrics names a counter without its suffix.
-        Kind::Counter => (
+        Kind::Counter | Kind::TimeCounter => (
             name.strip_suffix("_total").unwrap_or(name),
             &["", "_total", "_created"],
         ),
@@ -279,7 +279,7 @@ impl Registry {
         let has_total = name
             .strip_suffix("_total")
             .is_some_and(|base| !base.is_empty());
-        if kind == Kind::Counter && !has_total {
+        if kind.is_counter() && !has_total {
             return [&name, "_total"].concat().into();
         }
         name

@@ -55,7 +55,7 @@ fn what_is_read_from_a_page_is_what_was_recorded() {
         for sample in [-2.0, 0.05, 3.0, 1e299, 5e300] {
             histogram.record(sample);
         }
-        let bounds = ["-1.5", "0.0", "0.1", "7.0", "1e300", "+Inf"];
+        let bounds = ["-1.5", "0.0", "0.1", "7.0", "1e+300", "+Inf"];
         for (bound, count) in bounds.into_iter().zip([1.0, 1.0, 2.0, 3.0, 4.0, 5.0]) {
             let labels = [("le", bound), ("zone", zone)];
             let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -94,7 +94,7 @@ pub enum BuildError {
     },
     /// A label of all series is not valid, or there are two of its name.
     #[error(
-        "the constant label {label:?} is not valid: use [a-zA-Z_][a-zA-Z0-9_]*, not `le`, `quantile` or `__…`, each once and with a value"
+        "the constant label {label:?} is not valid: use [a-zA-Z_][a-zA-Z0-9_]*, not `le`, `quantile`, `family` or `__…`, each once and with a value"
     )]
     ConstantLabel {
         /// The label's name as given.

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
@@ -20,11 +20,17 @@ pub(crate) struct Family {
     overflowed: AtomicU64,
     /// The labels that were turned away most often.
     turned_away: Mutex<Top>,
+    /// It was removed: whoever still has it finds the one in its place. Set and read under the lock of its series.
+    is_removed: AtomicBool,
 }
 
 /// A value that series may have.
 pub(crate) trait Cell: Sized {
     const KIND: Kind;
+    /// The most series of a family, whatever the registry's cap.
+    const CAP: usize = usize::MAX;
+    /// How much longer a line takes to write than one of a counter.
+    const WEIGHT: usize = 1;
 
     fn set(any: &AnySeries) -> Option<&SeriesSet<Self>>;
 
@@ -89,6 +95,7 @@ impl Family {
             overflow: OnceLock::new(),
             overflowed: AtomicU64::new(0),
             turned_away: Mutex::default(),
+            is_removed: AtomicBool::new(false),
         }
     }
 
@@ -99,8 +106,18 @@ impl Family {
         with!(&self.series, set => kind(set))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        with!(&self.series, set => set.read().is_empty())
+    /// Marks the family as removed, if it has no series.
+    pub(crate) fn remove_if_empty(&self) -> bool {
+        with!(&self.series, set => {
+            let set = set.write();
+            let is_empty = set.is_empty();
+            self.is_removed.store(is_empty, Ordering::Relaxed);
+            is_empty
+        })
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn get(&self, labels: &str) -> Option<Value> {
@@ -129,10 +146,21 @@ impl Family {
         lines: &mut Lines<'_>,
         length: usize,
     ) -> Option<Arc<str>> {
-        with!(&self.series, set => set.walk(after, |series| {
-            series.write(series, lines);
-            lines.len() < length
-        }))
+        fn write<C: Cell>(
+            set: &SeriesSet<C>,
+            after: Option<&str>,
+            lines: &mut Lines<'_>,
+            length: usize,
+        ) -> Option<Arc<str>> {
+            let length = lines
+                .len()
+                .saturating_add(length.saturating_sub(lines.len()) / C::WEIGHT);
+            set.walk(after, |series| {
+                series.write(series, lines);
+                lines.len() < length
+            })
+        }
+        with!(&self.series, set => write(set, after, lines, length))
     }
 
     /// Removes the series that are not in use; returns how many.

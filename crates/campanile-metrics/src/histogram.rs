@@ -226,9 +226,10 @@ impl Cell for HistogramCell {
             let exemplar = exemplars.and_then(|exemplars| exemplars[bucket].show());
             lines.bucket(labels, &self.bounds.labels[bucket], count, exemplar);
         }
-        // OpenMetrics allows no sum where samples may be negative, and no count without one.
-        if lines.format() == Format::Text || self.bounds.values[0] >= 0.0 {
-            lines.float("_sum", labels, "", self.sum());
+        let sum = self.sum();
+        // OpenMetrics allows no sum that is negative or may become so, and no count without one.
+        if lines.format() == Format::Text || (self.bounds.values[0] >= 0.0 && sum >= 0.0) {
+            lines.float("_sum", labels, "", sum);
             lines.integer("_count", labels, "", count);
         }
         lines.created(labels, series.created);

@@ -9,6 +9,7 @@ use metrics::Recorder;
 use rustc_hash::FxBuildHasher;
 
 use self::sink::{Either, Sink};
+use crate::snapshot::Kind;
 use crate::table::Table;
 use crate::{Counter, Gauge, Histogram, Registry};
 
@@ -35,7 +36,7 @@ mod sink;
 /// If an observer before this one leaves a [`TraceRef`] in the request's extensions, the durations have exemplars.
 ///
 /// Handles are cached for each route, method and status, so that an exchange costs a lookup without a lock and five atomic
-/// adds; past about 4,000 of them, the rest is looked up in the registry each time. A route has at most ten methods, so R
+/// adds; past about 4,000 of them, and past a cap of the registry, the rest is looked up there each time. A route has at most ten methods, so R
 /// routes with S statuses have at most 10·R·S series of `http_requests_total`, and usually one or two methods' worth: with
 /// more than 2,000, raise [`RegistryBuilder::series_per_family`](crate::RegistryBuilder::series_per_family).
 #[derive(Clone)]
@@ -100,17 +101,30 @@ impl HttpMetrics {
     }
 
     fn to(sink: Sink, preset: Preset) -> Self {
-        for (name, help) in [
-            (REQUESTS, "HTTP requests that have ended."),
+        for (name, help, kind) in [
+            (REQUESTS, "HTTP requests that have ended.", Kind::Counter),
             (
                 DURATION,
                 "Time from a request's head to the last byte of its response.",
+                Kind::Histogram,
             ),
-            (SERVER_DURATION, "Duration of HTTP server requests."),
-            (IN_FLIGHT, "HTTP requests that have begun and not ended."),
-            (ABNORMAL, "HTTP requests that did not complete."),
+            (
+                SERVER_DURATION,
+                "Duration of HTTP server requests.",
+                Kind::Histogram,
+            ),
+            (
+                IN_FLIGHT,
+                "HTTP requests that have begun and not ended.",
+                Kind::Gauge,
+            ),
+            (
+                ABNORMAL,
+                "HTTP requests that did not complete.",
+                Kind::Counter,
+            ),
         ] {
-            sink.describe(name, help);
+            sink.describe(name, help, kind);
         }
         Self(Arc::new(Inner {
             in_flight: sink.gauge(IN_FLIGHT),
@@ -122,7 +136,8 @@ impl HttpMetrics {
 }
 
 impl Inner {
-    fn handles(&self, route: &Route, key: &Key) -> Handles {
+    /// Returns the handles, and whether they are worth keeping.
+    fn handles(&self, route: &Route, key: &Key) -> (Handles, bool) {
         let status = key.status.as_str();
         let labels = [
             ("method", key.method),
@@ -154,10 +169,17 @@ impl Inner {
             ];
             self.sink.histogram(SERVER_DURATION, &labels)
         });
-        Handles {
-            requests: is_classic.then(|| self.sink.counter(REQUESTS, &labels)),
-            durations: [classic, telemetry],
-        }
+        let requests = is_classic.then(|| self.sink.counter(REQUESTS, &labels));
+        let is_own = requests.as_ref().is_none_or(|given| given.is_own)
+            && [&classic, &telemetry]
+                .into_iter()
+                .flatten()
+                .all(|given| given.is_own);
+        let handles = Handles {
+            requests: requests.map(|given| given.handle),
+            durations: [classic, telemetry].map(|given| given.map(|given| given.handle)),
+        };
+        (handles, is_own)
     }
 
     #[cold]
@@ -167,7 +189,7 @@ impl Inner {
             ("endpoint", end.route().as_str()),
             ("outcome", end.outcome().as_str()),
         ];
-        self.sink.counter(ABNORMAL, &labels).increment();
+        self.sink.counter(ABNORMAL, &labels).handle.increment();
     }
 }
 
@@ -224,10 +246,17 @@ impl Observer for HttpMetrics {
         };
         let hash = FxBuildHasher.hash_one((route.as_str(), key.method, key.status.as_u16()));
         let is_it = |(of, that, _): &(Route, Key, Handles)| *that == key && of == route;
-        let make = || (route.clone(), key, inner.handles(route, &key));
-        match inner.table.get_or_insert_with(hash, is_it, make) {
+        match inner.table.get(hash, is_it) {
             Some((_, _, handles)) => record(handles),
-            None => record(&inner.handles(route, &key)),
+            None => {
+                let (handles, is_own) = inner.handles(route, &key);
+                record(&handles);
+                if is_own {
+                    inner
+                        .table
+                        .insert(hash, is_it, (route.clone(), key, handles));
+                }
+            }
         }
         if end.outcome() != Outcome::Completed {
             inner.abnormal(begun.method, end);

@@ -31,6 +31,7 @@
 //! | what | default | past it |
 //! |---|---|---|
 //! | series of a family | 2,000 | the series whose label values are all `_other_` takes the value; `campanile_registry_overflow_total{family}` counts, and [`Registry::turned_away`] knows the most frequent |
+//! | summaries of a family | 200 | as above |
 //! | series of the registry | 100,000 | the same; a new family is refused |
 //! | bytes of a label value | 256 | cut at a character; `campanile_registry_truncated_labels_total` counts |
 //! | described names | 10,000 | the description is dropped; `campanile_registry_refused_total` counts |

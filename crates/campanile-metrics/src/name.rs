@@ -67,12 +67,12 @@ impl LabelText {
                     label: name.into(),
                 });
             }
-            // To Prometheus a label without a value is one that isn't there.
-            if value.is_empty() {
-                continue;
-            }
             let cut = truncated_value(value, longest);
             truncated += u64::from(cut.len() < value.len());
+            // To Prometheus a label without a value is one that isn't there.
+            if cut.is_empty() {
+                continue;
+            }
             push(&mut text, name, cut);
         }
         Ok(Self { text, truncated })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::Registry;
 use crate::exemplar::Exemplar;
+use crate::family::Family;
 use crate::name::escaped;
 use crate::snapshot::Kind;
 
@@ -33,41 +34,53 @@ impl Format {
 pub(crate) struct Cursor {
     format: Format,
     /// The last family that was written whole.
-    family: Option<Arc<str>>,
-    /// The labels of the last series of the next family, if it was begun.
-    series: Option<Arc<str>>,
+    last: Option<Arc<str>>,
+    /// The family that is being written, and the labels of its last series that was.
+    current: Option<(Arc<str>, Arc<Family>, Arc<str>)>,
 }
+
+/// How many families are looked at before the runtime has its turn: one without series adds nothing to the page.
+const FAMILIES: usize = 256;
 
 impl Cursor {
     pub(crate) fn new(format: Format) -> Self {
         Self {
             format,
-            family: None,
-            series: None,
+            last: None,
+            current: None,
         }
     }
 
-    /// Writes on until the text is at least so long; returns whether there is more.
+    /// Writes on until the text is at least so long, or many families were looked at; returns whether there is more.
     pub(crate) fn write(&mut self, registry: &Registry, text: &mut String, length: usize) -> bool {
-        while let Some((name, family)) = registry.family_after(self.family.as_deref()) {
+        for _ in 0..FAMILIES {
+            let (name, family, after) = match self.current.take() {
+                Some((name, family, after)) => (name, family, Some(after)),
+                None => match registry.family_after(self.last.as_deref()) {
+                    Some((name, family)) => (name, family, None),
+                    None => {
+                        if self.format == Format::OpenMetrics {
+                            text.push_str("# EOF\n");
+                        }
+                        return false;
+                    }
+                },
+            };
             let mut lines =
                 Lines::new(self.format, &name, family.kind(), registry.constant(), text);
-            if self.series.is_none() && !family.is_empty() {
-                registry.described(&name, |help, unit| lines.header(help, unit));
+            if after.is_none() {
+                registry.described(&name, |help, unit| lines.announce(help, unit));
             }
-            self.series = family.write(self.series.as_deref(), &mut lines, length);
-            if self.series.is_some() {
+            if let Some(last) = family.write(after.as_deref(), &mut lines, length) {
+                self.current = Some((name, family, last));
                 return true;
             }
-            self.family = Some(name);
+            self.last = Some(name);
             if text.len() >= length {
-                return true;
+                break;
             }
         }
-        if self.format == Format::OpenMetrics {
-            text.push_str("# EOF\n");
-        }
-        false
+        true
     }
 }
 
@@ -79,6 +92,8 @@ pub(crate) struct Lines<'a> {
     name: &'a str,
     /// The labels of all series, as they are exposed.
     constant: &'a str,
+    /// The lines that come before the first sample.
+    header: String,
     /// What the lines of a sample begin with, for each suffix that was needed so far.
     heads: Vec<(&'static str, String)>,
     text: &'a mut String,
@@ -98,6 +113,7 @@ impl<'a> Lines<'a> {
             kind,
             name: base.unwrap_or(name),
             constant,
+            header: String::new(),
             heads: Vec::new(),
             text,
         }
@@ -111,7 +127,8 @@ impl<'a> Lines<'a> {
         self.format
     }
 
-    fn header(&mut self, help: Option<&str>, unit: Option<&str>) {
+    /// Sets what is written before the first sample, if there is one.
+    fn announce(&mut self, help: Option<&str>, unit: Option<&str>) {
         let (name, kind) = (self.name, self.kind);
         let total = match (self.format, kind) {
             (Format::Text, Kind::Counter | Kind::TimeCounter) => "_total",
@@ -120,16 +137,16 @@ impl<'a> Lines<'a> {
         if let Some(help) = help {
             // OpenMetrics escapes quotes here too.
             let help = escaped(help, self.format == Format::OpenMetrics);
-            let _ = writeln!(self.text, "# HELP {name}{total} {help}");
+            let _ = writeln!(self.header, "# HELP {name}{total} {help}");
         }
-        let _ = writeln!(self.text, "# TYPE {name}{total} {kind}");
+        let _ = writeln!(self.header, "# TYPE {name}{total} {kind}");
         // A unit has to be the name's last part.
         let is_in_name = |unit: &&str| {
             name.strip_suffix(*unit)
                 .is_some_and(|name| name.ends_with('_'))
         };
         if let (Format::OpenMetrics, Some(unit)) = (self.format, unit.filter(is_in_name)) {
-            let _ = writeln!(self.text, "# UNIT {name} {unit}");
+            let _ = writeln!(self.header, "# UNIT {name} {unit}");
         }
     }
 
@@ -146,6 +163,9 @@ impl<'a> Lines<'a> {
         };
         let head = self.heads[head].1.as_str();
         let text = &mut *self.text;
+        if !self.header.is_empty() {
+            text.push_str(&std::mem::take(&mut self.header));
+        }
         if !labels.is_empty() {
             text.push_str(head);
             text.push_str(labels);
@@ -230,15 +250,27 @@ pub(crate) fn push_float(text: &mut String, value: f64) {
     };
 }
 
-/// Returns a bound as the value of a label: always a float's text, which is the canonical one of OpenMetrics, so that a series is the
-/// same in both formats.
+/// Returns a bound as the value of a label, in the canonical form of OpenMetrics, which is Go's `%g` and always a float's text, so that a
+/// series is the same in both formats, and the same as that of Prometheus' other clients.
 pub(crate) fn bound(value: f64) -> String {
     let mut text = String::new();
     push_float(&mut text, value);
-    if value.is_finite() && !text.contains(['.', 'e']) {
-        text.push_str(".0");
+    if !value.is_finite() || value == 0.0 {
+        return if value == 0.0 { "0.0".to_owned() } else { text };
     }
-    text
+    let scientific = format!("{value:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    match exponent.parse::<i32>().unwrap_or_default() {
+        exponent if (-4..6).contains(&exponent) => {
+            let plain = value.to_string();
+            let point = if plain.contains('.') { "" } else { ".0" };
+            plain + point
+        }
+        exponent => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -275,7 +307,36 @@ mod tests {
 
     #[test]
     fn bounds_are_floats() {
-        let bounds = [-1.0, 0.005, 1.0, 10.0, 1e21, f64::INFINITY].map(bound);
-        assert_eq!(bounds, ["-1.0", "0.005", "1.0", "10.0", "1e21", "+Inf"]);
+        let bounds = [
+            -1.0,
+            0.0,
+            0.0001,
+            0.000_01,
+            0.005,
+            1.0,
+            10.0,
+            123_456.0,
+            1e6,
+            1_234_567.0,
+            1e21,
+            2.5e-9,
+            f64::INFINITY,
+        ];
+        let texts = [
+            "-1.0",
+            "0.0",
+            "0.0001",
+            "1e-05",
+            "0.005",
+            "1.0",
+            "10.0",
+            "123456.0",
+            "1e+06",
+            "1.234567e+06",
+            "1e+21",
+            "2.5e-09",
+            "+Inf",
+        ];
+        assert_eq!(bounds.map(bound), texts);
     }
 }

@@ -14,15 +14,15 @@ use crate::table::Table;
 /// The macros' way in: names are made valid, and what is refused is counted and gets a handle without effect.
 impl Recorder for Registry {
     fn describe_counter(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
-        self.describe_with_unit(name.as_str(), &help, unit.map(|unit| unit.as_str()));
+        self.describe_with_unit(name.as_str(), &help, unit);
     }
 
     fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
-        self.describe_with_unit(name.as_str(), &help, unit.map(|unit| unit.as_str()));
+        self.describe_with_unit(name.as_str(), &help, unit);
     }
 
     fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
-        self.describe_with_unit(name.as_str(), &help, unit.map(|unit| unit.as_str()));
+        self.describe_with_unit(name.as_str(), &help, unit);
     }
 
     #[inline]
@@ -76,7 +76,7 @@ impl Registry {
     ) -> Option<Arc<Series<C>>> {
         let Found { series, is_own } = found?;
         if is_own && is_constant(key) {
-            self.0.keys.insert(key, || handle(Arc::clone(&series)));
+            self.0.keys.insert(key, handle(Arc::clone(&series)));
         }
         Some(series)
     }
@@ -101,12 +101,12 @@ impl Keys {
         Some(&entry.1)
     }
 
-    fn insert(&self, key: &Key, handle: impl Fn() -> Handle) {
+    fn insert(&self, key: &Key, handle: Handle) {
         let table = self.0.get_or_init(Table::new);
-        table.get_or_insert_with(
+        table.insert(
             key.get_hash(),
             |(of, _)| is_same(of, key),
-            || (key.clone(), handle()),
+            (key.clone(), handle),
         );
     }
 }

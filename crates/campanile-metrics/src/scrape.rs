@@ -33,7 +33,7 @@ impl Registry {
         }
         let (format, gzip) = (accept::format(headers), accept::gzip(headers));
         let page = if method == Method::HEAD {
-            Page::from("")
+            Page(Content::Head)
         } else {
             self.0.ongoing.page(self, format, gzip)
         };
@@ -56,6 +56,8 @@ pub struct Page(Content);
 
 enum Content {
     Whole(Option<Bytes>),
+    /// That of an answer to HEAD, whose length is not known.
+    Head,
     Rendered {
         rendering: Arc<Rendering>,
         /// The next piece.
@@ -63,6 +65,16 @@ enum Content {
         /// Whether the runtime had its turn since the last piece was written here.
         had_turn: bool,
     },
+}
+
+impl Page {
+    fn rendered(rendering: Arc<Rendering>, node: Arc<Node>, had_turn: bool) -> Self {
+        Self(Content::Rendered {
+            rendering,
+            node,
+            had_turn,
+        })
+    }
 }
 
 impl Body for Page {
@@ -75,6 +87,7 @@ impl Body for Page {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Head => Poll::Ready(None),
             Content::Rendered {
                 rendering,
                 node,
@@ -86,7 +99,7 @@ impl Body for Page {
                 match node.get() {
                     Some(Some(piece)) => {
                         let bytes = piece.bytes.clone();
-                        *node = Arc::clone(&piece.next);
+                        *node = piece.next();
                         Poll::Ready(Some(Ok(Frame::data(bytes))))
                     }
                     Some(None) => Poll::Ready(None),
@@ -103,6 +116,7 @@ impl Body for Page {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Content::Whole(bytes) => bytes.is_none(),
+            Content::Head => true,
             Content::Rendered { node, .. } => matches!(node.get(), Some(None)),
         }
     }
@@ -112,7 +126,7 @@ impl Body for Page {
             Content::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Content::Rendered { .. } => SizeHint::default(),
+            Content::Head | Content::Rendered { .. } => SizeHint::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use sketches_ddsketch::{Config, DDSketch};
 use crate::cell::debug_by_value;
 use crate::clock::now;
 use crate::family::{AnySeries, Cell, is_kind};
-use crate::page::Lines;
+use crate::page::{Format, Lines};
 use crate::series::{Series, SeriesSet};
 use crate::snapshot::{Kind, SummarySnapshot, Value};
 
@@ -18,8 +18,9 @@ use crate::snapshot::{Kind, SummarySnapshot, Value};
 /// all time. Quantiles of several instances can't be combined, which those of a [`Histogram`](crate::Histogram) can: choose that
 /// unless one process is all there is.
 ///
-/// The quantiles come from a sketch (Masson, Rim, Lee: "DDSketch", 2019) of at most 1,024 counts for each ten seconds, enough for
-/// values that differ by a factor of 10⁸; past that, the smallest of them are counted as one.
+/// The quantiles come from a sketch (Masson, Rim, Lee: "DDSketch", 2019) of at most 512 counts for each ten seconds, enough for
+/// values that differ by a factor of 25,000; past that, the smallest of them are counted as one. A summary takes up to 25 KiB, twice as
+/// much with negative values, so a family has 200 of them at most, whatever the registry's cap.
 ///
 /// A clone writes to the same series.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ const SLOT: Duration = Duration::from_secs(10);
 
 /// How far a quantile may be from the true one, as a part of it.
 const ACCURACY: f64 = 0.01;
-const BINS: u32 = 1_024;
+const BINS: u32 = 512;
 /// What is closer to 0 than that counts as 0.
 const LEAST: f64 = 1e-9;
 
@@ -119,12 +120,15 @@ impl SummaryCell {
 
     fn snapshot(&self, now: Instant) -> SummarySnapshot {
         let number = self.number(now);
-        let ring = self.ring();
+        let mut ring = self.ring();
         let mut window = sketch();
-        let recent = ring.slots.iter().flatten();
-        for (_, sketch) in recent.filter(|(of, _)| of + SLOTS as u64 > number) {
-            // All of them have the same settings.
-            let _ = window.merge(sketch);
+        for slot in &mut ring.slots {
+            match slot {
+                // All of them have the same settings.
+                Some((of, sketch)) if *of + SLOTS as u64 > number => drop(window.merge(sketch)),
+                // What is too old takes no more space.
+                slot => *slot = None,
+            }
         }
         let quantile = |(quantile, _)| {
             let value = window.quantile(quantile).ok().flatten();
@@ -149,6 +153,9 @@ impl HistogramFn for Series<SummaryCell> {
 }
 
 impl Cell for SummaryCell {
+    const CAP: usize = 200;
+    const WEIGHT: usize = 8;
+
     is_kind!(Summary);
 
     fn read(&self) -> Value {
@@ -158,11 +165,20 @@ impl Cell for SummaryCell {
     fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
         let labels = &series.labels;
         let snapshot = self.snapshot(now());
-        for ((_, value), (_, label)) in snapshot.quantiles.iter().zip(QUANTILES) {
+        // OpenMetrics allows nothing negative here.
+        let is_allowed = |value: f64| lines.format() == Format::Text || value >= 0.0;
+        let (quantiles, sum) = (snapshot.quantiles.iter(), is_allowed(snapshot.sum));
+        let shown: Vec<_> = quantiles
+            .zip(QUANTILES)
+            .filter(|((_, value), _)| value.is_nan() || is_allowed(*value))
+            .collect();
+        for ((_, value), (_, label)) in shown {
             lines.float("", labels, label, *value);
         }
-        lines.float("_sum", labels, "", snapshot.sum);
-        lines.integer("_count", labels, "", snapshot.count);
+        if sum {
+            lines.float("_sum", labels, "", snapshot.sum);
+            lines.integer("_count", labels, "", snapshot.count);
+        }
         lines.created(labels, series.created);
     }
 }
@@ -183,7 +199,7 @@ mod tests {
     #[test]
     fn quantiles_are_within_a_percent() {
         let mut random = fastrand::Rng::with_seed(5);
-        for spread in [1.0, 4.0, 12.0] {
+        for spread in [1.0, 4.0, 10.0] {
             let cell = SummaryCell::at(now(), Arc::default());
             let mut values: Vec<f64> = (0..20_000)
                 .map(|_| (random.f64() * spread).exp() * 1e-3)

@@ -21,18 +21,18 @@ impl<E> Table<E> {
         slots.map(Box::as_ref).find(|entry| is_it(entry))
     }
 
-    /// Returns the entry of a key, made now if it is new, or `None` if there is no slot left for it.
-    #[inline]
-    pub(crate) fn get_or_insert_with(
-        &self,
-        hash: u64,
-        is_it: impl Fn(&E) -> bool,
-        make: impl Fn() -> E,
-    ) -> Option<&E> {
-        let entries = self
-            .slots(hash)
-            .map(|slot| slot.get_or_init(|| Box::new(make())));
-        entries.map(Box::as_ref).find(|entry| is_it(entry))
+    /// Adds an entry, unless its key has one or there is no slot left for it.
+    pub(crate) fn insert(&self, hash: u64, is_it: impl Fn(&E) -> bool, entry: E) {
+        let mut entry = Box::new(entry);
+        for slot in self.slots(hash) {
+            let Err(back) = slot.set(entry) else {
+                return;
+            };
+            if slot.get().is_some_and(|there| is_it(there)) {
+                return;
+            }
+            entry = back;
+        }
     }
 
     fn slots(&self, hash: u64) -> impl Iterator<Item = &OnceLock<Box<E>>> {
@@ -43,39 +43,33 @@ impl<E> Table<E> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
-    /// The value of a key, made by a closure if it is new.
-    fn get(table: &Table<(u64, u64)>, key: u64, make: impl Fn() -> u64) -> Option<u64> {
+    /// The value of a key, which gets one if it is new.
+    fn get(table: &Table<(u64, u64)>, key: u64, value: u64) -> Option<u64> {
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let entry = table.get_or_insert_with(hash, |(of, _)| *of == key, || (key, make()));
-        let found = table.get(hash, |(of, _)| *of == key);
-        assert_eq!(found, entry);
-        entry.map(|(_, value)| *value)
+        let is_it = |(of, _): &(u64, u64)| *of == key;
+        table.insert(hash, is_it, (key, value));
+        table.get(hash, is_it).map(|(_, value)| *value)
     }
 
     #[test]
-    fn a_value_is_made_once_for_a_key() {
-        let (table, made) = (Table::new(), AtomicUsize::new(0));
-        let make = || made.fetch_add(1, Ordering::Relaxed) as u64;
+    fn a_key_keeps_its_first_value() {
+        let table = Table::new();
         assert!(table.get(3, |_| true).is_none());
-        assert_eq!(
-            [3, 7, 3].map(|key| get(&table, key, make)),
-            [Some(0), Some(1), Some(0)]
-        );
+        let values = [(3, 1), (7, 2), (3, 3)].map(|(key, value)| get(&table, key, value));
+        assert_eq!(values, [Some(1), Some(2), Some(1)]);
     }
 
     #[test]
     fn a_full_table_finds_what_it_has_and_refuses_the_rest() {
         let table = Table::new();
         let kept: Vec<_> = (0..10_000)
-            .filter_map(|key| get(&table, key, || key))
+            .filter_map(|key| get(&table, key, key))
             .collect();
         assert!((SLOTS / 2..=SLOTS).contains(&kept.len()), "{}", kept.len());
         for key in kept {
-            assert_eq!(get(&table, key, || 0), Some(key));
+            assert_eq!(get(&table, key, 0), Some(key));
         }
     }
 
@@ -85,7 +79,7 @@ mod tests {
         let values = std::thread::scope(|scope| {
             let threads = [1, 2, 3, 4].map(|thread| {
                 let table = &table;
-                let get = move |key| get(table, key, || thread);
+                let get = move |key| get(table, key, thread);
                 scope.spawn(move || (0..200).map(get).collect::<Vec<_>>())
             });
             threads.map(|thread| thread.join().unwrap())

@@ -142,7 +142,6 @@ impl Inner {
             }
             let now = now();
             self.sources.sla().advance(now);
-            self.sources.metrics().sweep(now.mono);
             self.alerts.tick(now).await;
             if now.mono.saturating_duration_since(written) >= SLA_PERIOD {
                 written = now.mono;

@@ -132,18 +132,20 @@ impl Campanile {
         tokio::join!(shutdown, checks, monitor, process);
     }
 
-    /// Keeps the process's own metrics up to date.
+    /// Keeps the process's own metrics up to date, and sweeps idle series out.
     #[cfg(feature = "metrics")]
     async fn collect(&self, stop: impl Future<Output = ()>) {
-        let Some(process) = &self.0.process else {
-            return stop.await;
-        };
         let mut stop = std::pin::pin!(stop);
         let mut ticks = tokio::time::interval(std::time::Duration::from_secs(10));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => process.collect(),
+                now = ticks.tick() => {
+                    self.0.registry.sweep(now.into_std());
+                    if let Some(process) = &self.0.process {
+                        process.collect();
+                    }
+                }
                 () = stop.as_mut() => return,
             }
         }

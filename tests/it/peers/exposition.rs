@@ -106,6 +106,12 @@ fn a_second_parser_reads_what_was_recorded() {
     [1.0, 1.0, 1.0]
         .iter()
         .for_each(|size| summary.record(*size));
+    let drift = registry.histogram("drift_seconds", &[]).unwrap();
+    drift.record(-0.2);
+    let offsets = registry.summary("offsets", &[]).unwrap();
+    [-1.0, -2.0, 3.0, -4.0]
+        .iter()
+        .for_each(|offset| offsets.record(*offset));
     with_local_recorder(&registry, || {
         describe_counter!("sent_bytes", Unit::Bytes, "Bytes \"sent\".");
         describe_gauge!(
@@ -186,7 +192,7 @@ fn check(format: &str, samples: &[Sample], values: &[&str], numbers: &[f64]) {
         .iter()
         .filter(|sample| sample.2.ends_with("_created"))
         .collect();
-    assert_eq!(created.len(), if is_open { values.len() + 4 } else { 0 });
+    assert_eq!(created.len(), if is_open { values.len() + 6 } else { 0 });
     assert!(
         created
             .iter()

@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_http::TraceRef;
-use metrics::{Key, Label, Level, Metadata, Recorder};
+use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
 
 use crate::cell::{CounterCell, GaugeCell};
+use crate::registry::Found;
 use crate::series::Series;
+use crate::snapshot::Kind;
 use crate::{Counter, Gauge, Histogram, Registry};
 
 /// Where the metrics of exchanges go.
@@ -23,10 +25,44 @@ pub(super) enum Either<O, R> {
     Recorder(R),
 }
 
+/// A handle, and whether it is the one that was asked for and worth keeping: neither an overflow series, nor one that no page shows.
+pub(super) struct Given<T> {
+    pub(super) handle: T,
+    pub(super) is_own: bool,
+}
+
+impl<C> Given<Arc<Series<C>>> {
+    fn from(found: Option<Found<C>>, refused: impl FnOnce() -> C) -> Self {
+        match found {
+            Some(Found { series, is_own }) => Self {
+                handle: series,
+                is_own,
+            },
+            None => Self {
+                handle: Series::detached(refused()),
+                is_own: false,
+            },
+        }
+    }
+
+    fn map<T>(self, then: impl FnOnce(Arc<Series<C>>) -> T) -> Given<T> {
+        Given {
+            handle: then(self.handle),
+            is_own: self.is_own,
+        }
+    }
+}
+
 impl Sink {
-    pub(super) fn describe(&self, name: &str, help: &str) {
-        if let Self::Registry(registry) = self {
-            registry.describe(name, help);
+    pub(super) fn describe(&self, name: &'static str, help: &'static str, kind: Kind) {
+        let unit = name.ends_with("_seconds").then_some(Unit::Seconds);
+        match self {
+            Self::Registry(registry) => registry.describe_with_unit(name, help, unit),
+            Self::Recorder(recorder) => match kind {
+                Kind::Counter => recorder.describe_counter(name.into(), unit, help.into()),
+                Kind::Gauge => recorder.describe_gauge(name.into(), unit, help.into()),
+                _ => recorder.describe_histogram(name.into(), unit, help.into()),
+            },
         }
     }
 
@@ -41,18 +77,18 @@ impl Sink {
         &self,
         name: &'static str,
         labels: &[(&'static str, &str)],
-    ) -> Either<Counter, metrics::Counter> {
+    ) -> Given<Either<Counter, metrics::Counter>> {
         match self {
             Self::Registry(registry) => {
                 let labels = labels.iter().copied();
                 let found = registry.lenient(name, labels, |_| CounterCell::default());
-                let series = found.map(|found| found.series);
-                let refused = || Series::detached(CounterCell::default());
-                Either::Registry(Counter(series.unwrap_or_else(refused)))
+                let given = Given::from(found, CounterCell::default);
+                given.map(|series| Either::Registry(Counter(series)))
             }
-            Self::Recorder(recorder) => {
-                Either::Recorder(recorder.register_counter(&key(name, labels), &METADATA))
-            }
+            Self::Recorder(recorder) => Given {
+                handle: Either::Recorder(recorder.register_counter(&key(name, labels), &METADATA)),
+                is_own: true,
+            },
         }
     }
 
@@ -74,17 +110,20 @@ impl Sink {
         &self,
         name: &'static str,
         labels: &[(&'static str, &str)],
-    ) -> Either<Histogram, metrics::Histogram> {
+    ) -> Given<Either<Histogram, metrics::Histogram>> {
         match self {
             Self::Registry(registry) => {
                 let labels = labels.iter().copied();
                 let found = registry.lenient(name, labels, |name| registry.new_histogram(name));
-                let series = found.map(|found| found.series);
-                let refused = || Series::detached(registry.new_histogram(name));
-                Either::Registry(Histogram(series.unwrap_or_else(refused)))
+                let given = Given::from(found, || registry.new_histogram(name));
+                given.map(|series| Either::Registry(Histogram(series)))
             }
             Self::Recorder(recorder) => {
-                Either::Recorder(recorder.register_histogram(&key(name, labels), &METADATA))
+                let key = key(name, labels);
+                Given {
+                    handle: Either::Recorder(recorder.register_histogram(&key, &METADATA)),
+                    is_own: true,
+                }
             }
         }
     }

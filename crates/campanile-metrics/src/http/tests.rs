@@ -219,3 +219,24 @@ async fn durations_have_the_trace_that_an_observer_before_has_left() {
         assert!(!registry.render().contains(" # {"));
     }
 }
+
+#[tokio::test]
+async fn a_route_that_was_turned_away_has_its_series_once_there_is_room() {
+    let second = std::time::Duration::from_secs(1);
+    let registry = Registry::builder()
+        .series(3)
+        .idle_timeout(second)
+        .build()
+        .unwrap();
+    let metrics = HttpMetrics::new(&registry);
+    // With the gauge of what is in flight, that is all there is room for.
+    registry.gauge("filler", &[("k", "1")]).unwrap();
+    registry.gauge("filler", &[("k", "2")]).unwrap();
+    exchange(&metrics, Method::GET, "/a", 200).await;
+    assert_eq!(requests(&registry, "GET", "/a", "200"), None);
+    let now = crate::clock::now();
+    registry.sweep(now + second * 10);
+    registry.sweep(now + second * 20);
+    exchange(&metrics, Method::GET, "/a", 200).await;
+    assert_eq!(requests(&registry, "GET", "/a", "200"), Some(1));
+}

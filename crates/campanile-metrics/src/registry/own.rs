@@ -1,10 +1,11 @@
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Registry;
 use super::register::Under;
 use crate::Counter;
 use crate::cell::CounterCell;
+use crate::series::read;
 
 /// The registry's own metrics and what they count.
 const OWN: [(&str, &str); 4] = [
@@ -37,11 +38,39 @@ impl Registry {
         ] {
             self.publish(own, &[], count.load(Ordering::Relaxed));
         }
-        let mut last = None::<Arc<str>>;
-        while let Some((name, family)) = self.family_after(last.as_deref()) {
-            self.publish(overflow, &[("family", &name)], family.overflowed());
-            last = Some(name);
+        let overflowing = self.overflowing().clone();
+        for name in overflowing {
+            let family = read(&self.0.families).get(&name).cloned();
+            if let Some(family) = family {
+                self.publish(overflow, &[("family", &name)], family.overflowed());
+            }
         }
+    }
+
+    /// Does so if a name is one of them.
+    pub(super) fn publish_if_own(&self, name: &str) {
+        if name.starts_with("campanile_registry_") {
+            self.publish_own();
+        }
+    }
+
+    /// Takes note of a family's first overflow.
+    pub(super) fn note_overflow(&self, family: &Arc<str>, cap: usize) {
+        let mut overflowing = self.overflowing();
+        if !overflowing.contains(family) {
+            overflowing.push(Arc::clone(family));
+        }
+        drop(overflowing);
+        tracing::warn!(
+            %family,
+            cap,
+            "the family or the registry is full: new series are counted as one whose labels are `_other_`"
+        );
+    }
+
+    fn overflowing(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        let overflowing = self.0.overflowing.lock();
+        overflowing.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publish(&self, (name, help): (&str, &str), labels: &[(&str, &str)], value: u64) {

@@ -36,6 +36,20 @@ impl Families {
         Some((Arc::clone(name), Arc::clone(family)))
     }
 
+    /// Removes a family that has no series.
+    pub(super) fn remove_if_empty(&mut self, name: &str, family: &Arc<Family>) {
+        let is_it = self
+            .by_name
+            .get(name)
+            .is_some_and(|found| Arc::ptr_eq(found, family));
+        if is_it && family.remove_if_empty() {
+            self.by_name.remove(name);
+            for sample in sample_names(name, family.kind()) {
+                self.taken.remove(sample.as_str());
+            }
+        }
+    }
+
     /// Adds a family, unless one of its names is taken: then the error is that name, and whose it is.
     fn insert<C: Cell>(
         &mut self,
@@ -164,65 +178,74 @@ impl Registry {
             let truncated = &self.0.truncated;
             truncated.fetch_add(text.truncated, Ordering::Relaxed);
         }
-        let (exported, family) = self.find_family::<C>(name, under)?;
-        let Some(set) = C::set(&family.series) else {
-            return Err(RegisterError::KindConflict {
-                name: name.into(),
-                is: family.kind(),
-                asked: C::KIND,
-            });
-        };
-        let is_full = |set: &Map<C>| {
-            // The one series without labels always has room.
-            under == Under::Caps
-                && !text.text.is_empty()
-                && (set.len() >= settings.series_per_family
-                    || self.0.series.load(Ordering::Relaxed) >= settings.series)
-        };
-        let sweep = self.0.sweep.load(Ordering::Relaxed);
-        let found = |series: &Arc<Series<C>>, is_own| {
-            series.touch(sweep);
-            let series = Arc::clone(series);
-            Ok(Found { series, is_own })
-        };
-        {
-            let set = set.read();
+        loop {
+            let (exported, family) = self.find_family::<C>(name, under)?;
+            let Some(set) = C::set(&family.series) else {
+                return Err(RegisterError::KindConflict {
+                    name: name.into(),
+                    is: family.kind(),
+                    asked: C::KIND,
+                });
+            };
+            let cap = settings.series_per_family.min(C::CAP);
+            let is_full = |set: &Map<C>| {
+                // The one series without labels always has room.
+                under == Under::Caps
+                    && !text.text.is_empty()
+                    && (set.len() >= cap
+                        || self.0.series.load(Ordering::Relaxed) >= settings.series)
+            };
+            let sweep = self.0.sweep.load(Ordering::Relaxed);
+            let found = |series: &Arc<Series<C>>, is_own| {
+                series.touch(sweep);
+                let series = Arc::clone(series);
+                Ok(Found { series, is_own })
+            };
+            {
+                let set = set.read();
+                if let Some(ByLabels(series)) = set.get(text.text.as_str()) {
+                    return found(series, true);
+                }
+                let overflow = family.overflow.get().and_then(|text| set.get(&**text));
+                if let Some(ByLabels(series)) = overflow.filter(|_| is_full(&set)) {
+                    family.turn_away(&text.text);
+                    return found(series, false);
+                }
+            }
+
+            let mut set = set.write();
+            if family.is_removed() {
+                continue;
+            }
             if let Some(ByLabels(series)) = set.get(text.text.as_str()) {
                 return found(series, true);
             }
-            let overflow = family.overflow.get().and_then(|text| set.get(&**text));
-            if let Some(ByLabels(series)) = overflow.filter(|_| is_full(&set)) {
+            let is_own = !is_full(&set);
+            let mut is_first_overflow = false;
+            let labels: Arc<str> = if is_own {
+                text.text.into()
+            } else {
                 family.turn_away(&text.text);
-                return found(series, false);
+                let overflow = family.overflow.get_or_init(|| {
+                    is_first_overflow = true;
+                    LabelText::other(&labels).into()
+                });
+                if let Some(ByLabels(series)) = set.get(&**overflow) {
+                    return found(series, false);
+                }
+                Arc::clone(overflow)
+            };
+            self.0.series.fetch_add(1, Ordering::Relaxed);
+            let cell = new(&exported);
+            let series = Arc::new(Series::new(labels, clock::milliseconds(), sweep, cell));
+            set.insert(ByLabels(Arc::clone(&series)));
+            // Whoever listens to the log may ask for a series too.
+            drop(set);
+            if is_first_overflow {
+                self.note_overflow(&exported, cap);
             }
+            return Ok(Found { series, is_own });
         }
-
-        let mut set = set.write();
-        if let Some(ByLabels(series)) = set.get(text.text.as_str()) {
-            return found(series, true);
-        }
-        let is_own = !is_full(&set);
-        let labels: Arc<str> = if is_own {
-            text.text.into()
-        } else {
-            family.turn_away(&text.text);
-            let overflow = family
-                .overflow
-                .get_or_init(|| LabelText::other(&labels).into());
-            if let Some(ByLabels(series)) = set.get(&**overflow) {
-                return found(series, false);
-            }
-            Arc::clone(overflow)
-        };
-        self.0.series.fetch_add(1, Ordering::Relaxed);
-        let series = Arc::new(Series::new(
-            labels,
-            clock::milliseconds(),
-            sweep,
-            new(&exported),
-        ));
-        set.insert(ByLabels(Arc::clone(&series)));
-        Ok(Found { series, is_own })
     }
 
     /// Returns the family of a name as it was given, and the name that it is exported under.

@@ -1,9 +1,9 @@
-use std::time::Duration;
-
 use metrics::{counter, gauge, histogram, with_local_recorder};
 
 use super::*;
 use crate::{BuildError, Kind, Names};
+
+mod room;
 
 #[test]
 fn the_page_is_sorted_described_and_stable() {
@@ -65,148 +65,6 @@ fn values_are_read_back_whatever_the_order_of_labels() {
         ("c_total", Kind::Counter, &None)
     );
     assert_eq!(family.series[0].label("b").as_deref(), Some("2"));
-}
-
-#[test]
-fn past_the_familys_cap_the_overflow_series_takes_the_value() {
-    let registry = Registry::new();
-    for number in 0..2_500 {
-        let number = number.to_string();
-        registry
-            .counter(
-                "views_total",
-                &[("product", number.as_str()), ("shop", "1")],
-            )
-            .unwrap()
-            .increment(2);
-    }
-    let snapshot = registry.snapshot();
-    let family = snapshot
-        .families
-        .iter()
-        .find(|family| &*family.name == "views_total")
-        .unwrap();
-    assert_eq!(family.series.len(), 2_001);
-    let sum: u64 = family
-        .series
-        .iter()
-        .map(|series| {
-            if let Value::Counter(value) = series.value {
-                value
-            } else {
-                0
-            }
-        })
-        .sum();
-    assert_eq!(sum, 5_000);
-    assert_eq!(
-        registry.get(
-            "views_total",
-            &[("product", "_other_"), ("shop", "_other_")]
-        ),
-        Some(Value::Counter(1_000))
-    );
-    assert_eq!(
-        registry.get(
-            "campanile_registry_overflow_total",
-            &[("family", "views_total")]
-        ),
-        Some(Value::Counter(500))
-    );
-    // Series that are there go on, and other labels don't make a second overflow series.
-    registry
-        .counter("views_total", &[("product", "1999"), ("shop", "1")])
-        .unwrap()
-        .increment(1);
-    assert_eq!(
-        registry.get("views_total", &[("product", "1999"), ("shop", "1")]),
-        Some(Value::Counter(3))
-    );
-    registry
-        .counter("views_total", &[("tenant", "new")])
-        .unwrap()
-        .increment(1);
-    assert_eq!(
-        registry.get(
-            "views_total",
-            &[("product", "_other_"), ("shop", "_other_")]
-        ),
-        Some(Value::Counter(1_001))
-    );
-}
-
-#[test]
-fn a_full_registry_takes_no_new_family_but_its_own() {
-    let registry = Registry::builder().series(2).build().unwrap();
-    registry.counter("a_total", &[("k", "1")]).unwrap();
-    registry.counter("a_total", &[("k", "2")]).unwrap();
-    registry
-        .counter("a_total", &[("k", "3")])
-        .unwrap()
-        .increment(1);
-    assert_eq!(
-        registry.get("a_total", &[("k", "_other_")]),
-        Some(Value::Counter(1))
-    );
-    assert_eq!(
-        registry.counter("b_total", &[]).unwrap_err(),
-        RegisterError::Full {
-            name: "b_total".into(),
-            cap: 2
-        }
-    );
-    with_local_recorder(&registry, || counter!("b_total").increment(1));
-    assert!(
-        registry
-            .render()
-            .contains("campanile_registry_overflow_total{family=\"a_total\"} 1\n")
-    );
-    assert!(
-        registry
-            .render()
-            .contains("campanile_registry_refused_total 1\n")
-    );
-}
-
-#[test]
-fn the_registrys_own_counters_know_no_cap() {
-    let registry = Registry::builder().series_per_family(1).build().unwrap();
-    let long = "x".repeat(300);
-    for family in ["a_total", "b_total", long.as_str()] {
-        for value in ["1", "2", "3"] {
-            registry.counter(family, &[("k", value)]).unwrap();
-        }
-    }
-    let page = registry.render();
-    for family in ["a_total", "b_total"] {
-        assert!(
-            page.contains(&format!(
-                "campanile_registry_overflow_total{{family=\"{family}\"}} 2\n"
-            )),
-            "{page}"
-        );
-    }
-    assert_eq!(registry.render(), page);
-}
-
-#[test]
-fn a_series_without_labels_has_room_and_an_empty_label_is_none() {
-    let registry = Registry::builder().series_per_family(1).build().unwrap();
-    registry.counter("a_total", &[("k", "1")]).unwrap();
-    registry.counter("a_total", &[]).unwrap().increment(1);
-    registry
-        .counter("a_total", &[("k", "")])
-        .unwrap()
-        .increment(1);
-    registry
-        .counter("a_total", &[("k", "2")])
-        .unwrap()
-        .increment(5);
-    assert_eq!(registry.get("a_total", &[]), Some(Value::Counter(2)));
-    assert_eq!(
-        registry.get("a_total", &[("k", "_other_")]),
-        Some(Value::Counter(5))
-    );
 }
 
 #[test]
@@ -295,19 +153,6 @@ fn a_counter_has_its_suffix_everywhere() {
 }
 
 #[test]
-fn descriptions_have_a_cap() {
-    let registry = Registry::new();
-    for number in 0..10_001 {
-        registry.describe(&format!("m{number}"), "A metric.");
-    }
-    assert!(
-        registry
-            .render()
-            .contains("campanile_registry_refused_total 1\n")
-    );
-}
-
-#[test]
 fn mistakes_are_typed_errors() {
     #[track_caller]
     fn check(name: &str, labels: &[(&str, &str)], expected: &str) {
@@ -392,22 +237,6 @@ fn the_macros_get_valid_names_and_never_a_panic() {
 }
 
 #[test]
-fn what_is_turned_away_most_often_can_be_read() {
-    let registry = Registry::builder().series_per_family(1).build().unwrap();
-    registry.counter("a_total", &[("k", "first")]).unwrap();
-    assert_eq!(registry.turned_away("a_total"), []);
-    for (value, times) in [("x", 3), ("y", 5), ("z", 1)] {
-        for _ in 0..times {
-            registry.counter("a_total", &[("k", value)]).unwrap();
-        }
-    }
-    let expected = [(r#"k="y""#, 5), (r#"k="x""#, 3), (r#"k="z""#, 1)];
-    let expected = expected.map(|(labels, times)| (labels.to_owned(), times));
-    assert_eq!(registry.turned_away("a_total"), expected);
-    assert_eq!(registry.turned_away("nothing"), []);
-}
-
-#[test]
 fn a_prefix_and_constant_labels_are_in_every_exposition() {
     let registry = Registry::builder()
         .prefix("shop")
@@ -456,47 +285,6 @@ fn buckets_are_those_of_the_name_that_fits_best() {
         let histogram = registry.histogram(name, &[]).unwrap();
         assert_eq!(histogram.value().buckets, [(bound, 0)], "{name}");
     }
-}
-
-#[test]
-fn an_idle_series_goes_and_a_handle_is_never_orphaned() {
-    let registry = Registry::builder()
-        .idle_timeout(Duration::from_secs(60))
-        .series_per_family(2)
-        .build()
-        .unwrap();
-    let sweep = |elapsed| registry.sweep(registry.0.begun + Duration::from_secs(elapsed));
-    let held = registry.counter("a_total", &[("k", "held")]).unwrap();
-    let dynamic = |value: String| {
-        with_local_recorder(&registry, || counter!("a_total", "k" => value).increment(1));
-    };
-    dynamic("idle".to_owned());
-    let series = || registry.family("a_total").unwrap().series.len();
-    for (elapsed, expected) in [(59, 2), (61, 2), (119, 2), (121, 1), (600, 1)] {
-        sweep(elapsed);
-        assert_eq!(series(), expected, "{elapsed}");
-    }
-    held.increment(7);
-    assert_eq!(
-        registry.get("a_total", &[("k", "held")]),
-        Some(Value::Counter(7))
-    );
-    // There is room again, and what comes back begins anew.
-    dynamic("idle".to_owned());
-    assert_eq!(
-        registry.get("a_total", &[("k", "idle")]),
-        Some(Value::Counter(1))
-    );
-    for elapsed in [660, 720, 780] {
-        dynamic("idle".to_owned());
-        sweep(elapsed);
-        assert_eq!(series(), 2, "{elapsed}");
-    }
-    drop(held);
-    sweep(2_000);
-    sweep(2_100);
-    assert_eq!(series(), 0);
-    assert_eq!(registry.render(), "");
 }
 
 #[test]
@@ -599,7 +387,7 @@ fn settings_are_checked_when_building() {
         prefix.starts_with(r#"the prefix "a b" is not valid"#),
         "{prefix}"
     );
-    for (name, value) in [("le", "1"), ("a b", "1"), ("a", "")] {
+    for (name, value) in [("le", "1"), ("a b", "1"), ("a", ""), ("family", "1")] {
         let label = message(Registry::builder().constant_label(name, value));
         assert!(
             label.contains(&format!("the constant label {name:?}")),

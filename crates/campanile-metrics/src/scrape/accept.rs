@@ -5,41 +5,66 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 
 use crate::page::Format;
 
-/// Returns the format that is liked best; text if none is liked, because a page in a format that wasn't asked for is better than
-/// none.
+/// Returns the format that is liked best. The most specific range that a format falls under says how much it is liked; OpenMetrics has to
+/// be asked for by its name. If none is liked it is text, because a page in a format that wasn't asked for is better than none.
 pub(super) fn format(headers: &HeaderMap) -> Format {
-    let (mut text, mut open_metrics) = (0, 0);
+    let (mut text, mut open_metrics) = (Liking::default(), Liking::default());
     for (media_type, parameters) in members(headers, ACCEPT) {
         let version = parameter(parameters, "version");
         let quality = quality(parameters);
+        let by_version = 3 + u8::from(version.is_some());
         match media_type.to_ascii_lowercase().as_str() {
             "application/openmetrics-text" if matches!(version, None | Some("1.0.0")) => {
-                open_metrics = open_metrics.max(quality);
+                open_metrics.hear(by_version, quality);
             }
-            "text/plain" if matches!(version, None | Some("0.0.4")) => text = text.max(quality),
-            "text/*" | "*/*" => text = text.max(quality),
+            "text/plain" if matches!(version, None | Some("0.0.4")) => {
+                text.hear(by_version, quality)
+            }
+            "text/*" => text.hear(2, quality),
+            "*/*" => text.hear(1, quality),
             _ => {}
         }
     }
-    if open_metrics > 0 && open_metrics >= text {
+    // What is asked for by its name goes before what a wildcard allows.
+    let is_liked_more = open_metrics.quality > text.quality
+        || open_metrics.quality == text.quality && open_metrics.specific >= text.specific;
+    if open_metrics.quality > 0 && (is_liked_more || text.specific <= 2) {
         Format::OpenMetrics
     } else {
         Format::Text
     }
 }
 
-/// Returns whether the page may be compressed.
-pub(super) fn gzip(headers: &HeaderMap) -> bool {
-    let mut any = 0;
-    for (coding, parameters) in members(headers, ACCEPT_ENCODING) {
-        if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
-            return quality(parameters) > 0;
-        }
-        if coding == "*" {
-            any = quality(parameters);
+/// How much something is liked, in thousandths, by the most specific that was said of it.
+#[derive(Default)]
+struct Liking {
+    specific: u8,
+    quality: u16,
+}
+
+impl Liking {
+    fn hear(&mut self, specific: u8, quality: u16) {
+        if specific > self.specific {
+            *self = Self { specific, quality };
+        } else if specific == self.specific {
+            self.quality = self.quality.max(quality);
         }
     }
-    any > 0
+}
+
+/// Returns whether the page is to be compressed: if that is liked at least as much as not to.
+pub(super) fn gzip(headers: &HeaderMap) -> bool {
+    let (mut gzip, mut identity) = (Liking::default(), Liking::default());
+    for (coding, parameters) in members(headers, ACCEPT_ENCODING) {
+        let quality = quality(parameters);
+        match coding.to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => gzip.hear(2, quality),
+            "identity" => identity.hear(2, quality),
+            "*" => gzip.hear(1, quality),
+            _ => {}
+        }
+    }
+    gzip.quality > 0 && gzip.quality >= identity.quality
 }
 
 /// The members of a list in a header, each without its parameters, and these.
@@ -126,6 +151,21 @@ mod tests {
         );
         check(&["application/openmetrics-text;version=0.0.1"], Text);
         check(&["application/openmetrics-text;version=2.0.0"], Text);
+        // The most specific range counts.
+        check(
+            &["text/plain;q=0.2, application/openmetrics-text;q=0.5, */*;q=0.9"],
+            OpenMetrics,
+        );
+        check(
+            &["application/openmetrics-text;q=0.1, */*;q=0.9"],
+            OpenMetrics,
+        );
+        check(
+            &[
+                "text/plain;version=0.0.4;q=0.1, text/plain;q=0.9, application/openmetrics-text;q=0.5",
+            ],
+            OpenMetrics,
+        );
         // What makes no sense gets text.
         check(&["application/openmetrics-text;q=0"], Text);
         check(&["application/openmetrics-text;q=x"], Text);
@@ -153,5 +193,7 @@ mod tests {
         check("gzip;q=0, *", false);
         check("gzip;q=0.0001", false);
         check("br, *;q=0", false);
+        check("identity, gzip;q=0.1", false);
+        check("identity;q=0.5, gzip", true);
     }
 }

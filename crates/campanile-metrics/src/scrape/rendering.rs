@@ -1,12 +1,12 @@
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{Content, Page};
+use super::Page;
 use crate::page::{Cursor, Format};
 use crate::{Registry, clock};
 
@@ -18,39 +18,39 @@ const JOINABLE: Duration = Duration::from_millis(100);
 
 /// The renderings that are going on, for each format without and with compression.
 #[derive(Default)]
-pub(crate) struct Ongoing([Mutex<Weak<Rendering>>; 4]);
+pub(crate) struct Ongoing([Mutex<Vec<Weak<Rendering>>>; 4]);
+
+/// How many renderings of a format may be joined. A reader that has joined and reads slowly keeps the pieces that others have read,
+/// a page at most; one that reads alone keeps a piece.
+const MAX_JOINABLE: usize = 4;
 
 impl Ongoing {
     /// Returns a page: one that somebody else has just begun to read, or a new one.
     pub(super) fn page(&self, registry: &Registry, format: Format, gzip: bool) -> Page {
         let place = usize::from(format == Format::OpenMetrics) + 2 * usize::from(gzip);
         let mut ongoing = lock(&self.0[place]);
-        let joined = ongoing.upgrade();
-        if let Some((rendering, node)) =
-            joined.and_then(|ongoing| Some((Arc::clone(&ongoing), ongoing.first()?)))
-        {
-            return Page(Content::Rendered {
-                rendering,
-                node,
-                had_turn: true,
-            });
+        ongoing.retain(|rendering| rendering.strong_count() > 0);
+        let mut joinable = ongoing.iter().filter_map(Weak::upgrade);
+        let joined = joinable.find_map(|rendering| Some((rendering.first()?, rendering)));
+        if let Some((node, rendering)) = joined {
+            return Page::rendered(rendering, node, true);
         }
         let (rendering, first) = Rendering::begin(registry, format, gzip);
         // A short page is whole now, and its length is known.
         rendering.write(&first);
         match first.get() {
-            Some(Some(piece)) if matches!(piece.next.get(), Some(None)) => {
-                Page(Content::Whole(Some(piece.bytes.clone())))
+            Some(Some(piece)) if matches!(piece.next().get(), Some(None)) => {
+                Page::from(piece.bytes.clone())
             }
             Some(None) => Page::default(),
             _ => {
                 let rendering = Arc::new(rendering);
-                *ongoing = Arc::downgrade(&rendering);
-                Page(Content::Rendered {
-                    rendering,
-                    node: first,
-                    had_turn: false,
-                })
+                if ongoing.len() < MAX_JOINABLE {
+                    ongoing.push(Arc::downgrade(&rendering));
+                } else {
+                    rendering.close();
+                }
+                Page::rendered(rendering, first, false)
             }
         }
     }
@@ -61,7 +61,28 @@ pub(super) type Node = OnceLock<Option<Piece>>;
 
 pub(super) struct Piece {
     pub(super) bytes: Bytes,
-    pub(super) next: Arc<Node>,
+    /// `None` only while it is dropped.
+    next: Option<Arc<Node>>,
+}
+
+impl Piece {
+    pub(super) fn next(&self) -> Arc<Node> {
+        self.next.clone().unwrap_or_default()
+    }
+}
+
+impl Drop for Piece {
+    /// Frees the pieces that only this one leads to, one after the other: each within the drop of the one before would need a stack as
+    /// long as the page.
+    fn drop(&mut self) {
+        let mut next = self.next.take();
+        while let Some(Some(mut piece)) = next
+            .and_then(Arc::into_inner)
+            .and_then(OnceLock::into_inner)
+        {
+            next = piece.next.take();
+        }
+    }
 }
 
 /// A page that is being written, by whichever of its readers is the furthest.
@@ -107,10 +128,17 @@ impl Rendering {
         first.clone()
     }
 
+    /// Lets nobody join any more.
+    fn close(&self) {
+        *lock(&self.first) = None;
+    }
+
     /// Writes the next piece to the last node, unless that takes more than one turn or somebody else is at it.
     pub(super) fn write(&self, node: &Node) {
-        let Ok(mut writer) = self.writer.try_lock() else {
-            return;
+        let mut writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
         };
         if node.get().is_some() {
             return;
@@ -122,12 +150,13 @@ impl Rendering {
             let _ = end.set(None);
         }
         if !bytes.is_empty() {
-            let _ = node.set(Some(Piece { bytes, next: end }));
+            let next = Some(end);
+            let _ = node.set(Some(Piece { bytes, next }));
         } else if is_done {
             let _ = node.set(None);
         }
         if is_done {
-            *lock(&self.first) = None;
+            self.close();
         } else {
             // Lets go of what is too old to be joined.
             self.first();

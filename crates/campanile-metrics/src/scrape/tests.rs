@@ -138,6 +138,7 @@ fn head_has_the_headers_only_and_other_methods_are_refused() {
             .starts_with("text/plain")
     );
     assert!(response.body().is_end_stream());
+    assert_eq!(response.body().size_hint().exact(), None);
     for method in [Method::POST, Method::DELETE, Method::OPTIONS] {
         let response = registry.respond(&method, &HeaderMap::new());
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -183,6 +184,70 @@ fn a_page_that_nobody_reads_on_is_neither_joined_for_long_nor_in_the_way() {
     // The stuck one goes on where it was.
     assert!(rest(&mut stuck).len() > 100_000);
     drop(stuck);
+}
+
+#[test]
+fn families_that_come_while_a_page_is_written_leave_it_whole() {
+    for position in ["aa", "gg", "z"] {
+        let registry = long();
+        let mut page = get(&registry, &[]).into_body();
+        let mut all = Vec::new();
+        while all.len() < 400_000 {
+            if let Poll::Ready(Some(bytes)) = poll(&mut page) {
+                all.extend(bytes);
+            }
+        }
+        for number in 0..10 {
+            registry.gauge(&format!("{position}{number}"), &[]).unwrap();
+        }
+        all.extend(rest(&mut page));
+        let text = String::from_utf8(all).unwrap();
+        let headers: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("# TYPE"))
+            .collect();
+        let mut unique = headers.clone();
+        unique.dedup();
+        assert_eq!(headers, unique);
+        assert!(headers.is_sorted(), "{headers:?}");
+        let lines = text.lines().filter(|line| line.starts_with("g{")).count();
+        assert_eq!(lines, 2_000);
+    }
+}
+
+#[test]
+fn many_small_families_take_several_turns() {
+    let registry = Registry::new();
+    for number in 0..2_000 {
+        registry.gauge(&format!("g{number}"), &[]).unwrap();
+    }
+    let mut page = get(&registry, &[]).into_body();
+    assert_eq!(page.size_hint().exact(), None);
+    assert_eq!(rest(&mut page), registry.render().as_bytes());
+}
+
+#[test]
+fn a_long_page_that_others_have_read_is_freed_without_a_deep_stack() {
+    let registry = Registry::builder()
+        .series_per_family(100_000)
+        .build()
+        .unwrap();
+    for number in 0..60_000 {
+        let number = number.to_string();
+        let labels = [("number", number.as_str()), ("text", &"x".repeat(200))];
+        registry.gauge("g", &labels).unwrap();
+    }
+    std::thread::Builder::new()
+        .stack_size(128 << 10)
+        .spawn(move || {
+            let mut first = get(&registry, &[]).into_body();
+            let second = get(&registry, &[]).into_body();
+            rest(&mut first);
+            drop((first, second));
+        })
+        .unwrap()
+        .join()
+        .unwrap();
 }
 
 #[test]

@@ -159,3 +159,34 @@ impl fmt::Debug for Campanile {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(feature = "metrics")]
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn running_sweeps_idle_series_out_and_reads_the_process() {
+        let registry = Registry::builder()
+            .idle_timeout(Duration::from_secs(20))
+            .build()
+            .unwrap();
+        let campanile = Campanile::builder("test").registry(registry.clone());
+        let campanile = campanile.build().unwrap();
+        registry.gauge("idle", &[("k", "v")]).unwrap();
+        let running = tokio::spawn({
+            let campanile = campanile.clone();
+            async move { campanile.run(std::future::pending()).await }
+        });
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert!(registry.family("idle").is_some());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(registry.family("idle").is_none());
+        let page = registry.render();
+        let is_linux = cfg!(target_os = "linux");
+        assert_eq!(page.contains("\nprocess_open_fds "), is_linux, "{page}");
+        running.abort();
+    }
+}

@@ -42,6 +42,9 @@ pub use self::open::OpenError;
 /// What it has acknowledged is on the disk: each commit is synced twice (redb's two-phase commit), so that neither `kill -9` nor
 /// a loss of power takes it back. When it is opened, every page's checksum is verified, and each record has one more of its own.
 ///
+/// A new file is made as `….new-<process>-<number>` and then gets its name, so that a process which is killed over it leaves no half of
+/// one; what it may leave under the other name can be deleted.
+///
 /// A file that is damaged is set aside as `….corrupt-<seconds since 1970>`, never deleted, and the store begins anew; its
 /// [`Status`] and the log say so. When the disk fails or is full, writes fail, and the file is opened again after 5 s, and then
 /// at intervals that double up to 60 s.

@@ -1,6 +1,7 @@
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -56,6 +57,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Opens a file and checks it; sets a corrupt one aside, and says so.
 pub(super) fn open(path: &Path) -> Result<(Database, Option<String>), OpenError> {
+    if !path.exists() {
+        make(path);
+    }
     match attempt(path)? {
         Ok(database) => Ok((database, None)),
         Err(reason) => {
@@ -67,6 +71,30 @@ pub(super) fn open(path: &Path) -> Result<(Database, Option<String>), OpenError>
             })?;
             Ok((database, Some(notice)))
         }
+    }
+}
+
+/// Makes a new file under another name first, so that one of this name is whole whenever the process is killed. Whatever fails here
+/// is told by the opening that follows, which makes the file itself if it has to.
+fn make(path: &Path) {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".new-{}-{number}", std::process::id()));
+    let new = PathBuf::from(new);
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        Database::builder().create(&new).is_ok()
+    }));
+    if made.unwrap_or_default() {
+        // If another process was faster, its file is the one.
+        let _ = std::fs::hard_link(&new, path);
+    }
+    let _ = std::fs::remove_file(&new);
+    if let Some(folder) = path
+        .parent()
+        .and_then(|folder| std::fs::File::open(folder).ok())
+    {
+        let _ = folder.sync_all();
     }
 }
 

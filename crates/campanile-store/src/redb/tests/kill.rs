@@ -95,3 +95,19 @@ async fn what_was_acknowledged_survives_a_kill() {
     assert_eq!(aside(&folder), Vec::<PathBuf>::new());
     assert!(written > 100, "only {written} were written");
 }
+
+/// A file that was never finished is no file, and not a corrupt one.
+#[tokio::test]
+async fn a_kill_while_a_file_is_made_leaves_nothing_corrupt() {
+    let mut random = fastrand::Rng::with_seed(8);
+    for _ in 0..100 {
+        let folder = TempDir::new().unwrap();
+        let mut child = start(&path(&folder));
+        thread::park_timeout(Duration::from_micros(random.u64(500..12_000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = Redb::open(path(&folder)).unwrap();
+        assert_eq!(store.status(), Status::new(true));
+        assert_eq!(aside(&folder), Vec::<PathBuf>::new());
+    }
+}

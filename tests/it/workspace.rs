@@ -28,7 +28,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("campanile-correlation", &[]),
     ("campanile-health", &[]),
     ("campanile-http", &[]),
-    ("campanile-metrics", &["campanile-http"]),
+    ("campanile-macros", &[]),
+    ("campanile-metrics", &["campanile-http", "campanile-macros"]),
     (
         "campanile-monitor",
         &[

@@ -226,14 +226,10 @@ impl Default for Settings {
 }
 
 fn checked(bounds: &[f64], of: impl FnOnce() -> String) -> Result<Arc<Bounds>, BuildError> {
-    let rising = bounds.is_sorted_by(|one, next| one < next);
-    if bounds.is_empty() || !rising || bounds.iter().any(|bound| !bound.is_finite()) {
-        return Err(BuildError::Buckets {
-            of: of(),
-            bounds: bounds.into(),
-        });
-    }
-    Ok(Bounds::new(bounds).into())
+    Bounds::checked(bounds).ok_or_else(|| BuildError::Buckets {
+        of: of(),
+        bounds: bounds.into(),
+    })
 }
 
 /// The labels of all series.
@@ -300,7 +296,7 @@ pub(crate) struct Settings {
     pub(crate) series_per_family: usize,
     pub(crate) series: usize,
     pub(crate) label_value_bytes: usize,
-    bounds: Arc<Bounds>,
+    pub(crate) bounds: Arc<Bounds>,
     buckets_of: Vec<(Names, Arc<Bounds>)>,
     summaries: Vec<Names>,
     pub(crate) prefix: Box<str>,
@@ -310,13 +306,13 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns the bounds of a histogram, by its exported name.
-    pub(crate) fn buckets_of(&self, name: &str) -> &Arc<Bounds> {
+    /// Returns the bounds that a histogram has for its exported name.
+    pub(crate) fn buckets_of(&self, name: &str) -> Option<&Arc<Bounds>> {
         let fitting = self.buckets_of.iter();
         let fitting = fitting.filter_map(|(names, bounds)| Some((names.fit(name)?, bounds)));
         fitting
             .max_by_key(|(fit, _)| *fit)
-            .map_or(&self.bounds, |(_, bounds)| bounds)
+            .map(|(_, bounds)| bounds)
     }
 
     /// Returns whether the macros record a summary under an exported name.

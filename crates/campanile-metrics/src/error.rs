@@ -1,7 +1,7 @@
 use crate::Kind;
 
 /// A series cannot be registered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
     /// The metric's name is not one of Prometheus' data model.
@@ -59,6 +59,38 @@ pub enum RegisterError {
         exported: String,
         /// The name that was first.
         by: String,
+    },
+    /// The name ends as only a counter's may.
+    #[error(
+        "the metric name {name:?} ends with `_total`, which is a counter's, and this is a {kind}: leave `_total` out"
+    )]
+    CountersSuffix {
+        /// The name.
+        name: String,
+        /// What the metric is.
+        kind: Kind,
+    },
+    /// The bucket bounds do not make a histogram.
+    #[error(
+        "the bucket bounds {bounds:?} of the metric {name:?} are not valid: give at least one, finite and rising"
+    )]
+    Buckets {
+        /// The metric.
+        name: String,
+        /// The bounds as given.
+        bounds: Vec<f64>,
+    },
+    /// The metric has other bucket bounds already.
+    #[error(
+        "the metric {name:?} has the bucket bounds {has:?}, and can't have {asked:?} too: choose another name"
+    )]
+    BucketsTaken {
+        /// The metric.
+        name: String,
+        /// The bounds as given.
+        asked: Vec<f64>,
+        /// The bounds that were first.
+        has: Vec<f64>,
     },
     /// The registry holds as many series as it may, so it takes no new family.
     #[error(

@@ -10,7 +10,7 @@ use crate::summary::SummaryCell;
 use crate::top::Top;
 
 /// All series of one name, whatever their kind.
-pub(crate) struct Family {
+pub(crate) struct AnyFamily {
     /// The name as it was first given, before anything was replaced or added.
     pub(crate) raw_name: Box<str>,
     pub(crate) series: AnySeries,
@@ -87,7 +87,7 @@ macro_rules! is_kind {
 
 pub(crate) use is_kind;
 
-impl Family {
+impl AnyFamily {
     pub(crate) fn new<C: Cell>(raw_name: &str) -> Self {
         Self {
             raw_name: raw_name.into(),
@@ -104,6 +104,18 @@ impl Family {
             C::KIND
         }
         with!(&self.series, set => kind(set))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        with!(&self.series, set => set.read().len())
+    }
+
+    /// Returns the most series that a family of this kind has, whatever the registry's cap.
+    pub(crate) fn cap(&self) -> usize {
+        fn cap<C: Cell>(_: &SeriesSet<C>) -> usize {
+            C::CAP
+        }
+        with!(&self.series, set => cap(set))
     }
 
     /// Marks the family as removed, if it has no series.

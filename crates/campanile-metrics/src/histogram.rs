@@ -61,6 +61,17 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// Returns bounds if there are any, and they are finite and rise.
+    pub(crate) fn checked(values: &[f64]) -> Option<Arc<Self>> {
+        let are_finite = values.iter().all(|value| value.is_finite());
+        let rise = values.is_sorted_by(|one, next| one < next);
+        (!values.is_empty() && are_finite && rise).then(|| Self::new(values).into())
+    }
+
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
     pub(crate) fn new(values: &[f64]) -> Self {
         let all = values.iter().copied().chain([f64::INFINITY]);
         Self {

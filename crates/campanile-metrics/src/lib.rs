@@ -58,18 +58,30 @@ mod exemplar;
 mod family;
 mod histogram;
 mod http;
+mod labels;
+mod metric;
 mod name;
 mod page;
 mod process;
 mod recorder;
+#[cfg(feature = "tokio")]
+mod runtime;
 mod scrape;
 mod series;
+mod set;
 mod snapshot;
 mod summary;
+mod system;
 mod table;
 mod time;
 mod top;
 
+#[doc(hidden)]
+pub mod __observe;
+
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+pub use campanile_macros::{Labels, MetricSet, observe};
 pub use metrics;
 
 pub use self::builder::{Names, RegistryBuilder};
@@ -77,12 +89,19 @@ pub use self::cell::{Counter, Gauge, TimeCounter};
 pub use self::error::{BuildError, InstallError, RegisterError};
 pub use self::histogram::Histogram;
 pub use self::http::{Begun, HttpMetrics, Preset};
+pub use self::labels::{Bounded, LabelValue, Labels};
+pub use self::metric::Metric;
 pub use self::page::CONTENT_TYPE;
 pub use self::process::Process;
-pub use self::registry::Registry;
+pub use self::registry::{Budget, Registry};
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use self::runtime::Runtime;
 pub use self::scrape::Page;
+pub use self::set::{Definition, Family, Field};
 pub use self::snapshot::{
     FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, SummarySnapshot, Value,
 };
 pub use self::summary::Summary;
+pub use self::system::System;
 pub use self::time::{InFlight, Timed, TimedFuture, Timer};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::Registry;
 use crate::exemplar::Exemplar;
-use crate::family::Family;
+use crate::family::AnyFamily;
 use crate::name::escaped;
 use crate::snapshot::Kind;
 
@@ -36,7 +36,7 @@ pub(crate) struct Cursor {
     /// The last family that was written whole.
     last: Option<Arc<str>>,
     /// The family that is being written, and the labels of its last series that was.
-    current: Option<(Arc<str>, Arc<Family>, Arc<str>)>,
+    current: Option<(Arc<str>, Arc<AnyFamily>, Arc<str>)>,
 }
 
 /// How many families are looked at before the runtime has its turn: one without series adds nothing to the page.

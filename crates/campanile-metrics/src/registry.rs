@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use crate::builder::Settings;
 use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
 use crate::clock;
 use crate::error::{InstallError, RegisterError};
-use crate::family::Family;
+use crate::family::AnyFamily;
 use crate::histogram::HistogramCell;
 use crate::name::{LabelText, sanitised};
 use crate::page::{Cursor, Format};
@@ -24,9 +25,12 @@ use crate::snapshot::{FamilySnapshot, Snapshot, Value};
 use crate::summary::SummaryCell;
 use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder, Summary, TimeCounter};
 
+mod declare;
 mod own;
 mod register;
 
+pub use self::declare::Budget;
+use self::declare::Declared;
 pub(crate) use self::register::Found;
 
 /// Counters, gauges, histograms and summaries that can be read back.
@@ -38,6 +42,7 @@ pub struct Registry(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     families: RwLock<Families>,
     descriptions: RwLock<BTreeMap<Box<str>, Description>>,
+    declared: RwLock<Declared>,
     settings: Settings,
     series: AtomicUsize,
     begun: Instant,
@@ -49,7 +54,7 @@ pub(crate) struct Inner {
     overflowing: Mutex<Vec<Arc<str>>>,
     dropped: Arc<AtomicU64>,
     /// For each reason of a refusal, whether the log has it.
-    logged: [AtomicBool; 7],
+    logged: [AtomicBool; 9],
     /// The handles of keys that the macros have as constants.
     pub(crate) keys: Keys,
     /// The pages that are being written.
@@ -76,6 +81,7 @@ impl Registry {
         Self(Arc::new(Inner {
             families: RwLock::default(),
             descriptions: RwLock::default(),
+            declared: RwLock::default(),
             settings,
             series: AtomicUsize::new(0),
             begun: clock::now(),
@@ -169,17 +175,26 @@ impl Registry {
     /// Describes a metric and its unit, which OpenMetrics shows if it is the last part of the name, as `seconds` is in
     /// `http_request_duration_seconds`.
     pub fn describe_with_unit(&self, name: &str, help: &str, unit: Option<Unit>) {
-        let unit = unit.map(|unit| unit.as_str());
+        self.describe_as(name, help, unit.map(|unit| unit.as_str()));
+    }
+
+    /// Does so with any unit.
+    pub(crate) fn describe_as(&self, name: &str, help: &str, unit: Option<&'static str>) {
         let name = self.prefixed(sanitised(name));
-        let mut descriptions = write(&self.0.descriptions);
-        if descriptions.contains_key(&*name) {
+        if read(&self.0.descriptions).contains_key(&*name) {
             return;
         }
-        if descriptions.len() < MAX_DESCRIPTIONS {
-            let help = help.into();
-            descriptions.insert(name.into(), Description { help, unit });
-        } else {
-            self.0.refused.fetch_add(1, Ordering::Relaxed);
+        let mut descriptions = write(&self.0.descriptions);
+        let room = descriptions.len() < MAX_DESCRIPTIONS;
+        match descriptions.entry(name.into()) {
+            Entry::Occupied(_) => {}
+            Entry::Vacant(entry) if room => {
+                let help = help.into();
+                entry.insert(Description { help, unit });
+            }
+            Entry::Vacant(_) => {
+                self.0.refused.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -238,7 +253,7 @@ impl Registry {
         family.map_or_else(Vec::new, |family| family.top().most(10))
     }
 
-    fn family_snapshot(&self, name: Arc<str>, family: &Family) -> FamilySnapshot {
+    fn family_snapshot(&self, name: Arc<str>, family: &AnyFamily) -> FamilySnapshot {
         FamilySnapshot {
             kind: family.kind(),
             help: self.described(&name, |help, _| help.map(str::to_owned)),
@@ -248,7 +263,7 @@ impl Registry {
     }
 
     /// Returns the next family in the order of names.
-    pub(crate) fn family_after(&self, name: Option<&str>) -> Option<(Arc<str>, Arc<Family>)> {
+    pub(crate) fn family_after(&self, name: Option<&str>) -> Option<(Arc<str>, Arc<AnyFamily>)> {
         let from = name.map_or(Bound::Unbounded, Bound::Excluded);
         read(&self.0.families).next(from)
     }
@@ -325,8 +340,7 @@ impl Registry {
     }
 
     pub(crate) fn new_histogram(&self, name: &str) -> HistogramCell {
-        let bounds = self.0.settings.buckets_of(name);
-        HistogramCell::new(Arc::clone(bounds), Arc::clone(&self.0.dropped))
+        HistogramCell::new(self.bounds(name), Arc::clone(&self.0.dropped))
     }
 }
 

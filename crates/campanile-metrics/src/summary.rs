@@ -81,6 +81,9 @@ struct Ring {
 }
 
 impl SummaryCell {
+    /// How many lines it is on a page.
+    pub(crate) const SAMPLES: usize = QUANTILES.len() + 2;
+
     pub(crate) fn new(dropped: Arc<AtomicU64>) -> Self {
         Self::at(now(), dropped)
     }

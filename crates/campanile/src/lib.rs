@@ -42,7 +42,8 @@
 //! | `alerts` | yes | [`alerts`]; what rings them is `monitor` |
 //! | `axum` | yes | [`wrap`](Campanile::wrap), [`routes`](Campanile::routes), the route from `MatchedPath`, extractors |
 //! | `health` | yes | checks and probes |
-//! | `metrics` | yes | the registry, `/metrics`, the HTTP metrics |
+//! | `macros` | yes | [`observe`](macro@observe), [`MetricSet`](derive@MetricSet), [`Labels`](derive@Labels) |
+//! | `metrics` | yes | the registry, `/metrics`, and the metrics of HTTP, process, runtime and system |
 //! | `monitor` | yes | rules, channels, the store, `/monitoring/sla`, `/api/v1/monitor/…`, the guard; with `alerts`, `health`, `metrics` and `sla` |
 //! | `redb` | yes | the store in a file, with `monitor` |
 //! | `sla` | yes | objectives, and the counts that they are judged by |
@@ -77,6 +78,11 @@ pub use campanile_correlation as correlation;
 #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
 pub use campanile_health as health;
 pub use campanile_http as http;
+#[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+pub use campanile_macros::{
+    LabelsOfFacade as Labels, MetricSetOfFacade as MetricSet, observe_of_facade as observe,
+};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use campanile_metrics as metrics;

@@ -7,37 +7,37 @@ use std::sync::atomic::Ordering;
 use super::Registry;
 use crate::clock;
 use crate::error::RegisterError;
-use crate::family::{Cell, Family};
+use crate::family::{AnyFamily, Cell};
 use crate::name::{LabelText, sanitised, sanitised_label};
-use crate::series::{ByLabels, Map, Series, read, write};
+use crate::series::{ByLabels, Map, Series, SeriesSet, read, write};
 use crate::snapshot::Kind;
 
 /// All families, and whose the names are that they take.
 #[derive(Default)]
 pub(super) struct Families {
-    by_name: BTreeMap<Arc<str>, Arc<Family>>,
+    by_name: BTreeMap<Arc<str>, Arc<AnyFamily>>,
     /// For each name of a family's samples, in any format, the family's.
     taken: BTreeMap<Box<str>, Arc<str>>,
 }
 
 impl Families {
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<Family>> {
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<AnyFamily>> {
         self.by_name.get(name)
     }
 
-    pub(super) fn get_key_value(&self, name: &str) -> Option<(Arc<str>, Arc<Family>)> {
+    pub(super) fn get_key_value(&self, name: &str) -> Option<(Arc<str>, Arc<AnyFamily>)> {
         let (name, family) = self.by_name.get_key_value(name)?;
         Some((Arc::clone(name), Arc::clone(family)))
     }
 
-    pub(super) fn next(&self, from: Bound<&str>) -> Option<(Arc<str>, Arc<Family>)> {
+    pub(super) fn next(&self, from: Bound<&str>) -> Option<(Arc<str>, Arc<AnyFamily>)> {
         let mut after = self.by_name.range::<str, _>((from, Bound::Unbounded));
         let (name, family) = after.next()?;
         Some((Arc::clone(name), Arc::clone(family)))
     }
 
     /// Removes a family that has no series.
-    pub(super) fn remove_if_empty(&mut self, name: &str, family: &Arc<Family>) {
+    pub(super) fn remove_if_empty(&mut self, name: &str, family: &Arc<AnyFamily>) {
         let is_it = self
             .by_name
             .get(name)
@@ -55,7 +55,7 @@ impl Families {
         &mut self,
         name: &str,
         raw_name: &str,
-    ) -> Result<Arc<Family>, (String, Arc<str>)> {
+    ) -> Result<Arc<AnyFamily>, (String, Arc<str>)> {
         let names = sample_names(name, C::KIND);
         for name in &names {
             if let Some(by) = self.taken.get(name.as_str()) {
@@ -66,7 +66,7 @@ impl Families {
         for sample in names {
             self.taken.insert(sample.into(), Arc::clone(&name));
         }
-        let family = Arc::new(Family::new::<C>(raw_name));
+        let family = Arc::new(AnyFamily::new::<C>(raw_name));
         self.by_name.insert(name, Arc::clone(&family));
         Ok(family)
     }
@@ -106,18 +106,7 @@ impl Registry {
         labels: &[(&str, &str)],
         new: impl FnOnce(&str) -> C,
     ) -> Result<Arc<Series<C>>, RegisterError> {
-        if sanitised(name) != name {
-            return Err(RegisterError::InvalidName { name: name.into() });
-        }
-        if let Some((label, _)) = labels
-            .iter()
-            .find(|(label, _)| sanitised_label(label) != *label)
-        {
-            return Err(RegisterError::InvalidLabel {
-                metric: name.into(),
-                label: (*label).into(),
-            });
-        }
+        check(name, C::KIND, labels.iter().map(|(label, _)| *label))?;
         let found = self.series(name, labels.iter().copied(), Under::Caps, new);
         found.map(|found| found.series)
     }
@@ -129,23 +118,35 @@ impl Registry {
         labels: impl Iterator<Item = (&'a str, &'a str)>,
         new: impl FnOnce(&str) -> C,
     ) -> Option<Found<C>> {
-        let result = self.series(name, labels, Under::Caps, new);
-        if let Err(error) = &result {
-            self.0.refused.fetch_add(1, Ordering::Relaxed);
-            let reason = match error {
-                RegisterError::InvalidName { .. } => 0,
-                RegisterError::InvalidLabel { .. } => 1,
-                RegisterError::ReservedLabel { .. } => 2,
-                RegisterError::DuplicateLabel { .. } => 3,
-                RegisterError::KindConflict { .. } => 4,
-                RegisterError::NameTaken { .. } => 5,
-                RegisterError::Full { .. } => 6,
-            };
-            if !self.0.logged[reason].swap(true, Ordering::Relaxed) {
-                tracing::warn!(%error, "a metric was refused; others for the same reason are counted only");
-            }
+        let is_odd = !C::KIND.is_counter() && name.ends_with("_total");
+        if is_odd && !self.0.logged[LINT].swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                name,
+                kind = %C::KIND,
+                "a name that ends with `_total` is a counter's: leave `_total` out; others are not logged"
+            );
         }
-        result.ok()
+        let result = self.series(name, labels, Under::Caps, new);
+        result.inspect_err(|error| self.note_refusal(error)).ok()
+    }
+
+    /// Counts a refusal that nobody gets as an error; the log has the first of each reason.
+    pub(crate) fn note_refusal(&self, error: &RegisterError) {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        let reason = match error {
+            RegisterError::InvalidName { .. } => 0,
+            RegisterError::InvalidLabel { .. } => 1,
+            RegisterError::ReservedLabel { .. } => 2,
+            RegisterError::DuplicateLabel { .. } => 3,
+            RegisterError::KindConflict { .. } => 4,
+            RegisterError::NameTaken { .. } => 5,
+            RegisterError::Full { .. } => 6,
+            RegisterError::CountersSuffix { .. } => LINT,
+            RegisterError::Buckets { .. } | RegisterError::BucketsTaken { .. } => 8,
+        };
+        if !self.0.logged[reason].swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "a metric was refused; others for the same reason are counted only");
+        }
     }
 
     pub(super) fn series<'a, C: Cell>(
@@ -159,15 +160,7 @@ impl Registry {
         let mut labels: Vec<_> = labels
             .map(|(name, value)| (sanitised_label(name), value))
             .collect();
-        if let Some((label, _)) = labels
-            .iter()
-            .find(|(label, _)| settings.constant.has(label))
-        {
-            return Err(RegisterError::DuplicateLabel {
-                metric: name.into(),
-                label: label.clone().into_owned(),
-            });
-        }
+        self.not_constant(name, &labels)?;
         // The registry's own label is a family's name, which is not cut.
         let longest = match under {
             Under::Caps => settings.label_value_bytes,
@@ -180,13 +173,7 @@ impl Registry {
         }
         loop {
             let (exported, family) = self.find_family::<C>(name, under)?;
-            let Some(set) = C::set(&family.series) else {
-                return Err(RegisterError::KindConflict {
-                    name: name.into(),
-                    is: family.kind(),
-                    asked: C::KIND,
-                });
-            };
+            let set = of_kind::<C>(name, &family)?;
             let cap = settings.series_per_family.min(C::CAP);
             let is_full = |set: &Map<C>| {
                 // The one series without labels always has room.
@@ -248,12 +235,28 @@ impl Registry {
         }
     }
 
+    /// Checks that no label is one that all series have.
+    pub(super) fn not_constant(
+        &self,
+        name: &str,
+        labels: &[(Cow<'_, str>, &str)],
+    ) -> Result<(), RegisterError> {
+        let constant = &self.0.settings.constant;
+        match labels.iter().find(|(label, _)| constant.has(label)) {
+            Some((label, _)) => Err(RegisterError::DuplicateLabel {
+                metric: name.into(),
+                label: label.clone().into_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the family of a name as it was given, and the name that it is exported under.
-    fn find_family<C: Cell>(
+    pub(super) fn find_family<C: Cell>(
         &self,
         raw_name: &str,
         under: Under,
-    ) -> Result<(Arc<str>, Arc<Family>), RegisterError> {
+    ) -> Result<(Arc<str>, Arc<AnyFamily>), RegisterError> {
         let name = self.exported(raw_name, C::KIND);
         let taken = |exported: String, by: &str| RegisterError::NameTaken {
             name: raw_name.into(),
@@ -307,6 +310,45 @@ impl Registry {
         }
         name
     }
+}
+
+/// Where it is noted that the log has a name ending as only a counter's may.
+const LINT: usize = 7;
+
+/// Checks names that are to be valid as they are.
+pub(super) fn check<'a>(
+    name: &str,
+    kind: Kind,
+    mut labels: impl Iterator<Item = &'a str>,
+) -> Result<(), RegisterError> {
+    if sanitised(name) != name {
+        return Err(RegisterError::InvalidName { name: name.into() });
+    }
+    if !kind.is_counter() && name.ends_with("_total") {
+        return Err(RegisterError::CountersSuffix {
+            name: name.into(),
+            kind,
+        });
+    }
+    match labels.find(|label| sanitised_label(label) != *label) {
+        Some(label) => Err(RegisterError::InvalidLabel {
+            metric: name.into(),
+            label: label.into(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the series of a family, if they are of a kind.
+pub(super) fn of_kind<'a, C: Cell>(
+    name: &str,
+    family: &'a AnyFamily,
+) -> Result<&'a SeriesSet<C>, RegisterError> {
+    C::set(&family.series).ok_or_else(|| RegisterError::KindConflict {
+        name: name.into(),
+        is: family.kind(),
+        asked: C::KIND,
+    })
 }
 
 /// A series that was asked for.

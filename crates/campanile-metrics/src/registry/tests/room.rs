@@ -277,7 +277,7 @@ fn names_that_are_no_longer_in_use_are_forgotten() {
         registry.get("shared_total", &[]),
         Some(Value::Counter(1_000))
     );
-    registry.gauge("job_0_0_total", &[]).unwrap();
+    registry.gauge("job_0_0", &[]).unwrap();
 }
 
 #[test]

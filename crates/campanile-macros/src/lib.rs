@@ -1,0 +1,247 @@
+//! The macros of [`campanile-metrics`](https://docs.rs/campanile-metrics), which exports them: feature `macros`.
+//!
+//! ```
+//! use campanile_metrics::{Counter, Family, Labels, MetricSet, Registry};
+//!
+//! #[derive(Labels)]
+//! enum Channel {
+//!     Web,
+//!     App,
+//! }
+//!
+//! #[derive(MetricSet)]
+//! #[metrics(prefix = "shop")]
+//! struct Metrics {
+//!     /// Orders accepted.
+//!     orders: Family<Channel, Counter>,
+//! }
+//!
+//! let registry = Registry::new();
+//! let metrics = Metrics::register(&registry)?;
+//! metrics.orders.with(Channel::Web).increment(1);
+//! assert!(registry.render().contains("shop_orders_total{channel=\"web\"} 1\n"));
+//! # Ok::<_, campanile_metrics::RegisterError>(())
+//! ```
+
+use proc_macro::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{Path, parse_macro_input, parse_quote};
+
+mod labels;
+mod metric_set;
+mod names;
+mod observe;
+
+/// Counts, times and traces the calls of a function.
+///
+/// ```
+/// use campanile_metrics::{Labels, Registry, Value, metrics, observe};
+///
+/// #[derive(Clone, Copy, Labels)]
+/// enum Channel {
+///     Web,
+///     App,
+/// }
+///
+/// #[observe(labels(channel))]
+/// async fn order(channel: Channel, items: u32) -> Result<u32, &'static str> {
+///     if items == 0 {
+///         return Err("nothing was ordered");
+///     }
+///     Ok(items * 5)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let registry = Registry::new();
+/// let _scope = metrics::set_default_local_recorder(&registry); // or `registry.install()`, or an observed exchange
+/// assert_eq!(order(Channel::Web, 2).await, Ok(10));
+/// assert!(order(Channel::App, 0).await.is_err());
+///
+/// let calls = |channel, outcome| {
+///     let labels = [("function", "order"), ("module", module_path!()), ("channel", channel), ("outcome", outcome)];
+///     registry.get("function_calls_total", &labels)
+/// };
+/// assert_eq!(calls("web", "ok"), Some(Value::Counter(1)));
+/// assert_eq!(calls("app", "error"), Some(Value::Counter(1)));
+/// # }
+/// ```
+///
+/// # What is recorded
+///
+/// | metric | labels besides those given | what it is |
+/// |---|---|---|
+/// | `function_calls_total` | `function`, `module`, `outcome` | calls that ended |
+/// | `function_errors_total` | `function`, `module`, `error` | calls that returned an `Err`, by its kind |
+/// | `function_duration_seconds` | `function`, `module` | histogram of the time from the beginning of a call to its end |
+/// | `function_in_flight` | `function`, `module` | gauge of calls that have begun and not ended |
+///
+/// The outcome is `ok`; `error` for an `Err`; `cancelled` for a future that was dropped before it completed; `panicked`. An error's
+/// kind is its variant if its enum derives `Labels`, and else the name of its type.
+///
+/// The call is a span with the function's name and the labels given. When it ends there is one event at DEBUG, and one at ERROR if it
+/// returned an error, with its text if it has one, or panicked. Arguments are in neither.
+///
+/// The metrics go to the recorder of the `metrics` crate that is in force where the call begins: inside of an observed exchange that of
+/// its `Campanile` or `HttpMetrics`, elsewhere the one that is installed. Where there is none, the log says so, once in the life of the
+/// process.
+///
+/// # Arguments
+///
+/// | argument | default | sets |
+/// |---|---|---|
+/// | `name = "…"` | the function's name | the label `function`, and the span's name |
+/// | `prefix = "…"` | `function` | what the metrics' names begin with |
+/// | `labels(a, b = expression)` | none | labels, from an argument of that name or an expression, which is evaluated when the call begins; the type is one with a list of all its values: `Bounded` |
+/// | `on_ok = path` | nothing | a function or closure that is called with a reference to what an `Ok`, or a function without `Result`, returns |
+/// | `level = "…"` | `"info"` | the span's level |
+/// | `crate = path` | `campanile_metrics`, or `campanile::metrics` for `campanile::observe` | where the crate is that the code refers to |
+///
+/// With more than 1,000 combinations of labels, all of their values are `_other_`, and the log says so.
+///
+/// # Where it stands
+///
+/// Before functions and methods with a body, `async` or not, but not `const`. A function that ends with an `async` block, or with
+/// `Box::pin(async …)` as `#[async_trait]` writes it, is observed as what that block does.
+///
+/// A function is in the call's span while it runs and while its future is polled, but not while its future is dropped.
+#[proc_macro_attribute]
+pub fn observe(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(arguments, item, &parse_quote!(::campanile_metrics))
+}
+
+/// [`macro@observe`] for who depends on `campanile` alone, which exports it as `observe`.
+#[proc_macro_attribute]
+pub fn observe_of_facade(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(arguments, item, &parse_quote!(::campanile::metrics))
+}
+
+/// Makes labels of a struct, with a field for each, or of an enum, which is one label: its name that of the enum and its values those of
+/// the variants, in snake case. The data of a variant is not in the label.
+///
+/// ```
+/// use campanile_metrics::{Family, Gauge, Labels, Registry};
+///
+/// #[derive(Labels)]
+/// enum State {
+///     Idle,
+///     InUse,
+/// }
+///
+/// #[derive(Labels)]
+/// struct Pool {
+///     name: &'static str,
+///     state: State,
+/// }
+///
+/// let registry = Registry::new();
+/// let connections = Family::<Pool, Gauge>::register(&registry, "pool_connections")?;
+/// connections.with(Pool { name: "main", state: State::InUse }).set(3.0);
+/// assert!(registry.render().contains("pool_connections{name=\"main\",state=\"in_use\"} 3\n"));
+/// # Ok::<_, campanile_metrics::RegisterError>(())
+/// ```
+///
+/// `#[label(name = "…")]` on a field or the enum, and `#[label(value = "…")]` on a variant, set another name or value. The type of a field
+/// is a `LabelValue`: an enum, a truth value, a text or an integer. Where all values of all fields are known the type bounds the number
+/// of series; elsewhere the registry's cap does.
+#[proc_macro_derive(Labels, attributes(label))]
+pub fn labels(item: TokenStream) -> TokenStream {
+    derive(labels::expand, item, &parse_quote!(::campanile_metrics))
+}
+
+/// [`macro@Labels`] for who depends on `campanile` alone, which exports it as `Labels`.
+#[proc_macro_derive(LabelsOfFacade, attributes(label))]
+pub fn labels_of_facade(item: TokenStream) -> TokenStream {
+    derive(labels::expand, item, &parse_quote!(::campanile::metrics))
+}
+
+/// Makes a set of metrics of a struct: `register(&Registry) -> Result<Self, RegisterError>` registers all of them.
+///
+/// ```
+/// use campanile_metrics::{Counter, Family, Gauge, Histogram, Labels, MetricSet, Registry, Timed};
+///
+/// #[derive(Labels)]
+/// enum Currency {
+///     #[label(value = "EUR")]
+///     Euro,
+///     #[label(value = "USD")]
+///     Dollar,
+/// }
+///
+/// #[derive(MetricSet)]
+/// #[metrics(prefix = "orders")]
+/// struct OrderMetrics {
+///     /// Money taken, in minor units.
+///     #[metric(unit = "cents")]
+///     revenue: Family<Currency, Counter>,
+///     /// Time in the payment provider.
+///     #[metric(unit = "seconds", buckets = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0])]
+///     payment: Histogram,
+///     /// Orders that wait.
+///     waiting: Gauge,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::new();
+/// let metrics = OrderMetrics::register(&registry)?;
+/// async { "paid" }.timed(&metrics.payment).await;
+/// metrics.revenue.with(Currency::Euro).increment(1_299);
+/// let page = registry.render();
+/// assert!(page.contains("# HELP orders_revenue_cents_total Money taken, in minor units.\n"));
+/// assert!(page.contains("orders_revenue_cents_total{currency=\"EUR\"} 1299\n"));
+/// assert!(page.contains("orders_payment_seconds_bucket{le=\"5.0\"} 1\n"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Attributes
+///
+/// | attribute | default | sets |
+/// |---|---|---|
+/// | `#[metrics(prefix = "…")]` on the struct | none | what the names begin with, followed by an underscore |
+/// | `#[metric(name = "…")]` | the field's name | the name, without prefix, unit and `_total` |
+/// | `#[metric(help = "…")]` | the first paragraph of the doc comment | what is counted |
+/// | `#[metric(unit = "…")]` | none; `seconds` for a `TimeCounter` | the unit, which the name ends with |
+/// | `#[metric(buckets = […])]` | the registry's | the upper bounds of the buckets, for histograms |
+/// | `#[label(name = "…")]` on a field of labels, or their enum | its name in snake case | the label's name |
+/// | `#[label(value = "…")]` on a variant | its name in snake case | the label's value |
+///
+/// The data of a variant is not in the label. Each field is a `Field`. A set that is registered twice has the same series; where a metric
+/// can't be registered, those before it stay.
+#[proc_macro_derive(MetricSet, attributes(metric, metrics))]
+pub fn metric_set(item: TokenStream) -> TokenStream {
+    derive(metric_set::expand, item, &parse_quote!(::campanile_metrics))
+}
+
+/// [`macro@MetricSet`] for who depends on `campanile` alone, which exports it as `MetricSet`.
+#[proc_macro_derive(MetricSetOfFacade, attributes(metric, metrics))]
+pub fn metric_set_of_facade(item: TokenStream) -> TokenStream {
+    derive(
+        metric_set::expand,
+        item,
+        &parse_quote!(::campanile::metrics),
+    )
+}
+
+fn derive(
+    expand: fn(&syn::DeriveInput, &Path) -> syn::Result<proc_macro2::TokenStream>,
+    item: TokenStream,
+    root: &Path,
+) -> TokenStream {
+    let item = parse_macro_input!(item as syn::DeriveInput);
+    expand(&item, root)
+        .unwrap_or_else(|error| error.into_compile_error())
+        .into()
+}
+
+fn attribute(arguments: TokenStream, item: TokenStream, root: &Path) -> TokenStream {
+    let item = proc_macro2::TokenStream::from(item);
+    let expanded = observe::expand(arguments.into(), &item, root);
+    // The function as it was written stays, so that what uses it brings no errors of its own.
+    let expanded = expanded.unwrap_or_else(|error| {
+        let error = error.into_compile_error();
+        quote!(#error #item)
+    });
+    expanded.into_token_stream().into()
+}

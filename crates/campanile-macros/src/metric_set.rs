@@ -1,0 +1,211 @@
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Data, DeriveInput, Error, Expr, ExprArray, Field, Fields, Lit, LitStr, Meta, Path,
+    UnOp,
+};
+
+use crate::names::{metric as metric_name, snake_case};
+
+pub(crate) fn expand(item: &DeriveInput, root: &Path) -> syn::Result<TokenStream> {
+    let fields = match &item.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) => &fields.named,
+            _ => return Err(not_a_set(item)),
+        },
+        _ => return Err(not_a_set(item)),
+    };
+    let prefix = prefix(&item.attrs)?;
+    let mut errors = None::<Error>;
+    let mut idents = Vec::new();
+    let mut registered = Vec::new();
+    let mut names = Vec::new();
+    for field in fields {
+        match register(field, prefix.as_deref(), &mut names, root) {
+            Ok(tokens) => {
+                idents.push(&field.ident);
+                registered.push(tokens);
+            }
+            // All mistakes are told together.
+            Err(error) => match &mut errors {
+                Some(errors) => errors.combine(error),
+                None => errors = Some(error),
+            },
+        }
+    }
+    if let Some(errors) = errors {
+        return Err(errors);
+    }
+    let ident = &item.ident;
+    let visibility = &item.vis;
+    let (generics, arguments, clause) = item.generics.split_for_impl();
+    Ok(quote! {
+        #[automatically_derived]
+        impl #generics #ident #arguments #clause {
+            /// Registers the metrics.
+            #visibility fn register(
+                registry: &#root::Registry,
+            ) -> ::core::result::Result<Self, #root::RegisterError> {
+                ::core::result::Result::Ok(Self { #(#idents: #registered?,)* })
+            }
+        }
+    })
+}
+
+fn not_a_set(item: &DeriveInput) -> Error {
+    let text = "a metric set is a struct with named fields";
+    Error::new_spanned(&item.ident, text)
+}
+
+/// Returns the prefix of `#[metrics(prefix = "…")]`.
+fn prefix(attributes: &[Attribute]) -> syn::Result<Option<String>> {
+    let mut prefix = None;
+    for attribute in attributes {
+        if !attribute.path().is_ident("metrics") {
+            continue;
+        }
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("prefix") {
+                return Err(meta.error("only `prefix = \"…\"` can be set here"));
+            }
+            let literal: LitStr = meta.value()?.parse()?;
+            if literal.value().ends_with('_') {
+                let text = "leave the last underscore out: it comes by itself";
+                return Err(Error::new(literal.span(), text));
+            }
+            if prefix.replace(metric_name(&literal)?).is_some() {
+                return Err(meta.error("`prefix` is set twice"));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(prefix)
+}
+
+fn register(
+    field: &Field,
+    prefix: Option<&str>,
+    names: &mut Vec<String>,
+    root: &Path,
+) -> syn::Result<TokenStream> {
+    let mut name = None;
+    let mut help = None;
+    let mut unit = None;
+    let mut buckets = None;
+    for attribute in &field.attrs {
+        if !attribute.path().is_ident("metric") {
+            continue;
+        }
+        attribute.parse_nested_meta(|meta| {
+            let twice = |is_set: bool| match is_set {
+                true => Err(meta.error("this is set twice")),
+                false => Ok(()),
+            };
+            if meta.path.is_ident("name") {
+                twice(name.is_some())?;
+                name = Some(metric_name(&meta.value()?.parse()?)?);
+            } else if meta.path.is_ident("help") {
+                twice(help.is_some())?;
+                help = Some(meta.value()?.parse::<LitStr>()?.value());
+            } else if meta.path.is_ident("unit") {
+                twice(unit.is_some())?;
+                unit = Some(metric_name(&meta.value()?.parse()?)?);
+            } else if meta.path.is_ident("buckets") {
+                twice(buckets.is_some())?;
+                buckets = Some(bounds(meta.value()?.parse()?)?);
+            } else {
+                let text = "only `name`, `help`, `unit` and `buckets` can be set here";
+                return Err(meta.error(text));
+            }
+            Ok(())
+        })?;
+    }
+    let ident = field.ident.as_ref().map(ToString::to_string);
+    let ident = ident.unwrap_or_default();
+    let name = name.unwrap_or_else(|| snake_case(&ident));
+    let name = match prefix {
+        Some(prefix) => format!("{prefix}_{name}"),
+        None => name,
+    };
+    if names.contains(&name) {
+        let text = format!("two fields have the metric name {name:?}");
+        return Err(Error::new_spanned(&field.ident, text));
+    }
+    names.push(name.clone());
+    let Some(help) = help.or_else(|| documentation(&field.attrs)) else {
+        let text = "say what is counted: a doc comment, or `#[metric(help = \"…\")]`";
+        return Err(Error::new_spanned(&field.ident, text));
+    };
+    let unit = option(unit.map(|unit| quote!(#unit)));
+    let buckets = option(buckets.map(|buckets| quote!(&#buckets)));
+    let ty = &field.ty;
+    Ok(quote_spanned! {ty.span()=>
+        <#ty as #root::Field>::register(registry, &#root::Definition {
+            name: #name,
+            help: #help,
+            unit: #unit,
+            buckets: #buckets,
+        })
+    })
+}
+
+fn option(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}
+
+/// Returns the first paragraph of the doc comment, in one line.
+fn documentation(attributes: &[Attribute]) -> Option<String> {
+    let lines = attributes.iter().filter_map(|attribute| {
+        let Meta::NameValue(pair) = &attribute.meta else {
+            return None;
+        };
+        let is_doc = pair.path.is_ident("doc");
+        match &pair.value {
+            Expr::Lit(literal) if is_doc => match &literal.lit {
+                Lit::Str(text) => Some(text.value().trim().to_owned()),
+                _ => None,
+            },
+            _ => None,
+        }
+    });
+    let paragraph: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    (!paragraph.is_empty()).then(|| paragraph.join(" "))
+}
+
+/// Checks that bounds are numbers that rise.
+fn bounds(array: ExprArray) -> syn::Result<TokenStream> {
+    let mut previous = f64::NEG_INFINITY;
+    let mut values = Vec::new();
+    for element in &array.elems {
+        let value = number(element)
+            .ok_or_else(|| Error::new_spanned(element, "a bound of a bucket is a number"))?;
+        if value <= previous {
+            let text = "the bounds of buckets rise, and each is there once";
+            return Err(Error::new_spanned(element, text));
+        }
+        previous = value;
+        values.push(quote!(#value));
+    }
+    if values.is_empty() {
+        let text = "give at least one bound; `+Inf` comes by itself";
+        return Err(Error::new_spanned(array, text));
+    }
+    Ok(quote!([#(#values),*]))
+}
+
+fn number(expression: &Expr) -> Option<f64> {
+    let value = match expression {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Float(value) => value.base10_parse().ok()?,
+            Lit::Int(value) => value.base10_parse().ok()?,
+            _ => return None,
+        },
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => -number(&unary.expr)?,
+        _ => return None,
+    };
+    f64::is_finite(value).then_some(value)
+}

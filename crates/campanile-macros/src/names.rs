@@ -1,0 +1,71 @@
+//! Names, as Prometheus' data model has them.
+
+use syn::LitStr;
+
+/// `MobileApp` and `mobileApp` as `mobile_app`; `HTTPServer` as `http_server`.
+pub(crate) fn snake_case(name: &str) -> String {
+    let name = name.strip_prefix("r#").unwrap_or(name);
+    let chars: Vec<char> = name.chars().collect();
+    let mut snake = String::new();
+    for (at, char) in chars.iter().enumerate() {
+        let previous = at.checked_sub(1).map(|at| chars[at]);
+        let next = chars.get(at + 1);
+        let begins = previous.is_some_and(|previous| {
+            previous != '_'
+                && (!previous.is_uppercase() || next.is_some_and(|next| next.is_lowercase()))
+        });
+        if char.is_uppercase() && begins {
+            snake.push('_');
+        }
+        snake.extend(char.to_lowercase());
+    }
+    snake
+}
+
+/// Checks what is to be a metric's name, or the beginning of one.
+pub(crate) fn metric(name: &LitStr) -> syn::Result<String> {
+    checked(name, "metric", |char| char == ':')
+}
+
+/// Checks what is to be a label's name.
+pub(crate) fn label(name: &LitStr) -> syn::Result<String> {
+    let value = checked(name, "label", |_| false)?;
+    if matches!(&*value, "le" | "quantile") || value.starts_with("__") {
+        let text = "this label name is reserved (`le`, `quantile` and `__…` are): choose another";
+        return Err(syn::Error::new(name.span(), text));
+    }
+    Ok(value)
+}
+
+fn checked(name: &LitStr, what: &str, also: impl Fn(char) -> bool) -> syn::Result<String> {
+    let value = name.value();
+    let is_valid = !value.starts_with(|char: char| char.is_ascii_digit())
+        && !value.is_empty()
+        && (value.chars()).all(|char| char.is_ascii_alphanumeric() || char == '_' || also(char));
+    if is_valid {
+        return Ok(value);
+    }
+    let text = format!("not a {what} name: use letters, digits and underscores, no digit first");
+    Err(syn::Error::new(name.span(), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_snake_case() {
+        for (name, snake) in [
+            ("Web", "web"),
+            ("MobileApp", "mobile_app"),
+            ("mobile_app", "mobile_app"),
+            ("HTTPServer", "http_server"),
+            ("GetV2", "get_v2"),
+            ("USD", "usd"),
+            ("r#type", "type"),
+            ("A", "a"),
+        ] {
+            assert_eq!(snake_case(name), snake);
+        }
+    }
+}

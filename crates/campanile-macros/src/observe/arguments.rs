@@ -1,0 +1,115 @@
+use quote::format_ident;
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::{Error, Expr, Ident, LitStr, Path, Token, parenthesized};
+
+use crate::names;
+
+/// What stands in the brackets of `#[observe(…)]`.
+pub(super) struct Arguments {
+    pub(super) name: Option<String>,
+    pub(super) prefix: Option<String>,
+    /// Names, and what their values come from.
+    pub(super) labels: Vec<(String, Expr)>,
+    pub(super) on_ok: Option<Expr>,
+    /// The span's.
+    pub(super) level: Ident,
+    /// Where the crate is that exports the macro.
+    pub(super) root: Option<Path>,
+}
+
+/// The labels that calls have anyway.
+const OWN: [&str; 4] = ["function", "module", "outcome", "error"];
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let mut arguments = Self {
+            name: None,
+            prefix: None,
+            labels: Vec::new(),
+            on_ok: None,
+            level: format_ident!("INFO"),
+            root: None,
+        };
+        let mut seen = Vec::new();
+        while !input.is_empty() {
+            let key = input.call(Ident::parse_any)?;
+            if seen.contains(&key) {
+                return Err(Error::new(key.span(), format!("`{key}` is set twice")));
+            }
+            match &*key.to_string() {
+                "labels" => arguments.labels = labels(input)?,
+                "name" => {
+                    let name: LitStr = value(input)?;
+                    if name.value().is_empty() {
+                        return Err(Error::new(name.span(), "give a name"));
+                    }
+                    arguments.name = Some(name.value());
+                }
+                "prefix" => arguments.prefix = Some(names::metric(&value(input)?)?),
+                "on_ok" => arguments.on_ok = Some(value(input)?),
+                "level" => arguments.level = level(&value(input)?)?,
+                "crate" => {
+                    input.parse::<Token![=]>()?;
+                    arguments.root = Some(input.call(Path::parse_mod_style)?);
+                }
+                _ => {
+                    let text = "only `name`, `prefix`, `labels(…)`, `on_ok`, `level` and `crate` can be set here";
+                    return Err(Error::new(key.span(), text));
+                }
+            }
+            seen.push(key);
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+fn value<T: Parse>(input: ParseStream<'_>) -> syn::Result<T> {
+    input.parse::<Token![=]>()?;
+    input.parse()
+}
+
+/// `(a, b = expression)`
+fn labels(input: ParseStream<'_>) -> syn::Result<Vec<(String, Expr)>> {
+    let content;
+    parenthesized!(content in input);
+    let mut labels = Vec::<(String, Expr)>::new();
+    while !content.is_empty() {
+        let ident: Ident = content.parse()?;
+        let name = names::label(&LitStr::new(&ident.unraw().to_string(), ident.span()))?;
+        if OWN.contains(&&*name) {
+            let text = format!("every call has a label {name:?}: choose another name");
+            return Err(Error::new(ident.span(), text));
+        }
+        if labels.iter().any(|(label, _)| *label == name) {
+            let text = format!("two labels are named {name:?}");
+            return Err(Error::new(ident.span(), text));
+        }
+        let value = if content.peek(Token![=]) {
+            value(&content)?
+        } else {
+            syn::parse_quote!(#ident)
+        };
+        labels.push((name, value));
+        if !content.is_empty() {
+            content.parse::<Token![,]>()?;
+        }
+    }
+    Ok(labels)
+}
+
+fn level(literal: &LitStr) -> syn::Result<Ident> {
+    let level = literal.value();
+    match &*level {
+        "trace" | "debug" | "info" | "warn" | "error" => {
+            Ok(Ident::new(&level.to_uppercase(), literal.span()))
+        }
+        _ => {
+            let text = "a level is \"trace\", \"debug\", \"info\", \"warn\" or \"error\"";
+            Err(Error::new(literal.span(), text))
+        }
+    }
+}

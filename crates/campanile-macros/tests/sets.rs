@@ -1,0 +1,253 @@
+//! Labels, families and metric sets, as they are derived.
+
+use campanile_metrics::{
+    Counter, Family, Gauge, Histogram, Kind, Labels, MetricSet, RegisterError, Registry, Summary,
+    TimeCounter, Value,
+};
+
+#[derive(Clone, Copy, Labels)]
+enum Operation {
+    Get,
+    #[label(value = "SET")]
+    Set,
+}
+
+#[derive(Labels)]
+#[label(name = "cache_type")]
+enum CacheType {
+    InMemory,
+    Remote,
+}
+
+#[derive(Labels)]
+struct Access {
+    operation: Operation,
+    cache_type: CacheType,
+    #[label(name = "hit")]
+    is_hit: bool,
+}
+
+#[derive(Labels)]
+struct Query<'a> {
+    operation: Operation,
+    table: &'a str,
+}
+
+#[derive(Labels)]
+struct Of<T>
+where
+    T: Copy,
+{
+    kind: T,
+}
+
+fn counter(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+    match registry.get(name, labels)? {
+        Value::Counter(value) => Some(value),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+#[test]
+fn every_label_set_has_its_series() {
+    let registry = Registry::new();
+    let accesses = Family::<Access, Counter>::register(&registry, "accesses").unwrap();
+    let all = || {
+        [Operation::Get, Operation::Set]
+            .into_iter()
+            .flat_map(|operation| {
+                [false, true].into_iter().flat_map(move |is_hit| {
+                    [CacheType::InMemory, CacheType::Remote].map(|cache_type| Access {
+                        operation,
+                        cache_type,
+                        is_hit,
+                    })
+                })
+            })
+    };
+    // They are there before anybody writes.
+    assert_eq!(registry.family("accesses_total").unwrap().series.len(), 8);
+    for (count, access) in (1..).zip(all()) {
+        accesses.with(access).increment(count);
+    }
+    let get = |operation, cache_type, hit| {
+        let labels = [
+            ("operation", operation),
+            ("cache_type", cache_type),
+            ("hit", hit),
+        ];
+        counter(&registry, "accesses_total", &labels)
+    };
+    assert_eq!(get("get", "in_memory", "false"), Some(1));
+    assert_eq!(get("get", "in_memory", "true"), Some(3));
+    assert_eq!(get("SET", "remote", "true"), Some(8));
+    let clone = accesses.clone();
+    clone.with(all().last().unwrap()).increment(1);
+    assert_eq!(get("SET", "remote", "true"), Some(9));
+    assert_eq!(registry.family("accesses_total").unwrap().series.len(), 8);
+}
+
+#[test]
+fn labels_without_a_list_are_capped() {
+    let registry = Registry::builder().series_per_family(3).build().unwrap();
+    let queries = Family::<Query<'_>, Counter>::register(&registry, "queries_total").unwrap();
+    for table in ["users", "orders", "items", "views", "users"] {
+        let operation = Operation::Get;
+        queries.with(Query { operation, table }).increment(1);
+    }
+    let get = |operation, table| {
+        let labels = [("operation", operation), ("table", table)];
+        counter(&registry, "queries_total", &labels)
+    };
+    assert_eq!(get("get", "users"), Some(2));
+    assert_eq!(get("_other_", "_other_"), Some(1));
+    let budget = registry.budget();
+    let queries = budget
+        .iter()
+        .find(|budget| &*budget.name == "queries_total");
+    let queries = queries.unwrap();
+    assert_eq!((queries.series, queries.most_series), (4, 4));
+    assert!(!queries.is_bounded);
+}
+
+#[test]
+fn generic_labels_have_the_bound_of_their_type() {
+    let registry = Registry::new();
+    let by_truth = Family::<Of<bool>, Gauge>::register(&registry, "g").unwrap();
+    let by_number = Family::<Of<u32>, Gauge>::register(&registry, "n").unwrap();
+    // A gauge that nobody has set says nothing.
+    assert_eq!(registry.render(), "");
+    by_truth.with(Of { kind: true }).set(2.0);
+    by_number.with(Of { kind: 7 }).set(3.0);
+    let page = "# TYPE g gauge\ng{kind=\"true\"} 2\n# TYPE n gauge\nn{kind=\"7\"} 3\n";
+    assert_eq!(registry.render(), page);
+    let budget = registry.budget();
+    let most: Vec<_> = budget
+        .iter()
+        .map(|budget| (&*budget.name, budget.most_series, budget.is_bounded))
+        .collect();
+    assert_eq!(most, [("g", 2, true), ("n", 2_001, false)]);
+}
+
+#[derive(Debug, MetricSet)]
+#[metrics(prefix = "app")]
+struct Everything {
+    /// Jobs done,
+    /// well or not.
+    ///
+    /// This is not in the help.
+    jobs: Counter,
+    #[metric(help = "Time at work.")]
+    work: TimeCounter,
+    /// Bytes that wait.
+    #[metric(name = "backlog", unit = "bytes")]
+    waiting: Family<Operation, Gauge>,
+    /// Batches.
+    #[metric(buckets = [1, 10, 100.5])]
+    batch_size: Histogram,
+    /// Answers.
+    #[metric(unit = "bytes")]
+    answer_bytes: Summary,
+}
+
+#[test]
+fn a_set_is_named_and_described_by_its_fields() {
+    let registry = Registry::builder().prefix("shop").build().unwrap();
+    let set = Everything::register(&registry).unwrap();
+    set.jobs.increment(3);
+    set.work.increment(std::time::Duration::from_millis(1_500));
+    set.waiting.with(Operation::Set).set(9.0);
+    set.batch_size.record(10.0);
+    set.answer_bytes.record(5.0);
+    let page = registry.render();
+    for lines in [
+        "# HELP shop_app_jobs_total Jobs done, well or not.\n# TYPE shop_app_jobs_total counter\nshop_app_jobs_total 3\n",
+        "# HELP shop_app_work_seconds_total Time at work.\n",
+        "shop_app_work_seconds_total 1.5\n",
+        "shop_app_backlog_bytes{operation=\"SET\"} 9\n",
+        "shop_app_batch_size_bucket{le=\"10.0\"} 1\nshop_app_batch_size_bucket{le=\"100.5\"} 1\nshop_app_batch_size_bucket{le=\"+Inf\"} 1\n",
+        "# TYPE shop_app_answer_bytes summary\n",
+    ] {
+        assert!(page.contains(lines), "{lines} is not in {page}");
+    }
+    assert!(
+        registry
+            .render_open_metrics()
+            .contains("# UNIT shop_app_work_seconds seconds\n")
+    );
+    let budget = registry.budget();
+    let budget: Vec<_> = budget
+        .iter()
+        .map(|of| {
+            (
+                &*of.name,
+                of.kind,
+                of.most_series,
+                of.samples,
+                of.is_bounded,
+            )
+        })
+        .collect();
+    assert_eq!(
+        budget,
+        [
+            ("shop_app_answer_bytes", Kind::Summary, 1, 7, true),
+            ("shop_app_backlog_bytes", Kind::Gauge, 2, 1, true),
+            ("shop_app_batch_size", Kind::Histogram, 1, 6, true),
+            ("shop_app_jobs_total", Kind::Counter, 1, 1, true),
+            ("shop_app_work_seconds_total", Kind::TimeCounter, 1, 1, true),
+        ]
+    );
+    // A second one is the same.
+    Everything::register(&registry).unwrap().jobs.increment(1);
+    assert_eq!(set.jobs.value(), 4);
+}
+
+#[derive(Debug, MetricSet)]
+struct Wrong {
+    /// Users that are active.
+    #[expect(dead_code, reason = "it is never made")]
+    active_users_total: Gauge,
+}
+
+#[derive(Debug, MetricSet)]
+struct OtherBuckets {
+    /// Batches.
+    #[metric(name = "app_batch_size", buckets = [2])]
+    _batch_size: Histogram,
+}
+
+#[derive(Labels)]
+struct Constant {
+    zone: bool,
+}
+
+#[test]
+fn mistakes_are_typed_errors() {
+    let registry = Registry::new();
+    let error = Wrong::register(&registry).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the metric name \"active_users_total\" ends with `_total`, which is a counter's, and this is a gauge: leave `_total` out"
+    );
+    Everything::register(&registry).unwrap();
+    let error = OtherBuckets::register(&registry).unwrap_err();
+    assert_eq!(
+        error,
+        RegisterError::BucketsTaken {
+            name: "app_batch_size".into(),
+            asked: vec![2.0],
+            has: vec![1.0, 10.0, 100.5],
+        }
+    );
+    let error = registry.buckets("x", &[]).unwrap_err();
+    assert!(error.to_string().contains("give at least one"), "{error}");
+    let error = Family::<Operation, Gauge>::register(&registry, "app_jobs_total");
+    assert!(matches!(error, Err(RegisterError::CountersSuffix { .. })));
+    let error = Family::<Operation, Gauge>::register(&registry, "app_batch_size");
+    assert!(matches!(error, Err(RegisterError::KindConflict { .. })));
+    let zoned = Registry::builder().constant_label("zone", "a").build();
+    let error = Family::<Constant, Gauge>::register(&zoned.unwrap(), "g");
+    assert!(matches!(error, Err(RegisterError::DuplicateLabel { .. })));
+    assert_eq!(Constant { zone: true }.values(), ["true"]);
+}

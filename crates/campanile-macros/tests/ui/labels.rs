@@ -1,0 +1,38 @@
+use campanile_metrics::Labels;
+
+#[derive(Labels)]
+union Neither {
+    a: u32,
+}
+
+#[derive(Labels)]
+struct Tuple(bool);
+
+#[derive(Labels)]
+enum Empty {}
+
+#[derive(Labels)]
+enum Twice {
+    One,
+    #[label(value = "one")]
+    Two,
+}
+
+#[derive(Labels)]
+struct Reserved {
+    le: bool,
+}
+
+#[derive(Labels)]
+struct Name {
+    #[label(name = "a-b")]
+    a: bool,
+}
+
+#[derive(Labels)]
+enum Key {
+    #[label(name = "a")]
+    A,
+}
+
+fn main() {}

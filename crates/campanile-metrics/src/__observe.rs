@@ -1,0 +1,374 @@
+//! What `#[observe]` expands to. Not for use by hand: it may change with any version.
+
+use std::fmt::{self, Display};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+pub use tracing;
+use tracing::Span;
+
+use crate::clock::now;
+use crate::labels::Bounded;
+use crate::name::OTHER;
+
+pub use self::future::Observed;
+pub use self::output::{AnyOutput, ByType, Failure, NotShown, Output};
+
+mod future;
+mod output;
+
+/// A function that is observed.
+pub struct Site {
+    function: &'static str,
+    module: &'static str,
+    names: Names,
+    report: fn(&Ended<'_>),
+    /// For each label set the keys of its metrics, once it was used.
+    sets: OnceLock<Box<[OnceLock<Keys>]>>,
+    /// Where the recorder is to which the metrics were described last.
+    described: AtomicUsize,
+}
+
+/// The names of a function's metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    pub calls: &'static str,
+    pub errors: &'static str,
+    pub duration: &'static str,
+    pub in_flight: &'static str,
+}
+
+/// The keys of a label set. They live as long as the program, and there are no more than [`MOST_SETS`] for a function.
+struct Keys {
+    labels: &'static [Label],
+    calls: [Key; 4],
+    duration: Key,
+    in_flight: Key,
+}
+
+/// The most label sets of a function; with more, all of its labels are `_other_`.
+const MOST_SETS: usize = 1_000;
+
+static METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+impl Site {
+    /// Returns the place where a function's calls are observed.
+    pub const fn new(
+        function: &'static str,
+        module: &'static str,
+        names: Names,
+        report: fn(&Ended<'_>),
+    ) -> Self {
+        Self {
+            function,
+            module,
+            names,
+            report,
+            sets: OnceLock::new(),
+            described: AtomicUsize::new(0),
+        }
+    }
+
+    /// Begins a call.
+    pub fn begin(&'static self, labels: &[LabelAt], span: Span) -> Call {
+        let keys = self.keys(labels);
+        if !span.is_disabled() {
+            for label in labels {
+                span.record(label.name, label.text());
+            }
+        }
+        let live = metrics::with_recorder(|recorder| self.live(keys, recorder));
+        Call {
+            site: self,
+            keys,
+            span,
+            live,
+            begun: now(),
+            state: State::Running,
+        }
+    }
+
+    fn live(&self, keys: &Keys, recorder: &dyn Recorder) -> Option<Live> {
+        // The one that stands in where there is none has no state at all.
+        if size_of_val(recorder) == 0 {
+            warn_once();
+            return None;
+        }
+        let address = std::ptr::from_ref(recorder).cast::<()>().addr();
+        if self.described.load(Ordering::Relaxed) != address {
+            self.describe(recorder);
+            self.described.store(address, Ordering::Relaxed);
+        }
+        let in_flight = recorder.register_gauge(&keys.in_flight, &METADATA);
+        in_flight.increment(1.0);
+        Some(Live {
+            in_flight,
+            duration: recorder.register_histogram(&keys.duration, &METADATA),
+            // A future that is dropped may be so where the recorder is out of reach.
+            cancelled: recorder.register_counter(keys.calls(Outcome::Cancelled), &METADATA),
+        })
+    }
+
+    fn describe(&self, recorder: &dyn Recorder) {
+        let Names {
+            calls,
+            errors,
+            duration,
+            in_flight,
+        } = self.names;
+        let text = "Calls that ended, by outcome: ok, error, cancelled or panicked.";
+        recorder.describe_counter(calls.into(), None, text.into());
+        let text = "Calls that returned an error, by the error's kind.";
+        recorder.describe_counter(errors.into(), None, text.into());
+        let text = "Time from the beginning of a call to its end, whatever the outcome.";
+        recorder.describe_histogram(duration.into(), Some(Unit::Seconds), text.into());
+        let text = "Calls that have begun and not ended.";
+        recorder.describe_gauge(in_flight.into(), None, text.into());
+    }
+
+    fn keys(&self, labels: &[LabelAt]) -> &Keys {
+        let sets = self.sets.get_or_init(|| {
+            let sets = labels.iter().try_fold(1_usize, |sets, label| {
+                let sets = sets.checked_mul(label.values.len());
+                sets.filter(|&sets| sets <= MOST_SETS)
+            });
+            if sets.is_none() {
+                tracing::warn!(
+                    function = self.function,
+                    module = self.module,
+                    "the labels have more than {MOST_SETS} combinations: all of them are `_other_`"
+                );
+            }
+            std::iter::repeat_with(OnceLock::new)
+                .take(sets.unwrap_or(1))
+                .collect()
+        });
+        let index = labels.iter().fold(0_usize, |index, label| {
+            (index.wrapping_mul(label.values.len())).wrapping_add(label.index)
+        });
+        match sets.get(index) {
+            Some(set) if sets.len() > 1 || labels.is_empty() => {
+                set.get_or_init(|| self.new_keys(labels, LabelAt::text))
+            }
+            _ => sets[0].get_or_init(|| self.new_keys(labels, |_| OTHER)),
+        }
+    }
+
+    fn new_keys(&self, labels: &[LabelAt], text: fn(&LabelAt) -> &'static str) -> Keys {
+        let own = [("function", self.function), ("module", self.module)];
+        let given = labels.iter().map(|label| (label.name, text(label)));
+        let labels = own.into_iter().chain(given);
+        let labels = labels.map(|(name, value)| Label::from_static_parts(name, value));
+        let labels: &'static [Label] = Vec::leak(labels.collect());
+        let calls = Outcome::ALL.map(|outcome| {
+            let outcome = Label::from_static_parts("outcome", outcome.as_str());
+            let labels = labels.iter().cloned().chain([outcome]);
+            Key::from_static_parts(self.names.calls, Vec::leak(labels.collect()))
+        });
+        Keys {
+            labels,
+            calls,
+            duration: Key::from_static_parts(self.names.duration, labels),
+            in_flight: Key::from_static_parts(self.names.in_flight, labels),
+        }
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("function", &self.function)
+            .field("module", &self.module)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Keys {
+    fn calls(&self, outcome: Outcome) -> &Key {
+        &self.calls[outcome as usize]
+    }
+}
+
+/// Says once in the life of the process that calls are not counted.
+fn warn_once() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "a function with `#[observe]` was called where no metrics recorder is: its calls are not counted; \
+             install a registry, or call it from within an observed exchange"
+        );
+    }
+}
+
+/// The value of a label in a call.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelAt {
+    name: &'static str,
+    index: usize,
+    values: &'static [&'static str],
+}
+
+impl LabelAt {
+    /// Returns a label with a value of which there is a list.
+    pub fn of<T: Bounded + ?Sized>(name: &'static str, value: &T) -> Self {
+        Self {
+            name,
+            index: value.index(),
+            values: T::VALUES.unwrap_or_default(),
+        }
+    }
+
+    fn text(&self) -> &'static str {
+        self.values.get(self.index).copied().unwrap_or(OTHER)
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Ok,
+    Error,
+    Cancelled,
+    Panicked,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Ok, Self::Error, Self::Cancelled, Self::Panicked];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// A call that goes on. If it is dropped before its end is told, it was cancelled, or panicked.
+pub struct Call {
+    site: &'static Site,
+    keys: &'static Keys,
+    span: Span,
+    /// `None` where no recorder is.
+    live: Option<Live>,
+    begun: Instant,
+    state: State,
+}
+
+/// What a call writes to.
+struct Live {
+    in_flight: Gauge,
+    duration: Histogram,
+    cancelled: Counter,
+}
+
+/// Where a call is, which tells what its end means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its code runs, so that only a panic can end it.
+    Running,
+    /// It waits, so that only its being dropped can end it.
+    Waiting,
+    Ended,
+}
+
+impl Call {
+    /// Runs a function in the call's span.
+    pub fn run_now<T>(&self, function: impl FnOnce() -> T) -> T {
+        self.span.in_scope(function)
+    }
+
+    /// Runs a future in the call's span, and gives the call back with its output.
+    pub fn run<F: Future>(mut self, future: F) -> Observed<F> {
+        self.state = State::Waiting;
+        Observed::new(future, self)
+    }
+
+    /// Ends the call well.
+    pub fn succeeded(mut self) {
+        self.end(Outcome::Ok, None, None);
+    }
+
+    /// Ends the call with an error.
+    pub fn failed(mut self, kind: &str, error: Option<&dyn Display>) {
+        self.end(Outcome::Error, Some(kind), error);
+    }
+
+    fn end(&mut self, outcome: Outcome, kind: Option<&str>, error: Option<&dyn Display>) {
+        self.state = State::Ended;
+        let duration = now().saturating_duration_since(self.begun);
+        if let Some(live) = self.live.take() {
+            live.in_flight.decrement(1.0);
+            live.duration.record(duration.as_secs_f64());
+            if outcome == Outcome::Cancelled {
+                live.cancelled.increment(1);
+            } else {
+                metrics::with_recorder(|recorder| {
+                    let calls = self.keys.calls(outcome);
+                    recorder.register_counter(calls, &METADATA).increment(1);
+                    if let Some(kind) = kind {
+                        self.count_error(recorder, kind);
+                    }
+                });
+            }
+        }
+        let ended = Ended {
+            function: self.site.function,
+            outcome: outcome.as_str(),
+            duration_seconds: duration.as_secs_f64(),
+            failed: matches!(outcome, Outcome::Error | Outcome::Panicked),
+            error_type: kind,
+            error,
+        };
+        self.span.in_scope(|| (self.site.report)(&ended));
+    }
+
+    fn count_error(&self, recorder: &dyn Recorder, kind: &str) {
+        let error = Label::new("error", kind.to_owned());
+        let labels = self.keys.labels.iter().cloned().chain([error]);
+        let key = Key::from_parts(self.site.names.errors, labels.collect::<Vec<_>>());
+        recorder.register_counter(&key, &METADATA).increment(1);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        match self.state {
+            State::Running => self.end(Outcome::Panicked, None, None),
+            State::Waiting => self.end(Outcome::Cancelled, None, None),
+            State::Ended => {}
+        }
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The end of a call, for the log.
+#[derive(Clone, Copy)]
+pub struct Ended<'a> {
+    pub function: &'static str,
+    pub outcome: &'static str,
+    pub duration_seconds: f64,
+    pub failed: bool,
+    pub error_type: Option<&'a str>,
+    pub error: Option<&'a dyn Display>,
+}
+
+impl fmt::Debug for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ended")
+            .field("function", &self.function)
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,51 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::{Call, State};
+
+pin_project! {
+    /// A future that is observed.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Observed<F> {
+        // Before the call, so that what it drops when it is cancelled belongs to it.
+        #[pin]
+        inner: F,
+        // `None` once it has ended.
+        call: Option<Call>,
+    }
+}
+
+impl<F> Observed<F> {
+    pub(super) fn new(inner: F, call: Call) -> Self {
+        let call = Some(call);
+        Self { inner, call }
+    }
+}
+
+impl<F: Future> Future for Observed<F> {
+    type Output = (F::Output, Call);
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(call) = this.call else {
+            return Poll::Pending;
+        };
+        call.state = State::Running;
+        let entered = call.span.enter();
+        let polled = this.inner.poll(cx);
+        drop(entered);
+        match (polled, this.call.take()) {
+            (Poll::Ready(output), Some(call)) => Poll::Ready((output, call)),
+            (_, Some(mut call)) => {
+                call.state = State::Waiting;
+                *this.call = Some(call);
+                Poll::Pending
+            }
+            (_, None) => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
+use crate::series::Series;
+use crate::{Counter, Gauge, Histogram, Kind, RegisterError, Registry, Summary, TimeCounter};
+
+/// A handle to a series: [`Counter`], [`TimeCounter`], [`Gauge`], [`Histogram`] or [`Summary`].
+pub trait Metric: Clone {
+    /// What it is.
+    const KIND: Kind;
+
+    /// Whether a series that nobody wrote to says something true.
+    const BEGINS_AT_ZERO: bool;
+
+    /// The unit that the kind brings along.
+    const UNIT: Option<&'static str>;
+
+    /// Returns the series with this name and these labels, new if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::counter`].
+    fn find(
+        registry: &Registry,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Self, RegisterError>;
+
+    /// Returns a series that no page shows.
+    fn detached(registry: &Registry) -> Self;
+}
+
+macro_rules! metrics {
+    ($($type:ident, $find:ident, $at_zero:literal, $unit:expr, $registry:ident => $cell:expr);+ $(;)?) => {
+        $(impl Metric for $type {
+            const KIND: Kind = Kind::$type;
+            const BEGINS_AT_ZERO: bool = $at_zero;
+            const UNIT: Option<&'static str> = $unit;
+
+            fn find(
+                registry: &Registry,
+                name: &str,
+                labels: &[(&str, &str)],
+            ) -> Result<Self, RegisterError> {
+                registry.$find(name, labels)
+            }
+
+            fn detached($registry: &Registry) -> Self {
+                Self(Series::detached($cell))
+            }
+        })+
+    };
+}
+
+metrics! {
+    Counter, counter, true, None, _registry => CounterCell::default();
+    TimeCounter, time_counter, true, Some("seconds"), _registry => TimeCounterCell::default();
+    Gauge, gauge, false, None, _registry => GaugeCell::default();
+    Histogram, histogram, true, None, registry => registry.new_histogram("");
+    Summary, summary, false, None, registry => registry.new_summary();
+}

@@ -1,0 +1,142 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Registry;
+use super::register::{Under, check, of_kind};
+use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
+use crate::error::RegisterError;
+use crate::family::Cell;
+use crate::histogram::{Bounds, HistogramCell};
+use crate::name::{LabelText, sanitised};
+use crate::series::{read, write};
+use crate::snapshot::Kind;
+use crate::summary::SummaryCell;
+
+/// What was said of metrics before their series came, by their exported names.
+#[derive(Default)]
+pub(super) struct Declared {
+    /// How many label sets there are.
+    label_sets: BTreeMap<Box<str>, usize>,
+    buckets: BTreeMap<Box<str>, Arc<Bounds>>,
+}
+
+/// How many series a family has, and how many it can get; from [`Registry::budget`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Budget {
+    /// The exported name.
+    pub name: Arc<str>,
+    /// What the metric is.
+    pub kind: Kind,
+    /// How many series there are.
+    pub series: usize,
+    /// How many there can be: one for each label set where they are known when the program is compiled, and else the cap and the
+    /// overflow series.
+    pub most_series: usize,
+    /// How many samples a series is on a page, which are what Prometheus stores: one, or for a histogram one for each bucket and two
+    /// more.
+    pub samples: usize,
+    /// Whether the label sets are known, and are fewer than the cap.
+    pub is_bounded: bool,
+}
+
+impl Registry {
+    /// Returns how many series each metric has and how many it can have, in the order of their names.
+    ///
+    /// A [`Family`](crate::Family) whose labels are enums has as many as there are label sets; any other metric is bounded by
+    /// the [cap](crate::RegistryBuilder::series_per_family). The sum of `most_series` times `samples` is what a server
+    /// that scrapes this process must be ready to store.
+    pub fn budget(&self) -> Vec<Budget> {
+        self.publish_own();
+        let mut budget = Vec::new();
+        let mut last = None::<Arc<str>>;
+        while let Some((name, family)) = self.family_after(last.as_deref()) {
+            let cap = self.0.settings.series_per_family.min(family.cap());
+            let known = read(&self.0.declared).label_sets.get(&*name).copied();
+            let known = known.filter(|&known| known <= cap);
+            budget.push(Budget {
+                name: Arc::clone(&name),
+                kind: family.kind(),
+                series: family.len(),
+                most_series: known.unwrap_or(cap + 1),
+                samples: match family.kind() {
+                    Kind::Histogram => self.bounds(&name).values().len() + 3,
+                    Kind::Summary => SummaryCell::SAMPLES,
+                    _ => 1,
+                },
+                is_bounded: known.is_some(),
+            });
+            last = Some(name);
+        }
+        budget
+    }
+
+    /// Sets the bounds of the buckets of one histogram, for its series that come after this. Bounds that the builder has for this name
+    /// go before.
+    ///
+    /// # Errors
+    ///
+    /// If the name is not valid, the bounds are empty, not finite or not rising, or the name has others already.
+    pub fn buckets(&self, name: &str, bounds: &[f64]) -> Result<(), RegisterError> {
+        if sanitised(name) != name {
+            return Err(RegisterError::InvalidName { name: name.into() });
+        }
+        let bounds = Bounds::checked(bounds).ok_or_else(|| RegisterError::Buckets {
+            name: name.into(),
+            bounds: bounds.into(),
+        })?;
+        let exported = self.exported(name, Kind::Histogram);
+        let mut declared = write(&self.0.declared);
+        let first = declared.buckets.entry((&*exported).into());
+        let first = first.or_insert_with(|| Arc::clone(&bounds));
+        if first.values() != bounds.values() {
+            return Err(RegisterError::BucketsTaken {
+                name: name.into(),
+                asked: bounds.values().into(),
+                has: first.values().into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the bounds of a histogram, by its exported name.
+    pub(crate) fn bounds(&self, name: &str) -> Arc<Bounds> {
+        let settings = &self.0.settings;
+        let declared = || read(&self.0.declared).buckets.get(name).cloned();
+        let own = settings.buckets_of(name).cloned().or_else(declared);
+        own.unwrap_or_else(|| Arc::clone(&settings.bounds))
+    }
+
+    /// Takes a name for a kind, and checks the names of its labels, so that a series can only be refused for the registry being full.
+    pub(crate) fn declare<'a>(
+        &self,
+        name: &str,
+        kind: Kind,
+        labels: impl Iterator<Item = &'a str>,
+        label_sets: Option<usize>,
+    ) -> Result<(), RegisterError> {
+        let mut labels: Vec<_> = labels.map(|label| (Cow::Borrowed(label), "")).collect();
+        check(name, kind, labels.iter().map(|(label, _)| &**label))?;
+        self.not_constant(name, &labels)?;
+        LabelText::new(name, &mut labels, 0)?;
+        match kind {
+            Kind::Counter => self.reserve::<CounterCell>(name),
+            Kind::TimeCounter => self.reserve::<TimeCounterCell>(name),
+            Kind::Gauge => self.reserve::<GaugeCell>(name),
+            Kind::Histogram => self.reserve::<HistogramCell>(name),
+            Kind::Summary => self.reserve::<SummaryCell>(name),
+        }?;
+        if let Some(count) = label_sets {
+            let exported = self.exported(name, kind);
+            let mut declared = write(&self.0.declared);
+            declared.label_sets.insert((&*exported).into(), count);
+        }
+        Ok(())
+    }
+
+    fn reserve<C: Cell>(&self, name: &str) -> Result<(), RegisterError> {
+        let (_, family) = self.find_family::<C>(name, Under::Caps)?;
+        of_kind::<C>(name, &family).map(|_| ())
+    }
+}

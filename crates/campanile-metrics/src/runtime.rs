@@ -1,0 +1,225 @@
+use std::time::Duration;
+
+use tokio::runtime::{Handle, RuntimeMetrics};
+
+use crate::{Counter, Gauge, Histogram, RegisterError, Registry, TimeCounter};
+
+/// Metrics of a tokio runtime.
+///
+/// | metric | kind | what it is |
+/// |---|---|---|
+/// | `tokio_workers` | gauge | worker threads; 1 in a runtime of the current thread |
+/// | `tokio_alive_tasks` | gauge | tasks that were spawned and have not ended |
+/// | `tokio_global_queue_depth` | gauge | tasks in the queue that all workers share |
+/// | `tokio_worker_busy_seconds_total` | counter | time in which workers ran tasks, of all workers |
+/// | `tokio_worker_parks_total` | counter | how often workers went to sleep, mostly since there was nothing to do, of all workers |
+/// | `tokio_scheduling_lag_seconds` | histogram | how late a task's turn came |
+///
+/// ```
+/// use campanile_metrics::{Registry, Runtime};
+/// use tokio::runtime::Handle;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), campanile_metrics::RegisterError> {
+/// let registry = Registry::new();
+/// let runtime = Runtime::new(&registry, &Handle::current())?;
+/// assert!(registry.render().contains("tokio_workers 1\n"));
+///
+/// let watch = runtime.clone();
+/// tokio::spawn(async move { watch.watch().await });
+/// # Ok(())
+/// # }
+/// ```
+///
+/// All but the last are read when [`collect`](Self::collect) is called, from what the runtime counts anyway; no `tokio_unstable` is
+/// needed. The lag has samples only while somebody [watches](Self::watch). A worker tells its busy time between tasks, so that of a long
+/// one comes late.
+///
+/// There is one runtime to a registry: a second one would write to the same series.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    metrics: RuntimeMetrics,
+    workers: Gauge,
+    alive_tasks: Gauge,
+    global_queue_depth: Gauge,
+    busy: TimeCounter,
+    parks: Counter,
+    lag: Histogram,
+}
+
+impl Runtime {
+    /// Returns the metrics of a runtime, in a registry, read for the first time.
+    ///
+    /// # Errors
+    ///
+    /// If one of the names is taken there by something else.
+    pub fn new(registry: &Registry, runtime: &Handle) -> Result<Self, RegisterError> {
+        let described = |name, help| {
+            registry.describe(name, help);
+            name
+        };
+        let gauge = |name, help| registry.gauge(described(name, help), &[]);
+        let runtime = Self {
+            metrics: runtime.metrics(),
+            workers: gauge("tokio_workers", "Number of worker threads.")?,
+            alive_tasks: gauge("tokio_alive_tasks", "Number of tasks that have not ended.")?,
+            global_queue_depth: gauge(
+                "tokio_global_queue_depth",
+                "Number of tasks in the queue that all workers share.",
+            )?,
+            busy: registry.time_counter(
+                described(
+                    "tokio_worker_busy_seconds_total",
+                    "Time in which workers ran tasks in seconds.",
+                ),
+                &[],
+            )?,
+            parks: registry.counter(
+                described(
+                    "tokio_worker_parks_total",
+                    "How often workers went to sleep.",
+                ),
+                &[],
+            )?,
+            lag: registry.histogram(
+                described(
+                    "tokio_scheduling_lag_seconds",
+                    "How late a task's turn came in seconds.",
+                ),
+                &[],
+            )?,
+        };
+        runtime.collect();
+        Ok(runtime)
+    }
+
+    /// Reads what the runtime counts.
+    pub fn collect(&self) {
+        let workers = self.metrics.num_workers();
+        self.workers.set(workers as f64);
+        self.alive_tasks.set(self.metrics.num_alive_tasks() as f64);
+        self.global_queue_depth
+            .set(self.metrics.global_queue_depth() as f64);
+        // These are there where 64-bit atomics are, without which there is no registry either.
+        let busy = (0..workers).map(|worker| self.metrics.worker_total_busy_duration(worker));
+        self.busy
+            .absolute(busy.fold(Duration::ZERO, Duration::saturating_add));
+        let parks = (0..workers).map(|worker| self.metrics.worker_park_count(worker));
+        self.parks.absolute(parks.fold(0, u64::wrapping_add));
+    }
+
+    /// Measures every 500 ms how late a task's turn comes, and never ends: to be run as a task of the runtime, or beside others in one.
+    ///
+    /// It sleeps until a deadline and records how much later it runs, 0 if that is no more than the 1 ms to which tokio's timers are
+    /// exact. So `tokio_scheduling_lag_seconds` shows what any task that became ready at that time waited for: tasks before it in the
+    /// queue, and ones that block their thread.
+    ///
+    /// A runtime that is stuck shows it only once it moves again, by one sample; until then there are none. A task that blocks
+    /// for less than 500 ms may fall between two deadlines.
+    ///
+    /// # Panics
+    ///
+    /// If it runs in no runtime of tokio's, or in one without timers.
+    pub async fn watch(&self) {
+        loop {
+            self.sample(EVERY).await;
+        }
+    }
+
+    async fn sample(&self, after: Duration) {
+        let sleep = tokio::time::sleep(after);
+        let deadline = sleep.deadline();
+        sleep.await;
+        let late = deadline.elapsed().saturating_sub(GRANULARITY);
+        self.lag.record_duration(late);
+    }
+}
+
+/// How far the deadlines are apart.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// How much later than its deadline a timer may fire of itself.
+const GRANULARITY: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Value;
+
+    fn here() -> (Registry, Runtime) {
+        let registry = Registry::new();
+        let runtime = Runtime::new(&registry, &Handle::current()).unwrap();
+        (registry, runtime)
+    }
+
+    #[tokio::test]
+    async fn the_figures_are_the_runtimes() {
+        let (registry, runtime) = here();
+        let tasks: Vec<_> = (0..3)
+            .map(|_| tokio::spawn(std::future::pending::<()>()))
+            .collect();
+        runtime.collect();
+        let gauge = |name| match registry.get(name, &[]) {
+            Some(Value::Gauge(value)) => value,
+            other => panic!("{name} is {other:?}"),
+        };
+        assert_eq!(gauge("tokio_workers"), 1.0);
+        assert_eq!(gauge("tokio_alive_tasks"), 3.0);
+        // This thread's own tasks are in a queue of its own.
+        assert_eq!(gauge("tokio_global_queue_depth"), 0.0);
+        for task in tasks {
+            task.abort();
+        }
+        let deadline = crate::clock::now() + Duration::from_secs(10);
+        while runtime.parks.value() == 0 || runtime.busy.value().is_zero() {
+            assert!(crate::clock::now() < deadline, "{runtime:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            runtime.collect();
+        }
+        runtime.collect();
+        assert_eq!(runtime.alive_tasks.value(), 0.0);
+        assert!(runtime.busy.value() < Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_blocks_is_a_lag() {
+        let (_registry, runtime) = here();
+        let block = async {
+            // The timer was set before this is polled, and is due meanwhile.
+            std::thread::sleep(Duration::from_millis(60));
+        };
+        tokio::join!(biased; runtime.sample(Duration::from_millis(10)), block);
+        let lag = runtime.lag.value();
+        assert_eq!(lag.count, 1);
+        assert!(lag.sum >= 0.049, "{lag:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_samples_twice_a_second_and_a_free_runtime_has_no_lag() {
+        let (_registry, runtime) = here();
+        let watch = tokio::time::timeout(Duration::from_millis(5_300), runtime.watch());
+        assert!(watch.await.is_err());
+        let lag = runtime.lag.value();
+        assert_eq!((lag.count, lag.sum), (10, 0.0));
+        // The timer fires at the next whole millisecond.
+        runtime.sample(Duration::from_micros(10_300)).await;
+        let lag = runtime.lag.value();
+        assert_eq!((lag.count, lag.sum), (11, 0.0));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_taken_is_an_error() {
+        let registry = Registry::new();
+        registry.counter("tokio_workers_total", &[]).unwrap();
+        assert!(Runtime::new(&registry, &Handle::current()).is_err());
+    }
+
+    #[test]
+    fn it_can_be_shared_and_watched_by_any_thread() {
+        fn check<T: Send + Sync>(_: fn(&T)) {}
+        fn is_send<T: Send>(value: T) -> T {
+            value
+        }
+        check::<Runtime>(|runtime| drop(is_send(runtime.watch())));
+    }
+}

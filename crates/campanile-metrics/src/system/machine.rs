@@ -1,0 +1,180 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The folder that has `/proc` and `/sys`.
+#[derive(Debug)]
+pub(super) struct Root(pub(super) PathBuf);
+
+impl Root {
+    /// Returns what is in a file, or `None` if it can't be read.
+    pub(super) fn read(&self, path: &Path) -> Option<String> {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        let bytes = std::fs::read(self.0.join(path)).ok()?;
+        // One odd name among the mounts hides no other.
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Returns the number that a file has, and nothing else.
+    pub(super) fn number(&self, path: &Path) -> Option<u64> {
+        self.read(path)?.trim().parse().ok()
+    }
+}
+
+/// What the machine's processors did, in ticks of its clock since it was started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Processors {
+    pub(super) busy: u64,
+    pub(super) all: u64,
+    pub(super) online: usize,
+}
+
+impl Processors {
+    pub(super) fn read(root: &Root) -> Option<Self> {
+        Self::parse(&root.read(Path::new("/proc/stat"))?)
+    }
+
+    /// Reads `/proc/stat` (proc_stat(5)).
+    fn parse(stat: &str) -> Option<Self> {
+        let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        // What guests use comes after these, and is in the first two already.
+        let mut ticks = [0_u64; 8];
+        for (ticks, field) in ticks.iter_mut().zip(all.split_ascii_whitespace()) {
+            *ticks = field.parse().ok()?;
+        }
+        let [user, nice, system, idle, waiting, interrupts, soft, stolen] = ticks;
+        let sum = |ticks: &[u64]| ticks.iter().copied().fold(0, u64::saturating_add);
+        let busy = sum(&[user, nice, system, interrupts, soft, stolen]);
+        let is_processor = |line: &&str| {
+            let number = line.strip_prefix("cpu");
+            number.is_some_and(|number| number.starts_with(|first: char| first.is_ascii_digit()))
+        };
+        Some(Self {
+            busy,
+            all: sum(&[busy, idle, waiting]),
+            online: stat.lines().filter(is_processor).count().max(1),
+        })
+    }
+}
+
+/// The machine's memory in bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Memory {
+    pub(super) total: u64,
+    /// `None` before Linux 3.14.
+    pub(super) available: Option<u64>,
+}
+
+impl Memory {
+    pub(super) fn read(root: &Root) -> Option<Self> {
+        Self::parse(&root.read(Path::new("/proc/meminfo"))?)
+    }
+
+    /// Reads `/proc/meminfo` (proc_meminfo(5)), whose kB are 1,024 bytes.
+    fn parse(meminfo: &str) -> Option<Self> {
+        let bytes = |name| Some(field(meminfo, name)?.saturating_mul(1_024));
+        Some(Self {
+            total: bytes("MemTotal:")?,
+            available: bytes("MemAvailable:"),
+        })
+    }
+}
+
+/// Reads the averages over 1, 5 and 15 minutes in `/proc/loadavg` (proc_loadavg(5)).
+pub(super) fn loads(loadavg: &str) -> [Option<f64>; 3] {
+    let mut loads = loadavg.split_ascii_whitespace().map(|load| {
+        let load = load.parse::<f64>().ok()?;
+        load.is_finite().then_some(load)
+    });
+    [(); 3].map(|()| loads.next().flatten())
+}
+
+/// Reads the time in a file of pressures: that of the line `some` or `full`.
+pub(super) fn stalled(pressure: &str, who: &str) -> Option<Duration> {
+    let mut lines = pressure.lines().map(str::split_ascii_whitespace);
+    let mut line = lines.find_map(|mut line| (line.next()? == who).then_some(line))?;
+    let total = line.find_map(|field| field.strip_prefix("total="))?;
+    total.parse().ok().map(Duration::from_micros)
+}
+
+/// Returns the number that comes after a name at the start of a line.
+pub(super) fn field(text: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().map(str::split_ascii_whitespace);
+    let mut line = lines.find_map(|mut line| (line.next()? == name).then_some(line))?;
+    line.next()?.parse().ok()
+}
+
+/// The bytes of a file system: used, all, and free for users other than root.
+#[cfg(target_os = "linux")]
+pub(super) fn space(mountpoint: &str) -> Option<[f64; 3]> {
+    let found = rustix::fs::statvfs(mountpoint).ok()?;
+    let used = found.f_blocks.saturating_sub(found.f_bfree);
+    Some([used, found.f_blocks, found.f_bavail].map(|blocks| blocks as f64 * found.f_frsize as f64))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn space(_mountpoint: &str) -> Option<[f64; 3]> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_busy_unless_they_idle_or_wait() {
+        let stat = "cpu  100 20 30 1000 50 6 7 8 90 9\ncpu0 50 10 15 500 25 3 3 4 45 4\n\
+            cpu1 50 10 15 500 25 3 4 4 45 5\nintr 1\ncpufreq 3\n";
+        let expected = Processors {
+            busy: 171,
+            all: 1_221,
+            online: 2,
+        };
+        assert_eq!(Processors::parse(stat), Some(expected));
+        // An old kernel has fewer columns.
+        let found = Processors::parse("cpu  1 2 3 4").unwrap();
+        assert_eq!((found.busy, found.all, found.online), (6, 10, 1));
+        for stat in ["", "cpu", "cpu  1 x", "cpu0 1 2 3 4", "cpu  -1 2 3 4"] {
+            assert_eq!(Processors::parse(stat), None, "{stat}");
+        }
+        let most = format!("cpu  {0} {0} {0} {0}", u64::MAX);
+        assert_eq!(Processors::parse(&most).unwrap().all, u64::MAX);
+    }
+
+    #[test]
+    fn memory_is_in_kibibytes() {
+        let meminfo =
+            "MemTotal:        2000 kB\nMemFree:          500 kB\nMemAvailable:    1500 kB\n";
+        let found = Memory::parse(meminfo).unwrap();
+        assert_eq!(
+            (found.total, found.available),
+            (2_000 * 1_024, Some(1_500 * 1_024))
+        );
+        assert_eq!(Memory::parse("MemTotal: 1 kB").unwrap().available, None);
+        for meminfo in ["", "MemTotal:", "MemTotal: kB", "MemTotalled: 1 kB"] {
+            assert_eq!(Memory::parse(meminfo), None, "{meminfo}");
+        }
+    }
+
+    #[test]
+    fn each_load_is_read_for_itself() {
+        assert_eq!(
+            loads("0.00 0.49 12.06 1/81 3983\n"),
+            [Some(0.0), Some(0.49), Some(12.06)]
+        );
+        assert_eq!(loads("1.5 nan inf"), [Some(1.5), None, None]);
+        assert_eq!(loads(""), [None; 3]);
+    }
+
+    #[test]
+    fn pressure_is_a_time_in_microseconds() {
+        let text = "some avg10=0.03 avg60=0.09 avg300=2.50 total=716311676\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+        assert_eq!(
+            stalled(text, "some"),
+            Some(Duration::from_micros(716_311_676))
+        );
+        assert_eq!(stalled(text, "full"), Some(Duration::from_micros(7)));
+        for text in ["", "some", "some total=", "some total=-1", "total=5 some"] {
+            assert_eq!(stalled(text, "some"), None, "{text}");
+        }
+    }
+}

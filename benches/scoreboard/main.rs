@@ -12,10 +12,12 @@
 
 mod figure;
 mod memory;
+mod observe;
 mod probe;
 mod registry;
 mod server;
 mod stack;
+mod system;
 
 use std::process::ExitCode;
 
@@ -38,7 +40,9 @@ const FIGURES: &[(&str, Measure)] = &[
     ("record.counter.2", registry::record_counter_2),
     ("record.histogram", registry::record_histogram_1),
     ("record.histogram.2", registry::record_histogram_2),
-    ("observe.timed", registry::observe_timed),
+    ("observe.call", observe::observe_call),
+    ("observe.timed", observe::observe_timed),
+    ("system.read", system::read),
     ("memory.series", memory::series),
     ("memory.unscraped", memory::unscraped),
 ];

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::hint::black_box;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::get;
 use campanile::metrics::metrics::{self, counter, with_local_recorder};
-use campanile::metrics::{Page, Registry, Timed};
+use campanile::metrics::{Page, Registry};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -38,7 +38,7 @@ fn labels(number: usize) -> [(&'static str, String); 3] {
     ]
 }
 
-fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     let registry = Registry::builder()
         .series(2 * SERIES)
         .series_per_family(2 * SERIES);
@@ -117,7 +117,7 @@ fn milliseconds<T>(work: impl FnOnce() -> T) -> f64 {
 }
 
 /// Runs two sides in turns; the first round only warms up.
-fn rounds(
+pub(crate) fn rounds(
     effort: Effort,
     mut ours: impl FnMut() -> f64,
     mut peer: impl FnMut() -> f64,
@@ -276,7 +276,7 @@ fn longest_poll(router: &mut Router) -> f64 {
 const RECORDS: usize = 2_000_000;
 
 /// The nanoseconds of each of so many operations, on so many threads at a time.
-fn nanoseconds(effort: Effort, threads: usize, operation: impl Fn(usize) + Sync) -> f64 {
+pub(crate) fn nanoseconds(effort: Effort, threads: usize, operation: impl Fn(usize) + Sync) -> f64 {
     let operations = effort.of(RECORDS);
     let run = || (0..operations).for_each(&operation);
     let took = milliseconds(|| {
@@ -342,34 +342,4 @@ pub(crate) fn record_histogram_1(effort: Effort) -> Figure {
 
 pub(crate) fn record_histogram_2(effort: Effort) -> Figure {
     record_histogram(effort, "record.histogram.2", 2)
-}
-
-/// What timing a future adds to it, against reading the clock twice and recording by hand.
-pub(crate) fn observe_timed(effort: Effort) -> Figure {
-    let registry = registry();
-    let times = registry.histogram("a", &[]).expect("the name is free");
-    let poll = |future: Pin<&mut dyn Future<Output = usize>>| {
-        let mut context = Context::from_waker(Waker::noop());
-        black_box(future.poll(&mut context).is_ready());
-    };
-    let bare = || nanoseconds(effort, 1, |number| poll(pin!(async move { number })));
-    let ours = || {
-        nanoseconds(effort, 1, |number| {
-            poll(pin!(async move { number }.timed(&times)));
-        })
-    };
-    let by_hand = || {
-        nanoseconds(effort, 1, |number| {
-            poll(pin!(async {
-                #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-                let start = Instant::now();
-                let output = async move { number }.await;
-                times.record_duration(start.elapsed());
-                output
-            }));
-        })
-    };
-    let (ours, peer) = rounds(effort, || ours() - bare(), || by_hand() - bare());
-    let name = "the same by hand";
-    Figure::compare(("observe.timed", "ns"), &ours, (name, &peer), 1.3)
 }

@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "campanile-correlation",
             "campanile-health",
             "campanile-http",
+            "campanile-macros",
             "campanile-metrics",
             "campanile-monitor",
             "campanile-series",

@@ -1,4 +1,4 @@
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Returns the milliseconds since 1970.
 pub(crate) fn milliseconds() -> u64 {
@@ -18,4 +18,27 @@ pub(crate) fn now() -> Instant {
         reason = "samples and pages belong to the moment at which they come"
     )]
     Instant::now()
+}
+
+/// Returns the time that this thread has used of processors, where the system tells.
+pub(crate) fn of_thread() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    return of(rustix::time::ClockId::ThreadCPUTime);
+    #[cfg(not(target_os = "linux"))]
+    return None;
+}
+
+/// Returns the time that the process has used of processors, where the system tells.
+pub(crate) fn of_process() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    return of(rustix::time::ClockId::ProcessCPUTime);
+    #[cfg(not(target_os = "linux"))]
+    return None;
+}
+
+#[cfg(target_os = "linux")]
+fn of(clock: rustix::time::ClockId) -> Option<Duration> {
+    let time = rustix::time::clock_gettime(clock);
+    let (seconds, nanoseconds) = (time.tv_sec.try_into(), time.tv_nsec.try_into());
+    Some(Duration::new(seconds.ok()?, nanoseconds.ok()?))
 }

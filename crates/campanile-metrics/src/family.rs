@@ -175,6 +175,12 @@ impl AnyFamily {
         with!(&self.series, set => write(set, after, lines, length))
     }
 
+    /// Removes the series with these labels if it is not in use; returns how many.
+    #[cfg(feature = "business")]
+    pub(crate) fn remove(&self, labels: &str) -> usize {
+        usize::from(with!(&self.series, set => set.remove(labels)))
+    }
+
     /// Removes the series that are not in use; returns how many.
     pub(crate) fn remove_idle(&self, before: u32) -> usize {
         with!(&self.series, set => set.remove_idle(before))

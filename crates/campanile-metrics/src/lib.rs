@@ -51,6 +51,8 @@
 mod builder;
 mod registry;
 
+#[cfg(feature = "business")]
+mod business;
 mod cell;
 mod clock;
 mod error;
@@ -61,6 +63,7 @@ mod http;
 mod labels;
 mod metric;
 mod name;
+mod overhead;
 mod page;
 mod process;
 mod recorder;
@@ -85,12 +88,16 @@ pub use campanile_macros::{Labels, MetricSet, observe};
 pub use metrics;
 
 pub use self::builder::{Names, RegistryBuilder};
+#[cfg(feature = "business")]
+#[cfg_attr(docsrs, doc(cfg(feature = "business")))]
+pub use self::business::{Business, BusinessCollector, BusinessError, BusinessProblem};
 pub use self::cell::{Counter, Gauge, TimeCounter};
 pub use self::error::{BuildError, InstallError, RegisterError};
 pub use self::histogram::Histogram;
 pub use self::http::{Begun, HttpMetrics, Preset};
 pub use self::labels::{Bounded, LabelValue, Labels};
 pub use self::metric::Metric;
+pub use self::overhead::{Metered, Overhead};
 pub use self::page::CONTENT_TYPE;
 pub use self::process::Process;
 pub use self::registry::{Budget, Registry};

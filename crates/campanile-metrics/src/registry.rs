@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::register::Families;
 use metrics::Unit;
@@ -21,6 +21,8 @@ use crate::page::{Cursor, Format};
 use crate::recorder::Keys;
 use crate::scrape::Ongoing;
 use crate::series::{read, write};
+#[cfg(feature = "business")]
+use crate::snapshot::Kind;
 use crate::snapshot::{FamilySnapshot, Snapshot, Value};
 use crate::summary::SummaryCell;
 use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder, Summary, TimeCounter};
@@ -53,6 +55,8 @@ pub(crate) struct Inner {
     /// The families that have an overflow series.
     overflowing: Mutex<Vec<Arc<str>>>,
     dropped: Arc<AtomicU64>,
+    /// The nanoseconds in which pages were written.
+    in_pages: AtomicU64,
     /// For each reason of a refusal, whether the log has it.
     logged: [AtomicBool; 9],
     /// The handles of keys that the macros have as constants.
@@ -90,6 +94,7 @@ impl Registry {
             truncated: AtomicU64::new(0),
             overflowing: Mutex::default(),
             dropped: Arc::default(),
+            in_pages: AtomicU64::new(0),
             logged: Default::default(),
             keys: Keys::default(),
             ongoing: Ongoing::default(),
@@ -287,11 +292,27 @@ impl Registry {
         while let Some((name, family)) = self.family_after(last.as_deref()) {
             // What was asked for since the sweep before has its number.
             let removed = family.remove_idle(previous);
-            self.0.series.fetch_sub(removed, Ordering::Relaxed);
-            if removed > 0 {
-                write(&self.0.families).remove_if_empty(&name, &family);
-            }
+            self.removed(&name, &family, removed);
             last = Some(name);
+        }
+    }
+
+    /// Removes a gauge by its name and its labels as they are exposed, unless somebody has a handle to it.
+    #[cfg(feature = "business")]
+    pub(crate) fn forget(&self, name: &str, labels: &str) {
+        let name = self.exported(name, Kind::Gauge);
+        let family = read(&self.0.families).get(&name).cloned();
+        if let Some(family) = family {
+            let removed = family.remove(labels);
+            self.removed(&name, &family, removed);
+        }
+    }
+
+    /// Takes note that a family has so many series less.
+    fn removed(&self, name: &str, family: &Arc<AnyFamily>, count: usize) {
+        self.0.series.fetch_sub(count, Ordering::Relaxed);
+        if count > 0 {
+            write(&self.0.families).remove_if_empty(name, family);
         }
     }
 
@@ -311,6 +332,17 @@ impl Registry {
         let mut cursor = Cursor::new(format);
         while cursor.write(self, &mut page, usize::MAX) {}
         page
+    }
+
+    /// Takes note of the time that a piece of a page took.
+    pub(crate) fn note_page(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.0.in_pages.fetch_add(took, Ordering::Relaxed);
+    }
+
+    /// Returns the time in which pages were written so far.
+    pub(crate) fn time_in_pages(&self) -> Duration {
+        Duration::from_nanos(self.0.in_pages.load(Ordering::Relaxed))
     }
 
     /// The labels of all series, as they are exposed.

@@ -88,6 +88,14 @@ impl<C> SeriesSet<C> {
         None
     }
 
+    /// Removes the series with these labels, unless somebody has a handle to it; returns whether it did.
+    #[cfg(feature = "business")]
+    pub(crate) fn remove(&self, labels: &str) -> bool {
+        let mut set = self.write();
+        let is_free = |ByLabels(series): &ByLabels<C>| Arc::strong_count(series) == 1;
+        set.get(labels).is_some_and(is_free) && set.remove(labels)
+    }
+
     /// Removes the series that nobody has asked for since a sweep and nobody has a handle to; returns how many.
     pub(crate) fn remove_idle(&self, before: u32) -> usize {
         let mut set = self.write();

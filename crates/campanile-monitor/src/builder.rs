@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_alerts::{Alerts, AlertsBuilder, Notify, Rule};
+use campanile_metrics::Business;
 use campanile_store::{Memory, Store};
 
 use crate::{Monitor, Sources, Threshold, Token};
@@ -17,6 +18,7 @@ use crate::{Monitor, Sources, Threshold, Token};
 /// | [`store`](Self::store) | [`Memory`] |
 /// | [`token`](Self::token) | none |
 /// | [`tick`](Self::tick) | 5 s |
+/// | [`business`](Self::business) | none |
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct MonitorBuilder {
     sources: Sources,
@@ -24,6 +26,7 @@ pub struct MonitorBuilder {
     store: Option<Arc<dyn Store>>,
     tokens: Vec<Token>,
     tick: Duration,
+    business: Business,
 }
 
 /// The most tokens.
@@ -37,6 +40,7 @@ impl MonitorBuilder {
             store: None,
             tokens: Vec::new(),
             tick: Duration::from_secs(5),
+            business: Business::default(),
         }
     }
 
@@ -80,6 +84,14 @@ impl MonitorBuilder {
         self
     }
 
+    /// Sets the business figures that `/metrics/business` shows; their collectors have a [`run`](Business::run) of their own.
+    ///
+    /// Defaults to none.
+    pub fn business(mut self, business: Business) -> Self {
+        self.business = business;
+        self
+    }
+
     /// Returns the monitor.
     ///
     /// # Errors
@@ -115,6 +127,7 @@ impl MonitorBuilder {
                 store,
                 self.tokens,
                 self.tick,
+                self.business,
             )),
             _ => Err(BuildError { problems }),
         }

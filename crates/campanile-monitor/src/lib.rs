@@ -37,6 +37,7 @@
 //! | path | for | answer |
 //! |---|---|---|
 //! | `/metrics` | anybody | the registry, in [OpenMetrics or Prometheus' text format](campanile_metrics::Registry::respond) |
+//! | `/metrics/business` | readers; with a credential | the [business figures](campanile_metrics::Business); and what their collectors failed with |
 //! | `/health`, `/health/readiness`, … | anybody | the [probes](campanile_health#paths) |
 //! | `/health/detailed` | anybody; with a credential | names and statuses; and what the checks failed with |
 //! | `/monitoring/sla` | readers | all objectives |

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use campanile_alerts::Alerts;
+use campanile_metrics::Business;
 use campanile_series::Now;
 use campanile_store::{Batch, Store};
 use tokio::sync::watch;
@@ -25,6 +26,7 @@ struct Inner {
     store: Arc<dyn Store>,
     tokens: Vec<Token>,
     tick: Duration,
+    business: Business,
     published: Published,
 }
 
@@ -48,6 +50,7 @@ impl Monitor {
         store: Arc<dyn Store>,
         tokens: Vec<Token>,
         tick: Duration,
+        business: Business,
     ) -> Self {
         let published = Published::new(sources.metrics());
         published.update(&alerts, &*store);
@@ -57,6 +60,7 @@ impl Monitor {
             store,
             tokens,
             tick,
+            business,
             published,
         }))
     }
@@ -103,6 +107,10 @@ impl Monitor {
     /// Returns where things are kept.
     pub fn store(&self) -> &dyn Store {
         &*self.0.store
+    }
+
+    pub(crate) fn business(&self) -> &Business {
+        &self.0.business
     }
 
     pub(crate) fn tokens(&self) -> &[Token] {

@@ -56,8 +56,9 @@ impl Route {
 }
 
 /// All that there is. A route has no way in but through this table, and so through the guard.
-const ROUTES: [Route; 10] = [
+const ROUTES: [Route; 11] = [
     public("/metrics/", metrics),
+    read("/metrics/business/", business),
     public("/health/", health),
     public("/health/detailed/", health),
     public("/health/live/", health),
@@ -142,6 +143,11 @@ fn metrics(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
         method, headers, ..
     } = call.request;
     monitor.sources().metrics().respond(method, headers)
+}
+
+fn business(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
+    let errors = call.visitor.role.is_some();
+    monitor.business().respond(errors).map(Body::from)
 }
 
 fn health(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {

@@ -9,8 +9,10 @@ use campanile_alerts::{Log, Notify, Rule};
 #[cfg(feature = "health")]
 use campanile_health::Health;
 use campanile_http::{ObserveBuilder, ObserveLayer};
+#[cfg(feature = "monitor")]
+use campanile_metrics::{Business, BusinessCollector};
 #[cfg(feature = "metrics")]
-use campanile_metrics::{Process, Registry};
+use campanile_metrics::{Overhead, Registry};
 #[cfg(feature = "monitor")]
 use campanile_monitor::{Monitor, MonitorBuilder, Sources, Token};
 #[cfg(feature = "sla")]
@@ -18,6 +20,8 @@ use campanile_sla::Sla;
 #[cfg(feature = "monitor")]
 use campanile_store::Store;
 
+#[cfg(feature = "metrics")]
+use crate::background::Background;
 use crate::campanile::Parts;
 use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 
@@ -34,12 +38,16 @@ use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 /// | [`token`](Self::token) | none |
 /// | [`tick`](Self::tick) | 5 s |
 /// | [`from_env`](Self::from_env) | nothing is read from the environment |
+/// | [`collector`](Self::collector) | none |
+/// | [`disk`](Self::disk) | `/` |
 /// | [`observe`](Self::observe) | every exchange, with the route from `MatchedPath` or an extension |
 #[must_use = "a builder does nothing until `build` or `install` is called"]
 pub struct Builder {
     name: String,
     #[cfg(feature = "metrics")]
     registry: Option<Registry>,
+    #[cfg(feature = "metrics")]
+    disks: Vec<String>,
     #[cfg(feature = "health")]
     health: campanile_health::HealthBuilder,
     #[cfg(feature = "sla")]
@@ -55,6 +63,7 @@ pub struct Builder {
 struct MonitorSettings {
     settings: Vec<MonitorSetting>,
     has_channel: bool,
+    collectors: Vec<BusinessCollector>,
     store: Option<Arc<dyn Store>>,
     from_env: bool,
 }
@@ -70,6 +79,8 @@ impl Builder {
             name,
             #[cfg(feature = "metrics")]
             registry: None,
+            #[cfg(feature = "metrics")]
+            disks: Vec::new(),
             #[cfg(feature = "health")]
             health: Health::builder(),
             #[cfg(feature = "sla")]
@@ -87,6 +98,17 @@ impl Builder {
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = Some(registry);
+        self
+    }
+
+    /// Adds a disk to the [system's metrics](campanile_metrics::System): the path of a file system. While it does not answer, as one of a network whose
+    /// server is gone may not, the background work waits for it.
+    ///
+    /// Defaults to `/`, in place of which comes what is added.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn disk(mut self, mountpoint: impl Into<String>) -> Self {
+        self.disks.push(mountpoint.into());
         self
     }
 
@@ -134,7 +156,7 @@ impl Builder {
     /// # Errors
     ///
     /// If a setting is not valid: the error lists all of them.
-    pub fn build(self) -> Result<Campanile, BuildError> {
+    pub fn build(mut self) -> Result<Campanile, BuildError> {
         let mut problems = Vec::new();
         if self.name.is_empty()
             || self.name.chars().count() > 255
@@ -146,6 +168,13 @@ impl Builder {
         }
         #[cfg(feature = "metrics")]
         let registry = self.registry.unwrap_or_default();
+        #[cfg(feature = "metrics")]
+        let overhead = Overhead::new(&registry);
+        #[cfg(feature = "monitor")]
+        let business = noted(
+            Business::new(&registry, std::mem::take(&mut self.monitor.collectors)),
+            &mut problems,
+        );
         #[cfg(feature = "health")]
         let health = noted(self.health.build(), &mut problems);
         #[cfg(feature = "sla")]
@@ -161,7 +190,16 @@ impl Builder {
                 .map_or_else(|| Sla::builder().build(now()).ok(), Some);
             let sources = health.zip(sla);
             let sources = sources.map(|(health, sla)| Sources::new(registry.clone(), health, sla));
+            let business = business.clone().unwrap_or_default();
+            self.monitor
+                .settings
+                .push(Box::new(|builder, _| builder.business(business)));
             sources.and_then(|sources| self.monitor.build(&sources, &mut problems))
+        };
+        #[cfg(feature = "metrics")]
+        let disks = match self.disks {
+            disks if disks.is_empty() => vec!["/".to_owned()],
+            disks => disks,
         };
         let parts = || {
             Some(Parts {
@@ -169,6 +207,8 @@ impl Builder {
                     let observers = Observers::new(
                         #[cfg(feature = "metrics")]
                         &registry,
+                        #[cfg(feature = "metrics")]
+                        overhead.clone(),
                         #[cfg(feature = "sla")]
                         sla.as_ref()?,
                     );
@@ -178,9 +218,10 @@ impl Builder {
                 name: self.name,
                 #[cfg(feature = "health")]
                 health: health?,
-                // A host that has these names for something else keeps them.
                 #[cfg(feature = "metrics")]
-                process: Process::new(&registry).ok(),
+                background: Background::new(&registry, &overhead, &disks),
+                #[cfg(feature = "monitor")]
+                business: business?,
                 #[cfg(feature = "metrics")]
                 registry,
                 #[cfg(feature = "monitor")]
@@ -279,6 +320,15 @@ impl Builder {
     pub fn token(mut self, token: Token) -> Self {
         let add = |builder: MonitorBuilder, _: &Sources| builder.token(token);
         self.monitor.settings.push(Box::new(add));
+        self
+    }
+
+    /// Adds a collector of business figures, which [`serve`](Campanile::serve) and [`run`](Campanile::run) call in the background; they
+    /// are gauges, and the answer of `/metrics/business`.
+    ///
+    /// Defaults to none.
+    pub fn collector(mut self, collector: BusinessCollector) -> Self {
+        self.monitor.collectors.push(collector);
         self
     }
 

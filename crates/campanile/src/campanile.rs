@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 #[cfg(feature = "health")]
 use campanile_health::Health;
+#[cfg(feature = "monitor")]
+use campanile_metrics::Business;
 #[cfg(feature = "metrics")]
-use campanile_metrics::{Process, Registry};
+use campanile_metrics::Registry;
 #[cfg(feature = "monitor")]
 use campanile_monitor::Monitor;
 #[cfg(feature = "sla")]
@@ -13,6 +15,8 @@ use campanile_sla::Sla;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+#[cfg(feature = "metrics")]
+use crate::background::Background;
 use crate::{Builder, CampanileLayer, Serve};
 
 /// A service's observability: what the builder made, to be wired into the service.
@@ -28,7 +32,9 @@ pub(crate) struct Parts {
     #[cfg(feature = "health")]
     pub(crate) health: Health,
     #[cfg(feature = "metrics")]
-    pub(crate) process: Option<Process>,
+    pub(crate) background: Background,
+    #[cfg(feature = "monitor")]
+    pub(crate) business: Business,
     #[cfg(feature = "metrics")]
     pub(crate) registry: Registry,
     #[cfg(feature = "monitor")]
@@ -80,6 +86,13 @@ impl Campanile {
         &self.0.monitor
     }
 
+    /// Returns the figures of the business, as they were collected last.
+    #[cfg(feature = "monitor")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+    pub fn business(&self) -> &Business {
+        &self.0.business
+    }
+
     /// Returns the layer for a tower stack: correlation id outermost, then what observes.
     ///
     /// An axum router is better [wrapped](Self::wrap).
@@ -102,10 +115,11 @@ impl Campanile {
         Serve::new(self.clone(), listener, app)
     }
 
-    /// Runs all background work, which is the health checks, the rules, the notices, what is written to the store, and the process's
-    /// [own metrics](campanile_metrics::Process) every 10 s, until `shutdown`
-    /// completes and then for the last notices and writes, 5 s at most; for a host that doesn't use [`serve`](Self::serve), which runs it
-    /// itself.
+    /// Runs all background work, until `shutdown` completes and then for the last notices and writes, 5 s at most; for a host that doesn't
+    /// use [`serve`](Self::serve), which runs it itself.
+    ///
+    /// It is the health checks, the rules, the notices, what is written to the store, the collectors of business figures, and every 10 s
+    /// the metrics of the process, the system, and the runtime that this is called in.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let (running, stopped) = watch::channel(());
         let stop = || {
@@ -118,37 +132,22 @@ impl Campanile {
         #[cfg(not(feature = "health"))]
         let checks = stop();
         #[cfg(feature = "monitor")]
-        let monitor = self.0.monitor.run(stop());
+        let monitor = self.0.background.metered(self.0.monitor.run(stop()));
         #[cfg(not(feature = "monitor"))]
         let monitor = stop();
         #[cfg(feature = "metrics")]
-        let process = self.collect(stop());
+        let background = self.0.background.run(stop());
         #[cfg(not(feature = "metrics"))]
-        let process = stop();
+        let background = stop();
+        #[cfg(feature = "monitor")]
+        let business = self.0.business.run(stop());
+        #[cfg(not(feature = "monitor"))]
+        let business = stop();
         let shutdown = async {
             shutdown.await;
             drop(running);
         };
-        tokio::join!(shutdown, checks, monitor, process);
-    }
-
-    /// Keeps the process's own metrics up to date, and sweeps idle series out.
-    #[cfg(feature = "metrics")]
-    async fn collect(&self, stop: impl Future<Output = ()>) {
-        let mut stop = std::pin::pin!(stop);
-        let mut ticks = tokio::time::interval(std::time::Duration::from_secs(10));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                now = ticks.tick() => {
-                    self.0.registry.sweep(now.into_std());
-                    if let Some(process) = &self.0.process {
-                        process.collect();
-                    }
-                }
-                () = stop.as_mut() => return,
-            }
-        }
+        tokio::join!(shutdown, checks, monitor, background, business);
     }
 }
 
@@ -186,7 +185,18 @@ mod tests {
         assert!(registry.family("idle").is_none());
         let page = registry.render();
         let is_linux = cfg!(target_os = "linux");
-        assert_eq!(page.contains("\nprocess_open_fds "), is_linux, "{page}");
+        for name in [
+            "process_open_fds ",
+            "cpu_available_cores ",
+            "disk_usage_bytes{",
+        ] {
+            assert_eq!(page.contains(&format!("\n{name}")), is_linux, "{page}");
+        }
+        assert!(page.contains("\ntokio_workers 1\n"), "{page}");
+        assert!(
+            page.contains("\ncampanile_cpu_seconds_total{part=\"background\"} "),
+            "{page}"
+        );
         running.abort();
     }
 }

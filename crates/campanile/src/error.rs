@@ -1,7 +1,7 @@
 use std::fmt;
 
 /// A [`Campanile`](crate::Campanile) cannot be built: all that is wrong, at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BuildError {
     pub(crate) problems: Vec<Problem>,
 }
@@ -26,7 +26,7 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {}
 
 /// One mistake in a [`Builder`](crate::Builder)'s settings.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// The service's name is empty, too long, or not printable.
@@ -52,6 +52,11 @@ pub enum Problem {
     #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
     #[error(transparent)]
     Health(#[from] campanile_health::BuildError),
+    /// The collectors' settings are not valid.
+    #[cfg(feature = "monitor")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+    #[error(transparent)]
+    Business(#[from] campanile_metrics::BusinessError),
     /// The settings of rules, channels or the guard are not valid.
     #[cfg(feature = "monitor")]
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
@@ -67,7 +72,7 @@ pub enum Problem {
 /// A [`Campanile`](crate::Campanile) cannot be installed.
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
     /// It cannot be built.

@@ -1,7 +1,7 @@
 use campanile_correlation::{Correlate, CorrelationIdLayer};
 use campanile_http::{End, Head, Observe, ObserveLayer, Observer};
 #[cfg(feature = "metrics")]
-use campanile_metrics::{HttpMetrics, Registry};
+use campanile_metrics::{HttpMetrics, Overhead, Registry};
 #[cfg(feature = "sla")]
 use campanile_sla::{Sla, SliObserver};
 use http::{HeaderMap, StatusCode};
@@ -41,11 +41,14 @@ impl<S> Layer<S> for CampanileLayer {
 #[derive(Debug)]
 pub struct Observers {
     inner: Inner,
+    #[cfg(feature = "metrics")]
+    overhead: Overhead,
 }
 
 impl Observers {
     pub(crate) fn new(
         #[cfg(feature = "metrics")] registry: &Registry,
+        #[cfg(feature = "metrics")] overhead: Overhead,
         #[cfg(feature = "sla")] sla: &Sla,
     ) -> Self {
         #[cfg(feature = "metrics")]
@@ -58,7 +61,18 @@ impl Observers {
         let sli = ();
         Self {
             inner: (metrics, sli),
+            #[cfg(feature = "metrics")]
+            overhead,
         }
+    }
+
+    /// Runs a piece of code that is ours, and takes the time of some.
+    #[inline]
+    fn sampled<T>(&self, code: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "metrics")]
+        return self.overhead.sample(code);
+        #[cfg(not(feature = "metrics"))]
+        return code();
     }
 }
 
@@ -77,7 +91,7 @@ impl Observer for Observers {
     const FIRST_BYTE: bool = Inner::FIRST_BYTE;
 
     fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
-        self.inner.begin(head)
+        self.sampled(|| self.inner.begin(head))
     }
 
     fn scope<T>(&self, exchange: &mut Self::Exchange, poll: impl FnOnce() -> T) -> T {
@@ -89,6 +103,6 @@ impl Observer for Observers {
     }
 
     fn end(&self, exchange: Self::Exchange, end: &End) {
-        self.inner.end(exchange, end);
+        self.sampled(|| self.inner.end(exchange, end));
     }
 }

@@ -61,6 +61,8 @@
 
 mod campanile;
 
+#[cfg(feature = "metrics")]
+mod background;
 mod builder;
 #[cfg(feature = "monitor")]
 mod env;

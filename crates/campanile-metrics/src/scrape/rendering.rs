@@ -143,7 +143,10 @@ impl Rendering {
         if node.get().is_some() {
             return;
         }
+        let begun = clock::now();
         let (bytes, is_done) = writer.piece();
+        let took = clock::now().saturating_duration_since(begun);
+        writer.registry.note_page(took);
         let end = Arc::new(Node::new());
         if is_done {
             // Neither was set before: only the writer sets them.

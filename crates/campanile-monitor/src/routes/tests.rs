@@ -1,6 +1,6 @@
 use campanile_alerts::{Rule, Severity};
 use campanile_health::{Check, Health};
-use campanile_metrics::Registry;
+use campanile_metrics::{Business, BusinessCollector, Registry};
 use campanile_sla::{Sla, Slo};
 use futures_util::FutureExt;
 use http::{HeaderMap, Request};
@@ -39,6 +39,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Business::default())
+    }
+
+    fn with(business: Business) -> Self {
         let sla = Sla::builder()
             .objective(Slo::availability("availability", "99.9%"))
             .objective(
@@ -55,7 +59,7 @@ impl World {
             .summary("it always is");
         let roles = [Role::Viewer, Role::Operator, Role::Admin];
         let tokens = roles.map(|role| Token::generate(role.as_str(), role).unwrap());
-        let builder = Monitor::builder(sources).rule(rule);
+        let builder = Monitor::builder(sources).rule(rule).business(business);
         let builder = tokens
             .iter()
             .fold(builder, |builder, (token, _)| builder.token(token.clone()));
@@ -102,6 +106,33 @@ impl World {
 
     fn json(&self, who: Who, path: &str) -> Value {
         serde_json::from_str(self.ask(who, "GET", path).body()).unwrap()
+    }
+}
+
+/// Figures that anybody who may read sees; what a query failed with only somebody with a credential.
+#[tokio::test(start_paused = true)]
+async fn what_a_collector_failed_with_is_for_credentials() {
+    let fails = || async { Err::<Value, _>("password authentication failed") };
+    let works = || async { Ok::<_, String>(serde_json::json!({"active": 5})) };
+    let collectors = vec![
+        BusinessCollector::new("orders", fails),
+        BusinessCollector::new("users", works),
+    ];
+    let business = Business::new(&Registry::new(), collectors).unwrap();
+    business
+        .run(tokio::time::sleep(std::time::Duration::from_secs(1)))
+        .await;
+    let world = World::with(business);
+    for (who, error) in [
+        (Who::Local, "failed"),
+        (Who::Bearer(Role::Viewer), "password authentication failed"),
+    ] {
+        let body = world.json(who, "/metrics/business");
+        assert_eq!(body["orders"]["error"], error);
+        assert_eq!(
+            (&body["users"]["active"], &body["users"]["stale"]),
+            (&5.into(), &false.into())
+        );
     }
 }
 

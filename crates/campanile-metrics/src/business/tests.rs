@@ -1,0 +1,192 @@
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+
+fn business(registry: &Registry, collectors: Vec<BusinessCollector>) -> Business {
+    Business::new(registry, collectors).unwrap()
+}
+
+fn body(business: &Business, errors: bool) -> Value {
+    serde_json::from_str(business.respond(errors).body()).unwrap()
+}
+
+/// A collector that does what it is told at each call: figures, or a failure.
+fn script(
+    section: &str,
+    steps: &'static [fn() -> Result<Value, String>],
+) -> (BusinessCollector, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let collector = BusinessCollector::new(section, move || {
+        let call = counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match steps.get(call) {
+                Some(step) => step(),
+                None => std::future::pending().await,
+            }
+        }
+    });
+    (collector, calls)
+}
+
+/// Runs the collectors for a time, which is virtual.
+async fn run_for(business: &Business, time: Duration) {
+    business.run(tokio::time::sleep(time)).await;
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn figures_stay_when_a_collection_fails_whatever_the_failure() {
+    let registry = Registry::new();
+    let (collector, calls) = script(
+        "users",
+        &[
+            || Ok(json!({"active": 5})),
+            || Err("connection refused by postgres://db".to_owned()),
+            || panic!("on purpose"),
+            || Ok(json!({"active": 9})),
+        ],
+    );
+    let business = business(&registry, vec![collector.every(60 * SECOND)]);
+    let before = body(&business, true);
+    let nothing = json!({"as_of": null, "error": null, "stale": true});
+    assert_eq!(before["users"], nothing);
+    assert!(before["timestamp"].as_str().unwrap().ends_with('Z'));
+
+    let states = async {
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            tokio::time::sleep(30 * SECOND).await;
+            let users = body(&business, true)["users"].clone();
+            seen.push((users["active"].clone(), users["error"].clone()));
+            tokio::time::sleep(30 * SECOND).await;
+        }
+        seen
+    };
+    let run = business.run(std::future::pending());
+    let seen = tokio::select! { seen = states => seen, () = run => unreachable!() };
+    assert_eq!(
+        seen,
+        [
+            (json!(5), json!(null)),
+            (json!(5), json!("connection refused by postgres://db")),
+            (json!(5), json!("panicked")),
+            (json!(9), json!(null)),
+            (json!(9), json!("timed out")),
+        ]
+    );
+    assert_eq!(calls.load(Ordering::Relaxed), 5);
+    // The last figures are from 180 s on, and the run has ended.
+    assert_eq!(body(&business, true)["users"]["stale"], false);
+    tokio::time::advance(60 * SECOND).await;
+    assert_eq!(body(&business, true)["users"]["stale"], false);
+    tokio::time::advance(15 * SECOND).await;
+    assert_eq!(body(&business, true)["users"]["stale"], true);
+    assert!(registry.render().contains("business_users_active 9\n"));
+    for (outcome, count) in [("ok", 2), ("error", 1), ("timeout", 1), ("panicked", 1)] {
+        let labels = [("section", "users"), ("outcome", outcome)];
+        let value = registry.get(COLLECTIONS, &labels);
+        assert_eq!(value, Some(crate::Value::Counter(count)), "{outcome}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_errors_text_is_shown_only_if_asked_for() {
+    let (collector, _) = script("a", &[|| Err("the secret".to_owned())]);
+    let business = business(&Registry::new(), vec![collector]);
+    run_for(&business, SECOND).await;
+    assert_eq!(body(&business, true)["a"]["error"], "the secret");
+    assert_eq!(body(&business, false)["a"]["error"], "failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_too_long_is_dropped_before_the_next_begins() {
+    /// Counts what is in progress.
+    struct Going(Arc<AtomicUsize>);
+
+    impl Drop for Going {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    let going = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let collector = {
+        let (going, most, calls) = (Arc::clone(&going), Arc::clone(&most), Arc::clone(&calls));
+        BusinessCollector::new("slow", move || {
+            let (going, most, calls) = (Arc::clone(&going), Arc::clone(&most), Arc::clone(&calls));
+            async move {
+                calls.fetch_add(1, Ordering::Relaxed);
+                most.fetch_max(going.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                let _going = Going(going);
+                std::future::pending::<Result<Value, String>>().await
+            }
+        })
+    };
+    let collector = collector.every(SECOND).timeout(5 * SECOND);
+    let business = business(&Registry::new(), vec![collector]);
+    // A second run only waits.
+    tokio::join!(
+        run_for(&business, 21 * SECOND),
+        run_for(&business, 21 * SECOND)
+    );
+    assert_eq!(most.load(Ordering::Relaxed), 1);
+    assert!(
+        (3..=5).contains(&calls.load(Ordering::Relaxed)),
+        "{calls:?}"
+    );
+    // What was in progress ended with the run.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(going.load(Ordering::Relaxed), 0);
+    assert_eq!(body(&business, false)["slow"]["error"], "timed out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn figures_that_do_not_fit_are_errors() {
+    let (list, _) = script("list", &[|| Ok(json!([1]))]);
+    let (own, _) = script("own", &[|| Ok(json!({"stale": 1}))]);
+    let (long, _) = script("long", &[|| Ok(json!({"text": "x".repeat(100_000)}))]);
+    let business = business(&Registry::new(), vec![list, own, long]);
+    run_for(&business, SECOND).await;
+    let body = body(&business, true);
+    for (section, text) in [
+        ("list", "are no map"),
+        ("own", "named \"stale\""),
+        ("long", "65536 are the most"),
+    ] {
+        let error = body[section]["error"].as_str().unwrap();
+        assert!(error.contains(text), "{error}");
+    }
+}
+
+#[test]
+fn mistakes_are_told_together() {
+    let collector = |section: &str| script(section, &[]).0;
+    let error = Business::new(
+        &Registry::new(),
+        vec![
+            collector("users"),
+            collector("users").every(Duration::ZERO),
+            collector("A b").timeout(Duration::ZERO),
+            collector("timestamp"),
+        ],
+    )
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there are two collectors of the section \"users\": give each a section of its own; \
+         the period of the section \"users\" is 0: give more; \
+         the section name \"A b\" is not valid: use 1 to 64 characters of [a-z0-9_], a letter first, and neither `timestamp` nor `_total` at the end; \
+         the timeout of the section \"A b\" is 0: give more; \
+         the section name \"timestamp\" is not valid: use 1 to 64 characters of [a-z0-9_], a letter first, and neither `timestamp` nor `_total` at the end"
+    );
+    assert_eq!(error.problems().len(), 5);
+}

@@ -1,0 +1,239 @@
+use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::metric::Metric;
+use crate::{Gauge, Registry, TimeCounter, clock};
+
+/// What observing costs the process, among its own metrics.
+///
+/// | metric | kind | what it is |
+/// |---|---|---|
+/// | `campanile_cpu_seconds_total{part="background"}` | counter | time on processors of futures that are [metered](Self::meter) |
+/// | `campanile_cpu_seconds_total{part="exchanges"}` | counter | time of the pieces of code that are [sampled](Self::sample): of one in 256, times 256 |
+/// | `campanile_cpu_seconds_total{part="scrapes"}` | counter | time in which this registry's pages were written and compressed |
+/// | `campanile_cpu_ratio` | gauge | all of it in the process's time on processors, since the [collection](Self::collect) before |
+///
+/// ```
+/// use campanile_metrics::{Overhead, Registry};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let registry = Registry::new();
+/// let overhead = Overhead::new(&registry);
+/// overhead.meter(async { registry.snapshot() }).await;
+/// assert!(overhead.sample(|| 7) == 7);
+/// overhead.collect();
+/// # }
+/// ```
+///
+/// Elsewhere than on Linux nothing is metered, and there is no ratio.
+///
+/// A clone is the same (an `Arc`).
+#[derive(Clone, Debug)]
+pub struct Overhead(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    background: TimeCounter,
+    exchanges: TimeCounter,
+    scrapes: TimeCounter,
+    last: Mutex<Last>,
+}
+
+/// What was used until the last collection.
+#[derive(Debug, Default)]
+struct Last {
+    own: Duration,
+    process: Option<Duration>,
+    /// `None` until there is a ratio.
+    ratio: Option<Gauge>,
+}
+
+const CPU: &str = "campanile_cpu_seconds_total";
+const RATIO: &str = "campanile_cpu_ratio";
+
+/// One piece of code in so many is timed.
+const SAMPLED: u32 = 256;
+
+impl Overhead {
+    /// Returns the metrics, in a registry. A name that is taken there by something else stays with that.
+    pub fn new(registry: &Registry) -> Self {
+        registry.describe(CPU, "Time that observing took on processors in seconds.");
+        registry.describe(
+            RATIO,
+            "Part of the process's time on processors that observing took.",
+        );
+        let part = |part| {
+            let found = registry.time_counter(CPU, &[("part", part)]);
+            found.unwrap_or_else(|_| TimeCounter::detached(registry))
+        };
+        Self(Arc::new(Inner {
+            background: part("background"),
+            exchanges: part("exchanges"),
+            scrapes: part("scrapes"),
+            registry: registry.clone(),
+            last: Mutex::default(),
+        }))
+    }
+
+    /// Meters a future: what its polls take of a processor.
+    pub fn meter<F: Future>(&self, future: F) -> Metered<F> {
+        Metered {
+            inner: future,
+            counter: self.0.background.clone(),
+        }
+    }
+
+    /// Runs a piece of code, and times one in 256 of them on each thread.
+    #[inline]
+    pub fn sample<T>(&self, code: impl FnOnce() -> T) -> T {
+        thread_local! {
+            static NUMBER: Cell<u32> = const { Cell::new(0) };
+        }
+        let number = NUMBER.get().wrapping_add(1);
+        NUMBER.set(number);
+        if number.is_multiple_of(SAMPLED) {
+            self.timed(code)
+        } else {
+            code()
+        }
+    }
+
+    #[cold]
+    fn timed<T>(&self, code: impl FnOnce() -> T) -> T {
+        let begun = clock::now();
+        let done = code();
+        let took = clock::now().saturating_duration_since(begun);
+        self.0.exchanges.increment(took.saturating_mul(SAMPLED));
+        done
+    }
+
+    /// Reads how much was used of the processors, and sets the ratio.
+    pub fn collect(&self) {
+        let Inner {
+            registry,
+            background,
+            exchanges,
+            scrapes,
+            last,
+        } = &*self.0;
+        scrapes.absolute(registry.time_in_pages());
+        let own = [background, exchanges, scrapes].map(TimeCounter::value);
+        let own = own
+            .into_iter()
+            .fold(Duration::ZERO, Duration::saturating_add);
+        let process = clock::of_process();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |now: Duration, then| now.saturating_sub(then).as_secs_f64();
+        if let Some((now, then)) = process.zip(last.process)
+            && now > then
+        {
+            let ratio = (since(own, last.own) / since(now, then)).min(1.0);
+            let gauge = last
+                .ratio
+                .take()
+                .or_else(|| registry.gauge(RATIO, &[]).ok());
+            if let Some(gauge) = &gauge {
+                gauge.set(ratio);
+            }
+            last.ratio = gauge;
+        }
+        (last.own, last.process) = (own, process);
+    }
+}
+
+pin_project! {
+    /// A future whose time on processors is counted; from [`Overhead::meter`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Metered<F> {
+        #[pin]
+        inner: F,
+        counter: TimeCounter,
+    }
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let before = clock::of_thread();
+        let polled = this.inner.poll(cx);
+        if let Some((before, after)) = before.zip(clock::of_thread()) {
+            this.counter.increment(after.saturating_sub(before));
+        }
+        polled
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::Value;
+
+    /// Uses a processor for a while.
+    fn work() {
+        let used = || clock::of_thread().unwrap_or(Duration::MAX);
+        let until = used().saturating_add(Duration::from_millis(5));
+        while used() < until {
+            std::hint::black_box((0..1_000_u64).fold(0, u64::wrapping_add));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_used_is_counted_and_set_against_the_process() {
+        let registry = Registry::new();
+        let overhead = Overhead::new(&registry);
+        let ratio = || match registry.get(RATIO, &[]) {
+            Some(Value::Gauge(ratio)) => Some(ratio),
+            None => None,
+            other => panic!("{other:?}"),
+        };
+        overhead.collect();
+        assert_eq!(ratio(), None);
+        overhead
+            .meter(async {
+                work();
+                tokio::task::yield_now().await;
+                work();
+            })
+            .await;
+        let background = overhead.0.background.value();
+        assert!(background >= Duration::from_millis(10), "{background:?}");
+        work();
+        overhead.collect();
+        let ratio = ratio().unwrap();
+        assert!(ratio > 0.0 && ratio < 1.0, "{ratio}");
+    }
+
+    #[test]
+    fn one_piece_of_code_in_256_stands_for_all() {
+        let overhead = Overhead::new(&Registry::new());
+        for _ in 0..SAMPLED {
+            overhead.sample(|| ());
+        }
+        let exchanges = overhead.0.exchanges.value();
+        assert!(!exchanges.is_zero() && exchanges.as_nanos().is_multiple_of(256));
+    }
+
+    #[test]
+    fn pages_are_counted() {
+        let registry = Registry::new();
+        let overhead = Overhead::new(&registry);
+        for number in 0..1_000 {
+            let number = number.to_string();
+            registry.counter("a_total", &[("k", &number)]).unwrap();
+        }
+        let method = http::Method::GET;
+        registry.respond(&method, &http::HeaderMap::new());
+        overhead.collect();
+        assert!(!overhead.0.scrapes.value().is_zero());
+    }
+}

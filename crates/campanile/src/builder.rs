@@ -156,7 +156,7 @@ impl Builder {
     /// # Errors
     ///
     /// If a setting is not valid: the error lists all of them.
-    pub fn build(mut self) -> Result<Campanile, BuildError> {
+    pub fn build(self) -> Result<Campanile, BuildError> {
         let mut problems = Vec::new();
         if self.name.is_empty()
             || self.name.chars().count() > 255
@@ -170,17 +170,12 @@ impl Builder {
         let registry = self.registry.unwrap_or_default();
         #[cfg(feature = "metrics")]
         let overhead = Overhead::new(&registry);
-        #[cfg(feature = "monitor")]
-        let business = noted(
-            Business::new(&registry, std::mem::take(&mut self.monitor.collectors)),
-            &mut problems,
-        );
         #[cfg(feature = "health")]
         let health = noted(self.health.build(), &mut problems);
         #[cfg(feature = "sla")]
         let sla = noted(self.sla.build(now()), &mut problems);
         #[cfg(feature = "monitor")]
-        let monitor = {
+        let built = {
             // A mistake elsewhere must not hide one of the monitor's.
             let health = health
                 .clone()
@@ -190,10 +185,6 @@ impl Builder {
                 .map_or_else(|| Sla::builder().build(now()).ok(), Some);
             let sources = health.zip(sla);
             let sources = sources.map(|(health, sla)| Sources::new(registry.clone(), health, sla));
-            let business = business.clone().unwrap_or_default();
-            self.monitor
-                .settings
-                .push(Box::new(|builder, _| builder.business(business)));
             sources.and_then(|sources| self.monitor.build(&sources, &mut problems))
         };
         #[cfg(feature = "metrics")]
@@ -202,6 +193,8 @@ impl Builder {
             disks => disks,
         };
         let parts = || {
+            #[cfg(feature = "monitor")]
+            let (monitor, business) = built?;
             Some(Parts {
                 layer: {
                     let observers = Observers::new(
@@ -220,12 +213,12 @@ impl Builder {
                 health: health?,
                 #[cfg(feature = "metrics")]
                 background: Background::new(&registry, &overhead, &disks),
-                #[cfg(feature = "monitor")]
-                business: business?,
                 #[cfg(feature = "metrics")]
                 registry,
                 #[cfg(feature = "monitor")]
-                monitor: monitor?,
+                monitor,
+                #[cfg(feature = "monitor")]
+                business,
                 #[cfg(feature = "sla")]
                 sla: sla?,
             })
@@ -352,7 +345,8 @@ impl Builder {
 
 #[cfg(feature = "monitor")]
 impl MonitorSettings {
-    fn build(self, sources: &Sources, problems: &mut Vec<Problem>) -> Option<Monitor> {
+    fn build(self, sources: &Sources, problems: &mut Vec<Problem>) -> Option<(Monitor, Business)> {
+        let business = noted(Business::new(sources.metrics(), self.collectors), problems);
         let mut builder = Monitor::builder(sources.clone());
         let mut store = self.store;
         if self.from_env {
@@ -368,7 +362,8 @@ impl MonitorSettings {
         }
         let settings = self.settings.into_iter();
         let builder = settings.fold(builder, |builder, set| set(builder, sources));
-        noted(builder.build(), problems)
+        let builder = builder.business(business.clone().unwrap_or_default());
+        noted(builder.build(), problems).zip(business)
     }
 }
 

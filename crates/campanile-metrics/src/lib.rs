@@ -54,7 +54,9 @@ mod registry;
 #[cfg(feature = "business")]
 mod business;
 mod cell;
+mod client;
 mod clock;
+mod distinct;
 mod error;
 mod exemplar;
 mod family;
@@ -92,6 +94,8 @@ pub use self::builder::{Names, RegistryBuilder};
 #[cfg_attr(docsrs, doc(cfg(feature = "business")))]
 pub use self::business::{Business, BusinessCollector, BusinessError, BusinessProblem};
 pub use self::cell::{Counter, Gauge, TimeCounter};
+pub use self::client::{AskedOf, CacheMetrics, DatabaseMetrics, HttpClientMetrics, QueryType};
+pub use self::distinct::DistinctCount;
 pub use self::error::{BuildError, InstallError, RegisterError};
 pub use self::histogram::Histogram;
 pub use self::http::{Begun, HttpMetrics, Preset};

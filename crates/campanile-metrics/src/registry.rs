@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use self::register::Families;
@@ -57,12 +57,19 @@ pub(crate) struct Inner {
     dropped: Arc<AtomicU64>,
     /// The nanoseconds in which pages were written.
     in_pages: AtomicU64,
+    /// What has gauges that follow from something else.
+    refreshed: Mutex<Vec<Weak<dyn Refresh>>>,
     /// For each reason of a refusal, whether the log has it.
     logged: [AtomicBool; 9],
     /// The handles of keys that the macros have as constants.
     pub(crate) keys: Keys,
     /// The pages that are being written.
     pub(crate) ongoing: Ongoing,
+}
+
+/// What has a gauge that follows from something else.
+pub(crate) trait Refresh: Send + Sync {
+    fn refresh(&self, now: Instant);
 }
 
 struct Description {
@@ -95,6 +102,7 @@ impl Registry {
             overflowing: Mutex::default(),
             dropped: Arc::default(),
             in_pages: AtomicU64::new(0),
+            refreshed: Mutex::default(),
             logged: Default::default(),
             keys: Keys::default(),
             ongoing: Ongoing::default(),
@@ -332,6 +340,23 @@ impl Registry {
         let mut cursor = Cursor::new(format);
         while cursor.write(self, &mut page, usize::MAX) {}
         page
+    }
+
+    /// Brings gauges up to date that follow from something else: those of [`DistinctCount`](crate::DistinctCount). `Campanile::run` does
+    /// so every 10 s.
+    pub fn refresh(&self, now: Instant) {
+        let refreshed = || {
+            let refreshed = self.0.refreshed.lock();
+            refreshed.unwrap_or_else(PoisonError::into_inner)
+        };
+        refreshed().retain(|one| one.strong_count() > 0);
+        let all: Vec<_> = refreshed().iter().filter_map(Weak::upgrade).collect();
+        all.iter().for_each(|one| one.refresh(now));
+    }
+
+    pub(crate) fn refreshed_by(&self, one: Weak<dyn Refresh>) {
+        let refreshed = self.0.refreshed.lock();
+        refreshed.unwrap_or_else(PoisonError::into_inner).push(one);
     }
 
     /// Takes note of the time that a piece of a page took.

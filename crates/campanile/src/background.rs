@@ -52,6 +52,7 @@ impl Background {
             loop {
                 let now = ticks.tick().await;
                 self.registry.sweep(now.into_std());
+                self.registry.refresh(now.into_std());
                 if let Some(process) = &self.process {
                     process.collect();
                 }

@@ -1,0 +1,96 @@
+use std::sync::OnceLock;
+
+use crate::{Counter, Gauge, Kind, Metric, RegisterError, Registry};
+
+/// Metrics of a cache.
+///
+/// | metric | kind | what it is |
+/// |---|---|---|
+/// | `cache_hits_total{cache_type}` | counter | lookups that found something |
+/// | `cache_misses_total{cache_type}` | counter | lookups that found nothing |
+/// | `cache_hit_ratio{cache_type}` | gauge | hits in all lookups since the start, 0 to 1; not there before the first |
+/// | `cache_entries{cache_type}` | gauge | what is in the cache, if it [tells](Self::entries) |
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use campanile_metrics::{CacheMetrics, Registry};
+///
+/// let registry = Registry::new();
+/// let metrics = CacheMetrics::new(&registry, "sessions")?;
+/// let sessions = HashMap::from([(7, "ada")]);
+///
+/// assert_eq!(metrics.looked_up(sessions.get(&7)), Some(&"ada"));
+/// assert_eq!(metrics.looked_up(sessions.get(&8)), None);
+/// metrics.entries(sessions.len());
+/// assert!(registry.render().contains("cache_hit_ratio{cache_type=\"sessions\"} 0.5\n"));
+/// # Ok::<_, campanile_metrics::RegisterError>(())
+/// ```
+///
+/// The ratio of the last five minutes, say, is a query: `rate(cache_hits_total[5m]) / (rate(cache_hits_total[5m]) +
+/// rate(cache_misses_total[5m]))`.
+///
+/// A clone is the same.
+#[derive(Clone, Debug)]
+pub struct CacheMetrics {
+    registry: Registry,
+    cache_type: Box<str>,
+    hits: Counter,
+    misses: Counter,
+    ratio: OnceLock<Gauge>,
+}
+
+const HITS: &str = "cache_hits_total";
+const MISSES: &str = "cache_misses_total";
+const RATIO: &str = "cache_hit_ratio";
+const ENTRIES: &str = "cache_entries";
+
+impl CacheMetrics {
+    /// Returns the metrics of a cache, in a registry.
+    ///
+    /// # Errors
+    ///
+    /// If one of the names is taken there by something else.
+    pub fn new(registry: &Registry, cache_type: &str) -> Result<Self, RegisterError> {
+        registry.describe(HITS, "Cache lookups that found something.");
+        registry.describe(MISSES, "Cache lookups that found nothing.");
+        registry.describe(RATIO, "Hits in all cache lookups since the start.");
+        registry.describe(ENTRIES, "Entries in the cache.");
+        let labels = [("cache_type", cache_type)];
+        for name in [RATIO, ENTRIES] {
+            registry.declare(name, Kind::Gauge, ["cache_type"].into_iter(), None)?;
+        }
+        Ok(Self {
+            hits: registry.counter(HITS, &labels)?,
+            misses: registry.counter(MISSES, &labels)?,
+            registry: registry.clone(),
+            cache_type: cache_type.into(),
+            ratio: OnceLock::new(),
+        })
+    }
+
+    /// Counts a lookup by what it found, and returns that.
+    pub fn looked_up<T>(&self, found: Option<T>) -> Option<T> {
+        if found.is_some() {
+            self.hits.increment(1);
+        } else {
+            self.misses.increment(1);
+        }
+        let (hits, misses) = (self.hits.value() as f64, self.misses.value() as f64);
+        let ratio = self.ratio.get_or_init(|| self.gauge(RATIO));
+        ratio.set(hits / (hits + misses));
+        found
+    }
+
+    /// Sets how many entries the cache has.
+    pub fn entries(&self, entries: usize) {
+        self.gauge(ENTRIES).set(entries as f64);
+    }
+
+    fn gauge(&self, name: &str) -> Gauge {
+        let gauge = self
+            .registry
+            .gauge(name, &[("cache_type", &self.cache_type)]);
+        gauge.unwrap_or_else(|_| Gauge::detached(&self.registry))
+    }
+}

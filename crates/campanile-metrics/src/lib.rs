@@ -36,6 +36,14 @@
 //! | bytes of a label value | 256 | cut at a character; `campanile_registry_truncated_labels_total` counts |
 //! | described names | 10,000 | the description is dropped; `campanile_registry_refused_total` counts |
 //!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `business` | no | [`Business`]: figures that are collected in the background |
+//! | `macros` | no | `#[observe]`, `#[derive(MetricSet)]` and `#[derive(Labels)]` |
+//! | `tokio` | no | [`Runtime`]: the metrics of a tokio runtime |
+//!
 //! # Names
 //!
 //! A counter's name ends with `_total`, and gets that if it doesn't; so it is named in every format, and when it is read back.
@@ -46,6 +54,8 @@
 //! methods of [`Registry`] return a [`RegisterError`]; the macros get a handle that does nothing, `campanile_registry_refused_total`
 //! counts, and the log says so once for each reason. A histogram drops samples that are not finite;
 //! `campanile_registry_dropped_samples_total` counts.
+//!
+//! `_total` is a counter's: another kind's name that ends with it is a [`RegisterError`], and through the macros a line in the log.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;

@@ -35,6 +35,11 @@
 //! - [`Builder::build`] puts nothing in a global place; [`Builder::install`] also makes the registry the process's recorder,
 //!   so that the `metrics` macros reach it from everywhere.
 //!
+//! # Measuring your own code
+//!
+//! The guide has a page for each question: [time a function](guide::time_a_function), [count money](guide::count_money), [label by tenant
+//! without an explosion](guide::label_by_tenant), [and others](guide).
+//!
 //! # Features
 //!
 //! | feature | default | adds |
@@ -71,6 +76,9 @@ mod layer;
 mod serve;
 #[cfg(feature = "axum")]
 mod wrap;
+
+#[cfg(all(feature = "macros", feature = "monitor", any(doc, doctest)))]
+pub mod guide;
 
 #[cfg(feature = "alerts")]
 #[cfg_attr(docsrs, doc(cfg(feature = "alerts")))]

@@ -1,0 +1,30 @@
+//! A page for each question of who measures their own code.
+//!
+//! - [Time a function, a piece of code, or a future](time_a_function)
+//! - [Count what is going on: connections, jobs, queues](count_what_goes_on)
+//! - [Count money, and other things that add up](count_money)
+//! - [Label by tenant, user or product without an explosion](label_by_tenant)
+//! - [Show business figures that come from a database](show_business_figures)
+//! - [Watch what you depend on: databases, caches, HTTP](watch_what_you_depend_on)
+//! - [See the process, the machine, the runtime, and what observing costs](see_the_machine)
+
+#[doc = include_str!("guide/time_a_function.md")]
+pub mod time_a_function {}
+
+#[doc = include_str!("guide/count_what_goes_on.md")]
+pub mod count_what_goes_on {}
+
+#[doc = include_str!("guide/count_money.md")]
+pub mod count_money {}
+
+#[doc = include_str!("guide/label_by_tenant.md")]
+pub mod label_by_tenant {}
+
+#[doc = include_str!("guide/show_business_figures.md")]
+pub mod show_business_figures {}
+
+#[doc = include_str!("guide/watch_what_you_depend_on.md")]
+pub mod watch_what_you_depend_on {}
+
+#[doc = include_str!("guide/see_the_machine.md")]
+pub mod see_the_machine {}

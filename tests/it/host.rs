@@ -3,11 +3,11 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use bytes::Bytes;
-use campanile::Campanile;
 use campanile::http::{End, Head, ObserveLayer, Observer};
 use campanile::metrics::Value;
 use campanile::series::Now;
 use campanile::sla::Slo;
+use campanile::{Builder, Campanile};
 use campanile_tests::eventually;
 use http::{Method, Request, Response, Version};
 use http_body_util::Empty;
@@ -32,11 +32,13 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) async fn start(app: Router) -> Self {
+        Self::start_with(Campanile::builder("host"), app).await
+    }
+
+    pub(crate) async fn start_with(campanile: Builder, app: Router) -> Self {
         let ends = Ends::default();
-        let campanile = Campanile::builder("host")
-            .objective(Slo::availability("availability", "99%"))
-            .build()
-            .unwrap();
+        let objective = Slo::availability("availability", "99%");
+        let campanile = campanile.objective(objective).build().unwrap();
         let app = campanile.wrap(app.layer(ObserveLayer::new(ends.clone())));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -20,6 +20,9 @@ mod exposition;
 // Exchanges that clients abandon, over real sockets.
 mod aborts;
 
+// Functions that a request calls, and figures that none does.
+mod observe;
+
 // The quickstart example as built.
 mod quickstart;
 

@@ -1,3 +1,6 @@
+// A PostgreSQL server whose figures the business example shows.
+mod business;
+
 // The page, read by Prometheus' own parser for Python.
 mod exposition;
 

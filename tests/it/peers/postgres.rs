@@ -9,14 +9,14 @@ use tempfile::TempDir;
 use crate::quickstart::Quickstart;
 
 /// A PostgreSQL on a port of its own, as a user that is not root, because it refuses to be.
-struct Postgres {
+pub(crate) struct Postgres {
     folder: TempDir,
     port: u16,
     user: Option<u32>,
 }
 
 impl Postgres {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let postgres = Self {
             folder: TempDir::new().unwrap(),
             port: free_port(),
@@ -50,11 +50,11 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    fn start(&self) -> Process {
+    pub(crate) fn start(&self) -> Process {
         let mut command = self.command("postgres");
         command
             .args([

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use campanile::correlation::CorrelationIdLayer;
 use campanile::http::ObserveLayer;
 use campanile::metrics::metrics::{counter, histogram, with_local_recorder};
-use campanile::metrics::{HttpMetrics, Registry, Value};
+use campanile::metrics::{Counter, Family, HttpMetrics, Registry, Value};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
@@ -61,6 +61,36 @@ fn a_correlation_id_allocates_its_text_and_the_maps_that_hold_it() {
     let added = allocations(&mut correlated) - allocations(&mut service_fn(answer));
     // The text; the extensions' map, its table and the boxed id; the headers' entries and indices.
     assert_eq!(added, 6);
+}
+
+#[derive(Clone, Copy, campanile::Labels)]
+enum Channel {
+    Web,
+    App,
+}
+
+#[campanile::observe(labels(channel))]
+async fn order(channel: Channel) -> Result<u32, String> {
+    Ok(channel as u32)
+}
+
+/// An observed function and a family whose labels are an enum, once they were used.
+#[test]
+fn what_is_known_when_it_compiles_allocates_nothing() {
+    let registry = Registry::new();
+    let family = Family::<Channel, Counter>::register(&registry, "orders_total").unwrap();
+    let record = || {
+        with_local_recorder(&registry, || {
+            for channel in [Channel::Web, Channel::App] {
+                family.with(channel).increment(1);
+                let mut context = Context::from_waker(Waker::noop());
+                assert!(pin!(order(channel)).poll(&mut context).is_ready());
+            }
+        });
+    };
+    let first = allocation_counter::measure(record).count_total;
+    assert!(first > 0, "nothing was registered");
+    assert_eq!(allocation_counter::measure(record).count_total, 0);
 }
 
 /// A client that chooses a label's value, and nobody who scrapes.

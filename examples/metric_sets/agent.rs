@@ -1,14 +1,23 @@
 //! An agent that asks models: what `#[observe]` counts of its calls, and what it counts itself.
 
-use campanile::metrics::{Family, Gauge, Histogram, RegisterError, Registry, Summary};
+use campanile::metrics::{
+    Counter, Family, Gauge, Histogram, RegisterError, Registry, Summary, Timed,
+};
 use campanile::{Labels, MetricSet, observe};
 use tokio::sync::Semaphore;
 
 use crate::Endpoint;
-use crate::ai::{Answer, AskError, ModelName, Models, Operation, Question};
+use crate::ai::{Answer, AskError, ModelName, Models, Operation, Question, Status};
 
 #[derive(MetricSet)]
 struct AgentMetrics {
+    /// Requests to the agent.
+    agent_requests: Family<Request, Counter>,
+    /// Requests that failed.
+    agent_errors: Family<Failed, Counter>,
+    /// Time of requests.
+    #[metric(unit = "seconds", buckets = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0])]
+    agent_request_duration: Family<Asked, Histogram>,
     /// Connections to the agent.
     agent_active_connections: Gauge,
     /// Questions that wait for their turn.
@@ -19,6 +28,25 @@ struct AgentMetrics {
     /// Size of responses.
     #[metric(unit = "bytes")]
     response_size: Family<Endpoint, Summary>,
+}
+
+#[derive(Labels)]
+struct Request {
+    method: Operation,
+    status: Status,
+    endpoint: Endpoint,
+}
+
+#[derive(Labels)]
+struct Failed {
+    error_type: AskError,
+    method: Operation,
+}
+
+#[derive(Labels)]
+struct Asked {
+    method: Operation,
+    endpoint: Endpoint,
 }
 
 #[derive(Labels)]
@@ -50,15 +78,36 @@ impl Agent {
         })
     }
 
-    /// Answers a question. It is counted in `agent_calls_total`, `agent_errors_total`, `agent_duration_seconds` and
-    /// `agent_in_flight`.
+    /// Answers a question, and counts it under the agent's own names.
+    pub(crate) async fn ask(&self, question: &Question) -> Result<Answer, AskError> {
+        let _connection = self.metrics.agent_active_connections.in_flight();
+        let (method, endpoint) = (question.operation, Endpoint::Ask);
+        let asked = Asked { method, endpoint };
+        let duration = self.metrics.agent_request_duration.with(asked);
+        let result = self.answer(question).timed(&duration).await;
+        let status = match result {
+            Ok(_) => Status::Success,
+            Err(error_type) => {
+                let failed = Failed { error_type, method };
+                self.metrics.agent_errors.with(failed).increment(1);
+                Status::Error
+            }
+        };
+        let request = Request {
+            method,
+            status,
+            endpoint,
+        };
+        self.metrics.agent_requests.with(request).increment(1);
+        result
+    }
+
+    /// Answers a question when its turn comes. It is counted in `function_calls_total` and the other metrics of `#[observe]`.
     #[observe(
-        prefix = "agent",
         labels(model = question.model, operation = question.operation),
         on_ok = self.recorder(question)
     )]
-    pub(crate) async fn ask(&self, question: &Question) -> Result<Answer, AskError> {
-        let _connection = self.metrics.agent_active_connections.in_flight();
+    async fn answer(&self, question: &Question) -> Result<Answer, AskError> {
         let queue = Queue {
             queue_name: question.model,
         };

@@ -61,7 +61,7 @@ pub(crate) enum Operation {
 }
 
 #[derive(Clone, Copy, Labels)]
-enum Status {
+pub(crate) enum Status {
     Success,
     Error,
 }
@@ -83,7 +83,7 @@ pub(crate) struct Answer {
 }
 
 /// Why there is no answer; `#[observe]` takes the kind of an error from its `Labels`.
-#[derive(Labels)]
+#[derive(Clone, Copy, Labels)]
 pub(crate) enum AskError {
     Empty,
     TooLong,

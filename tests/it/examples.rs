@@ -1,7 +1,8 @@
+use std::net::SocketAddr;
 use std::process::Command;
 
-use campanile_tests::{Process, example, get};
-use http::StatusCode;
+use campanile_tests::{Client, Process, example, get, parse};
+use http::{Method, StatusCode};
 
 #[test]
 fn layers_only_shows_its_metrics() {
@@ -46,15 +47,7 @@ fn tonic_counts_calls_by_method() {
 
 #[tokio::test]
 async fn hyper_serves_its_metrics() {
-    let mut process =
-        Process::start(Command::new(example("hyper")).env("CAMPANILE_ADDR", "127.0.0.1:0"));
-    let line = process.line_with("http://");
-    let address = line
-        .trim()
-        .trim_start_matches("http://")
-        .trim_end_matches("/metrics")
-        .parse()
-        .unwrap();
+    let (_process, address) = start("hyper");
     assert_eq!(
         get(address, "/").await.unwrap(),
         (StatusCode::OK, "hello\n".to_owned())
@@ -76,4 +69,100 @@ async fn hyper_serves_its_metrics() {
             r#"http_requests_total{endpoint="_unmatched_",method="GET",status_code="404"} 1"#,
         ]
     );
+}
+
+#[tokio::test]
+async fn metric_sets_are_recorded_by_their_routes() {
+    let (_process, address) = start("metric_sets");
+    let mut client = Client::connect(address).await.unwrap();
+    for (method, path, body, expected) in [
+        (
+            Method::POST,
+            "/orders",
+            r#"{"currency":"EUR","amount":1299,"is_new_customer":true}"#,
+            (StatusCode::CREATED, ""),
+        ),
+        (Method::DELETE, "/cart", "", (StatusCode::NO_CONTENT, "")),
+        (
+            Method::GET,
+            "/products/7",
+            "",
+            (StatusCode::OK, "product 7"),
+        ),
+        // This one is in the cache.
+        (
+            Method::GET,
+            "/products/7",
+            "",
+            (StatusCode::OK, "product 7"),
+        ),
+        (
+            Method::POST,
+            "/ask",
+            r#"{"model":"small","type":"text","operation":"chat","text":"what is a campanile"}"#,
+            (StatusCode::OK, "you said: what is a campanile"),
+        ),
+        (
+            Method::POST,
+            "/ask",
+            r#"{"model":"large","type":"code","operation":"summarize","text":""}"#,
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "the question has no words",
+            ),
+        ),
+    ] {
+        let (status, text) = client.send(method, path, body).await;
+        assert_eq!((status, &*text), expected, "{path}");
+    }
+    let (_, page) = get(address, "/metrics").await.unwrap();
+    parse(&page).unwrap();
+    for sample in [
+        "orders_created_total 1",
+        "orders_completed_total 1",
+        r#"revenue_minor_units_total{currency="EUR"} 1299"#,
+        r#"product_views_total{product_id="7"} 2"#,
+        r#"business_events_total{event_type="user_created"} 1"#,
+        "cart_abandonment_total 1",
+        "active_users 0",
+        r#"api_response_time_seconds_count{endpoint="/products/{id}"} 2"#,
+        r#"cache_hits_total{cache_type="memory"} 1"#,
+        r#"cache_hit_ratio{cache_type="memory"} 0.5"#,
+        r#"cache_entries{cache_type="shared"} 1"#,
+        r#"cache_operations_total{operation="set",result="miss"} 2"#,
+        "database_connections 8",
+        r#"database_query_duration_seconds_count{query_type="insert",table="orders"} 1"#,
+        r#"blockchain_transactions_total{status="confirmed",transaction_type="payment"} 1"#,
+        "block_sync_duration_seconds_count 2",
+        r#"ai_model_requests_total{model_name="small",model_type="text",status="success"} 1"#,
+        r#"ai_operations_total{operation_type="summarize",status="error"} 1"#,
+        r#"agent_requests_total{endpoint="/ask",method="chat",status="success"} 1"#,
+        r#"agent_request_duration_seconds_count{endpoint="/ask",method="chat"} 1"#,
+        r#"function_calls_total{function="answer",model="small",module="metric_sets::agent",operation="chat",outcome="ok"} 1"#,
+        r#"agent_errors_total{error_type="empty",method="summarize"} 1"#,
+        r#"function_errors_total{error="empty",function="answer",model="large",module="metric_sets::agent",operation="summarize"} 1"#,
+        r#"agent_queue_size{queue_name="small"} 0"#,
+        r#"llm_tokens_used_bucket{model="small",operation="chat",le="100.0"} 1"#,
+        r#"llm_tokens_used_sum{model="small",operation="chat"} 10"#,
+        r#"response_size_bytes_sum{endpoint="/ask"} 29"#,
+    ] {
+        assert!(
+            page.lines().any(|line| line == sample),
+            "{sample} is not in {page}"
+        );
+    }
+}
+
+/// Starts an example that prints where its metrics are.
+fn start(name: &str) -> (Process, SocketAddr) {
+    let mut process =
+        Process::start(Command::new(example(name)).env("CAMPANILE_ADDR", "127.0.0.1:0"));
+    let line = process.line_with("http://");
+    let address = line
+        .trim()
+        .trim_start_matches("http://")
+        .trim_end_matches("/metrics")
+        .parse()
+        .unwrap();
+    (process, address)
 }

@@ -17,7 +17,9 @@ pub(crate) fn expand(item: &DeriveInput, root: &Path) -> syn::Result<TokenStream
 
 fn of_enum(item: &DeriveInput, data: &DataEnum, root: &Path) -> syn::Result<TokenStream> {
     let ident = &item.ident;
-    let name = match attribute(&item.attrs, "name")? {
+    let (name, given_root) = settings(&item.attrs, "name")?;
+    let root = given_root.as_ref().unwrap_or(root);
+    let name = match name {
         Some(name) => names::label(&name)?,
         None => names::snake_case(&ident.to_string()),
     };
@@ -87,6 +89,8 @@ fn of_struct(item: &DeriveInput, fields: &Fields, root: &Path) -> syn::Result<To
         let text = "give the labels names: a struct of labels has named fields";
         return Err(Error::new_spanned(&item.ident, text));
     };
+    let (_, given_root) = settings(&item.attrs, "")?;
+    let root = given_root.as_ref().unwrap_or(root);
     let mut labels = Vec::<String>::new();
     let mut idents = Vec::new();
     let mut types = Vec::new();
@@ -145,12 +149,32 @@ fn of_struct(item: &DeriveInput, fields: &Fields, root: &Path) -> syn::Result<To
 
 /// Returns the text of `#[label(key = "…")]`, the only key that may be there.
 fn attribute(attributes: &[Attribute], key: &str) -> syn::Result<Option<LitStr>> {
+    let (text, root) = settings(attributes, key)?;
+    match root {
+        Some(root) => {
+            let text = "`crate` is set once, before the struct or the enum";
+            Err(Error::new_spanned(root, text))
+        }
+        None => Ok(text),
+    }
+}
+
+/// Returns the text and the path of `#[label(key = "…", crate = …)]`; there is no text without a key.
+fn settings(attributes: &[Attribute], key: &str) -> syn::Result<(Option<LitStr>, Option<Path>)> {
     let mut found = None;
+    let mut root = None;
     for attribute in attributes {
         if !attribute.path().is_ident("label") {
             continue;
         }
         attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("crate") {
+                root = Some(meta.value()?.call(Path::parse_mod_style)?);
+                return Ok(());
+            }
+            if key.is_empty() {
+                return Err(meta.error("only `crate = …` can be set here: each field is a label"));
+            }
             if !meta.path.is_ident(key) {
                 return Err(meta.error(format!("only `{key} = \"…\"` can be set here")));
             }
@@ -160,5 +184,5 @@ fn attribute(attributes: &[Attribute], key: &str) -> syn::Result<Option<LitStr>>
             Ok(())
         })?;
     }
-    Ok(found)
+    Ok((found, root))
 }

@@ -77,14 +77,14 @@ mod observe;
 /// | `function_in_flight` | `function`, `module` | gauge of calls that have begun and not ended |
 ///
 /// The outcome is `ok`; `error` for an `Err`; `cancelled` for a future that was dropped before it completed; `panicked`. An error's
-/// kind is its variant if its enum derives `Labels`, and else the name of its type.
+/// kind is its variant if its enum derives `Labels`, and else the name of its type, with that of its crate if it is only `Error`.
 ///
 /// The call is a span with the function's name and the labels given. When it ends there is one event at DEBUG, and one at ERROR if it
 /// returned an error, with its text if it has one, or panicked. Arguments are in neither.
 ///
 /// The metrics go to the recorder of the `metrics` crate that is in force where the call begins: inside of an observed exchange that of
-/// its `Campanile` or `HttpMetrics`, elsewhere the one that is installed. Where there is none, the log says so, once in the life of the
-/// process.
+/// its `Campanile` or `HttpMetrics`, elsewhere the one that is installed. Errors and panics are counted where they happen, which for a future
+/// that goes on outside of its exchange needs an installed one. Where there is none, the log says so, once in the life of the process.
 ///
 /// # Arguments
 ///
@@ -93,7 +93,7 @@ mod observe;
 /// | `name = "…"` | the function's name | the label `function`, and the span's name |
 /// | `prefix = "…"` | `function` | what the metrics' names begin with |
 /// | `labels(a, b = expression)` | none | labels, from an argument of that name or an expression, which is evaluated when the call begins; the type is one with a list of all its values: `Bounded` |
-/// | `on_ok = path` | nothing | a function or closure that is called with a reference to what an `Ok`, or a function without `Result`, returns |
+/// | `on_ok = path` | nothing | a function or closure that is called with a reference to what an `Ok`, or a function without `Result`, returns; it sees no argument that the function's body has used up |
 /// | `level = "…"` | `"info"` | the span's level |
 /// | `crate = path` | `campanile_metrics`, or `campanile::metrics` for `campanile::observe` | where the crate is that the code refers to |
 ///
@@ -101,8 +101,9 @@ mod observe;
 ///
 /// # Where it stands
 ///
-/// Before functions and methods with a body, `async` or not, but not `const`. A function that ends with an `async` block, or with
-/// `Box::pin(async …)` as `#[async_trait]` writes it, is observed as what that block does.
+/// Before functions and methods with a body, `async` or not, but neither `const` nor without end (`-> !`). A function that ends with an
+/// `async` block, or with `Box::pin(async …)` as `#[async_trait]` writes it, is observed as what that block does; it says what that is
+/// ready with, as in `impl Future<Output = …>`, `Pin<Box<dyn Future<Output = …>>>` or `BoxFuture<…>`.
 ///
 /// A function is in the call's span while it runs and while its future is polled, but not while its future is dropped.
 #[proc_macro_attribute]
@@ -200,6 +201,7 @@ pub fn labels_of_facade(item: TokenStream) -> TokenStream {
 /// | attribute | default | sets |
 /// |---|---|---|
 /// | `#[metrics(prefix = "…")]` on the struct | none | what the names begin with, followed by an underscore |
+/// | `#[metrics(crate = path)]` and `#[label(crate = path)]` on the struct | `campanile_metrics`, or `campanile::metrics` for the facade's | where the crate is that the code refers to |
 /// | `#[metric(name = "…")]` | the field's name | the name, without prefix, unit and `_total` |
 /// | `#[metric(help = "…")]` | the first paragraph of the doc comment | what is counted |
 /// | `#[metric(unit = "…")]` | none; `seconds` for a `TimeCounter` | the unit, which the name ends with |

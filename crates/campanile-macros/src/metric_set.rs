@@ -1,4 +1,4 @@
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
@@ -6,7 +6,7 @@ use syn::{
     UnOp,
 };
 
-use crate::names::{metric as metric_name, snake_case};
+use crate::names::{self, metric as metric_name, snake_case};
 
 pub(crate) fn expand(item: &DeriveInput, root: &Path) -> syn::Result<TokenStream> {
     let fields = match &item.data {
@@ -16,7 +16,13 @@ pub(crate) fn expand(item: &DeriveInput, root: &Path) -> syn::Result<TokenStream
         },
         _ => return Err(not_a_set(item)),
     };
-    let prefix = prefix(&item.attrs)?;
+    names::only_on(
+        &item.attrs,
+        "metric",
+        "a field of a metric set; write `#[metrics(…)]` here",
+    )?;
+    let (prefix, given_root) = settings(&item.attrs)?;
+    let root = given_root.as_ref().unwrap_or(root);
     let mut errors = None::<Error>;
     let mut idents = Vec::new();
     let mut registered = Vec::new();
@@ -58,16 +64,22 @@ fn not_a_set(item: &DeriveInput) -> Error {
     Error::new_spanned(&item.ident, text)
 }
 
-/// Returns the prefix of `#[metrics(prefix = "…")]`.
-fn prefix(attributes: &[Attribute]) -> syn::Result<Option<String>> {
+/// Returns the prefix and the path of `#[metrics(prefix = "…", crate = …)]`.
+fn settings(attributes: &[Attribute]) -> syn::Result<(Option<String>, Option<Path>)> {
     let mut prefix = None;
+    let mut root = None;
     for attribute in attributes {
         if !attribute.path().is_ident("metrics") {
             continue;
         }
         attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("crate") {
+                root = Some(meta.value()?.call(Path::parse_mod_style)?);
+                return Ok(());
+            }
             if !meta.path.is_ident("prefix") {
-                return Err(meta.error("only `prefix = \"…\"` can be set here"));
+                let text = "only `prefix = \"…\"` and `crate = …` can be set here";
+                return Err(meta.error(text));
             }
             let literal: LitStr = meta.value()?.parse()?;
             if literal.value().ends_with('_') {
@@ -80,7 +92,7 @@ fn prefix(attributes: &[Attribute]) -> syn::Result<Option<String>> {
             Ok(())
         })?;
     }
-    Ok(prefix)
+    Ok((prefix, root))
 }
 
 fn register(
@@ -89,6 +101,11 @@ fn register(
     names: &mut Vec<String>,
     root: &Path,
 ) -> syn::Result<TokenStream> {
+    names::only_on(
+        &field.attrs,
+        "metrics",
+        "the struct; write `#[metric(…)]` here",
+    )?;
     let mut name = None;
     let mut help = None;
     let mut unit = None;
@@ -140,7 +157,7 @@ fn register(
     let unit = option(unit.map(|unit| quote!(#unit)));
     let buckets = option(buckets.map(|buckets| quote!(&#buckets)));
     let ty = &field.ty;
-    Ok(quote_spanned! {ty.span()=>
+    Ok(quote_spanned! {ty.span().resolved_at(Span::call_site())=>
         <#ty as #root::Field>::register(registry, &#root::Definition {
             name: #name,
             help: #help,

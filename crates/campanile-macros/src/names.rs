@@ -1,6 +1,6 @@
 //! Names, as Prometheus' data model has them.
 
-use syn::LitStr;
+use syn::{Attribute, LitStr};
 
 /// `MobileApp` and `mobileApp` as `mobile_app`; `HTTPServer` as `http_server`.
 pub(crate) fn snake_case(name: &str) -> String {
@@ -35,6 +35,20 @@ pub(crate) fn label(name: &LitStr) -> syn::Result<String> {
         return Err(syn::Error::new(name.span(), text));
     }
     Ok(value)
+}
+
+/// Refuses an attribute where it would do nothing.
+pub(crate) fn only_on(attributes: &[Attribute], name: &str, place: &str) -> syn::Result<()> {
+    match attributes
+        .iter()
+        .find(|attribute| attribute.path().is_ident(name))
+    {
+        Some(attribute) => {
+            let text = format!("`#[{name}(…)]` stands before {place}");
+            Err(syn::Error::new_spanned(attribute.path(), text))
+        }
+        None => Ok(()),
+    }
 }
 
 fn checked(name: &LitStr, what: &str, also: impl Fn(char) -> bool) -> syn::Result<String> {

@@ -1,14 +1,12 @@
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{
-    Block, Error, Expr, GenericArgument, ImplItemFn, Path, PathArguments, ReturnType, Stmt, Type,
-    TypeParamBound,
-};
+use syn::{Error, Expr, ExprAsync, ImplItemFn, Path, Stmt, Type};
 
 use self::arguments::Arguments;
 
 mod arguments;
+mod output;
 
 pub(crate) fn expand(
     arguments: TokenStream,
@@ -27,103 +25,20 @@ pub(crate) fn expand(
     let root = arguments.root.as_ref().unwrap_or(root);
     let site = site(&function, &arguments, root);
     if function.sig.asyncness.is_some() {
-        let output = returned(&function.sig.output);
-        let body = asynchronous(&site, &function.block, output.as_ref(), &arguments, root);
+        let output = output::returned(&function.sig.output)?;
+        let statements = &function.block.stmts;
+        let body = syn::parse2(quote!(async move { #(#statements)* }))?;
+        let body = asynchronous(&site, &body, &output, &arguments, root);
         function.block.stmts = vec![Stmt::Expr(body, None)];
-    } else if let Some(block) = future(&mut function.block) {
-        let output = match &function.sig.output {
-            ReturnType::Default => None,
-            ReturnType::Type(_, ty) => future_output(ty).filter(is_named),
-        };
-        let body = asynchronous(&site, block, output.as_ref(), &arguments, root);
-        block.stmts = vec![Stmt::Expr(body, None)];
+    } else if let Some((future, output)) = output::future(&mut function)? {
+        let body = asynchronous(&site, future, &output, &arguments, root);
+        future.block.stmts = vec![Stmt::Expr(body, None)];
     } else {
-        let body = synchronous(&site, &function, &arguments, root);
+        let output = output::returned(&function.sig.output)?;
+        let body = synchronous(&site, &function, &output, &arguments, root);
         function.block.stmts = vec![Stmt::Expr(body, None)];
     }
     Ok(quote!(#function))
-}
-
-/// Returns the type that a function returns, where it can be written in its body.
-fn returned(output: &ReturnType) -> Option<Type> {
-    match output {
-        ReturnType::Default => Some(syn::parse_quote!(())),
-        ReturnType::Type(_, ty) => {
-            let ty = &**ty;
-            is_named(ty).then(|| ty.clone())
-        }
-    }
-}
-
-/// Returns whether a type has no `impl …` in it.
-fn is_named(ty: &Type) -> bool {
-    let text = quote!(#ty).to_string();
-    let mut words = text.split(|char: char| !char.is_alphanumeric() && char != '_');
-    words.all(|word| word != "impl")
-}
-
-/// Returns what the future in a type is ready with: the `T` of a `Future<Output = T>`, if that stands in it.
-fn future_output(ty: &Type) -> Option<Type> {
-    let bounds = match ty {
-        Type::ImplTrait(ty) => &ty.bounds,
-        Type::TraitObject(ty) => &ty.bounds,
-        Type::Path(ty) => {
-            let PathArguments::AngleBracketed(arguments) = &ty.path.segments.last()?.arguments
-            else {
-                return None;
-            };
-            return arguments.args.iter().find_map(|argument| match argument {
-                GenericArgument::Type(ty) => future_output(ty),
-                _ => None,
-            });
-        }
-        _ => return None,
-    };
-    let traits = bounds.iter().filter_map(|bound| match bound {
-        TypeParamBound::Trait(bound) => bound.path.segments.last(),
-        _ => None,
-    });
-    let mut arguments = traits.filter_map(|segment| match &segment.arguments {
-        PathArguments::AngleBracketed(arguments) => Some(arguments.args.iter()),
-        _ => None,
-    });
-    arguments.find_map(|mut arguments| {
-        arguments.find_map(|argument| match argument {
-            GenericArgument::AssocType(output) if output.ident == "Output" => {
-                Some(output.ty.clone())
-            }
-            _ => None,
-        })
-    })
-}
-
-/// Returns the block of the future that a function ends with, as those of `#[async_trait]` do: `async …` or `Box::pin(async …)`.
-fn future(block: &mut Block) -> Option<&mut Block> {
-    let Some(Stmt::Expr(last, None)) = block.stmts.last_mut() else {
-        return None;
-    };
-    let last = match last {
-        Expr::Call(call) => {
-            let Expr::Path(path) = &*call.func else {
-                return None;
-            };
-            let names = path
-                .path
-                .segments
-                .iter()
-                .rev()
-                .map(|segment| &segment.ident);
-            if !names.take(2).eq(["pin", "Box"].iter()) {
-                return None;
-            }
-            call.args.first_mut()?
-        }
-        last => last,
-    };
-    match last {
-        Expr::Async(future) => Some(&mut future.block),
-        _ => None,
-    }
 }
 
 /// The statements that come before a call.
@@ -143,7 +58,7 @@ fn site(function: &ImplItemFn, arguments: &Arguments, root: &Path) -> TokenStrea
         quote_spanned!(value.span()=> #root::__observe::LabelAt::of(#name, &(#value)))
     });
     let fields = arguments.labels.iter().map(|(name, _)| {
-        let field = syn::Ident::new(name, proc_macro2::Span::call_site());
+        let field = syn::Ident::new(name, Span::call_site());
         quote!(#field = #root::__observe::tracing::field::Empty)
     });
     let level = &arguments.level;
@@ -160,7 +75,7 @@ fn site(function: &ImplItemFn, arguments: &Arguments, root: &Path) -> TokenStrea
                     function = __ended.function,
                     outcome = __ended.outcome,
                     error.type = __ended.error_type,
-                    error = __ended.error.map(#root::__observe::tracing::field::display),
+                    error = __ended.error_text().as_deref(),
                     "failed"
                 );
             }
@@ -189,33 +104,29 @@ fn site(function: &ImplItemFn, arguments: &Arguments, root: &Path) -> TokenStrea
 
 fn asynchronous(
     site: &TokenStream,
-    block: &Block,
-    output: Option<&Type>,
+    future: &ExprAsync,
+    output: &Type,
     arguments: &Arguments,
     root: &Path,
 ) -> Expr {
+    let settled = settled(arguments, root);
+    let ExprAsync { capture, block, .. } = future;
     let statements = &block.stmts;
-    // Without it, `?` and `return` in the block would not know what they return.
-    let hint = output.map(|output| {
-        quote! {
+    let body = quote_spanned! {block.span()=>
+        async #capture {
+            // Without it, `?` and `return` would not know what they return.
             #[allow(
                 unreachable_code,
                 clippy::diverging_sub_expression,
                 clippy::empty_loop,
                 clippy::let_unit_value,
-                clippy::needless_return,
-                clippy::unreachable
+                clippy::let_underscore_untyped,
+                clippy::needless_return
             )]
             if false {
                 let __never: #output = loop {};
                 return __never;
             }
-        }
-    });
-    let settled = settled(arguments, root);
-    let body = quote_spanned! {block.span()=>
-        async move {
-            #hint
             #(#statements)*
         }
     };
@@ -230,16 +141,16 @@ fn asynchronous(
 fn synchronous(
     site: &TokenStream,
     function: &ImplItemFn,
+    output: &Type,
     arguments: &Arguments,
     root: &Path,
 ) -> Expr {
     let block = &function.block;
-    let output = returned(&function.sig.output).map(|output| quote!(-> #output));
     let settled = settled(arguments, root);
     syn::parse_quote!({
         #site
         #[allow(clippy::redundant_closure_call)]
-        let __output = __call.run_now(move || #output #block);
+        let __output = __call.run_now(move || -> #output #block);
         #settled
         __output
     })
@@ -247,10 +158,13 @@ fn synchronous(
 
 /// What comes between a call and its result's way out.
 fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
-    let on_ok = arguments
-        .on_ok
-        .as_ref()
-        .map(|on_ok| quote_spanned!(on_ok.span()=> (#on_ok)(__ok);));
+    let on_ok = arguments.on_ok.as_ref().map(|on_ok| {
+        // Its names are those of this macro, wherever the hook was written.
+        quote_spanned! {on_ok.span().resolved_at(Span::call_site())=>
+            #[allow(clippy::redundant_closure_call)]
+            (#on_ok)(__ok);
+        }
+    });
     quote! {
         {
             #[allow(unused_imports)]

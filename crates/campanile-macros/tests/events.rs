@@ -64,7 +64,7 @@ enum Channel {
 async fn order(channel: Channel, fails: bool) -> Result<(), String> {
     tracing::info!("at work");
     if fails {
-        return Err(format!("no {}", "stock"));
+        return Err(format!("no {}\nERROR forged", "stock"));
     }
     let _ = channel;
     Ok(())
@@ -109,7 +109,7 @@ fn calls_are_spans_with_an_event_at_their_end() {
             format!("INFO {span} at work"),
             format!("DEBUG {span} called function=\"order\" outcome=\"error\""),
             format!(
-                "ERROR {span} failed function=\"order\" outcome=\"error\" error.type=\"String\" error=no stock"
+                "ERROR {span} failed function=\"order\" outcome=\"error\" error.type=\"String\" error=\"no stock\\nERROR forged\""
             ),
             format!("DEBUG stuck: {here}: called function=\"stuck\" outcome=\"cancelled\""),
             format!("DEBUG broken: {here}: called function=\"broken\" outcome=\"panicked\""),
@@ -123,7 +123,7 @@ fn calls_are_spans_with_an_event_at_their_end() {
             now(order(Channel::Web, true));
         });
     });
-    let failed = "failed function=\"order\" outcome=\"error\" error.type=\"String\" error=no stock";
+    let failed = "failed function=\"order\" outcome=\"error\" error.type=\"String\" error=\"no stock\\nERROR forged\"";
     assert_eq!(lines, [format!("ERROR {here}: {failed}")]);
 }
 

@@ -177,6 +177,31 @@ fn iterator(to: u32) -> impl Iterator<Item = u32> {
 }
 
 #[observe]
+fn fallible(text: &str) -> Result<impl Iterator<Item = u32>, std::num::ParseIntError> {
+    let to: u32 = text.parse()?;
+    Ok(0..to)
+}
+
+#[observe]
+async fn fallible_future(text: &str) -> Result<impl Iterator<Item = u32> + use<>, Opaque> {
+    let to: u32 = text.parse().map_err(|_| Opaque)?;
+    Ok(0..to)
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+#[observe]
+fn boxed_future(text: &str) -> BoxFuture<'_, Result<u32, fmt::Error>> {
+    Box::pin(async {
+        let number: u8 = text.parse().map_err(|_| fmt::Error)?;
+        Ok(number.into())
+    })
+}
+
+#[observe]
+fn r#type() -> impl Sized {}
+
+#[observe]
 async fn future_of(to: u32) -> impl Iterator<Item = u32> + use<> {
     0..to
 }
@@ -192,6 +217,19 @@ fn functions_without_async_are_observed_too() {
         assert!(boxed().is_err());
         assert_eq!(iterator(3).sum::<u32>(), 3);
     });
+    with_local_recorder(&registry, || {
+        assert_eq!(fallible("3").unwrap().count(), 3);
+        assert!(fallible("x").is_err());
+        r#type();
+    });
+    assert!(now(&registry, fallible_future("3")).is_ok());
+    assert!(now(&registry, fallible_future("x")).is_err());
+    assert_eq!(now(&registry, boxed_future("3")), Ok(3));
+    assert!(now(&registry, boxed_future("x")).is_err());
+    assert_eq!(errors(&registry, "fallible", "ParseIntError"), 1);
+    assert_eq!(errors(&registry, "fallible_future", "Opaque"), 1);
+    assert_eq!(errors(&registry, "boxed_future", "core::Error"), 1);
+    assert_eq!(calls(&registry, "type", "ok"), 1);
     assert_eq!(now(&registry, future_of(3)).count(), 3);
     assert_eq!(calls(&registry, "half", "ok"), 1);
     assert_eq!(calls(&registry, "iterator", "ok"), 1);
@@ -301,6 +339,73 @@ fn labels_come_from_arguments_and_results_are_seen() {
     assert_eq!(counter(&registry, "llm_errors_total", &labels), 1);
 }
 
+#[derive(Labels)]
+enum Only {
+    One,
+}
+
+#[observe(labels(kind))]
+fn generic<K: Bounded>(kind: K) {
+    drop(kind);
+}
+
+macro_rules! observed {
+    ($name:ident, $hook:expr) => {
+        #[observe(on_ok = $hook)]
+        fn $name() -> u32 {
+            7
+        }
+    };
+}
+
+observed!(hooked, |value: &u32| metrics::gauge!("hooked").set(*value));
+
+#[test]
+fn types_of_labels_are_told_apart_in_a_generic_function() {
+    let registry = Registry::new();
+    with_local_recorder(&registry, || {
+        generic(Only::One);
+        generic(Model::Large);
+        generic(true);
+        generic(Digit::D9);
+        generic(Only::One);
+        assert_eq!(hooked(), 7);
+    });
+    let calls = |kind| {
+        let own = [
+            ("function", "generic"),
+            ("module", module_path!()),
+            ("kind", kind),
+            ("outcome", "ok"),
+        ];
+        counter(&registry, "function_calls_total", &own)
+    };
+    let kinds = ["one", "large", "true", "d9", "_other_"];
+    assert_eq!(kinds.map(calls), [2, 1, 1, 1, 0]);
+    assert_eq!(registry.get("hooked", &[]), Some(Value::Gauge(7.0)));
+}
+
+/// What a future does once it goes on outside of its exchange.
+#[observe]
+async fn goes_on() {
+    let mut is_first = true;
+    std::future::poll_fn(|_| match std::mem::take(&mut is_first) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    })
+    .await;
+}
+
+#[test]
+fn a_call_is_counted_where_it_began() {
+    let registry = Registry::new();
+    let mut future = Box::pin(goes_on());
+    with_local_recorder(&registry, || assert!(poll(future.as_mut()).is_pending()));
+    assert!(poll(future.as_mut()).is_ready());
+    assert_eq!(calls(&registry, "goes_on", "ok"), 1);
+    assert_eq!(timed(&registry, "goes_on"), (1, 0.0));
+}
+
 /// Ten values.
 #[derive(Clone, Copy, Labels)]
 enum Digit {
@@ -349,7 +454,7 @@ fn too_many_combinations_are_counted_as_one() {
     assert_eq!(counter(&registry, "function_calls_total", &labels), 10);
 }
 
-#[observe(crate = ::campanile_metrics)]
+#[observe(crate = ::campanile_metrics, on_ok = |(): &()| metrics::counter!("seen_total").increment(1))]
 fn elsewhere() {}
 
 #[test]
@@ -361,6 +466,7 @@ fn without_a_recorder_functions_work_and_two_registries_stay_apart() {
     }
     for registry in &registries {
         assert_eq!(calls(registry, "elsewhere", "ok"), 1);
+        assert_eq!(counter(registry, "seen_total", &[]), 1);
         assert!(registry.render().contains("# HELP function_in_flight "));
     }
 }

@@ -217,6 +217,62 @@ struct OtherBuckets {
     _batch_size: Histogram,
 }
 
+#[derive(Debug, MetricSet)]
+struct NoBuckets {
+    /// Jobs.
+    #[metric(buckets = [1])]
+    #[expect(dead_code, reason = "it is never made")]
+    jobs: Counter,
+}
+
+mod elsewhere {
+    pub(crate) use campanile_metrics as telemetry;
+}
+
+#[derive(Labels)]
+#[label(crate = elsewhere::telemetry)]
+struct Shard<'a> {
+    zone: &'a str,
+    number: usize,
+}
+
+#[derive(MetricSet)]
+#[metrics(crate = elsewhere::telemetry)]
+struct OfShards {
+    /// Rows.
+    rows: Family<Shard<'static>, Gauge>,
+}
+
+macro_rules! set {
+    ($name:ident, $kind:ty) => {
+        #[derive(MetricSet)]
+        struct $name {
+            /// A metric.
+            made_by_a_macro: $kind,
+        }
+    };
+}
+
+set!(Made, Gauge);
+
+#[test]
+fn sets_may_be_made_by_macros_and_through_other_paths() {
+    let registry = Registry::new();
+    Made::register(&registry).unwrap().made_by_a_macro.set(1.0);
+    let shard = Shard {
+        zone: "a",
+        number: 7,
+    };
+    let shards = OfShards::register(&registry).unwrap();
+    shards.rows.with(shard).set(2.0);
+    let page = registry.render();
+    assert!(page.contains("\nmade_by_a_macro 1\n"), "{page}");
+    assert!(
+        page.contains("\nrows{number=\"7\",zone=\"a\"} 2\n"),
+        "{page}"
+    );
+}
+
 #[derive(Labels)]
 struct Constant {
     zone: bool,
@@ -240,6 +296,9 @@ fn mistakes_are_typed_errors() {
             has: vec![1.0, 10.0, 100.5],
         }
     );
+    let error = NoBuckets::register(&registry).unwrap_err();
+    let text = "the metric \"jobs\" is a counter, which has no buckets: leave them out";
+    assert_eq!(error.to_string(), text);
     let error = registry.buckets("x", &[]).unwrap_err();
     assert!(error.to_string().contains("give at least one"), "{error}");
     let error = Family::<Operation, Gauge>::register(&registry, "app_jobs_total");

@@ -11,7 +11,7 @@ use tracing::Span;
 
 use crate::clock::now;
 use crate::labels::Bounded;
-use crate::name::OTHER;
+use crate::name::{OTHER, truncated};
 
 pub use self::future::Observed;
 pub use self::output::{AnyOutput, ByType, Failure, NotShown, Output};
@@ -25,8 +25,8 @@ pub struct Site {
     module: &'static str,
     names: Names,
     report: fn(&Ended<'_>),
-    /// For each label set the keys of its metrics, once it was used.
-    sets: OnceLock<Box<[OnceLock<Keys>]>>,
+    /// The keys of its metrics; once for each list of types that the labels have, which in a generic function are several.
+    sets: OnceLock<Sets>,
     /// Where the recorder is to which the metrics were described last.
     described: AtomicUsize,
 }
@@ -38,6 +38,17 @@ pub struct Names {
     pub errors: &'static str,
     pub duration: &'static str,
     pub in_flight: &'static str,
+}
+
+/// The keys of all label sets of some types.
+struct Sets {
+    /// All values of each label.
+    values: Box<[&'static [&'static str]]>,
+    /// For each label set its keys, once it was used; if they are too many, those of `_other_` alone.
+    keys: Box<[OnceLock<Keys>]>,
+    are_too_many: bool,
+    /// The same for other types.
+    next: OnceLock<Box<Self>>,
 }
 
 /// The keys of a label set. They live as long as the program, and there are no more than [`MOST_SETS`] for a function.
@@ -104,11 +115,13 @@ impl Site {
         }
         let in_flight = recorder.register_gauge(&keys.in_flight, &METADATA);
         in_flight.increment(1.0);
+        let calls = |outcome| recorder.register_counter(keys.calls(outcome), &METADATA);
         Some(Live {
             in_flight,
             duration: recorder.register_histogram(&keys.duration, &METADATA),
-            // A future that is dropped may be so where the recorder is out of reach.
-            cancelled: recorder.register_counter(keys.calls(Outcome::Cancelled), &METADATA),
+            // A future may be dropped, or go on, where the recorder is out of reach.
+            succeeded: calls(Outcome::Ok),
+            cancelled: calls(Outcome::Cancelled),
         })
     }
 
@@ -130,30 +143,35 @@ impl Site {
     }
 
     fn keys(&self, labels: &[LabelAt]) -> &Keys {
-        let sets = self.sets.get_or_init(|| {
-            let sets = labels.iter().try_fold(1_usize, |sets, label| {
-                let sets = sets.checked_mul(label.values.len());
-                sets.filter(|&sets| sets <= MOST_SETS)
-            });
-            if sets.is_none() {
-                tracing::warn!(
-                    function = self.function,
-                    module = self.module,
-                    "the labels have more than {MOST_SETS} combinations: all of them are `_other_`"
-                );
-            }
-            std::iter::repeat_with(OnceLock::new)
-                .take(sets.unwrap_or(1))
-                .collect()
+        let mut sets = self.sets.get_or_init(|| self.new_sets(labels));
+        while !sets.are_of(labels) {
+            sets = sets.next.get_or_init(|| self.new_sets(labels).into());
+        }
+        if sets.are_too_many {
+            return sets.keys[0].get_or_init(|| self.new_keys(labels, |_| OTHER));
+        }
+        // Each label has a place among its values, and so have all of them together.
+        sets.keys[place(labels)].get_or_init(|| self.new_keys(labels, LabelAt::text))
+    }
+
+    fn new_sets(&self, labels: &[LabelAt]) -> Sets {
+        let count = labels.iter().try_fold(1_usize, |count, label| {
+            let count = count.checked_mul(label.values.len());
+            count.filter(|&count| count <= MOST_SETS)
         });
-        let index = labels.iter().fold(0_usize, |index, label| {
-            (index.wrapping_mul(label.values.len())).wrapping_add(label.index)
-        });
-        match sets.get(index) {
-            Some(set) if sets.len() > 1 || labels.is_empty() => {
-                set.get_or_init(|| self.new_keys(labels, LabelAt::text))
-            }
-            _ => sets[0].get_or_init(|| self.new_keys(labels, |_| OTHER)),
+        if count.is_none() {
+            tracing::warn!(
+                function = self.function,
+                module = self.module,
+                "the labels have more than {MOST_SETS} combinations: all of them are `_other_`"
+            );
+        }
+        let keys = std::iter::repeat_with(OnceLock::new);
+        Sets {
+            values: labels.iter().map(|label| label.values).collect(),
+            keys: keys.take(count.unwrap_or(1)).collect(),
+            are_too_many: count.is_none(),
+            next: OnceLock::new(),
         }
     }
 
@@ -186,6 +204,21 @@ impl fmt::Debug for Site {
     }
 }
 
+impl Sets {
+    fn are_of(&self, labels: &[LabelAt]) -> bool {
+        let values = labels.iter().map(|label| label.values);
+        let mut both = self.values.iter().zip(values);
+        both.all(|(one, other)| std::ptr::eq(*one, other) || *one == other)
+    }
+}
+
+/// Returns the place of a label set among all of them.
+fn place(labels: &[LabelAt]) -> usize {
+    labels
+        .iter()
+        .fold(0, |place, label| place * label.values.len() + label.index)
+}
+
 impl Keys {
     fn calls(&self, outcome: Outcome) -> &Key {
         &self.calls[outcome as usize]
@@ -214,10 +247,17 @@ pub struct LabelAt {
 impl LabelAt {
     /// Returns a label with a value of which there is a list.
     pub fn of<T: Bounded + ?Sized>(name: &'static str, value: &T) -> Self {
+        const {
+            assert!(
+                matches!(T::VALUES, Some([_, ..])),
+                "a `Bounded` type has a list of values"
+            );
+        }
+        let values = T::VALUES.unwrap_or_default();
         Self {
             name,
-            index: value.index(),
-            values: T::VALUES.unwrap_or_default(),
+            index: value.index().min(values.len() - 1),
+            values,
         }
     }
 
@@ -263,6 +303,7 @@ pub struct Call {
 struct Live {
     in_flight: Gauge,
     duration: Histogram,
+    succeeded: Counter,
     cancelled: Counter,
 }
 
@@ -304,16 +345,16 @@ impl Call {
         if let Some(live) = self.live.take() {
             live.in_flight.decrement(1.0);
             live.duration.record(duration.as_secs_f64());
-            if outcome == Outcome::Cancelled {
-                live.cancelled.increment(1);
-            } else {
-                metrics::with_recorder(|recorder| {
+            match outcome {
+                Outcome::Ok => live.succeeded.increment(1),
+                Outcome::Cancelled => live.cancelled.increment(1),
+                Outcome::Error | Outcome::Panicked => metrics::with_recorder(|recorder| {
                     let calls = self.keys.calls(outcome);
                     recorder.register_counter(calls, &METADATA).increment(1);
                     if let Some(kind) = kind {
                         self.count_error(recorder, kind);
                     }
-                });
+                }),
             }
         }
         let ended = Ended {
@@ -362,6 +403,16 @@ pub struct Ended<'a> {
     pub failed: bool,
     pub error_type: Option<&'a str>,
     pub error: Option<&'a dyn Display>,
+}
+
+/// The most bytes of an error's text in the log.
+const MAX_ERROR: usize = 1_024;
+
+impl Ended<'_> {
+    /// Returns the error's text. It may be of anybody's making, and so is logged as a text, in which what is not printable is escaped.
+    pub fn error_text(&self) -> Option<String> {
+        Some(truncated(self.error?.to_string(), MAX_ERROR))
+    }
 }
 
 impl fmt::Debug for Ended<'_> {

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use self::gauges::Gauges;
+use crate::name::truncated;
 use crate::{Counter, RegisterError, Registry, clock};
 
 pub use self::collector::BusinessCollector;
@@ -218,7 +219,9 @@ impl Section {
         };
         task.spawn(call);
         match timeout(self.collector.timeout, task.join_next()).await {
-            Ok(Some(Ok(collected))) => collected.map_err(|error| Failure::Error(truncated(error))),
+            Ok(Some(Ok(collected))) => {
+                collected.map_err(|error| Failure::Error(truncated(error, MAX_ERROR)))
+            }
             Ok(_) => Err(Failure::Panicked),
             Err(_) => {
                 // Until it has ended, so that there is never a second one.
@@ -303,13 +306,6 @@ impl Failure {
             Self::Panicked => "panicked",
         }
     }
-}
-
-fn truncated(mut error: String) -> String {
-    let mut ends = (0..=MAX_ERROR.min(error.len())).rev();
-    let end = ends.find(|&end| error.is_char_boundary(end));
-    error.truncate(end.unwrap_or(0));
-    error
 }
 
 fn now() -> Instant {

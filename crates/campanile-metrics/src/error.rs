@@ -80,6 +80,14 @@ pub enum RegisterError {
         /// The bounds as given.
         bounds: Vec<f64>,
     },
+    /// Bucket bounds were given for what has no buckets.
+    #[error("the metric {name:?} is a {kind}, which has no buckets: leave them out")]
+    NoBuckets {
+        /// The metric.
+        name: String,
+        /// What it is.
+        kind: Kind,
+    },
     /// The metric has other bucket bounds already.
     #[error(
         "the metric {name:?} has the bucket bounds {has:?}, and can't have {asked:?} too: choose another name"

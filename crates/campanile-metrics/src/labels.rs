@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The labels of a series as a type: a struct with a field for each, or an enum that is one. Made by `#[derive(Labels)]`, of feature
 /// `macros`.
@@ -125,14 +126,21 @@ macro_rules! unbounded {
 
 unbounded! {
     str: self => self,
+    Box<str>: self => &**self,
+    Arc<str>: self => &**self,
+    char: self => self.to_string(),
     String: self => self.as_str(),
     Cow<'_, str>: self => &**self,
     u8: self => self.to_string(),
     u16: self => self.to_string(),
     u32: self => self.to_string(),
     u64: self => self.to_string(),
+    u128: self => self.to_string(),
+    usize: self => self.to_string(),
     i8: self => self.to_string(),
     i16: self => self.to_string(),
     i32: self => self.to_string(),
     i64: self => self.to_string(),
+    i128: self => self.to_string(),
+    isize: self => self.to_string(),
 }

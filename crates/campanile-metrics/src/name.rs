@@ -95,6 +95,12 @@ fn truncated_value(value: &str, longest: usize) -> &str {
     &value[..end.unwrap_or(0)]
 }
 
+/// Cuts a text at a character, so that it has at most so many bytes.
+pub(crate) fn truncated(mut text: String, longest: usize) -> String {
+    text.truncate(truncated_value(&text, longest).len());
+    text
+}
+
 pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     if !text.is_empty() {
         text.push(',');

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::labels::{self, Labels};
 use crate::metric::Metric;
-use crate::{RegisterError, Registry};
+use crate::{Kind, RegisterError, Registry};
 
 /// The metrics of one name, one for each label set of a type.
 ///
@@ -144,7 +144,8 @@ pub trait Field: Sized {
     ///
     /// # Errors
     ///
-    /// As [`Family::register`]; or if the bounds of its buckets are not valid, or not those that the name has already.
+    /// As [`Family::register`]; or if the bounds of its buckets are not valid, are not those that the name has already, or the metric is no
+    /// histogram.
     fn register(registry: &Registry, definition: &Definition) -> Result<Self, RegisterError>;
 }
 
@@ -182,8 +183,15 @@ impl Definition {
             _ => Cow::Borrowed(base),
         };
         registry.describe_as(&name, self.help, unit);
-        if let Some(bounds) = self.buckets {
-            registry.buckets(&name, bounds)?;
+        match self.buckets {
+            Some(bounds) if M::KIND == Kind::Histogram => registry.buckets(&name, bounds)?,
+            Some(_) => {
+                return Err(RegisterError::NoBuckets {
+                    name: name.into(),
+                    kind: M::KIND,
+                });
+            }
+            None => {}
         }
         Ok(name)
     }

@@ -35,4 +35,10 @@ enum Key {
     A,
 }
 
+#[derive(Labels)]
+#[label(name = "x")]
+struct Named {
+    a: bool,
+}
+
 fn main() {}

@@ -31,6 +31,20 @@ struct Prefix {
 }
 
 #[derive(MetricSet)]
+#[metric(prefix = "shop")]
+struct Misplaced {
+    /// A metric.
+    metric: Counter,
+}
+
+#[derive(MetricSet)]
+struct MisplacedToo {
+    /// A metric.
+    #[metrics(name = "x")]
+    metric: Counter,
+}
+
+#[derive(MetricSet)]
 enum NoStruct {}
 
 fn main() {}

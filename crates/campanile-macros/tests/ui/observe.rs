@@ -24,6 +24,23 @@ fn level() {}
 #[observe(name = "a", name = "b")]
 fn names() {}
 
+#[observe]
+async fn never() -> ! {
+    std::future::pending().await
+}
+
+type Task = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+#[observe]
+fn alias() -> Task {
+    Box::pin(async {})
+}
+
+#[observe]
+fn passed_on() -> impl Future<Output = ()> {
+    std::future::ready(())
+}
+
 trait Service {
     #[observe]
     fn no_body(&self);

@@ -43,7 +43,7 @@ impl<E: Bounded> Failure<'_, E> {
 
 /// An error whose kinds are not known is counted by its type.
 pub trait ByType {
-    /// Returns the type's name, without the paths in it.
+    /// Returns the type's name, without the paths in it; one that is only `Error` with that of its crate.
     fn kind(&self) -> Cow<'_, str>;
 }
 
@@ -53,12 +53,17 @@ impl<E> ByType for Failure<'_, E> {
         let mut short = String::new();
         for char in name.chars() {
             if char == ':' {
-                let kept =
-                    short.trim_end_matches(|char: char| char.is_alphanumeric() || char == '_');
+                let is_path = |char: char| char.is_alphanumeric() || char == '_';
+                let kept = short.trim_end_matches(is_path);
                 short.truncate(kept.len());
             } else {
                 short.push(char);
             }
+        }
+        if short == "Error" {
+            // Many crates have one.
+            let path = name.split_once("::").map_or("", |(first, _)| first);
+            short = format!("{path}::Error");
         }
         short.into()
     }

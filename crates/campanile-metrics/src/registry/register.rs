@@ -142,7 +142,9 @@ impl Registry {
             RegisterError::NameTaken { .. } => 5,
             RegisterError::Full { .. } => 6,
             RegisterError::CountersSuffix { .. } => LINT,
-            RegisterError::Buckets { .. } | RegisterError::BucketsTaken { .. } => 8,
+            RegisterError::Buckets { .. }
+            | RegisterError::BucketsTaken { .. }
+            | RegisterError::NoBuckets { .. } => 8,
         };
         if !self.0.logged[reason].swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, "a metric was refused; others for the same reason are counted only");

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use self::collector::Collected;
 use self::gauges::Gauges;
 use crate::name::truncated;
 use crate::{Counter, RegisterError, Registry, clock};
@@ -59,7 +60,8 @@ mod gauges;
 /// `business_shop_pool 9` and `business_shop_pool_idle 4`; at the end of a name `_total` is left out, since it is a counter's. What is not
 /// a number is in the JSON only.
 ///
-/// A section has 1,000 gauges at most, and the registry's caps hold. A gauge whose figure is gone is removed.
+/// The registry's caps hold. A gauge whose figure is gone is removed. Of two figures that would be one gauge, the first is, and
+/// `campanile_registry_refused_total` counts. A gauge is a float; in the JSON an integer past 2^53 is a text.
 ///
 /// # When a collector fails
 ///
@@ -159,7 +161,18 @@ impl Business {
                 section.watch(&inner.registry).await;
             });
         }
-        shutdown.await;
+        let watched = async {
+            while tasks.join_next().await.is_some() {
+                tracing::error!("the task of a collector has ended, and collects no more");
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = shutdown => {}
+            () = watched => {}
+        }
+        // What is in progress has ended when the next run may begin.
+        tasks.shutdown().await;
     }
 
     /// Answers a GET of `/metrics/business`: `timestamp`, and for each section its figures with `as_of`, which is null before there are any,
@@ -204,14 +217,17 @@ impl Section {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let collected = self.collect().await;
+            // A panic stays in the task.
+            let mut task = JoinSet::new();
+            let collected = self.collect(&mut task).await;
             self.note(registry, collected);
+            // Until it has ended, so that there is never a second one.
+            task.shutdown().await;
         }
     }
 
-    /// Calls the collector in a task of its own, so that a panic stays there.
-    async fn collect(&self) -> Result<Map<String, Value>, Failure> {
-        let mut task = JoinSet::new();
+    /// Calls the collector in a task, until it has the figures or is too late.
+    async fn collect(&self, task: &mut JoinSet<Collected>) -> Result<Map<String, Value>, Failure> {
         let call = std::panic::AssertUnwindSafe(|| self.collector.call());
         // What the closure does before it returns its future is part of the call.
         let Ok(call) = std::panic::catch_unwind(call) else {
@@ -223,17 +239,19 @@ impl Section {
                 collected.map_err(|error| Failure::Error(truncated(error, MAX_ERROR)))
             }
             Ok(_) => Err(Failure::Panicked),
-            Err(_) => {
-                // Until it has ended, so that there is never a second one.
-                task.shutdown().await;
-                Err(Failure::Timeout)
-            }
+            Err(_) => Err(Failure::Timeout),
         }
     }
 
     fn note(&self, registry: &Registry, collected: Result<Map<String, Value>, Failure>) {
         let section = &*self.collector.section;
+        // Setting gauges may log, and whoever listens to the log may ask for the figures.
+        let mut gauges = std::mem::take(&mut self.last().gauges);
+        if let Ok(figures) = &collected {
+            gauges.set(registry, section, figures);
+        }
         let mut last = self.last();
+        last.gauges = gauges;
         let before = last.failure.take();
         let outcome = match collected {
             Ok(figures) => {
@@ -242,7 +260,6 @@ impl Section {
                 if let Ok(succeeded) = registry.gauge(SUCCEEDED, &[("section", section)]) {
                     succeeded.set(at.as_millisecond() as f64 / 1e3);
                 }
-                last.gauges.set(registry, section, &figures);
                 last.figures = Some((figures, at, now()));
                 0
             }
@@ -258,7 +275,6 @@ impl Section {
         };
         self.outcomes[outcome].increment(1);
         let failure = last.failure.clone();
-        // Whoever listens to the log may ask for the figures.
         drop(last);
         // The log has each change, and not each call.
         match (before, failure) {
@@ -287,12 +303,12 @@ impl Section {
         let is_stale = !figures.is_some_and(|(_, _, at)| is_fresh(*at));
         shown.insert("stale".to_owned(), is_stale.into());
         let figures = figures.into_iter().flat_map(|(figures, ..)| figures);
-        shown.extend(figures.map(|(name, figure)| (name.clone(), figure.clone())));
+        shown.extend(figures.map(|(name, figure)| (name.clone(), exact(figure))));
         shown.into()
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {
-        // Nothing that can panic runs under the lock.
+        // Nothing that can panic or log runs under the lock.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -305,6 +321,31 @@ impl Failure {
             Self::Timeout => "timed out",
             Self::Panicked => "panicked",
         }
+    }
+}
+
+/// Returns a figure in which integers that a float can't hold are texts, since many readers of JSON have floats only.
+fn exact(figure: &Value) -> Value {
+    const MOST: u64 = 1 << f64::MANTISSA_DIGITS;
+    match figure {
+        Value::Number(number) => {
+            let unsigned = number.as_u64();
+            let size = unsigned.or_else(|| number.as_i64().map(i64::unsigned_abs));
+            match size {
+                Some(size) if size > MOST => number.to_string().into(),
+                _ => figure.clone(),
+            }
+        }
+        Value::Object(group) => {
+            let group = group.iter();
+            Value::Object(
+                group
+                    .map(|(name, figure)| (name.clone(), exact(figure)))
+                    .collect(),
+            )
+        }
+        Value::Array(list) => list.iter().map(exact).collect(),
+        figure => figure.clone(),
     }
 }
 

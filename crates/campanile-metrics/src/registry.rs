@@ -305,7 +305,8 @@ impl Registry {
         }
     }
 
-    /// Removes a gauge by its name and its labels as they are exposed, unless somebody has a handle to it.
+    /// Removes a gauge by its name and its labels as they are exposed, unless somebody has a handle to it; and with the last of its name
+    /// the description.
     #[cfg(feature = "business")]
     pub(crate) fn forget(&self, name: &str, labels: &str) {
         let name = self.exported(name, Kind::Gauge);
@@ -313,6 +314,9 @@ impl Registry {
         if let Some(family) = family {
             let removed = family.remove(labels);
             self.removed(&name, &family, removed);
+            if read(&self.0.families).get(&name).is_none() {
+                write(&self.0.descriptions).remove(&*name);
+            }
         }
     }
 

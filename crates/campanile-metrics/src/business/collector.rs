@@ -19,17 +19,23 @@ pub struct BusinessCollector {
     collect: Box<dyn Fn() -> BoxFuture + Send + Sync>,
 }
 
-type BoxFuture = Pin<Box<dyn Future<Output = Result<Map<String, Value>, String>> + Send>>;
+type BoxFuture = Pin<Box<dyn Future<Output = Collected> + Send>>;
+
+/// What a collector's future is ready with.
+pub(super) type Collected = Result<Map<String, Value>, String>;
 
 /// The most bytes of a section's figures, as JSON.
 const MAX_BYTES: usize = 64 * 1024;
+
+/// The most numbers of a section, which become gauges.
+const MAX_NUMBERS: usize = 1_000;
 
 impl BusinessCollector {
     /// Returns a collector that calls an async closure for the figures of a section: anything that serialises to a map, with numbers at
     /// any depth.
     ///
     /// The section's name has 1 to 64 characters of `[a-z0-9_]` and begins with a letter. A call that takes too long is dropped, and a
-    /// panic is a failure. There may be 64 KiB of figures, as JSON.
+    /// panic is a failure. There may be 64 KiB of figures, as JSON, with 1,000 numbers.
     pub fn new<F, T, E>(
         section: impl Into<String>,
         collect: impl Fn() -> F + Send + Sync + 'static,
@@ -54,7 +60,7 @@ impl BusinessCollector {
         }
     }
 
-    /// Sets the time from one call to the next; more than zero. A call that takes longer than this delays the next.
+    /// Sets the time from one call to the next, from 1 ms to 30 days. A call that takes longer than this delays the next.
     ///
     /// Defaults to 60 s.
     pub fn every(mut self, period: Duration) -> Self {
@@ -62,7 +68,7 @@ impl BusinessCollector {
         self
     }
 
-    /// Sets how long a call may take; more than zero.
+    /// Sets how long a call may take, from 1 ms to 30 days.
     ///
     /// Defaults to 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -89,6 +95,12 @@ fn checked(figures: &impl Serialize) -> Result<Map<String, Value>, String> {
             "a figure is named {own:?}, which says how the section is: choose another name"
         ));
     }
+    let count = numbers(&figures);
+    if count > MAX_NUMBERS {
+        return Err(format!(
+            "there are {count} numbers: {MAX_NUMBERS} are the most"
+        ));
+    }
     let bytes = serde_json::to_string(&figures).map_or(0, |text| text.len());
     if bytes > MAX_BYTES {
         return Err(format!(
@@ -96,6 +108,16 @@ fn checked(figures: &impl Serialize) -> Result<Map<String, Value>, String> {
         ));
     }
     Ok(figures)
+}
+
+/// Returns how many numbers there are that become gauges.
+fn numbers(figures: &Map<String, Value>) -> usize {
+    let count = |figure: &Value| match figure {
+        Value::Number(_) => 1,
+        Value::Object(group) => numbers(group),
+        _ => 0,
+    };
+    figures.values().map(count).sum()
 }
 
 impl fmt::Debug for BusinessCollector {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use crate::RegisterError;
 
@@ -12,6 +13,9 @@ pub struct BusinessError {
 
 /// The most collectors that there may be.
 const MAX_COLLECTORS: usize = 100;
+
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What `GET /metrics/business` says besides the sections.
 const TIMESTAMP: &str = "timestamp";
@@ -46,14 +50,24 @@ impl BusinessError {
                 let section = section.clone();
                 problems.push(BusinessProblem::Section { section });
             }
-            if (collectors[..number].iter()).any(|other| other.section == *section) {
-                let section = section.clone();
-                problems.push(BusinessProblem::Duplicate { section });
+            for other in collectors[..number].iter().map(|other| &other.section) {
+                if other == section {
+                    let section = section.clone();
+                    problems.push(BusinessProblem::Duplicate { section });
+                } else if is_within(other, section) || is_within(section, other) {
+                    problems.push(BusinessProblem::Overlap {
+                        section: section.clone(),
+                        other: other.clone(),
+                    });
+                }
             }
             for (setting, time) in [("period", collector.period), ("timeout", collector.timeout)] {
-                if time.is_zero() {
-                    let section = section.clone();
-                    problems.push(BusinessProblem::Zero { section, setting });
+                if !(SHORTEST..=LONGEST).contains(&time) {
+                    problems.push(BusinessProblem::Time {
+                        section: section.clone(),
+                        setting,
+                        time,
+                    });
                 }
             }
         }
@@ -62,6 +76,12 @@ impl BusinessError {
         }
         Err(Self { problems })
     }
+}
+
+/// Returns whether a section's gauges may be among another's.
+fn is_within(section: &str, other: &str) -> bool {
+    let rest = section.strip_prefix(other);
+    rest.is_some_and(|rest| rest.starts_with('_'))
 }
 
 impl fmt::Display for BusinessError {
@@ -91,13 +111,25 @@ pub enum BusinessProblem {
         /// The section.
         section: String,
     },
-    /// A time is zero.
-    #[error("the {setting} of the section {section:?} is 0: give more")]
-    Zero {
+    /// The gauges of one section could have the names of another's.
+    #[error(
+        "the sections {section:?} and {other:?} can have gauges of the same name: let neither begin with the other and an underscore"
+    )]
+    Overlap {
         /// The section.
         section: String,
-        /// What is zero: `period` or `timeout`.
+        /// The one before it.
+        other: String,
+    },
+    /// A time is too short or too long.
+    #[error("the {setting} of the section {section:?} is {time:?}: give 1 ms to 30 days")]
+    Time {
+        /// The section.
+        section: String,
+        /// Which one: `period` or `timeout`.
         setting: &'static str,
+        /// The time as given.
+        time: Duration,
     },
     /// There are too many collectors.
     #[error("there are {collectors} collectors: {MAX_COLLECTORS} are the most")]

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::name::sanitised;
-use crate::{Gauge, Registry};
+use crate::{Gauge, RegisterError, Registry};
 
 /// The gauges of a section: those of the figures that were there the last time.
 #[derive(Default)]
@@ -13,15 +14,21 @@ pub(super) struct Gauges(BTreeMap<Key, Gauge>);
 /// A name and labels.
 type Key = (String, Vec<(String, String)>);
 
-/// The most figures of a section that become gauges.
-const MAX_GAUGES: usize = 1_000;
-
 impl Gauges {
     /// Sets the gauges to figures, and removes those of figures that are gone.
     pub(super) fn set(&mut self, registry: &Registry, section: &str, figures: &Map<String, Value>) {
         let mut found = BTreeMap::new();
         let name = format!("business_{section}");
-        find(figures, &name, &[], &mut found);
+        let mut clashes = Vec::new();
+        find(figures, &name, &[], &mut found, &mut clashes);
+        for name in clashes {
+            // The first one stays.
+            registry.note_refusal(&RegisterError::NameTaken {
+                exported: name.clone(),
+                by: name.clone(),
+                name,
+            });
+        }
         for (key, value) in &found {
             let (name, labels) = key;
             if let Some(gauge) = self.0.get(key) {
@@ -62,6 +69,7 @@ fn find(
     name: &str,
     labels: &[(String, String)],
     found: &mut BTreeMap<Key, f64>,
+    clashes: &mut Vec<String>,
 ) {
     for (key, value) in figures {
         // What is called `total` is its group's own value; `_total` would be a counter's.
@@ -76,9 +84,11 @@ fn find(
         };
         match value {
             Value::Number(number) => {
-                let value = number.as_f64().filter(|_| found.len() < MAX_GAUGES);
-                if let Some(value) = value {
-                    found.insert((name, labels.to_vec()), value);
+                if let Some(value) = number.as_f64() {
+                    match found.entry((name, labels.to_vec())) {
+                        Entry::Vacant(entry) => drop(entry.insert(value)),
+                        Entry::Occupied(entry) => clashes.push(entry.key().0.clone()),
+                    }
                 }
             }
             Value::Object(group) => match key.rsplit_once("_by_") {
@@ -86,15 +96,15 @@ fn find(
                     for (value, figure) in group {
                         let labels = [labels, &[(label.to_owned(), value.clone())]].concat();
                         match figure {
-                            Value::Object(group) => find(group, &name, &labels, found),
+                            Value::Object(group) => find(group, &name, &labels, found, clashes),
                             figure => {
                                 let total = Map::from_iter([("total".to_owned(), figure.clone())]);
-                                find(&total, &name, &labels, found);
+                                find(&total, &name, &labels, found, clashes);
                             }
                         }
                     }
                 }
-                None => find(group, &name, labels, found),
+                None => find(group, &name, labels, found, clashes),
             },
             Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) => {}
         }
@@ -109,7 +119,8 @@ mod tests {
     fn numbers_are_named_by_where_they_are() {
         let figures = serde_json::json!({
             "daily_active_users": 42,
-            "orders_total": 7,
+            "orders": 7,
+            "orders_total": 8,
             "ratio": 0.5,
             "note": "x",
             "open": true,
@@ -123,12 +134,15 @@ mod tests {
             "deep_by_a": {"1": {"x_by_b": {"2": 9}}}
         });
         let mut found = BTreeMap::new();
+        let mut clashes = Vec::new();
         find(
             figures.as_object().unwrap(),
             "business_shop",
             &[],
             &mut found,
+            &mut clashes,
         );
+        assert_eq!(clashes, ["business_shop_orders"]);
         let found: Vec<_> = found
             .into_iter()
             .map(|((name, labels), value)| {

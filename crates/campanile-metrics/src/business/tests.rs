@@ -154,17 +154,33 @@ async fn figures_that_do_not_fit_are_errors() {
     let (list, _) = script("list", &[|| Ok(json!([1]))]);
     let (own, _) = script("own", &[|| Ok(json!({"stale": 1}))]);
     let (long, _) = script("long", &[|| Ok(json!({"text": "x".repeat(100_000)}))]);
-    let business = business(&Registry::new(), vec![list, own, long]);
+    let (many, _) = script(
+        "many",
+        &[|| {
+            let numbers = (0..1_001).map(|number| (number.to_string(), json!({ "n": number })));
+            Ok(Value::Object(numbers.collect()))
+        }],
+    );
+    let (exact, _) = script(
+        "exact",
+        &[|| Ok(json!({"wei": u64::MAX, "low": i64::MIN, "all": [1_u64 << 53, 0.5]}))],
+    );
+    let business = business(&Registry::new(), vec![list, own, long, many, exact]);
     run_for(&business, SECOND).await;
     let body = body(&business, true);
     for (section, text) in [
         ("list", "are no map"),
         ("own", "named \"stale\""),
         ("long", "65536 are the most"),
+        ("many", "1000 are the most"),
     ] {
         let error = body[section]["error"].as_str().unwrap();
         assert!(error.contains(text), "{error}");
     }
+    let exact = &body["exact"];
+    assert_eq!(exact["wei"], "18446744073709551615");
+    assert_eq!(exact["low"], "-9223372036854775808");
+    assert_eq!(exact["all"], json!([9_007_199_254_740_992_u64, 0.5]));
 }
 
 #[test]
@@ -176,17 +192,21 @@ fn mistakes_are_told_together() {
             collector("users"),
             collector("users").every(Duration::ZERO),
             collector("A b").timeout(Duration::ZERO),
-            collector("timestamp"),
+            collector("timestamp").every(Duration::MAX),
+            collector("users_eu"),
         ],
     )
     .unwrap_err();
     assert_eq!(
         error.to_string(),
         "there are two collectors of the section \"users\": give each a section of its own; \
-         the period of the section \"users\" is 0: give more; \
+         the period of the section \"users\" is 0ns: give 1 ms to 30 days; \
          the section name \"A b\" is not valid: use 1 to 64 characters of [a-z0-9_], a letter first, and neither `timestamp` nor `_total` at the end; \
-         the timeout of the section \"A b\" is 0: give more; \
-         the section name \"timestamp\" is not valid: use 1 to 64 characters of [a-z0-9_], a letter first, and neither `timestamp` nor `_total` at the end"
+         the timeout of the section \"A b\" is 0ns: give 1 ms to 30 days; \
+         the section name \"timestamp\" is not valid: use 1 to 64 characters of [a-z0-9_], a letter first, and neither `timestamp` nor `_total` at the end; \
+         the period of the section \"timestamp\" is 18446744073709551615.999999999s: give 1 ms to 30 days; \
+         the sections \"users_eu\" and \"users\" can have gauges of the same name: let neither begin with the other and an underscore; \
+         the sections \"users_eu\" and \"users\" can have gauges of the same name: let neither begin with the other and an underscore"
     );
-    assert_eq!(error.problems().len(), 5);
+    assert_eq!(error.problems().len(), 8);
 }

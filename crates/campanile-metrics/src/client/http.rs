@@ -12,8 +12,8 @@ use crate::{Histogram, Metric, Registry};
 /// | `http_client_request_duration_seconds{http_request_method,server_address,server_port,http_response_status_code,error_type}` | histogram | time from the request to the last byte of its response |
 ///
 /// Name and labels are those of OpenTelemetry's semantic conventions. `error_type` is there for a response from 400 on, which is the
-/// status, and for a request that failed: `service_error` where there was no response, `body_error` where it broke off, `cancelled`,
-/// `panicked`. `http_response_status_code` is there if a response came.
+/// status, and for a request that failed: `service_error` where there was no response, `body_error` where it broke off, `panicked`. A
+/// request that is cancelled by who made it is no error. `http_response_status_code` is there if a response came.
 ///
 /// ```
 /// use campanile_http::ObserveLayer;
@@ -90,8 +90,8 @@ impl Observer for HttpClientMetrics {
         let status = end.status();
         let status = if asked.has_head { status.as_str() } else { "" };
         let error = match end.outcome() {
-            Outcome::Completed if end.status().as_u16() >= 400 => status,
-            Outcome::Completed => "",
+            _ if asked.has_head && end.status().as_u16() >= 400 => status,
+            Outcome::Completed | Outcome::Cancelled => "",
             outcome => outcome.as_str(),
         };
         let port = asked.port.map(|port| port.to_string()).unwrap_or_default();

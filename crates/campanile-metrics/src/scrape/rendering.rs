@@ -143,10 +143,11 @@ impl Rendering {
         if node.get().is_some() {
             return;
         }
-        let begun = clock::now();
+        let begun = clock::of_thread();
         let (bytes, is_done) = writer.piece();
-        let took = clock::now().saturating_duration_since(begun);
-        writer.registry.note_page(took);
+        if let Some((begun, ended)) = begun.zip(clock::of_thread()) {
+            writer.registry.note_page(ended.saturating_sub(begun));
+        }
         let end = Arc::new(Node::new());
         if is_done {
             // Neither was set before: only the writer sets them.

@@ -13,7 +13,7 @@ use crate::{Gauge, Registry, TimeCounter, clock};
 ///
 /// | metric | kind | what it is |
 /// |---|---|---|
-/// | `campanile_cpu_seconds_total{part="background"}` | counter | time on processors of futures that are [metered](Self::meter) |
+/// | `campanile_cpu_seconds_total{part="background"}` | counter | time on processors of futures that are [metered](Self::meter), and of code that is [run](Self::run) |
 /// | `campanile_cpu_seconds_total{part="exchanges"}` | counter | time of the pieces of code that are [sampled](Self::sample): of one in 257, times 257 |
 /// | `campanile_cpu_seconds_total{part="scrapes"}` | counter | time on processors in which this registry's pages were written and compressed |
 /// | `campanile_cpu_ratio` | gauge | all of it in the process's time on processors, since the [collection](Self::collect) before |
@@ -94,6 +94,11 @@ impl Overhead {
         }
     }
 
+    /// Runs code that is no future, and counts what it takes of a processor with those that are.
+    pub fn run<T>(&self, code: impl FnOnce() -> T) -> T {
+        counted(&self.0.background, code)
+    }
+
     /// Runs a piece of code, and times one in 257 of them on each thread.
     #[inline]
     pub fn sample<T>(&self, code: impl FnOnce() -> T) -> T {
@@ -171,13 +176,18 @@ impl<F: Future> Future for Metered<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let before = clock::of_thread();
-        let polled = this.inner.poll(cx);
-        if let Some((before, after)) = before.zip(clock::of_thread()) {
-            this.counter.increment(after.saturating_sub(before));
-        }
-        polled
+        counted(this.counter, || this.inner.poll(cx))
     }
+}
+
+/// Adds what code takes of a processor to a counter.
+fn counted<T>(counter: &TimeCounter, code: impl FnOnce() -> T) -> T {
+    let before = clock::of_thread();
+    let done = code();
+    if let Some((before, after)) = before.zip(clock::of_thread()) {
+        counter.increment(after.saturating_sub(before));
+    }
+    done
 }
 
 #[cfg(all(test, target_os = "linux"))]

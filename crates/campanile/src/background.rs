@@ -1,5 +1,7 @@
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use campanile_metrics::{Metered, Overhead, Process, Registry, Runtime, System};
@@ -13,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 pub(crate) struct Background {
     registry: Registry,
     process: Option<Process>,
-    system: Option<System>,
+    disks: Arc<[String]>,
     overhead: Overhead,
 }
 
@@ -21,15 +23,35 @@ pub(crate) struct Background {
 const EVERY: Duration = Duration::from_secs(10);
 
 impl Background {
-    /// Registers and reads the metrics, with the disks of these paths.
-    pub(crate) fn new(registry: &Registry, overhead: &Overhead, disks: &[String]) -> Self {
-        let disks: Vec<_> = disks.iter().map(String::as_str).collect();
+    pub(crate) fn new(registry: &Registry, overhead: &Overhead, disks: Vec<String>) -> Self {
         Self {
             registry: registry.clone(),
             process: Process::new(registry).ok(),
-            system: System::with_disks(registry, &disks).ok(),
+            disks: disks.into(),
             overhead: overhead.clone(),
         }
+    }
+
+    /// Starts the thread `campanile-system`, which reads the system each time that it is asked to, until nobody can ask it any more: a disk
+    /// that doesn't answer keeps nothing else waiting.
+    fn read_system(&self) -> SyncSender<()> {
+        let (ask, asked) = sync_channel(1);
+        let (registry, overhead) = (self.registry.clone(), self.overhead.clone());
+        let disks = Arc::clone(&self.disks);
+        let thread = std::thread::Builder::new().name("campanile-system".to_owned());
+        let started = thread.spawn(move || {
+            let disks: Vec<_> = disks.iter().map(String::as_str).collect();
+            let system = overhead.run(|| System::with_disks(&registry, &disks));
+            if let Ok(system) = system {
+                while asked.recv().is_ok() {
+                    overhead.run(|| system.collect());
+                }
+            }
+        });
+        if let Err(error) = started {
+            tracing::warn!(%error, "there is no thread to read the system: its metrics are missing");
+        }
+        ask
     }
 
     /// Returns the future, whose time on processors is counted as ours.
@@ -46,6 +68,7 @@ impl Background {
                 None => std::future::pending().await,
             }
         };
+        let system = self.read_system();
         let collect = async {
             let mut ticks = interval(EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -56,9 +79,8 @@ impl Background {
                 if let Some(process) = &self.process {
                     process.collect();
                 }
-                if let Some(system) = &self.system {
-                    system.collect();
-                }
+                // It is still at the last one if there is no room.
+                let _ = system.try_send(());
                 if let Some(runtime) = &runtime {
                     runtime.collect();
                 }

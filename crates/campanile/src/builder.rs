@@ -101,8 +101,8 @@ impl Builder {
         self
     }
 
-    /// Adds a disk to the [system's metrics](campanile_metrics::System): the path of a file system. While it does not answer, as one of a network whose
-    /// server is gone may not, the background work waits for it.
+    /// Adds a disk to the [system's metrics](campanile_metrics::System): the path of a file system. While it doesn't answer, as one of a
+    /// network whose server is gone may not, the system's metrics stay as they are.
     ///
     /// Defaults to `/`, in place of which comes what is added.
     #[cfg(feature = "metrics")]
@@ -212,7 +212,7 @@ impl Builder {
                 #[cfg(feature = "health")]
                 health: health?,
                 #[cfg(feature = "metrics")]
-                background: Background::new(&registry, &overhead, &disks),
+                background: Background::new(&registry, &overhead, disks),
                 #[cfg(feature = "metrics")]
                 registry,
                 #[cfg(feature = "monitor")]

@@ -61,6 +61,42 @@ pub(crate) fn against_floor(effort: Effort) -> Figure {
     )
 }
 
+/// What an id adds to a request that has none.
+pub(crate) fn correlation(effort: Effort) -> Figure {
+    ids(effort, "correlation", |_| {})
+}
+
+/// What an id adds to a request that brings it along.
+pub(crate) fn correlation_inbound(effort: Effort) -> Figure {
+    ids(effort, "correlation.inbound", |request| {
+        const ID: HeaderValue = HeaderValue::from_static("0191e9f0-9c5b-7c6e-8a3d-2f0a1b2c3d4e");
+        request.headers_mut().insert(X_REQUEST_ID, ID);
+    })
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+fn ids(effort: Effort, name: &'static str, prepare: fn(&mut Request<Empty<Bytes>>)) -> Figure {
+    let mut ours = CorrelationIdLayer::new().layer(service_fn(nothing));
+    let mut peer = ServiceBuilder::new()
+        .layer(SetRequestIdLayer::new(X_REQUEST_ID, MakeRequestUuid))
+        .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
+        .service(service_fn(nothing));
+    let mut bare = service_fn(nothing);
+    let requests = effort.of(REQUESTS);
+    // The first round only warms up.
+    let (ours, peer): (Vec<_>, Vec<_>) = (0..=effort.rounds)
+        .map(|_| {
+            let bare = time_of(&mut bare, requests, prepare);
+            let ours = time_of(&mut ours, requests, prepare);
+            (ours - bare, time_of(&mut peer, requests, prepare) - bare)
+        })
+        .skip(1)
+        .unzip();
+    let peers = "tower-http 0.7 SetRequestId, PropagateRequestId";
+    Figure::compare((name, "ns"), &ours, (peers, &peer), 0.65)
+}
+
 /// For each round, the nanoseconds that our layers and the peer's add to a request.
 fn added(effort: Effort, mut peer: impl FnMut() -> f64) -> (Vec<f64>, Vec<f64>) {
     let campanile = Campanile::builder("scoreboard").build();
@@ -94,6 +130,15 @@ where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
     B: Body,
 {
+    time_of(service, requests, |_| {})
+}
+
+/// The same for requests that are prepared in some way.
+fn time_of<S, B>(service: &mut S, requests: usize, prepare: fn(&mut Request<Empty<Bytes>>)) -> f64
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
+    B: Body,
+{
     let mut context = Context::from_waker(Waker::noop());
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     let start = Instant::now();
@@ -108,6 +153,7 @@ where
             http::header::USER_AGENT,
             HeaderValue::from_static("scoreboard/1.0"),
         );
+        prepare(&mut request);
         assert!(service.poll_ready(&mut context).is_ready());
         let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(&mut context) else {
             unreachable!("the service waits for nothing and never fails");

@@ -5,28 +5,43 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::CorrelationId;
+use crate::{Correlation, CorrelationId};
 
 thread_local! {
-    static CURRENT: RefCell<Option<CorrelationId>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Correlation>> = const { RefCell::new(None) };
 }
 
 impl CorrelationId {
     /// Returns the id of the request whose task is running on this thread, or `None` outside of one.
     ///
     /// It is set by [`CorrelationIdLayer`](crate::CorrelationIdLayer) and [`scope`]. A spawned task is a task of its own:
-    /// take the id along with `scope`.
+    /// take the id along with `spawn` (feature `tokio`) or `scope`.
     #[must_use]
     pub fn current() -> Option<Self> {
         // On a thread that is being torn down there is none any more.
-        CURRENT
-            .try_with(|current| current.borrow().clone())
-            .ok()
-            .flatten()
+        let id = |current: &RefCell<Option<Correlation>>| current.borrow().as_ref()?.id().cloned();
+        CURRENT.try_with(id).ok().flatten()
     }
 }
 
-/// Runs a future with a correlation id as its [`CorrelationId::current`], while it is polled and while it is dropped.
+impl Correlation {
+    /// Returns what the task that is running on this thread carries, which is nothing outside of a request.
+    #[must_use]
+    pub fn current() -> Self {
+        let current = CURRENT.try_with(|current| current.borrow().clone());
+        current.ok().flatten().unwrap_or_default()
+    }
+
+    /// Calls a function with this as what is [current](Self::current).
+    pub fn enter<T>(self, function: impl FnOnce() -> T) -> T {
+        let mut correlation = Some(self);
+        let _entered = Entered::new(&mut correlation);
+        function()
+    }
+}
+
+/// Runs a future with an id, or all that a task carries, as what is [current](Correlation::current), while it is polled and while it is
+/// dropped.
 ///
 /// ```
 /// use campanile_correlation::{CorrelationId, scope};
@@ -39,52 +54,79 @@ impl CorrelationId {
 /// assert_eq!(CorrelationId::current(), None);
 /// # }
 /// ```
-pub fn scope<F: Future>(id: CorrelationId, future: F) -> impl Future<Output = F::Output> {
-    Scoped::new(id, future)
+pub fn scope<F: Future>(
+    correlation: impl Into<Correlation>,
+    future: F,
+) -> impl Future<Output = F::Output> {
+    Scoped {
+        inner: Some(future),
+        correlation: Some(correlation.into()),
+    }
+}
+
+/// Returns a function that runs with what is [current](Correlation::current) now, for a thread or a pool.
+///
+/// ```
+/// use campanile_correlation::{Correlation, CorrelationId, carried};
+///
+/// let id = CorrelationId::generate();
+/// let thread = Correlation::from(id.clone()).enter(|| std::thread::spawn(carried(CorrelationId::current)));
+/// assert_eq!(thread.join().unwrap(), Some(id));
+/// ```
+pub fn carried<T>(function: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let correlation = Correlation::current();
+    move || correlation.enter(function)
+}
+
+/// Spawns a task of tokio's that carries what the one that spawns it does.
+///
+/// # Panics
+///
+/// Outside of a runtime, as [`tokio::spawn`].
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    tokio::spawn(scope(Correlation::current(), future))
 }
 
 pin_project! {
-    /// A future with its id, which is in [`CURRENT`] while the future runs and here while it doesn't.
+    /// A future with what it carries, which is in [`CURRENT`] while the future runs and here while it doesn't.
     pub(crate) struct Scoped<F> {
         #[pin]
         inner: Option<F>,
-        id: Option<CorrelationId>,
+        correlation: Option<Correlation>,
     }
 
     impl<F> PinnedDrop for Scoped<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _entered = Entered::new(this.id);
+            let _entered = Entered::new(this.correlation);
             this.inner.set(None);
         }
     }
 }
 
 impl<F> Scoped<F> {
-    pub(crate) fn new(id: CorrelationId, inner: F) -> Self {
-        Self {
-            inner: Some(inner),
-            id: Some(id),
-        }
-    }
-
     /// Makes the future and puts it into the scope, which already holds while it is made.
     #[inline]
-    pub(crate) fn make(id: CorrelationId, make: impl FnOnce() -> F) -> Self {
-        let mut id = Some(id);
+    pub(crate) fn make(correlation: Correlation, make: impl FnOnce() -> F) -> Self {
+        let mut correlation = Some(correlation);
         let inner = {
-            let _entered = Entered::new(&mut id);
+            let _entered = Entered::new(&mut correlation);
             make()
         };
         Self {
             inner: Some(inner),
-            id,
+            correlation,
         }
     }
 
     #[inline]
     pub(crate) fn take_id(self: Pin<&mut Self>) -> Option<CorrelationId> {
-        self.project().id.take()
+        self.project().correlation.as_mut()?.take_id()
     }
 }
 
@@ -97,19 +139,19 @@ impl<F: Future> Future for Scoped<F> {
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Pending;
         };
-        let _entered = Entered::new(this.id);
+        let _entered = Entered::new(this.correlation);
         inner.poll(cx)
     }
 }
 
-/// Swaps an id with the thread's current one, and back when dropped, by a panic too.
-struct Entered<'a>(&'a mut Option<CorrelationId>);
+/// Swaps what is carried with the thread's current one, and back when dropped, by a panic too.
+struct Entered<'a>(&'a mut Option<Correlation>);
 
 impl<'a> Entered<'a> {
     #[inline]
-    fn new(id: &'a mut Option<CorrelationId>) -> Self {
-        swap(id);
-        Self(id)
+    fn new(correlation: &'a mut Option<Correlation>) -> Self {
+        swap(correlation);
+        Self(correlation)
     }
 }
 
@@ -121,12 +163,12 @@ impl Drop for Entered<'_> {
 }
 
 #[inline]
-fn swap(id: &mut Option<CorrelationId>) {
-    // A thread that is being torn down has no current id any more; the future runs all the same.
+fn swap(correlation: &mut Option<Correlation>) {
+    // On a thread that is being torn down there is nothing current any more; the future runs all the same.
     let _ = CURRENT.try_with(|current| {
         current
             .try_borrow_mut()
-            .map(|mut current| std::mem::swap(&mut *current, id))
+            .map(|mut current| std::mem::swap(&mut *current, correlation))
     });
 }
 

@@ -1,307 +1,225 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::marker::PhantomData;
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Request, Response};
-use pin_project_lite::pin_project;
+use http::{Extensions, HeaderMap, HeaderName, Method, Uri};
 use tower_layer::Layer;
-use tower_service::Service;
 
-use crate::CorrelationId;
-use crate::current::Scoped;
-
-const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::{Correlate, CorrelationId};
 
 /// A [`Layer`] that gives every request a [`CorrelationId`].
 ///
 /// Put it outermost, so that every response passes it.
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// | setting | default |
+/// |---|---|
+/// | [`read`](Self::read) | `x-correlation-id`, `x-request-id` |
+/// | [`write`](Self::write) | `x-correlation-id` |
+/// | [`generator`](Self::generator) | [`CorrelationId::generate`]: a UUIDv7 |
+/// | [`trust`](Self::trust) | [`Trust::Always`] |
+/// | [`reject_invalid`](Self::reject_invalid) | an id that is malformed is replaced |
+///
+/// A clone is the same layer (an `Arc`).
+pub struct CorrelationIdLayer<I = Replace> {
+    pub(crate) settings: Arc<Settings>,
+    on_invalid: PhantomData<fn(I)>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) read: Vec<HeaderName>,
+    pub(crate) write: HeaderName,
+    generator: Option<Arc<dyn Fn() -> CorrelationId + Send + Sync>>,
+    trust: Trust,
+}
+
+/// Whose ids, traces and baggage are taken up.
+#[derive(Clone, Default)]
 #[non_exhaustive]
-pub struct CorrelationIdLayer;
+pub enum Trust {
+    /// Everybody's.
+    #[default]
+    Always,
+    /// Nobody's.
+    Never,
+    /// Those of the requests for which a closure returns true.
+    When(Arc<dyn Fn(&Inbound<'_>) -> bool + Send + Sync>),
+}
+
+impl Trust {
+    /// Trusts the requests for which a closure returns true.
+    ///
+    /// ```
+    /// use campanile_correlation::{CorrelationIdLayer, Trust};
+    ///
+    /// let from_gateway = Trust::when(|request| request.headers.contains_key("x-gateway"));
+    /// let layer = CorrelationIdLayer::new().trust(from_gateway);
+    /// ```
+    pub fn when(is_trusted: impl Fn(&Inbound<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self::When(Arc::new(is_trusted))
+    }
+}
+
+/// The head of a request that may be trusted.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Inbound<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its URI.
+    pub uri: &'a Uri,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// What the layers before this one know of it.
+    pub extensions: &'a Extensions,
+}
+
+/// What to do with a malformed id: to replace it by a new one.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Replace;
+
+/// What to do with a malformed id: to answer 400.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Reject;
 
 impl CorrelationIdLayer {
-    /// Returns the layer.
+    /// Returns the layer with all settings at their defaults.
     #[must_use]
     pub fn new() -> Self {
-        Self
-    }
-}
-
-impl<S> Layer<S> for CorrelationIdLayer {
-    type Service = Correlate<S>;
-
-    fn layer(&self, inner: S) -> Correlate<S> {
-        Correlate::new(inner)
-    }
-}
-
-/// A [`Service`] that gives every request a [`CorrelationId`]; made by a [`CorrelationIdLayer`].
-#[derive(Clone, Copy, Debug)]
-pub struct Correlate<S> {
-    inner: S,
-}
-
-impl<S> Correlate<S> {
-    /// Wraps a service.
-    pub fn new(inner: S) -> Self {
-        Self { inner }
+        let settings = Settings {
+            read: vec![X_CORRELATION_ID, X_REQUEST_ID],
+            write: X_CORRELATION_ID,
+            generator: None,
+            trust: Trust::Always,
+        };
+        Self {
+            settings: Arc::new(settings),
+            on_invalid: PhantomData,
+        }
     }
 
-    /// Returns the layer.
+    /// Answers a request whose id is malformed, or there twice, with 400 and `application/problem+json`, which tells what an id may be but
+    /// not what came. The inner service doesn't see the request.
+    ///
+    /// Defaults to replacing the id.
     #[must_use]
-    pub fn layer() -> CorrelationIdLayer {
-        CorrelationIdLayer::new()
-    }
-
-    /// Returns the inner service.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// Returns the inner service to change it.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the inner service and forgets the rest.
-    pub fn into_inner(self) -> S {
-        self.inner
+    pub fn reject_invalid(self) -> CorrelationIdLayer<Reject> {
+        CorrelationIdLayer {
+            settings: self.settings,
+            on_invalid: PhantomData,
+        }
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Correlate<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+impl<I> CorrelationIdLayer<I> {
+    /// Sets the headers in which a request may bring its id, in this order: the first that is there decides. None at all is as
+    /// [`Trust::Never`] for ids.
+    ///
+    /// Defaults to `x-correlation-id` and `x-request-id`.
+    #[must_use]
+    pub fn read(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.set(|settings| settings.read = names.into_iter().collect())
+    }
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    /// Sets the header in which every response has the id.
+    ///
+    /// Defaults to `x-correlation-id`.
+    #[must_use]
+    pub fn write(self, name: HeaderName) -> Self {
+        self.set(|settings| settings.write = name)
+    }
+
+    /// Sets what makes an id for a request that has none.
+    ///
+    /// ```
+    /// use campanile_correlation::{CorrelationId, CorrelationIdLayer};
+    ///
+    /// let layer = CorrelationIdLayer::new().generator(CorrelationId::generate_v4);
+    /// ```
+    ///
+    /// Defaults to [`CorrelationId::generate`].
+    #[must_use]
+    pub fn generator(self, make: impl Fn() -> CorrelationId + Send + Sync + 'static) -> Self {
+        self.set(|settings| settings.generator = Some(Arc::new(make)))
+    }
+
+    /// Sets whose ids, traces and baggage are taken up; anybody else's request begins anew.
+    ///
+    /// Defaults to [`Trust::Always`].
+    #[must_use]
+    pub fn trust(self, trust: Trust) -> Self {
+        self.set(|settings| settings.trust = trust)
+    }
+
+    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        set(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl Settings {
+    #[inline]
+    pub(crate) fn generate(&self) -> CorrelationId {
+        match &self.generator {
+            None => CorrelationId::generate(),
+            Some(make) => make(),
+        }
     }
 
     #[inline]
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let id = inbound(request.headers()).unwrap_or_else(CorrelationId::generate);
-        request.extensions_mut().insert(id.clone());
-        ResponseFuture {
-            inner: Scoped::make(id, || self.inner.call(request)),
+    pub(crate) fn trusts<'a>(&self, inbound: impl FnOnce() -> Inbound<'a>) -> bool {
+        match &self.trust {
+            Trust::Always => true,
+            Trust::Never => false,
+            Trust::When(is_trusted) => is_trusted(&inbound()),
         }
     }
 }
 
-/// The id that a request brings along, if it brings one that is well formed.
-fn inbound(headers: &HeaderMap) -> Option<CorrelationId> {
-    let name = [X_CORRELATION_ID, X_REQUEST_ID]
-        .into_iter()
-        .find(|name| headers.contains_key(name))?;
-    let mut lines = headers.get_all(&name).iter();
-    let id = lines
-        .next()
-        .map(|line| CorrelationId::from_bytes(line.as_bytes()));
-    match (id, lines.next()) {
-        (Some(Ok(id)), None) => Some(id),
-        (Some(Err(error)), None) => {
-            tracing::debug!(header = name.as_str(), %error, "correlation_id_rejected");
-            None
-        }
-        _ => {
-            tracing::debug!(
-                header = name.as_str(),
-                error = "more than one line",
-                "correlation_id_rejected"
-            );
-            None
+pub(crate) const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl<S, I> Layer<S> for CorrelationIdLayer<I> {
+    type Service = Correlate<S, I>;
+
+    fn layer(&self, inner: S) -> Correlate<S, I> {
+        Correlate::with(inner, self.clone())
+    }
+}
+
+impl Default for CorrelationIdLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<I> Clone for CorrelationIdLayer<I> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: Arc::clone(&self.settings),
+            on_invalid: PhantomData,
         }
     }
 }
 
-pin_project! {
-    /// The response future of [`Correlate`].
-    #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F> {
-        #[pin]
-        inner: Scoped<F>,
-    }
-}
-
-impl<F, B, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
-    type Output = F::Output;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let mut inner = self.project().inner;
-        let mut result = ready!(inner.as_mut().poll(cx));
-        if let (Ok(response), Some(id)) = (&mut result, inner.take_id()) {
-            response
-                .headers_mut()
-                .insert(X_CORRELATION_ID, id.into_header());
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl<F> fmt::Debug for ResponseFuture<F> {
+impl<I> fmt::Debug for CorrelationIdLayer<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("CorrelationIdLayer")
+            .field("read", &self.settings.read)
+            .field("write", &self.settings.write)
+            .field("trust", &self.settings.trust)
+            .finish_non_exhaustive()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use tower::{ServiceExt, service_fn};
-
-    use super::*;
-
-    /// Sends a request with these headers, and returns the id that its handler saw, having checked that the response and
-    /// the request's extensions agree with it.
-    async fn exchange(headers: &[(&str, &[u8])]) -> String {
-        let service = Correlate::new(service_fn(async |request: Request<()>| {
-            let current = CorrelationId::current();
-            assert_eq!(request.extensions().get(), current.as_ref());
-            tokio::task::yield_now().await;
-            assert_eq!(CorrelationId::current(), current);
-            let mut response = Response::new(current.unwrap());
-            response
-                .headers_mut()
-                .append("x-correlation-id", "the handler's own".parse().unwrap());
-            response
-                .headers_mut()
-                .append("x-correlation-id", "and another".parse().unwrap());
-            Ok::<_, Infallible>(response)
-        }));
-        let mut request = Request::get("/");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
-        assert_eq!(CorrelationId::current(), None);
-        let echoed: Vec<_> = response
-            .headers()
-            .get_all("x-correlation-id")
-            .iter()
-            .collect();
-        assert_eq!(echoed, [response.body().as_str()]);
-        response.body().as_str().to_owned()
-    }
-
-    #[tokio::test]
-    async fn which_id_a_request_gets() {
-        async fn kept(headers: &[(&str, &[u8])], expected: &str) {
-            assert_eq!(exchange(headers).await, expected);
-        }
-        async fn replaced(headers: &[(&str, &[u8])]) {
-            let id = exchange(headers).await;
-            assert!(
-                uuid::Uuid::parse_str(&id).is_ok_and(|id| id.get_version_num() == 7),
-                "{headers:?} gave {id}"
-            );
-        }
-        let longest = [b'x'; 128];
-        kept(&[("x-correlation-id", b"abc-1")], "abc-1").await;
-        kept(&[("X-Request-Id", b"req:1")], "req:1").await;
-        kept(
-            &[("x-request-id", b"second"), ("x-correlation-id", b"first")],
-            "first",
-        )
-        .await;
-        kept(
-            &[("x-correlation-id", &longest)],
-            std::str::from_utf8(&longest).unwrap(),
-        )
-        .await;
-        replaced(&[]).await;
-        replaced(&[("x-correlation-id", b"")]).await;
-        replaced(&[("x-correlation-id", &[b'x'; 129])]).await;
-        replaced(&[("x-correlation-id", b"<script>")]).await;
-        replaced(&[("x-correlation-id", b"a b")]).await;
-        replaced(&[("x-correlation-id", b"caf\xc3\xa9")]).await;
-        replaced(&[("x-correlation-id", b"\xff")]).await;
-        // A malformed header is not made good by the next name.
-        replaced(&[("x-correlation-id", b"bad id"), ("x-request-id", b"good")]).await;
-        replaced(&[("x-correlation-id", b"one"), ("x-correlation-id", b"two")]).await;
-        replaced(&[("x-correlation-id", b"one"), ("x-correlation-id", b"one")]).await;
-        replaced(&[("x-request-id", b"one"), ("x-request-id", b"two")]).await;
-    }
-
-    #[tokio::test]
-    async fn an_error_passes_through() {
-        let service = Correlate::new(service_fn(async |_: Request<()>| {
-            Err::<Response<()>, _>("no luck")
-        }));
-        assert_eq!(
-            service.oneshot(Request::new(())).await.unwrap_err(),
-            "no luck"
-        );
-    }
-
-    /// What is logged of a request, at all levels.
-    fn logged(headers: &[(&str, &[u8])]) -> String {
-        use std::sync::{Arc, Mutex};
-
-        use tracing::field::{Field, Visit};
-        use tracing_subscriber::layer::{Context, SubscriberExt};
-
-        #[derive(Clone, Default)]
-        struct Text(Arc<Mutex<String>>);
-        impl Visit for Text {
-            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-                *self.0.lock().unwrap() += &format!("{field}={value:?} ");
-            }
-        }
-        impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Text {
-            fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-                event.record(&mut self.clone());
-            }
-        }
-        let text = Text::default();
-        tracing::subscriber::with_default(
-            tracing_subscriber::registry().with(text.clone()),
-            || {
-                tokio::runtime::Builder::new_current_thread()
-                    .build()
-                    .unwrap()
-                    .block_on(exchange(headers));
-            },
-        );
-        text.0.lock().unwrap().clone()
-    }
-
-    #[test]
-    fn a_rejected_id_is_logged_without_its_text() {
-        assert_eq!(logged(&[("x-correlation-id", b"fine")]), "");
-        for headers in [
-            &[("x-correlation-id", &b"<script>"[..])][..],
-            &[("x-request-id", b"script\xff")],
-            &[
-                ("x-correlation-id", b"script1"),
-                ("x-correlation-id", b"script2"),
-            ],
-        ] {
-            let text = logged(headers);
-            assert!(
-                text.contains("correlation_id_rejected") && !text.contains("script"),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn types_are_what_servers_ask_for() {
-        fn check<T: Send + Sync + fmt::Debug + 'static>() {}
-        check::<(
-            CorrelationIdLayer,
-            Correlate<()>,
-            ResponseFuture<()>,
-            CorrelationId,
-        )>();
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Always => "Always",
+            Self::Never => "Never",
+            Self::When(_) => "When",
+        })
     }
 }

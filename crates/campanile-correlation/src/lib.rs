@@ -33,7 +33,13 @@
 //!
 //! The layer reads `x-correlation-id`, and only if the request has none, `x-request-id`. The value must be 1 to 128
 //! characters of `[A-Za-z0-9._:@/+=-]` on a single line. Anything else, two lines of one header included, is replaced by a
-//! new id (a UUIDv7), and its text appears nowhere.
+//! new id (a UUIDv7), and its text appears nowhere. A request without an id that belongs to a trace has the trace's id, so that
+//! one search finds all. The headers, the generator, and whose ids are taken up, can be [set](CorrelationIdLayer).
+//!
+//! # Traces and baggage
+//!
+//! `traceparent` and `tracestate` are read as W3C Trace Context, level 2, says, and `baggage` as W3C Baggage does, strictly: of what is
+//! malformed nothing is used. They are in [`Correlation::current`] beside the id, and go along with requests to others.
 //!
 //! # Where it is then
 //!
@@ -41,24 +47,44 @@
 //! - in [`CorrelationId::current`], while the inner service runs;
 //! - in the header `x-correlation-id` of every response that passes the layer, exactly once. A panic and an error of the
 //!   inner service have no response: to have an id on what the client gets, put `CatchPanic` or `HandleError` inside.
+//! - with feature `tokio`, in tasks that are started by `spawn`; in threads by [`carried`];
+//! - in requests to others, by the tower layer and tonic interceptor [`Propagation`] or by [`inject`].
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | no | [`CorrelationId`] as an extractor |
+//! | `tokio` | no | `spawn` |
+//! | `tonic` | no | [`Propagation`] as an interceptor |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod baggage;
+mod correlation;
 mod current;
 mod id;
 mod layer;
+mod limit;
+mod propagation;
+mod service;
+mod trace_parent;
+mod trace_state;
 
 #[cfg(feature = "axum")]
 mod extract;
 
-pub use self::current::scope;
+pub use self::baggage::Baggage;
+pub use self::correlation::{Correlation, TraceContext};
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use self::current::spawn;
+pub use self::current::{carried, scope};
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::extract::MissingCorrelationId;
 pub use self::id::{CorrelationId, InvalidCorrelationId};
-pub use self::layer::{Correlate, CorrelationIdLayer, ResponseFuture};
+pub use self::layer::{CorrelationIdLayer, Inbound, Reject, Replace, Trust};
+pub use self::propagation::{Propagate, Propagation, inject};
+pub use self::service::{Correlate, OnInvalid, ResponseFuture};
+pub use self::trace_parent::{InvalidTraceParent, TraceParent};
+pub use self::trace_state::{InvalidTraceState, TraceState};

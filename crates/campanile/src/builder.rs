@@ -6,6 +6,7 @@ use std::time::Duration;
 
 #[cfg(feature = "monitor")]
 use campanile_alerts::{Log, Notify, Rule};
+use campanile_correlation::CorrelationIdLayer;
 #[cfg(feature = "health")]
 use campanile_health::Health;
 use campanile_http::{ObserveBuilder, ObserveLayer};
@@ -40,6 +41,7 @@ use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 /// | [`from_env`](Self::from_env) | nothing is read from the environment |
 /// | [`collector`](Self::collector) | none |
 /// | [`disk`](Self::disk) | `/` |
+/// | [`correlation`](Self::correlation) | ids in `x-correlation-id` or `x-request-id`, everybody's |
 /// | [`observe`](Self::observe) | every exchange, with the route from `MatchedPath` or an extension |
 #[must_use = "a builder does nothing until `build` or `install` is called"]
 pub struct Builder {
@@ -54,6 +56,7 @@ pub struct Builder {
     sla: campanile_sla::SlaBuilder,
     #[cfg(feature = "monitor")]
     monitor: MonitorSettings,
+    correlation: CorrelationIdLayer,
     observe: Configure,
 }
 
@@ -87,6 +90,7 @@ impl Builder {
             sla: Sla::builder(),
             #[cfg(feature = "monitor")]
             monitor: MonitorSettings::default(),
+            correlation: CorrelationIdLayer::new(),
             observe: Box::new(|layer| layer),
         }
     }
@@ -130,6 +134,24 @@ impl Builder {
     #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
     pub fn objective(mut self, objective: campanile_sla::Slo) -> Self {
         self.sla = self.sla.objective(objective);
+        self
+    }
+
+    /// Sets which correlation ids are read, written and made, and whose are taken up.
+    ///
+    /// ```
+    /// use campanile::Campanile;
+    /// use campanile::correlation::{CorrelationIdLayer, Trust};
+    ///
+    /// // A public service: what clients send is not believed.
+    /// let ids = CorrelationIdLayer::new().trust(Trust::Never);
+    /// let campanile = Campanile::builder("orders").correlation(ids).build()?;
+    /// # Ok::<_, campanile::BuildError>(())
+    /// ```
+    ///
+    /// Defaults to [`CorrelationIdLayer::new`].
+    pub fn correlation(mut self, layer: CorrelationIdLayer) -> Self {
+        self.correlation = layer;
         self
     }
 
@@ -206,7 +228,7 @@ impl Builder {
                         sla.as_ref()?,
                     );
                     let observe = (self.observe)(ObserveLayer::builder(observers));
-                    CampanileLayer::new(observe.build())
+                    CampanileLayer::new(self.correlation, observe.build())
                 },
                 name: self.name,
                 #[cfg(feature = "health")]

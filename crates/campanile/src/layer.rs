@@ -16,9 +16,9 @@ pub struct CampanileLayer {
 }
 
 impl CampanileLayer {
-    pub(crate) fn new(observe: ObserveLayer<Observers>) -> Self {
+    pub(crate) fn new(correlation: CorrelationIdLayer, observe: ObserveLayer<Observers>) -> Self {
         Self {
-            correlation: CorrelationIdLayer::new(),
+            correlation,
             observe,
         }
     }

@@ -1,0 +1,138 @@
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::limit::once_a_minute;
+use crate::{Baggage, CorrelationId, TraceParent, TraceState};
+
+/// What a task carries of the request that it works for: its id, its place in a trace, and its baggage.
+///
+/// A clone shares all texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Correlation {
+    id: Option<CorrelationId>,
+    /// `None` for a request that brought neither.
+    remote: Option<Arc<Remote>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Remote {
+    trace: Option<TraceContext>,
+    baggage: Baggage,
+}
+
+/// A place in a trace, and what tracing systems keep in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TraceContext {
+    /// The place.
+    pub parent: TraceParent,
+    /// What tracing systems keep.
+    pub state: TraceState,
+}
+
+pub(crate) const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACESTATE: &str = "tracestate";
+pub(crate) const BAGGAGE: &str = "baggage";
+
+impl TraceContext {
+    /// Returns a place in a trace in which nothing is kept.
+    #[must_use]
+    pub fn new(parent: TraceParent, state: TraceState) -> Self {
+        Self { parent, state }
+    }
+
+    /// Reads the headers `traceparent` and `tracestate`. There is nothing without exactly one `traceparent` that is valid; a `tracestate`
+    /// that is not is discarded.
+    #[must_use]
+    pub fn extract(headers: &HeaderMap) -> Option<Self> {
+        let mut parents = headers.get_all(TRACEPARENT).iter();
+        let parent = parents.next()?;
+        if parents.next().is_some() {
+            tracing::debug!(error = "more than one line", "traceparent_rejected");
+            return None;
+        }
+        let parent = TraceParent::parse(parent.as_bytes());
+        let parent = parent.inspect_err(|error| tracing::debug!(%error, "traceparent_rejected"));
+        let state = TraceState::from_headers(&headers.get_all(TRACESTATE));
+        let state = state.inspect_err(|error| tracing::debug!(%error, "tracestate_rejected"));
+        Some(Self::new(parent.ok()?, state.unwrap_or_default()))
+    }
+}
+
+impl Correlation {
+    /// Returns what is carried, if anything is, besides an id.
+    pub(crate) fn extract(headers: &HeaderMap) -> Self {
+        let trace = TraceContext::extract(headers);
+        let (baggage, left_out) = match headers.contains_key(BAGGAGE) {
+            true => Baggage::from_headers(&headers.get_all(BAGGAGE)),
+            false => (Baggage::default(), false),
+        };
+        if left_out {
+            once_a_minute(|| {
+                tracing::warn!(
+                    "a request's baggage was malformed, or too much, and was kept in part: there may be others like it"
+                );
+            });
+        }
+        let has_any = trace.is_some() || !baggage.is_empty();
+        Self {
+            id: None,
+            remote: has_any.then(|| Remote { trace, baggage }.into()),
+        }
+    }
+
+    /// Returns the id; `None` outside of a request.
+    #[must_use]
+    pub fn id(&self) -> Option<&CorrelationId> {
+        self.id.as_ref()
+    }
+
+    /// Returns the place in a trace: what the request brought along, or what was [set](Self::in_trace) since.
+    #[must_use]
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.remote.as_ref()?.trace.as_ref()
+    }
+
+    /// Returns the baggage, or `None` if there is none.
+    #[must_use]
+    pub fn baggage(&self) -> Option<&Baggage> {
+        let remote = self.remote.as_deref()?;
+        Some(&remote.baggage).filter(|baggage| !baggage.is_empty())
+    }
+
+    /// Sets the id.
+    #[must_use]
+    pub fn with_id(self, id: CorrelationId) -> Self {
+        Self {
+            id: Some(id),
+            ..self
+        }
+    }
+
+    /// Sets the place in a trace, which is what a request to somebody else then comes from.
+    #[must_use]
+    pub fn in_trace(mut self, trace: TraceContext) -> Self {
+        let remote = self.remote.get_or_insert_default();
+        Arc::make_mut(remote).trace = Some(trace);
+        self
+    }
+
+    /// Sets the baggage.
+    #[must_use]
+    pub fn with_baggage(mut self, baggage: Baggage) -> Self {
+        let remote = self.remote.get_or_insert_default();
+        Arc::make_mut(remote).baggage = baggage;
+        self
+    }
+
+    pub(crate) fn take_id(&mut self) -> Option<CorrelationId> {
+        self.id.take()
+    }
+}
+
+impl From<CorrelationId> for Correlation {
+    fn from(id: CorrelationId) -> Self {
+        Self::default().with_id(id)
+    }
+}

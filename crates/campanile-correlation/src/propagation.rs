@@ -1,0 +1,270 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::Entry;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
+use crate::layer::X_CORRELATION_ID;
+use crate::{Baggage, Correlation};
+
+/// Adds what is [current](Correlation::current) to the headers of a request to somebody else: the correlation id, `traceparent` and
+/// `tracestate`. A header that is there already stays.
+///
+/// ```
+/// use campanile_correlation::{Correlation, CorrelationId, inject};
+/// use http::HeaderMap;
+///
+/// let id: CorrelationId = "checkout-42".parse()?;
+/// let mut headers = HeaderMap::new();
+/// Correlation::from(id).enter(|| inject(&mut headers));
+/// assert_eq!(headers["x-correlation-id"], "checkout-42");
+/// # Ok::<_, campanile_correlation::InvalidCorrelationId>(())
+/// ```
+pub fn inject(headers: &mut HeaderMap) {
+    Propagation::new().inject(headers);
+}
+
+/// What of the [current](Correlation::current) correlation goes along with requests to others: a [`Layer`] for clients, and with feature
+/// `tonic` an interceptor.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`header`](Self::header) | `x-correlation-id` |
+/// | [`baggage`](Self::baggage) | none |
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use campanile_correlation::{CorrelationId, Propagation, scope};
+/// use http::{Request, Response};
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = service_fn(async |request: Request<()>| {
+///     Ok::<_, Infallible>(Response::new(request.headers()["x-correlation-id"].clone()))
+/// });
+/// let client = Propagation::new().baggage(["tenant"]).layer(client);
+/// let id: CorrelationId = "checkout-42".parse()?;
+/// let response = scope(id, client.oneshot(Request::new(()))).await?;
+/// assert_eq!(response.body(), "checkout-42");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A clone is the same (an `Arc`).
+#[derive(Clone, Debug)]
+pub struct Propagation(Arc<Settings>);
+
+#[derive(Clone, Debug)]
+struct Settings {
+    header: HeaderName,
+    baggage: Vec<String>,
+}
+
+impl Propagation {
+    /// Returns what goes along by default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Settings {
+            header: X_CORRELATION_ID,
+            baggage: Vec::new(),
+        }))
+    }
+
+    /// Sets the header in which the id goes along.
+    ///
+    /// Defaults to `x-correlation-id`.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName) -> Self {
+        Arc::make_mut(&mut self.0).header = name;
+        self
+    }
+
+    /// Sets the keys of the baggage that goes along. What others put into it reaches whoever is asked, so list what they are to see.
+    ///
+    /// Defaults to none.
+    #[must_use]
+    pub fn baggage(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Arc::make_mut(&mut self.0).baggage = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds what is current to the headers. A header that is there already stays, and with `traceparent` its `tracestate`.
+    pub fn inject(&self, headers: &mut HeaderMap) {
+        let Settings { header, baggage } = &*self.0;
+        let current = Correlation::current();
+        if let Some(id) = current.id() {
+            add(headers, header.clone(), || Some(id.clone().into()));
+        }
+        if let Some(trace) = current.trace() {
+            let parent = || HeaderValue::from_str(&trace.parent.to_string()).ok();
+            let is_new = add(headers, HeaderName::from_static(TRACEPARENT), parent);
+            if is_new && !trace.state.is_empty() {
+                let state = || trace.state.to_header();
+                add(headers, HeaderName::from_static(TRACESTATE), state);
+            }
+        }
+        if let Some(all) = current.baggage().filter(|_| !baggage.is_empty()) {
+            let keys: Vec<_> = baggage.iter().map(String::as_str).collect();
+            let listed = all.only(&keys);
+            let listed = || Some(&listed).filter(|listed| !listed.is_empty());
+            let value = || listed().and_then(Baggage::to_header);
+            add(headers, HeaderName::from_static(BAGGAGE), value);
+        }
+    }
+}
+
+/// Adds a header unless it is there; returns whether it did.
+fn add(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    value: impl FnOnce() -> Option<HeaderValue>,
+) -> bool {
+    // A map that is full keeps what it has.
+    let Ok(Entry::Vacant(entry)) = headers.try_entry(name) else {
+        return false;
+    };
+    let value = value();
+    value.is_some_and(|value| entry.try_insert(value).is_ok())
+}
+
+impl Default for Propagation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for Propagation {
+    type Service = Propagate<S>;
+
+    fn layer(&self, inner: S) -> Propagate<S> {
+        Propagate {
+            inner,
+            propagation: self.clone(),
+        }
+    }
+}
+
+/// A client that sends along what is current; made by a [`Propagation`].
+#[derive(Clone, Debug)]
+pub struct Propagate<S> {
+    inner: S,
+    propagation: Propagation,
+}
+
+impl<S> Propagate<S> {
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service to change it.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service and forgets the rest.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for Propagate<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        self.propagation.inject(request.headers_mut());
+        self.inner.call(request)
+    }
+}
+
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+impl tonic::service::Interceptor for Propagation {
+    fn call(
+        &mut self,
+        mut request: tonic::Request<()>,
+    ) -> Result<tonic::Request<()>, tonic::Status> {
+        let metadata = request.metadata_mut();
+        let mut headers = std::mem::take(metadata).into_headers();
+        self.inject(&mut headers);
+        *metadata = tonic::metadata::MetadataMap::from_headers(headers);
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TraceContext, TraceState};
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
+
+    fn correlation() -> Correlation {
+        let state = TraceState::parse([&b"a=1,b=2"[..]]).unwrap();
+        let trace = TraceContext::new(PARENT.parse().unwrap(), state);
+        let baggage = Baggage::parse([&b"tenant=acme;p,secret=x"[..]]);
+        let id: crate::CorrelationId = "abc".parse().unwrap();
+        Correlation::from(id).in_trace(trace).with_baggage(baggage)
+    }
+
+    fn injected(propagation: &Propagation, mut headers: HeaderMap) -> Vec<(String, String)> {
+        correlation().enter(|| propagation.inject(&mut headers));
+        let all = headers.iter();
+        let mut all: Vec<_> = all
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        all.sort();
+        all
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        let pair = |(name, value): &(&str, &str)| (String::from(*name), String::from(*value));
+        expected.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_is_carried_goes_along_once() {
+        let propagation = Propagation::new();
+        let usual = [
+            ("traceparent", PARENT),
+            ("tracestate", "a=1,b=2"),
+            ("x-correlation-id", "abc"),
+        ];
+        assert_eq!(injected(&propagation, HeaderMap::new()), pairs(&usual));
+        let listed = propagation.clone().baggage(["tenant", "other"]);
+        let with_baggage = [&[("baggage", "tenant=acme;p")][..], &usual].concat();
+        assert_eq!(injected(&listed, HeaderMap::new()), pairs(&with_baggage));
+        let nothing_listed = propagation.clone().baggage(["other"]);
+        assert_eq!(injected(&nothing_listed, HeaderMap::new()), pairs(&usual));
+        let named = propagation.header(HeaderName::from_static("x-request-id"));
+        let named = injected(&named, HeaderMap::new());
+        assert_eq!(named[2], ("x-request-id".into(), "abc".into()));
+    }
+
+    #[test]
+    fn what_the_host_has_set_stays() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-correlation-id", HeaderValue::from_static("mine"));
+        headers.insert("traceparent", HeaderValue::from_static("mine"));
+        let expected = [("traceparent", "mine"), ("x-correlation-id", "mine")];
+        assert_eq!(injected(&Propagation::new(), headers), pairs(&expected));
+    }
+
+    #[test]
+    fn outside_of_a_request_nothing_goes_along() {
+        let mut headers = HeaderMap::new();
+        inject(&mut headers);
+        assert!(headers.is_empty());
+    }
+}

@@ -1,0 +1,228 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::current::Scoped;
+use crate::layer::{Settings, X_CORRELATION_ID};
+use crate::{Correlation, CorrelationId, CorrelationIdLayer, Inbound, Reject, Replace};
+
+/// A [`Service`] that gives every request a [`CorrelationId`]; made by a [`CorrelationIdLayer`].
+#[derive(Debug)]
+pub struct Correlate<S, I = Replace> {
+    inner: S,
+    layer: CorrelationIdLayer<I>,
+}
+
+impl<S> Correlate<S> {
+    /// Wraps a service, with all settings at their defaults.
+    pub fn new(inner: S) -> Self {
+        Self::with(inner, CorrelationIdLayer::new())
+    }
+
+    /// Returns the layer, with all settings at their defaults.
+    #[must_use]
+    pub fn layer() -> CorrelationIdLayer {
+        CorrelationIdLayer::new()
+    }
+}
+
+impl<S, I> Correlate<S, I> {
+    pub(crate) fn with(inner: S, layer: CorrelationIdLayer<I>) -> Self {
+        Self { inner, layer }
+    }
+
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service to change it.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service and forgets the rest.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone, I> Clone for Correlate<S, I> {
+    fn clone(&self) -> Self {
+        Self::with(self.inner.clone(), self.layer.clone())
+    }
+}
+
+/// What becomes of a request whose id is malformed: [`Replace`] or [`Reject`].
+pub trait OnInvalid<B> {
+    /// Returns the answer, or `None` to replace the id.
+    fn answer() -> Option<Response<B>>;
+}
+
+impl<B> OnInvalid<B> for Replace {
+    #[inline]
+    fn answer() -> Option<Response<B>> {
+        None
+    }
+}
+
+impl<B: From<String>> OnInvalid<B> for Reject {
+    fn answer() -> Option<Response<B>> {
+        const PROBLEM: &str = r#"{"type":"about:blank","title":"Bad Request","status":400,"code":"bad_correlation_id","detail":"a correlation id is one header line with 1 to 128 characters of A-Z a-z 0-9 . _ : @ / + = -"}"#;
+        let mut response = Response::new(B::from(PROBLEM.to_owned()));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        let content_type = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        Some(response)
+    }
+}
+
+impl<S, I, ReqBody, ResBody> Service<Request<ReqBody>> for Correlate<S, I>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    I: OnInvalid<ResBody>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let settings = &*self.layer.settings;
+        let inbound = || Inbound {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        };
+        let (id, correlation) = match settings.trusts(inbound) {
+            false => (None, Correlation::default()),
+            true => {
+                let headers = request.headers();
+                (id(headers, &settings.read), Correlation::extract(headers))
+            }
+        };
+        let answer = matches!(id, Some(None)).then(I::answer).flatten();
+        let id = match (id, correlation.trace()) {
+            (Some(Some(id)), _) => id,
+            // One search finds all that belongs to the trace.
+            (None, Some(trace)) => trace.parent.trace_id().into(),
+            _ => settings.generate(),
+        };
+        let write = written(settings);
+        if let Some(mut response) = answer {
+            response
+                .headers_mut()
+                .insert(settings.write.clone(), id.into());
+            return ResponseFuture {
+                state: State::Refused {
+                    response: Some(response),
+                },
+            };
+        }
+        request.extensions_mut().insert(id.clone());
+        let correlation = correlation.with_id(id);
+        ResponseFuture {
+            state: State::Called {
+                inner: Scoped::make(correlation, || self.inner.call(request)),
+                write,
+            },
+        }
+    }
+}
+
+/// Returns the name of the response's header if it is not the usual one.
+#[inline]
+fn written(settings: &Settings) -> Option<HeaderName> {
+    (settings.write != X_CORRELATION_ID).then(|| settings.write.clone())
+}
+
+/// Returns the id that a request brings along: `None` if it brings none, and nothing if that is not well formed.
+#[inline]
+fn id(headers: &HeaderMap, names: &[HeaderName]) -> Option<Option<CorrelationId>> {
+    let name = names.iter().find(|name| headers.contains_key(*name))?;
+    let mut lines = headers.get_all(name).iter();
+    let id = lines
+        .next()
+        .map(|line| CorrelationId::from_bytes(line.as_bytes()));
+    Some(match (id, lines.next()) {
+        (Some(Ok(id)), None) => Some(id),
+        (Some(Err(error)), None) => {
+            tracing::debug!(header = name.as_str(), %error, "correlation_id_rejected");
+            None
+        }
+        _ => {
+            tracing::debug!(
+                header = name.as_str(),
+                error = "more than one line",
+                "correlation_id_rejected"
+            );
+            None
+        }
+    })
+}
+
+pin_project! {
+    /// The response future of [`Correlate`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, B> {
+        #[pin]
+        state: State<F, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, B> {
+        Called {
+            #[pin]
+            inner: Scoped<F>,
+            write: Option<HeaderName>,
+        },
+        Refused { response: Option<Response<B>> },
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let (mut inner, write) = match self.project().state.project() {
+            StateProjection::Called { inner, write } => (inner, write),
+            StateProjection::Refused { response } => {
+                return response
+                    .take()
+                    .map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
+            }
+        };
+        let mut result = ready!(inner.as_mut().poll(cx));
+        if let (Ok(response), Some(id)) = (&mut result, inner.take_id()) {
+            let name = write.take().unwrap_or(X_CORRELATION_ID);
+            response.headers_mut().insert(name, id.into_header());
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,351 @@
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use tower::{ServiceExt, service_fn};
+
+use super::*;
+use crate::{TraceContext, Trust};
+use tower_layer::Layer as _;
+
+/// Sends a request with these headers, and returns the id that its handler saw, having checked that the response and
+/// the request's extensions agree with it.
+async fn exchange(headers: &[(&str, &[u8])]) -> String {
+    let service = Correlate::new(service_fn(async |request: Request<()>| {
+        let current = CorrelationId::current();
+        assert_eq!(request.extensions().get(), current.as_ref());
+        tokio::task::yield_now().await;
+        assert_eq!(CorrelationId::current(), current);
+        let mut response = Response::new(current.unwrap());
+        response
+            .headers_mut()
+            .append("x-correlation-id", "the handler's own".parse().unwrap());
+        response
+            .headers_mut()
+            .append("x-correlation-id", "and another".parse().unwrap());
+        Ok::<_, Infallible>(response)
+    }));
+    let mut request = Request::get("/");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+    assert_eq!(CorrelationId::current(), None);
+    let echoed: Vec<_> = response
+        .headers()
+        .get_all("x-correlation-id")
+        .iter()
+        .collect();
+    assert_eq!(echoed, [response.body().as_str()]);
+    response.body().as_str().to_owned()
+}
+
+#[tokio::test]
+async fn which_id_a_request_gets() {
+    async fn kept(headers: &[(&str, &[u8])], expected: &str) {
+        assert_eq!(exchange(headers).await, expected);
+    }
+    async fn replaced(headers: &[(&str, &[u8])]) {
+        let id = exchange(headers).await;
+        assert!(
+            uuid::Uuid::parse_str(&id).is_ok_and(|id| id.get_version_num() == 7),
+            "{headers:?} gave {id}"
+        );
+    }
+    let longest = [b'x'; 128];
+    kept(&[("x-correlation-id", b"abc-1")], "abc-1").await;
+    kept(&[("X-Request-Id", b"req:1")], "req:1").await;
+    kept(
+        &[("x-request-id", b"second"), ("x-correlation-id", b"first")],
+        "first",
+    )
+    .await;
+    kept(
+        &[("x-correlation-id", &longest)],
+        std::str::from_utf8(&longest).unwrap(),
+    )
+    .await;
+    replaced(&[]).await;
+    replaced(&[("x-correlation-id", b"")]).await;
+    replaced(&[("x-correlation-id", &[b'x'; 129])]).await;
+    replaced(&[("x-correlation-id", b"<script>")]).await;
+    replaced(&[("x-correlation-id", b"a b")]).await;
+    replaced(&[("x-correlation-id", b"caf\xc3\xa9")]).await;
+    replaced(&[("x-correlation-id", b"\xff")]).await;
+    // A malformed header is not made good by the next name.
+    replaced(&[("x-correlation-id", b"bad id"), ("x-request-id", b"good")]).await;
+    replaced(&[("x-correlation-id", b"one"), ("x-correlation-id", b"two")]).await;
+    replaced(&[("x-correlation-id", b"one"), ("x-correlation-id", b"one")]).await;
+    replaced(&[("x-request-id", b"one"), ("x-request-id", b"two")]).await;
+}
+
+#[tokio::test]
+async fn an_error_passes_through() {
+    let service = Correlate::new(service_fn(async |_: Request<()>| {
+        Err::<Response<()>, _>("no luck")
+    }));
+    assert_eq!(
+        service.oneshot(Request::new(())).await.unwrap_err(),
+        "no luck"
+    );
+}
+
+/// What is logged of a request, at all levels.
+fn logged(headers: &[(&str, &[u8])]) -> String {
+    use tracing::field::{Field, Visit};
+    use tracing_subscriber::layer::{Context, SubscriberExt};
+
+    #[derive(Clone, Default)]
+    struct Text(Arc<Mutex<String>>);
+    impl Visit for Text {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            *self.0.lock().unwrap() += &format!("{field}={value:?} ");
+        }
+    }
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Text {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            event.record(&mut self.clone());
+        }
+    }
+    let text = Text::default();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(text.clone()), || {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(exchange(headers));
+    });
+    text.0.lock().unwrap().clone()
+}
+
+#[test]
+fn a_rejected_id_is_logged_without_its_text() {
+    assert_eq!(logged(&[("x-correlation-id", b"fine")]), "");
+    for headers in [
+        &[("x-correlation-id", &b"<script>"[..])][..],
+        &[("x-request-id", b"script\xff")],
+        &[
+            ("x-correlation-id", b"script1"),
+            ("x-correlation-id", b"script2"),
+        ],
+    ] {
+        let text = logged(headers);
+        assert!(
+            text.contains("correlation_id_rejected") && !text.contains("script"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn types_are_what_servers_ask_for() {
+    fn check<T: Send + Sync + fmt::Debug + 'static>() {}
+    check::<(
+        CorrelationIdLayer,
+        Correlate<()>,
+        ResponseFuture<(), ()>,
+        CorrelationId,
+    )>();
+}
+
+/// What a request with these headers got through a layer: the status, the headers, and what its handler saw.
+async fn through<I: OnInvalid<String>>(
+    layer: CorrelationIdLayer<I>,
+    headers: &[(&str, &str)],
+) -> (StatusCode, HeaderMap, Option<Correlation>) {
+    let seen = Arc::new(Mutex::new(None));
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        *seen.lock().unwrap() = Some(Correlation::current());
+        Ok::<_, Infallible>(Response::new(String::new()))
+    }));
+    let mut request = Request::get("/");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    assert_eq!(
+        head.status.is_client_error(),
+        body.contains("bad_correlation_id")
+    );
+    let seen = seen.lock().unwrap().take();
+    (head.status, head.headers, seen)
+}
+
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[tokio::test]
+async fn settings_are_kept_to() {
+    const TRACE: HeaderName = HeaderName::from_static("x-trace");
+    let layer = CorrelationIdLayer::new()
+        .read([TRACE])
+        .write(TRACE)
+        .generator(|| "made".parse().unwrap());
+    for (name, expected) in [("x-trace", "theirs"), ("x-correlation-id", "made")] {
+        let (_, headers, seen) = through(layer.clone(), &[(name, "theirs")]).await;
+        assert_eq!(headers["x-trace"], expected);
+        assert!(!headers.contains_key("x-correlation-id"));
+        assert_eq!(seen.unwrap().id().unwrap().as_str(), expected);
+    }
+    let v4 = CorrelationIdLayer::new().generator(CorrelationId::generate_v4);
+    let (_, headers, _) = through(v4, &[]).await;
+    let id = headers["x-correlation-id"].to_str().unwrap();
+    assert_eq!(uuid::Uuid::parse_str(id).unwrap().get_version_num(), 4);
+}
+
+#[tokio::test]
+async fn whose_ids_are_taken_up() {
+    let all = [
+        ("x-correlation-id", "theirs"),
+        ("traceparent", PARENT),
+        ("baggage", "a=1"),
+    ];
+    let gateway = Trust::when(|request: &Inbound<'_>| request.headers.contains_key("x-gateway"));
+    for (trust, extra, trusted) in [
+        (Trust::Always, "x-other", true),
+        (Trust::Never, "x-gateway", false),
+        (gateway.clone(), "x-gateway", true),
+        (gateway, "x-other", false),
+    ] {
+        let headers = [&all[..], &[(extra, "1")]].concat();
+        let layer = CorrelationIdLayer::new().trust(trust.clone());
+        let (status, headers, seen) = through(layer, &headers).await;
+        let seen = seen.unwrap();
+        assert_eq!(
+            headers["x-correlation-id"] == "theirs",
+            trusted,
+            "{trust:?}"
+        );
+        assert_eq!(seen.trace().is_some(), trusted, "{trust:?}");
+        assert_eq!(seen.baggage().is_some(), trusted, "{trust:?}");
+        assert_eq!(status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_id_can_be_refused() {
+    let layer = || CorrelationIdLayer::new().reject_invalid();
+    for headers in [
+        &[("x-correlation-id", "<script>")][..],
+        &[("x-correlation-id", "a"), ("x-correlation-id", "b")],
+        &[("x-request-id", "")],
+        &[("x-correlation-id", "<script>"), ("traceparent", PARENT)],
+    ] {
+        let (status, headers, seen) = through(layer(), headers).await;
+        assert_eq!((status, seen), (StatusCode::BAD_REQUEST, None));
+        assert_eq!(headers["content-type"], "application/problem+json");
+        let id = headers["x-correlation-id"].to_str().unwrap();
+        assert_eq!(id.len(), 36, "{id}");
+    }
+    for headers in [&[][..], &[("x-correlation-id", "fine")]] {
+        let (status, headers, seen) = through(layer(), headers).await;
+        assert_eq!(status, StatusCode::OK);
+        let id = headers["x-correlation-id"].to_str().unwrap();
+        assert_eq!(seen.unwrap().id().unwrap().as_str(), id);
+    }
+}
+
+#[tokio::test]
+async fn a_trace_without_an_id_gives_its_own() {
+    let id = async |headers: &[(&str, &str)]| {
+        let (_, headers, _) = through(CorrelationIdLayer::new(), headers).await;
+        headers["x-correlation-id"].to_str().unwrap().to_owned()
+    };
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    assert_eq!(id(&[("traceparent", PARENT)]).await, trace);
+    assert_eq!(
+        id(&[("traceparent", PARENT), ("x-request-id", "a")]).await,
+        "a"
+    );
+    // What is malformed is replaced by something new, and so is what belongs to a malformed trace.
+    for headers in [
+        &[("traceparent", PARENT), ("x-request-id", "a b")][..],
+        &[("traceparent", "00-1-1-01")],
+        &[("traceparent", PARENT), ("traceparent", PARENT)],
+    ] {
+        let id = id(headers).await;
+        assert!(id.len() == 36 && id != trace, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn traces_and_baggage_are_carried() {
+    let too_many: Vec<_> = (0..33).map(|number| format!("k{number}=v")).collect();
+    let too_many = too_many.join(",");
+    let seen = async |headers: &[(&str, &str)]| {
+        let (_, _, seen) = through(CorrelationIdLayer::new(), headers).await;
+        let seen = seen.unwrap();
+        let trace = seen.trace().map(|trace| {
+            let TraceContext { parent, state } = trace;
+            (parent.to_string(), state.to_string())
+        });
+        (trace, seen.baggage().map(ToString::to_string))
+    };
+    let trace = |state: &str| Some((PARENT.to_owned(), state.to_owned()));
+    assert_eq!(seen(&[]).await, (None, None));
+    assert_eq!(seen(&[("traceparent", PARENT)]).await, (trace(""), None));
+    let states = [("tracestate", "a=1"), ("tracestate", "b=2, c=3")];
+    let headers = [&[("traceparent", PARENT), ("baggage", "x=1")][..], &states].concat();
+    let all = (trace("a=1,b=2,c=3"), Some("x=1".to_owned()));
+    assert_eq!(seen(&headers).await, all);
+    let headers = [("traceparent", PARENT), ("tracestate", &*too_many)];
+    assert_eq!(seen(&headers).await, (trace(""), None));
+    // The state of a trace that is malformed goes with it.
+    assert_eq!(seen(&states).await, (None, None));
+    assert_eq!(seen(&[("traceparent", "x"), states[0]]).await, (None, None));
+    // A state that is empty is one that may be joined by another.
+    let headers = [("traceparent", PARENT), ("tracestate", ""), states[0]];
+    assert_eq!(seen(&headers).await, (trace("a=1"), None));
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn tasks_and_threads_carry_what_started_them_does() {
+    let id: CorrelationId = "abc".parse().unwrap();
+    let seen = crate::scope(id.clone(), async {
+        let task = crate::spawn(async {
+            tokio::task::yield_now().await;
+            CorrelationId::current()
+        });
+        let thread = std::thread::spawn(crate::carried(CorrelationId::current));
+        let pool = tokio::task::spawn_blocking(crate::carried(CorrelationId::current));
+        (
+            task.await.unwrap(),
+            thread.join().unwrap(),
+            pool.await.unwrap(),
+        )
+    });
+    let seen = seen.await;
+    assert_eq!(seen, (Some(id.clone()), Some(id.clone()), Some(id)));
+    assert_eq!(
+        crate::spawn(async { CorrelationId::current() })
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+#[cfg(feature = "tonic")]
+#[tokio::test]
+async fn calls_of_tonic_take_it_along() {
+    use tonic::service::Interceptor;
+
+    let id: CorrelationId = "abc".parse().unwrap();
+    let request = Correlation::from(id).enter(|| {
+        let mut request = tonic::Request::new(());
+        request
+            .metadata_mut()
+            .insert("other", "kept".parse().unwrap());
+        crate::Propagation::new().call(request).unwrap()
+    });
+    assert_eq!(request.metadata().get("x-correlation-id").unwrap(), "abc");
+    assert_eq!(request.metadata().get("other").unwrap(), "kept");
+}
+
+#[test]
+fn odd_baggage_is_logged_once_a_minute() {
+    let lines = logged(&[("baggage", b"a b=1"), ("baggage", b"c=1")]);
+    let more = logged(&[("baggage", b"a b=1")]);
+    // Unless the minute ended in between.
+    assert!(lines.contains("baggage was malformed") || more.contains("baggage was malformed"));
+    let many: String = (0..50).map(|_| logged(&[("baggage", b"a b=1")])).collect();
+    assert!(many.matches("baggage").count() <= 1, "{many}");
+}

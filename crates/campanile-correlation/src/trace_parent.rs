@@ -1,0 +1,259 @@
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroU128};
+use std::str::FromStr;
+
+/// Where a request stands in a trace: the header `traceparent` of W3C Trace Context, level 2.
+///
+/// ```
+/// use campanile_correlation::TraceParent;
+///
+/// let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+/// let parent: TraceParent = text.parse()?;
+/// assert!(parent.is_sampled() && !parent.is_random());
+/// assert_eq!(parent.to_string(), text);
+/// # Ok::<_, campanile_correlation::InvalidTraceParent>(())
+/// ```
+///
+/// It is shown as version 00, whichever version it came as, with the flags that are known: `sampled` and `random`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraceParent {
+    trace_id: NonZeroU128,
+    parent_id: NonZeroU64,
+    flags: u8,
+}
+
+const SAMPLED: u8 = 1;
+const RANDOM: u8 = 1 << 1;
+
+/// The length of version 00, and of what of a later version is read.
+const LENGTH: usize = 55;
+
+impl TraceParent {
+    /// Returns a place in a trace, neither sampled nor known to be random.
+    #[must_use]
+    pub fn new(trace_id: NonZeroU128, parent_id: NonZeroU64) -> Self {
+        Self {
+            trace_id,
+            parent_id,
+            flags: 0,
+        }
+    }
+
+    /// Sets whether the one that asks may have recorded the trace.
+    #[must_use]
+    pub fn sampled(self, is_sampled: bool) -> Self {
+        self.flag(SAMPLED, is_sampled)
+    }
+
+    /// Sets whether at least the last seven bytes of the trace's id are random.
+    #[must_use]
+    pub fn random(self, is_random: bool) -> Self {
+        self.flag(RANDOM, is_random)
+    }
+
+    fn flag(self, flag: u8, is_set: bool) -> Self {
+        let flags = if is_set {
+            self.flags | flag
+        } else {
+            self.flags & !flag
+        };
+        Self { flags, ..self }
+    }
+
+    /// Returns the trace's id.
+    #[must_use]
+    pub fn trace_id(&self) -> NonZeroU128 {
+        self.trace_id
+    }
+
+    /// Returns the id of the span that the request came from.
+    #[must_use]
+    pub fn parent_id(&self) -> NonZeroU64 {
+        self.parent_id
+    }
+
+    /// Returns whether the one that asks may have recorded the trace.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// Returns whether at least the last seven bytes of the trace's id are random.
+    #[must_use]
+    pub fn is_random(&self) -> bool {
+        self.flags & RANDOM != 0
+    }
+
+    /// Reads a header's value. Of a later version than 00 what is known is read, and what comes after it is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// If it is not one of W3C Trace Context: 32 and 16 hexadecimal digits in lower case, which are not all 0, between a version other than
+    /// `ff` and flags.
+    pub fn parse(value: &[u8]) -> Result<Self, InvalidTraceParent> {
+        let Some((head, rest)) = value.split_at_checked(LENGTH) else {
+            return Err(InvalidTraceParent("it is too short"));
+        };
+        let [version, trace_id, parent_id, flags] = fields(head)?;
+        match (version, rest) {
+            (0xff, _) => return Err(InvalidTraceParent("its version is ff")),
+            (0, [_, ..]) => return Err(InvalidTraceParent("it is too long for version 00")),
+            (0, []) | (_, [] | [b'-', ..]) => {}
+            _ => return Err(InvalidTraceParent("there is no hyphen after the flags")),
+        }
+        let trace_id = NonZeroU128::new(trace_id);
+        // It has 16 digits.
+        let parent_id = NonZeroU64::new(parent_id as u64);
+        Ok(Self {
+            trace_id: trace_id.ok_or(InvalidTraceParent("its trace id is 0"))?,
+            parent_id: parent_id.ok_or(InvalidTraceParent("its parent id is 0"))?,
+            flags: flags as u8 & (SAMPLED | RANDOM),
+        })
+    }
+}
+
+/// Returns the numbers in `vv-tt…-pp…-ff`.
+fn fields(head: &[u8]) -> Result<[u128; 4], InvalidTraceParent> {
+    let mut numbers = [0; 4];
+    let mut rest = head;
+    for (number, length) in numbers.iter_mut().zip([2, 32, 16, 2]) {
+        let (digits, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        for digit in digits {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => {
+                    let text = "it has something else than hexadecimal digits in lower case";
+                    return Err(InvalidTraceParent(text));
+                }
+            };
+            *number = *number << 4 | u128::from(value);
+        }
+        rest = match after {
+            [b'-', rest @ ..] => rest,
+            [] => after,
+            _ => return Err(InvalidTraceParent("its hyphens are not where they belong")),
+        };
+    }
+    Ok(numbers)
+}
+
+impl FromStr for TraceParent {
+    type Err = InvalidTraceParent;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
+        Self::parse(text.as_bytes())
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            trace_id,
+            parent_id,
+            flags,
+        } = self;
+        write!(f, "00-{trace_id:032x}-{parent_id:016x}-{flags:02x}")
+    }
+}
+
+/// A text is no `traceparent`; the error doesn't repeat it, because nobody has vouched for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the traceparent is not valid: {0}")]
+pub struct InvalidTraceParent(&'static str);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const PARENT: &str = "b7ad6b7169203331";
+
+    #[test]
+    fn what_the_recommendation_allows_is_read() {
+        #[track_caller]
+        fn check(text: &str, shown: &str) {
+            let parent: TraceParent = text.parse().unwrap();
+            assert_eq!(parent.to_string(), format!("00-{TRACE}-{PARENT}-{shown}"));
+            assert_eq!(parent.is_sampled(), shown == "01" || shown == "03");
+            assert_eq!(parent.is_random(), shown == "02" || shown == "03");
+        }
+        for (flags, shown) in [
+            ("00", "00"),
+            ("01", "01"),
+            ("02", "02"),
+            ("03", "03"),
+            // What is not known yet is not sent on.
+            ("04", "00"),
+            ("ff", "03"),
+            ("0a", "02"),
+        ] {
+            check(&format!("00-{TRACE}-{PARENT}-{flags}"), shown);
+            check(&format!("cc-{TRACE}-{PARENT}-{flags}"), shown);
+        }
+        check(
+            &format!("01-{TRACE}-{PARENT}-01-what-the-future-will-be-like"),
+            "01",
+        );
+        check(&format!("fe-{TRACE}-{PARENT}-01-"), "01");
+    }
+
+    #[test]
+    fn what_the_recommendation_forbids_is_refused() {
+        let zeros = |length| "0".repeat(length);
+        let refused = [
+            String::new(),
+            "00".into(),
+            "00-1-1-01".into(),
+            "00-+1-+1-+1".into(),
+            format!("0-{TRACE}-{PARENT}-1"),
+            format!("000000-{TRACE}-{PARENT}-01"),
+            format!("00-{TRACE}-{PARENT}-0001"),
+            format!("00-{TRACE}-{PARENT}-01-"),
+            format!("00-{TRACE}-{PARENT}-01-what-the-future-will-be-like"),
+            format!("00-{TRACE}-{PARENT}-01 "),
+            format!(" 00-{TRACE}-{PARENT}-01"),
+            format!("00-{TRACE}-{PARENT}-1"),
+            format!("00-{TRACE}-{PARENT}-"),
+            format!("00-{TRACE}-{PARENT}"),
+            format!("00-{TRACE}-{PARENT}-.0"),
+            format!("00-{TRACE}-{PARENT}-0."),
+            format!("00-{TRACE}-{PARENT}-0A"),
+            format!("00-{}-{PARENT}-01", TRACE.to_uppercase()),
+            format!("00-{TRACE}-{}-01", PARENT.to_uppercase()),
+            format!("00-.{}-{PARENT}-01", &TRACE[1..]),
+            format!("00-{}.-{PARENT}-01", &TRACE[1..]),
+            format!("00-{TRACE}-.{}-01", &PARENT[1..]),
+            format!("00-{}-{PARENT}-01", zeros(32)),
+            format!("00-{TRACE}-{}-01", zeros(16)),
+            format!("00-{}-{PARENT}-01", &TRACE[1..]),
+            format!("00-0{TRACE}-{PARENT}-01"),
+            format!("00-{TRACE}-0{PARENT}-01"),
+            format!("ff-{TRACE}-{PARENT}-01"),
+            format!("ff-{TRACE}-{PARENT}-01-x"),
+            format!(".0-{TRACE}-{PARENT}-01"),
+            format!("0.-{TRACE}-{PARENT}-01"),
+            format!("CC-{TRACE}-{PARENT}-01"),
+            format!("cc-{TRACE}-{PARENT}-01.what-the-future-will-not-be-like"),
+            format!("cc-{TRACE}-{PARENT}-010"),
+            format!("00_{TRACE}_{PARENT}_01"),
+            format!("00-{TRACE}-{PARENT}-\u{661}1"),
+        ];
+        for text in refused {
+            let error = text.parse::<TraceParent>();
+            assert!(error.is_err(), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn flags_are_set_one_by_one() {
+        let one = TraceParent::new(NonZeroU128::MIN, NonZeroU64::MIN);
+        assert!(!one.is_sampled() && !one.is_random());
+        let both = one.sampled(true).random(true);
+        assert!(both.is_sampled() && both.is_random());
+        assert_eq!(both.sampled(false).random(false), one);
+        let shown = both.to_string();
+        assert_eq!(shown.parse(), Ok(both));
+        assert_eq!(shown.len(), LENGTH);
+    }
+}

@@ -28,7 +28,6 @@ const FIGURES: &[(&str, Measure)] = &[
     ("http.stack", stack::against_peers),
     ("http.stack.floor", stack::against_floor),
     ("correlation", stack::correlation),
-    ("correlation.inbound", stack::correlation_inbound),
     ("http.server", server::measure),
     ("health.ready", probe::readiness),
     ("scrape.100k", registry::scrape_against_exporter),

@@ -61,41 +61,41 @@ pub(crate) fn against_floor(effort: Effort) -> Figure {
     )
 }
 
-/// What an id adds to a request that has none.
+/// What an id adds to a request, of which every other one brings it along.
 pub(crate) fn correlation(effort: Effort) -> Figure {
-    ids(effort, "correlation", |_| {})
-}
-
-/// What an id adds to a request that brings it along.
-pub(crate) fn correlation_inbound(effort: Effort) -> Figure {
-    ids(effort, "correlation.inbound", |request| {
-        const ID: HeaderValue = HeaderValue::from_static("0191e9f0-9c5b-7c6e-8a3d-2f0a1b2c3d4e");
-        request.headers_mut().insert(X_REQUEST_ID, ID);
-    })
-}
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-fn ids(effort: Effort, name: &'static str, prepare: fn(&mut Request<Empty<Bytes>>)) -> Figure {
     let mut ours = CorrelationIdLayer::new().layer(service_fn(nothing));
     let mut peer = ServiceBuilder::new()
         .layer(SetRequestIdLayer::new(X_REQUEST_ID, MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
         .service(service_fn(nothing));
     let mut bare = service_fn(nothing);
-    let requests = effort.of(REQUESTS);
     // The first round only warms up.
     let (ours, peer): (Vec<_>, Vec<_>) = (0..=effort.rounds)
         .map(|_| {
-            let bare = time_of(&mut bare, requests, prepare);
-            let ours = time_of(&mut ours, requests, prepare);
-            (ours - bare, time_of(&mut peer, requests, prepare) - bare)
+            let bare = with_and_without_id(&mut bare, effort);
+            let ours = with_and_without_id(&mut ours, effort);
+            (ours - bare, with_and_without_id(&mut peer, effort) - bare)
         })
         .skip(1)
         .unzip();
     let peers = "tower-http 0.7 SetRequestId, PropagateRequestId";
-    Figure::compare((name, "ns"), &ours, (peers, &peer), 0.65)
+    Figure::compare(("correlation", "ns"), &ours, (peers, &peer), 0.65)
 }
+
+fn with_and_without_id<S, B>(service: &mut S, effort: Effort) -> f64
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
+    B: Body,
+{
+    let half = effort.of(REQUESTS) / 2;
+    let with = time_of(service, half, |request| {
+        const ID: HeaderValue = HeaderValue::from_static("0191e9f0-9c5b-7c6e-8a3d-2f0a1b2c3d4e");
+        request.headers_mut().insert(X_REQUEST_ID, ID);
+    });
+    (with + time(service, half)) / 2.0
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// For each round, the nanoseconds that our layers and the peer's add to a request.
 fn added(effort: Effort, mut peer: impl FnMut() -> f64) -> (Vec<f64>, Vec<f64>) {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::limit::once_a_minute;
 use crate::{Baggage, CorrelationId, TraceParent, TraceState};
@@ -31,9 +31,9 @@ pub struct TraceContext {
     pub state: TraceState,
 }
 
-pub(crate) const TRACEPARENT: &str = "traceparent";
-pub(crate) const TRACESTATE: &str = "tracestate";
-pub(crate) const BAGGAGE: &str = "baggage";
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 impl TraceContext {
     /// Returns a place in a trace in which nothing is kept.

@@ -102,10 +102,10 @@ impl Propagation {
         }
         if let Some(trace) = current.trace() {
             let parent = || HeaderValue::from_str(&trace.parent.to_string()).ok();
-            let is_new = add(headers, HeaderName::from_static(TRACEPARENT), parent);
+            let is_new = add(headers, TRACEPARENT, parent);
             if is_new && !trace.state.is_empty() {
                 let state = || trace.state.to_header();
-                add(headers, HeaderName::from_static(TRACESTATE), state);
+                add(headers, TRACESTATE, state);
             }
         }
         if let Some(all) = current.baggage().filter(|_| !baggage.is_empty()) {
@@ -113,7 +113,7 @@ impl Propagation {
             let listed = all.only(&keys);
             let listed = || Some(&listed).filter(|listed| !listed.is_empty());
             let value = || listed().and_then(Baggage::to_header);
-            add(headers, HeaderName::from_static(BAGGAGE), value);
+            add(headers, BAGGAGE, value);
         }
     }
 }

@@ -150,26 +150,28 @@ fn written(settings: &Settings) -> Option<HeaderName> {
 /// Returns the id that a request brings along: `None` if it brings none, and nothing if that is not well formed.
 #[inline]
 fn id(headers: &HeaderMap, names: &[HeaderName]) -> Option<Option<CorrelationId>> {
-    let name = names.iter().find(|name| headers.contains_key(*name))?;
-    let mut lines = headers.get_all(name).iter();
-    let id = lines
-        .next()
-        .map(|line| CorrelationId::from_bytes(line.as_bytes()));
-    Some(match (id, lines.next()) {
-        (Some(Ok(id)), None) => Some(id),
-        (Some(Err(error)), None) => {
-            tracing::debug!(header = name.as_str(), %error, "correlation_id_rejected");
-            None
-        }
-        _ => {
-            tracing::debug!(
-                header = name.as_str(),
-                error = "more than one line",
-                "correlation_id_rejected"
-            );
-            None
-        }
-    })
+    let mut found = names.iter().filter_map(|name| {
+        let mut lines = headers.get_all(name).iter();
+        Some((name, lines.next()?, lines.next()))
+    });
+    let (name, line, another) = found.next()?;
+    Some(
+        match (CorrelationId::from_bytes(line.as_bytes()), another) {
+            (Ok(id), None) => Some(id),
+            (Err(error), None) => {
+                tracing::debug!(header = name.as_str(), %error, "correlation_id_rejected");
+                None
+            }
+            (_, Some(_)) => {
+                tracing::debug!(
+                    header = name.as_str(),
+                    error = "more than one line",
+                    "correlation_id_rejected"
+                );
+                None
+            }
+        },
+    )
 }
 
 pin_project! {

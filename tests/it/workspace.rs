@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "campanile-series",
             "campanile-sla",
             "campanile-store",
+            "campanile-telemetry",
         ],
     ),
     (
@@ -45,6 +46,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("campanile-series", &[]),
     ("campanile-sla", &["campanile-http", "campanile-series"]),
     ("campanile-store", &[]),
+    (
+        "campanile-telemetry",
+        &["campanile-correlation", "campanile-http"],
+    ),
 ];
 
 /// Below these versions something is known to be wrong that we would suffer from.

@@ -34,9 +34,7 @@ impl Correlation {
 
     /// Calls a function with this as what is [current](Self::current).
     pub fn enter<T>(self, function: impl FnOnce() -> T) -> T {
-        let mut correlation = Some(self);
-        let _entered = Entered::new(&mut correlation);
-        function()
+        Carried::new(self).enter(function)
     }
 }
 
@@ -141,6 +139,25 @@ impl<F: Future> Future for Scoped<F> {
         };
         let _entered = Entered::new(this.correlation);
         inner.poll(cx)
+    }
+}
+
+/// What is carried between the turns of a task, for who calls a function more than once: no copy is made for a turn.
+#[derive(Debug)]
+pub struct Carried(Option<Correlation>);
+
+impl Carried {
+    /// Returns what is carried.
+    #[must_use]
+    pub fn new(correlation: Correlation) -> Self {
+        Self(Some(correlation))
+    }
+
+    /// Calls a function with this as what is [current](Correlation::current).
+    #[inline]
+    pub fn enter<T>(&mut self, function: impl FnOnce() -> T) -> T {
+        let _entered = Entered::new(&mut self.0);
+        function()
     }
 }
 

@@ -60,6 +60,11 @@ impl CorrelationId {
         Self::of_uuid(Builder::from_random_bytes(random).into_uuid())
     }
 
+    /// Returns 128 random bits.
+    pub(crate) fn random() -> u128 {
+        RANDOM.with_borrow_mut(|random| random.u128(..))
+    }
+
     fn of_uuid(uuid: Uuid) -> Self {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         uuid.hyphenated().encode_lower(&mut text);

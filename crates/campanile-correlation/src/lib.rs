@@ -78,7 +78,7 @@ pub use self::correlation::{Correlation, TraceContext};
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use self::current::spawn;
-pub use self::current::{carried, scope};
+pub use self::current::{Carried, carried, scope};
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::extract::MissingCorrelationId;

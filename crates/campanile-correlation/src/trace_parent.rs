@@ -2,6 +2,8 @@ use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
 use std::str::FromStr;
 
+use crate::CorrelationId;
+
 /// Where a request stands in a trace: the header `traceparent` of W3C Trace Context, level 2.
 ///
 /// ```
@@ -36,6 +38,23 @@ impl TraceParent {
             trace_id,
             parent_id,
             flags: 0,
+        }
+    }
+
+    /// Begins a trace with random ids, which is told by its flag. It is not sampled.
+    #[must_use]
+    pub fn generate() -> Self {
+        let trace_id = NonZeroU128::new(CorrelationId::random()).unwrap_or(NonZeroU128::MIN);
+        Self::new(trace_id, NonZeroU64::MIN).random(true).child()
+    }
+
+    /// Returns a place in the same trace with a random id of its own.
+    #[must_use]
+    pub fn child(self) -> Self {
+        let parent_id = NonZeroU64::new(CorrelationId::random() as u64);
+        Self {
+            parent_id: parent_id.unwrap_or(NonZeroU64::MIN),
+            ..self
         }
     }
 
@@ -243,6 +262,17 @@ mod tests {
             let error = text.parse::<TraceParent>();
             assert!(error.is_err(), "{text:?} gave {error:?}");
         }
+    }
+
+    #[test]
+    fn traces_begin_at_random_and_go_on_in_themselves() {
+        let (one, other) = (TraceParent::generate(), TraceParent::generate());
+        assert!(one.is_random() && !one.is_sampled());
+        assert_ne!(one.trace_id(), other.trace_id());
+        let child = one.sampled(true).child();
+        assert_eq!(child.trace_id(), one.trace_id());
+        assert_ne!(child.parent_id(), one.parent_id());
+        assert!(child.is_random() && child.is_sampled());
     }
 
     #[test]

@@ -65,14 +65,14 @@ fn site(function: &ImplItemFn, arguments: &Arguments, root: &Path) -> TokenStrea
     quote! {
         fn __report(__ended: &#root::__observe::Ended<'_>) {
             #root::__observe::tracing::debug!(
-                function = __ended.function,
+                code.function.name = __ended.function,
                 outcome = __ended.outcome,
                 duration_seconds = __ended.duration_seconds,
                 "called"
             );
             if __ended.failed {
                 #root::__observe::tracing::error!(
-                    function = __ended.function,
+                    code.function.name = __ended.function,
                     outcome = __ended.outcome,
                     error.type = __ended.error_type,
                     error = __ended.error_text().as_deref(),

@@ -105,15 +105,21 @@ fn calls_are_spans_with_an_event_at_their_end() {
         lines,
         [
             format!("INFO {span} at work"),
-            format!("DEBUG {span} called function=\"order\" outcome=\"ok\""),
+            format!("DEBUG {span} called code.function.name=\"order\" outcome=\"ok\""),
             format!("INFO {span} at work"),
-            format!("DEBUG {span} called function=\"order\" outcome=\"error\""),
+            format!("DEBUG {span} called code.function.name=\"order\" outcome=\"error\""),
             format!(
-                "ERROR {span} failed function=\"order\" outcome=\"error\" error.type=\"String\" error=\"no stock\\nERROR forged\""
+                "ERROR {span} failed code.function.name=\"order\" outcome=\"error\" error.type=\"String\" error=\"no stock\\nERROR forged\""
             ),
-            format!("DEBUG stuck: {here}: called function=\"stuck\" outcome=\"cancelled\""),
-            format!("DEBUG broken: {here}: called function=\"broken\" outcome=\"panicked\""),
-            format!("ERROR broken: {here}: failed function=\"broken\" outcome=\"panicked\""),
+            format!(
+                "DEBUG stuck: {here}: called code.function.name=\"stuck\" outcome=\"cancelled\""
+            ),
+            format!(
+                "DEBUG broken: {here}: called code.function.name=\"broken\" outcome=\"panicked\""
+            ),
+            format!(
+                "ERROR broken: {here}: failed code.function.name=\"broken\" outcome=\"panicked\""
+            ),
         ]
     );
     // Where only errors are wanted, there is neither a span nor an event for a call that is not one.
@@ -123,7 +129,7 @@ fn calls_are_spans_with_an_event_at_their_end() {
             now(order(Channel::Web, true));
         });
     });
-    let failed = "failed function=\"order\" outcome=\"error\" error.type=\"String\" error=\"no stock\\nERROR forged\"";
+    let failed = "failed code.function.name=\"order\" outcome=\"error\" error.type=\"String\" error=\"no stock\\nERROR forged\"";
     assert_eq!(lines, [format!("ERROR {here}: {failed}")]);
 }
 

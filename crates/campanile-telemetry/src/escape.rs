@@ -1,0 +1,141 @@
+//! Texts without anything that could end a line, move a cursor, or turn the direction of what comes after it.
+
+use std::fmt::{self, Write};
+
+/// The most bytes of a value; what is longer is cut.
+pub(crate) const MAX_VALUE: usize = 16 << 10;
+
+/// Writes a text as the inside of a JSON string, which is safe in a line of text as well.
+pub(crate) fn escape(text: &str, out: &mut String) {
+    if text.bytes().all(|byte| PLAIN[usize::from(byte)]) {
+        out.push_str(text);
+        return;
+    }
+    let mut rest = text;
+    while let Some((at, char)) = rest.char_indices().find(|(_, char)| is_special(*char)) {
+        out.push_str(&rest[..at]);
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            // All special characters are in the basic plane. A `String` takes whatever is written.
+            char => {
+                let _ = write!(out, "\\u{:04x}", u32::from(char));
+            }
+        }
+        rest = &rest[at + char.len_utf8()..];
+    }
+    out.push_str(rest);
+}
+
+fn is_special(char: char) -> bool {
+    matches!(
+        char,
+        '"' | '\\'
+            // Control characters.
+            | '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+            // Separators of lines and paragraphs.
+            | '\u{2028}' | '\u{2029}'
+            // Marks of direction.
+            | '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            // A mark of byte order in the middle.
+            | '\u{feff}'
+    )
+}
+
+/// The bytes of which no special character begins with one.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        plain[byte] = false;
+        byte += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain[0x7f] = false;
+    // What U+0080 to U+009F, U+061C, U+2000 to U+2FFF and U+F000 to U+FFFF begin with.
+    plain[0xc2] = false;
+    plain[0xd8] = false;
+    plain[0xe2] = false;
+    plain[0xef] = false;
+    plain
+};
+
+/// Escapes what is written, and cuts it.
+pub(crate) struct Escaping<'a> {
+    out: &'a mut String,
+    room: usize,
+}
+
+impl<'a> Escaping<'a> {
+    pub(crate) fn new(out: &'a mut String) -> Self {
+        Self {
+            out,
+            room: MAX_VALUE,
+        }
+    }
+}
+
+impl Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.len() <= self.room {
+            self.room -= text.len();
+            escape(text, self.out);
+            return Ok(());
+        }
+        let mut ends = (0..=self.room).rev();
+        let end = ends.find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        escape(&text[..end], self.out);
+        self.out.push('…');
+        // It ends the formatting, too.
+        self.room = 0;
+        Err(fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(text: &str) -> String {
+        let mut out = String::new();
+        escape(text, &mut out);
+        out
+    }
+
+    #[test]
+    fn nothing_dangerous_is_left_and_json_reads_the_same() {
+        for code in 0..=u32::from(char::MAX) {
+            let Some(char) = char::from_u32(code) else {
+                continue;
+            };
+            let text = format!("a{char}b");
+            let escaped = escaped(&text);
+            let read: String = serde_json::from_str(&format!("\"{escaped}\"")).unwrap();
+            assert_eq!(read, text, "{code:x}");
+            assert!(
+                !escaped.chars().any(|char| {
+                    char.is_control()
+                        || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                }),
+                "{code:x}"
+            );
+        }
+        assert_eq!(escaped("naïve 🔔 中文"), "naïve 🔔 中文");
+    }
+
+    #[test]
+    fn what_is_long_is_cut_at_a_character() {
+        let mut out = String::new();
+        let result = write!(Escaping::new(&mut out), "x{}", "é".repeat(MAX_VALUE));
+        assert!(result.is_err());
+        assert_eq!(out.len(), 1 + (MAX_VALUE - 2) / 2 * 2 + '…'.len_utf8());
+        let mut out = String::new();
+        let text = "y".repeat(MAX_VALUE);
+        assert!(Escaping::new(&mut out).write_str(&text).is_ok());
+        assert_eq!(out, text);
+    }
+}

@@ -1,0 +1,187 @@
+use std::error::Error;
+use std::fmt::{self, Write};
+use std::ops::Range;
+
+use tracing::field::{Field, Visit};
+
+use crate::escape::{Escaping, escape};
+use crate::redact::{REDACTED, Redaction};
+
+/// The fields of a span or an event, with their values as JSON.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    values: String,
+    entries: Vec<Entry>,
+    /// The message of an event, escaped, without quotes.
+    message: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: &'static str,
+    value: Range<usize>,
+}
+
+impl Fields {
+    pub(crate) fn clear(&mut self) {
+        self.values.clear();
+        self.entries.clear();
+        self.message.clear();
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The keys and the values, in the order in which they were recorded.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let value = |entry: &Entry| (entry.key, &self.values[entry.value.clone()]);
+        self.entries.iter().map(value)
+    }
+
+    /// Returns what records fields here: a later value of a key takes the place of an earlier one.
+    pub(crate) fn recorder<'a>(&'a mut self, redaction: &'a Redaction) -> Recorder<'a> {
+        Recorder {
+            fields: self,
+            redaction,
+        }
+    }
+
+    fn add(&mut self, key: &'static str, write: impl FnOnce(&mut String)) {
+        let begin = self.values.len();
+        write(&mut self.values);
+        let value = begin..self.values.len();
+        match self.entries.iter_mut().find(|entry| entry.key == key) {
+            Some(entry) => entry.value = value,
+            None => self.entries.push(Entry { key, value }),
+        }
+    }
+}
+
+/// Records the fields of a span or an event.
+pub(crate) struct Recorder<'a> {
+    fields: &'a mut Fields,
+    redaction: &'a Redaction,
+}
+
+impl Recorder<'_> {
+    fn record(&mut self, field: &Field, write: impl FnOnce(&mut String)) {
+        let key = field.name();
+        if key == "message" {
+            return;
+        }
+        if self.redaction.hides(key) {
+            self.fields.add(key, |out| {
+                out.push('"');
+                out.push_str(REDACTED);
+                out.push('"');
+            });
+            return;
+        }
+        self.fields.add(key, write);
+    }
+
+    fn record_text(&mut self, field: &Field, write: impl FnOnce(&mut Escaping<'_>) -> fmt::Result) {
+        if field.name() == "message" {
+            self.fields.message.clear();
+            // What is too long is cut.
+            let _ = write(&mut Escaping::new(&mut self.fields.message));
+            return;
+        }
+        self.record(field, |out| {
+            out.push('"');
+            let _ = write(&mut Escaping::new(out));
+            out.push('"');
+        });
+    }
+
+    fn record_integer(&mut self, field: &Field, text: &str, is_exact: bool) {
+        self.record(field, |out| {
+            // Many readers of JSON have floats only.
+            let quote = if is_exact { "" } else { "\"" };
+            out.push_str(quote);
+            out.push_str(text);
+            out.push_str(quote);
+        });
+    }
+}
+
+/// The greatest integer up to which a float holds all.
+const MOST: u128 = 1 << f64::MANTISSA_DIGITS;
+
+impl Visit for Recorder<'_> {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.record(field, |out| {
+            if value.is_finite() {
+                // The shortest text that is read as the same number. A `String` takes whatever is written.
+                let _ = write!(out, "{value:?}");
+            } else {
+                out.push_str("null");
+            }
+        });
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        let is_exact = u128::from(value.unsigned_abs()) <= MOST;
+        self.record_integer(field, itoa::Buffer::new().format(value), is_exact);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        let is_exact = u128::from(value) <= MOST;
+        self.record_integer(field, itoa::Buffer::new().format(value), is_exact);
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        let is_exact = value.unsigned_abs() <= MOST;
+        self.record_integer(field, itoa::Buffer::new().format(value), is_exact);
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.record_integer(field, itoa::Buffer::new().format(value), value <= MOST);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.record(field, |out| {
+            out.push_str(if value { "true" } else { "false" })
+        });
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_text(field, |out| out.write_str(value));
+    }
+
+    /// An error with what caused it, as one text.
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.record_text(field, |out| {
+            write!(out, "{value}")?;
+            let causes = std::iter::successors(value.source(), |&cause| cause.source());
+            for cause in causes.take(MAX_CAUSES) {
+                write!(out, ": {cause}")?;
+            }
+            Ok(())
+        });
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_text(field, |out| write!(out, "{value:?}"));
+    }
+}
+
+/// The most causes of an error that are shown: a chain may be a ring.
+const MAX_CAUSES: usize = 16;
+
+/// Writes a text as a JSON string.
+pub(crate) fn quoted(text: &str, out: &mut String) {
+    out.push('"');
+    escape(text, out);
+    out.push('"');
+}
+
+impl Fields {
+    /// Takes up the values of others, which go before.
+    pub(crate) fn take_up(&mut self, others: &Self) {
+        for (key, value) in others.iter() {
+            self.add(key, |out| out.push_str(value));
+        }
+    }
+}

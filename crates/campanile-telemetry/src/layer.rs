@@ -1,0 +1,121 @@
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use campanile_correlation::Correlation;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::fields::Fields;
+use crate::line::{Ids, Line, Style};
+use crate::queue::Queue;
+use crate::redact::Redaction;
+
+/// A [`Layer`] that writes a line for each event; from [`Telemetry::layer`](crate::Telemetry::layer).
+///
+/// It needs a subscriber that keeps spans, as `tracing_subscriber::registry()` does. There is one to a subscriber: of two, the second has
+/// no fields of spans.
+#[derive(Clone)]
+pub struct LogLayer {
+    pub(crate) style: Arc<Style>,
+    pub(crate) redaction: Arc<Redaction>,
+    pub(crate) queue: Arc<Queue>,
+}
+
+/// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
+#[derive(Default)]
+struct Scratch {
+    fields: Fields,
+    line: Line,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else {
+            return;
+        };
+        let mut fields = Fields::default();
+        attributes.record(&mut fields.recorder(&self.redaction));
+        let mut extensions = span.extensions_mut();
+        if extensions.get_mut::<Fields>().is_none() {
+            extensions.insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else {
+            return;
+        };
+        // What is formatted may log, which reads the span: so not under its lock.
+        let mut fields = Fields::default();
+        values.record(&mut fields.recorder(&self.redaction));
+        if let Some(all) = span.extensions_mut().get_mut::<Fields>() {
+            all.take_up(&fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut scratch = SCRATCH
+            .try_with(|scratch| {
+                scratch
+                    .try_borrow_mut()
+                    .map(|mut scratch| std::mem::take(&mut *scratch))
+            })
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or_default();
+        self.write(event, &context, &mut scratch);
+        // On a thread that is being torn down there is no place for it any more.
+        let _ = SCRATCH.try_with(|place| place.try_borrow_mut().map(|mut place| *place = scratch));
+    }
+}
+
+impl LogLayer {
+    fn write<S>(&self, event: &Event<'_>, context: &Context<'_, S>, scratch: &mut Scratch)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let Scratch { fields, line } = scratch;
+        fields.clear();
+        line.clear();
+        event.record(&mut fields.recorder(&self.redaction));
+        line.add(&self.style, fields);
+        let mut function = None;
+        let mut ids = None::<Ids>;
+        if let Some(scope) = context.event_scope(event) {
+            for span in scope {
+                function = function.or_else(|| Some(span.metadata().name()));
+                let extensions = span.extensions();
+                if ids.is_none() {
+                    ids = extensions.get::<Ids>().cloned();
+                }
+                if let Some(fields) = extensions.get::<Fields>() {
+                    line.add(&self.style, fields);
+                }
+            }
+        }
+        let ids = ids.unwrap_or_else(|| Ids::of(&Correlation::current()));
+        line.finish(
+            &self.style,
+            event.metadata(),
+            fields.message(),
+            function,
+            &ids,
+        );
+        self.queue.push([&line.head, &line.tail]);
+    }
+}
+
+impl fmt::Debug for LogLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogLayer")
+            .field("style", &self.style)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,53 @@
+//! Logs as flat JSON or text in which every line has the ids of its request, and the span and access line of every request.
+//!
+//! ```no_run
+//! use campanile_telemetry::Telemetry;
+//!
+//! let _guard = Telemetry::builder("orders").filter("info,orders=debug").install()?;
+//! tracing::info!(items = 3, "accepted");
+//! // {"timestamp":"2026-11-21T19:00:00.123456Z","level":"INFO","target":"orders","message":"accepted","service":"orders",…,"items":3}
+//! # Ok::<_, campanile_telemetry::InstallError>(())
+//! ```
+//!
+//! # A line
+//!
+//! A line in JSON is an object without nesting in which each key is there once: `timestamp` (RFC 3339, UTC), `level`, `target`, `message`,
+//! `service`, `trace_id`, `span_id` and `correlation_id` where there are any, `module`, `function` (the name of the innermost span) and
+//! `line`; then the fields of the event, and those of its spans, from the innermost outwards, where the innermost goes before. A field whose
+//! key is one of a line's own gets an underscore at its end: nothing that is logged can take the place of, say, `level`.
+//!
+//! In no format does a control character, a line break or a mark of direction of a value reach the log: they are escaped as in JSON. A value
+//! has 16 KiB at most. An error is shown with its causes. Integers past 2^53 are texts, and numbers that JSON doesn't have `null`.
+//!
+//! # Where it is written
+//!
+//! A thread of its own, `campanile-log`, writes lines; who logs never waits for it. Up to 8 MiB wait, and what finds no room is dropped,
+//! counted, and told of in the log.
+//!
+//! # Ids
+//!
+//! [`HttpSpans`] gives each request a span with a place in a trace; the correlation id comes from `campanile-correlation`'s layer around
+//! it. In spans that are not within a request, lines have what [`Correlation::current`](campanile_correlation::Correlation::current) says.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod telemetry;
+
+mod clock;
+mod escape;
+mod fields;
+mod http;
+mod layer;
+mod line;
+mod names;
+mod queue;
+mod redact;
+
+pub use self::http::{HttpSpans, Spanned};
+pub use self::layer::LogLayer;
+pub use self::line::Format;
+pub use self::names::FieldNames;
+pub use self::queue::LogStats;
+pub use self::redact::Sensitive;
+pub use self::telemetry::{
+    BuildError, InstallError, Telemetry, TelemetryBuilder, TelemetryGuard, Writer,
+};

@@ -1,0 +1,269 @@
+//! How a line of the log is put together.
+
+use std::fmt::Write;
+
+use campanile_correlation::{Correlation, CorrelationId, TraceParent};
+use tracing::{Level, Metadata};
+
+use crate::clock;
+use crate::escape::escape;
+use crate::fields::{Fields, quoted};
+use crate::names::{FieldNames, Names};
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// A JSON object in a line, without nesting.
+    #[default]
+    Json,
+    /// A line of text.
+    Compact,
+    /// A line of text, and one more for each field; with colours on a terminal.
+    Pretty,
+}
+
+/// What is the same in all lines.
+#[derive(Debug)]
+pub(crate) struct Style {
+    pub(crate) format: Format,
+    pub(crate) names: &'static Names,
+    /// The service and what else is known of it, as fields of the format.
+    service: String,
+    pub(crate) colours: bool,
+}
+
+impl Style {
+    /// Returns a style with values of `service`, `version`, `environment` and `instance`.
+    pub(crate) fn new(
+        format: Format,
+        names: FieldNames,
+        values: [Option<&str>; 4],
+        colours: bool,
+    ) -> Self {
+        let names = names.names();
+        let keys = [
+            names.service,
+            names.version,
+            names.environment,
+            names.instance,
+        ];
+        let mut service = String::new();
+        if format == Format::Json {
+            for (key, value) in keys.into_iter().zip(values) {
+                if let Some(value) = value {
+                    json_key(key, &mut service);
+                    quoted(value, &mut service);
+                }
+            }
+        }
+        Self {
+            format,
+            names,
+            service,
+            colours,
+        }
+    }
+}
+
+/// The ids of the request that a line belongs to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ids {
+    pub(crate) correlation: Option<CorrelationId>,
+    pub(crate) trace: Option<TraceParent>,
+}
+
+impl Ids {
+    pub(crate) fn of(correlation: &Correlation) -> Self {
+        Self {
+            correlation: correlation.id().cloned(),
+            trace: correlation.trace().map(|trace| trace.parent),
+        }
+    }
+}
+
+/// The parts of a line, which keep their memory from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    pub(crate) head: String,
+    /// The fields, of which some are known before the ids are.
+    pub(crate) tail: String,
+    /// The keys that are in the tail.
+    used: Vec<&'static str>,
+    /// Those of them that stand for another, as the line has that itself.
+    renamed: Vec<String>,
+}
+
+impl Line {
+    pub(crate) fn clear(&mut self) {
+        let Self {
+            head,
+            tail,
+            used,
+            renamed,
+        } = self;
+        head.clear();
+        tail.clear();
+        used.clear();
+        renamed.clear();
+    }
+
+    /// Adds fields whose keys are not there yet: those that come first are of the innermost span.
+    pub(crate) fn add(&mut self, style: &Style, fields: &Fields) {
+        for (key, value) in fields.iter() {
+            let is_used = |used: &&str| std::ptr::eq(*used, key) || *used == key;
+            if self.used.iter().any(is_used) {
+                continue;
+            }
+            self.used.push(key);
+            if style.names.has(key) || self.renamed.iter().any(|renamed| renamed == key) {
+                let mut other = format!("{key}_");
+                while self.used.contains(&&*other)
+                    || self.renamed.contains(&other)
+                    || style.names.has(&other)
+                {
+                    other.push('_');
+                }
+                field(style, &other, value, &mut self.tail);
+                self.renamed.push(other);
+            } else {
+                field(style, key, value, &mut self.tail);
+            }
+        }
+    }
+
+    /// Writes the head and ends the line.
+    pub(crate) fn finish(
+        &mut self,
+        style: &Style,
+        metadata: &Metadata<'_>,
+        message: &str,
+        function: Option<&str>,
+        ids: &Ids,
+    ) {
+        match style.format {
+            Format::Json => self.finish_json(style, metadata, message, function, ids),
+            Format::Compact | Format::Pretty => self.finish_text(style, metadata, message, ids),
+        }
+    }
+
+    fn finish_json(
+        &mut self,
+        style: &Style,
+        metadata: &Metadata<'_>,
+        message: &str,
+        function: Option<&str>,
+        ids: &Ids,
+    ) {
+        let Style { names, service, .. } = style;
+        let head = &mut self.head;
+        head.push_str("{\"");
+        head.push_str(names.timestamp);
+        head.push_str("\":\"");
+        clock::push_now(head);
+        head.push('"');
+        json_key(names.level, head);
+        head.push('"');
+        head.push_str(level(metadata));
+        head.push('"');
+        json_key(names.target, head);
+        quoted(metadata.target(), head);
+        json_key(names.message, head);
+        head.push('"');
+        // It is escaped already.
+        head.push_str(message);
+        head.push('"');
+        head.push_str(service);
+        if let Some(trace) = &ids.trace {
+            json_key(names.trace_id, head);
+            // A `String` takes whatever is written.
+            let _ = write!(head, "\"{:032x}\"", trace.trace_id());
+            json_key(names.span_id, head);
+            let _ = write!(head, "\"{:016x}\"", trace.parent_id());
+        }
+        if let Some(id) = &ids.correlation {
+            json_key(names.correlation_id, head);
+            quoted(id.as_str(), head);
+        }
+        if let Some(module) = metadata.module_path() {
+            json_key(names.module, head);
+            quoted(module, head);
+        }
+        if let Some(function) = function {
+            json_key(names.function, head);
+            quoted(function, head);
+        }
+        if let Some(line) = metadata.line() {
+            json_key(names.line, head);
+            head.push_str(itoa::Buffer::new().format(line));
+        }
+        self.tail.push_str("}\n");
+    }
+
+    fn finish_text(&mut self, style: &Style, metadata: &Metadata<'_>, message: &str, ids: &Ids) {
+        if let Some(id) = &ids.correlation {
+            text_field(
+                style,
+                "correlation_id",
+                |out| quoted(id.as_str(), out),
+                &mut self.tail,
+            );
+        }
+        if let Some(trace) = &ids.trace {
+            let id = format!("{:032x}", trace.trace_id());
+            text_field(style, "trace_id", |out| quoted(&id, out), &mut self.tail);
+        }
+        self.tail.push('\n');
+        let head = &mut self.head;
+        clock::push_now(head);
+        let (begin, end) = match (style.colours, *metadata.level()) {
+            (false, _) => ("", ""),
+            (true, Level::ERROR) => ("\u{1b}[31m", "\u{1b}[0m"),
+            (true, Level::WARN) => ("\u{1b}[33m", "\u{1b}[0m"),
+            (true, Level::INFO) => ("\u{1b}[32m", "\u{1b}[0m"),
+            (true, _) => ("\u{1b}[2m", "\u{1b}[0m"),
+        };
+        let _ = write!(head, " {begin}{:>5}{end} ", level(metadata));
+        escape(metadata.target(), head);
+        head.push_str(": ");
+        head.push_str(message);
+    }
+}
+
+fn level(metadata: &Metadata<'_>) -> &'static str {
+    match *metadata.level() {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARN",
+        Level::INFO => "INFO",
+        Level::DEBUG => "DEBUG",
+        Level::TRACE => "TRACE",
+    }
+}
+
+fn json_key(key: &str, out: &mut String) {
+    out.push_str(",\"");
+    escape(key, out);
+    out.push_str("\":");
+}
+
+/// Writes a field whose value is JSON.
+fn field(style: &Style, key: &str, value: &str, out: &mut String) {
+    match style.format {
+        Format::Json => {
+            json_key(key, out);
+            out.push_str(value);
+        }
+        Format::Compact | Format::Pretty => text_field(style, key, |out| out.push_str(value), out),
+    }
+}
+
+fn text_field(style: &Style, key: &str, value: impl FnOnce(&mut String), out: &mut String) {
+    let (before, between) = match style.format {
+        Format::Pretty => ("\n    ", ": "),
+        _ => (" ", "="),
+    };
+    out.push_str(before);
+    escape(key, out);
+    out.push_str(between);
+    value(out);
+}

@@ -1,0 +1,448 @@
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::fields::quoted;
+use crate::layer::LogLayer;
+use crate::line::{Format, Style};
+use crate::names::FieldNames;
+use crate::queue::{LAST_WRITE, LogStats, Queue};
+use crate::redact::Redaction;
+
+/// A service's telemetry: what writes its log.
+///
+/// ```
+/// use std::io::Write;
+/// use std::sync::{Arc, Mutex};
+/// use std::time::Duration;
+///
+/// use campanile_telemetry::{Telemetry, Writer};
+/// use tracing_subscriber::layer::SubscriberExt;
+///
+/// # #[derive(Clone, Default)] struct Memory(Arc<Mutex<Vec<u8>>>);
+/// # impl Write for Memory {
+/// #     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> { self.0.lock().unwrap().write(bytes) }
+/// #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
+/// # }
+/// # let memory = Memory::default();
+/// let telemetry = Telemetry::builder("orders").writer(Writer::new(memory.clone())).build()?; // or `.install()?`
+/// let subscriber = tracing_subscriber::registry().with(telemetry.filter()).with(telemetry.layer());
+/// tracing::subscriber::with_default(subscriber, || {
+///     let _order = tracing::info_span!("order", id = 7).entered();
+///     tracing::info!(items = 3, "accepted");
+/// });
+/// assert_eq!(telemetry.shutdown(Duration::from_secs(5)), 0);
+///
+/// let line = String::from_utf8(memory.0.lock().unwrap().clone())?;
+/// assert!(line.contains(r#""level":"INFO""#) && line.contains(r#""message":"accepted","service":"orders""#));
+/// assert!(line.ends_with("\"items\":3,\"id\":7}\n"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A clone is the same (an `Arc`).
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    layer: LogLayer,
+    filter: Arc<str>,
+}
+
+/// Settings of a [`Telemetry`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`version`](Self::version), [`environment`](Self::environment), [`instance`](Self::instance) | none |
+/// | [`format`](Self::format) | [`Format::Json`] |
+/// | [`names`](Self::names) | [`FieldNames::Campanile`] |
+/// | [`writer`](Self::writer) | [`Writer::stdout`] |
+/// | [`filter`](Self::filter) | `info` |
+/// | [`redact`](Self::redact) | `password`, `passwd`, `secret`, `token`, `api_key`, `apikey`, `authorization`, `cookie`, `private_key` |
+/// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB |
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` or `install` is called"]
+pub struct TelemetryBuilder {
+    service: String,
+    version: Option<String>,
+    environment: Option<String>,
+    instance: Option<String>,
+    format: Format,
+    names: FieldNames,
+    writer: Writer,
+    filter: String,
+    redaction: Redaction,
+    max_waiting_bytes: usize,
+}
+
+impl Telemetry {
+    /// Returns a builder for the service with this name.
+    pub fn builder(service: impl Into<String>) -> TelemetryBuilder {
+        TelemetryBuilder {
+            service: service.into(),
+            version: None,
+            environment: None,
+            instance: None,
+            format: Format::Json,
+            names: FieldNames::Campanile,
+            writer: Writer::stdout(),
+            filter: "info".to_owned(),
+            redaction: Redaction::default(),
+            max_waiting_bytes: 8 << 20,
+        }
+    }
+
+    /// Returns the layer that writes lines, for a subscriber of the host's own.
+    #[must_use]
+    pub fn layer(&self) -> LogLayer {
+        self.layer.clone()
+    }
+
+    /// Returns the filter, for the subscriber as a whole or for the layer.
+    #[must_use]
+    pub fn filter(&self) -> EnvFilter {
+        // It was parsed before.
+        EnvFilter::try_new(&*self.filter).unwrap_or_default()
+    }
+
+    /// Returns what became of lines that were not written.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        self.layer.queue.stats()
+    }
+
+    /// Waits until all lines so far are written, but not longer than that; returns how many are not.
+    pub fn flush(&self, longest: Duration) -> u64 {
+        self.layer.queue.flush(longest)
+    }
+
+    /// Writes what there is and ends, but does not wait longer than that; returns how many lines are lost. What is logged later is dropped
+    /// and counted.
+    pub fn shutdown(&self, longest: Duration) -> u64 {
+        self.layer.queue.shutdown(longest)
+    }
+}
+
+/// What keeps an installed telemetry: when it is dropped, what was logged is written, for 5 s at most.
+#[derive(Debug)]
+#[must_use = "when this is dropped the log ends"]
+pub struct TelemetryGuard(Telemetry);
+
+impl TelemetryGuard {
+    /// Returns the telemetry.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.0
+    }
+
+    /// Writes what there is and ends, but does not wait longer than that; returns how many lines are lost.
+    pub fn shutdown(self, longest: Duration) -> u64 {
+        self.0.shutdown(longest)
+    }
+}
+
+impl Drop for TelemetryGuard {
+    fn drop(&mut self) {
+        self.0.shutdown(LAST_WRITE);
+    }
+}
+
+impl TelemetryBuilder {
+    /// Sets the service's version, which every line has.
+    ///
+    /// Defaults to none.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Sets where the service runs, such as `production`, which every line has.
+    ///
+    /// Defaults to none.
+    pub fn environment(mut self, environment: impl Into<String>) -> Self {
+        self.environment = Some(environment.into());
+        self
+    }
+
+    /// Sets which of the service's instances this is, which every line has.
+    ///
+    /// Defaults to none.
+    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+        self.instance = Some(instance.into());
+        self
+    }
+
+    /// Sets how a line looks.
+    ///
+    /// Defaults to [`Format::Json`].
+    pub fn format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Sets what the keys of a line's own fields are called, in JSON.
+    ///
+    /// Defaults to [`FieldNames::Campanile`].
+    pub fn names(mut self, names: FieldNames) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Sets where lines go.
+    ///
+    /// Defaults to [`Writer::stdout`].
+    pub fn writer(mut self, writer: Writer) -> Self {
+        self.writer = writer;
+        self
+    }
+
+    /// Sets which events there are a line for, as `RUST_LOG` has it: `info,orders=debug,hyper=warn`.
+    ///
+    /// Defaults to `info`.
+    pub fn filter(mut self, directives: impl Into<String>) -> Self {
+        self.filter = directives.into();
+        self
+    }
+
+    /// Sets the words that make a field's value `[redacted]` if they are in its name, in upper or lower case, in place of the default
+    /// ones.
+    ///
+    /// Defaults to `password`, `passwd`, `secret`, `token`, `api_key`, `apikey`, `authorization`, `cookie` and `private_key`.
+    pub fn redact(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.redaction = Redaction::of(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets how many bytes of lines may wait for the writer; at least 64 KiB. Lines that find no room are dropped, counted, and told of in the
+    /// log.
+    ///
+    /// Defaults to 8 MiB.
+    pub fn max_waiting_bytes(mut self, max: usize) -> Self {
+        self.max_waiting_bytes = max;
+        self
+    }
+
+    /// Opens the writer and starts the thread that writes, `campanile-log`. Nothing global changes.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is not valid, or the writer can't be opened.
+    pub fn build(self) -> Result<Telemetry, BuildError> {
+        let name = &self.service;
+        if name.is_empty() || name.chars().count() > 255 || name.contains(char::is_control) {
+            let name = name.clone();
+            return Err(BuildError::ServiceName { name });
+        }
+        if self.max_waiting_bytes < LEAST_WAITING {
+            return Err(BuildError::MaxWaitingBytes {
+                given: self.max_waiting_bytes,
+            });
+        }
+        if let Err(error) = EnvFilter::try_new(&self.filter) {
+            return Err(BuildError::Filter {
+                filter: self.filter,
+                reason: error.to_string(),
+            });
+        }
+        let colours = self.format == Format::Pretty && self.writer.is_terminal();
+        let values = [
+            Some(&self.service),
+            self.version.as_ref(),
+            self.environment.as_ref(),
+            self.instance.as_ref(),
+        ];
+        let values = values.map(|value| value.map(String::as_str));
+        let style = Arc::new(Style::new(self.format, self.names, values, colours));
+        let report = {
+            let style = Arc::clone(&style);
+            move |lines| dropped(&style, lines)
+        };
+        let writer = self.writer.open()?;
+        let queue = Queue::start(writer, self.max_waiting_bytes, report);
+        Ok(Telemetry {
+            layer: LogLayer {
+                style,
+                redaction: Arc::new(self.redaction),
+                queue: Arc::new(queue.map_err(|error| BuildError::Thread(Arc::new(error)))?),
+            },
+            filter: self.filter.into(),
+        })
+    }
+
+    /// Builds, and makes a subscriber with the filter and the layer the process's.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), and if the process has a subscriber already.
+    pub fn install(self) -> Result<TelemetryGuard, InstallError> {
+        let telemetry = self.build()?;
+        let subscriber = tracing_subscriber::registry()
+            .with(telemetry.filter())
+            .with(telemetry.layer());
+        subscriber.try_init().map_err(|_| InstallError::Taken)?;
+        Ok(TelemetryGuard(telemetry))
+    }
+}
+
+const LEAST_WAITING: usize = 64 << 10;
+
+/// Returns the line that tells of lines that were dropped.
+fn dropped(style: &Style, lines: u64) -> String {
+    let text = format!("{lines} lines of the log were dropped, because the writer did not keep up");
+    let mut line = String::new();
+    match style.format {
+        Format::Json => {
+            line.push_str("{\"");
+            line.push_str(style.names.timestamp);
+            line.push_str("\":\"");
+            crate::clock::push_now(&mut line);
+            line.push_str("\",\"");
+            line.push_str(style.names.level);
+            line.push_str("\":\"WARN\",\"");
+            line.push_str(style.names.target);
+            line.push_str("\":\"campanile_telemetry\",\"");
+            line.push_str(style.names.message);
+            line.push_str("\":");
+            quoted(&text, &mut line);
+            line.push('}');
+        }
+        Format::Compact | Format::Pretty => {
+            crate::clock::push_now(&mut line);
+            line.push_str("  WARN campanile_telemetry: ");
+            line.push_str(&text);
+        }
+    }
+    line.push('\n');
+    line
+}
+
+/// Where lines go.
+pub struct Writer(Target);
+
+enum Target {
+    Stdout,
+    Stderr,
+    File(PathBuf),
+    Other(Box<dyn Write + Send>),
+}
+
+impl Writer {
+    /// Writes to the standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self(Target::Stdout)
+    }
+
+    /// Writes to the standard error.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self(Target::Stderr)
+    }
+
+    /// Writes to the end of a file, which is made if it is not there.
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Target::File(path.into()))
+    }
+
+    /// Writes to anything else. It may block: it is called by a thread of its own, with many lines at a time.
+    #[must_use]
+    pub fn new(writer: impl Write + Send + 'static) -> Self {
+        Self(Target::Other(Box::new(writer)))
+    }
+
+    fn is_terminal(&self) -> bool {
+        match self.0 {
+            Target::Stdout => io::stdout().is_terminal(),
+            Target::Stderr => io::stderr().is_terminal(),
+            Target::File(_) | Target::Other(_) => false,
+        }
+    }
+
+    fn open(self) -> Result<Box<dyn Write + Send>, BuildError> {
+        Ok(match self.0 {
+            Target::Stdout => Box::new(io::stdout()),
+            Target::Stderr => Box::new(io::stderr()),
+            Target::Other(writer) => writer,
+            Target::File(path) => {
+                let file = std::fs::File::options()
+                    .create(true)
+                    .append(true)
+                    .open(&path);
+                let file = file.map_err(|error| BuildError::File {
+                    path,
+                    source: Arc::new(error),
+                })?;
+                Box::new(file)
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Target::Stdout => f.write_str("Stdout"),
+            Target::Stderr => f.write_str("Stderr"),
+            Target::File(path) => f.debug_tuple("File").field(path).finish(),
+            Target::Other(_) => f.write_str("Other"),
+        }
+    }
+}
+
+/// A [`Telemetry`] cannot be built.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The service's name is empty, too long, or not printable.
+    #[error(
+        "the service name {name:?} is not valid: give 1 to 255 characters, none of them a control character"
+    )]
+    ServiceName {
+        /// The name as given.
+        name: String,
+    },
+    /// The filter can't be read.
+    #[error(
+        "the filter {filter:?} is not valid ({reason}): give directives as RUST_LOG has them, such as `info,orders=debug`"
+    )]
+    Filter {
+        /// The directives as given.
+        filter: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// There is no room for lines that wait.
+    #[error("`max_waiting_bytes` is {given}: give at least 65536")]
+    MaxWaitingBytes {
+        /// The number as given.
+        given: usize,
+    },
+    /// The file can't be opened.
+    #[error("the log file {path:?} can't be opened")]
+    File {
+        /// The path as given.
+        path: PathBuf,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// There is no thread to write lines.
+    #[error("the thread that writes the log can't be started")]
+    Thread(#[source] Arc<io::Error>),
+}
+
+/// A [`Telemetry`] cannot be installed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// It cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The process has a subscriber already.
+    #[error(
+        "the process has a tracing subscriber already: add `Telemetry::layer` to it, and don't install another"
+    )]
+    Taken,
+}

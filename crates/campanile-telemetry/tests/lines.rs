@@ -1,0 +1,391 @@
+//! What the log says of spans and events, and what nothing that is logged can make it say.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use campanile_correlation::{Correlation, CorrelationId, TraceContext, TraceState};
+use campanile_telemetry::{FieldNames, Format, Sensitive, Telemetry, TelemetryBuilder, Writer};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use tracing_subscriber::layer::SubscriberExt;
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A JSON object that has no key twice.
+#[derive(Debug)]
+struct Line(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Line;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
+                let mut all = Vec::<(String, Value)>::new();
+                while let Some((key, value)) = map.next_entry::<String, Value>()? {
+                    assert!(
+                        all.iter().all(|(other, _)| *other != key),
+                        "{key} is there twice"
+                    );
+                    assert!(!value.is_object() && !value.is_array(), "{key} is nested");
+                    all.push((key, value));
+                }
+                Ok(Line(all))
+            }
+        }
+
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+impl Line {
+    #[track_caller]
+    fn get(&self, key: &str) -> &Value {
+        let found = self.0.iter().find(|(other, _)| other == key);
+        found.map_or(&Value::Null, |(_, value)| value)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.iter().map(|(key, _)| key.as_str()).collect()
+    }
+}
+
+/// Returns the text that a function logs.
+fn text(builder: TelemetryBuilder, function: impl FnOnce()) -> String {
+    let memory = Memory::default();
+    let telemetry = builder.writer(Writer::new(memory.clone())).build().unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(telemetry.filter())
+        .with(telemetry.layer());
+    tracing::subscriber::with_default(subscriber, function);
+    assert_eq!(telemetry.shutdown(Duration::from_secs(10)), 0);
+    let bytes = memory.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn lines(function: impl FnOnce()) -> Vec<Line> {
+    let text = text(Telemetry::builder("test"), function);
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+#[test]
+fn lines_are_flat_and_each_key_is_there_once() {
+    let lines = lines(|| {
+        let outer = tracing::info_span!("outer", a = 1, b = "outer", late = tracing::field::Empty);
+        let _outer = outer.enter();
+        let _inner = tracing::info_span!("inner", b = "inner", c = true).entered();
+        outer.record("late", 7);
+        outer.record("a", 2);
+        tracing::warn!(c = 0.5, d = ?Some("x"), e = %"y", "hello {}", "there");
+        tracing::info!(b = "event");
+    });
+    assert_eq!(lines.len(), 2);
+    let line = &lines[0];
+    assert_eq!(
+        line.keys(),
+        [
+            "timestamp",
+            "level",
+            "target",
+            "message",
+            "service",
+            "module",
+            "function",
+            "line",
+            "c",
+            "d",
+            "e",
+            "b",
+            "a",
+            "late"
+        ]
+    );
+    for (key, value) in [
+        ("level", Value::from("WARN")),
+        ("message", "hello there".into()),
+        ("service", "test".into()),
+        ("target", module_path!().into()),
+        ("function", "inner".into()),
+        ("c", 0.5.into()),
+        ("d", "Some(\"x\")".into()),
+        ("e", "y".into()),
+        ("b", "inner".into()),
+        ("a", 2.into()),
+        ("late", 7.into()),
+    ] {
+        assert_eq!(*line.get(key), value, "{key}");
+    }
+    assert!(line.get("line").as_u64().unwrap() > 1);
+    let timestamp = line.get("timestamp").as_str().unwrap();
+    assert!(
+        timestamp.len() == 27 && timestamp.ends_with('Z'),
+        "{timestamp}"
+    );
+    assert_eq!(*lines[1].get("b"), "event");
+    assert_eq!(*lines[1].get("message"), "");
+}
+
+#[test]
+fn nothing_that_is_logged_takes_the_place_of_a_lines_own_fields() {
+    let lines = lines(|| {
+        let span = tracing::info_span!("span", level = "FAKE", service = "FAKE", trace_id = "FAKE");
+        let _span = span.entered();
+        tracing::info!(
+            level = "FAKE",
+            level_ = "mine",
+            timestamp = 0,
+            target = "FAKE",
+            correlation_id = "FAKE",
+            module = "FAKE",
+            function = "FAKE",
+            line = 0,
+            "true"
+        );
+    });
+    let line = &lines[0];
+    for (key, value) in [
+        ("level", "INFO"),
+        ("level_", "FAKE"),
+        ("level__", "mine"),
+        ("message", "true"),
+        ("service", "test"),
+        ("service_", "FAKE"),
+        ("target", module_path!()),
+        ("target_", "FAKE"),
+        ("module", module_path!()),
+        ("function", "span"),
+        ("function_", "FAKE"),
+        ("correlation_id_", "FAKE"),
+        ("trace_id_", "FAKE"),
+    ] {
+        assert_eq!(*line.get(key), value, "{key} of {line:?}");
+    }
+    assert_eq!(*line.get("timestamp_"), 0);
+    assert_eq!(*line.get("correlation_id"), Value::Null);
+    assert_eq!(*line.get("trace_id"), Value::Null);
+}
+
+#[test]
+fn no_format_lets_a_line_be_forged() {
+    let evil: String = (0..=0x9f)
+        .chain([0x61c, 0x2028, 0x2029, 0x202e, 0x2066, 0xfeff])
+        .filter_map(char::from_u32)
+        .collect();
+    let evil = &format!("x\nERROR forged\u{1b}[2J{evil}");
+    for format in [Format::Json, Format::Compact, Format::Pretty] {
+        let builder = Telemetry::builder("test").format(format);
+        let text = text(builder, || {
+            let span = tracing::info_span!("span", a = %evil, b = evil, c = ?evil);
+            let _span = span.entered();
+            tracing::info!(d = %evil, e = evil, f = ?evil, "{evil}");
+        });
+        let is_bad = |char: char| {
+            let is_break = char == '\n';
+            (char.is_control() && !is_break)
+                || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        assert!(!text.contains(is_bad), "{format:?}: {text:?}");
+        // The format's own: one for the line, and in a pretty one for each of six fields.
+        let breaks = if format == Format::Pretty { 7 } else { 1 };
+        assert_eq!(text.lines().count(), breaks, "{format:?}: {text}");
+        assert!(
+            !text
+                .lines()
+                .any(|line| line.trim_start().starts_with("ERROR"))
+        );
+        if format == Format::Json {
+            let line: Line = serde_json::from_str(&text).unwrap();
+            assert_eq!(*line.get("e"), evil.as_str());
+            assert_eq!(*line.get("message"), evil.as_str());
+        }
+    }
+}
+
+#[test]
+fn values_are_what_json_can_hold() {
+    #[derive(Debug)]
+    struct Outer(io::Error);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("can't connect")
+        }
+    }
+
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    let error = Outer(io::Error::other("refused"));
+    let long = "é".repeat(20_000);
+    let lines = lines(|| {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            nan = f64::NAN,
+            infinite = f64::INFINITY,
+            float = 1e300,
+            unsigned = u64::MAX,
+            signed = i64::MIN,
+            exact = 1_u64 << 53,
+            long = long.as_str(),
+            password = "hunter2",
+            db_token = 7,
+            card = %Sensitive::new("4111"),
+        );
+    });
+    let line = &lines[0];
+    for (key, value) in [
+        ("error", Value::from("can't connect: refused")),
+        ("nan", Value::Null),
+        ("infinite", Value::Null),
+        ("float", 1e300.into()),
+        ("unsigned", "18446744073709551615".into()),
+        ("signed", "-9223372036854775808".into()),
+        ("exact", (1_u64 << 53).into()),
+        ("password", "[redacted]".into()),
+        ("db_token", "[redacted]".into()),
+        ("card", "[redacted]".into()),
+    ] {
+        assert_eq!(*line.get(key), value, "{key}");
+    }
+    let shown = line.get("long").as_str().unwrap();
+    assert!(shown.len() < 20_000 && shown.ends_with('…'));
+}
+
+#[test]
+fn a_value_that_logs_while_it_is_formatted_does_no_harm() {
+    struct Logs;
+
+    impl fmt::Debug for Logs {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            tracing::info!(inner = 1, "from within");
+            f.write_str("formatted")
+        }
+    }
+
+    let lines = lines(|| {
+        let span = tracing::info_span!("span", field = ?Logs, late = tracing::field::Empty);
+        let _span = span.enter();
+        span.record("late", tracing::field::debug(&Logs));
+        tracing::info!(value = ?Logs, "outer");
+    });
+    let last = lines.last().unwrap();
+    assert_eq!(*last.get("message"), "outer");
+    assert_eq!(*last.get("value"), "formatted");
+    assert_eq!(*last.get("field"), "formatted");
+    assert_eq!(*last.get("late"), "formatted");
+    assert_eq!(*last.get("inner"), Value::Null);
+    // Tracing lets nobody log while an event is told of.
+    assert!(!lines.is_empty(), "{lines:?}");
+}
+
+#[test]
+fn ids_are_at_the_root_and_names_can_be_others() {
+    let id: CorrelationId = "checkout-42".parse().unwrap();
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let trace = TraceContext::new(parent.parse().unwrap(), TraceState::default());
+    let correlation = Correlation::from(id).in_trace(trace);
+    for (names, trace_id, span_id, correlation_id, level, service) in [
+        (
+            FieldNames::Campanile,
+            "trace_id",
+            "span_id",
+            "correlation_id",
+            "level",
+            "service",
+        ),
+        (
+            FieldNames::Ecs,
+            "trace.id",
+            "span.id",
+            "labels.correlation_id",
+            "log.level",
+            "service.name",
+        ),
+        (
+            FieldNames::OpenTelemetry,
+            "trace_id",
+            "span_id",
+            "correlation_id",
+            "severity_text",
+            "service.name",
+        ),
+    ] {
+        let builder = Telemetry::builder("shop")
+            .version("1.2")
+            .environment("test");
+        let text = text(builder.instance("a-1").names(names), || {
+            correlation.clone().enter(|| tracing::info!("hello"));
+        });
+        let line: Line = serde_json::from_str(&text).unwrap();
+        assert_eq!(*line.get(trace_id), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(*line.get(span_id), "b7ad6b7169203331");
+        assert_eq!(*line.get(correlation_id), "checkout-42");
+        assert_eq!(*line.get(level), "INFO");
+        assert_eq!(*line.get(service), "shop");
+        assert_eq!(
+            line.0.iter().filter(|(_, value)| *value == "1.2").count(),
+            1
+        );
+    }
+}
+
+#[test]
+fn filters_and_settings_are_checked() {
+    let builder = || Telemetry::builder("test").writer(Writer::new(io::sink()));
+    let error = |builder: TelemetryBuilder| builder.build().unwrap_err().to_string();
+    assert!(error(builder().filter("a=b=c")).contains("\"a=b=c\" is not valid"));
+    assert!(error(builder().max_waiting_bytes(1)).contains("is 1: give at least 65536"));
+    assert!(error(Telemetry::builder("")).contains("service name"));
+    let file = builder().writer(Writer::file("/no/such/folder/log"));
+    assert!(error(file).contains("/no/such/folder/log"));
+    let text = text(builder().filter("warn"), || {
+        tracing::info!("quiet");
+        tracing::warn!("loud");
+    });
+    assert!(text.contains("loud") && !text.contains("quiet"));
+}
+
+#[test]
+fn files_are_written_to_at_their_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    std::fs::write(&path, "before\n").unwrap();
+    let telemetry = Telemetry::builder("test")
+        .writer(Writer::file(&path))
+        .build();
+    let telemetry = telemetry.unwrap();
+    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    tracing::subscriber::with_default(subscriber, || tracing::info!("hello"));
+    assert_eq!(telemetry.flush(Duration::from_secs(10)), 0);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.starts_with("before\n{") && text.contains("hello"),
+        "{text}"
+    );
+}

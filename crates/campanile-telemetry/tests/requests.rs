@@ -1,0 +1,133 @@
+//! The span and the access line of a request, under campanile-correlation's layer.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use campanile_correlation::{Correlation, CorrelationIdLayer};
+use campanile_http::{ObserveLayer, Route, TraceRef};
+use campanile_telemetry::{HttpSpans, Telemetry, Writer};
+use http::{Request, Response, StatusCode};
+use serde_json::Value;
+use tower::{Layer, ServiceExt, service_fn};
+use tracing::Instrument;
+use tracing_subscriber::layer::SubscriberExt;
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is logged while a request is answered, and what its handler saw.
+async fn logged(
+    headers: &[(&str, &str)],
+    status: StatusCode,
+) -> (Vec<Value>, Correlation, Option<TraceRef>) {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    let telemetry = telemetry.build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let seen = Arc::new(Mutex::new(None));
+    let service = {
+        let seen = Arc::clone(&seen);
+        service_fn(move |request: Request<String>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                tracing::info!("at work");
+                let trace = request.extensions().get::<TraceRef>().copied();
+                *seen.lock().unwrap() = Some((Correlation::current(), trace));
+                // A task of its own that has the span but not what is current.
+                let elsewhere = async { tracing::info!("elsewhere") };
+                tokio::spawn(elsewhere.in_current_span()).await.unwrap();
+                let response = Response::builder().status(status).body("answer".to_owned());
+                Ok::<_, io::Error>(response.unwrap())
+            }
+        })
+    };
+    let observe = ObserveLayer::builder(HttpSpans::new());
+    let observe = observe.route(|_| Some(Route::from("/users/{id}"))).build();
+    let service = CorrelationIdLayer::new().layer(observe.layer(service));
+    let mut request = Request::get("/users/7?secret=1");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = service.oneshot(request.body(String::new()).unwrap()).await;
+    // The exchange ends with the body.
+    let body = response.unwrap().into_body();
+    drop(http_body_util::BodyExt::collect(body).await);
+    assert_eq!(telemetry.shutdown(Duration::from_secs(10)), 0);
+    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let (correlation, trace) = seen.lock().unwrap().take().unwrap();
+    (lines.collect(), correlation, trace)
+}
+
+#[tokio::test]
+async fn all_lines_of_a_request_have_its_ids() {
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    let headers = [("traceparent", &*parent), ("x-correlation-id", "abc")];
+    let (lines, correlation, reference) = logged(&headers, StatusCode::OK).await;
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let place = correlation.trace().unwrap().parent;
+    assert_eq!(format!("{:032x}", place.trace_id()), trace);
+    assert_ne!(format!("{:016x}", place.parent_id()), "b7ad6b7169203331");
+    assert_eq!(reference.unwrap().to_string(), trace);
+    for line in &lines {
+        assert_eq!(line["correlation_id"], "abc", "{line}");
+        assert_eq!(line["trace_id"], trace, "{line}");
+        assert_eq!(
+            line["span_id"],
+            format!("{:016x}", place.parent_id()),
+            "{line}"
+        );
+        assert_eq!(line["http.request.method"], "GET");
+        assert_eq!(line["url.path"], "/users/7");
+    }
+    let last = &lines[2];
+    assert_eq!(last["message"], "request ended");
+    assert_eq!(
+        (&last["level"], &last["outcome"]),
+        (&"INFO".into(), &"completed".into())
+    );
+    assert_eq!(last["http.route"], "/users/{id}");
+    assert_eq!(last["http.response.status_code"], 200);
+    assert_eq!(last["http.response.body.size"], 6);
+    assert_eq!(last["error.type"], Value::Null);
+    assert!(last["duration_seconds"].as_f64().unwrap() < 60.0);
+}
+
+#[tokio::test]
+async fn a_request_without_a_trace_begins_one() {
+    let (lines, correlation, reference) = logged(&[], StatusCode::NOT_FOUND).await;
+    let place = correlation.trace().unwrap().parent;
+    assert!(place.is_random() && !place.is_sampled());
+    assert_eq!(reference, None);
+    assert_eq!(lines[2]["trace_id"], format!("{:032x}", place.trace_id()));
+    assert_eq!(lines[2]["level"], "INFO");
+    assert_eq!(
+        lines[2]["correlation_id"],
+        correlation.id().unwrap().as_str()
+    );
+}
+
+#[tokio::test]
+async fn a_failure_is_an_error() {
+    let (lines, ..) = logged(&[], StatusCode::BAD_GATEWAY).await;
+    assert_eq!(
+        (&lines[2]["level"], &lines[2]["error.type"]),
+        (&"ERROR".into(), &"502".into())
+    );
+}

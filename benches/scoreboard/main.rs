@@ -11,6 +11,7 @@
 )]
 
 mod figure;
+mod log;
 mod memory;
 mod observe;
 mod probe;
@@ -44,6 +45,9 @@ const FIGURES: &[(&str, Measure)] = &[
     ("observe.call", observe::observe_call),
     ("observe.timed", observe::observe_timed),
     ("system.read", system::read),
+    ("log.line", log::line),
+    ("log.event", log::event),
+    ("log.event.subscriber", log::event_against_json_subscriber),
     ("memory.series", memory::series),
     ("memory.unscraped", memory::unscraped),
 ];

@@ -5,9 +5,14 @@ use std::fmt::{self, Write};
 /// The most bytes of a value; what is longer is cut.
 pub(crate) const MAX_VALUE: usize = 16 << 10;
 
+/// Returns whether a text can be written as it is.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| PLAIN[usize::from(byte)])
+}
+
 /// Writes a text as the inside of a JSON string, which is safe in a line of text as well.
 pub(crate) fn escape(text: &str, out: &mut String) {
-    if text.bytes().all(|byte| PLAIN[usize::from(byte)]) {
+    if is_plain(text) {
         out.push_str(text);
         return;
     }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use tracing::field::{Field, Visit};
 
 use crate::escape::{Escaping, escape};
-use crate::redact::{REDACTED, Redaction};
+use crate::keys::Keys;
+use crate::redact::REDACTED;
 
 /// The fields of a span or an event, with their values as JSON.
 #[derive(Debug, Default)]
@@ -40,11 +41,8 @@ impl Fields {
     }
 
     /// Returns what records fields here: a later value of a key takes the place of an earlier one.
-    pub(crate) fn recorder<'a>(&'a mut self, redaction: &'a Redaction) -> Recorder<'a> {
-        Recorder {
-            fields: self,
-            redaction,
-        }
+    pub(crate) fn recorder<'a>(&'a mut self, keys: &'a Keys) -> Recorder<'a> {
+        Recorder { fields: self, keys }
     }
 
     fn add(&mut self, key: &'static str, write: impl FnOnce(&mut String)) {
@@ -61,7 +59,7 @@ impl Fields {
 /// Records the fields of a span or an event.
 pub(crate) struct Recorder<'a> {
     fields: &'a mut Fields,
-    redaction: &'a Redaction,
+    keys: &'a Keys,
 }
 
 impl Recorder<'_> {
@@ -70,7 +68,7 @@ impl Recorder<'_> {
         if key == "message" {
             return;
         }
-        if self.redaction.hides(key) {
+        if self.keys.get(key).is_hidden {
             self.fields.add(key, |out| {
                 out.push('"');
                 out.push_str(REDACTED);

@@ -9,9 +9,9 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::fields::Fields;
+use crate::keys::Keys;
 use crate::line::{Ids, Line, Style};
 use crate::queue::Queue;
-use crate::redact::Redaction;
 
 /// A [`Layer`] that writes a line for each event; from [`Telemetry::layer`](crate::Telemetry::layer).
 ///
@@ -20,7 +20,7 @@ use crate::redact::Redaction;
 #[derive(Clone)]
 pub struct LogLayer {
     pub(crate) style: Arc<Style>,
-    pub(crate) redaction: Arc<Redaction>,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) queue: Arc<Queue>,
 }
 
@@ -41,7 +41,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
             return;
         };
         let mut fields = Fields::default();
-        attributes.record(&mut fields.recorder(&self.redaction));
+        attributes.record(&mut fields.recorder(&self.keys));
         let mut extensions = span.extensions_mut();
         if extensions.get_mut::<Fields>().is_none() {
             extensions.insert(fields);
@@ -54,7 +54,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         };
         // What is formatted may log, which reads the span: so not under its lock.
         let mut fields = Fields::default();
-        values.record(&mut fields.recorder(&self.redaction));
+        values.record(&mut fields.recorder(&self.keys));
         if let Some(all) = span.extensions_mut().get_mut::<Fields>() {
             all.take_up(&fields);
         }
@@ -84,8 +84,8 @@ impl LogLayer {
         let Scratch { fields, line } = scratch;
         fields.clear();
         line.clear();
-        event.record(&mut fields.recorder(&self.redaction));
-        line.add(&self.style, fields);
+        event.record(&mut fields.recorder(&self.keys));
+        line.add(&self.style, &self.keys, fields);
         let mut function = None;
         let mut ids = None::<Ids>;
         if let Some(scope) = context.event_scope(event) {
@@ -96,7 +96,7 @@ impl LogLayer {
                     ids = extensions.get::<Ids>().cloned();
                 }
                 if let Some(fields) = extensions.get::<Fields>() {
-                    line.add(&self.style, fields);
+                    line.add(&self.style, &self.keys, fields);
                 }
             }
         }

@@ -36,6 +36,7 @@ mod clock;
 mod escape;
 mod fields;
 mod http;
+mod keys;
 mod layer;
 mod line;
 mod names;

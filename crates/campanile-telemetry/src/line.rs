@@ -8,6 +8,7 @@ use tracing::{Level, Metadata};
 use crate::clock;
 use crate::escape::escape;
 use crate::fields::{Fields, quoted};
+use crate::keys::Keys;
 use crate::names::{FieldNames, Names};
 
 /// How a line looks.
@@ -109,14 +110,15 @@ impl Line {
     }
 
     /// Adds fields whose keys are not there yet: those that come first are of the innermost span.
-    pub(crate) fn add(&mut self, style: &Style, fields: &Fields) {
+    pub(crate) fn add(&mut self, style: &Style, keys: &Keys, fields: &Fields) {
         for (key, value) in fields.iter() {
             let is_used = |used: &&str| std::ptr::eq(*used, key) || *used == key;
             if self.used.iter().any(is_used) {
                 continue;
             }
             self.used.push(key);
-            if style.names.has(key) || self.renamed.iter().any(|renamed| renamed == key) {
+            let known = keys.get(key);
+            if known.is_reserved || self.renamed.iter().any(|renamed| renamed == key) {
                 let mut other = format!("{key}_");
                 while self.used.contains(&&*other)
                     || self.renamed.contains(&other)
@@ -127,7 +129,15 @@ impl Line {
                 field(style, &other, value, &mut self.tail);
                 self.renamed.push(other);
             } else {
-                field(style, key, value, &mut self.tail);
+                match (style.format, known.is_plain) {
+                    (Format::Json, true) => {
+                        let tail = &mut self.tail;
+                        for part in [",\"", key, "\":", value] {
+                            tail.push_str(part);
+                        }
+                    }
+                    _ => field(style, key, value, &mut self.tail),
+                }
             }
         }
     }

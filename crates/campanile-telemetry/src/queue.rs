@@ -29,9 +29,19 @@ struct Waiting {
     lines: u64,
     /// What the thread has taken and not written yet.
     in_progress: u64,
+    /// The thread sleeps until it is woken, and does not look by itself before long.
+    is_asleep: bool,
+    /// Somebody waits for what there is to be written.
+    is_urgent: bool,
     is_closed: bool,
     has_ended: bool,
 }
+
+/// How long the thread dozes after it has written: who logs meanwhile need not wake it, which costs more than a line.
+const DOZE: Duration = Duration::from_millis(5);
+
+/// How many bytes wake it all the same.
+const MANY: usize = 256 << 10;
 
 /// What happened to lines that were not written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,13 +90,15 @@ impl Queue {
             shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let was_empty = waiting.bytes.is_empty();
         for part in parts {
             waiting.bytes.extend_from_slice(part.as_bytes());
         }
         waiting.lines += 1;
+        let after = waiting.bytes.len();
+        let wakes =
+            (after >= MANY && after - length < MANY) || std::mem::take(&mut waiting.is_asleep);
         drop(waiting);
-        if was_empty {
+        if wakes {
             shared.work.notify_one();
         }
     }
@@ -102,6 +114,8 @@ impl Queue {
     pub(crate) fn flush(&self, longest: Duration) -> u64 {
         let until = now() + longest;
         let mut waiting = self.shared.waiting();
+        waiting.is_urgent = true;
+        self.shared.work.notify_one();
         while !waiting.has_ended && waiting.lines + waiting.in_progress > 0 {
             let left = until.saturating_duration_since(now());
             if left.is_zero() {
@@ -117,7 +131,6 @@ impl Queue {
     /// later are dropped.
     pub(crate) fn shutdown(&self, longest: Duration) -> u64 {
         self.shared.waiting().is_closed = true;
-        self.shared.work.notify_one();
         let lost = self.flush(longest);
         if lost == 0 {
             let thread = self
@@ -148,10 +161,18 @@ impl Shared {
                 let mut waiting = self.waiting();
                 waiting.in_progress = 0;
                 self.done.notify_all();
+                if waiting.bytes.len() < MANY && !waiting.is_urgent && !waiting.is_closed {
+                    let dozed = self.work.wait_timeout(waiting, DOZE);
+                    waiting =
+                        dozed.map_or_else(|error| error.into_inner().0, |(waiting, _)| waiting);
+                }
                 while waiting.bytes.is_empty() && !waiting.is_closed {
+                    waiting.is_asleep = true;
+                    waiting.is_urgent = false;
                     let work = self.work.wait(waiting);
                     waiting = work.unwrap_or_else(PoisonError::into_inner);
                 }
+                waiting.is_asleep = false;
                 if waiting.bytes.is_empty() {
                     waiting.has_ended = true;
                     self.done.notify_all();

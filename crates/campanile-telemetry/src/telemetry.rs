@@ -9,6 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::fields::quoted;
+use crate::keys::Keys;
 use crate::layer::LogLayer;
 use crate::line::{Format, Style};
 use crate::names::FieldNames;
@@ -264,7 +265,7 @@ impl TelemetryBuilder {
         Ok(Telemetry {
             layer: LogLayer {
                 style,
-                redaction: Arc::new(self.redaction),
+                keys: Arc::new(Keys::new(self.redaction, self.names.names())),
                 queue: Arc::new(queue.map_err(|error| BuildError::Thread(Arc::new(error)))?),
             },
             filter: self.filter.into(),

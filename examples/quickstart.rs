@@ -31,21 +31,19 @@ use campanile::metrics::metrics;
 use campanile::monitor::{Role, Sources, Token};
 use campanile::series::{Now, parse_duration};
 use campanile::sla::Slo;
+use campanile::telemetry::Writer;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
-
     let error_window = variable("ERROR_WINDOW").unwrap_or_else(|| "1m".to_owned());
     let error_window =
         parse_duration(&error_window).map_err(|error| format!("ERROR_WINDOW: {error}"))?;
     let (token, secret) = Token::generate("quickstart", Role::Admin)?;
     let mut builder = Campanile::builder("orders")
         .from_env()
+        .telemetry(|log| log.writer(Writer::stderr()))
         .token(token)
         .tick((error_window / 10).clamp(Duration::from_millis(100), Duration::from_secs(5)))
         .objective(Slo::availability("availability", "99.9%").over(30 * DAY))

@@ -25,6 +25,11 @@ fn the_first_install_takes_the_recorder_and_the_second_says_so() {
     let error = Campanile::builder("second").install().unwrap_err();
     assert!(matches!(error, InstallError::Recorder(_)));
     assert!(error.to_string().contains("installed already"));
+    // The log is written by the first; nobody asked the second for one.
+    assert!(campanile.telemetry().is_some());
+    let asked = Campanile::builder("third").telemetry(|log| log).install();
+    let error = asked.unwrap_err();
+    assert!(matches!(error, InstallError::Subscriber), "{error}");
     // A second one beside it is fine, as long as it isn't global.
     let second = Campanile::builder("second").build().unwrap();
     metrics::counter!("anywhere_total").increment(1);

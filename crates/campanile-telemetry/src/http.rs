@@ -14,7 +14,7 @@ use crate::line::Ids;
 /// `error.type`, and besides `outcome`, `http.response.body.size` and `duration_seconds`. The line is at INFO, and at ERROR if the status
 /// is 500 or more, or the service panicked or failed. The query is in neither.
 ///
-/// A request that came with a valid `traceparent` goes on in its trace; any other begins one. What [`Correlation::current`] says
+/// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless nobody listens to its span. What [`Correlation::current`] says
 /// while the service works is the place of the span, and so is what requests to others come from. If the trace is sampled, a [`TraceRef`] is
 /// left in the request's extensions.
 ///
@@ -43,7 +43,8 @@ pub struct HttpSpans;
 #[derive(Debug)]
 pub struct Spanned {
     span: Span,
-    carried: Carried,
+    /// `None` where there is nothing to carry.
+    carried: Option<Carried>,
 }
 
 /// The most bytes of a path that are logged.
@@ -62,15 +63,6 @@ impl Observer for HttpSpans {
 
     fn begin(&self, head: &mut Head<'_>) -> Spanned {
         let correlation = Correlation::current();
-        let (parent, state) = match correlation.trace() {
-            Some(TraceContext { parent, state, .. }) => (parent.child(), state.clone()),
-            None => (TraceParent::generate(), TraceState::default()),
-        };
-        if parent.is_sampled() {
-            let trace = TraceRef::new(parent.trace_id(), true);
-            head.extensions_mut().insert(trace);
-        }
-        let correlation = correlation.in_trace(TraceContext::new(parent, state));
         let path = head.uri().path();
         let end = (0..=MAX_PATH.min(path.len()))
             .rev()
@@ -83,6 +75,19 @@ impl Observer for HttpSpans {
             http.response.status_code = Empty,
             error.type = Empty,
         );
+        if span.is_disabled() && correlation.trace().is_none() {
+            let carried = None;
+            return Spanned { span, carried };
+        }
+        let (parent, state) = match correlation.trace() {
+            Some(TraceContext { parent, state, .. }) => (parent.child(), state.clone()),
+            None => (TraceParent::generate(), TraceState::default()),
+        };
+        if parent.is_sampled() {
+            let trace = TraceRef::new(parent.trace_id(), true);
+            head.extensions_mut().insert(trace);
+        }
+        let correlation = correlation.in_trace(TraceContext::new(parent, state));
         // Where the subscriber keeps spans, those who work for the request elsewhere have its ids too.
         span.with_subscriber(|(id, dispatch)| {
             let registry = dispatch.downcast_ref::<Registry>();
@@ -92,13 +97,16 @@ impl Observer for HttpSpans {
         });
         Spanned {
             span,
-            carried: Carried::new(correlation),
+            carried: Some(Carried::new(correlation)),
         }
     }
 
     fn scope<T>(&self, spanned: &mut Spanned, poll: impl FnOnce() -> T) -> T {
         let Spanned { span, carried } = spanned;
-        carried.enter(|| span.in_scope(poll))
+        match carried {
+            Some(carried) => carried.enter(|| span.in_scope(poll)),
+            None => poll(),
+        }
     }
 
     fn end(&self, mut spanned: Spanned, end: &End) {
@@ -128,11 +136,15 @@ impl Observer for HttpSpans {
                 )
             };
         }
-        carried.enter(|| {
+        let log = || {
             span.in_scope(|| match error {
                 Some(_) => ended!(error),
                 None => ended!(info),
             });
-        });
+        };
+        match carried {
+            Some(carried) => carried.enter(log),
+            None => log(),
+        }
     }
 }

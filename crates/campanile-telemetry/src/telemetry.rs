@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::fields::quoted;
 use crate::keys::Keys;
@@ -107,6 +107,28 @@ impl Telemetry {
     pub fn filter(&self) -> EnvFilter {
         // It was parsed before.
         EnvFilter::try_new(&*self.filter).unwrap_or_default()
+    }
+
+    /// Calls a function with a subscriber of this filter and layer as the thread's.
+    pub fn in_scope<T>(&self, function: impl FnOnce() -> T) -> T {
+        tracing::subscriber::with_default(self.subscriber(), function)
+    }
+
+    fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
+        tracing_subscriber::registry()
+            .with(self.filter())
+            .with(self.layer())
+    }
+
+    /// Makes a subscriber with the filter and the layer the process's.
+    ///
+    /// # Errors
+    ///
+    /// If the process has a subscriber already.
+    pub fn install(&self) -> Result<TelemetryGuard, InstallError> {
+        let installed = tracing::subscriber::set_global_default(self.subscriber());
+        installed.map_err(|_| InstallError::Taken)?;
+        Ok(TelemetryGuard(self.clone()))
     }
 
     /// Returns what became of lines that were not written.
@@ -225,6 +247,34 @@ impl TelemetryBuilder {
         self
     }
 
+    /// Reads the environment, in place of what was set before: `RUST_LOG` for the [filter](Self::filter), and of
+    /// `OTEL_RESOURCE_ATTRIBUTES` `service.version`, `deployment.environment.name` and `service.instance.id`. What is not there, or empty,
+    /// changes nothing.
+    pub fn from_env(self) -> Self {
+        self.from(|name| std::env::var(name).ok())
+    }
+
+    fn from(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let variable = |name| variable(name).filter(|value| !value.trim().is_empty());
+        if let Some(filter) = variable("RUST_LOG") {
+            self.filter = filter;
+        }
+        let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+        let pairs = attributes
+            .split(',')
+            .filter_map(|pair| pair.split_once('='));
+        for (key, value) in pairs {
+            let place = match key.trim() {
+                "service.version" => &mut self.version,
+                "deployment.environment.name" => &mut self.environment,
+                "service.instance.id" => &mut self.instance,
+                _ => continue,
+            };
+            *place = Some(value.trim().to_owned());
+        }
+        self
+    }
+
     /// Opens the writer and starts the thread that writes, `campanile-log`. Nothing global changes.
     ///
     /// # Errors
@@ -266,7 +316,9 @@ impl TelemetryBuilder {
             layer: LogLayer {
                 style,
                 keys: Arc::new(Keys::new(self.redaction, self.names.names())),
-                queue: Arc::new(queue.map_err(|error| BuildError::Thread(Arc::new(error)))?),
+                queue: Arc::new(queue.map_err(|error| BuildError::Thread {
+                    reason: error.to_string(),
+                })?),
             },
             filter: self.filter.into(),
         })
@@ -278,12 +330,7 @@ impl TelemetryBuilder {
     ///
     /// As [`build`](Self::build), and if the process has a subscriber already.
     pub fn install(self) -> Result<TelemetryGuard, InstallError> {
-        let telemetry = self.build()?;
-        let subscriber = tracing_subscriber::registry()
-            .with(telemetry.filter())
-            .with(telemetry.layer());
-        subscriber.try_init().map_err(|_| InstallError::Taken)?;
-        Ok(TelemetryGuard(telemetry))
+        self.build()?.install()
     }
 }
 
@@ -374,7 +421,7 @@ impl Writer {
                     .open(&path);
                 let file = file.map_err(|error| BuildError::File {
                     path,
-                    source: Arc::new(error),
+                    reason: error.to_string(),
                 })?;
                 Box::new(file)
             }
@@ -394,7 +441,7 @@ impl fmt::Debug for Writer {
 }
 
 /// A [`Telemetry`] cannot be built.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The service's name is empty, too long, or not printable.
@@ -422,20 +469,25 @@ pub enum BuildError {
         given: usize,
     },
     /// The file can't be opened.
-    #[error("the log file {path:?} can't be opened")]
+    #[error(
+        "the log file {path:?} can't be opened ({reason}): name one in a folder that is there and may be written to"
+    )]
     File {
         /// The path as given.
         path: PathBuf,
-        /// Why.
-        source: Arc<io::Error>,
+        /// What the system says.
+        reason: String,
     },
     /// There is no thread to write lines.
-    #[error("the thread that writes the log can't be started")]
-    Thread(#[source] Arc<io::Error>),
+    #[error("the thread that writes the log can't be started: {reason}")]
+    Thread {
+        /// What the system says.
+        reason: String,
+    },
 }
 
 /// A [`Telemetry`] cannot be installed.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
     /// It cannot be built.
@@ -446,4 +498,40 @@ pub enum InstallError {
         "the process has a tracing subscriber already: add `Telemetry::layer` to it, and don't install another"
     )]
     Taken,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_goes_before_what_was_set() {
+        let read = |variables: &[(&str, &str)]| {
+            let builder = Telemetry::builder("a").version("1").filter("warn");
+            let builder = builder.from(|name| {
+                let found = variables.iter().find(|(of, _)| *of == name);
+                found.map(|(_, value)| (*value).to_owned())
+            });
+            (
+                builder.filter,
+                builder.version,
+                builder.environment,
+                builder.instance,
+            )
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(read(&[]), ("warn".into(), text("1"), None, None));
+        assert_eq!(
+            read(&[("RUST_LOG", " ")]),
+            ("warn".into(), text("1"), None, None)
+        );
+        let attributes =
+            "service.version=2, deployment.environment.name = test ,x=y,service.instance.id=i,odd";
+        let variables = [
+            ("RUST_LOG", "debug"),
+            ("OTEL_RESOURCE_ATTRIBUTES", attributes),
+        ];
+        let expected = ("debug".into(), text("2"), text("test"), text("i"));
+        assert_eq!(read(&variables), expected);
+    }
 }

@@ -1,6 +1,8 @@
 use std::fmt;
 #[cfg(feature = "monitor")]
 use std::sync::Arc;
+#[cfg(all(feature = "metrics", feature = "telemetry"))]
+use std::sync::OnceLock;
 #[cfg(feature = "monitor")]
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use campanile_monitor::{Monitor, MonitorBuilder, Sources, Token};
 use campanile_sla::Sla;
 #[cfg(feature = "monitor")]
 use campanile_store::Store;
+#[cfg(feature = "telemetry")]
+use campanile_telemetry::{Telemetry, TelemetryBuilder};
 
 #[cfg(feature = "metrics")]
 use crate::background::Background;
@@ -38,6 +42,7 @@ use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 /// | [`store`](Self::store) | memory |
 /// | [`token`](Self::token) | none |
 /// | [`tick`](Self::tick) | 5 s |
+/// | [`telemetry`](Self::telemetry) | none; for [`install`](Self::install) JSON on the standard output |
 /// | [`from_env`](Self::from_env) | nothing is read from the environment |
 /// | [`collector`](Self::collector) | none |
 /// | [`disk`](Self::disk) | `/` |
@@ -57,7 +62,36 @@ pub struct Builder {
     #[cfg(feature = "monitor")]
     monitor: MonitorSettings,
     correlation: CorrelationIdLayer,
+    #[cfg(feature = "telemetry")]
+    telemetry: TelemetrySettings,
     observe: Configure,
+}
+
+/// How the log is written, if it is asked for.
+#[cfg(feature = "telemetry")]
+#[derive(Default)]
+struct TelemetrySettings {
+    configure: Option<Box<dyn FnOnce(TelemetryBuilder) -> TelemetryBuilder>>,
+    from_env: bool,
+    /// What was built of it before the rest is, so that this can log already.
+    built: Option<Telemetry>,
+}
+
+#[cfg(feature = "telemetry")]
+impl TelemetrySettings {
+    fn build(self, name: &str) -> Result<Telemetry, campanile_telemetry::BuildError> {
+        if let Some(built) = self.built {
+            return Ok(built);
+        }
+        let mut builder = Telemetry::builder(name);
+        if let Some(configure) = self.configure {
+            builder = configure(builder);
+        }
+        if self.from_env {
+            builder = builder.from_env();
+        }
+        builder.build()
+    }
 }
 
 /// What goes to the monitor, in its order.
@@ -91,6 +125,8 @@ impl Builder {
             #[cfg(feature = "monitor")]
             monitor: MonitorSettings::default(),
             correlation: CorrelationIdLayer::new(),
+            #[cfg(feature = "telemetry")]
+            telemetry: TelemetrySettings::default(),
             observe: Box::new(|layer| layer),
         }
     }
@@ -134,6 +170,30 @@ impl Builder {
     #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
     pub fn objective(mut self, objective: campanile_sla::Slo) -> Self {
         self.sla = self.sla.objective(objective);
+        self
+    }
+
+    /// Sets how the log is written: its format, its writer, its filter.
+    ///
+    /// ```no_run
+    /// use campanile::Campanile;
+    /// use campanile::telemetry::Format;
+    ///
+    /// let campanile = Campanile::builder("orders").telemetry(|log| log.format(Format::Pretty).filter("debug")).install()?;
+    /// # Ok::<_, campanile::InstallError>(())
+    /// ```
+    ///
+    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), whose layer a host can add to a subscriber of its own.
+    ///
+    /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the standard output from INFO on, unless the process
+    /// has a subscriber already.
+    #[cfg(feature = "telemetry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+    pub fn telemetry(
+        mut self,
+        configure: impl FnOnce(TelemetryBuilder) -> TelemetryBuilder + 'static,
+    ) -> Self {
+        self.telemetry.configure = Some(Box::new(configure));
         self
     }
 
@@ -188,6 +248,13 @@ impl Builder {
                 name: self.name.clone(),
             });
         }
+        #[cfg(feature = "telemetry")]
+        let telemetry = match self.telemetry {
+            asked if asked.configure.is_some() || asked.built.is_some() => {
+                noted(asked.build(&self.name), &mut problems)
+            }
+            _ => None,
+        };
         #[cfg(feature = "metrics")]
         let registry = self.registry.unwrap_or_default();
         #[cfg(feature = "metrics")]
@@ -231,6 +298,10 @@ impl Builder {
                     CampanileLayer::new(self.correlation, observe.build())
                 },
                 name: self.name,
+                #[cfg(feature = "telemetry")]
+                telemetry,
+                #[cfg(all(feature = "metrics", feature = "telemetry"))]
+                log: OnceLock::new(),
                 #[cfg(feature = "health")]
                 health: health?,
                 #[cfg(feature = "metrics")]
@@ -251,17 +322,50 @@ impl Builder {
         parts().map(Campanile::new).ok_or(BuildError { problems })
     }
 
-    /// Builds, and makes the registry the process's recorder: the `metrics` macros then write to it from everywhere.
+    /// Builds, and makes the registry the process's recorder, so that the `metrics` macros write to it from everywhere; and writes the log:
+    /// with what is [set](Self::telemetry), or else, if the process has no subscriber yet, in JSON to the standard output.
+    ///
+    /// The log ends when the last clone of the campanile is dropped.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and if the process has a recorder already.
+    /// As [`build`](Self::build), and if the process has a recorder already, or has a subscriber and the telemetry was set.
     #[cfg(feature = "metrics")]
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn install(self) -> Result<Campanile, crate::InstallError> {
+        #[cfg(feature = "telemetry")]
+        let campanile = self.build_with_log()?;
+        #[cfg(not(feature = "telemetry"))]
         let campanile = self.build()?;
         campanile.metrics().install()?;
+        #[cfg(feature = "telemetry")]
+        campanile.install_log()?;
         Ok(campanile)
+    }
+
+    /// Builds, and has the log if it is asked for, or there is none; the building is in it already.
+    #[cfg(all(feature = "metrics", feature = "telemetry"))]
+    fn build_with_log(mut self) -> Result<Campanile, crate::InstallError> {
+        let is_asked_for = self.telemetry.configure.is_some();
+        match (is_asked_for, tracing::dispatcher::has_been_set()) {
+            (true, true) => return Err(crate::InstallError::Subscriber),
+            (false, true) => return Ok(self.build()?),
+            (_, false) => {}
+        }
+        let configure = self.telemetry.configure.take();
+        self.telemetry.configure = Some(configure.unwrap_or_else(|| Box::new(|log| log)));
+        let mut problems = Vec::new();
+        let settings = std::mem::take(&mut self.telemetry);
+        let Some(telemetry) = noted(settings.build(&self.name), &mut problems) else {
+            // What else is wrong is told with it.
+            let others = self
+                .build()
+                .map_or_else(|error| error.problems, |_| Vec::new());
+            problems.extend(others);
+            return Err(BuildError { problems }.into());
+        };
+        self.telemetry.built = Some(telemetry.clone());
+        Ok(telemetry.in_scope(|| self.build())?)
     }
 }
 
@@ -361,6 +465,10 @@ impl Builder {
     /// Defaults to reading nothing.
     pub fn from_env(mut self) -> Self {
         self.monitor.from_env = true;
+        #[cfg(feature = "telemetry")]
+        {
+            self.telemetry.from_env = true;
+        }
         self
     }
 }
@@ -390,7 +498,7 @@ impl MonitorSettings {
 }
 
 /// Returns what was built, or notes what is wrong with it.
-#[cfg(any(feature = "health", feature = "sla"))]
+#[cfg(any(feature = "health", feature = "sla", feature = "telemetry"))]
 fn noted<T, E: Into<Problem>>(built: Result<T, E>, problems: &mut Vec<Problem>) -> Option<T> {
     built.map_err(|error| problems.push(error.into())).ok()
 }

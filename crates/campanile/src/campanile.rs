@@ -1,6 +1,8 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+#[cfg(all(feature = "metrics", feature = "telemetry"))]
+use std::sync::OnceLock;
 
 #[cfg(feature = "health")]
 use campanile_health::Health;
@@ -12,6 +14,10 @@ use campanile_metrics::Registry;
 use campanile_monitor::Monitor;
 #[cfg(feature = "sla")]
 use campanile_sla::Sla;
+#[cfg(feature = "telemetry")]
+use campanile_telemetry::Telemetry;
+#[cfg(all(feature = "metrics", feature = "telemetry"))]
+use campanile_telemetry::TelemetryGuard;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -41,6 +47,11 @@ pub(crate) struct Parts {
     pub(crate) monitor: Monitor,
     #[cfg(feature = "sla")]
     pub(crate) sla: Sla,
+    #[cfg(feature = "telemetry")]
+    pub(crate) telemetry: Option<Telemetry>,
+    /// What keeps the log that is the process's.
+    #[cfg(all(feature = "metrics", feature = "telemetry"))]
+    pub(crate) log: OnceLock<TelemetryGuard>,
 }
 
 impl Campanile {
@@ -91,6 +102,23 @@ impl Campanile {
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
     pub fn business(&self) -> &Business {
         &self.0.business
+    }
+
+    /// Returns the telemetry, whose layer writes the log; `None` if it was neither [set](Builder::telemetry) nor installed.
+    #[cfg(feature = "telemetry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+    pub fn telemetry(&self) -> Option<&Telemetry> {
+        self.0.telemetry.as_ref()
+    }
+
+    #[cfg(all(feature = "metrics", feature = "telemetry"))]
+    pub(crate) fn install_log(&self) -> Result<(), crate::InstallError> {
+        if let Some(telemetry) = &self.0.telemetry {
+            let guard = telemetry.install();
+            let guard = guard.map_err(|_| crate::InstallError::Subscriber)?;
+            self.0.log.get_or_init(|| guard);
+        }
+        Ok(())
     }
 
     /// Returns the layer for a tower stack: correlation id outermost, then what observes.

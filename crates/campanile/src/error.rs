@@ -62,6 +62,11 @@ pub enum Problem {
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
     #[error(transparent)]
     Monitor(#[from] campanile_monitor::BuildError),
+    /// The telemetry's settings are not valid.
+    #[cfg(feature = "telemetry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+    #[error(transparent)]
+    Telemetry(#[from] campanile_telemetry::BuildError),
     /// The objectives are not valid.
     #[cfg(feature = "sla")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
@@ -81,4 +86,11 @@ pub enum InstallError {
     /// The registry cannot be the process's recorder.
     #[error(transparent)]
     Recorder(#[from] campanile_metrics::InstallError),
+    /// The process has a tracing subscriber already.
+    #[cfg(feature = "telemetry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+    #[error(
+        "the process has a tracing subscriber already: leave `Builder::telemetry` out, or build and add `Telemetry::layer` to it"
+    )]
+    Subscriber,
 }

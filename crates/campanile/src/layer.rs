@@ -4,6 +4,8 @@ use campanile_http::{End, Head, Observe, ObserveLayer, Observer};
 use campanile_metrics::{HttpMetrics, Overhead, Registry};
 #[cfg(feature = "sla")]
 use campanile_sla::{Sla, SliObserver};
+#[cfg(feature = "telemetry")]
+use campanile_telemetry::HttpSpans;
 use http::{HeaderMap, StatusCode};
 use tower_layer::Layer;
 
@@ -51,6 +53,10 @@ impl Observers {
         #[cfg(feature = "metrics")] overhead: Overhead,
         #[cfg(feature = "sla")] sla: &Sla,
     ) -> Self {
+        #[cfg(feature = "telemetry")]
+        let spans = HttpSpans::new();
+        #[cfg(not(feature = "telemetry"))]
+        let spans = ();
         #[cfg(feature = "metrics")]
         let metrics = HttpMetrics::new(registry);
         #[cfg(not(feature = "metrics"))]
@@ -60,7 +66,7 @@ impl Observers {
         #[cfg(not(feature = "sla"))]
         let sli = ();
         Self {
-            inner: (metrics, sli),
+            inner: (spans, metrics, sli),
             #[cfg(feature = "metrics")]
             overhead,
         }
@@ -76,7 +82,11 @@ impl Observers {
     }
 }
 
-type Inner = (Metrics, Sli);
+type Inner = (Spans, Metrics, Sli);
+#[cfg(feature = "telemetry")]
+type Spans = HttpSpans;
+#[cfg(not(feature = "telemetry"))]
+type Spans = ();
 #[cfg(feature = "metrics")]
 type Metrics = HttpMetrics;
 #[cfg(not(feature = "metrics"))]

@@ -33,7 +33,7 @@
 //! - [`Campanile::layer`] for any tower stack; [`Campanile::routes`] beside it, in axum.
 //! - [`Campanile::serve`] to listen, with the limits that a public port needs; or `axum::serve`.
 //! - [`Builder::build`] puts nothing in a global place; [`Builder::install`] also makes the registry the process's recorder,
-//!   so that the `metrics` macros reach it from everywhere.
+//!   so that the `metrics` macros reach it from everywhere, and writes the log.
 //!
 //! # Measuring your own code
 //!
@@ -52,6 +52,7 @@
 //! | `monitor` | yes | rules, channels, the store, `/monitoring/sla`, `/api/v1/monitor/…`, the guard; with `alerts`, `health`, `metrics` and `sla` |
 //! | `redb` | yes | the store in a file, with `monitor` |
 //! | `sla` | yes | objectives, and the counts that they are judged by |
+//! | `telemetry` | yes | [`telemetry`]: the log, and spans of requests |
 //! | `full` | no | all of them |
 //!
 //! # Environment
@@ -108,6 +109,9 @@ pub use campanile_sla as sla;
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use campanile_store as store;
+#[cfg(feature = "telemetry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+pub use campanile_telemetry as telemetry;
 
 pub use self::builder::Builder;
 pub use self::campanile::Campanile;

@@ -175,7 +175,12 @@ fn app(side: &str, runtime: &tokio::runtime::Runtime) -> Option<Router> {
     );
     match side {
         "bare" => Some(app),
-        "ours" => Some(Campanile::builder("scoreboard").install().ok()?.wrap(app)),
+        "ours" => {
+            // Without the log, which the peers don't write either.
+            let campanile = Campanile::builder("scoreboard").build().ok()?;
+            campanile.metrics().install().ok()?;
+            Some(campanile.wrap(app))
+        }
         "peers" => {
             let handle = PrometheusBuilder::new().install_recorder().ok()?;
             // Without it the exporter's samples pile up.

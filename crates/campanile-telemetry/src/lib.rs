@@ -22,7 +22,8 @@
 //! # Where it is written
 //!
 //! A thread of its own, `campanile-log`, writes lines; who logs never waits for it. Up to 8 MiB wait, and what finds no room is dropped,
-//! counted, and told of in the log.
+//! counted, and told of in the log. A process that is killed loses what it logged in the last 5 ms; one that ends drops the guard, which
+//! writes the rest.
 //!
 //! # Ids
 //!

@@ -57,10 +57,12 @@
 //!
 //! # Environment
 //!
-//! [`Builder::from_env`] reads, with feature `monitor`:
+//! [`Builder::from_env`], of feature `monitor`, reads:
 //!
 //! | variable | default | what it is |
 //! |---|---|---|
+//! | `RUST_LOG` | `info` | which events the log has, with feature `telemetry` |
+//! | `OTEL_RESOURCE_ATTRIBUTES` | none | of it `service.version`, `deployment.environment.name` and `service.instance.id`, which every line has, with feature `telemetry` |
 //! | `CAMPANILE_STORE` | memory | the file of the store, with feature `redb` |
 //! | `CAMPANILE_TOKENS`, or a file named by `CAMPANILE_TOKENS_FILE` | none | who may read from elsewhere: `name:role:sha256`, separated by commas or lines |
 #![cfg_attr(docsrs, feature(doc_cfg))]

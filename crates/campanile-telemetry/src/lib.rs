@@ -36,6 +36,7 @@ mod telemetry;
 mod clock;
 mod escape;
 mod fields;
+mod filter;
 mod http;
 mod keys;
 mod layer;
@@ -43,13 +44,16 @@ mod line;
 mod names;
 mod queue;
 mod redact;
+mod rolling;
 
+pub use self::filter::{InvalidDirectives, LogFilter};
 pub use self::http::{HttpSpans, Spanned};
 pub use self::layer::LogLayer;
 pub use self::line::Format;
 pub use self::names::FieldNames;
 pub use self::queue::LogStats;
 pub use self::redact::Sensitive;
+pub use self::rolling::Rolling;
 pub use self::telemetry::{
     BuildError, InstallError, Telemetry, TelemetryBuilder, TelemetryGuard, Writer,
 };

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::fields::quoted;
+use crate::filter::LogFilter;
 use crate::keys::Keys;
 use crate::layer::LogLayer;
 use crate::line::{Format, Style};
 use crate::names::FieldNames;
 use crate::queue::{LAST_WRITE, LogStats, Queue};
 use crate::redact::Redaction;
+use crate::rolling::Rolling;
 
 /// A service's telemetry: what writes its log.
 ///
@@ -50,7 +51,7 @@ use crate::redact::Redaction;
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     layer: LogLayer,
-    filter: Arc<str>,
+    filter: LogFilter,
 }
 
 /// Settings of a [`Telemetry`].
@@ -102,11 +103,10 @@ impl Telemetry {
         self.layer.clone()
     }
 
-    /// Returns the filter, for the subscriber as a whole or for the layer.
+    /// Returns the filter, for a subscriber of the host's own, and to change which events the log has.
     #[must_use]
-    pub fn filter(&self) -> EnvFilter {
-        // It was parsed before.
-        EnvFilter::try_new(&*self.filter).unwrap_or_default()
+    pub fn filter(&self) -> LogFilter {
+        self.filter.clone()
     }
 
     /// Calls a function with a subscriber of this filter and layer as the thread's.
@@ -291,12 +291,15 @@ impl TelemetryBuilder {
                 given: self.max_waiting_bytes,
             });
         }
-        if let Err(error) = EnvFilter::try_new(&self.filter) {
-            return Err(BuildError::Filter {
-                filter: self.filter,
-                reason: error.to_string(),
-            });
-        }
+        let filter = match LogFilter::new(&self.filter) {
+            Ok(filter) => filter,
+            Err(error) => {
+                return Err(BuildError::Filter {
+                    filter: self.filter,
+                    reason: error.to_string(),
+                });
+            }
+        };
         let colours = self.format == Format::Pretty && self.writer.is_terminal();
         let values = [
             Some(&self.service),
@@ -320,7 +323,7 @@ impl TelemetryBuilder {
                     reason: error.to_string(),
                 })?),
             },
-            filter: self.filter.into(),
+            filter,
         })
     }
 
@@ -373,6 +376,7 @@ enum Target {
     Stdout,
     Stderr,
     File(PathBuf),
+    Rolling(Rolling),
     Other(Box<dyn Write + Send>),
 }
 
@@ -395,6 +399,11 @@ impl Writer {
         Self(Target::File(path.into()))
     }
 
+    /// Writes to a file that makes room when it is large or old.
+    pub fn rolling(rolling: Rolling) -> Self {
+        Self(Target::Rolling(rolling))
+    }
+
     /// Writes to anything else. It may block: it is called by a thread of its own, with many lines at a time.
     #[must_use]
     pub fn new(writer: impl Write + Send + 'static) -> Self {
@@ -405,7 +414,7 @@ impl Writer {
         match self.0 {
             Target::Stdout => io::stdout().is_terminal(),
             Target::Stderr => io::stderr().is_terminal(),
-            Target::File(_) | Target::Other(_) => false,
+            Target::File(_) | Target::Rolling(_) | Target::Other(_) => false,
         }
     }
 
@@ -414,6 +423,12 @@ impl Writer {
             Target::Stdout => Box::new(io::stdout()),
             Target::Stderr => Box::new(io::stderr()),
             Target::Other(writer) => writer,
+            Target::Rolling(rolling) => {
+                let path = rolling.path.clone();
+                let reason = |error: io::Error| error.to_string();
+                let file = rolling.open().map_err(reason);
+                Box::new(file.map_err(|reason| BuildError::File { path, reason })?)
+            }
             Target::File(path) => {
                 let file = std::fs::File::options()
                     .create(true)
@@ -435,6 +450,7 @@ impl fmt::Debug for Writer {
             Target::Stdout => f.write_str("Stdout"),
             Target::Stderr => f.write_str("Stderr"),
             Target::File(path) => f.debug_tuple("File").field(path).finish(),
+            Target::Rolling(rolling) => rolling.fmt(f),
             Target::Other(_) => f.write_str("Other"),
         }
     }

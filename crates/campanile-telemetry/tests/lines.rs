@@ -372,6 +372,36 @@ fn filters_and_settings_are_checked() {
 }
 
 #[test]
+fn what_is_logged_can_be_changed_for_a_time() {
+    let memory = Memory::default();
+    let builder = Telemetry::builder("test").filter("warn");
+    let telemetry = builder.writer(Writer::new(memory.clone())).build().unwrap();
+    let filter = telemetry.filter();
+    telemetry.in_scope(|| {
+        // One place in the program, so that what was found out about it has to be forgotten.
+        let log = |name: &str| tracing::debug!("{name}");
+        log("one");
+        filter.set("debug", Duration::from_secs(3_600)).unwrap();
+        log("two");
+        let error = filter.set("a=b=c", Duration::ZERO).unwrap_err();
+        assert!(error.to_string().contains("\"a=b=c\" are not valid"));
+        log("three");
+        filter.reset();
+        log("four");
+        filter.set("debug", Duration::ZERO).unwrap();
+        // This is the event after the time, with which it falls back.
+        log("five");
+        log("six");
+        tracing::warn!("seven");
+    });
+    assert_eq!(telemetry.shutdown(Duration::from_secs(10)), 0);
+    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let messages: Vec<_> = lines.map(|line: Value| line["message"].clone()).collect();
+    assert_eq!(messages, ["two", "three", "five", "seven"]);
+}
+
+#[test]
 fn files_are_written_to_at_their_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");

@@ -1,0 +1,256 @@
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::clock;
+
+/// A log file that makes room: when it is large or old it gets another name, and the oldest of those are deleted.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use campanile_telemetry::{Rolling, Telemetry, Writer};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("orders.log");
+/// let day = Duration::from_secs(24 * 60 * 60);
+/// let writer = Writer::rolling(Rolling::at(path).max_bytes(50_000_000).every(day).keep(7));
+/// let telemetry = Telemetry::builder("orders").writer(writer).build()?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// | setting | default |
+/// |---|---|
+/// | [`max_bytes`](Self::max_bytes) | 100 MiB |
+/// | [`every`](Self::every) | never by time |
+/// | [`keep`](Self::keep) | 9 |
+///
+/// The other name is the file's with the time in UTC at its end, as in `orders.log.2026-11-21T19:00:00.123456Z`. With the defaults a log takes
+/// 1 GiB at most.
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it is given to `Writer::rolling`"]
+pub struct Rolling {
+    pub(crate) path: PathBuf,
+    max_bytes: u64,
+    every: Option<Duration>,
+    keep: usize,
+}
+
+impl Rolling {
+    /// Writes to the end of the file at this path, which is made if it is not there.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            max_bytes: 100 << 20,
+            every: None,
+            keep: 9,
+        }
+    }
+
+    /// Sets the most bytes of a file. What is written at once stays together, so a file may have more by up to what
+    /// [waits](crate::TelemetryBuilder::max_waiting_bytes) at most.
+    ///
+    /// Defaults to 100 MiB.
+    pub fn max_bytes(mut self, max: u64) -> Self {
+        self.max_bytes = max;
+        self
+    }
+
+    /// Sets after what time a file gets another name, though it is not large; counted from its beginning, and done when the next line
+    /// comes.
+    ///
+    /// Defaults to never.
+    pub fn every(mut self, every: Duration) -> Self {
+        self.every = Some(every);
+        self
+    }
+
+    /// Sets how many files with another name are kept, besides the one that is written to. Older ones are deleted.
+    ///
+    /// Defaults to 9.
+    pub fn keep(mut self, files: usize) -> Self {
+        self.keep = files;
+        self
+    }
+
+    pub(crate) fn open(self) -> io::Result<RollingFile> {
+        let (file, size, begun) = begin(&self.path)?;
+        Ok(RollingFile {
+            rolling: self,
+            file,
+            size,
+            begun,
+        })
+    }
+
+    /// Returns the files with another name, the oldest first.
+    fn others(&self) -> io::Result<Vec<PathBuf>> {
+        let folder = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        let mut others = Vec::new();
+        for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))? {
+            let path = entry?.path();
+            let other = path.file_name().unwrap_or_default().as_encoded_bytes();
+            let time = other
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix(b"."));
+            if time.is_some_and(is_time) {
+                others.push(path);
+            }
+        }
+        others.sort_unstable();
+        Ok(others)
+    }
+}
+
+/// Returns whether a text is one of ours, as `2026-11-21T19:00:00.123456Z` is.
+fn is_time(text: &[u8]) -> bool {
+    let shape = b"dddd-dd-ddTdd:dd:dd.ddddddZ";
+    let fits = |(byte, of): (&u8, &u8)| match of {
+        b'd' => byte.is_ascii_digit(),
+        of => byte == of,
+    };
+    text.len() == shape.len() && text.iter().zip(shape).all(fits)
+}
+
+/// The file that is written to.
+pub(crate) struct RollingFile {
+    rolling: Rolling,
+    file: File,
+    size: u64,
+    begun: SystemTime,
+}
+
+impl RollingFile {
+    fn is_due(&self, more: usize) -> bool {
+        let is_large = self.size.saturating_add(more as u64) > self.rolling.max_bytes;
+        let age = now().duration_since(self.begun).unwrap_or_default();
+        let is_old = self.rolling.every.is_some_and(|every| age >= every);
+        self.size > 0 && (is_large || is_old)
+    }
+
+    fn roll(&mut self) -> io::Result<()> {
+        let path = &self.rolling.path;
+        let mut name = OsString::from(path.file_name().unwrap_or_default());
+        let mut time = String::from(".");
+        clock::push_now(&mut time);
+        name.push(time);
+        fs::rename(path, path.with_file_name(name))?;
+        (self.file, self.size, self.begun) = begin(path)?;
+        let others = self.rolling.others()?;
+        let too_many = others.len().saturating_sub(self.rolling.keep);
+        for other in others.iter().take(too_many) {
+            // One that somebody else has deleted is gone too.
+            let _ = fs::remove_file(other);
+        }
+        Ok(())
+    }
+}
+
+fn begin(path: &Path) -> io::Result<(File, u64, SystemTime)> {
+    let file = File::options().create(true).append(true).open(path)?;
+    let metadata = file.metadata()?;
+    // Where nobody knows when a file was made, it begins now.
+    let begun = match metadata.len() {
+        0 => now(),
+        _ => metadata.created().unwrap_or_else(|_| now()),
+    };
+    Ok((file, metadata.len(), begun))
+}
+
+fn now() -> SystemTime {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a file's age is asked for where it is written"
+    )]
+    SystemTime::now()
+}
+
+impl Write for RollingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_due(bytes.len()) {
+            // A file that can't be renamed is written to as before.
+            let _ = self.roll();
+        }
+        let written = self.file.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn a_large_file_makes_room_and_the_oldest_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        // What only looks alike is nobody's to delete.
+        for other in ["a.log.old", "b.log.2026-11-21T19:00:00.123456Z", "a.logs"] {
+            fs::write(folder.path().join(other), "x").unwrap();
+        }
+        let mut file = Rolling::at(&path).max_bytes(10).keep(2).open().unwrap();
+        for number in 0..10 {
+            file.write_all(format!("line {number}\n").as_bytes())
+                .unwrap();
+        }
+        let names = names(folder.path());
+        let rolled: Vec<_> = names
+            .iter()
+            .filter(|name| name.starts_with("a.log.2"))
+            .collect();
+        assert_eq!(rolled.len(), 2, "{names:?}");
+        assert_eq!(names.len(), 2 + 4, "{names:?}");
+        let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(text("a.log"), "line 9\n");
+        assert_eq!([text(rolled[0]), text(rolled[1])], ["line 7\n", "line 8\n"]);
+    }
+
+    #[test]
+    fn an_old_file_makes_room_when_something_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let rolling = Rolling::at(folder.path().join("a.log")).every(Duration::ZERO);
+        let mut file = rolling.open().unwrap();
+        file.write_all(b"one\n").unwrap();
+        assert_eq!(names(folder.path()).len(), 1);
+        file.write_all(b"two\n").unwrap();
+        assert_eq!(names(folder.path()).len(), 2);
+    }
+
+    #[test]
+    fn what_is_there_is_gone_on_with_and_a_single_line_may_be_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        fs::write(&path, "before\n").unwrap();
+        let mut file = Rolling::at(&path).max_bytes(20).open().unwrap();
+        file.write_all(b"after\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before\nafter\n");
+        file.write_all(&[b'x'; 100]).unwrap();
+        assert_eq!(fs::read(&path).unwrap().len(), 100);
+        // Without the folder there is no other name; what is open is written to.
+        let gone = folder.path().to_owned();
+        folder.close().unwrap();
+        assert!(!gone.exists());
+        file.write_all(b"y").unwrap();
+    }
+}

@@ -3,6 +3,7 @@ use std::process::Command;
 
 use campanile_tests::{Client, Process, example, get, parse};
 use http::{Method, StatusCode};
+use serde_json::Value;
 
 #[test]
 fn layers_only_shows_its_metrics() {
@@ -42,6 +43,49 @@ fn tonic_counts_calls_by_method() {
             r#"http_requests_total{endpoint="/grpc.health.v1.Health/Check",method="POST",status_code="200"} 3"#,
             r#"http_requests_total{endpoint="/grpc.health.v1.Health/Watch",method="POST",status_code="200"} 1"#,
         ]
+    );
+}
+
+/// The lines of an example's log.
+fn log_of(name: &str) -> Vec<Value> {
+    let output = Command::new(example(name)).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+#[test]
+fn two_services_are_in_one_trace() {
+    let log = log_of("two_services");
+    let about = |text: &str| {
+        let is_it = |line: &&Value| line["message"] == text || line["http.route"] == text;
+        log.iter().find(is_it).unwrap_or_else(|| panic!("{log:?}"))
+    };
+    let (shop, stock, lookup) = (
+        about("/items/{item}"),
+        about("/stock/{item}"),
+        about("looked up"),
+    );
+    let trace = shop["trace_id"].as_str().unwrap();
+    assert_eq!(trace.len(), 32);
+    for line in [stock, lookup] {
+        assert_eq!(line["trace_id"], trace);
+        assert_eq!(line["correlation_id"], shop["correlation_id"]);
+    }
+    assert_eq!(stock["span_id"], lookup["span_id"]);
+    assert_ne!(stock["span_id"], shop["span_id"]);
+    assert_eq!(about("asked")["answer"], "3 left");
+    assert_eq!(about("asked")["trace_id"], Value::Null);
+}
+
+#[test]
+fn a_subscriber_that_is_there_gets_our_layer() {
+    let log = log_of("existing_subscriber");
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert_eq!(
+        (&log[0]["message"], &log[0]["items"]),
+        (&"accepted".into(), &3.into())
     );
 }
 

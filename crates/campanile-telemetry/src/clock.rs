@@ -1,6 +1,16 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Returns the seconds since 1970.
+pub(crate) fn second() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a line of the log belongs to the moment at which it comes"
+    )]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// Appends the time in UTC, as RFC 3339 has it, to microseconds.
 pub(crate) fn push_now(out: &mut String) {
     #[expect(

@@ -176,6 +176,11 @@ pub(crate) fn quoted(text: &str, out: &mut String) {
 }
 
 impl Fields {
+    /// Adds a number of our own.
+    pub(crate) fn add_number(&mut self, key: &'static str, value: u64) {
+        self.add(key, |out| out.push_str(itoa::Buffer::new().format(value)));
+    }
+
     /// Takes up the values of others, which go before.
     pub(crate) fn take_up(&mut self, others: &Self) {
         for (key, value) in others.iter() {

@@ -8,8 +8,10 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::clock;
 use crate::fields::Fields;
 use crate::keys::Keys;
+use crate::limit::Limit;
 use crate::line::{Ids, Line, Style};
 use crate::queue::Queue;
 
@@ -22,6 +24,7 @@ pub struct LogLayer {
     pub(crate) style: Arc<Style>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) limit: Option<Arc<Limit>>,
 }
 
 /// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
@@ -61,6 +64,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let suppressed = match &self.limit {
+            None => 0,
+            Some(limit) => {
+                let place = std::ptr::from_ref(event.metadata()).addr();
+                match limit.admit(place, clock::second()) {
+                    Some(suppressed) => suppressed,
+                    None => return,
+                }
+            }
+        };
         let mut scratch = SCRATCH
             .try_with(|scratch| {
                 scratch
@@ -70,20 +83,28 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
             .ok()
             .and_then(Result::ok)
             .unwrap_or_default();
-        self.write(event, &context, &mut scratch);
+        self.write(event, &context, suppressed, &mut scratch);
         // On a thread that is being torn down there is no place for it any more.
         let _ = SCRATCH.try_with(|place| place.try_borrow_mut().map(|mut place| *place = scratch));
     }
 }
 
 impl LogLayer {
-    fn write<S>(&self, event: &Event<'_>, context: &Context<'_, S>, scratch: &mut Scratch)
-    where
+    fn write<S>(
+        &self,
+        event: &Event<'_>,
+        context: &Context<'_, S>,
+        suppressed: u64,
+        scratch: &mut Scratch,
+    ) where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let Scratch { fields, line } = scratch;
         fields.clear();
         line.clear();
+        if suppressed > 0 {
+            fields.add_number("suppressed", suppressed);
+        }
         event.record(&mut fields.recorder(&self.keys));
         line.add(&self.style, &self.keys, fields);
         let mut function = None;

@@ -40,6 +40,7 @@ mod filter;
 mod http;
 mod keys;
 mod layer;
+mod limit;
 mod line;
 mod names;
 mod queue;

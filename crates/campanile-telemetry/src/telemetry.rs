@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::fields::quoted;
 use crate::filter::LogFilter;
 use crate::keys::Keys;
 use crate::layer::LogLayer;
+use crate::limit::Limit;
 use crate::line::{Format, Style};
 use crate::names::FieldNames;
 use crate::queue::{LAST_WRITE, LogStats, Queue};
@@ -65,6 +67,7 @@ pub struct Telemetry {
 /// | [`filter`](Self::filter) | `info` |
 /// | [`redact`](Self::redact) | `password`, `passwd`, `secret`, `token`, `api_key`, `apikey`, `authorization`, `cookie`, `private_key` |
 /// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB |
+/// | [`rate_limit`](Self::rate_limit) | none |
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` or `install` is called"]
 pub struct TelemetryBuilder {
@@ -78,6 +81,7 @@ pub struct TelemetryBuilder {
     filter: String,
     redaction: Redaction,
     max_waiting_bytes: usize,
+    rate_limit: Option<NonZeroU32>,
 }
 
 impl Telemetry {
@@ -94,6 +98,7 @@ impl Telemetry {
             filter: "info".to_owned(),
             redaction: Redaction::default(),
             max_waiting_bytes: 8 << 20,
+            rate_limit: None,
         }
     }
 
@@ -247,6 +252,15 @@ impl TelemetryBuilder {
         self
     }
 
+    /// Sets how many lines each place in the program, which is each `info!` and so on, may log in a second. What is more is left out, and the
+    /// next line of that place says how many were, in the field `suppressed`. 4,096 places are limited.
+    ///
+    /// Defaults to no limit.
+    pub fn rate_limit(mut self, lines_per_second: NonZeroU32) -> Self {
+        self.rate_limit = Some(lines_per_second);
+        self
+    }
+
     /// Reads the environment, in place of what was set before: `RUST_LOG` for the [filter](Self::filter), and of
     /// `OTEL_RESOURCE_ATTRIBUTES` `service.version`, `deployment.environment.name` and `service.instance.id`. What is not there, or empty,
     /// changes nothing.
@@ -319,6 +333,7 @@ impl TelemetryBuilder {
             layer: LogLayer {
                 style,
                 keys: Arc::new(Keys::new(self.redaction, self.names.names())),
+                limit: self.rate_limit.map(|limit| Arc::new(Limit::new(limit))),
                 queue: Arc::new(queue.map_err(|error| BuildError::Thread {
                     reason: error.to_string(),
                 })?),

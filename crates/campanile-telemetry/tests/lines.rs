@@ -402,6 +402,49 @@ fn what_is_logged_can_be_changed_for_a_time() {
 }
 
 #[test]
+fn a_place_that_logs_too_much_is_left_out_and_says_so() {
+    let limit = std::num::NonZeroU32::new(3).unwrap();
+    let builder = Telemetry::builder("test").rate_limit(limit);
+    let (mut quiet, mut seen) = (0, 0);
+    let text = text(builder, || {
+        #[expect(clippy::disallowed_methods, reason = "the limit goes by the clock")]
+        let begun = std::time::Instant::now();
+        // Until a second has passed in which some were left out.
+        while begun.elapsed() < Duration::from_millis(2_100) {
+            tracing::info!("often");
+            seen += 1;
+        }
+        tracing::info!("another place");
+        quiet += 1;
+    });
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let often = lines.iter().filter(|line| line["message"] == "often");
+    let suppressed: u64 = often
+        .clone()
+        .filter_map(|line| line["suppressed"].as_u64())
+        .sum();
+    assert!(
+        (3..=9 + 3).contains(&often.clone().count()),
+        "{}",
+        often.count()
+    );
+    assert!(
+        suppressed > 0 && suppressed < seen,
+        "{suppressed} of {seen}"
+    );
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line["message"] == "another place")
+            .count(),
+        quiet
+    );
+}
+
+#[test]
 fn files_are_written_to_at_their_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");

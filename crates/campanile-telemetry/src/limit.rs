@@ -1,0 +1,101 @@
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// How many lines each place in the program may log in a second.
+pub(crate) struct Limit {
+    per_second: NonZeroU32,
+    places: Box<[Place]>,
+}
+
+/// A place in the program, and what it has logged.
+#[derive(Default)]
+struct Place {
+    /// Where its metadata is; 0 for nobody's place.
+    metadata: AtomicUsize,
+    /// The second in the upper half, and how many lines it has had in the lower.
+    logged: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+/// The most places that are limited: more than most programs have.
+const PLACES: usize = 4_096;
+
+/// How many are tried for one.
+const PROBES: usize = 16;
+
+impl Limit {
+    pub(crate) fn new(per_second: NonZeroU32) -> Self {
+        Self {
+            per_second,
+            places: std::iter::repeat_with(Place::default)
+                .take(PLACES)
+                .collect(),
+        }
+    }
+
+    /// Returns how many lines of a place, which is told by where its metadata is, were suppressed before this one; `None` to suppress this
+    /// one too.
+    pub(crate) fn admit(&self, address: usize, second: u64) -> Option<u64> {
+        let Some(place) = self.place(address) else {
+            return Some(0);
+        };
+        let second = second & u64::from(u32::MAX);
+        let admitted = place
+            .logged
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |logged| {
+                let (of, count) = (logged >> 32, logged & u64::from(u32::MAX));
+                let count = if of == second { count } else { 0 };
+                (count < u64::from(self.per_second.get())).then_some(second << 32 | (count + 1))
+            });
+        match admitted {
+            Ok(_) => Some(place.suppressed.swap(0, Ordering::Relaxed)),
+            Err(_) => {
+                place.suppressed.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    fn place(&self, address: usize) -> Option<&Place> {
+        // Metadata are some hundred bytes apart.
+        let first = address >> 4;
+        (first..first.wrapping_add(PROBES)).find_map(|at| {
+            let place = &self.places[at % PLACES];
+            let taken =
+                place
+                    .metadata
+                    .compare_exchange(0, address, Ordering::Relaxed, Ordering::Relaxed);
+            let is_mine = taken.map_or_else(|of| of == address, |_| true);
+            is_mine.then_some(place)
+        })
+    }
+}
+
+impl std::fmt::Debug for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Limit").field(&self.per_second).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_has_its_lines_and_tells_what_was_left_out() {
+        let limit = Limit::new(NonZeroU32::new(2).unwrap());
+        let admit = |place: usize, second| limit.admit(place << 8, second);
+        let four = [admit(1, 7), admit(1, 7), admit(1, 7), admit(1, 7)];
+        assert_eq!(four, [Some(0), Some(0), None, None]);
+        assert_eq!(admit(2, 7), Some(0));
+        let next = [admit(1, 8), admit(1, 8), admit(1, 8)];
+        assert_eq!(next, [Some(2), Some(0), None]);
+        assert_eq!(admit(1, 9), Some(1));
+        // The clock may go back.
+        assert_eq!(admit(1, 8), Some(0));
+        // Those that find no place are not limited.
+        for place in 1..20_000 {
+            assert!(admit(place, 10).is_some());
+        }
+    }
+}

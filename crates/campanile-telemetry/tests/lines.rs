@@ -402,6 +402,49 @@ fn what_is_logged_can_be_changed_for_a_time() {
 }
 
 #[test]
+fn one_request_can_be_followed_closely() {
+    let memory = Memory::default();
+    let builder = Telemetry::builder("test").filter("warn");
+    let telemetry = builder.writer(Writer::new(memory.clone())).build().unwrap();
+    let filter = telemetry.filter();
+    let id = |id: &str| -> CorrelationId { id.parse().unwrap() };
+    telemetry.in_scope(|| {
+        let log = |who: &str, name: &str| {
+            Correlation::from(id(who)).enter(|| tracing::debug!("{name}"));
+        };
+        log("followed", "one");
+        filter
+            .set_for(id("followed"), "debug", Duration::from_secs(3_600))
+            .unwrap();
+        log("followed", "two");
+        log("another", "three");
+        tracing::debug!("four");
+        filter.set_for(id("late"), "debug", Duration::ZERO).unwrap();
+        log("late", "five");
+        // Others take the first one's place.
+        for number in 0..100 {
+            let other = id(&format!("other-{number}"));
+            filter
+                .set_for(other, "debug", Duration::from_secs(3_600))
+                .unwrap();
+        }
+        log("followed", "six");
+        log("other-99", "seven");
+        filter.reset();
+        log("other-99", "eight");
+        tracing::warn!("nine");
+        filter.set_for(id("late"), "debug", Duration::ZERO).unwrap();
+        tracing::warn!("ten");
+        log("late", "eleven");
+    });
+    assert_eq!(telemetry.shutdown(Duration::from_secs(10)), 0);
+    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let messages: Vec<_> = lines.map(|line: Value| line["message"].clone()).collect();
+    assert_eq!(messages, ["two", "seven", "nine", "ten"]);
+}
+
+#[test]
 fn a_place_that_logs_too_much_is_left_out_and_says_so() {
     let limit = std::num::NonZeroU32::new(3).unwrap();
     let builder = Telemetry::builder("test").rate_limit(limit);

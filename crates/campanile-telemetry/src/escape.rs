@@ -73,6 +73,7 @@ const PLAIN: [bool; 256] = {
 pub(crate) struct Escaping<'a> {
     out: &'a mut String,
     room: usize,
+    is_cut: bool,
 }
 
 impl<'a> Escaping<'a> {
@@ -80,17 +81,22 @@ impl<'a> Escaping<'a> {
         Self {
             out,
             room: MAX_VALUE,
+            is_cut: false,
         }
     }
 }
 
 impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.len() <= self.room {
+        if text.len() <= self.room && !self.is_cut {
             self.room -= text.len();
             escape(text, self.out);
             return Ok(());
         }
+        if self.is_cut {
+            return Err(fmt::Error);
+        }
+        self.is_cut = true;
         let mut ends = (0..=self.room).rev();
         let end = ends.find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         escape(&text[..end], self.out);

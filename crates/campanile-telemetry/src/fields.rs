@@ -15,6 +15,8 @@ pub(crate) struct Fields {
     entries: Vec<Entry>,
     /// The message of an event, escaped, without quotes.
     message: String,
+    /// Which log they are for: another may hide other values.
+    pub(crate) log: usize,
 }
 
 #[derive(Debug)]
@@ -24,10 +26,20 @@ struct Entry {
 }
 
 impl Fields {
+    pub(crate) fn of(log: usize) -> Self {
+        Self {
+            log,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.values.clear();
         self.entries.clear();
         self.message.clear();
+        // What one large line took is given back.
+        self.values.shrink_to(KEPT);
+        self.message.shrink_to(KEPT);
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -41,8 +53,12 @@ impl Fields {
     }
 
     /// Returns what records fields here: a later value of a key takes the place of an earlier one.
-    pub(crate) fn recorder<'a>(&'a mut self, keys: &'a Keys) -> Recorder<'a> {
-        Recorder { fields: self, keys }
+    pub(crate) fn recorder<'a>(&'a mut self, keys: &'a Keys, of: Of) -> Recorder<'a> {
+        Recorder {
+            fields: self,
+            keys,
+            of,
+        }
     }
 
     fn add(&mut self, key: &'static str, write: impl FnOnce(&mut String)) {
@@ -50,22 +66,57 @@ impl Fields {
         write(&mut self.values);
         let value = begin..self.values.len();
         match self.entries.iter_mut().find(|entry| entry.key == key) {
-            Some(entry) => entry.value = value,
+            Some(entry) => {
+                entry.value = value;
+                self.compact();
+            }
             None => self.entries.push(Entry { key, value }),
         }
     }
+
+    /// Forgets values that others have taken the place of, once they are the greater part.
+    fn compact(&mut self) {
+        let live: usize = self.entries.iter().map(|entry| entry.value.len()).sum();
+        if self.values.len() <= 2 * live + 256 {
+            return;
+        }
+        let mut values = String::with_capacity(live);
+        for entry in &mut self.entries {
+            let begin = values.len();
+            values.push_str(&self.values[entry.value.clone()]);
+            entry.value = begin..values.len();
+        }
+        self.values = values;
+    }
+}
+
+/// How much memory is kept from one line to the next.
+pub(crate) const KEPT: usize = 64 << 10;
+
+/// Whose fields they are: only an event's `message` is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    Span,
+    Event,
 }
 
 /// Records the fields of a span or an event.
 pub(crate) struct Recorder<'a> {
     fields: &'a mut Fields,
     keys: &'a Keys,
+    of: Of,
 }
 
 impl Recorder<'_> {
+    fn is_message(&self, field: &Field) -> bool {
+        self.of == Of::Event && field.name() == "message"
+    }
+
     fn record(&mut self, field: &Field, write: impl FnOnce(&mut String)) {
         let key = field.name();
-        if key == "message" {
+        if self.is_message(field) {
+            self.fields.message.clear();
+            write(&mut self.fields.message);
             return;
         }
         if self.keys.get(key).is_hidden {
@@ -80,7 +131,7 @@ impl Recorder<'_> {
     }
 
     fn record_text(&mut self, field: &Field, write: impl FnOnce(&mut Escaping<'_>) -> fmt::Result) {
-        if field.name() == "message" {
+        if self.is_message(field) {
             self.fields.message.clear();
             // What is too long is cut.
             let _ = write(&mut Escaping::new(&mut self.fields.message));
@@ -186,5 +237,22 @@ impl Fields {
         for (key, value) in others.iter() {
             self.add(key, |out| out.push_str(value));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_again_and_again_takes_no_more_memory() {
+        let mut fields = Fields::default();
+        fields.add_number("other", 1);
+        for number in 0..10_000 {
+            fields.add_number("progress", number);
+        }
+        assert!(fields.values.len() < 1_024, "{}", fields.values.len());
+        let all: Vec<_> = fields.iter().collect();
+        assert_eq!(all, [("other", "1"), ("progress", "9999")]);
     }
 }

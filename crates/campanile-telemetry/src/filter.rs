@@ -1,20 +1,21 @@
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use campanile_correlation::{Correlation, CorrelationId};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Context, Layer};
 
 /// Which events the log has: a [`Layer`] that can be changed while the service runs; from [`Telemetry::filter`](crate::Telemetry::filter).
 ///
-/// As a layer beside others it holds for all of them.
+/// As a layer beside others it holds for all of them. While something is set for a time, a thread waits for its end, `campanile-filter`.
 ///
 /// A clone is the same (an `Arc`).
 #[derive(Clone)]
@@ -23,54 +24,66 @@ pub struct LogFilter(Arc<Inner>);
 struct Inner {
     /// The directives to which it falls back.
     usual: String,
-    current: RwLock<EnvFilter>,
-    begun: Instant,
-    /// When it falls back, in nanoseconds since the beginning; 0 for never.
-    until: AtomicU64,
-    /// What holds for single requests.
+    /// An `Arc`, since it is not asked under a lock: what it formats may log.
+    current: RwLock<Arc<EnvFilter>>,
     requests: RwLock<Vec<Request>>,
     has_requests: AtomicBool,
+    timer: Mutex<Timer>,
+}
+
+/// What waits for the end of what was set for a time.
+#[derive(Default)]
+struct Timer {
+    /// When the usual directives hold again.
+    until: Option<Instant>,
+    thread: Option<Thread>,
 }
 
 /// What holds for a request until some time.
 struct Request {
     id: CorrelationId,
-    filter: EnvFilter,
-    until: u64,
+    filter: Arc<EnvFilter>,
+    until: Instant,
 }
 
 /// The most requests that something of their own holds for.
 const MAX_REQUESTS: usize = 100;
 
+/// The longest that something may be set for.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl LogFilter {
     pub(crate) fn new(directives: &str) -> Result<Self, ParseError> {
+        let usual = EnvFilter::try_new(directives)?;
         Ok(Self(Arc::new(Inner {
             usual: directives.to_owned(),
-            current: RwLock::new(EnvFilter::try_new(directives)?),
-            begun: now(),
-            until: AtomicU64::new(0),
+            current: RwLock::new(Arc::new(usual)),
             requests: RwLock::default(),
             has_requests: AtomicBool::new(false),
+            timer: Mutex::default(),
         })))
     }
 
-    /// Changes which events the log has, for a time: afterwards it is as it was when it was built. A second call replaces the first.
-    ///
-    /// It falls back with the first event after the time that is told of, which the log still has.
+    /// Changes which events the log has, for a time, a day at most: afterwards it is as it was when it was built. A second call replaces
+    /// the first.
     ///
     /// # Errors
     ///
     /// If the directives can't be read: then nothing changes.
     pub fn set(&self, directives: &str, time: Duration) -> Result<(), InvalidDirectives> {
         let filter = parsed(directives)?;
-        let until = self.elapsed().saturating_add(nanoseconds(time)).max(1);
-        self.replace(filter);
-        self.0.until.store(until, Ordering::Relaxed);
+        {
+            let mut timer = self.0.timer();
+            timer.until = Some(now() + time.min(LONGEST));
+            self.0.replace(filter);
+            self.wait(&mut timer);
+        }
+        tracing::callsite::rebuild_interest_cache();
         Ok(())
     }
 
-    /// Lets the log have more events of the requests with a correlation id, for a time: those of these directives besides those that it has
-    /// anyway. It holds for 100 ids at most; a further one takes the place of the first.
+    /// Lets the log have more events of the requests with a correlation id, for a time, a day at most: those of these directives besides
+    /// those that it has anyway. It holds for 100 ids at most; a further one takes the place of the first.
     ///
     /// # Errors
     ///
@@ -81,55 +94,67 @@ impl LogFilter {
         directives: &str,
         time: Duration,
     ) -> Result<(), InvalidDirectives> {
-        let filter = parsed(directives)?;
-        let now = self.elapsed();
-        let until = now.saturating_add(nanoseconds(time)).max(1);
-        let request = Request { id, filter, until };
-        let gone = {
-            let mut requests = self.requests_to_change();
-            requests.retain(|other| other.id != request.id && other.until > now);
-            let gone = (requests.len() >= MAX_REQUESTS).then(|| requests.remove(0));
-            requests.push(request);
-            gone
+        let request = Request {
+            id,
+            filter: Arc::new(parsed(directives)?),
+            until: now() + time.min(LONGEST),
         };
-        drop(gone);
-        self.0.has_requests.store(true, Ordering::Relaxed);
+        {
+            let mut timer = self.0.timer();
+            let requests = self.0.requests.write();
+            let mut requests = requests.unwrap_or_else(PoisonError::into_inner);
+            requests.retain(|other| other.id != request.id);
+            if requests.len() >= MAX_REQUESTS {
+                requests.remove(0);
+            }
+            requests.push(request);
+            drop(requests);
+            self.0.has_requests.store(true, Ordering::Relaxed);
+            self.wait(&mut timer);
+        }
         tracing::callsite::rebuild_interest_cache();
         Ok(())
     }
 
     /// Makes it as it was when it was built.
     pub fn reset(&self) {
-        self.requests_to_change().clear();
-        self.0.has_requests.store(false, Ordering::Relaxed);
-        self.back_to_usual();
-    }
-
-    fn back_to_usual(&self) {
-        self.0.until.store(0, Ordering::Relaxed);
-        // It was read before.
-        self.replace(EnvFilter::try_new(&self.0.usual).unwrap_or_default());
-    }
-
-    fn replace(&self, filter: EnvFilter) {
-        let current = self.0.current.write();
-        *current.unwrap_or_else(PoisonError::into_inner) = filter;
-        // Not under the lock, since each callsite is asked about anew.
+        {
+            let mut timer = self.0.timer();
+            timer.until = None;
+            let requests = self.0.requests.write();
+            requests.unwrap_or_else(PoisonError::into_inner).clear();
+            self.0.has_requests.store(false, Ordering::Relaxed);
+            self.0.replace_by_usual();
+            if let Some(thread) = &timer.thread {
+                thread.unpark();
+            }
+        }
         tracing::callsite::rebuild_interest_cache();
     }
 
-    fn current(&self) -> RwLockReadGuard<'_, EnvFilter> {
+    /// Sees to it that the thread waits.
+    fn wait(&self, timer: &mut Timer) {
+        if let Some(thread) = &timer.thread {
+            thread.unpark();
+            return;
+        }
+        let inner = Arc::downgrade(&self.0);
+        let thread = std::thread::Builder::new().name("campanile-filter".to_owned());
+        match thread.spawn(move || wait(&inner)) {
+            Ok(started) => timer.thread = Some(started.thread().clone()),
+            Err(error) => {
+                tracing::warn!(%error, "there is no thread to end what the log has for a time: it ends with `reset`");
+            }
+        }
+    }
+
+    fn current(&self) -> Arc<EnvFilter> {
         let current = self.0.current.read();
-        current.unwrap_or_else(PoisonError::into_inner)
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn requests_to_change(&self) -> RwLockWriteGuard<'_, Vec<Request>> {
-        let requests = self.0.requests.write();
-        requests.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Calls a closure with what holds for the request that this thread works for, if anything does.
-    fn for_request<T>(&self, then: impl FnOnce(&EnvFilter) -> T) -> Option<T> {
+    /// Returns what holds for the request that this thread works for, if anything does.
+    fn for_request(&self) -> Option<Arc<EnvFilter>> {
         if !self.0.has_requests.load(Ordering::Relaxed) {
             return None;
         }
@@ -138,52 +163,69 @@ impl LogFilter {
         let requests = self.0.requests.read();
         let requests = requests.unwrap_or_else(PoisonError::into_inner);
         let request = requests.iter().find(|request| request.id == *id)?;
-        (request.until > self.elapsed()).then(|| then(&request.filter))
+        Some(Arc::clone(&request.filter))
     }
+}
 
-    fn elapsed(&self) -> u64 {
-        nanoseconds(now().saturating_duration_since(self.0.begun))
-    }
-
-    /// Falls back once it is time.
-    fn fall_back(&self) {
-        let until = &self.0.until;
-        let at = until.load(Ordering::Relaxed);
-        if at == 0 || self.elapsed() < at {
-            return;
-        }
-        // Unless somebody else does, or has set something new.
-        let mine = until.compare_exchange(at, 0, Ordering::Relaxed, Ordering::Relaxed);
-        if mine.is_ok() {
-            self.back_to_usual();
-        }
-    }
-
-    /// Forgets requests whose time is over, and with the last of them that there are any.
-    fn forget_requests(&self) {
-        if !self.0.has_requests.load(Ordering::Relaxed) {
-            return;
-        }
-        let now = self.elapsed();
-        let is_over = {
-            let requests = self.0.requests.read();
-            let requests = requests.unwrap_or_else(PoisonError::into_inner);
-            requests.iter().all(|request| request.until <= now)
+/// Ends what was set for a time, until nothing is.
+fn wait(inner: &Weak<Inner>) {
+    loop {
+        let next = {
+            let Some(inner) = inner.upgrade() else {
+                return;
+            };
+            let mut timer = inner.timer();
+            let (next, has_changed) = inner.end(&mut timer, now());
+            if next.is_none() {
+                timer.thread = None;
+            }
+            drop(timer);
+            if has_changed {
+                tracing::callsite::rebuild_interest_cache();
+            }
+            next
         };
-        if is_over {
-            let mut requests = self.requests_to_change();
-            requests.retain(|request| request.until > now);
-            self.0
-                .has_requests
-                .store(!requests.is_empty(), Ordering::Relaxed);
-            drop(requests);
-            tracing::callsite::rebuild_interest_cache();
+        match next {
+            // It is woken before if there is something new.
+            Some(next) => std::thread::park_timeout(next.saturating_duration_since(now())),
+            None => return,
         }
     }
 }
 
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+impl Inner {
+    fn timer(&self) -> MutexGuard<'_, Timer> {
+        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, filter: EnvFilter) {
+        let current = self.current.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(filter);
+    }
+
+    fn replace_by_usual(&self) {
+        // It was read before.
+        self.replace(EnvFilter::try_new(&self.usual).unwrap_or_default());
+    }
+
+    /// Ends what is over; returns when the next is, and whether anything has changed.
+    fn end(&self, timer: &mut Timer, now: Instant) -> (Option<Instant>, bool) {
+        let mut has_changed = false;
+        if timer.until.is_some_and(|until| until <= now) {
+            timer.until = None;
+            self.replace_by_usual();
+            has_changed = true;
+        }
+        let requests = self.requests.write();
+        let mut requests = requests.unwrap_or_else(PoisonError::into_inner);
+        let before = requests.len();
+        requests.retain(|request| request.until > now);
+        has_changed |= requests.len() < before;
+        self.has_requests
+            .store(!requests.is_empty(), Ordering::Relaxed);
+        let next = requests.iter().map(|request| request.until);
+        (next.chain(timer.until).min(), has_changed)
+    }
 }
 
 fn now() -> Instant {
@@ -204,10 +246,12 @@ impl<S: Subscriber> Layer<S> for LogFilter {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        self.current().enabled(metadata, context.clone())
-            || self
-                .for_request(|filter| filter.enabled(metadata, context))
-                .unwrap_or(false)
+        let is_enabled = self.current().enabled(metadata, context.clone());
+        let for_request = || {
+            let filter = self.for_request();
+            filter.is_some_and(|filter| filter.enabled(metadata, context))
+        };
+        is_enabled || for_request()
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -223,11 +267,6 @@ impl<S: Subscriber> Layer<S> for LogFilter {
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         self.current().on_record(id, values, context);
-    }
-
-    fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
-        self.fall_back();
-        self.forget_requests();
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {

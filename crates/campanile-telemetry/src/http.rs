@@ -2,6 +2,7 @@ use campanile_correlation::{Carried, Correlation, TraceContext, TraceParent, Tra
 use campanile_http::{End, Head, Observer, Outcome, TraceRef, method_label};
 use tracing::Span;
 use tracing::field::Empty;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -14,7 +15,8 @@ use crate::line::Ids;
 /// `error.type`, and besides `outcome`, `http.response.body.size` and `duration_seconds`. The line is at INFO, and at ERROR if the status
 /// is 500 or more, or the service panicked or failed. The query is in neither.
 ///
-/// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless nobody listens to its span. What [`Correlation::current`] says
+/// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless there is no subscriber at all. Where the
+/// filter wants no span of its level, the line has the fields that the span would have had. What [`Correlation::current`] says
 /// while the service works is the place of the span, and so is what requests to others come from. If the trace is sampled, a [`TraceRef`] is
 /// left in the request's extensions.
 ///
@@ -45,6 +47,8 @@ pub struct Spanned {
     span: Span,
     /// `None` where there is nothing to carry.
     carried: Option<Carried>,
+    /// The method and the path for the line, where the span has none because nobody wants spans of its level.
+    head: Option<(&'static str, Box<str>)>,
 }
 
 /// The most bytes of a path that are logged.
@@ -63,22 +67,31 @@ impl Observer for HttpSpans {
 
     fn begin(&self, head: &mut Head<'_>) -> Spanned {
         let correlation = Correlation::current();
-        let path = head.uri().path();
+        let nobody_listens = tracing::dispatcher::get_default(|to| to.is::<NoSubscriber>());
+        if nobody_listens && correlation.trace().is_none() {
+            return Spanned {
+                span: Span::none(),
+                carried: None,
+                head: None,
+            };
+        }
+        let (method, uri) = (method_label(head.method()), head.uri());
+        let path = uri.path();
         let end = (0..=MAX_PATH.min(path.len()))
             .rev()
             .find(|&end| path.is_char_boundary(end));
+        let path = &path[..end.unwrap_or(0)];
         let span = tracing::info_span!(
             "request",
-            http.request.method = method_label(head.method()),
-            url.path = &path[..end.unwrap_or(0)],
+            http.request.method = method,
+            url.path = path,
+            url.scheme = uri.scheme_str().unwrap_or("http"),
             http.route = Empty,
             http.response.status_code = Empty,
             error.type = Empty,
         );
-        if span.is_disabled() && correlation.trace().is_none() {
-            let carried = None;
-            return Spanned { span, carried };
-        }
+        let is_without = span.is_disabled() && !nobody_listens;
+        let request = is_without.then(|| (method, path.into()));
         let (parent, state) = match correlation.trace() {
             Some(TraceContext { parent, state, .. }) => (parent.child(), state.clone()),
             None => (TraceParent::generate(), TraceState::default()),
@@ -98,11 +111,12 @@ impl Observer for HttpSpans {
         Spanned {
             span,
             carried: Some(Carried::new(correlation)),
+            head: request,
         }
     }
 
     fn scope<T>(&self, spanned: &mut Spanned, poll: impl FnOnce() -> T) -> T {
-        let Spanned { span, carried } = spanned;
+        let Spanned { span, carried, .. } = spanned;
         match carried {
             Some(carried) => carried.enter(|| span.in_scope(poll)),
             None => poll(),
@@ -110,7 +124,11 @@ impl Observer for HttpSpans {
     }
 
     fn end(&self, mut spanned: Spanned, end: &End) {
-        let Spanned { span, carried } = &mut spanned;
+        let Spanned {
+            span,
+            carried,
+            head,
+        } = &mut spanned;
         let status = end.status();
         let route = end.route();
         let error = match end.outcome() {
@@ -126,9 +144,23 @@ impl Observer for HttpSpans {
         if let Some(error) = error {
             span.record("error.type", error);
         }
+        // What the span has is not said twice.
+        let (method, path) = head
+            .as_ref()
+            .map(|(method, path)| (*method, &**path))
+            .unzip();
+        let is_without = head.is_some();
+        let status_of_line = is_without.then(|| status.as_u16());
+        let error_of_line = error.filter(|_| is_without);
+        let route_of_line = Some(route.as_str()).filter(|_| is_without && !route.is_unmatched());
         macro_rules! ended {
             ($level:ident) => {
                 tracing::$level!(
+                    http.request.method = method,
+                    url.path = path,
+                    http.route = route_of_line,
+                    http.response.status_code = status_of_line,
+                    error.type = error_of_line,
                     outcome = end.outcome().as_str(),
                     http.response.body.size = end.sent(),
                     duration_seconds = end.total().as_secs_f64(),

@@ -45,6 +45,11 @@ impl Keys {
         }
     }
 
+    /// Returns the number of the log.
+    pub(crate) fn log(&self) -> usize {
+        self.log
+    }
+
     /// Returns what is known of a key.
     #[inline]
     pub(crate) fn get(&self, key: &'static str) -> Key {

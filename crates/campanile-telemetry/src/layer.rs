@@ -9,7 +9,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
-use crate::fields::Fields;
+use crate::fields::{Fields, Of};
 use crate::keys::Keys;
 use crate::limit::Limit;
 use crate::line::{Ids, Line, Style};
@@ -43,8 +43,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         let Some(span) = context.span(id) else {
             return;
         };
-        let mut fields = Fields::default();
-        attributes.record(&mut fields.recorder(&self.keys));
+        let mut fields = Fields::of(self.keys.log());
+        attributes.record(&mut fields.recorder(&self.keys, Of::Span));
         let mut extensions = span.extensions_mut();
         if extensions.get_mut::<Fields>().is_none() {
             extensions.insert(fields);
@@ -57,8 +57,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         };
         // What is formatted may log, which reads the span: so not under its lock.
         let mut fields = Fields::default();
-        values.record(&mut fields.recorder(&self.keys));
-        if let Some(all) = span.extensions_mut().get_mut::<Fields>() {
+        values.record(&mut fields.recorder(&self.keys, Of::Span));
+        if let Some(all) = span.extensions_mut().get_mut::<Fields>()
+            && all.log == self.keys.log()
+        {
             all.take_up(&fields);
         }
     }
@@ -105,7 +107,7 @@ impl LogLayer {
         if suppressed > 0 {
             fields.add_number("suppressed", suppressed);
         }
-        event.record(&mut fields.recorder(&self.keys));
+        event.record(&mut fields.recorder(&self.keys, Of::Event));
         line.add(&self.style, &self.keys, fields);
         let mut function = None;
         let mut ids = None::<Ids>;
@@ -116,7 +118,9 @@ impl LogLayer {
                 if ids.is_none() {
                     ids = extensions.get::<Ids>().cloned();
                 }
-                if let Some(fields) = extensions.get::<Fields>() {
+                if let Some(fields) = extensions.get::<Fields>()
+                    && fields.log == self.keys.log()
+                {
                     line.add(&self.style, &self.keys, fields);
                 }
             }

@@ -7,7 +7,7 @@ use tracing::{Level, Metadata};
 
 use crate::clock;
 use crate::escape::escape;
-use crate::fields::{Fields, quoted};
+use crate::fields::{Fields, KEPT, quoted};
 use crate::keys::Keys;
 use crate::names::{FieldNames, Names};
 
@@ -42,7 +42,11 @@ impl Style {
         values: [Option<&str>; 4],
         colours: bool,
     ) -> Self {
-        let names = names.names();
+        // A text has keys of its own.
+        let names = match format {
+            Format::Json => names.names(),
+            Format::Compact | Format::Pretty => FieldNames::Campanile.names(),
+        };
         let keys = [
             names.service,
             names.version,
@@ -51,6 +55,10 @@ impl Style {
         ];
         let mut service = String::new();
         if format == Format::Json {
+            if let Some((key, version)) = names.schema {
+                json_key(key, &mut service);
+                quoted(version, &mut service);
+            }
             for (key, value) in keys.into_iter().zip(values) {
                 if let Some(value) = value {
                     json_key(key, &mut service);
@@ -66,6 +74,9 @@ impl Style {
         }
     }
 }
+
+/// How many bytes of fields a line has before no more are added.
+const MAX_LINE: usize = 256 << 10;
 
 /// The ids of the request that a line belongs to.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +116,9 @@ impl Line {
         } = self;
         head.clear();
         tail.clear();
+        // What one large line took is given back.
+        head.shrink_to(KEPT);
+        tail.shrink_to(KEPT);
         used.clear();
         renamed.clear();
     }
@@ -113,7 +127,7 @@ impl Line {
     pub(crate) fn add(&mut self, style: &Style, keys: &Keys, fields: &Fields) {
         for (key, value) in fields.iter() {
             let is_used = |used: &&str| std::ptr::eq(*used, key) || *used == key;
-            if self.used.iter().any(is_used) {
+            if self.used.iter().any(is_used) || self.tail.len() > MAX_LINE {
                 continue;
             }
             self.used.push(key);

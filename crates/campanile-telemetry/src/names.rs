@@ -28,6 +28,8 @@ pub(crate) struct Names {
     pub(crate) module: &'static str,
     pub(crate) function: &'static str,
     pub(crate) line: &'static str,
+    /// The key and the version of the schema, if lines name it.
+    pub(crate) schema: Option<(&'static str, &'static str)>,
 }
 
 impl FieldNames {
@@ -60,6 +62,7 @@ impl Names {
             self.line,
         ]
         .contains(&key)
+            || self.schema.is_some_and(|(schema, _)| schema == key)
     }
 }
 
@@ -78,6 +81,7 @@ static CAMPANILE: Names = Names {
     module: "module",
     function: "function",
     line: "line",
+    schema: None,
 };
 
 static ECS: Names = Names {
@@ -95,6 +99,7 @@ static ECS: Names = Names {
     module: "labels.module",
     function: "log.origin.function",
     line: "log.origin.file.line",
+    schema: Some(("ecs.version", "8.11.0")),
 };
 
 static OPEN_TELEMETRY: Names = Names {
@@ -109,7 +114,8 @@ static OPEN_TELEMETRY: Names = Names {
     trace_id: "trace_id",
     span_id: "span_id",
     correlation_id: "correlation_id",
-    module: "code.namespace",
-    function: "code.function.name",
+    module: "module",
+    function: "function",
     line: "code.line.number",
+    schema: None,
 };

@@ -26,9 +26,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
-    lines: u64,
-    /// What the thread has taken and not written yet.
-    in_progress: u64,
+    /// Lines that were taken up so far, and those of them that were written or failed.
+    pushed: u64,
+    done: u64,
     /// The thread sleeps until it is woken, and does not look by itself before long.
     is_asleep: bool,
     /// Somebody waits for what there is to be written.
@@ -85,7 +85,8 @@ impl Queue {
         let shared = &*self.shared;
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut waiting = shared.waiting();
-        if waiting.has_ended || waiting.bytes.len().saturating_add(length) > shared.max_bytes {
+        let after = waiting.bytes.len().saturating_add(length);
+        if waiting.is_closed || after > shared.max_bytes {
             drop(waiting);
             shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -93,10 +94,9 @@ impl Queue {
         for part in parts {
             waiting.bytes.extend_from_slice(part.as_bytes());
         }
-        waiting.lines += 1;
-        let after = waiting.bytes.len();
-        let wakes =
-            (after >= MANY && after - length < MANY) || std::mem::take(&mut waiting.is_asleep);
+        waiting.pushed += 1;
+        let are_many = after >= MANY && after - length < MANY;
+        let wakes = std::mem::take(&mut waiting.is_asleep) || are_many;
         drop(waiting);
         if wakes {
             shared.work.notify_one();
@@ -112,11 +112,46 @@ impl Queue {
 
     /// Waits until all lines so far are written, but not longer than that; returns how many are not.
     pub(crate) fn flush(&self, longest: Duration) -> u64 {
-        let until = now() + longest;
         let mut waiting = self.shared.waiting();
+        let target = waiting.pushed;
         waiting.is_urgent = true;
         self.shared.work.notify_one();
-        while !waiting.has_ended && waiting.lines + waiting.in_progress > 0 {
+        let waiting = self.wait_until(waiting, longest, |waiting| waiting.done >= target);
+        target.saturating_sub(waiting.done)
+    }
+
+    /// Writes what there is and ends the thread, but does not wait longer than that; returns how many lines are lost. Lines that come
+    /// later are dropped. A second call doesn't wait.
+    pub(crate) fn shutdown(&self, longest: Duration) -> u64 {
+        let mut waiting = self.shared.waiting();
+        if !std::mem::replace(&mut waiting.is_closed, true) {
+            self.shared.work.notify_one();
+            waiting = self.wait_until(waiting, longest, |_| false);
+        }
+        let (lost, has_ended) = (waiting.pushed - waiting.done, waiting.has_ended);
+        drop(waiting);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread.filter(|_| has_ended) {
+            // It has nothing left to do.
+            let _ = thread.join();
+        }
+        lost
+    }
+
+    /// Waits until something holds or the thread has ended, but not longer than that.
+    fn wait_until<'a>(
+        &self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        longest: Duration,
+        holds: impl Fn(&Waiting) -> bool,
+    ) -> MutexGuard<'a, Waiting> {
+        // What is longer than a clock can tell is as good as a day.
+        let until = now().checked_add(longest).unwrap_or_else(|| now() + DAY);
+        while !waiting.has_ended && !holds(&waiting) {
             let left = until.saturating_duration_since(now());
             if left.is_zero() {
                 break;
@@ -124,26 +159,21 @@ impl Queue {
             let done = self.shared.done.wait_timeout(waiting, left);
             waiting = done.map_or_else(|error| error.into_inner().0, |(waiting, _)| waiting);
         }
-        waiting.lines + waiting.in_progress
+        waiting
     }
+}
 
-    /// Writes what there is and ends the thread, but does not wait longer than that; returns how many lines are lost. Lines that come
-    /// later are dropped.
-    pub(crate) fn shutdown(&self, longest: Duration) -> u64 {
-        self.shared.waiting().is_closed = true;
-        let lost = self.flush(longest);
-        if lost == 0 {
-            let thread = self
-                .thread
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            // It has nothing left to do.
-            if let Some(thread) = thread {
-                let _ = thread.join();
-            }
-        }
-        lost
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Says that the thread has ended, however it does.
+struct Ending<'a>(&'a Shared);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.has_ended = true;
+        waiting.is_closed = true;
+        self.0.done.notify_all();
     }
 }
 
@@ -154,12 +184,13 @@ impl Shared {
     }
 
     fn write_all(&self, writer: &mut impl Write, report: impl Fn(u64) -> String) {
+        let _ending = Ending(self);
         let mut bytes = Vec::new();
-        let mut reported = 0;
+        let (mut reported, mut is_torn, mut lines) = (0, false, 0);
         loop {
-            let lines = {
+            {
                 let mut waiting = self.waiting();
-                waiting.in_progress = 0;
+                waiting.done += lines;
                 self.done.notify_all();
                 if waiting.bytes.len() < MANY && !waiting.is_urgent && !waiting.is_closed {
                     let dozed = self.work.wait_timeout(waiting, DOZE);
@@ -174,27 +205,55 @@ impl Shared {
                 }
                 waiting.is_asleep = false;
                 if waiting.bytes.is_empty() {
-                    waiting.has_ended = true;
-                    self.done.notify_all();
                     return;
                 }
                 bytes.clear();
+                // What a burst took is given back.
+                bytes.shrink_to(MANY);
                 std::mem::swap(&mut bytes, &mut waiting.bytes);
-                waiting.in_progress = std::mem::take(&mut waiting.lines);
-                waiting.in_progress
-            };
+                lines = waiting.pushed - waiting.done;
+            }
             let dropped = self.dropped.load(Ordering::Relaxed);
             if dropped > reported {
                 bytes.extend_from_slice(report(dropped - reported).as_bytes());
-                reported = dropped;
             }
-            let written = writer.write_all(&bytes).and_then(|()| writer.flush());
-            if written.is_err() {
+            if is_torn {
+                // What was left of a line ends here.
+                bytes.insert(0, b'\n');
+            }
+            let written = written(writer, &bytes);
+            let left = bytes.get(written..).unwrap_or_default();
+            if left.is_empty() {
+                (reported, is_torn) = (dropped, false);
+            } else {
+                is_torn = written > 0 && bytes[written - 1] != b'\n';
                 // There is nowhere to say so.
-                self.failed.fetch_add(lines, Ordering::Relaxed);
+                let ends = left.iter().filter(|byte| **byte == b'\n').count();
+                self.failed
+                    .fetch_add(lines.min(ends as u64), Ordering::Relaxed);
             }
         }
     }
+}
+
+/// Writes as much as can be; returns how many bytes that were. A writer that panics fails.
+fn written(writer: &mut impl Write, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    let all = std::panic::AssertUnwindSafe(|| {
+        while let Some(left) = bytes.get(written..).filter(|left| !left.is_empty()) {
+            match writer.write(left) {
+                Ok(0) => return,
+                Ok(more) => written += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+        // What could not be written shows with the next lines.
+        let _ = writer.flush();
+    });
+    // The writer is asked again for the next lines.
+    let _ = std::panic::catch_unwind(all);
+    written
 }
 
 impl Drop for Queue {
@@ -259,7 +318,8 @@ mod tests {
         let (queue, go_on, written) = slow(8);
         queue.push(["a\n", ""]);
         // Until the thread has it, and waits.
-        while queue.shared.waiting().in_progress == 0 {
+        let is_taken = || queue.shared.waiting().bytes.is_empty();
+        while !is_taken() {
             std::thread::yield_now();
         }
         for _ in 0..10 {
@@ -281,9 +341,30 @@ mod tests {
         let (queue, go_on, _) = slow(1 << 20);
         queue.push(["a\n", ""]);
         let begun = now();
+        assert_eq!(queue.flush(Duration::from_millis(20)), 1);
         assert_eq!(queue.shutdown(Duration::from_millis(20)), 1);
+        // Nor when it is dropped.
+        drop(queue);
         assert!(begun.elapsed() < Duration::from_secs(2));
         drop(go_on);
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_came_before_it_alone() {
+        let (queue, go_on, _) = slow(1 << 20);
+        queue.push(["a\n", ""]);
+        let stop = &std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let queue = &queue;
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    queue.push(["b\n", ""]);
+                }
+            });
+            drop(go_on);
+            assert_eq!(queue.flush(Duration::MAX), 0);
+            stop.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]
@@ -309,6 +390,45 @@ mod tests {
             failed: 2,
         };
         assert_eq!(queue.stats(), expected);
+    }
+
+    #[test]
+    fn a_line_that_was_torn_ends_before_the_next_and_a_panic_is_a_failure() {
+        /// Takes three bytes, fails, panics, and then works.
+        struct Torn(u32, Arc<Mutex<Vec<u8>>>);
+
+        impl Write for Torn {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 += 1;
+                let taken = match self.0 {
+                    1 => &bytes[..3],
+                    2 => return Err(io::ErrorKind::StorageFull.into()),
+                    3 => panic!("on purpose"),
+                    _ => bytes,
+                };
+                self.1
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(taken);
+                Ok(taken.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let all = Arc::new(Mutex::default());
+        let queue = Queue::start(Torn(0, Arc::clone(&all)), 1 << 20, |_| String::new()).unwrap();
+        for line in ["one\n", "two\n", "three\n"] {
+            queue.push([line, ""]);
+            assert_eq!(queue.flush(LAST_WRITE), 0);
+        }
+        assert_eq!(queue.stats().failed, 2);
+        assert_eq!(queue.shutdown(LAST_WRITE), 0);
+        let text = String::from_utf8(all.lock().unwrap().clone()).unwrap();
+        // The second line is lost, and with it the end of the first.
+        assert_eq!(text, "onethree\n");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::clock;
 /// | [`every`](Self::every) | never by time |
 /// | [`keep`](Self::keep) | 9 |
 ///
-/// The other name is the file's with the time in UTC at its end, as in `orders.log.2026-11-21T19:00:00.123456Z`. With the defaults a log takes
+/// The other name is the file's with the time in UTC at its end, as in `orders.log.2026-11-21T19-00-00.123456Z`. With the defaults a log takes
 /// 1 GiB at most.
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it is given to `Writer::rolling`"]
@@ -108,9 +108,9 @@ impl Rolling {
     }
 }
 
-/// Returns whether a text is one of ours, as `2026-11-21T19:00:00.123456Z` is.
+/// Returns whether a text is one of ours, as `2026-11-21T19-00-00.123456Z` is.
 fn is_time(text: &[u8]) -> bool {
-    let shape = b"dddd-dd-ddTdd:dd:dd.ddddddZ";
+    let shape = b"dddd-dd-ddTdd-dd-dd.ddddddZ";
     let fits = |(byte, of): (&u8, &u8)| match of {
         b'd' => byte.is_ascii_digit(),
         of => byte == of,
@@ -139,8 +139,13 @@ impl RollingFile {
         let mut name = OsString::from(path.file_name().unwrap_or_default());
         let mut time = String::from(".");
         clock::push_now(&mut time);
-        name.push(time);
-        fs::rename(path, path.with_file_name(name))?;
+        // Not everywhere may a name have a colon.
+        name.push(time.replace(':', "-"));
+        match fs::rename(path, path.with_file_name(name)) {
+            // Somebody else has moved it away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         (self.file, self.size, self.begun) = begin(path)?;
         let others = self.rolling.others()?;
         let too_many = others.len().saturating_sub(self.rolling.keep);
@@ -206,7 +211,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
         // What only looks alike is nobody's to delete.
-        for other in ["a.log.old", "b.log.2026-11-21T19:00:00.123456Z", "a.logs"] {
+        for other in ["a.log.old", "b.log.2026-11-21T19-00-00.123456Z", "a.logs"] {
             fs::write(folder.path().join(other), "x").unwrap();
         }
         let mut file = Rolling::at(&path).max_bytes(10).keep(2).open().unwrap();
@@ -247,6 +252,10 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\nafter\n");
         file.write_all(&[b'x'; 100]).unwrap();
         assert_eq!(fs::read(&path).unwrap().len(), 100);
+        // Somebody moves it away: it is made again when there is to be room.
+        fs::remove_file(&path).unwrap();
+        file.write_all(b"again\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "again\n");
         // Without the folder there is no other name; what is open is written to.
         let gone = folder.path().to_owned();
         folder.close().unwrap();

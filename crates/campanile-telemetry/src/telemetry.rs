@@ -82,6 +82,8 @@ pub struct TelemetryBuilder {
     redaction: Redaction,
     max_waiting_bytes: usize,
     rate_limit: Option<NonZeroU32>,
+    /// For the message of its error: where it is from, if it is not from the code.
+    filter_is_from: &'static str,
 }
 
 impl Telemetry {
@@ -99,6 +101,7 @@ impl Telemetry {
             redaction: Redaction::default(),
             max_waiting_bytes: 8 << 20,
             rate_limit: None,
+            filter_is_from: "",
         }
     }
 
@@ -178,7 +181,7 @@ impl Drop for TelemetryGuard {
 }
 
 impl TelemetryBuilder {
-    /// Sets the service's version, which every line has.
+    /// Sets the service's version, which every line in JSON has.
     ///
     /// Defaults to none.
     pub fn version(mut self, version: impl Into<String>) -> Self {
@@ -186,7 +189,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets where the service runs, such as `production`, which every line has.
+    /// Sets where the service runs, such as `production`, which every line in JSON has.
     ///
     /// Defaults to none.
     pub fn environment(mut self, environment: impl Into<String>) -> Self {
@@ -194,7 +197,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets which of the service's instances this is, which every line has.
+    /// Sets which of the service's instances this is, which every line in JSON has.
     ///
     /// Defaults to none.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
@@ -231,6 +234,7 @@ impl TelemetryBuilder {
     /// Defaults to `info`.
     pub fn filter(mut self, directives: impl Into<String>) -> Self {
         self.filter = directives.into();
+        self.filter_is_from = "";
         self
     }
 
@@ -243,7 +247,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets how many bytes of lines may wait for the writer; at least 64 KiB. Lines that find no room are dropped, counted, and told of in the
+    /// Sets how many bytes of lines may wait for the writer; at least 1 MiB. Lines that find no room are dropped, counted, and told of in the
     /// log.
     ///
     /// Defaults to 8 MiB.
@@ -272,12 +276,13 @@ impl TelemetryBuilder {
         let variable = |name| variable(name).filter(|value| !value.trim().is_empty());
         if let Some(filter) = variable("RUST_LOG") {
             self.filter = filter;
+            self.filter_is_from = " of RUST_LOG";
         }
         let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
         let pairs = attributes
             .split(',')
             .filter_map(|pair| pair.split_once('='));
-        for (key, value) in pairs {
+        for (key, value) in pairs.filter(|(_, value)| !value.trim().is_empty()) {
             let place = match key.trim() {
                 "service.version" => &mut self.version,
                 "deployment.environment.name" => &mut self.environment,
@@ -310,6 +315,7 @@ impl TelemetryBuilder {
             Err(error) => {
                 return Err(BuildError::Filter {
                     filter: self.filter,
+                    from: self.filter_is_from,
                     reason: error.to_string(),
                 });
             }
@@ -331,8 +337,8 @@ impl TelemetryBuilder {
         let queue = Queue::start(writer, self.max_waiting_bytes, report);
         Ok(Telemetry {
             layer: LogLayer {
+                keys: Arc::new(Keys::new(self.redaction, style.names)),
                 style,
-                keys: Arc::new(Keys::new(self.redaction, self.names.names())),
                 limit: self.rate_limit.map(|limit| Arc::new(Limit::new(limit))),
                 queue: Arc::new(queue.map_err(|error| BuildError::Thread {
                     reason: error.to_string(),
@@ -352,7 +358,7 @@ impl TelemetryBuilder {
     }
 }
 
-const LEAST_WAITING: usize = 64 << 10;
+const LEAST_WAITING: usize = 1 << 20;
 
 /// Returns the line that tells of lines that were dropped.
 fn dropped(style: &Style, lines: u64) -> String {
@@ -485,16 +491,18 @@ pub enum BuildError {
     },
     /// The filter can't be read.
     #[error(
-        "the filter {filter:?} is not valid ({reason}): give directives as RUST_LOG has them, such as `info,orders=debug`"
+        "the filter {filter:?}{from} is not valid ({reason}): give directives as RUST_LOG has them, such as `info,orders=debug`"
     )]
     Filter {
         /// The directives as given.
         filter: String,
+        /// Where they are from, for the message: empty if they are from the code.
+        from: &'static str,
         /// What is wrong with them.
         reason: String,
     },
     /// There is no room for lines that wait.
-    #[error("`max_waiting_bytes` is {given}: give at least 65536")]
+    #[error("`max_waiting_bytes` is {given}: give at least 1048576")]
     MaxWaitingBytes {
         /// The number as given.
         given: usize,

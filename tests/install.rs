@@ -1,5 +1,6 @@
 //! Installing takes the process's recorder, so this has a process of its own.
 
+use campanile::health::Check;
 use campanile::metrics::{Value, metrics};
 use campanile::{BuildError, Campanile, InstallError};
 
@@ -11,6 +12,12 @@ fn the_first_install_takes_the_recorder_and_the_second_says_so() {
         matches!(&error, InstallError::Build(BuildError { .. })),
         "{error}"
     );
+
+    // So does one that is found when the log is there already.
+    let check = || Check::new("a", async || Ok::<_, &str>(()));
+    let twice = Campanile::builder("first").check(check()).check(check());
+    let error = twice.install().unwrap_err();
+    assert!(matches!(&error, InstallError::Build(_)), "{error}");
 
     let campanile = Campanile::builder("first").install().unwrap();
     metrics::counter!("anywhere_total").increment(2);

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use crate::limit::once_a_minute;
+use crate::trace_state::trimmed;
 use crate::{Baggage, CorrelationId, TraceParent, TraceState};
 
 /// What a task carries of the request that it works for: its id, its place in a trace, and its baggage.
@@ -52,7 +53,8 @@ impl TraceContext {
             tracing::debug!(error = "more than one line", "traceparent_rejected");
             return None;
         }
-        let parent = TraceParent::parse(parent.as_bytes());
+        // What is around a value is not part of it; not every server takes it away.
+        let parent = TraceParent::parse(trimmed(parent.as_bytes()));
         let parent = parent.inspect_err(|error| tracing::debug!(%error, "traceparent_rejected"));
         let state = TraceState::from_headers(&headers.get_all(TRACESTATE));
         let state = state.inspect_err(|error| tracing::debug!(%error, "tracestate_rejected"));

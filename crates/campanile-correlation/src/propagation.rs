@@ -8,10 +8,13 @@ use tower_service::Service;
 
 use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::layer::X_CORRELATION_ID;
-use crate::{Baggage, Correlation};
+use crate::{Baggage, Correlation, TraceParent};
 
 /// Adds what is [current](Correlation::current) to the headers of a request to somebody else: the correlation id, `traceparent` and
 /// `tracestate`. A header that is there already stays.
+///
+/// Each request gets a `parent-id` of its own, as W3C Trace Context wants it. A request that belongs to no trace begins one whose id follows
+/// from the correlation id, so that all that is asked for its sake is in one; see [`TraceParent::of`](crate::TraceParent::of).
 ///
 /// ```
 /// use campanile_correlation::{Correlation, CorrelationId, inject};
@@ -100,12 +103,17 @@ impl Propagation {
         if let Some(id) = current.id() {
             add(headers, header.clone(), || Some(id.clone().into()));
         }
-        if let Some(trace) = current.trace() {
-            let parent = || HeaderValue::from_str(&trace.parent.to_string()).ok();
-            let is_new = add(headers, TRACEPARENT, parent);
-            if is_new && !trace.state.is_empty() {
-                let state = || trace.state.to_header();
-                add(headers, TRACESTATE, state);
+        let begun = || Some(TraceParent::of(current.id()?));
+        let parent = current.trace().map(|trace| trace.parent).or_else(begun);
+        if let Some(parent) = parent {
+            let value = || HeaderValue::from_str(&parent.child().to_string()).ok();
+            if add(headers, TRACEPARENT, value) {
+                // One that stands alone is of no trace that we know.
+                headers.remove(TRACESTATE);
+                let state = current.trace().map(|trace| &trace.state);
+                if let Some(state) = state.filter(|state| !state.is_empty()) {
+                    add(headers, TRACESTATE, || state.to_header());
+                }
             }
         }
         if let Some(all) = current.baggage().filter(|_| !baggage.is_empty()) {
@@ -218,11 +226,22 @@ mod tests {
         Correlation::from(id).in_trace(trace).with_baggage(baggage)
     }
 
+    /// What is injected, with the parent id of the trace, which is another each time, as `…`.
     fn injected(propagation: &Propagation, mut headers: HeaderMap) -> Vec<(String, String)> {
         correlation().enter(|| propagation.inject(&mut headers));
         let all = headers.iter();
         let mut all: Vec<_> = all
-            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .map(|(name, value)| {
+                let value = value.to_str().unwrap().to_owned();
+                match value.parse::<TraceParent>() {
+                    Ok(parent) => {
+                        assert_ne!(value, PARENT);
+                        let id = format!("{:016x}", parent.parent_id());
+                        (name.to_string(), value.replace(&id, "…"))
+                    }
+                    Err(_) => (name.to_string(), value),
+                }
+            })
             .collect();
         all.sort();
         all
@@ -237,7 +256,7 @@ mod tests {
     fn what_is_carried_goes_along_once() {
         let propagation = Propagation::new();
         let usual = [
-            ("traceparent", PARENT),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-…-03"),
             ("tracestate", "a=1,b=2"),
             ("x-correlation-id", "abc"),
         ];
@@ -259,6 +278,43 @@ mod tests {
         headers.insert("traceparent", HeaderValue::from_static("mine"));
         let expected = [("traceparent", "mine"), ("x-correlation-id", "mine")];
         assert_eq!(injected(&Propagation::new(), headers), pairs(&expected));
+    }
+
+    #[test]
+    fn a_state_without_a_trace_of_its_own_gives_way() {
+        let mut headers = HeaderMap::new();
+        headers.insert("tracestate", HeaderValue::from_static("stale=1"));
+        let all = injected(&Propagation::new(), headers);
+        assert_eq!(all[1], ("tracestate".into(), "a=1,b=2".into()));
+    }
+
+    #[test]
+    fn what_belongs_to_no_trace_begins_one_for_all_that_it_asks() {
+        let parents = |id: &crate::CorrelationId| {
+            [(); 2].map(|()| {
+                let mut headers = HeaderMap::new();
+                Correlation::from(id.clone()).enter(|| inject(&mut headers));
+                let parent = headers["traceparent"].to_str().unwrap();
+                parent.parse::<TraceParent>().unwrap()
+            })
+        };
+        let id = crate::CorrelationId::generate();
+        let [one, other] = parents(&id);
+        assert_eq!(one.trace_id(), other.trace_id());
+        assert_ne!(one.parent_id(), other.parent_id());
+        assert_eq!(
+            format!("{:032x}", one.trace_id()),
+            id.as_str().replace('-', "")
+        );
+        let [text, _] = parents(&"checkout-42".parse().unwrap());
+        assert_ne!(
+            text.trace_id(),
+            parents(&"checkout-43".parse().unwrap())[0].trace_id()
+        );
+        assert_eq!(
+            text.trace_id(),
+            parents(&"checkout-42".parse().unwrap())[1].trace_id()
+        );
     }
 
     #[test]

@@ -173,7 +173,8 @@ impl There {
         for name in headers.keys() {
             if *name == TRACEPARENT || *name == BAGGAGE {
                 there.carried = true;
-            } else if names.contains(name) {
+            }
+            if names.contains(name) {
                 there.id = true;
             }
         }

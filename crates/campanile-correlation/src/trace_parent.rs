@@ -24,6 +24,9 @@ pub struct TraceParent {
     flags: u8,
 }
 
+const FNV_OFFSET: u128 = 0x6c62272e07bb014262b821756295c58d;
+const FNV_PRIME: u128 = 0x0000000001000000000000000000013b;
+
 const SAMPLED: u8 = 1;
 const RANDOM: u8 = 1 << 1;
 
@@ -46,6 +49,27 @@ impl TraceParent {
     pub fn generate() -> Self {
         let trace_id = NonZeroU128::new(CorrelationId::random()).unwrap_or(NonZeroU128::MIN);
         Self::new(trace_id, NonZeroU64::MIN).random(true).child()
+    }
+
+    /// Returns the beginning of a trace that follows from a correlation id: a UUID is the trace's id, and so are 32 hexadecimal digits; of any
+    /// other text it is a hash. The place in it is random. It is not sampled.
+    #[must_use]
+    pub fn of(id: &CorrelationId) -> Self {
+        let digits = id.as_str().bytes().filter(|byte| *byte != b'-');
+        let number = digits.clone().try_fold(0_u128, |number, digit| {
+            let digit = char::from(digit).to_digit(16)?;
+            Some(number << 4 | u128::from(digit))
+        });
+        let number = number.filter(|_| digits.count() == 32);
+        // FNV-1a of 128 bits (draft-eastlake-fnv): all that is wanted is the same for the same.
+        let hash = || {
+            let bytes = id.as_str().bytes();
+            bytes.fold(FNV_OFFSET, |hash, byte| {
+                (hash ^ u128::from(byte)).wrapping_mul(FNV_PRIME)
+            })
+        };
+        let trace_id = NonZeroU128::new(number.unwrap_or_else(hash));
+        Self::new(trace_id.unwrap_or(NonZeroU128::MIN), NonZeroU64::MIN).child()
     }
 
     /// Returns a place in the same trace with a random id of its own.

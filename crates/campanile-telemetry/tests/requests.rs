@@ -33,10 +33,23 @@ async fn logged(
     headers: &[(&str, &str)],
     status: StatusCode,
 ) -> (Vec<Value>, Correlation, Option<TraceRef>) {
+    logged_with("info", headers, status).await
+}
+
+async fn logged_with(
+    filter: &str,
+    headers: &[(&str, &str)],
+    status: StatusCode,
+) -> (Vec<Value>, Correlation, Option<TraceRef>) {
     let memory = Memory::default();
-    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
-    let telemetry = telemetry.build().unwrap();
-    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    let telemetry = Telemetry::builder("test").filter(filter);
+    let telemetry = telemetry
+        .writer(Writer::new(memory.clone()))
+        .build()
+        .unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(telemetry.filter())
+        .with(telemetry.layer());
     let _subscriber = tracing::subscriber::set_default(subscriber);
     let seen = Arc::new(Mutex::new(None));
     let service = {
@@ -130,4 +143,24 @@ async fn a_failure_is_an_error() {
         (&lines[2]["level"], &lines[2]["error.type"]),
         (&"ERROR".into(), &"502".into())
     );
+}
+
+/// Where nobody wants spans of requests, the line of one that failed says all the same what it was.
+#[tokio::test]
+async fn a_failure_says_what_it_was_without_a_span() {
+    let (lines, correlation, _) = logged_with("warn", &[], StatusCode::BAD_GATEWAY).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for (key, value) in [
+        ("level", Value::from("ERROR")),
+        ("http.request.method", "GET".into()),
+        ("url.path", "/users/7".into()),
+        ("http.route", "/users/{id}".into()),
+        ("http.response.status_code", 502.into()),
+        ("error.type", "502".into()),
+        ("correlation_id", correlation.id().unwrap().as_str().into()),
+    ] {
+        assert_eq!(lines[0][key], value, "{key}");
+    }
+    let place = correlation.trace().unwrap().parent;
+    assert_eq!(lines[0]["trace_id"], format!("{:032x}", place.trace_id()));
 }

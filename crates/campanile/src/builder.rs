@@ -1,8 +1,6 @@
 use std::fmt;
 #[cfg(feature = "monitor")]
 use std::sync::Arc;
-#[cfg(all(feature = "metrics", feature = "telemetry"))]
-use std::sync::OnceLock;
 #[cfg(feature = "monitor")]
 use std::time::Duration;
 
@@ -28,6 +26,8 @@ use campanile_telemetry::{Telemetry, TelemetryBuilder};
 #[cfg(feature = "metrics")]
 use crate::background::Background;
 use crate::campanile::Parts;
+#[cfg(all(feature = "metrics", feature = "telemetry"))]
+use crate::layer::LogGuard;
 use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 
 /// Settings of a [`Campanile`].
@@ -84,11 +84,12 @@ impl TelemetrySettings {
             return Ok(built);
         }
         let mut builder = Telemetry::builder(name);
-        if let Some(configure) = self.configure {
-            builder = configure(builder);
-        }
         if self.from_env {
             builder = builder.from_env();
+        }
+        // What the code sets goes before.
+        if let Some(configure) = self.configure {
+            builder = configure(builder);
         }
         builder.build()
     }
@@ -281,6 +282,8 @@ impl Builder {
             disks if disks.is_empty() => vec!["/".to_owned()],
             disks => disks,
         };
+        #[cfg(all(feature = "metrics", feature = "telemetry"))]
+        let log = LogGuard::default();
         let parts = || {
             #[cfg(feature = "monitor")]
             let (monitor, business) = built?;
@@ -291,6 +294,8 @@ impl Builder {
                         &registry,
                         #[cfg(feature = "metrics")]
                         overhead.clone(),
+                        #[cfg(all(feature = "metrics", feature = "telemetry"))]
+                        log.clone(),
                         #[cfg(feature = "sla")]
                         sla.as_ref()?,
                     );
@@ -301,7 +306,7 @@ impl Builder {
                 #[cfg(feature = "telemetry")]
                 telemetry,
                 #[cfg(all(feature = "metrics", feature = "telemetry"))]
-                log: OnceLock::new(),
+                log: log.clone(),
                 #[cfg(feature = "health")]
                 health: health?,
                 #[cfg(feature = "metrics")]
@@ -325,7 +330,7 @@ impl Builder {
     /// Builds, and makes the registry the process's recorder, so that the `metrics` macros write to it from everywhere; and writes the log:
     /// with what is [set](Self::telemetry), or else, if the process has no subscriber yet, in JSON to the standard output.
     ///
-    /// The log ends when the last clone of the campanile is dropped.
+    /// The log ends when the last clone of the campanile, and the last service with its layer, is dropped.
     ///
     /// # Errors
     ///
@@ -347,7 +352,9 @@ impl Builder {
     #[cfg(all(feature = "metrics", feature = "telemetry"))]
     fn build_with_log(mut self) -> Result<Campanile, crate::InstallError> {
         let is_asked_for = self.telemetry.configure.is_some();
-        match (is_asked_for, tracing::dispatcher::has_been_set()) {
+        let is_taken =
+            !tracing::dispatcher::get_default(|to| to.is::<tracing::subscriber::NoSubscriber>());
+        match (is_asked_for, is_taken) {
             (true, true) => return Err(crate::InstallError::Subscriber),
             (false, true) => return Ok(self.build()?),
             (_, false) => {}

@@ -1,8 +1,6 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-#[cfg(all(feature = "metrics", feature = "telemetry"))]
-use std::sync::OnceLock;
 
 #[cfg(feature = "health")]
 use campanile_health::Health;
@@ -16,8 +14,6 @@ use campanile_monitor::Monitor;
 use campanile_sla::Sla;
 #[cfg(feature = "telemetry")]
 use campanile_telemetry::Telemetry;
-#[cfg(all(feature = "metrics", feature = "telemetry"))]
-use campanile_telemetry::TelemetryGuard;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -51,7 +47,7 @@ pub(crate) struct Parts {
     pub(crate) telemetry: Option<Telemetry>,
     /// What keeps the log that is the process's.
     #[cfg(all(feature = "metrics", feature = "telemetry"))]
-    pub(crate) log: OnceLock<TelemetryGuard>,
+    pub(crate) log: crate::layer::LogGuard,
 }
 
 impl Campanile {

@@ -25,6 +25,12 @@ impl CampanileLayer {
         }
     }
 
+    /// Returns the layer of correlation ids alone.
+    #[cfg(feature = "axum")]
+    pub(crate) fn correlation(&self) -> CorrelationIdLayer {
+        self.correlation.clone()
+    }
+
     /// Returns what went wrong in the observing itself.
     pub fn stats(&self) -> campanile_http::Stats {
         self.observe.stats()
@@ -45,12 +51,20 @@ pub struct Observers {
     inner: Inner,
     #[cfg(feature = "metrics")]
     overhead: Overhead,
+    /// The process's log, which goes on while somebody serves with the layer.
+    #[cfg(all(feature = "metrics", feature = "telemetry"))]
+    _log: LogGuard,
 }
+
+/// What keeps the process's log, once it is installed.
+#[cfg(all(feature = "metrics", feature = "telemetry"))]
+pub(crate) type LogGuard = std::sync::Arc<std::sync::OnceLock<campanile_telemetry::TelemetryGuard>>;
 
 impl Observers {
     pub(crate) fn new(
         #[cfg(feature = "metrics")] registry: &Registry,
         #[cfg(feature = "metrics")] overhead: Overhead,
+        #[cfg(all(feature = "metrics", feature = "telemetry"))] log: LogGuard,
         #[cfg(feature = "sla")] sla: &Sla,
     ) -> Self {
         #[cfg(feature = "telemetry")]
@@ -69,6 +83,8 @@ impl Observers {
             inner: (spans, metrics, sli),
             #[cfg(feature = "metrics")]
             overhead,
+            #[cfg(all(feature = "metrics", feature = "telemetry"))]
+            _log: log,
         }
     }
 

@@ -10,7 +10,6 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::MethodRouter;
-use campanile_correlation::CorrelationIdLayer;
 use tower_service::Service;
 
 use crate::Campanile;
@@ -27,7 +26,7 @@ impl Campanile {
     #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
     pub fn wrap(&self, router: Router) -> Router {
         let (kept, ours): (Vec<_>, Vec<_>) = self
-            .own_routes()
+            .layered_routes()
             .into_iter()
             .partition(|(path, _)| has_route(&router, path));
         if !kept.is_empty() {
@@ -47,7 +46,15 @@ impl Campanile {
     /// matches is not observed any more: `campanile.routes().merge(app.layer(campanile.layer()))` keeps the app's.
     #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
     pub fn routes(&self) -> Router {
-        self.own_routes().into_iter().fold(Router::new(), add)
+        self.layered_routes().into_iter().fold(Router::new(), add)
+    }
+
+    /// Returns our routes with the layer of ids alone.
+    fn layered_routes(&self) -> Vec<(&'static str, MethodRouter)> {
+        let ids = self.layer().correlation();
+        let routes = self.own_routes().into_iter();
+        let layered = |(path, route): (_, MethodRouter)| (path, route.layer(ids.clone()));
+        routes.map(layered).collect()
     }
 
     #[cfg(feature = "monitor")]
@@ -94,7 +101,7 @@ impl Campanile {
 }
 
 fn add(router: Router, (path, route): (&str, MethodRouter)) -> Router {
-    router.route(path, route.layer(CorrelationIdLayer::new()))
+    router.route(path, route)
 }
 
 /// Returns whether a router has a route of exactly this path, for any method.

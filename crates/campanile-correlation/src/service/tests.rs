@@ -291,6 +291,9 @@ async fn traces_and_baggage_are_carried() {
     // The state of a trace that is malformed goes with it.
     assert_eq!(seen(&states).await, (None, None));
     assert_eq!(seen(&[("traceparent", "x"), states[0]]).await, (None, None));
+    // Blanks around a value are none of it.
+    let headers = [("traceparent", &*format!(" {PARENT}\t"))];
+    assert_eq!(seen(&headers).await, (trace(""), None));
     // A state that is empty is one that may be joined by another.
     let headers = [("traceparent", PARENT), ("tracestate", ""), states[0]];
     assert_eq!(seen(&headers).await, (trace("a=1"), None));

@@ -1,24 +1,25 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Returns the seconds since 1970.
-pub(crate) fn second() -> u64 {
+/// Returns the time.
+pub(crate) fn now() -> SystemTime {
     #[expect(
         clippy::disallowed_methods,
         reason = "a line of the log belongs to the moment at which it comes"
     )]
-    let now = SystemTime::now();
-    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now()
+}
+
+/// Returns the seconds since 1970.
+pub(crate) fn second() -> u64 {
+    let since = now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 /// Appends the time in UTC, as RFC 3339 has it, to microseconds.
 pub(crate) fn push_now(out: &mut String) {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a line of the log belongs to the moment at which it comes"
-    )]
-    let now = SystemTime::now();
-    push(now.duration_since(UNIX_EPOCH).unwrap_or_default(), out);
+    let since = now().duration_since(UNIX_EPOCH);
+    push(since.unwrap_or_default(), out);
 }
 
 thread_local! {

@@ -8,6 +8,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::capture::Capture;
 use crate::clock;
 use crate::fields::{Fields, Of};
 use crate::keys::Keys;
@@ -25,6 +26,7 @@ pub struct LogLayer {
     pub(crate) keys: Arc<Keys>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) limit: Option<Arc<Limit>>,
+    pub(crate) capture: Option<Capture>,
 }
 
 /// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
@@ -133,7 +135,11 @@ impl LogLayer {
             function,
             &ids,
         );
-        self.queue.push([&line.head, &line.tail]);
+        let parts = [line.head.as_str(), &line.tail];
+        self.queue.push(parts);
+        if let Some(capture) = &self.capture {
+            capture.keep(event.metadata(), &ids, parts);
+        }
     }
 }
 

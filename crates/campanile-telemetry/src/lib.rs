@@ -31,9 +31,12 @@
 //! it. In spans that are not within a request, lines have what [`Correlation::current`](campanile_correlation::Correlation::current) says.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod builder;
 mod telemetry;
 
+mod capture;
 mod clock;
+mod error;
 mod escape;
 mod fields;
 mod filter;
@@ -46,7 +49,11 @@ mod names;
 mod queue;
 mod redact;
 mod rolling;
+mod writer;
 
+pub use self::builder::TelemetryBuilder;
+pub use self::capture::{Capture, LogCounts, LogRecord};
+pub use self::error::{BuildError, InstallError};
 pub use self::filter::{InvalidDirectives, LogFilter};
 pub use self::http::{HttpSpans, Spanned};
 pub use self::layer::LogLayer;
@@ -55,6 +62,5 @@ pub use self::names::FieldNames;
 pub use self::queue::LogStats;
 pub use self::redact::Sensitive;
 pub use self::rolling::Rolling;
-pub use self::telemetry::{
-    BuildError, InstallError, Telemetry, TelemetryBuilder, TelemetryGuard, Writer,
-};
+pub use self::telemetry::{Telemetry, TelemetryGuard};
+pub use self::writer::Writer;

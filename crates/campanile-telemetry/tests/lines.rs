@@ -453,6 +453,40 @@ fn one_request_can_be_followed_closely() {
 }
 
 #[test]
+fn the_last_lines_are_kept_and_counted() {
+    let builder = Telemetry::builder("test").capture(5, 1 << 20);
+    let telemetry = builder.writer(Writer::new(io::sink())).build().unwrap();
+    let id: CorrelationId = "abc".parse().unwrap();
+    telemetry.in_scope(|| {
+        for number in 0..10 {
+            tracing::info!(number, "one of ten");
+        }
+        let log = || tracing::warn!(target: "elsewhere", "another");
+        Correlation::from(id.clone()).enter(log);
+    });
+    let capture = telemetry.capture().unwrap();
+    let all = capture.search(100, |_| true);
+    assert_eq!(all.len(), 5);
+    assert_eq!(
+        (all[0].level, all[0].target),
+        (tracing::Level::WARN, "elsewhere")
+    );
+    assert_eq!(all[0].correlation_id, Some(id));
+    let line: Line = serde_json::from_str(&all[1].line).unwrap();
+    assert_eq!(*line.get("number"), 9);
+    let found = capture.search(2, |record| record.line.contains("one of ten"));
+    assert_eq!(found.len(), 2);
+    let counts = capture.counts();
+    assert_eq!(counts.by_level[&tracing::Level::INFO], 10);
+    assert_eq!(counts.by_target["elsewhere"], 1);
+    // What is too large for all that is kept is not kept.
+    let builder = Telemetry::builder("test").capture(5, 300);
+    let telemetry = builder.writer(Writer::new(io::sink())).build().unwrap();
+    telemetry.in_scope(|| tracing::info!("{}", "x".repeat(1_000)));
+    assert_eq!(telemetry.capture().unwrap().search(1, |_| true), []);
+}
+
+#[test]
 fn a_place_that_logs_too_much_is_left_out_and_says_so() {
     let limit = std::num::NonZeroU32::new(3).unwrap();
     let builder = Telemetry::builder("test").rate_limit(limit);

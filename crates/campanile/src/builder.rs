@@ -1,27 +1,15 @@
 use std::fmt;
-#[cfg(feature = "monitor")]
-use std::sync::Arc;
-#[cfg(feature = "monitor")]
-use std::time::Duration;
 
-#[cfg(feature = "monitor")]
-use campanile_alerts::{Log, Notify, Rule};
 use campanile_correlation::CorrelationIdLayer;
 #[cfg(feature = "health")]
 use campanile_health::Health;
 use campanile_http::{ObserveBuilder, ObserveLayer};
-#[cfg(feature = "monitor")]
-use campanile_metrics::{Business, BusinessCollector};
 #[cfg(feature = "metrics")]
 use campanile_metrics::{Overhead, Registry};
 #[cfg(feature = "monitor")]
-use campanile_monitor::{Monitor, MonitorBuilder, Sources, Token};
+use campanile_monitor::Sources;
 #[cfg(feature = "sla")]
 use campanile_sla::Sla;
-#[cfg(feature = "monitor")]
-use campanile_store::Store;
-#[cfg(feature = "telemetry")]
-use campanile_telemetry::{Telemetry, TelemetryBuilder};
 
 #[cfg(feature = "metrics")]
 use crate::background::Background;
@@ -29,6 +17,11 @@ use crate::campanile::Parts;
 #[cfg(all(feature = "metrics", feature = "telemetry"))]
 use crate::layer::LogGuard;
 use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
+
+#[cfg(feature = "monitor")]
+mod monitor;
+#[cfg(feature = "telemetry")]
+mod telemetry;
 
 /// Settings of a [`Campanile`].
 ///
@@ -60,54 +53,12 @@ pub struct Builder {
     #[cfg(feature = "sla")]
     sla: campanile_sla::SlaBuilder,
     #[cfg(feature = "monitor")]
-    monitor: MonitorSettings,
+    monitor: monitor::Settings,
     correlation: CorrelationIdLayer,
     #[cfg(feature = "telemetry")]
-    telemetry: TelemetrySettings,
+    telemetry: telemetry::Settings,
     observe: Configure,
 }
-
-/// How the log is written, if it is asked for.
-#[cfg(feature = "telemetry")]
-#[derive(Default)]
-struct TelemetrySettings {
-    configure: Option<Box<dyn FnOnce(TelemetryBuilder) -> TelemetryBuilder>>,
-    from_env: bool,
-    /// What was built of it before the rest is, so that this can log already.
-    built: Option<Telemetry>,
-}
-
-#[cfg(feature = "telemetry")]
-impl TelemetrySettings {
-    fn build(self, name: &str) -> Result<Telemetry, campanile_telemetry::BuildError> {
-        if let Some(built) = self.built {
-            return Ok(built);
-        }
-        let mut builder = Telemetry::builder(name);
-        if self.from_env {
-            builder = builder.from_env();
-        }
-        // What the code sets goes before.
-        if let Some(configure) = self.configure {
-            builder = configure(builder);
-        }
-        builder.build()
-    }
-}
-
-/// What goes to the monitor, in its order.
-#[cfg(feature = "monitor")]
-#[derive(Default)]
-struct MonitorSettings {
-    settings: Vec<MonitorSetting>,
-    has_channel: bool,
-    collectors: Vec<BusinessCollector>,
-    store: Option<Arc<dyn Store>>,
-    from_env: bool,
-}
-
-#[cfg(feature = "monitor")]
-type MonitorSetting = Box<dyn FnOnce(MonitorBuilder, &Sources) -> MonitorBuilder>;
 
 type Configure = Box<dyn FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers>>;
 
@@ -124,10 +75,10 @@ impl Builder {
             #[cfg(feature = "sla")]
             sla: Sla::builder(),
             #[cfg(feature = "monitor")]
-            monitor: MonitorSettings::default(),
+            monitor: monitor::Settings::default(),
             correlation: CorrelationIdLayer::new(),
             #[cfg(feature = "telemetry")]
-            telemetry: TelemetrySettings::default(),
+            telemetry: telemetry::Settings::default(),
             observe: Box::new(|layer| layer),
         }
     }
@@ -171,30 +122,6 @@ impl Builder {
     #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
     pub fn objective(mut self, objective: campanile_sla::Slo) -> Self {
         self.sla = self.sla.objective(objective);
-        self
-    }
-
-    /// Sets how the log is written: its format, its writer, its filter.
-    ///
-    /// ```no_run
-    /// use campanile::Campanile;
-    /// use campanile::telemetry::Format;
-    ///
-    /// let campanile = Campanile::builder("orders").telemetry(|log| log.format(Format::Pretty).filter("debug")).install()?;
-    /// # Ok::<_, campanile::InstallError>(())
-    /// ```
-    ///
-    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), whose layer a host can add to a subscriber of its own.
-    ///
-    /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the standard output from INFO on, unless the process
-    /// has a subscriber already.
-    #[cfg(feature = "telemetry")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
-    pub fn telemetry(
-        mut self,
-        configure: impl FnOnce(TelemetryBuilder) -> TelemetryBuilder + 'static,
-    ) -> Self {
-        self.telemetry.configure = Some(Box::new(configure));
         self
     }
 
@@ -346,161 +273,6 @@ impl Builder {
         #[cfg(feature = "telemetry")]
         campanile.install_log()?;
         Ok(campanile)
-    }
-
-    /// Builds, and has the log if it is asked for, or there is none; the building is in it already.
-    #[cfg(all(feature = "metrics", feature = "telemetry"))]
-    fn build_with_log(mut self) -> Result<Campanile, crate::InstallError> {
-        let is_asked_for = self.telemetry.configure.is_some();
-        let is_taken =
-            !tracing::dispatcher::get_default(|to| to.is::<tracing::subscriber::NoSubscriber>());
-        match (is_asked_for, is_taken) {
-            (true, true) => return Err(crate::InstallError::Subscriber),
-            (false, true) => return Ok(self.build()?),
-            (_, false) => {}
-        }
-        let configure = self.telemetry.configure.take();
-        self.telemetry.configure = Some(configure.unwrap_or_else(|| Box::new(|log| log)));
-        let mut problems = Vec::new();
-        let settings = std::mem::take(&mut self.telemetry);
-        let Some(telemetry) = noted(settings.build(&self.name), &mut problems) else {
-            // What else is wrong is told with it.
-            let others = self
-                .build()
-                .map_or_else(|error| error.problems, |_| Vec::new());
-            problems.extend(others);
-            return Err(BuildError { problems }.into());
-        };
-        self.telemetry.built = Some(telemetry.clone());
-        Ok(telemetry.in_scope(|| self.build())?)
-    }
-}
-
-/// What the monitor adds.
-#[cfg(feature = "monitor")]
-#[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
-impl Builder {
-    /// Adds a rule that compares a metric with a number, or asks a closure of the host's; see
-    /// [`Threshold`](campanile_monitor::Threshold) for the expressions.
-    ///
-    /// Defaults to none.
-    pub fn rule(self, rule: Rule) -> Self {
-        self.rules(|_| [rule])
-    }
-
-    /// Adds rules whose closures read the campanile's own metrics, checks and service levels.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use campanile::Campanile;
-    /// use campanile::alerts::{Rule, Severity};
-    ///
-    /// let minute = Duration::from_secs(60);
-    /// let campanile = Campanile::builder("orders")
-    ///     .rules(move |sources| {
-    ///         let sla = sources.sla().clone();
-    ///         let error_rate = move |now| sla.read(minute, now).error_rate().filter(|rate| *rate > 0.05);
-    ///         [Rule::when("HighErrorRate", error_rate).look_back(minute).severity(Severity::High)]
-    ///     })
-    ///     .build()?;
-    /// # Ok::<_, campanile::BuildError>(())
-    /// ```
-    ///
-    /// Defaults to none.
-    pub fn rules<R: IntoIterator<Item = Rule>>(
-        mut self,
-        rules: impl FnOnce(&Sources) -> R + 'static,
-    ) -> Self {
-        let add = |builder, sources: &Sources| {
-            rules(sources)
-                .into_iter()
-                .fold(builder, MonitorBuilder::rule)
-        };
-        self.monitor.settings.push(Box::new(add));
-        self
-    }
-
-    /// Adds a channel, to which all notices of alerts are sent.
-    ///
-    /// Defaults to a [`Log`] named `log`, which a channel takes the place of.
-    pub fn channel(mut self, channel: impl Notify) -> Self {
-        self.monitor.has_channel = true;
-        let add = |builder: MonitorBuilder, _: &Sources| builder.channel(channel);
-        self.monitor.settings.push(Box::new(add));
-        self
-    }
-
-    /// Sets where alerts, notices that wait, and the counts of service levels are kept.
-    ///
-    /// Defaults to memory, which ends with the process: the log says so at the start, `/health/detailed` shows it, and
-    /// `campanile_store_durable` is 0.
-    pub fn store(mut self, store: impl Store) -> Self {
-        self.monitor.store = Some(Arc::new(store));
-        self
-    }
-
-    /// Adds a token, whose bearer may read from another machine.
-    ///
-    /// Defaults to none.
-    pub fn token(mut self, token: Token) -> Self {
-        let add = |builder: MonitorBuilder, _: &Sources| builder.token(token);
-        self.monitor.settings.push(Box::new(add));
-        self
-    }
-
-    /// Adds a collector of business figures, which [`serve`](Campanile::serve) and [`run`](Campanile::run) call in the background; they
-    /// are gauges, and the answer of `/metrics/business`.
-    ///
-    /// Defaults to none.
-    pub fn collector(mut self, collector: BusinessCollector) -> Self {
-        self.monitor.collectors.push(collector);
-        self
-    }
-
-    /// Sets the time from one evaluation of the rules to the next, from 100 ms to 1 h.
-    ///
-    /// Defaults to 5 s.
-    pub fn tick(mut self, tick: Duration) -> Self {
-        let add = move |builder: MonitorBuilder, _: &Sources| builder.tick(tick);
-        self.monitor.settings.push(Box::new(add));
-        self
-    }
-
-    /// Reads the [environment](crate#environment) when it is built. What the code sets goes before; tokens are added to the code's.
-    ///
-    /// Defaults to reading nothing.
-    pub fn from_env(mut self) -> Self {
-        self.monitor.from_env = true;
-        #[cfg(feature = "telemetry")]
-        {
-            self.telemetry.from_env = true;
-        }
-        self
-    }
-}
-
-#[cfg(feature = "monitor")]
-impl MonitorSettings {
-    fn build(self, sources: &Sources, problems: &mut Vec<Problem>) -> Option<(Monitor, Business)> {
-        let business = noted(Business::new(sources.metrics(), self.collectors), problems);
-        let mut builder = Monitor::builder(sources.clone());
-        let mut store = self.store;
-        if self.from_env {
-            let env = crate::env::Env::read(store.is_none(), problems);
-            store = store.or(env.store);
-            builder = env.tokens.into_iter().fold(builder, MonitorBuilder::token);
-        }
-        if let Some(store) = store {
-            builder = builder.store(store);
-        }
-        if !self.has_channel {
-            builder = builder.channel(Log::new("log"));
-        }
-        let settings = self.settings.into_iter();
-        let builder = settings.fold(builder, |builder, set| set(builder, sources));
-        let builder = builder.business(business.clone().unwrap_or_default());
-        noted(builder.build(), problems).zip(business)
     }
 }
 

@@ -1,0 +1,86 @@
+use campanile_telemetry::{Telemetry, TelemetryBuilder};
+
+#[cfg(feature = "metrics")]
+use super::noted;
+use crate::Builder;
+#[cfg(feature = "metrics")]
+use crate::{BuildError, Campanile};
+
+/// How the log is written, if it is asked for.
+#[derive(Default)]
+pub(super) struct Settings {
+    pub(super) configure: Option<Box<dyn FnOnce(TelemetryBuilder) -> TelemetryBuilder>>,
+    pub(super) from_env: bool,
+    /// What was built of it before the rest is, so that this can log already.
+    pub(super) built: Option<Telemetry>,
+}
+
+impl Settings {
+    pub(super) fn build(self, name: &str) -> Result<Telemetry, campanile_telemetry::BuildError> {
+        if let Some(built) = self.built {
+            return Ok(built);
+        }
+        let mut builder = Telemetry::builder(name);
+        if self.from_env {
+            builder = builder.from_env();
+        }
+        // What the code sets goes before.
+        if let Some(configure) = self.configure {
+            builder = configure(builder);
+        }
+        builder.build()
+    }
+}
+
+/// What the telemetry adds.
+impl Builder {
+    /// Sets how the log is written: its format, its writer, its filter.
+    ///
+    /// ```no_run
+    /// use campanile::Campanile;
+    /// use campanile::telemetry::Format;
+    ///
+    /// let campanile = Campanile::builder("orders").telemetry(|log| log.format(Format::Pretty).filter("debug")).install()?;
+    /// # Ok::<_, campanile::InstallError>(())
+    /// ```
+    ///
+    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), whose layer a host can add to a subscriber of its own.
+    ///
+    /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the standard output from INFO on, unless the process
+    /// has a subscriber already.
+    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+    pub fn telemetry(
+        mut self,
+        configure: impl FnOnce(TelemetryBuilder) -> TelemetryBuilder + 'static,
+    ) -> Self {
+        self.telemetry.configure = Some(Box::new(configure));
+        self
+    }
+
+    /// Builds, and has the log if it is asked for, or there is none; the building is in it already.
+    #[cfg(feature = "metrics")]
+    pub(super) fn build_with_log(mut self) -> Result<Campanile, crate::InstallError> {
+        let is_asked_for = self.telemetry.configure.is_some();
+        let is_taken =
+            !tracing::dispatcher::get_default(|to| to.is::<tracing::subscriber::NoSubscriber>());
+        match (is_asked_for, is_taken) {
+            (true, true) => return Err(crate::InstallError::Subscriber),
+            (false, true) => return Ok(self.build()?),
+            (_, false) => {}
+        }
+        let configure = self.telemetry.configure.take();
+        self.telemetry.configure = Some(configure.unwrap_or_else(|| Box::new(|log| log)));
+        let mut problems = Vec::new();
+        let settings = std::mem::take(&mut self.telemetry);
+        let Some(telemetry) = noted(settings.build(&self.name), &mut problems) else {
+            // What else is wrong is told with it.
+            let others = self
+                .build()
+                .map_or_else(|error| error.problems, |_| Vec::new());
+            problems.extend(others);
+            return Err(BuildError { problems }.into());
+        };
+        self.telemetry.built = Some(telemetry.clone());
+        Ok(telemetry.in_scope(|| self.build())?)
+    }
+}

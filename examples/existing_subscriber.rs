@@ -23,6 +23,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .init();
 
     tracing::info!(items = 3, "accepted");
-    telemetry.shutdown(Duration::from_secs(5));
+    let _ = telemetry.shutdown(Duration::from_secs(5));
     Ok(())
 }

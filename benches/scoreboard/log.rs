@@ -43,7 +43,7 @@ pub(crate) fn line(effort: Effort) -> Figure {
         || {
             let (telemetry, subscriber) = ours_to_nowhere();
             let flushed = || {
-                telemetry.flush(Duration::from_secs(60));
+                let _ = telemetry.flush(Duration::from_secs(60));
             };
             with(subscriber, || {
                 let ours = requests_through(&mut ours, requests, flushed);
@@ -85,7 +85,7 @@ pub(crate) fn event_against_json_subscriber(effort: Effort) -> Figure {
 fn ours(effort: Effort) -> f64 {
     let (telemetry, subscriber) = ours_to_nowhere();
     let flushed = || {
-        telemetry.flush(Duration::from_secs(60));
+        let _ = telemetry.flush(Duration::from_secs(60));
     };
     with(subscriber, || events(effort, flushed))
 }

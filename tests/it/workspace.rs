@@ -48,7 +48,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("campanile-store", &[]),
     (
         "campanile-telemetry",
-        &["campanile-correlation", "campanile-http"],
+        &[
+            "campanile-client",
+            "campanile-correlation",
+            "campanile-http",
+        ],
     ),
 ];
 

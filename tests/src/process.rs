@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Process {
@@ -20,12 +20,25 @@ impl Process {
     ///
     /// If it can't be started.
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// Starts a program that ends with its standard input, which is open until it is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If it can't be started.
+    pub fn start_with_input(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::piped())
+    }
+
+    fn start_with(command: &mut Command, input: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stdout = child.stdout.take().map(BufReader::new);
         Self { child, stdout }
     }
 
@@ -37,12 +50,22 @@ impl Process {
     pub fn line_with(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
-            let read = self.stdout.read_line(&mut line).unwrap();
+            let stdout = self.stdout.as_mut().unwrap();
+            let read = stdout.read_line(&mut line).unwrap();
             assert_ne!(read, 0, "the program ended before it printed {text:?}");
             if line.contains(text) {
                 return line;
             }
         }
+    }
+
+    /// Takes the rest of its standard output, for a thread that reads it.
+    ///
+    /// # Panics
+    ///
+    /// If it was taken before.
+    pub fn take_output(&mut self) -> BufReader<ChildStdout> {
+        self.stdout.take().unwrap()
     }
 
     /// Sends SIGTERM and waits for the program to end.

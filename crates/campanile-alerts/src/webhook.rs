@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use campanile_client::{Client, SendError, Target, TargetError};
+use campanile_client::{Client, SendError, Target, TargetError, retry_after};
 use campanile_series::Labels;
 use campanile_store::BoxFuture;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -106,25 +106,6 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), NotifyError> {
             }),
         }),
         _ => Err(NotifyError::Refused { reason }),
-    }
-}
-
-/// Reads how long to wait: seconds, or a date as HTTP has it (RFC 9110, section 10.2.3); less than nothing is nothing.
-fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    match value.parse::<i64>() {
-        Ok(seconds) => Some(Duration::from_secs(seconds.max(0).unsigned_abs())),
-        Err(_) if value.len() <= 64 && value.ends_with(" GMT") => {
-            let date = jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value).ok()?;
-            let date = date
-                .to_datetime()
-                .ok()?
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .ok()?;
-            let date = SystemTime::from(date.timestamp());
-            Some(date.duration_since(now()).unwrap_or_default())
-        }
-        Err(_) => None,
     }
 }
 

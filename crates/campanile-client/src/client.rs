@@ -11,13 +11,15 @@ use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Inner;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::Policy;
 use crate::resolve::{Forbidden, Resolver};
-use crate::{Cidr, SendError, Target};
+use crate::{Cidr, InvalidCertificates, SendError, Target};
 
 /// Sends requests.
 ///
@@ -42,6 +44,8 @@ pub struct Answer {
     pub body: Bytes,
     /// Whether there was more of the body.
     pub is_cut: bool,
+    /// The trailers; empty if there are none.
+    pub trailers: HeaderMap,
 }
 
 impl Client {
@@ -56,6 +60,10 @@ impl Client {
             policy: Policy::Trusted,
             timeout: Duration::from_secs(10),
             max_body: 64 << 10,
+            keep_alive: Duration::ZERO,
+            #[cfg(feature = "http2")]
+            is_http2: false,
+            roots: Vec::new(),
         }
     }
 
@@ -120,10 +128,14 @@ impl Client {
     {
         let (head, mut body) = response.into_parts();
         let mut read = BytesMut::new();
+        let mut trailers = HeaderMap::new();
         let is_cut = loop {
             match timeout_at(deadline, body.frame()).await {
                 Ok(Some(Ok(frame))) => {
-                    let data = frame.into_data().unwrap_or_default();
+                    let data = frame.into_data().unwrap_or_else(|frame| {
+                        trailers.extend(frame.into_trailers().unwrap_or_default());
+                        Bytes::new()
+                    });
                     let room = self.max_body - read.len();
                     read.extend_from_slice(&data[..data.len().min(room)]);
                     if data.len() > room {
@@ -139,6 +151,7 @@ impl Client {
             headers: head.headers,
             body: read.freeze(),
             is_cut,
+            trailers,
         }
     }
 }
@@ -166,12 +179,19 @@ impl fmt::Debug for Client {
 /// | [`guard`](Self::guard) | no: targets are trusted |
 /// | [`timeout`](Self::timeout) | 10 s |
 /// | [`max_body`](Self::max_body) | 64 KiB |
+/// | [`keep_alive`](Self::keep_alive) | each call has a connection of its own |
+/// | [`http2`](Self::http2) | HTTP/1.1 |
+/// | [`root_certificates`](Self::root_certificates) | Mozilla's |
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
     policy: Policy,
     timeout: Duration,
     max_body: usize,
+    keep_alive: Duration,
+    #[cfg(feature = "http2")]
+    is_http2: bool,
+    roots: Vec<CertificateDer<'static>>,
 }
 
 impl ClientBuilder {
@@ -200,21 +220,69 @@ impl ClientBuilder {
         self
     }
 
+    /// Keeps a connection for the next call to the same host, for as long as it may be idle: for who calls often. It is kept in the runtime of
+    /// the call that opened it.
+    ///
+    /// Defaults to a connection of its own for each call.
+    pub fn keep_alive(mut self, idle: Duration) -> Self {
+        self.keep_alive = idle;
+        self
+    }
+
+    /// Speaks HTTP/2 and nothing else, in plain text too, as gRPC wants it.
+    ///
+    /// Defaults to HTTP/1.1.
+    #[cfg(feature = "http2")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
+    pub fn http2(mut self) -> Self {
+        self.is_http2 = true;
+        self
+    }
+
+    /// Trusts these authorities, in PEM, in place of the usual ones.
+    ///
+    /// Defaults to Mozilla's list.
+    ///
+    /// # Errors
+    ///
+    /// If there is no certificate in it.
+    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, InvalidCertificates> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let mut store = RootCertStore::empty();
+        self.roots = certificates.unwrap_or_default();
+        let (valid, _) = store.add_parsable_certificates(self.roots.iter().cloned());
+        if valid == 0 || valid < self.roots.len() {
+            return Err(InvalidCertificates);
+        }
+        Ok(self)
+    }
+
     /// Returns the client.
     pub fn build(self) -> Client {
         let policy = Arc::new(self.policy);
-        let mut connector = HttpConnector::new_with_resolver(Resolver::new(Arc::clone(&policy)));
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(self.timeout));
+        let resolver = Resolver::new(Arc::clone(&policy));
+        let mut connector_of_http = HttpConnector::new_with_resolver(resolver);
+        connector_of_http.enforce_http(false);
+        connector_of_http.set_connect_timeout(Some(self.timeout));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        // A connection that is kept may be dead by the time that it is needed, which is seldom.
-        let inner = Inner::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(connector);
+            .with_tls_config(tls(self.roots))
+            .https_or_http();
+        #[cfg(feature = "http2")]
+        let connector = match self.is_http2 {
+            true => connector.enable_http2().wrap_connector(connector_of_http),
+            false => connector.enable_http1().wrap_connector(connector_of_http),
+        };
+        #[cfg(not(feature = "http2"))]
+        let connector = connector.enable_http1().wrap_connector(connector_of_http);
+        let mut builder = Inner::builder(TokioExecutor::new());
+        // A connection that is kept may be dead by the time that it is needed: for who calls seldom it is not worth it.
+        let kept = usize::from(!self.keep_alive.is_zero());
+        builder.pool_max_idle_per_host(kept);
+        builder.pool_timer(TokioTimer::new());
+        builder.pool_idle_timeout(self.keep_alive);
+        #[cfg(feature = "http2")]
+        builder.http2_only(self.is_http2);
+        let inner = builder.build(connector);
         Client {
             inner,
             policy,
@@ -225,11 +293,14 @@ impl ClientBuilder {
 }
 
 /// Ring is named because a process may have several providers, and rustls panics rather than choose.
-fn tls() -> ClientConfig {
+fn tls(trusted: Vec<CertificateDer<'static>>) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.into(),
-    };
+    let mut roots = RootCertStore::empty();
+    if trusted.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    // They are known to be valid.
+    roots.add_parsable_certificates(trusted);
     #[expect(
         clippy::expect_used,
         reason = "ring has ciphers for all versions of TLS that there are"

@@ -25,3 +25,9 @@ pub enum SendError {
         reason: String,
     },
 }
+
+/// There is no certificate in a text, or one of them is malformed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are no valid certificates: give them in PEM, from -----BEGIN CERTIFICATE----- on")]
+#[non_exhaustive]
+pub struct InvalidCertificates;

@@ -29,9 +29,10 @@
 //! # What it does, and doesn't
 //!
 //! - A redirect is an answer like any other; nothing is sent on to where it points.
-//! - Each call has a connection of its own and one deadline, for everything from the name's resolution to the last byte.
+//! - Each call has one deadline, for everything from the name's resolution to the last byte, and unless
+//!   [asked otherwise](ClientBuilder::keep_alive) a connection of its own.
 //! - An answer's body is cut at a cap, and is never decompressed.
-//! - TLS is rustls' with ring and Mozilla's roots, whatever else is in the process.
+//! - TLS is rustls' with ring, and by default with Mozilla's roots, whatever else is in the process.
 //! - Proxies in the environment are not used.
 //!
 //! # Addresses
@@ -53,9 +54,11 @@ mod client;
 mod address;
 mod error;
 mod resolve;
+mod retry;
 mod target;
 
 pub use self::address::{Cidr, CidrError};
 pub use self::client::{Answer, Client, ClientBuilder};
-pub use self::error::SendError;
+pub use self::error::{InvalidCertificates, SendError};
+pub use self::retry::retry_after;
 pub use self::target::{Target, TargetError};

@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::layer::X_CORRELATION_ID;
-use crate::{Baggage, Correlation, TraceParent};
+use crate::{Baggage, Correlation, TraceContext, TraceParent};
 
 /// Adds what is [current](Correlation::current) to the headers of a request to somebody else: the correlation id, `traceparent` and
 /// `tracestate`. A header that is there already stays.
@@ -32,6 +32,9 @@ pub fn inject(headers: &mut HeaderMap) {
 
 /// What of the [current](Correlation::current) correlation goes along with requests to others: a [`Layer`] for clients, and with feature
 /// `tonic` an interceptor.
+///
+/// A request that has a [`TraceContext`] among its extensions is sent from that place as it is: a layer around this one that makes a span of the
+/// request leaves it there.
 ///
 /// | setting | default |
 /// |---|---|
@@ -98,19 +101,25 @@ impl Propagation {
 
     /// Adds what is current to the headers. A header that is there already stays, and with `traceparent` its `tracestate`.
     pub fn inject(&self, headers: &mut HeaderMap) {
+        self.inject_at(None, headers);
+    }
+
+    /// Adds what is current to the headers of a request whose place in the trace may be known.
+    fn inject_at(&self, place: Option<&TraceContext>, headers: &mut HeaderMap) {
         let Settings { header, baggage } = &*self.0;
         let current = Correlation::current();
         if let Some(id) = current.id() {
             add(headers, header.clone(), || Some(id.clone().into()));
         }
         let begun = || Some(TraceParent::of(current.id()?));
-        let parent = current.trace().map(|trace| trace.parent).or_else(begun);
-        if let Some(parent) = parent {
-            let value = || HeaderValue::from_str(&parent.child().to_string()).ok();
+        let trace = place.or(current.trace());
+        let child = || Some(trace.map(|trace| trace.parent).or_else(begun)?.child());
+        if let Some(parent) = place.map(|place| place.parent).or_else(child) {
+            let value = || HeaderValue::from_str(&parent.to_string()).ok();
             if add(headers, TRACEPARENT, value) {
                 // One that stands alone is of no trace that we know.
                 headers.remove(TRACESTATE);
-                let state = current.trace().map(|trace| &trace.state);
+                let state = trace.map(|trace| &trace.state);
                 if let Some(state) = state.filter(|state| !state.is_empty()) {
                     add(headers, TRACESTATE, || state.to_header());
                 }
@@ -191,7 +200,9 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Propagate<S> {
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        self.propagation.inject(request.headers_mut());
+        let place = request.extensions().get::<TraceContext>().cloned();
+        self.propagation
+            .inject_at(place.as_ref(), request.headers_mut());
         self.inner.call(request)
     }
 }
@@ -203,9 +214,10 @@ impl tonic::service::Interceptor for Propagation {
         &mut self,
         mut request: tonic::Request<()>,
     ) -> Result<tonic::Request<()>, tonic::Status> {
+        let place = request.extensions().get::<TraceContext>().cloned();
         let metadata = request.metadata_mut();
         let mut headers = std::mem::take(metadata).into_headers();
-        self.inject(&mut headers);
+        self.inject_at(place.as_ref(), &mut headers);
         *metadata = tonic::metadata::MetadataMap::from_headers(headers);
         Ok(request)
     }
@@ -214,7 +226,7 @@ impl tonic::service::Interceptor for Propagation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TraceContext, TraceState};
+    use crate::TraceState;
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
 
@@ -250,6 +262,24 @@ mod tests {
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
         let pair = |(name, value): &(&str, &str)| (String::from(*name), String::from(*value));
         expected.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_request_whose_place_is_known_is_sent_from_there() {
+        let place = TraceContext::new(PARENT.parse().unwrap(), TraceState::default());
+        let mut request = Request::new(());
+        request.extensions_mut().insert(place);
+        let sent = std::sync::Mutex::new(HeaderMap::new());
+        let service = tower::service_fn(|request: Request<()>| {
+            *sent.lock().unwrap() = request.headers().clone();
+            std::future::ready(Ok::<_, std::convert::Infallible>(()))
+        });
+        // What is current is of another place, and its state stays there.
+        let _answer = correlation().enter(|| Propagation::new().layer(service).call(request));
+        let sent = sent.into_inner().unwrap();
+        assert_eq!(sent["traceparent"], PARENT);
+        assert!(!sent.contains_key("tracestate"));
+        assert_eq!(sent["x-correlation-id"], "abc");
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl ExemplarCell {
         *exemplar
     }
 
+    /// Returns the exemplar.
+    pub(crate) fn get(&self) -> Option<Exemplar> {
+        *self.exemplar()
+    }
+
     fn is_above(&self, value: f64) -> bool {
         value > f64::from_bits(self.bar.load(Ordering::Relaxed))
     }

@@ -38,6 +38,11 @@ pub(crate) trait Cell: Sized {
 
     fn read(&self) -> Value;
 
+    /// Reads it for who shows it to others, which makes a difference for exemplars.
+    fn show(&self) -> Value {
+        self.read()
+    }
+
     /// Writes the lines of a series with this value.
     fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>);
 }
@@ -136,19 +141,20 @@ impl AnyFamily {
         with!(&self.series, set => set.get(labels).map(|series| series.read()))
     }
 
-    pub(crate) fn snapshot(&self) -> Vec<SeriesSnapshot> {
-        fn snapshot<C: Cell>(set: &SeriesSet<C>) -> Vec<SeriesSnapshot> {
+    /// Returns all series; `shows` tells whether exemplars then count as shown.
+    pub(crate) fn snapshot(&self, shows: bool) -> Vec<SeriesSnapshot> {
+        fn snapshot<C: Cell>(set: &SeriesSet<C>, shows: bool) -> Vec<SeriesSnapshot> {
             let mut all = Vec::new();
             set.walk(None, |series| {
                 all.push(SeriesSnapshot {
                     labels: Arc::clone(&series.labels),
-                    value: series.read(),
+                    value: if shows { series.show() } else { series.read() },
                 });
                 true
             });
             all
         }
-        with!(&self.series, set => snapshot(set))
+        with!(&self.series, set => snapshot(set, shows))
     }
 
     /// Writes the lines of the series after one, until the page is long enough; returns the labels of the last one then.

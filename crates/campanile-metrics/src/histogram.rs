@@ -1,16 +1,16 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use campanile_http::TraceRef;
 use metrics::HistogramFn;
 
 use crate::cell::{add, debug_by_value};
-use crate::exemplar::ExemplarCell;
+use crate::exemplar::{Exemplar, ExemplarCell};
 use crate::family::{AnySeries, Cell, is_kind};
 use crate::page::{self, Format, Lines};
 use crate::series::{Series, SeriesSet};
-use crate::snapshot::{HistogramSnapshot, Kind, Value};
+use crate::snapshot::{self, HistogramSnapshot, Kind, Value};
 
 /// A handle to a histogram with fixed buckets, aggregated as it is recorded.
 ///
@@ -207,7 +207,21 @@ impl HistogramCell {
             buckets,
             count: cumulative.last().unwrap_or_default(),
             sum: self.sum(),
+            exemplars: self.exemplars(ExemplarCell::get),
         }
+    }
+
+    fn exemplars(
+        &self,
+        each: impl Fn(&ExemplarCell) -> Option<Exemplar>,
+    ) -> Vec<snapshot::Exemplar> {
+        let cells = self.exemplars.get().into_iter().flatten();
+        let exemplar = |Exemplar { value, trace, at }| snapshot::Exemplar {
+            value,
+            trace,
+            at: UNIX_EPOCH + Duration::from_millis(at),
+        };
+        cells.filter_map(each).map(exemplar).collect()
     }
 }
 
@@ -223,6 +237,13 @@ impl Cell for HistogramCell {
 
     fn read(&self) -> Value {
         Value::Histogram(self.snapshot())
+    }
+
+    fn show(&self) -> Value {
+        Value::Histogram(HistogramSnapshot {
+            exemplars: self.exemplars(ExemplarCell::show),
+            ..self.snapshot()
+        })
     }
 
     fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
@@ -267,6 +288,7 @@ mod tests {
             buckets,
             count,
             sum,
+            ..
         } = histogram.value();
         assert_eq!((buckets, count), (vec![(1.0, 2), (2.0, 4)], 5));
         assert!((sum - 5.500_001).abs() < 1e-9);
@@ -283,7 +305,8 @@ mod tests {
             HistogramSnapshot {
                 buckets: vec![(0.005, 1_000), (1.0, 1_000)],
                 count: 1_000,
-                sum: 5.0
+                sum: 5.0,
+                exemplars: Vec::new(),
             }
         );
     }

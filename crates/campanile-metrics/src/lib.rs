@@ -121,7 +121,8 @@ pub use self::runtime::Runtime;
 pub use self::scrape::Page;
 pub use self::set::{Definition, Family, Field};
 pub use self::snapshot::{
-    FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, SummarySnapshot, Value,
+    Exemplar, FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, SummarySnapshot,
+    Value,
 };
 pub use self::summary::Summary;
 pub use self::system::System;

@@ -215,7 +215,7 @@ impl Registry {
     pub(crate) fn described<T>(
         &self,
         name: &str,
-        then: impl FnOnce(Option<&str>, Option<&str>) -> T,
+        then: impl FnOnce(Option<&str>, Option<&'static str>) -> T,
     ) -> T {
         let descriptions = read(&self.0.descriptions);
         let base = || descriptions.get(name.strip_suffix("_total")?);
@@ -244,17 +244,28 @@ impl Registry {
         let mut families = Vec::new();
         let mut last = None::<Arc<str>>;
         while let Some((name, family)) = self.family_after(last.as_deref()) {
-            families.push(self.family_snapshot(Arc::clone(&name), &family));
+            families.push(self.family_snapshot(Arc::clone(&name), &family, false));
             last = Some(name);
         }
         Snapshot { families }
+    }
+
+    /// Calls a function with the values of each name in turn, for who sends them somewhere: exemplars count as shown, as they do for a page in
+    /// OpenMetrics.
+    pub fn export(&self, mut each: impl FnMut(FamilySnapshot)) {
+        self.publish_own();
+        let mut last = None::<Arc<str>>;
+        while let Some((name, family)) = self.family_after(last.as_deref()) {
+            each(self.family_snapshot(Arc::clone(&name), &family, true));
+            last = Some(name);
+        }
     }
 
     /// Returns the values of one exported name, or `None` if there are none.
     pub fn family(&self, name: &str) -> Option<FamilySnapshot> {
         self.publish_if_own(name);
         let (name, family) = read(&self.0.families).get_key_value(name)?;
-        Some(self.family_snapshot(name, &family))
+        Some(self.family_snapshot(name, &family, false))
     }
 
     /// Returns the labels for which no series was made any more because of a cap and that were asked for most often, at most ten, and
@@ -266,11 +277,13 @@ impl Registry {
         family.map_or_else(Vec::new, |family| family.top().most(10))
     }
 
-    fn family_snapshot(&self, name: Arc<str>, family: &AnyFamily) -> FamilySnapshot {
+    fn family_snapshot(&self, name: Arc<str>, family: &AnyFamily, shows: bool) -> FamilySnapshot {
+        let (help, unit) = self.described(&name, |help, unit| (help.map(str::to_owned), unit));
         FamilySnapshot {
             kind: family.kind(),
-            help: self.described(&name, |help, _| help.map(str::to_owned)),
-            series: family.snapshot(),
+            help,
+            unit,
+            series: family.snapshot(shows),
             name,
         }
     }

@@ -1,7 +1,9 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use campanile_http::TraceRef;
 
 /// What a metric is; a name has one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +65,8 @@ pub struct FamilySnapshot {
     pub kind: Kind,
     /// The description, if there is one.
     pub help: Option<String>,
+    /// The unit as OpenMetrics has it, such as `seconds`, if one was described.
+    pub unit: Option<&'static str>,
     /// The series, in the order of their label texts.
     pub series: Vec<SeriesSnapshot>,
 }
@@ -121,6 +125,20 @@ pub struct HistogramSnapshot {
     pub count: u64,
     /// Their sum.
     pub sum: f64,
+    /// Samples that stand for those of their buckets, at most one for each.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// A sample, and the trace that shows what happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Exemplar {
+    /// The sample.
+    pub value: f64,
+    /// The trace, which is sampled.
+    pub trace: TraceRef,
+    /// When it was, to a millisecond.
+    pub at: SystemTime,
 }
 
 /// The value of a summary.

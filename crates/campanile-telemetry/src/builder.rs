@@ -2,16 +2,21 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::capture::Capture;
-use crate::fields::quoted;
 use crate::filter::LogFilter;
 use crate::keys::Keys;
-use crate::layer::LogLayer;
+use crate::layer::TelemetryLayer;
 use crate::limit::Limit;
 use crate::line::{Format, Style};
 use crate::names::FieldNames;
 use crate::queue::Queue;
 use crate::redact::Redaction;
-use crate::{BuildError, InstallError, Telemetry, TelemetryGuard, Writer, clock};
+use crate::{BuildError, InstallError, Telemetry, TelemetryGuard, Writer};
+
+mod env;
+#[cfg(feature = "otlp")]
+pub(crate) use self::env::decoded;
+#[cfg(feature = "otlp")]
+mod otlp;
 
 /// Settings of a [`Telemetry`].
 ///
@@ -26,6 +31,9 @@ use crate::{BuildError, InstallError, Telemetry, TelemetryGuard, Writer, clock};
 /// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB |
 /// | [`rate_limit`](Self::rate_limit) | none |
 /// | [`capture`](Self::capture) | no lines are kept |
+/// | `otlp`, with feature `otlp` | nothing is exported |
+/// | `sampler`, with feature `otlp` | all traces that are begun here, and of others those that are exported elsewhere |
+/// | `metric_source`, with feature `otlp` | none |
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` or `install` is called"]
 pub struct TelemetryBuilder {
@@ -43,6 +51,11 @@ pub struct TelemetryBuilder {
     capture: Option<Capture>,
     /// For the message of its error: where it is from, if it is not from the code.
     filter_is_from: &'static str,
+    /// What else is known of the service.
+    #[cfg(feature = "otlp")]
+    resource: Vec<(String, String)>,
+    #[cfg(feature = "otlp")]
+    exports: otlp::Exports,
 }
 
 impl TelemetryBuilder {
@@ -61,6 +74,10 @@ impl TelemetryBuilder {
             rate_limit: None,
             capture: None,
             filter_is_from: "",
+            #[cfg(feature = "otlp")]
+            resource: Vec::new(),
+            #[cfg(feature = "otlp")]
+            exports: otlp::Exports::default(),
         }
     }
 
@@ -157,36 +174,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Reads the environment, in place of what was set before: `RUST_LOG` for the [filter](Self::filter), and of
-    /// `OTEL_RESOURCE_ATTRIBUTES` `service.version`, `deployment.environment.name` and `service.instance.id`. What is not there, or empty,
-    /// changes nothing.
-    pub fn from_env(self) -> Self {
-        self.from(|name| std::env::var(name).ok())
-    }
-
-    fn from(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
-        let variable = |name| variable(name).filter(|value| !value.trim().is_empty());
-        if let Some(filter) = variable("RUST_LOG") {
-            self.filter = filter;
-            self.filter_is_from = " of RUST_LOG";
-        }
-        let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-        let pairs = attributes
-            .split(',')
-            .filter_map(|pair| pair.split_once('='));
-        for (key, value) in pairs.filter(|(_, value)| !value.trim().is_empty()) {
-            let place = match key.trim() {
-                "service.version" => &mut self.version,
-                "deployment.environment.name" => &mut self.environment,
-                "service.instance.id" => &mut self.instance,
-                _ => continue,
-            };
-            *place = Some(value.trim().to_owned());
-        }
-        self
-    }
-
-    /// Opens the writer and starts the thread that writes, `campanile-log`. Nothing global changes.
+    /// Opens the writer and starts the threads: `campanile-log`, which writes, and `campanile-otlp` if something is exported. Nothing global
+    /// changes.
     ///
     /// # Errors
     ///
@@ -223,19 +212,31 @@ impl TelemetryBuilder {
         let style = Arc::new(Style::new(self.format, self.names, values, colours));
         let report = {
             let style = Arc::clone(&style);
-            move |lines| dropped(&style, lines)
+            move |lines| {
+                let why = "because the writer did not keep up";
+                style.own_line(
+                    "WARN",
+                    &format!("{lines} lines of the log were dropped, {why}"),
+                )
+            }
         };
+        #[cfg(feature = "otlp")]
+        let resource = self.resource();
         let writer = self.writer.open()?;
         let queue = Queue::start(writer, self.max_waiting_bytes, report);
+        let queue = Arc::new(queue.map_err(|error| BuildError::Thread {
+            name: "campanile-log",
+            reason: error.to_string(),
+        })?);
         Ok(Telemetry {
-            layer: LogLayer {
+            layer: TelemetryLayer {
+                #[cfg(feature = "otlp")]
+                exporter: self.exports.start(resource, &style, &queue)?,
                 keys: Arc::new(Keys::new(self.redaction, style.names)),
                 style,
                 capture: self.capture,
                 limit: self.rate_limit.map(|limit| Arc::new(Limit::new(limit))),
-                queue: Arc::new(queue.map_err(|error| BuildError::Thread {
-                    reason: error.to_string(),
-                })?),
+                queue,
             },
             filter,
         })
@@ -252,69 +253,3 @@ impl TelemetryBuilder {
 }
 
 const LEAST_WAITING: usize = 1 << 20;
-
-/// Returns the line that tells of lines that were dropped.
-fn dropped(style: &Style, lines: u64) -> String {
-    let text = format!("{lines} lines of the log were dropped, because the writer did not keep up");
-    let mut line = String::new();
-    match style.format {
-        Format::Json => {
-            line.push_str("{\"");
-            line.push_str(style.names.timestamp);
-            line.push_str("\":\"");
-            clock::push_now(&mut line);
-            line.push_str("\",\"");
-            line.push_str(style.names.level);
-            line.push_str("\":\"WARN\",\"");
-            line.push_str(style.names.target);
-            line.push_str("\":\"campanile_telemetry\",\"");
-            line.push_str(style.names.message);
-            line.push_str("\":");
-            quoted(&text, &mut line);
-            line.push('}');
-        }
-        Format::Compact | Format::Pretty => {
-            clock::push_now(&mut line);
-            line.push_str("  WARN campanile_telemetry: ");
-            line.push_str(&text);
-        }
-    }
-    line.push('\n');
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_environment_goes_before_what_was_set() {
-        let read = |variables: &[(&str, &str)]| {
-            let builder = Telemetry::builder("a").version("1").filter("warn");
-            let builder = builder.from(|name| {
-                let found = variables.iter().find(|(of, _)| *of == name);
-                found.map(|(_, value)| (*value).to_owned())
-            });
-            (
-                builder.filter,
-                builder.version,
-                builder.environment,
-                builder.instance,
-            )
-        };
-        let text = |text: &str| Some(text.to_owned());
-        assert_eq!(read(&[]), ("warn".into(), text("1"), None, None));
-        assert_eq!(
-            read(&[("RUST_LOG", " ")]),
-            ("warn".into(), text("1"), None, None)
-        );
-        let attributes =
-            "service.version=2, deployment.environment.name = test ,x=y,service.instance.id=i,odd";
-        let variables = [
-            ("RUST_LOG", "debug"),
-            ("OTEL_RESOURCE_ATTRIBUTES", attributes),
-        ];
-        let expected = ("debug".into(), text("2"), text("test"), text("i"));
-        assert_eq!(read(&variables), expected);
-    }
-}

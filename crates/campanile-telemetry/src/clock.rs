@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Returns the time.
 pub(crate) fn now() -> SystemTime {
@@ -8,6 +8,15 @@ pub(crate) fn now() -> SystemTime {
         reason = "a line of the log belongs to the moment at which it comes"
     )]
     SystemTime::now()
+}
+
+/// Returns the time of a clock that does not step.
+pub(crate) fn instant() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is logged and exported is timed where it happens"
+    )]
+    Instant::now()
 }
 
 /// Returns the seconds since 1970.

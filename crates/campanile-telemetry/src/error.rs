@@ -40,9 +40,21 @@ pub enum BuildError {
         /// What the system says.
         reason: String,
     },
-    /// There is no thread to write lines.
-    #[error("the thread that writes the log can't be started: {reason}")]
+    /// A setting of what is exported is not valid.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    #[error("{setting} is not valid: {problem}")]
+    Otlp {
+        /// The setting, or the variable of the environment; its value may be a secret.
+        setting: String,
+        /// What is wrong with it, and what to give.
+        problem: String,
+    },
+    /// A thread can't be started.
+    #[error("the thread {name} can't be started: {reason}")]
     Thread {
+        /// Its name.
+        name: &'static str,
         /// What the system says.
         reason: String,
     },

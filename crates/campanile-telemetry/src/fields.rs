@@ -15,8 +15,6 @@ pub(crate) struct Fields {
     entries: Vec<Entry>,
     /// The message of an event, escaped, without quotes.
     message: String,
-    /// Which log they are for: another may hide other values.
-    pub(crate) log: usize,
 }
 
 #[derive(Debug)]
@@ -26,13 +24,6 @@ struct Entry {
 }
 
 impl Fields {
-    pub(crate) fn of(log: usize) -> Self {
-        Self {
-            log,
-            ..Self::default()
-        }
-    }
-
     pub(crate) fn clear(&mut self) {
         self.values.clear();
         self.entries.clear();

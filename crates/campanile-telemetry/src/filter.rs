@@ -13,6 +13,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Context, Layer};
 
+use crate::clock;
+
 /// Which events the log has: a [`Layer`] that can be changed while the service runs; from [`Telemetry::filter`](crate::Telemetry::filter).
 ///
 /// As a layer beside others it holds for all of them. While something is set for a time, a thread waits for its end, `campanile-filter`.
@@ -74,7 +76,7 @@ impl LogFilter {
         let filter = parsed(directives)?;
         {
             let mut timer = self.0.timer();
-            timer.until = Some(now() + time.min(LONGEST));
+            timer.until = Some(clock::instant() + time.min(LONGEST));
             self.0.replace(filter);
             self.wait(&mut timer);
         }
@@ -97,7 +99,7 @@ impl LogFilter {
         let request = Request {
             id,
             filter: Arc::new(parsed(directives)?),
-            until: now() + time.min(LONGEST),
+            until: clock::instant() + time.min(LONGEST),
         };
         {
             let mut timer = self.0.timer();
@@ -175,7 +177,7 @@ fn wait(inner: &Weak<Inner>) {
                 return;
             };
             let mut timer = inner.timer();
-            let (next, has_changed) = inner.end(&mut timer, now());
+            let (next, has_changed) = inner.end(&mut timer, clock::instant());
             if next.is_none() {
                 timer.thread = None;
             }
@@ -187,7 +189,9 @@ fn wait(inner: &Weak<Inner>) {
         };
         match next {
             // It is woken before if there is something new.
-            Some(next) => std::thread::park_timeout(next.saturating_duration_since(now())),
+            Some(next) => {
+                std::thread::park_timeout(next.saturating_duration_since(clock::instant()))
+            }
             None => return,
         }
     }
@@ -226,14 +230,6 @@ impl Inner {
         let next = requests.iter().map(|request| request.until);
         (next.chain(timer.until).min(), has_changed)
     }
-}
-
-fn now() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long a filter holds is asked for where it filters"
-    )]
-    Instant::now()
 }
 
 impl<S: Subscriber> Layer<S> for LogFilter {

@@ -1,19 +1,18 @@
-use campanile_correlation::{Carried, Correlation, TraceContext, TraceParent, TraceState};
-use campanile_http::{End, Head, Observer, Outcome, TraceRef, method_label};
+use campanile_correlation::{Carried, Correlation, TraceContext, TraceParent};
+use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
 use tracing::Span;
-use tracing::field::Empty;
+use tracing::field::{Empty, display};
 use tracing::subscriber::NoSubscriber;
-use tracing_subscriber::Registry;
-use tracing_subscriber::registry::LookupSpan;
 
 use crate::line::Ids;
+use crate::span::with_kept;
 
 /// An [`Observer`] that makes a span of each request, and logs a line when it ends.
 ///
 /// What the service logs while it works for the request is in the span, and has its ids. The span's fields and those of the line are named
 /// as OpenTelemetry's semantic conventions name them: `http.request.method`, `http.route`, `url.path`, `http.response.status_code`,
-/// `error.type`, and besides `outcome`, `http.response.body.size` and `duration_seconds`. The line is at INFO, and at ERROR if the status
-/// is 500 or more, or the service panicked or failed. The query is in neither.
+/// `error.type`, for gRPC `rpc.system.name`, `rpc.method` and `rpc.status_code`, and besides `outcome`, `http.response.body.size` and `duration_seconds`. The line is at INFO, and at ERROR if the status
+/// is 500 or more, or one of gRPC's that tell of a failure of the server, or the service panicked or failed. The query is in neither.
 ///
 /// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless there is no subscriber at all. Where the
 /// filter wants no span of its level, the line has the fields that the span would have had. What [`Correlation::current`] says
@@ -47,8 +46,11 @@ pub struct Spanned {
     span: Span,
     /// `None` where there is nothing to carry.
     carried: Option<Carried>,
-    /// The method and the path for the line, where the span has none because nobody wants spans of its level.
-    head: Option<(&'static str, Box<str>)>,
+    method: &'static str,
+    /// The path for the line, where the span has none because nobody wants spans of its level.
+    path: Option<Box<str>>,
+    /// Whether somebody reads the span's name.
+    is_exported: bool,
 }
 
 /// The most bytes of a path that are logged.
@@ -72,7 +74,9 @@ impl Observer for HttpSpans {
             return Spanned {
                 span: Span::none(),
                 carried: None,
-                head: None,
+                method: "",
+                path: None,
+                is_exported: false,
             };
         }
         let (method, uri) = (method_label(head.method()), head.uri());
@@ -83,35 +87,48 @@ impl Observer for HttpSpans {
         let path = &path[..end.unwrap_or(0)];
         let span = tracing::info_span!(
             "request",
+            otel.kind = "server",
+            otel.name = Empty,
             http.request.method = method,
             url.path = path,
             url.scheme = uri.scheme_str().unwrap_or("http"),
             http.route = Empty,
             http.response.status_code = Empty,
+            rpc.system.name = Empty,
+            rpc.method = Empty,
+            rpc.status_code = Empty,
             error.type = Empty,
         );
         let is_without = span.is_disabled() && !nobody_listens;
-        let request = is_without.then(|| (method, path.into()));
-        let (parent, state) = match correlation.trace() {
-            Some(TraceContext { parent, state, .. }) => (parent.child(), state.clone()),
-            None => (TraceParent::generate(), TraceState::default()),
+        let path = is_without.then(|| path.into());
+        let begin = || match correlation.trace() {
+            Some(trace) => trace.parent.child(),
+            None => TraceParent::generate(),
         };
-        if parent.is_sampled() {
-            let trace = TraceRef::new(parent.trace_id(), true);
+        // Where the subscriber keeps spans, those who work for the request elsewhere have its ids too.
+        let known = with_kept(&span, |kept| {
+            let is_exported = kept.ids.is_some();
+            let ids = kept.ids.get_or_insert_with(|| Ids {
+                trace: Some(begin()),
+                ..Ids::of(&correlation)
+            });
+            (ids.trace, is_exported)
+        });
+        let (place, is_exported) = known.unwrap_or_default();
+        let place = place.unwrap_or_else(begin);
+        if place.is_sampled() {
+            let trace = TraceRef::new(place.trace_id(), true);
             head.extensions_mut().insert(trace);
         }
-        let correlation = correlation.in_trace(TraceContext::new(parent, state));
-        // Where the subscriber keeps spans, those who work for the request elsewhere have its ids too.
-        span.with_subscriber(|(id, dispatch)| {
-            let registry = dispatch.downcast_ref::<Registry>();
-            if let Some(span) = registry.and_then(|registry| registry.span(id)) {
-                span.extensions_mut().replace(Ids::of(&correlation));
-            }
-        });
+        let state = correlation.trace().map(|trace| trace.state.clone());
+        let state = state.unwrap_or_default();
+        let correlation = correlation.in_trace(TraceContext::new(place, state));
         Spanned {
             span,
             carried: Some(Carried::new(correlation)),
-            head: request,
+            method,
+            path,
+            is_exported: is_exported && place.is_sampled(),
         }
     }
 
@@ -127,37 +144,47 @@ impl Observer for HttpSpans {
         let Spanned {
             span,
             carried,
-            head,
+            method,
+            path,
+            is_exported,
         } = &mut spanned;
         let status = end.status();
         let route = end.route();
-        let error = match end.outcome() {
-            Outcome::Completed | Outcome::Cancelled => {
+        let grpc = end.grpc();
+        let error = match (end.outcome(), grpc) {
+            (Outcome::Completed | Outcome::Cancelled, Some(grpc)) => {
+                grpc.is_server_failure().then(|| grpc.name())
+            }
+            (Outcome::Completed | Outcome::Cancelled, None) => {
                 status.is_server_error().then(|| status.as_str())
             }
-            outcome => Some(outcome.as_str()),
+            (outcome, _) => Some(outcome.as_str()),
         };
         if !route.is_unmatched() {
             span.record("http.route", route.as_str());
+        }
+        if let Some(grpc) = grpc {
+            span.record("rpc.system.name", "grpc");
+            span.record("rpc.status_code", grpc.name());
+        }
+        if *is_exported {
+            name(span, method, grpc.is_some(), route);
         }
         span.record("http.response.status_code", status.as_u16());
         if let Some(error) = error {
             span.record("error.type", error);
         }
         // What the span has is not said twice.
-        let (method, path) = head
-            .as_ref()
-            .map(|(method, path)| (*method, &**path))
-            .unzip();
-        let is_without = head.is_some();
+        let is_without = path.is_some();
+        let method_of_line = is_without.then_some(*method);
         let status_of_line = is_without.then(|| status.as_u16());
         let error_of_line = error.filter(|_| is_without);
         let route_of_line = Some(route.as_str()).filter(|_| is_without && !route.is_unmatched());
         macro_rules! ended {
             ($level:ident) => {
                 tracing::$level!(
-                    http.request.method = method,
-                    url.path = path,
+                    http.request.method = method_of_line,
+                    url.path = path.as_deref(),
                     http.route = route_of_line,
                     http.response.status_code = status_of_line,
                     error.type = error_of_line,
@@ -177,6 +204,29 @@ impl Observer for HttpSpans {
         match carried {
             Some(carried) => carried.enter(log),
             None => log(),
+        }
+    }
+}
+
+/// Gives a span its name: `{method} {route}`, and that of the method for gRPC.
+fn name(span: &Span, method: &'static str, is_grpc: bool, route: &Route) {
+    let method = if method == "_OTHER" { "HTTP" } else { method };
+    let route = route.as_str();
+    match (is_grpc, route.strip_prefix('/')) {
+        (true, Some(method)) => {
+            span.record("rpc.method", method);
+            span.record("otel.name", method);
+        }
+        (true, None) => {
+            span.record("rpc.method", "_OTHER");
+            span.record("otel.name", "_OTHER");
+        }
+        (false, Some(_)) => {
+            span.record("otel.name", display(format_args!("{method} {route}")));
+        }
+        // There is no route.
+        (false, None) => {
+            span.record("otel.name", method);
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Key {
     pub(crate) is_reserved: bool,
     /// It can be written as it is.
     pub(crate) is_plain: bool,
+    /// It says something of a span, and no line has it.
+    pub(crate) is_of_span: bool,
 }
 
 /// The keys of a log.
@@ -72,6 +74,7 @@ impl Keys {
             is_hidden: self.redaction.hides(key),
             is_reserved: self.names.has(key),
             is_plain: is_plain(key),
+            is_of_span: is_of_span(key),
         };
         // On a thread that is being torn down nothing is kept.
         let _ = KNOWN.try_with(|known| {
@@ -80,6 +83,12 @@ impl Keys {
         });
         found
     }
+}
+
+/// Returns whether a field says something of its span, and is none of its attributes.
+fn is_of_span(key: &str) -> bool {
+    key.strip_prefix("otel.")
+        .is_some_and(|key| ["name", "kind", "status_code", "status_description"].contains(&key))
 }
 
 #[cfg(test)]

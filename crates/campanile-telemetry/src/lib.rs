@@ -35,6 +35,7 @@ mod builder;
 mod telemetry;
 
 mod capture;
+mod client;
 mod clock;
 mod error;
 mod escape;
@@ -46,21 +47,38 @@ mod layer;
 mod limit;
 mod line;
 mod names;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod queue;
 mod redact;
 mod rolling;
+#[cfg(feature = "otlp")]
+mod sampler;
+mod span;
 mod writer;
 
 pub use self::builder::TelemetryBuilder;
 pub use self::capture::{Capture, LogCounts, LogRecord};
+pub use self::client::{HttpClientSpans, SpannedClient, SpannedResponse, client_span};
 pub use self::error::{BuildError, InstallError};
 pub use self::filter::{InvalidDirectives, LogFilter};
 pub use self::http::{HttpSpans, Spanned};
-pub use self::layer::LogLayer;
+pub use self::layer::TelemetryLayer;
 pub use self::line::Format;
 pub use self::names::FieldNames;
+#[cfg(feature = "otlp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+pub use self::otlp::{
+    Counts, Exemplar, Measured, MetricSource, MetricWriter, Otlp, Point, Protocol,
+};
 pub use self::queue::LogStats;
 pub use self::redact::Sensitive;
 pub use self::rolling::Rolling;
-pub use self::telemetry::{Telemetry, TelemetryGuard};
+#[cfg(feature = "otlp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+pub use self::sampler::Sampler;
+#[cfg(feature = "otlp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+pub use self::telemetry::Exports;
+pub use self::telemetry::{Lost, Telemetry, TelemetryGuard};
 pub use self::writer::Writer;

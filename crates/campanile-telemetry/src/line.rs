@@ -75,6 +75,40 @@ impl Style {
     }
 }
 
+impl Style {
+    /// Returns a line of our own.
+    pub(crate) fn own_line(&self, level: &str, text: &str) -> String {
+        let mut line = String::new();
+        match self.format {
+            Format::Json => {
+                let names = self.names;
+                line.push_str("{\"");
+                line.push_str(names.timestamp);
+                line.push_str("\":\"");
+                clock::push_now(&mut line);
+                line.push('"');
+                for (key, value) in [
+                    (names.level, level),
+                    (names.target, "campanile_telemetry"),
+                    (names.message, text),
+                ] {
+                    json_key(key, &mut line);
+                    quoted(value, &mut line);
+                }
+                line.push_str(&self.service);
+                line.push('}');
+            }
+            Format::Compact | Format::Pretty => {
+                clock::push_now(&mut line);
+                let _ = write!(line, " {level:>5} campanile_telemetry: ");
+                escape(text, &mut line);
+            }
+        }
+        line.push('\n');
+        line
+    }
+}
+
 /// How many bytes of fields a line has before no more are added.
 const MAX_LINE: usize = 256 << 10;
 
@@ -124,14 +158,25 @@ impl Line {
     }
 
     /// Adds fields whose keys are not there yet: those that come first are of the innermost span.
-    pub(crate) fn add(&mut self, style: &Style, keys: &Keys, fields: &Fields) {
+    /// `also` is told of each that is added.
+    pub(crate) fn add(
+        &mut self,
+        style: &Style,
+        keys: &Keys,
+        fields: &Fields,
+        mut also: impl FnMut(&'static str, &str),
+    ) {
         for (key, value) in fields.iter() {
             let is_used = |used: &&str| std::ptr::eq(*used, key) || *used == key;
             if self.used.iter().any(is_used) || self.tail.len() > MAX_LINE {
                 continue;
             }
-            self.used.push(key);
             let known = keys.get(key);
+            if known.is_of_span {
+                continue;
+            }
+            self.used.push(key);
+            also(key, value);
             if known.is_reserved || self.renamed.iter().any(|renamed| renamed == key) {
                 let mut other = format!("{key}_");
                 while self.used.contains(&&*other)

@@ -2,7 +2,9 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock;
 
 /// The lines that are to be written, and the thread that does it.
 #[derive(Debug)]
@@ -150,9 +152,11 @@ impl Queue {
         holds: impl Fn(&Waiting) -> bool,
     ) -> MutexGuard<'a, Waiting> {
         // What is longer than a clock can tell is as good as a day.
-        let until = now().checked_add(longest).unwrap_or_else(|| now() + DAY);
+        let until = clock::instant()
+            .checked_add(longest)
+            .unwrap_or_else(|| clock::instant() + DAY);
         while !waiting.has_ended && !holds(&waiting) {
-            let left = until.saturating_duration_since(now());
+            let left = until.saturating_duration_since(clock::instant());
             if left.is_zero() {
                 break;
             }
@@ -265,14 +269,6 @@ impl Drop for Queue {
 /// How long the last lines may take.
 pub(crate) const LAST_WRITE: Duration = Duration::from_secs(5);
 
-fn now() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a queue's end is timed where it ends"
-    )]
-    Instant::now()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -340,7 +336,7 @@ mod tests {
     fn a_writer_that_hangs_keeps_nobody_longer_than_that() {
         let (queue, go_on, _) = slow(1 << 20);
         queue.push(["a\n", ""]);
-        let begun = now();
+        let begun = clock::instant();
         assert_eq!(queue.flush(Duration::from_millis(20)), 1);
         assert_eq!(queue.shutdown(Duration::from_millis(20)), 1);
         // Nor when it is dropped.

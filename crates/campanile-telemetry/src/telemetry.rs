@@ -1,15 +1,17 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::capture::Capture;
 use crate::filter::LogFilter;
-use crate::layer::LogLayer;
+use crate::layer::TelemetryLayer;
+#[cfg(feature = "otlp")]
+use crate::otlp::Counts;
 use crate::queue::{LAST_WRITE, LogStats};
-use crate::{InstallError, TelemetryBuilder};
+use crate::{InstallError, TelemetryBuilder, clock};
 
-/// A service's telemetry: what writes its log.
+/// A service's telemetry: what writes its log, and exports its traces.
 ///
 /// ```
 /// use std::io::Write;
@@ -31,7 +33,7 @@ use crate::{InstallError, TelemetryBuilder};
 ///     let _order = tracing::info_span!("order", id = 7).entered();
 ///     tracing::info!(items = 3, "accepted");
 /// });
-/// assert_eq!(telemetry.shutdown(Duration::from_secs(5)), 0);
+/// assert!(telemetry.shutdown(Duration::from_secs(5)).is_nothing());
 ///
 /// let line = String::from_utf8(memory.0.lock().unwrap().clone())?;
 /// assert!(line.contains(r#""level":"INFO""#) && line.contains(r#""message":"accepted","service":"orders""#));
@@ -42,7 +44,7 @@ use crate::{InstallError, TelemetryBuilder};
 /// A clone is the same (an `Arc`).
 #[derive(Clone, Debug)]
 pub struct Telemetry {
-    pub(crate) layer: LogLayer,
+    pub(crate) layer: TelemetryLayer,
     pub(crate) filter: LogFilter,
 }
 
@@ -54,7 +56,7 @@ impl Telemetry {
 
     /// Returns the layer that writes lines, for a subscriber of the host's own.
     #[must_use]
-    pub fn layer(&self) -> LogLayer {
+    pub fn layer(&self) -> TelemetryLayer {
         self.layer.clone()
     }
 
@@ -98,19 +100,107 @@ impl Telemetry {
         self.layer.queue.stats()
     }
 
-    /// Waits until all lines so far are written, but not longer than that; returns how many are not.
-    pub fn flush(&self, longest: Duration) -> u64 {
-        self.layer.queue.flush(longest)
+    /// Returns what became of what is exported; `None` if nothing is.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    #[must_use]
+    pub fn exports(&self) -> Option<Exports> {
+        let [traces, logs, metrics] = self.layer.exporter.as_ref()?.counts();
+        Some(Exports {
+            traces,
+            logs,
+            metrics,
+        })
     }
 
-    /// Writes what there is and ends, but does not wait longer than that; returns how many lines are lost. What is logged later is dropped
-    /// and counted.
-    pub fn shutdown(&self, longest: Duration) -> u64 {
-        self.layer.queue.shutdown(longest)
+    /// Waits until all that there is so far is written and exported, but not longer than that; returns what is not.
+    pub fn flush(&self, longest: Duration) -> Lost {
+        let until = after(longest);
+        #[cfg(feature = "otlp")]
+        let exports = match &self.layer.exporter {
+            Some(exporter) => exporter.flush(until),
+            None => [0; 3],
+        };
+        #[cfg(not(feature = "otlp"))]
+        let exports = [0; 3];
+        // The exports may have had something to tell.
+        Lost::of(self.layer.queue.flush(left(until)), exports)
+    }
+
+    /// Writes and exports what there is and ends, but does not wait longer than that; returns what is lost. What comes later is dropped and
+    /// counted.
+    pub fn shutdown(&self, longest: Duration) -> Lost {
+        let until = after(longest);
+        #[cfg(feature = "otlp")]
+        let exports = match &self.layer.exporter {
+            Some(exporter) => exporter.shutdown(until),
+            None => [0; 3],
+        };
+        #[cfg(not(feature = "otlp"))]
+        let exports = [0; 3];
+        Lost::of(self.layer.queue.shutdown(left(until)), exports)
     }
 }
 
-/// What keeps an installed telemetry: when it is dropped, what was logged is written, for 5 s at most.
+fn after(time: Duration) -> Instant {
+    let now = clock::instant();
+    // What is longer than a clock can tell is as good as a day.
+    now.checked_add(time).unwrap_or(now + DAY)
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(clock::instant())
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What was not written or exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "what was lost is gone"]
+#[non_exhaustive]
+pub struct Lost {
+    /// Lines that were not written.
+    pub lines: u64,
+    /// Spans that were not exported.
+    pub spans: u64,
+    /// Lines that were not exported.
+    pub records: u64,
+    /// Points of metrics that were not exported.
+    pub points: u64,
+}
+
+impl Lost {
+    fn of(lines: u64, [spans, records, points]: [u64; 3]) -> Self {
+        Self {
+            lines,
+            spans,
+            records,
+            points,
+        }
+    }
+
+    /// Returns whether all was written and exported.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What became of what is exported, for each signal.
+#[cfg(feature = "otlp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exports {
+    /// Spans.
+    pub traces: Counts,
+    /// Lines of the log.
+    pub logs: Counts,
+    /// Points of metrics.
+    pub metrics: Counts,
+}
+
+/// What keeps an installed telemetry: when it is dropped, what there is is written and exported, for 5 s at most.
 #[derive(Debug)]
 #[must_use = "when this is dropped the log ends"]
 pub struct TelemetryGuard(Telemetry);
@@ -121,14 +211,15 @@ impl TelemetryGuard {
         &self.0
     }
 
-    /// Writes what there is and ends, but does not wait longer than that; returns how many lines are lost.
-    pub fn shutdown(self, longest: Duration) -> u64 {
+    /// Writes and exports what there is and ends, but does not wait longer than that; returns what is lost.
+    pub fn shutdown(self, longest: Duration) -> Lost {
         self.0.shutdown(longest)
     }
 }
 
 impl Drop for TelemetryGuard {
     fn drop(&mut self) {
-        self.0.shutdown(LAST_WRITE);
+        // There is nobody to tell.
+        let _ = self.0.shutdown(LAST_WRITE);
     }
 }

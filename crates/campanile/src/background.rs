@@ -5,6 +5,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use campanile_metrics::{Metered, Overhead, Process, Registry, Runtime, System};
+#[cfg(feature = "telemetry")]
+use campanile_telemetry::Telemetry;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -17,18 +19,27 @@ pub(crate) struct Background {
     process: Option<Process>,
     disks: Arc<[String]>,
     overhead: Overhead,
+    #[cfg(feature = "telemetry")]
+    telemetry: Option<Telemetry>,
 }
 
 /// How far two readings are apart.
 const EVERY: Duration = Duration::from_secs(10);
 
 impl Background {
-    pub(crate) fn new(registry: &Registry, overhead: &Overhead, disks: Vec<String>) -> Self {
+    pub(crate) fn new(
+        registry: &Registry,
+        overhead: &Overhead,
+        disks: Vec<String>,
+        #[cfg(feature = "telemetry")] telemetry: Option<Telemetry>,
+    ) -> Self {
         Self {
             registry: registry.clone(),
             process: Process::new(registry).ok(),
             disks: disks.into(),
             overhead: overhead.clone(),
+            #[cfg(feature = "telemetry")]
+            telemetry,
         }
     }
 
@@ -83,6 +94,10 @@ impl Background {
                 let _ = system.try_send(());
                 if let Some(runtime) = &runtime {
                     runtime.collect();
+                }
+                #[cfg(feature = "telemetry")]
+                if let Some(telemetry) = &self.telemetry {
+                    crate::exports::count(&self.registry, telemetry);
                 }
                 self.overhead.collect();
             }

@@ -176,15 +176,20 @@ impl Builder {
                 name: self.name.clone(),
             });
         }
+        #[cfg(feature = "metrics")]
+        let registry = self.registry.unwrap_or_default();
         #[cfg(feature = "telemetry")]
         let telemetry = match self.telemetry {
             asked if asked.configure.is_some() || asked.built.is_some() => {
-                noted(asked.build(&self.name), &mut problems)
+                let built = asked.build(
+                    &self.name,
+                    #[cfg(feature = "metrics")]
+                    &registry,
+                );
+                noted(built, &mut problems)
             }
             _ => None,
         };
-        #[cfg(feature = "metrics")]
-        let registry = self.registry.unwrap_or_default();
         #[cfg(feature = "metrics")]
         let overhead = Overhead::new(&registry);
         #[cfg(feature = "health")]
@@ -231,13 +236,19 @@ impl Builder {
                 },
                 name: self.name,
                 #[cfg(feature = "telemetry")]
-                telemetry,
+                telemetry: telemetry.clone(),
                 #[cfg(all(feature = "metrics", feature = "telemetry"))]
                 log: log.clone(),
                 #[cfg(feature = "health")]
                 health: health?,
                 #[cfg(feature = "metrics")]
-                background: Background::new(&registry, &overhead, disks),
+                background: Background::new(
+                    &registry,
+                    &overhead,
+                    disks,
+                    #[cfg(feature = "telemetry")]
+                    telemetry,
+                ),
                 #[cfg(feature = "metrics")]
                 registry,
                 #[cfg(feature = "monitor")]

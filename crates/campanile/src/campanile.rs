@@ -173,8 +173,18 @@ impl Campanile {
             drop(running);
         };
         tokio::join!(shutdown, checks, monitor, background, business);
+        #[cfg(feature = "telemetry")]
+        if let Some(telemetry) = self.0.telemetry.clone() {
+            let flushed = move || telemetry.flush(LAST_EXPORT);
+            // A runtime that ends has no threads any more: then it is done when the log ends.
+            let _ = tokio::task::spawn_blocking(flushed).await;
+        }
     }
 }
+
+/// How long the last lines and exports may take.
+#[cfg(feature = "telemetry")]
+const LAST_EXPORT: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl fmt::Debug for Campanile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

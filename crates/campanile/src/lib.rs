@@ -50,6 +50,8 @@
 //! | `macros` | yes | [`observe`](macro@observe), [`MetricSet`](derive@MetricSet), [`Labels`](derive@Labels) |
 //! | `metrics` | yes | the registry, `/metrics`, and the metrics of HTTP, process, runtime and system |
 //! | `monitor` | yes | rules, channels, the store, `/monitoring/sla`, `/api/v1/monitor/…`, the guard; with `alerts`, `health`, `metrics` and `sla` |
+//! | `otlp` | no | [`telemetry::Otlp`]: traces, the log and metrics to an OpenTelemetry collector, over HTTP |
+//! | `grpc` | no | the same over gRPC |
 //! | `redb` | yes | the store in a file, with `monitor` |
 //! | `sla` | yes | objectives, and the counts that they are judged by |
 //! | `telemetry` | yes | [`telemetry`]: the log, and spans of requests |
@@ -62,7 +64,7 @@
 //! | variable | default | what it is |
 //! |---|---|---|
 //! | `RUST_LOG` | `info` | which events the log has, with feature `telemetry` |
-//! | `OTEL_RESOURCE_ATTRIBUTES` | none | of it `service.version`, `deployment.environment.name` and `service.instance.id`, which every line has, with feature `telemetry` |
+//! | `OTEL_*` | nothing is exported | see [`TelemetryBuilder::from_env`](campanile_telemetry::TelemetryBuilder::from_env), with feature `telemetry` |
 //! | `CAMPANILE_STORE` | memory | the file of the store, with feature `redb` |
 //! | `CAMPANILE_TOKENS`, or a file named by `CAMPANILE_TOKENS_FILE` | none | who may read from elsewhere: `name:role:sha256`, separated by commas or lines |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -75,6 +77,8 @@ mod builder;
 #[cfg(feature = "monitor")]
 mod env;
 mod error;
+#[cfg(all(feature = "metrics", feature = "telemetry"))]
+mod exports;
 mod layer;
 mod serve;
 #[cfg(feature = "axum")]

@@ -4,6 +4,9 @@ mod business;
 // The page, read by Prometheus' own parser for Python.
 mod exposition;
 
+// Collectors: rotel, and a strict reader in Python.
+mod otlp;
+
 // A PostgreSQL server that the quickstart needs.
 mod postgres;
 

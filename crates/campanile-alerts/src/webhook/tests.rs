@@ -1,4 +1,4 @@
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -153,43 +153,4 @@ fn statuses_are_judged() {
         &[301, 302, 307, 400, 401, 403, 404, 410, 413, 422],
         "refused",
     );
-}
-
-#[test]
-fn retry_after_is_seconds_or_a_date() {
-    #[track_caller]
-    fn check(value: &str, expected: Option<u64>) {
-        // 784111777 is RFC 9110's own example of a date.
-        let now = || UNIX_EPOCH + Duration::from_secs(784_111_777 - 90);
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            RETRY_AFTER,
-            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-        );
-        assert_eq!(
-            retry_after(&headers, now),
-            expected.map(Duration::from_secs),
-            "{value}"
-        );
-    }
-    check("7", Some(7));
-    check("0", Some(0));
-    check("-1", Some(0));
-    check("1000000000", Some(1_000_000_000));
-    check("Sun, 06 Nov 1994 08:49:37 GMT", Some(90));
-    check("Sun, 06 Nov 1994 08:40:00 GMT", Some(0));
-    check("Sun, 06 Nov 2094 08:49:37 GMT", None);
-    check("Sat, 06 Nov 2094 08:49:37 GMT", Some(3_155_760_090));
-    for value in [
-        "",
-        "1.5",
-        "abc",
-        "Fri, 99 Nov 1994 08:49:37 GMT",
-        "99999999999999999999999",
-        &format!("{} GMT", "x".repeat(100)),
-        "ü",
-    ] {
-        check(value, None);
-    }
-    assert_eq!(retry_after(&HeaderMap::new(), || UNIX_EPOCH), None);
 }

@@ -93,7 +93,7 @@ impl Builder {
         self
     }
 
-    /// Adds a collector of business figures, which [`serve`](Campanile::serve) and [`run`](Campanile::run) call in the background; they
+    /// Adds a collector of business figures, which [`serve`](crate::Campanile::serve) and [`run`](crate::Campanile::run) call in the background; they
     /// are gauges, and the answer of `/metrics/business`.
     ///
     /// Defaults to none.

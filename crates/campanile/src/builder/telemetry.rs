@@ -1,3 +1,5 @@
+#[cfg(feature = "metrics")]
+use campanile_metrics::Registry;
 use campanile_telemetry::{Telemetry, TelemetryBuilder};
 
 #[cfg(feature = "metrics")]
@@ -16,13 +18,21 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn build(self, name: &str) -> Result<Telemetry, campanile_telemetry::BuildError> {
+    pub(super) fn build(
+        self,
+        name: &str,
+        #[cfg(feature = "metrics")] registry: &Registry,
+    ) -> Result<Telemetry, campanile_telemetry::BuildError> {
         if let Some(built) = self.built {
             return Ok(built);
         }
         let mut builder = Telemetry::builder(name);
         if self.from_env {
             builder = builder.from_env();
+        }
+        #[cfg(all(feature = "metrics", feature = "otlp"))]
+        {
+            builder = builder.metric_source(crate::exports::Source(registry.clone()));
         }
         // What the code sets goes before.
         if let Some(configure) = self.configure {
@@ -34,7 +44,8 @@ impl Settings {
 
 /// What the telemetry adds.
 impl Builder {
-    /// Sets how the log is written: its format, its writer, its filter.
+    /// Sets how the log is written: its format, its writer, its filter; and with feature `otlp` to which collector traces, lines and the
+    /// registry's metrics are exported.
     ///
     /// ```no_run
     /// use campanile::Campanile;
@@ -72,7 +83,8 @@ impl Builder {
         self.telemetry.configure = Some(configure.unwrap_or_else(|| Box::new(|log| log)));
         let mut problems = Vec::new();
         let settings = std::mem::take(&mut self.telemetry);
-        let Some(telemetry) = noted(settings.build(&self.name), &mut problems) else {
+        let registry = self.registry.get_or_insert_default().clone();
+        let Some(telemetry) = noted(settings.build(&self.name, &registry), &mut problems) else {
             // What else is wrong is told with it.
             let others = self
                 .build()

@@ -1,0 +1,122 @@
+use super::TelemetryBuilder;
+
+impl TelemetryBuilder {
+    /// Reads the environment, in place of what was set before. What is not there, or empty, changes nothing.
+    ///
+    /// | variable | sets |
+    /// |---|---|
+    /// | `RUST_LOG` | the [filter](Self::filter) |
+    /// | `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` | the service's name |
+    /// | `OTEL_RESOURCE_ATTRIBUTES` | by `service.version`, `deployment.environment.name` and `service.instance.id` what every line has; all go to the collector |
+    ///
+    /// With feature `otlp`, in addition:
+    ///
+    /// | variable | default | sets |
+    /// |---|---|---|
+    /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | none, and then nothing is exported | the collector |
+    /// | `OTEL_EXPORTER_OTLP_{TRACES,LOGS,METRICS}_ENDPOINT` | `/v1/traces` and so on there | the URL for one signal, as it is |
+    /// | `OTEL_{TRACES,LOGS,METRICS}_EXPORTER` | `otlp` with an endpoint, or else `none` | whether a signal is exported |
+    /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf` | or `grpc`, with feature `grpc` |
+    /// | `OTEL_EXPORTER_OTLP_HEADERS` | none | `name=value,…`, with values as in a URL |
+    /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | `10000` | milliseconds of an attempt |
+    /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none` | or `gzip` |
+    /// | `OTEL_EXPORTER_OTLP_CERTIFICATE` | Mozilla's list | a file in PEM with the authorities that are trusted |
+    /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | `parentbased_always_on` | the sampler |
+    /// | `OTEL_BSP_*`, `OTEL_BLRP_*`: `SCHEDULE_DELAY`, `MAX_EXPORT_BATCH_SIZE`, `MAX_QUEUE_SIZE`, `EXPORT_TIMEOUT` | `5000` (`1000` for lines), `512`, as many as 8 MiB hold, `30000` | batches of spans, and of lines |
+    /// | `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT` | `60000`, `30000` | milliseconds |
+    /// | `OTEL_SDK_DISABLED` | `false` | `true`: nothing is exported |
+    ///
+    /// Those of `OTEL_EXPORTER_OTLP_` can be for one signal too, as the endpoint's. Other variables of OpenTelemetry are not read.
+    pub fn from_env(self) -> Self {
+        self.from(&|name| std::env::var(name).ok())
+    }
+
+    pub(super) fn from(mut self, variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        if let Some(filter) = variable("RUST_LOG") {
+            self.filter = filter;
+            self.filter_is_from = " of RUST_LOG";
+        }
+        let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+        let pairs = attributes
+            .split(',')
+            .filter_map(|pair| pair.split_once('='));
+        for (key, value) in pairs {
+            let (key, value) = (key.trim(), value.trim());
+            let value = decoded(value).unwrap_or_else(|| value.to_owned());
+            if value.is_empty() || key.is_empty() {
+                continue;
+            }
+            match key {
+                "service.name" => self.service = value,
+                "service.version" => self.version = Some(value),
+                "deployment.environment.name" => self.environment = Some(value),
+                "service.instance.id" => self.instance = Some(value),
+                #[cfg(feature = "otlp")]
+                _ => self.resource.push((key.to_owned(), value)),
+                #[cfg(not(feature = "otlp"))]
+                _ => {}
+            }
+        }
+        if let Some(name) = variable("OTEL_SERVICE_NAME") {
+            self.service = name;
+        }
+        #[cfg(feature = "otlp")]
+        self.exports.read(&variable);
+        self
+    }
+}
+
+/// Reads a text in which what is special is as in a URL.
+pub(crate) fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        if *byte != b'%' {
+            bytes.push(*byte);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        let digits = str::from_utf8(digits).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Telemetry;
+
+    #[test]
+    fn the_environment_goes_before_what_was_set() {
+        let read = |variables: &[(&str, &str)]| {
+            let builder = Telemetry::builder("a").version("1").filter("warn");
+            let builder = builder.from(&|name| {
+                let found = variables.iter().find(|(of, _)| *of == name);
+                found.map(|(_, value)| (*value).to_owned())
+            });
+            (
+                builder.filter,
+                builder.version,
+                builder.environment,
+                builder.instance,
+            )
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(read(&[]), ("warn".into(), text("1"), None, None));
+        assert_eq!(
+            read(&[("RUST_LOG", " ")]),
+            ("warn".into(), text("1"), None, None)
+        );
+        let attributes =
+            "service.version=2, deployment.environment.name = test ,x=y,service.instance.id=i,odd";
+        let variables = [
+            ("RUST_LOG", "debug"),
+            ("OTEL_RESOURCE_ATTRIBUTES", attributes),
+        ];
+        let expected = ("debug".into(), text("2"), text("test"), text("i"));
+        assert_eq!(read(&variables), expected);
+    }
+}

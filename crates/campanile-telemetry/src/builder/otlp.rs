@@ -1,0 +1,146 @@
+use std::sync::Arc;
+
+use campanile_correlation::CorrelationId;
+
+use super::TelemetryBuilder;
+use crate::BuildError;
+use crate::line::Style;
+use crate::otlp::{Exporter, MetricSource, Otlp, Wire, text_attribute};
+use crate::queue::Queue;
+use crate::sampler::Sampler;
+
+/// What is exported.
+#[derive(Default)]
+pub(super) struct Exports {
+    otlp: Option<Otlp>,
+    sampler: Sampler,
+    source: Option<Arc<dyn MetricSource>>,
+    /// What is wrong with a variable of the environment.
+    problem: Option<BuildError>,
+}
+
+impl TelemetryBuilder {
+    /// Exports traces, lines of the log, and metrics to a collector.
+    ///
+    /// Defaults to exporting nothing.
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn otlp(mut self, collector: Otlp) -> Self {
+        self.exports.otlp = Some(collector);
+        self
+    }
+
+    /// Sets which traces are exported.
+    ///
+    /// Defaults to `Sampler::parent_based(Sampler::always_on())`.
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn sampler(mut self, sampler: Sampler) -> Self {
+        self.exports.sampler = sampler;
+        self
+    }
+
+    /// Sets what has the metrics that are exported.
+    ///
+    /// Defaults to none; `Campanile` sets its registry.
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn metric_source(mut self, source: impl MetricSource) -> Self {
+        self.exports.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Returns the resource that all exported things are of, as a field of theirs; what is set by name goes before.
+    pub(super) fn resource(&self) -> Vec<u8> {
+        let made = self.instance.is_none().then(CorrelationId::generate_v4);
+        let instance = self.instance.as_deref();
+        let pid = std::process::id().to_string();
+        let own = [
+            ("service.name", Some(&*self.service)),
+            ("service.version", self.version.as_deref()),
+            ("deployment.environment.name", self.environment.as_deref()),
+            // Metrics of two instances must not be taken for one's.
+            (
+                "service.instance.id",
+                instance.or(made.as_ref().map(CorrelationId::as_str)),
+            ),
+            ("telemetry.sdk.name", Some("campanile")),
+            ("telemetry.sdk.language", Some("rust")),
+            ("telemetry.sdk.version", Some(env!("CARGO_PKG_VERSION"))),
+            ("process.pid", Some(&*pid)),
+        ];
+        let mut wire = Wire::default();
+        wire.message(1, |resource| {
+            for (key, value) in own {
+                if let Some(value) = value {
+                    text_attribute(resource, 1, key, value);
+                }
+            }
+            for (number, (key, value)) in self.resource.iter().enumerate() {
+                let is_again = self.resource[number + 1..]
+                    .iter()
+                    .any(|(other, _)| other == key);
+                if !is_again && own.iter().all(|(name, _)| name != key) {
+                    text_attribute(resource, 1, key, value);
+                }
+            }
+        });
+        wire.0
+    }
+}
+
+impl Exports {
+    pub(super) fn read(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        if let Some(otlp) = Otlp::of_env(variable) {
+            self.otlp = Some(otlp);
+        }
+        if let Some(name) = variable("OTEL_TRACES_SAMPLER") {
+            let argument = variable("OTEL_TRACES_SAMPLER_ARG");
+            match Sampler::of_env(name.trim(), argument.as_deref()) {
+                Some(sampler) => self.sampler = sampler,
+                None => {
+                    self.problem = Some(BuildError::Otlp {
+                        setting: "OTEL_TRACES_SAMPLER".to_owned(),
+                        problem: "give `always_on`, `always_off` or `traceidratio`, the last with a share from 0 to 1 in \
+                                  OTEL_TRACES_SAMPLER_ARG, or one of them after `parentbased_`"
+                            .to_owned(),
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn start(
+        self,
+        resource: Vec<u8>,
+        style: &Arc<Style>,
+        queue: &Arc<Queue>,
+    ) -> Result<Option<Arc<Exporter>>, BuildError> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        let Some(otlp) = self.otlp else {
+            return Ok(None);
+        };
+        let report = {
+            let (style, queue) = (Arc::clone(style), Arc::downgrade(queue));
+            move |text: &str| {
+                if let Some(queue) = queue.upgrade() {
+                    queue.push([&style.own_line("WARN", text), ""]);
+                }
+            }
+        };
+        let plan = otlp.plan(resource, self.sampler, self.source, Arc::new(report))?;
+        let exporter = Exporter::start(plan).map_err(|error| BuildError::Thread {
+            name: "campanile-otlp",
+            reason: error.to_string(),
+        })?;
+        Ok(Some(Arc::new(exporter)))
+    }
+}
+
+impl std::fmt::Debug for Exports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exports")
+            .field("otlp", &self.otlp)
+            .field("sampler", &self.sampler)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+use std::any::type_name;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use campanile_correlation::{Correlation, TraceContext};
+use campanile_http::method_label;
+use http::{Request, Response, Uri};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing::Span;
+use tracing::field::Empty;
+
+use crate::span::place_of;
+
+/// A [`Layer`] for HTTP clients that makes a span of each request to somebody else.
+///
+/// The span's fields are named as OpenTelemetry's semantic conventions name them: `http.request.method`, `url.full` (without user, password
+/// and query), `server.address`, `server.port`, `http.response.status_code`, and `error.type` for a status from 400 on and for an error. It
+/// ends with the head of the response.
+///
+/// Put it around [`Propagation`](campanile_correlation::Propagation), which then sends the request from the place of this span: so what the
+/// other service does is below it in the trace.
+///
+/// ```
+/// use campanile_correlation::Propagation;
+/// use campanile_telemetry::HttpClientSpans;
+/// use http::{Request, Response};
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = ServiceBuilder::new()
+///     .layer(HttpClientSpans::new())
+///     .layer(Propagation::new())
+///     .service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(())));
+/// client.oneshot(Request::get("http://stock/items/7").body(())?).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct HttpClientSpans;
+
+impl HttpClientSpans {
+    /// Returns the layer.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl<S> Layer<S> for HttpClientSpans {
+    type Service = SpannedClient<S>;
+
+    fn layer(&self, inner: S) -> SpannedClient<S> {
+        SpannedClient { inner }
+    }
+}
+
+/// A client whose requests have spans; made by [`HttpClientSpans`].
+#[derive(Clone, Copy, Debug)]
+pub struct SpannedClient<S> {
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for SpannedClient<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = SpannedResponse<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let method = method_label(request.method());
+        let uri = request.uri();
+        let host = uri.host().or_else(|| {
+            let host = request.headers().get(http::header::HOST)?.to_str().ok()?;
+            Some(host.rsplit_once(':').map_or(host, |(host, _)| host))
+        });
+        let port = uri.port_u16().or_else(|| match uri.scheme_str()? {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        });
+        let span = tracing::info_span!(
+            "request to others",
+            otel.kind = "client",
+            otel.name = method,
+            http.request.method = method,
+            url.full = shown(uri).map(display),
+            server.address = host,
+            server.port = port,
+            http.response.status_code = Empty,
+            error.type = Empty,
+        );
+        if let Some(place) = place_of(&span) {
+            let current = Correlation::current();
+            let state = current.trace().map(|trace| trace.state.clone());
+            let place = TraceContext::new(place, state.unwrap_or_default());
+            request.extensions_mut().insert(place);
+        }
+        let inner = span.in_scope(|| self.inner.call(request));
+        SpannedResponse { inner, span }
+    }
+}
+
+/// Returns a URI without what may be a secret in it.
+fn shown(uri: &Uri) -> Option<String> {
+    let authority = uri.authority()?.as_str();
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    let scheme = uri.scheme_str().unwrap_or("http");
+    Some(format!("{scheme}://{host}{}", uri.path()))
+}
+
+pin_project! {
+    /// The response of a [`SpannedClient`].
+    #[derive(Debug)]
+    pub struct SpannedResponse<F> {
+        #[pin]
+        inner: F,
+        span: Span,
+    }
+}
+
+impl<F, R, E> Future for SpannedResponse<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let polled = this.span.in_scope(|| this.inner.poll(cx));
+        if let Poll::Ready(result) = &polled {
+            match result {
+                Ok(response) => {
+                    let status = response.status();
+                    this.span
+                        .record("http.response.status_code", status.as_u16());
+                    if status.is_client_error() || status.is_server_error() {
+                        this.span.record("error.type", status.as_str());
+                    }
+                }
+                Err(_) => {
+                    this.span.record("error.type", type_name::<E>());
+                }
+            }
+            // It ends now, and not when the future goes.
+            *this.span = Span::none();
+        }
+        polled
+    }
+}
+
+/// Returns the span of a call to a database, a cache or a queue: its name is `{operation} {target}`, and its fields are `db.system.name`,
+/// `db.operation.name` and `db.collection.name`, as OpenTelemetry's semantic conventions have it. Record `error.type` if it fails.
+///
+/// ```
+/// use campanile_telemetry::client_span;
+/// use tracing::Instrument;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let rows = async { 3 }.instrument(client_span("postgresql", "SELECT", "orders")).await;
+/// # assert_eq!(rows, 3);
+/// # }
+/// ```
+#[must_use]
+pub fn client_span(system: &str, operation: &str, target: &str) -> Span {
+    tracing::info_span!(
+        "call",
+        otel.kind = "client",
+        otel.name = %format_args!("{operation} {target}"),
+        db.system.name = system,
+        db.operation.name = operation,
+        db.collection.name = target,
+        error.type = Empty,
+    )
+}

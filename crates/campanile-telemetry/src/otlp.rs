@@ -1,0 +1,357 @@
+//! What goes to an OpenTelemetry collector: settings here, the parts of the pipeline below.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile_client::{Client, Target};
+use http::{HeaderName, HeaderValue};
+
+use crate::BuildError;
+
+mod begin;
+mod env;
+mod exporter;
+#[cfg(feature = "grpc")]
+mod grpc;
+mod metrics;
+mod outbox;
+mod record;
+mod send;
+mod wire;
+
+pub(crate) use self::exporter::{Exporter, Plan, Signal};
+pub use self::metrics::{Exemplar, Measured, MetricSource, MetricWriter, Point};
+pub use self::outbox::Counts;
+use self::outbox::Limits;
+pub(crate) use self::record::{Attributes, Begun, log_record, span, text_attribute};
+pub use self::send::Protocol;
+use self::send::Sender;
+pub(crate) use self::wire::Wire;
+
+/// A collector that traces, lines of the log, and metrics are exported to, in OpenTelemetry's protocol (OTLP 1.x).
+///
+/// | setting | default |
+/// |---|---|
+/// | [`protocol`](Self::protocol) | [`Protocol::HttpProtobuf`] |
+/// | [`header`](Self::header) | none |
+/// | [`timeout`](Self::timeout) | 10 s for each attempt |
+/// | [`retry_for`](Self::retry_for) | 30 s for each batch |
+/// | [`gzip`](Self::gzip) | no |
+/// | [`traces`](Self::traces), [`logs`](Self::logs), [`metrics`](Self::metrics) | yes |
+/// | [`metrics_every`](Self::metrics_every) | 60 s |
+/// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB each for traces and lines of the log |
+///
+/// ```no_run
+/// use campanile_telemetry::{Otlp, Telemetry};
+///
+/// let collector = Otlp::at("http://collector:4318").header("x-tenant", "shop");
+/// let _guard = Telemetry::builder("orders").otlp(collector).install()?;
+/// # Ok::<_, campanile_telemetry::InstallError>(())
+/// ```
+///
+/// # How it is sent
+///
+/// A thread of its own, `campanile-otlp`, with a runtime of its own sends batches: when there are 512 spans or lines, or 2 MiB, or the first
+/// of them has waited for 5 s (1 s for lines). Who works never waits for it, and no part of the host's runtime is needed, at the end neither.
+/// A batch that the collector can't take now is sent again after 1 s, 2 s and so on up to 30 s, or when the collector says; which answers
+/// that are is OTLP's rule. What finds no room meanwhile is dropped. All is counted: see [`Telemetry::exports`](crate::Telemetry::exports).
+/// A failure is told in the log, once a minute at most; that line is not exported.
+#[derive(Clone)]
+#[must_use = "a collector is used once a telemetry is built with it"]
+pub struct Otlp {
+    endpoint: String,
+    options: Options,
+    signals: [OfSignal; 3],
+    metrics_every: Duration,
+    max_waiting_bytes: usize,
+    problem: Option<(String, String)>,
+}
+
+/// What may be different for a signal.
+#[derive(Clone, Default)]
+struct Options {
+    protocol: Option<Protocol>,
+    headers: Option<Vec<(String, String)>>,
+    timeout: Option<Duration>,
+    is_compressed: Option<bool>,
+    certificate: Option<Vec<u8>>,
+    patience: Option<Duration>,
+}
+
+#[derive(Clone)]
+struct OfSignal {
+    is_on: bool,
+    /// As it is, in place of one that follows from the endpoint.
+    url: Option<String>,
+    options: Options,
+    batch: usize,
+    items: usize,
+    delay: Duration,
+}
+
+/// The signals, in the order of [`Otlp::signals`].
+const TRACES: usize = 0;
+const LOGS: usize = 1;
+const METRICS: usize = 2;
+
+const NAMES: [&str; 3] = ["traces", "logs", "metrics"];
+
+/// What gRPC calls their services.
+#[cfg(feature = "grpc")]
+const SERVICES: [&str; 3] = [
+    "trace.v1.TraceService",
+    "logs.v1.LogsService",
+    "metrics.v1.MetricsService",
+];
+
+impl Otlp {
+    /// Returns a collector at a URL, to which `/v1/traces` and so on are added for [`Protocol::HttpProtobuf`].
+    pub fn at(endpoint: impl Into<String>) -> Self {
+        let signal = |delay| OfSignal {
+            is_on: true,
+            url: None,
+            options: Options::default(),
+            batch: 512,
+            items: usize::MAX,
+            delay: Duration::from_secs(delay),
+        };
+        // What is collected at once is a batch already.
+        let metrics = OfSignal {
+            batch: 1,
+            ..signal(0)
+        };
+        Self {
+            endpoint: endpoint.into(),
+            options: Options::default(),
+            signals: [signal(5), signal(1), metrics],
+            metrics_every: Duration::from_secs(60),
+            max_waiting_bytes: 8 << 20,
+            problem: None,
+        }
+    }
+
+    /// Sets how the collector is spoken to.
+    ///
+    /// Defaults to [`Protocol::HttpProtobuf`].
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.options.protocol = Some(protocol);
+        self
+    }
+
+    /// Adds a header to all requests, such as a token. Its value is never shown.
+    ///
+    /// Defaults to none.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let headers = self.options.headers.get_or_insert_default();
+        headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets how long an attempt may take.
+    ///
+    /// Defaults to 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets for how long a batch is sent again; what has not arrived by then has failed.
+    ///
+    /// Defaults to 30 s.
+    pub fn retry_for(mut self, time: Duration) -> Self {
+        self.options.patience = Some(time);
+        self
+    }
+
+    /// Compresses what is sent.
+    ///
+    /// Defaults to not doing so.
+    pub fn gzip(mut self) -> Self {
+        self.options.is_compressed = Some(true);
+        self
+    }
+
+    /// Sets whether traces are exported.
+    ///
+    /// Defaults to true.
+    pub fn traces(self, are_exported: bool) -> Self {
+        self.switch(TRACES, are_exported)
+    }
+
+    /// Sets whether lines of the log are exported.
+    ///
+    /// Defaults to true.
+    pub fn logs(self, are_exported: bool) -> Self {
+        self.switch(LOGS, are_exported)
+    }
+
+    /// Sets whether metrics are exported, of which there are any only with a [source](crate::TelemetryBuilder::metric_source).
+    ///
+    /// Defaults to true.
+    pub fn metrics(self, are_exported: bool) -> Self {
+        self.switch(METRICS, are_exported)
+    }
+
+    fn switch(mut self, signal: usize, is_on: bool) -> Self {
+        self.signals[signal].is_on = is_on;
+        self
+    }
+
+    /// Sets how far two exports of the metrics are apart; at least 10 ms.
+    ///
+    /// Defaults to 60 s.
+    pub fn metrics_every(mut self, interval: Duration) -> Self {
+        self.metrics_every = interval;
+        self
+    }
+
+    /// Sets how many bytes of spans may wait, and how many of lines; at least 1 MiB.
+    ///
+    /// Defaults to 8 MiB.
+    pub fn max_waiting_bytes(mut self, max: usize) -> Self {
+        self.max_waiting_bytes = max;
+        self
+    }
+
+    /// Returns what is exported.
+    pub(crate) fn plan(
+        self,
+        resource: Vec<u8>,
+        sampler: crate::Sampler,
+        source: Option<Arc<dyn MetricSource>>,
+        report: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<Plan, BuildError> {
+        if let Some((setting, problem)) = self.problem {
+            return Err(BuildError::Otlp { setting, problem });
+        }
+        if !sampler.is_valid() {
+            return Err(problem("the sampler", "give a share from 0 to 1"));
+        }
+        if self.max_waiting_bytes < 1 << 20 {
+            return Err(problem("max_waiting_bytes", "give at least 1048576"));
+        }
+        if self.metrics_every < LEAST_INTERVAL {
+            return Err(problem("metrics_every", "give at least 10 ms"));
+        }
+        let signal = |signal: usize| {
+            self.signals[signal]
+                .is_on
+                .then(|| self.signal(signal))
+                .transpose()
+        };
+        let metrics = match source {
+            Some(source) => signal(METRICS)?.map(|signal| (signal, source, self.metrics_every)),
+            None => None,
+        };
+        Ok(Plan {
+            sampler,
+            traces: signal(TRACES)?,
+            logs: signal(LOGS)?,
+            metrics,
+            resource,
+            report,
+        })
+    }
+
+    fn signal(&self, signal: usize) -> Result<Signal, BuildError> {
+        let own = &self.signals[signal];
+        let common = &self.options;
+        let protocol = own.options.protocol.or(common.protocol).unwrap_or_default();
+        let is_compressed = own.options.is_compressed.or(common.is_compressed);
+        let is_compressed = is_compressed.unwrap_or(false);
+        let base = || self.endpoint.trim_end_matches('/');
+        let url = match (&own.url, protocol) {
+            (Some(url), Protocol::HttpProtobuf) => url.clone(),
+            (None, Protocol::HttpProtobuf) => format!("{}/v1/{}", base(), NAMES[signal]),
+            #[cfg(feature = "grpc")]
+            (url, Protocol::Grpc) => {
+                let base = url
+                    .as_deref()
+                    .map_or_else(base, |url| url.trim_end_matches('/'));
+                let service = SERVICES[signal];
+                format!("{base}/opentelemetry.proto.collector.{service}/Export")
+            }
+        };
+        let target = Target::parse(&url);
+        let target = target.map_err(|error| problem("the endpoint", &error.to_string()))?;
+        let mut headers = protocol.headers(is_compressed);
+        let given = own.options.headers.as_ref().or(common.headers.as_ref());
+        for (name, value) in given.into_iter().flatten() {
+            let name_of = HeaderName::try_from(name.as_str());
+            let mut value = HeaderValue::try_from(value.as_str());
+            if let Ok(value) = &mut value {
+                value.set_sensitive(true);
+            }
+            let (Ok(name), Ok(value)) = (name_of, value) else {
+                let text = "its name or its value is not one of HTTP";
+                return Err(problem(&format!("the header {name:?}"), text));
+            };
+            headers.insert(name, value);
+        }
+        let timeout = own.options.timeout.or(common.timeout);
+        let client = Client::builder()
+            .timeout(timeout.unwrap_or(Duration::from_secs(10)))
+            .keep_alive(Duration::from_secs(30));
+        #[cfg(feature = "grpc")]
+        let client = if protocol == Protocol::Grpc {
+            client.http2()
+        } else {
+            client
+        };
+        let certificate = own
+            .options
+            .certificate
+            .as_ref()
+            .or(common.certificate.as_ref());
+        let client = match certificate {
+            None => client,
+            Some(pem) => client
+                .root_certificates(pem)
+                .map_err(|error| problem("the certificate", &error.to_string()))?,
+        };
+        let patience = own.options.patience.or(common.patience);
+        Ok(Signal {
+            name: ["spans", "lines of the log", "points of metrics"][signal],
+            sender: Sender {
+                client: client.build(),
+                target,
+                headers,
+                protocol,
+                is_compressed,
+                patience: patience.unwrap_or(Duration::from_secs(30)),
+            },
+            limits: Limits {
+                batch: own.batch,
+                items: own.items,
+                bytes: if signal == METRICS {
+                    MAX_METRICS
+                } else {
+                    self.max_waiting_bytes
+                },
+                delay: own.delay,
+            },
+        })
+    }
+}
+
+/// The most bytes of metrics that wait.
+const MAX_METRICS: usize = 64 << 20;
+
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+
+fn problem(setting: &str, problem: &str) -> BuildError {
+    BuildError::Otlp {
+        setting: setting.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+impl fmt::Debug for Otlp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = Target::parse(&self.endpoint).map(|target| target.to_string());
+        f.debug_struct("Otlp")
+            .field("endpoint", &endpoint)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,242 @@
+//! The variables of OpenTelemetry's SDKs: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
+//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+
+use std::time::Duration;
+
+use super::{LOGS, METRICS, NAMES, Options, Otlp, Protocol, TRACES};
+use crate::builder::decoded;
+
+/// Reads variables, and notes the first that is not valid.
+struct Reader<'a> {
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    problem: Option<(String, String)>,
+}
+
+impl Otlp {
+    /// Returns the collector that the environment names, if it names one.
+    pub(crate) fn of_env(variable: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
+        let mut reader = Reader {
+            variable,
+            problem: None,
+        };
+        let is_disabled = |value: String| value.trim().eq_ignore_ascii_case("true");
+        if variable("OTEL_SDK_DISABLED").is_some_and(is_disabled) {
+            return None;
+        }
+        let endpoint = variable("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let mut is_asked_for = endpoint.is_some();
+        let common = reader.options("");
+        let default = match common.protocol {
+            #[cfg(feature = "grpc")]
+            Some(Protocol::Grpc) => "http://localhost:4317",
+            _ => "http://localhost:4318",
+        };
+        let mut otlp = Self::at(endpoint.clone().unwrap_or_else(|| default.to_owned()));
+        otlp.options = common;
+        for (signal, name) in NAMES.into_iter().enumerate() {
+            let upper = name.to_uppercase();
+            let own = &mut otlp.signals[signal];
+            own.options = reader.options(&format!("{upper}_"));
+            own.url = variable(&format!("OTEL_EXPORTER_OTLP_{upper}_ENDPOINT"));
+            let exporter = format!("OTEL_{upper}_EXPORTER");
+            let is_on = variable(&exporter).map(|value| match value.trim() {
+                "otlp" => Some(true),
+                "none" => Some(false),
+                _ => {
+                    reader.note(&exporter, "give `otlp` or `none`");
+                    None
+                }
+            });
+            let has_endpoint = endpoint.is_some() || own.url.is_some();
+            own.is_on = is_on.flatten().unwrap_or(has_endpoint);
+            is_asked_for |= own.is_on;
+        }
+        for (signal, prefix) in [(TRACES, "OTEL_BSP"), (LOGS, "OTEL_BLRP")] {
+            let own = &mut otlp.signals[signal];
+            let set = |name: &str| format!("{prefix}_{name}");
+            if let Some(delay) = reader.time(&set("SCHEDULE_DELAY")) {
+                own.delay = delay;
+            }
+            if let Some(items) = reader.number(&set("MAX_QUEUE_SIZE")) {
+                own.items = items;
+            }
+            if let Some(batch) = reader.number(&set("MAX_EXPORT_BATCH_SIZE")) {
+                own.batch = batch.max(1);
+            }
+            own.options.patience = reader.time(&set("EXPORT_TIMEOUT"));
+        }
+        if let Some(every) = reader.time("OTEL_METRIC_EXPORT_INTERVAL") {
+            otlp.metrics_every = every;
+        }
+        otlp.signals[METRICS].options.patience = reader.time("OTEL_METRIC_EXPORT_TIMEOUT");
+        let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+        if variable(temporality).is_some_and(|value| !value.eq_ignore_ascii_case("cumulative")) {
+            reader.note(temporality, "metrics are exported as `cumulative` alone");
+        }
+        otlp.problem = reader.problem;
+        is_asked_for.then_some(otlp)
+    }
+}
+
+impl Reader<'_> {
+    /// Reads what there is for all signals, or for one.
+    fn options(&mut self, signal: &str) -> Options {
+        let name = |name: &str| format!("OTEL_EXPORTER_OTLP_{signal}{name}");
+        let protocol = name("PROTOCOL");
+        let protocol = self.parsed(&protocol, |value| match value {
+            "http/protobuf" => Ok(Protocol::HttpProtobuf),
+            #[cfg(feature = "grpc")]
+            "grpc" => Ok(Protocol::Grpc),
+            #[cfg(not(feature = "grpc"))]
+            "grpc" => Err("it needs the feature `grpc` of campanile-telemetry"),
+            _ => Err("give `http/protobuf` or `grpc`"),
+        });
+        let is_compressed = self.parsed(&name("COMPRESSION"), |value| match value {
+            "gzip" => Ok(true),
+            "none" => Ok(false),
+            _ => Err("give `gzip` or `none`"),
+        });
+        let headers = self.parsed(&name("HEADERS"), |value| {
+            headers(value).ok_or("give `name=value,name=value`, with what is special as in a URL")
+        });
+        let certificate = self.parsed(&name("CERTIFICATE"), |path| {
+            std::fs::read(path).map_err(|_| "the file can't be read")
+        });
+        for unknown in ["CLIENT_KEY", "CLIENT_CERTIFICATE"] {
+            if (self.variable)(&name(unknown)).is_some() {
+                self.note(&name(unknown), "certificates of clients are not supported");
+            }
+        }
+        Options {
+            protocol,
+            headers,
+            timeout: self.time(&name("TIMEOUT")),
+            is_compressed,
+            certificate,
+            patience: None,
+        }
+    }
+
+    fn time(&mut self, name: &str) -> Option<Duration> {
+        self.number(name)
+            .map(|milliseconds| Duration::from_millis(milliseconds as u64))
+    }
+
+    fn number(&mut self, name: &str) -> Option<usize> {
+        self.parsed(name, |value| {
+            let number = value.parse::<u32>();
+            number
+                .map(|number| number as usize)
+                .map_err(|_| "give a whole number")
+        })
+    }
+
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        let value = (self.variable)(name)?;
+        let parsed = parse(value.trim());
+        parsed.map_err(|problem| self.note(name, problem)).ok()
+    }
+
+    fn note(&mut self, name: &str, problem: &str) {
+        self.problem
+            .get_or_insert_with(|| (name.to_owned(), problem.to_owned()));
+    }
+}
+
+/// Reads `name=value,name=value`, whose values are percent-encoded, as W3C Baggage has it.
+fn headers(text: &str) -> Option<Vec<(String, String)>> {
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        Some((name.trim().to_ascii_lowercase(), decoded(value.trim())?))
+    };
+    pairs.map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(variables: &[(&str, &str)]) -> Option<Otlp> {
+        Otlp::of_env(&|name| {
+            let found = variables.iter().find(|(of, _)| *of == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn there_is_a_collector_only_if_one_is_asked_for() {
+        assert!(of(&[]).is_none());
+        assert!(of(&[("OTEL_TRACES_EXPORTER", "none")]).is_none());
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/");
+        assert!(of(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]).is_none());
+        let on = |otlp: Option<Otlp>| otlp.unwrap().signals.map(|signal| signal.is_on);
+        assert_eq!(on(of(&[endpoint])), [true; 3]);
+        let none = ("OTEL_LOGS_EXPORTER", "none");
+        assert_eq!(on(of(&[endpoint, none])), [true, false, true]);
+        assert_eq!(
+            on(of(&[("OTEL_TRACES_EXPORTER", "otlp")])),
+            [true, false, false]
+        );
+        let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:1/x");
+        assert_eq!(on(of(&[own])), [false, false, true]);
+    }
+
+    #[test]
+    fn what_is_for_a_signal_goes_before_what_is_for_all() {
+        let otlp = of(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/base/"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://l:2/verbatim"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20a,x=1"),
+            ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "y=2"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "250"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "64"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "32"),
+            ("OTEL_BSP_EXPORT_TIMEOUT", "500"),
+        ])
+        .unwrap();
+        let traces = otlp.signal(TRACES).unwrap();
+        // Neither the path nor a header shows.
+        assert_eq!(traces.sender.target.to_string(), "http://c:1/…");
+        assert_eq!(traces.sender.headers["authorization"], "Bearer a");
+        assert!(!format!("{:?} {otlp:?}", traces.sender.headers).contains("Bearer"));
+        assert_eq!(traces.sender.headers["content-encoding"], "gzip");
+        assert_eq!(traces.sender.patience, Duration::from_millis(500));
+        let limits = traces.limits;
+        assert_eq!(
+            (limits.batch, limits.items, limits.delay),
+            (32, 64, Duration::from_millis(250))
+        );
+        let logs = otlp.signal(LOGS).unwrap();
+        assert_eq!(logs.sender.target.to_string(), "http://l:2/…");
+        assert_eq!(logs.sender.headers["y"], "2");
+        assert!(!logs.sender.headers.contains_key("x"));
+    }
+
+    #[test]
+    fn what_is_not_valid_is_named() {
+        #[track_caller]
+        fn check(name: &str, value: &str) {
+            let otlp = of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1"), (name, value)]);
+            let (setting, _) = otlp.unwrap().problem.unwrap();
+            assert_eq!(setting, name);
+        }
+        check("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
+        check("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "x");
+        check("OTEL_EXPORTER_OTLP_TIMEOUT", "-1");
+        check("OTEL_EXPORTER_OTLP_HEADERS", "novalue");
+        check("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz");
+        check("OTEL_EXPORTER_OTLP_COMPRESSION", "br");
+        check("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem");
+        check("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key");
+        check("OTEL_BSP_SCHEDULE_DELAY", "soon");
+        check("OTEL_TRACES_EXPORTER", "zipkin");
+        check("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta");
+    }
+}

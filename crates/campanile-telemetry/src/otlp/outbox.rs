@@ -1,0 +1,311 @@
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// What waits to be exported, in batches: it takes up what there is room for and counts the rest.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    limits: Limits,
+    state: Mutex<State>,
+    /// There is something to do for the exporter.
+    work: Notify,
+    closed: Notify,
+    /// Something has been done.
+    done: Condvar,
+}
+
+/// How much waits, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The most items of a batch.
+    pub(crate) batch: usize,
+    /// The most items that wait.
+    pub(crate) items: usize,
+    /// The most bytes that wait.
+    pub(crate) bytes: usize,
+    /// How long an item waits for others.
+    pub(crate) delay: Duration,
+}
+
+/// The most bytes of a batch, but for an item that is larger itself: what collectors take at once, with some room.
+pub(crate) const MAX_BATCH_BYTES: usize = 2 << 20;
+
+#[derive(Debug, Default)]
+struct State {
+    /// The last of them may be added to.
+    batches: VecDeque<Batch>,
+    /// What waits, and what is under way.
+    items: usize,
+    bytes: usize,
+    counts: Counts,
+    /// Up to which count of what was taken up somebody waits.
+    flush: u64,
+    closing: Option<Instant>,
+}
+
+/// What there is to do.
+enum Next {
+    Batch(Batch),
+    /// There is something, but more may come.
+    Some,
+    Nothing,
+    End,
+}
+
+/// Messages one after the other, each with its tag and its length.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) items: usize,
+}
+
+/// What became of what was to be exported. Those that are in none of the last three wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// All that were to be exported.
+    pub emitted: u64,
+    /// Those that the collector has taken.
+    pub exported: u64,
+    /// Those that it has refused, or that did not reach it in time.
+    pub failed: u64,
+    /// Those that found no room, because the collector did not keep up.
+    pub dropped: u64,
+}
+
+impl Counts {
+    fn taken_up(&self) -> u64 {
+        self.emitted - self.dropped
+    }
+
+    fn done(&self) -> u64 {
+        self.exported + self.failed
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            state: Mutex::default(),
+            work: Notify::new(),
+            closed: Notify::new(),
+            done: Condvar::new(),
+        }
+    }
+
+    /// Adds items, unless there is no room: it never waits.
+    pub(crate) fn push(&self, message: &[u8], items: usize) {
+        let Limits { batch: most, .. } = self.limits;
+        let mut state = self.state();
+        state.counts.emitted += items as u64;
+        let has_room = state.items + items <= self.limits.items
+            && state.bytes + message.len() <= self.limits.bytes;
+        if state.closing.is_some() || !has_room {
+            state.counts.dropped += items as u64;
+            return;
+        }
+        let is_first = state.batches.is_empty();
+        state.items += items;
+        state.bytes += message.len();
+        let fits = |batch: &Batch| {
+            batch.items + items <= most && batch.bytes.len() + message.len() <= MAX_BATCH_BYTES
+        };
+        let mut is_full = false;
+        if !state.batches.back().is_some_and(fits) {
+            // The one before it is full.
+            is_full = !is_first;
+            state.batches.push_back(Batch::default());
+        }
+        if let Some(batch) = state.batches.back_mut() {
+            batch.bytes.extend_from_slice(message);
+            batch.items += items;
+            is_full |= batch.items >= most;
+        }
+        drop(state);
+        if is_first || is_full {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits for a batch that is full, old enough, or waited for; `None` once it is closed and empty.
+    pub(crate) async fn next(&self) -> Option<Batch> {
+        loop {
+            match self.look() {
+                Next::Batch(batch) => return Some(batch),
+                Next::End => return None,
+                Next::Nothing => self.work.notified().await,
+                Next::Some => {
+                    let more = timeout(self.limits.delay, self.work.notified());
+                    if more.await.is_err() {
+                        return self.state().batches.pop_front();
+                    }
+                }
+            }
+        }
+    }
+
+    fn look(&self) -> Next {
+        let mut state = self.state();
+        let Some(first) = state.batches.front() else {
+            return match state.closing {
+                Some(_) => Next::End,
+                None => Next::Nothing,
+            };
+        };
+        let is_full = state.batches.len() > 1
+            || first.items >= self.limits.batch
+            || first.bytes.len() >= MAX_BATCH_BYTES;
+        let is_asked_for = state.closing.is_some() || state.flush > state.counts.done();
+        if !is_full && !is_asked_for {
+            return Next::Some;
+        }
+        state.batches.pop_front().map_or(Next::Nothing, Next::Batch)
+    }
+
+    /// Takes note of what became of a batch: so many of its items failed.
+    pub(crate) fn ended(&self, batch: &Batch, failed: usize) {
+        let mut state = self.state();
+        let failed = failed.min(batch.items);
+        state.items -= batch.items;
+        state.bytes -= batch.bytes.len();
+        state.counts.failed += failed as u64;
+        state.counts.exported += (batch.items - failed) as u64;
+        drop(state);
+        self.done.notify_all();
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    /// Completes when it is closed, with the time by which everything has to be done.
+    pub(crate) async fn closing(&self) -> Instant {
+        loop {
+            // It is told from here on.
+            let mut closed = pin!(self.closed.notified());
+            closed.as_mut().enable();
+            if let Some(until) = self.state().closing {
+                return until;
+            }
+            closed.await;
+        }
+    }
+
+    /// Asks for what there is to be exported soon.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.state();
+        state.flush = state.counts.taken_up();
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Takes up nothing any more, and ends by a time.
+    pub(crate) fn close(&self, until: Instant) {
+        let mut state = self.state();
+        state.closing.get_or_insert(until);
+        drop(state);
+        self.work.notify_one();
+        self.closed.notify_waiters();
+    }
+
+    /// Waits until all that there was when it was called is done, but not longer than that; returns how much is not.
+    pub(crate) fn wait(&self, until: Instant, now: impl Fn() -> Instant) -> u64 {
+        let mut state = self.state();
+        let goal = state.counts.taken_up();
+        loop {
+            let left = goal.saturating_sub(state.counts.done());
+            let time = until.saturating_duration_since(now());
+            if left == 0 || time.is_zero() {
+                return left;
+            }
+            let waited = self.done.wait_timeout(state, time);
+            state = waited.map_or_else(|error| error.into_inner().0, |(state, _)| state);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the tests are the edge")]
+
+    use super::*;
+
+    fn outbox(batch: usize, items: usize) -> Outbox {
+        Outbox::new(Limits {
+            batch,
+            items,
+            bytes: 1_000,
+            delay: Duration::from_secs(5),
+        })
+    }
+
+    fn counts(counts: Counts) -> [u64; 4] {
+        [
+            counts.emitted,
+            counts.exported,
+            counts.failed,
+            counts.dropped,
+        ]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_goes_when_it_is_full_old_enough_or_asked_for() {
+        let outbox = outbox(2, 10);
+        let begun = tokio::time::Instant::now();
+        for message in [b"a", b"b", b"c"] {
+            outbox.push(message, 1);
+        }
+        let next = async || outbox.next().await.map(|batch| batch.bytes);
+        assert_eq!(next().await.unwrap(), b"ab");
+        assert!(begun.elapsed().is_zero());
+        assert_eq!(next().await.unwrap(), b"c");
+        assert_eq!(begun.elapsed(), Duration::from_secs(5));
+        outbox.push(b"d", 1);
+        outbox.hurry();
+        assert_eq!(next().await.unwrap(), b"d");
+        outbox.push(b"e", 1);
+        outbox.close(begun.into_std());
+        outbox.push(b"f", 1);
+        assert_eq!(next().await.unwrap(), b"e");
+        assert_eq!(next().await, None);
+        assert_eq!(begun.elapsed(), Duration::from_secs(5));
+        assert_eq!(outbox.closing().await, begun.into_std());
+        assert_eq!(counts(outbox.counts()), [6, 0, 0, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_that_is_emitted_is_exported_failed_dropped_or_waits() {
+        let outbox = outbox(4, 6);
+        for _ in 0..8 {
+            outbox.push(b"12", 1);
+        }
+        // There is no room for the bytes, though there is for the item.
+        assert_eq!(counts(outbox.counts()), [8, 0, 0, 2]);
+        let first = outbox.next().await.unwrap();
+        // What is under way takes up room.
+        outbox.push(b"12", 1);
+        outbox.ended(&first, 3);
+        assert_eq!(counts(outbox.counts()), [9, 1, 3, 3]);
+        outbox.push(&[0; 997], 1);
+        outbox.push(b"12", 3);
+        let second = outbox.next().await.unwrap();
+        outbox.ended(&second, usize::MAX);
+        assert_eq!(counts(outbox.counts()), [13, 1, 5, 4]);
+        let now = Instant::now();
+        assert_eq!(outbox.wait(now, || now), 3);
+        let third = outbox.next().await.unwrap();
+        outbox.ended(&third, 0);
+        assert_eq!(outbox.wait(now, || now), 0);
+        assert_eq!(counts(outbox.counts()), [13, 4, 5, 4]);
+    }
+}

@@ -1,0 +1,195 @@
+//! One request to a collector, again and again where OTLP wants that.
+//!
+//! The rules are those of <https://opentelemetry.io/docs/specs/otlp/>: which failures are temporary, how long to wait, and what of a
+//! request a collector may take in part.
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use campanile_client::{Answer, Client, SendError, Target, retry_after};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::{Instant, sleep_until};
+
+use super::wire::{Read, fields};
+use crate::clock;
+
+/// Where the batches of a signal go.
+pub(crate) struct Sender {
+    pub(crate) client: Client,
+    pub(crate) target: Target,
+    pub(crate) headers: HeaderMap,
+    pub(crate) protocol: Protocol,
+    pub(crate) is_compressed: bool,
+    /// How long a batch is tried for.
+    pub(crate) patience: Duration,
+}
+
+/// How a collector is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Protocol Buffers over HTTP/1.1: `http/protobuf`, usually on port 4318.
+    #[default]
+    HttpProtobuf,
+    /// gRPC, usually on port 4317.
+    #[cfg(feature = "grpc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+    Grpc,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It was taken, but for so many of its items.
+    Taken { rejected: u64 },
+    /// It was refused, or was not taken in time. Nothing that the collector says is in the reason: it may have what we sent it as a secret.
+    Failed { reason: String },
+}
+
+/// What became of one attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Taken {
+        rejected: u64,
+    },
+    Refused {
+        reason: String,
+    },
+    /// It may work later, after that time if the collector says so.
+    Later {
+        reason: String,
+        after: Option<Duration>,
+    },
+}
+
+/// The first wait between two attempts, and the longest.
+const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+impl Sender {
+    /// Sends a request, and again while it may work later and there is time.
+    pub(crate) async fn send(&self, request: &[u8]) -> Sent {
+        let [mut wait, longest] = WAITS;
+        let until = now() + self.patience;
+        let body = self.body(request);
+        loop {
+            let answer = self
+                .client
+                .post(&self.target, self.headers.clone(), body.clone());
+            let (reason, after) = match self.protocol.judge(answer.await) {
+                Attempt::Taken { rejected } => return Sent::Taken { rejected },
+                Attempt::Refused { reason } => return Sent::Failed { reason },
+                Attempt::Later { reason, after } => (reason, after),
+            };
+            let jittered = wait.mul_f64(0.8 + 0.4 * fastrand::f64());
+            let next = now() + after.unwrap_or(jittered).min(DAY);
+            if next >= until {
+                return Sent::Failed { reason };
+            }
+            sleep_until(next).await;
+            wait = (wait * 2).min(longest);
+        }
+    }
+
+    fn body(&self, request: &[u8]) -> Bytes {
+        let body = if self.is_compressed {
+            Cow::Owned(compressed(request))
+        } else {
+            Cow::Borrowed(request)
+        };
+        match self.protocol {
+            Protocol::HttpProtobuf => body.into_owned().into(),
+            #[cfg(feature = "grpc")]
+            Protocol::Grpc => super::grpc::framed(&body, self.is_compressed),
+        }
+    }
+}
+
+pub(super) fn now() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a batch is tried for is counted from its first attempt"
+    )]
+    Instant::now()
+}
+
+fn compressed(request: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // A `Vec` takes whatever is written.
+    let _ = encoder.write_all(request);
+    encoder.finish().unwrap_or_default()
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Protocol {
+    pub(crate) fn headers(self, is_compressed: bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let content_type = match self {
+            Self::HttpProtobuf => "application/x-protobuf",
+            #[cfg(feature = "grpc")]
+            Self::Grpc => "application/grpc",
+        };
+        headers.insert("content-type", HeaderValue::from_static(content_type));
+        let agent = concat!("campanile/", env!("CARGO_PKG_VERSION"));
+        headers.insert("user-agent", HeaderValue::from_static(agent));
+        #[cfg_attr(not(feature = "grpc"), expect(unused_mut, reason = "gRPC has another"))]
+        let mut encoding = HeaderName::from_static("content-encoding");
+        #[cfg(feature = "grpc")]
+        if self == Self::Grpc {
+            encoding = HeaderName::from_static("grpc-encoding");
+            headers.insert("te", HeaderValue::from_static("trailers"));
+        }
+        if is_compressed {
+            headers.insert(encoding, HeaderValue::from_static("gzip"));
+        }
+        headers
+    }
+
+    fn judge(self, answer: Result<Answer, SendError>) -> Attempt {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error @ SendError::Forbidden { .. }) => {
+                let reason = error.to_string();
+                return Attempt::Refused { reason };
+            }
+            Err(error) => {
+                return Attempt::Later {
+                    reason: error.to_string(),
+                    after: None,
+                };
+            }
+        };
+        let reason = || format!("the answer was {}", answer.status);
+        match answer.status.as_u16() {
+            #[cfg(feature = "grpc")]
+            200 if self == Self::Grpc => super::grpc::judge(&answer),
+            200..300 => Attempt::Taken {
+                rejected: rejected(&answer.body),
+            },
+            429 | 502 | 503 | 504 => Attempt::Later {
+                reason: reason(),
+                after: retry_after(&answer.headers, clock::now),
+            },
+            _ => Attempt::Refused { reason: reason() },
+        }
+    }
+}
+
+/// Returns how many items an answer tells to be rejected: the same in the answers to all three signals.
+pub(super) fn rejected(answer: &[u8]) -> u64 {
+    let partial = fields(answer).find_map(|field| match field {
+        (1, Read::Bytes(partial)) => Some(partial),
+        _ => None,
+    });
+    let mut partial = fields(partial.unwrap_or_default());
+    let rejected = partial.find_map(|field| match field {
+        // A negative number is nonsense, and here so large that it means all.
+        (1, Read::Integer(rejected)) => Some(rejected),
+        _ => None,
+    });
+    rejected.unwrap_or(0)
+}

@@ -1,0 +1,123 @@
+//! What the telemetry exports of the metrics, and what the metrics tell of the telemetry.
+
+use campanile_metrics::Registry;
+#[cfg(feature = "otlp")]
+use campanile_metrics::{FamilySnapshot, HistogramSnapshot, Value};
+use campanile_telemetry::Telemetry;
+#[cfg(feature = "otlp")]
+use campanile_telemetry::{Exemplar, Measured, MetricSource, MetricWriter, Point};
+
+/// A registry whose metrics are exported.
+#[cfg(feature = "otlp")]
+pub(crate) struct Source(pub(crate) Registry);
+
+#[cfg(feature = "otlp")]
+impl MetricSource for Source {
+    fn collect(&self, out: &mut MetricWriter<'_>) {
+        self.0.export(|family| write(&family, out));
+    }
+}
+
+#[cfg(feature = "otlp")]
+fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
+    let unit = match family.unit {
+        Some("seconds") => "s",
+        Some("bytes") => "By",
+        Some("ratio") => "1",
+        Some("percent") => "%",
+        _ => "",
+    };
+    out.metric(
+        &family.name,
+        family.help.as_deref().unwrap_or_default(),
+        unit,
+    );
+    for series in &family.series {
+        let labels: Vec<_> = series.labels().collect();
+        let attributes: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        let mut point = |measured| out.point(Point::new(&attributes, measured));
+        match &series.value {
+            Value::Counter(count) => point(Measured::Count(*count)),
+            Value::TimeCounter(time) => point(Measured::Amount(time.as_secs_f64())),
+            Value::Gauge(value) => point(Measured::Gauge(*value)),
+            Value::Summary(summary) => point(Measured::Summary {
+                quantiles: &summary.quantiles,
+                count: summary.count,
+                sum: summary.sum,
+            }),
+            Value::Histogram(histogram) => {
+                let HistogramSnapshot {
+                    buckets,
+                    count,
+                    sum,
+                    exemplars,
+                    ..
+                } = histogram;
+                let (bounds, cumulative): (Vec<_>, Vec<_>) = buckets.iter().copied().unzip();
+                let before = [0].into_iter().chain(cumulative.iter().copied());
+                let upto = cumulative.iter().chain([count]);
+                let counts: Vec<_> = upto
+                    .zip(before)
+                    .map(|(upto, before)| upto - before)
+                    .collect();
+                let exemplar = |exemplar: &campanile_metrics::Exemplar| Exemplar {
+                    value: exemplar.value,
+                    at: exemplar.at,
+                    trace_id: exemplar.trace.trace_id(),
+                };
+                let exemplars: Vec<_> = exemplars.iter().map(exemplar).collect();
+                let measured = Measured::Histogram {
+                    bounds: &bounds,
+                    counts: &counts,
+                    sum: *sum,
+                };
+                out.point(Point::new(&attributes, measured).exemplars(&exemplars));
+            }
+            // A kind that there is not yet.
+            _ => {}
+        }
+    }
+}
+
+/// Counts what the telemetry lost, and what it exported.
+pub(crate) fn count(registry: &Registry, telemetry: &Telemetry) {
+    let set = |name: &str, labels: &[(&str, &str)], value| {
+        // A host that has the name for something else keeps it.
+        if let Ok(counter) = registry.counter(name, labels) {
+            counter.absolute(value);
+        }
+    };
+    let lines = telemetry.stats();
+    registry.describe(LOST, "Lines of the log that were not written.");
+    set(LOST, &[("reason", "dropped")], lines.dropped);
+    set(LOST, &[("reason", "failed")], lines.failed);
+    #[cfg(feature = "otlp")]
+    if let Some(exports) = telemetry.exports() {
+        let help = "Spans, lines of the log, and points of metrics that were to be exported.";
+        registry.describe(EMITTED, help);
+        registry.describe(EXPORTED, "What became of those that were to be exported.");
+        for (signal, counts) in [
+            ("traces", exports.traces),
+            ("logs", exports.logs),
+            ("metrics", exports.metrics),
+        ] {
+            set(EMITTED, &[("signal", signal)], counts.emitted);
+            for (outcome, value) in [
+                ("exported", counts.exported),
+                ("failed", counts.failed),
+                ("dropped", counts.dropped),
+            ] {
+                set(EXPORTED, &[("signal", signal), ("outcome", outcome)], value);
+            }
+        }
+    }
+}
+
+const LOST: &str = "campanile_log_lost_lines_total";
+#[cfg(feature = "otlp")]
+const EMITTED: &str = "campanile_otlp_emitted_total";
+#[cfg(feature = "otlp")]
+const EXPORTED: &str = "campanile_otlp_items_total";

@@ -1,6 +1,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use tracing_subscriber::EnvFilter;
+
 use crate::capture::Capture;
 use crate::filter::LogFilter;
 use crate::keys::Keys;
@@ -9,6 +11,7 @@ use crate::limit::Limit;
 use crate::line::{Format, Style};
 use crate::names::FieldNames;
 use crate::queue::Queue;
+use crate::recorder::FlightRecorder;
 use crate::redact::Redaction;
 use crate::{BuildError, InstallError, Telemetry, TelemetryGuard, Writer};
 
@@ -31,6 +34,7 @@ mod otlp;
 /// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB |
 /// | [`rate_limit`](Self::rate_limit) | none |
 /// | [`capture`](Self::capture) | no lines are kept |
+/// | [`flight_recorder`](Self::flight_recorder) | none |
 /// | `otlp`, with feature `otlp` | nothing is exported |
 /// | `sampler`, with feature `otlp` | all traces that are begun here, and of others those that are exported elsewhere |
 /// | `metric_source`, with feature `otlp` | none |
@@ -49,6 +53,7 @@ pub struct TelemetryBuilder {
     max_waiting_bytes: usize,
     rate_limit: Option<NonZeroU32>,
     capture: Option<Capture>,
+    recorder: Option<FlightRecorder>,
     /// For the message of its error: where it is from, if it is not from the code.
     filter_is_from: &'static str,
     /// What else is known of the service.
@@ -73,6 +78,7 @@ impl TelemetryBuilder {
             max_waiting_bytes: 8 << 20,
             rate_limit: None,
             capture: None,
+            recorder: None,
             filter_is_from: "",
             #[cfg(feature = "otlp")]
             resource: Vec::new(),
@@ -174,6 +180,14 @@ impl TelemetryBuilder {
         self
     }
 
+    /// Keeps of each request the events that the log doesn't have, and writes them if it ends badly.
+    ///
+    /// Defaults to keeping none.
+    pub fn flight_recorder(mut self, recorder: FlightRecorder) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
     /// Opens the writer and starts the threads: `campanile-log`, which writes, and `campanile-otlp` if something is exported. Nothing global
     /// changes.
     ///
@@ -191,16 +205,18 @@ impl TelemetryBuilder {
                 given: self.max_waiting_bytes,
             });
         }
-        let filter = match LogFilter::new(&self.filter) {
-            Ok(filter) => filter,
-            Err(error) => {
-                return Err(BuildError::Filter {
-                    filter: self.filter,
-                    from: self.filter_is_from,
-                    reason: error.to_string(),
-                });
-            }
+        let invalid = |filter: &str, from, error: &dyn std::fmt::Display| BuildError::Filter {
+            filter: filter.to_owned(),
+            from,
+            reason: error.to_string(),
         };
+        let recorded = self.recorder.as_ref().map(|recorder| &recorder.filter);
+        let recorded = recorded.map(|filter| {
+            let parsed = EnvFilter::try_new(filter);
+            parsed.map_err(|error| invalid(filter, " of the flight recorder", &error))
+        });
+        let filter = LogFilter::new(&self.filter, recorded.transpose()?)
+            .map_err(|error| invalid(&self.filter, self.filter_is_from, &error))?;
         let colours = self.format == Format::Pretty && self.writer.is_terminal();
         let values = [
             Some(&self.service),
@@ -235,6 +251,7 @@ impl TelemetryBuilder {
                 keys: Arc::new(Keys::new(self.redaction, style.names)),
                 style,
                 capture: self.capture,
+                recorder: self.recorder.map(Arc::new),
                 limit: self.rate_limit.map(|limit| Arc::new(Limit::new(limit))),
                 queue,
             },

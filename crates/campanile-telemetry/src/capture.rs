@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use campanile_correlation::CorrelationId;
-use tracing::{Level, Metadata};
+use tracing::Level;
 
-use crate::clock;
-use crate::line::Ids;
+use crate::say::Said;
 
 /// The last lines of the log, in memory, to be searched; from [`Telemetry::capture`](crate::Telemetry::capture).
 ///
@@ -72,11 +71,12 @@ impl Capture {
     }
 
     /// Keeps a line, and lets go of the oldest ones if there is no room.
-    pub(crate) fn keep(&self, metadata: &'static Metadata<'static>, ids: &Ids, line: [&str; 2]) {
+    pub(crate) fn keep(&self, said: &Said<'_>, line: [&str; 2]) {
+        let Said { metadata, ids, .. } = *said;
         let trace_id = ids.trace.map(|trace| format!("{:032x}", trace.trace_id()));
         let line = line.concat();
         let record = LogRecord {
-            at: clock::now(),
+            at: said.at,
             level: *metadata.level(),
             target: metadata.target(),
             correlation_id: ids.correlation.clone(),

@@ -27,8 +27,12 @@ pub(crate) fn second() -> u64 {
 
 /// Appends the time in UTC, as RFC 3339 has it, to microseconds.
 pub(crate) fn push_now(out: &mut String) {
-    let since = now().duration_since(UNIX_EPOCH);
-    push(since.unwrap_or_default(), out);
+    push_at(now(), out);
+}
+
+/// Appends a time in UTC, as RFC 3339 has it, to microseconds.
+pub(crate) fn push_at(at: SystemTime, out: &mut String) {
+    push(at.duration_since(UNIX_EPOCH).unwrap_or_default(), out);
 }
 
 thread_local! {

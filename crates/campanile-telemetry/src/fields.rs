@@ -223,6 +223,25 @@ impl Fields {
         self.add(key, |out| out.push_str(itoa::Buffer::new().format(value)));
     }
 
+    /// Adds a mark of our own.
+    pub(crate) fn add_true(&mut self, key: &'static str) {
+        self.add(key, |out| out.push_str("true"));
+    }
+
+    /// Takes up the values of others whose keys are not there yet.
+    pub(crate) fn fill_up(&mut self, others: &Self) {
+        for (key, value) in others.iter() {
+            if self.entries.iter().all(|entry| entry.key != key) {
+                self.add(key, |out| out.push_str(value));
+            }
+        }
+    }
+
+    /// Returns how many bytes its texts have.
+    pub(crate) fn size(&self) -> usize {
+        self.values.len() + self.message.len()
+    }
+
     /// Takes up the values of others, which go before.
     pub(crate) fn take_up(&mut self, others: &Self) {
         for (key, value) in others.iter() {

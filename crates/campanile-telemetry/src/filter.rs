@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -12,8 +13,10 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
+use crate::span::Kept;
 
 /// Which events the log has: a [`Layer`] that can be changed while the service runs; from [`Telemetry::filter`](crate::Telemetry::filter).
 ///
@@ -30,6 +33,8 @@ struct Inner {
     current: RwLock<Arc<EnvFilter>>,
     requests: RwLock<Vec<Request>>,
     has_requests: AtomicBool,
+    /// What is recorded of requests besides.
+    recorded: Option<EnvFilter>,
     timer: Mutex<Timer>,
 }
 
@@ -55,13 +60,14 @@ const MAX_REQUESTS: usize = 100;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl LogFilter {
-    pub(crate) fn new(directives: &str) -> Result<Self, ParseError> {
+    pub(crate) fn new(directives: &str, recorded: Option<EnvFilter>) -> Result<Self, ParseError> {
         let usual = EnvFilter::try_new(directives)?;
         Ok(Self(Arc::new(Inner {
             usual: directives.to_owned(),
             current: RwLock::new(Arc::new(usual)),
             requests: RwLock::default(),
             has_requests: AtomicBool::new(false),
+            recorded,
             timer: Mutex::default(),
         })))
     }
@@ -232,10 +238,56 @@ impl Inner {
     }
 }
 
-impl<S: Subscriber> Layer<S> for LogFilter {
+thread_local! {
+    /// Where the metadata is of the last event that is enabled only to be recorded; 0 for none.
+    static ONLY_RECORDED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Returns whether an event that comes now is enabled only to be recorded.
+pub(crate) fn is_only_recorded(metadata: &Metadata<'_>) -> bool {
+    let last = ONLY_RECORDED.try_with(|last| last.replace(0));
+    last.is_ok_and(|last| last == std::ptr::from_ref(metadata).addr())
+}
+
+impl Inner {
+    /// Returns whether something is wanted for the recorder: an event within a request, or the span of a request.
+    fn records<S>(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let Some(recorded) = &self.recorded else {
+            return false;
+        };
+        if !recorded.enabled(metadata, context.clone()) {
+            return false;
+        }
+        if metadata.is_span() {
+            return metadata.target() == crate::http::TARGET;
+        }
+        let is_within = || {
+            let span = context.lookup_current()?;
+            span.extensions().get::<Kept>()?.ring.as_ref().map(drop)
+        };
+        let is_within = is_within().is_some();
+        if is_within {
+            let at = std::ptr::from_ref(metadata).addr();
+            // On a thread that is being torn down it is written.
+            let _ = ONLY_RECORDED.try_with(|last| last.set(at));
+        }
+        is_within
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         let interest = Layer::<S>::register_callsite(&*self.current(), metadata);
-        if interest.is_never() && self.0.has_requests.load(Ordering::Relaxed) {
+        let has_others = || {
+            let recorded = self.0.recorded.as_ref();
+            let recorded = recorded.map(|all| Layer::<S>::register_callsite(all, metadata));
+            self.0.has_requests.load(Ordering::Relaxed)
+                || recorded.is_some_and(|interest| !interest.is_never())
+        };
+        if interest.is_never() && has_others() {
             return Interest::sometimes();
         }
         interest
@@ -245,16 +297,23 @@ impl<S: Subscriber> Layer<S> for LogFilter {
         let is_enabled = self.current().enabled(metadata, context.clone());
         let for_request = || {
             let filter = self.for_request();
-            filter.is_some_and(|filter| filter.enabled(metadata, context))
+            filter.is_some_and(|filter| filter.enabled(metadata, context.clone()))
         };
-        is_enabled || for_request()
+        is_enabled || for_request() || self.0.records(metadata, &context)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         if self.0.has_requests.load(Ordering::Relaxed) {
             return Some(LevelFilter::TRACE);
         }
-        Layer::<S>::max_level_hint(&*self.current())
+        let hint = Layer::<S>::max_level_hint(&*self.current());
+        match &self.0.recorded {
+            // No hint is as good as the highest.
+            Some(recorded) => Layer::<S>::max_level_hint(recorded)
+                .max(hint)
+                .filter(|_| hint.is_some()),
+            None => hint,
+        }
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

@@ -1,10 +1,14 @@
+use std::sync::Arc;
+
 use campanile_correlation::{Carried, Correlation, TraceContext, TraceParent};
 use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
 use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing::subscriber::NoSubscriber;
 
+use crate::keys::RECORDED;
 use crate::line::Ids;
+use crate::recorder::Ring;
 use crate::span::with_kept;
 
 /// An [`Observer`] that makes a span of each request, and logs a line when it ends.
@@ -49,9 +53,14 @@ pub struct Spanned {
     method: &'static str,
     /// The path for the line, where the span has none because nobody wants spans of its level.
     path: Option<Box<str>>,
-    /// Whether somebody reads the span's name.
-    is_exported: bool,
+    /// Whether somebody may read the span's name.
+    has_name: bool,
+    /// What is recorded of the request.
+    ring: Option<Arc<Ring>>,
 }
+
+/// The target of the spans.
+pub(crate) const TARGET: &str = module_path!();
 
 /// The most bytes of a path that are logged.
 const MAX_PATH: usize = 1_024;
@@ -76,7 +85,8 @@ impl Observer for HttpSpans {
                 carried: None,
                 method: "",
                 path: None,
-                is_exported: false,
+                has_name: false,
+                ring: None,
             };
         }
         let (method, uri) = (method_label(head.method()), head.uri());
@@ -98,6 +108,7 @@ impl Observer for HttpSpans {
             rpc.method = Empty,
             rpc.status_code = Empty,
             error.type = Empty,
+            campanile.recorded = Empty,
         );
         let is_without = span.is_disabled() && !nobody_listens;
         let path = is_without.then(|| path.into());
@@ -112,9 +123,9 @@ impl Observer for HttpSpans {
                 trace: Some(begin()),
                 ..Ids::of(&correlation)
             });
-            (ids.trace, is_exported)
+            (ids.trace, is_exported, kept.ring.clone())
         });
-        let (place, is_exported) = known.unwrap_or_default();
+        let (place, is_exported, ring) = known.unwrap_or_default();
         let place = place.unwrap_or_else(begin);
         if place.is_sampled() {
             let trace = TraceRef::new(place.trace_id(), true);
@@ -128,7 +139,8 @@ impl Observer for HttpSpans {
             carried: Some(Carried::new(correlation)),
             method,
             path,
-            is_exported: is_exported && place.is_sampled(),
+            has_name: ring.is_some() || is_exported && place.is_sampled(),
+            ring,
         }
     }
 
@@ -146,7 +158,8 @@ impl Observer for HttpSpans {
             carried,
             method,
             path,
-            is_exported,
+            has_name,
+            ring,
         } = &mut spanned;
         let status = end.status();
         let route = end.route();
@@ -167,12 +180,18 @@ impl Observer for HttpSpans {
             span.record("rpc.system.name", "grpc");
             span.record("rpc.status_code", grpc.name());
         }
-        if *is_exported {
+        if *has_name {
             name(span, method, grpc.is_some(), route);
         }
         span.record("http.response.status_code", status.as_u16());
         if let Some(error) = error {
             span.record("error.type", error);
+        }
+        if let Some(ring) = ring
+            && ring.end(error.is_some(), end.total())
+        {
+            // So the layer knows.
+            span.record(RECORDED, true);
         }
         // What the span has is not said twice.
         let is_without = path.is_some();

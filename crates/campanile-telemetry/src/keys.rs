@@ -19,6 +19,9 @@ pub(crate) struct Key {
     pub(crate) is_of_span: bool,
 }
 
+/// What the span of a request that has ended badly has.
+pub(crate) const RECORDED: &str = "campanile.recorded";
+
 /// The keys of a log.
 #[derive(Debug)]
 pub(crate) struct Keys {
@@ -87,8 +90,10 @@ impl Keys {
 
 /// Returns whether a field says something of its span, and is none of its attributes.
 fn is_of_span(key: &str) -> bool {
-    key.strip_prefix("otel.")
-        .is_some_and(|key| ["name", "kind", "status_code", "status_description"].contains(&key))
+    key == RECORDED
+        || key
+            .strip_prefix("otel.")
+            .is_some_and(|key| ["name", "kind", "status_code", "status_description"].contains(&key))
 }
 
 #[cfg(test)]

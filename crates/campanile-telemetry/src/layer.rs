@@ -1,4 +1,3 @@
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -6,17 +5,20 @@ use campanile_correlation::Correlation;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::capture::Capture;
 use crate::clock;
 use crate::fields::{Fields, Of};
-use crate::keys::Keys;
+use crate::filter::is_only_recorded;
+use crate::keys::{Keys, RECORDED};
 use crate::limit::Limit;
-use crate::line::{Ids, Line, Style};
+use crate::line::{Ids, Style};
 #[cfg(feature = "otlp")]
-use crate::otlp::{self, Attributes as RecordAttributes, Exporter, Wire};
+use crate::otlp::{self, Exporter};
 use crate::queue::Queue;
+use crate::recorder::{FlightRecorder, Recorded, Ring};
+use crate::say::{Said, with_scratch};
 use crate::span::Kept;
 
 /// A [`Layer`] that writes a line for each event, and exports lines and spans where that is asked for; from
@@ -31,23 +33,9 @@ pub struct TelemetryLayer {
     pub(crate) queue: Arc<Queue>,
     pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) capture: Option<Capture>,
+    pub(crate) recorder: Option<Arc<FlightRecorder>>,
     #[cfg(feature = "otlp")]
     pub(crate) exporter: Option<Arc<Exporter>>,
-}
-
-/// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
-#[derive(Default)]
-struct Scratch {
-    fields: Fields,
-    line: Line,
-    #[cfg(feature = "otlp")]
-    attributes: RecordAttributes,
-    #[cfg(feature = "otlp")]
-    message: Wire,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
@@ -57,11 +45,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         };
         let mut fields = Fields::default();
         attributes.record(&mut fields.recorder(&self.keys, Of::Span));
-        #[cfg_attr(
-            not(feature = "otlp"),
-            expect(unused_mut, reason = "exports have more")
-        )]
         let mut kept = Kept::new(self.keys.log(), fields);
+        if let Some(recorder) = &self.recorder {
+            kept.ring = match kept.is_server() {
+                true => Some(recorder.begin()),
+                false => span.parent().and_then(|parent| ring_of(&parent)),
+            };
+        }
         #[cfg(feature = "otlp")]
         if let Some(exporter) = self.exporter.as_deref().filter(|all| all.traces.is_some()) {
             kept.begin(&exporter.sampler, attributes, &span);
@@ -84,6 +74,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         {
             all.fields.take_up(&fields);
         }
+        if self.recorder.is_some() && fields.iter().any(|(key, _)| key == RECORDED) {
+            self.say_recorded(&span);
+        }
     }
 
     #[cfg(feature = "otlp")]
@@ -103,15 +96,25 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             && kept.of == self.keys.log()
             && let Some(begun) = &kept.begun
         {
-            with_scratch(|scratch| {
-                scratch.message.clear();
-                otlp::span(&mut scratch.message, &self.keys, span.name(), kept, begun);
-                outbox.push(&scratch.message.0, 1);
+            with_scratch(|scratch, _| {
+                let message = &mut scratch.message;
+                message.clear();
+                otlp::span(message, &self.keys, span.name(), kept, begun);
+                let is_exported = match &kept.ring {
+                    Some(ring) if !kept.is_sampled() => ring.keep_span(&message.0),
+                    _ => true,
+                };
+                if is_exported {
+                    outbox.push(&message.0, 1);
+                }
             });
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if self.recorder.is_some() && is_only_recorded(event.metadata()) {
+            return self.record(event, &context);
+        }
         let suppressed = match &self.limit {
             None => 0,
             Some(limit) => {
@@ -122,90 +125,118 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                 }
             }
         };
-        with_scratch(|scratch| self.write(event, &context, suppressed, scratch));
-    }
-}
-
-fn with_scratch(function: impl FnOnce(&mut Scratch)) {
-    let taken = SCRATCH.try_with(|scratch| {
-        let scratch = scratch.try_borrow_mut();
-        scratch.map(|mut scratch| std::mem::take(&mut *scratch))
-    });
-    let mut scratch = taken.ok().and_then(Result::ok).unwrap_or_default();
-    function(&mut scratch);
-    // On a thread that is being torn down there is no place for it any more.
-    let _ = SCRATCH.try_with(|place| place.try_borrow_mut().map(|mut place| *place = scratch));
-}
-
-impl TelemetryLayer {
-    fn write<S>(
-        &self,
-        event: &Event<'_>,
-        context: &Context<'_, S>,
-        suppressed: u64,
-        scratch: &mut Scratch,
-    ) where
-        S: Subscriber + for<'a> LookupSpan<'a>,
-    {
-        let Scratch { fields, line, .. } = scratch;
-        fields.clear();
-        line.clear();
-        #[cfg(feature = "otlp")]
-        let outbox = self.exporter.as_deref().and_then(|all| all.logs.as_deref());
-        #[cfg(feature = "otlp")]
-        let attributes = &mut scratch.attributes;
-        #[cfg(feature = "otlp")]
-        attributes.clear();
-        let mut also = |_key: &'static str, _value: &str| {
-            #[cfg(feature = "otlp")]
-            if outbox.is_some() {
-                attributes.add(_key, _value);
+        with_scratch(|scratch, fields| {
+            if suppressed > 0 {
+                fields.add_number("suppressed", suppressed);
             }
-        };
-        if suppressed > 0 {
-            fields.add_number("suppressed", suppressed);
-        }
-        event.record(&mut fields.recorder(&self.keys, Of::Event));
-        line.add(&self.style, &self.keys, fields, &mut also);
-        let mut function = None;
-        let mut ids = None::<Ids>;
-        if let Some(scope) = context.event_scope(event) {
-            for span in scope {
+            event.record(&mut fields.recorder(&self.keys, Of::Event));
+            self.begin(scratch);
+            self.add(scratch, fields);
+            let mut function = None;
+            let mut ids = None;
+            for span in context.event_scope(event).into_iter().flatten() {
                 function = function.or_else(|| Some(span.metadata().name()));
                 let extensions = span.extensions();
                 let Some(kept) = extensions.get::<Kept>() else {
                     continue;
                 };
-                if ids.is_none() {
-                    ids = kept.ids.clone();
-                }
+                ids = ids.or_else(|| kept.ids.clone());
                 if kept.of == self.keys.log() {
-                    line.add(&self.style, &self.keys, &kept.fields, &mut also);
+                    self.add(scratch, &kept.fields);
                 }
             }
+            let ids = ids.unwrap_or_else(|| Ids::of(&Correlation::current()));
+            let said = Said {
+                metadata: event.metadata(),
+                at: clock::now(),
+                message: fields.message(),
+                function,
+                ids: &ids,
+            };
+            self.say(scratch, said);
+        });
+    }
+}
+
+impl TelemetryLayer {
+    /// Keeps an event until the request that it belongs to has ended.
+    fn record<S>(&self, event: &Event<'_>, context: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let Some(innermost) = context.event_span(event) else {
+            return;
+        };
+        let Some(ring) = ring_of(&innermost).filter(|ring| ring.is_open()) else {
+            return;
+        };
+        let mut fields = Fields::default();
+        event.record(&mut fields.recorder(&self.keys, Of::Event));
+        let mut ids = None;
+        for span in innermost.scope() {
+            let extensions = span.extensions();
+            let Some(kept) = extensions.get::<Kept>() else {
+                continue;
+            };
+            ids = ids.or_else(|| kept.ids.clone());
+            if kept.is_server() {
+                // Its fields are added when they are known.
+                break;
+            }
+            fields.fill_up(&kept.fields);
         }
-        let ids = ids.unwrap_or_else(|| Ids::of(&Correlation::current()));
-        line.finish(
-            &self.style,
-            event.metadata(),
-            fields.message(),
-            function,
-            &ids,
-        );
-        let parts = [line.head.as_str(), &line.tail];
-        self.queue.push(parts);
-        if let Some(capture) = &self.capture {
-            capture.keep(event.metadata(), &ids, parts);
-        }
+        ring.keep(Recorded {
+            metadata: event.metadata(),
+            at: clock::now(),
+            function: innermost.metadata().name(),
+            ids: ids.unwrap_or_default(),
+            fields,
+        });
+    }
+
+    /// Writes what was kept of a request.
+    fn say_recorded<'a, S: LookupSpan<'a>>(&self, request: &SpanRef<'a, S>) {
+        let Some(ring) = ring_of(request) else {
+            return;
+        };
+        let (events, gone) = ring.take();
+        with_scratch(|scratch, own| {
+            own.add_true("recorded");
+            if gone > 0 {
+                own.add_number("recorded_events_gone", gone);
+            }
+            for event in &events {
+                self.begin(scratch);
+                self.add(scratch, &event.fields);
+                self.add(scratch, own);
+                if let Some(kept) = request.extensions().get::<Kept>() {
+                    self.add(scratch, &kept.fields);
+                }
+                let said = Said {
+                    metadata: event.metadata,
+                    at: event.at,
+                    message: event.fields.message(),
+                    function: Some(event.function),
+                    ids: &event.ids,
+                };
+                self.say(scratch, said);
+            }
+        });
         #[cfg(feature = "otlp")]
-        if let Some(outbox) = outbox {
-            let message = &mut scratch.message;
-            message.clear();
-            let text = scratch.fields.message();
-            otlp::log_record(message, event.metadata(), text, &scratch.attributes, &ids);
-            outbox.push(&message.0, 1);
+        if let Some(outbox) = self
+            .exporter
+            .as_deref()
+            .and_then(|all| all.traces.as_deref())
+        {
+            for span in ring.take_spans() {
+                outbox.push(&span, 1);
+            }
         }
     }
+}
+
+fn ring_of<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<Arc<Ring>> {
+    span.extensions().get::<Kept>()?.ring.clone()
 }
 
 impl fmt::Debug for TelemetryLayer {

@@ -50,10 +50,12 @@ mod names;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod queue;
+mod recorder;
 mod redact;
 mod rolling;
 #[cfg(feature = "otlp")]
 mod sampler;
+mod say;
 mod span;
 mod writer;
 
@@ -72,6 +74,7 @@ pub use self::otlp::{
     Counts, Exemplar, Measured, MetricSource, MetricWriter, Otlp, Point, Protocol,
 };
 pub use self::queue::LogStats;
+pub use self::recorder::FlightRecorder;
 pub use self::redact::Sensitive;
 pub use self::rolling::Rolling;
 #[cfg(feature = "otlp")]

@@ -10,6 +10,7 @@ use crate::escape::escape;
 use crate::fields::{Fields, KEPT, quoted};
 use crate::keys::Keys;
 use crate::names::{FieldNames, Names};
+use crate::say::Said;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -131,9 +132,9 @@ impl Ids {
 /// The parts of a line, which keep their memory from one to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    pub(crate) head: String,
+    head: String,
     /// The fields, of which some are known before the ids are.
-    pub(crate) tail: String,
+    tail: String,
     /// The keys that are in the tail.
     used: Vec<&'static str>,
     /// Those of them that stand for another, as the line has that itself.
@@ -202,34 +203,32 @@ impl Line {
     }
 
     /// Writes the head and ends the line.
-    pub(crate) fn finish(
-        &mut self,
-        style: &Style,
-        metadata: &Metadata<'_>,
-        message: &str,
-        function: Option<&str>,
-        ids: &Ids,
-    ) {
+    pub(crate) fn finish(&mut self, style: &Style, said: &Said<'_>) {
         match style.format {
-            Format::Json => self.finish_json(style, metadata, message, function, ids),
-            Format::Compact | Format::Pretty => self.finish_text(style, metadata, message, ids),
+            Format::Json => self.finish_json(style, said),
+            Format::Compact | Format::Pretty => self.finish_text(style, said),
         }
     }
 
-    fn finish_json(
-        &mut self,
-        style: &Style,
-        metadata: &Metadata<'_>,
-        message: &str,
-        function: Option<&str>,
-        ids: &Ids,
-    ) {
+    /// Returns the line, in parts that follow each other.
+    pub(crate) fn parts(&self) -> [&str; 2] {
+        [&self.head, &self.tail]
+    }
+
+    fn finish_json(&mut self, style: &Style, said: &Said<'_>) {
+        let Said {
+            metadata,
+            message,
+            function,
+            ids,
+            ..
+        } = *said;
         let Style { names, service, .. } = style;
         let head = &mut self.head;
         head.push_str("{\"");
         head.push_str(names.timestamp);
         head.push_str("\":\"");
-        clock::push_now(head);
+        clock::push_at(said.at, head);
         head.push('"');
         json_key(names.level, head);
         head.push('"');
@@ -269,7 +268,13 @@ impl Line {
         self.tail.push_str("}\n");
     }
 
-    fn finish_text(&mut self, style: &Style, metadata: &Metadata<'_>, message: &str, ids: &Ids) {
+    fn finish_text(&mut self, style: &Style, said: &Said<'_>) {
+        let Said {
+            metadata,
+            message,
+            ids,
+            ..
+        } = *said;
         if let Some(id) = &ids.correlation {
             text_field(
                 style,
@@ -284,7 +289,7 @@ impl Line {
         }
         self.tail.push('\n');
         let head = &mut self.head;
-        clock::push_now(head);
+        clock::push_at(said.at, head);
         let (begin, end) = match (style.colours, *metadata.level()) {
             (false, _) => ("", ""),
             (true, Level::ERROR) => ("\u{1b}[31m", "\u{1b}[0m"),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use campanile_correlation::TraceParent;
 use tracing::Span;
 use tracing_subscriber::Registry;
@@ -5,6 +7,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::fields::Fields;
 use crate::line::Ids;
+use crate::recorder::Ring;
 
 /// What is kept of a span, in its extensions.
 #[derive(Debug)]
@@ -14,6 +17,8 @@ pub(crate) struct Kept {
     pub(crate) fields: Fields,
     /// What the request that it belongs to is known by, and its own place in the trace if traces are exported.
     pub(crate) ids: Option<Ids>,
+    /// What is recorded of the request that it belongs to, if anything is.
+    pub(crate) ring: Option<Arc<Ring>>,
     /// `None` for a span that is not exported.
     #[cfg(feature = "otlp")]
     pub(crate) begun: Option<crate::otlp::Begun>,
@@ -25,9 +30,23 @@ impl Kept {
             of,
             fields,
             ids: None,
+            ring: None,
             #[cfg(feature = "otlp")]
             begun: None,
         }
+    }
+
+    /// Returns whether it is the span of a request to a server.
+    pub(crate) fn is_server(&self) -> bool {
+        let mut fields = self.fields.iter();
+        let kind = fields.find(|(key, _)| *key == "otel.kind");
+        kind.is_some_and(|(_, kind)| kind.eq_ignore_ascii_case("\"server\""))
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn is_sampled(&self) -> bool {
+        let place = self.ids.as_ref().and_then(|ids| ids.trace);
+        place.is_some_and(|place| place.is_sampled())
     }
 }
 

@@ -2,7 +2,7 @@ use campanile_correlation::{Correlation, TraceContext, TraceParent, TraceState};
 use tracing::span::Attributes;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use super::record::{Begun, is_server};
+use super::record::Begun;
 use crate::line::Ids;
 use crate::sampler::Sampler;
 use crate::span::Kept;
@@ -28,7 +28,7 @@ impl Kept {
     ) where
         S: for<'a> LookupSpan<'a>,
     {
-        let is_server = is_server(&self.fields);
+        let is_server = self.is_server();
         let of_span = || span.parent().as_ref().and_then(of_span);
         let parent = match (is_server, attributes.is_root()) {
             (true, _) => of_task(),
@@ -53,7 +53,9 @@ impl Kept {
             correlation,
             trace: Some(place),
         });
-        self.begun = is_sampled.then(|| Begun::now(trace, is_server, parent.state));
+        // What is recorded may be exported in the end.
+        let is_wanted = is_sampled || self.ring.is_some();
+        self.begun = is_wanted.then(|| Begun::now(trace, is_server, parent.state));
     }
 }
 

@@ -4,13 +4,12 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use campanile_correlation::{TraceParent, TraceState};
-use tracing::{Level, Metadata};
+use tracing::Level;
 
 use super::wire::Wire;
 use crate::clock;
-use crate::fields::Fields;
 use crate::keys::Keys;
-use crate::line::Ids;
+use crate::say::Said;
 use crate::span::Kept;
 
 /// The most attributes of a span or a line; what is more is left out, and counted in it.
@@ -93,7 +92,7 @@ pub(crate) fn span(out: &mut Wire, keys: &Keys, name: &str, kept: &Kept, begun: 
         }
         // The parent's place is known, and so is where it is.
         let remote = if begun.is_remote { 0x200 } else { 0 };
-        span.fixed_32(16, flags(&place) | 0x100 | remote);
+        span.fixed_32(16, flags(&place.sampled(true)) | 0x100 | remote);
     });
 }
 
@@ -147,13 +146,6 @@ impl<'a> Special<'a> {
     }
 }
 
-/// Returns whether fields say that a span is a server's.
-pub(crate) fn is_server(fields: &Fields) -> bool {
-    fields
-        .iter()
-        .any(|(key, value)| key == "otel.kind" && inner(value).eq_ignore_ascii_case("server"))
-}
-
 /// The attributes of a line of the log, which are known one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes {
@@ -178,15 +170,15 @@ impl Attributes {
     }
 }
 
-/// Writes a line of the log that comes now, as one of the `log_records` of `ScopeLogs`. The message is escaped.
-pub(crate) fn log_record(
-    out: &mut Wire,
-    metadata: &Metadata<'_>,
-    message: &str,
-    attributes: &Attributes,
-    ids: &Ids,
-) {
-    let at = nanoseconds(clock::now());
+/// Writes a line of the log, as one of the `log_records` of `ScopeLogs`.
+pub(crate) fn log_record(out: &mut Wire, said: &Said<'_>, attributes: &Attributes) {
+    let Said {
+        metadata,
+        message,
+        ids,
+        ..
+    } = *said;
+    let at = nanoseconds(said.at);
     let (severity, text) = match *metadata.level() {
         Level::ERROR => (17, "ERROR"),
         Level::WARN => (13, "WARN"),

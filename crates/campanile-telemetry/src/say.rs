@@ -1,0 +1,91 @@
+//! What is made of an event: a line, which is written, kept, and exported.
+
+use std::cell::RefCell;
+use std::time::SystemTime;
+
+use tracing::Metadata;
+
+use crate::TelemetryLayer;
+use crate::fields::Fields;
+use crate::line::{Ids, Line};
+#[cfg(feature = "otlp")]
+use crate::otlp::{self, Attributes, Wire};
+
+/// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    line: Line,
+    #[cfg(feature = "otlp")]
+    attributes: Attributes,
+    #[cfg(feature = "otlp")]
+    pub(crate) message: Wire,
+}
+
+/// What a line says besides its fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said<'a> {
+    pub(crate) metadata: &'static Metadata<'static>,
+    pub(crate) at: SystemTime,
+    /// It is escaped.
+    pub(crate) message: &'a str,
+    pub(crate) function: Option<&'static str>,
+    pub(crate) ids: &'a Ids,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<(Scratch, Fields)> = RefCell::default();
+}
+
+/// Calls a function with what this thread keeps its memory in.
+pub(crate) fn with_scratch(function: impl FnOnce(&mut Scratch, &mut Fields)) {
+    let taken = SCRATCH.try_with(|scratch| {
+        let scratch = scratch.try_borrow_mut();
+        scratch.map(|mut scratch| std::mem::take(&mut *scratch))
+    });
+    let mut taken = taken.ok().and_then(Result::ok).unwrap_or_default();
+    taken.1.clear();
+    function(&mut taken.0, &mut taken.1);
+    // On a thread that is being torn down there is no place for it any more.
+    let _ = SCRATCH.try_with(|place| place.try_borrow_mut().map(|mut place| *place = taken));
+}
+
+impl TelemetryLayer {
+    /// Begins a line.
+    pub(crate) fn begin(&self, scratch: &mut Scratch) {
+        scratch.line.clear();
+        #[cfg(feature = "otlp")]
+        scratch.attributes.clear();
+    }
+
+    /// Adds the fields whose keys the line doesn't have yet.
+    pub(crate) fn add(&self, scratch: &mut Scratch, fields: &Fields) {
+        #[cfg(feature = "otlp")]
+        if self
+            .exporter
+            .as_deref()
+            .is_some_and(|all| all.logs.is_some())
+        {
+            let attributes = &mut scratch.attributes;
+            let also = |key, value: &str| attributes.add(key, value);
+            return scratch.line.add(&self.style, &self.keys, fields, also);
+        }
+        scratch.line.add(&self.style, &self.keys, fields, |_, _| {});
+    }
+
+    /// Ends the line, and sends it on its ways.
+    pub(crate) fn say(&self, scratch: &mut Scratch, said: Said<'_>) {
+        scratch.line.finish(&self.style, &said);
+        let parts = scratch.line.parts();
+        self.queue.push(parts);
+        if let Some(capture) = &self.capture {
+            capture.keep(&said, parts);
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(outbox) = self.exporter.as_deref().and_then(|all| all.logs.as_deref()) {
+            let message = &mut scratch.message;
+            message.clear();
+            otlp::log_record(message, &said, &scratch.attributes);
+            outbox.push(&message.0, 1);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The flight recorder: what of a request is written only if it ends badly.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use campanile_http::ObserveLayer;
+use campanile_telemetry::{FlightRecorder, HttpSpans, Telemetry, TelemetryBuilder, Writer};
+use http::{Request, Response, StatusCode};
+use serde_json::Value;
+use tower::{Layer, ServiceExt, service_fn};
+use tracing::Instrument;
+use tracing_subscriber::layer::SubscriberExt;
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Logs for each of these statuses what a request that is answered so logs; its lines, without those of others.
+async fn answered(
+    configure: impl FnOnce(TelemetryBuilder) -> TelemetryBuilder,
+    statuses: &[u16],
+) -> Vec<Value> {
+    let memory = Memory::default();
+    let builder = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    let telemetry = configure(builder).build().unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(telemetry.filter())
+        .with(telemetry.layer());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    tracing::debug!("of no request");
+    let service = service_fn(async |request: Request<u16>| {
+        tracing::debug!(step = 1, "began");
+        tracing::trace!("never");
+        let inner = tracing::info_span!("inner", of_inner = 7);
+        async { tracing::debug!(step = 2, password = "hunter2", "within") }
+            .instrument(inner)
+            .await;
+        tracing::info!("usual");
+        let elsewhere = async { tracing::debug!(step = 3, "elsewhere") };
+        tokio::spawn(elsewhere.in_current_span()).await.unwrap();
+        let status = StatusCode::from_u16(*request.body()).unwrap();
+        if status == 599 {
+            panic!("on purpose");
+        }
+        let response = Response::builder().status(status).body(String::new());
+        Ok::<_, io::Error>(response.unwrap())
+    });
+    let service = ObserveLayer::new(HttpSpans::new()).layer(service);
+    for status in statuses {
+        let request = Request::get(format!("/{status}")).body(*status).unwrap();
+        let answer = tokio::spawn(service.clone().oneshot(request).in_current_span());
+        drop(answer.await);
+    }
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+fn messages<'a>(lines: &'a [Value], path: &str) -> Vec<&'a str> {
+    let of = lines.iter().filter(|line| line["url.path"] == path);
+    of.map(|line| line["message"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_request_that_ends_badly_tells_all() {
+    let recorder = FlightRecorder::new();
+    let lines = answered(|log| log.flight_recorder(recorder), &[200, 500, 404, 599]).await;
+    let usual = ["usual", "request ended"];
+    let all = ["usual", "began", "within", "elsewhere", "request ended"];
+    assert_eq!(messages(&lines, "/200"), usual);
+    assert_eq!(messages(&lines, "/404"), usual);
+    assert_eq!(messages(&lines, "/500"), all);
+    assert_eq!(messages(&lines, "/599"), all);
+    assert!(lines.iter().all(|line| line["message"] != "of no request"));
+
+    let of = |message: &str| {
+        let is_it = |line: &&Value| line["message"] == message && line["url.path"] == "/500";
+        lines.iter().find(is_it).unwrap()
+    };
+    let (within, ended) = (of("within"), of("request ended"));
+    assert_eq!(
+        (&within["level"], &within["step"]),
+        (&"DEBUG".into(), &2.into())
+    );
+    assert_eq!(
+        (&within["of_inner"], &within["function"]),
+        (&7.into(), &"inner".into())
+    );
+    assert_eq!(within["password"], "[redacted]");
+    assert_eq!(
+        (&within["recorded"], &of("usual")["recorded"]),
+        (&true.into(), &Value::Null)
+    );
+    assert_eq!(within["trace_id"], ended["trace_id"]);
+    // It has the time at which it came.
+    assert!(within["timestamp"].as_str() < of("usual")["timestamp"].as_str());
+}
+
+#[tokio::test]
+async fn one_that_is_slow_does_so_too() {
+    let recorder = FlightRecorder::new().slower_than(Duration::ZERO);
+    let lines = answered(|log| log.flight_recorder(recorder), &[200]).await;
+    assert_eq!(messages(&lines, "/200").len(), 5);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_bounded() {
+    let recorder = FlightRecorder::new().max_events(1);
+    let lines = answered(|log| log.flight_recorder(recorder), &[500]).await;
+    assert_eq!(
+        messages(&lines, "/500"),
+        ["usual", "elsewhere", "request ended"]
+    );
+    assert_eq!(lines[1]["recorded_events_gone"], 2);
+    let recorder = FlightRecorder::new().max_bytes(0);
+    let lines = answered(|log| log.flight_recorder(recorder), &[500]).await;
+    assert_eq!(messages(&lines, "/500"), ["usual", "request ended"]);
+}
+
+#[tokio::test]
+async fn it_records_what_it_is_told_to() {
+    let recorder = FlightRecorder::new().filter("recorder=trace,off");
+    let log = |log: TelemetryBuilder| log.filter("error").flight_recorder(recorder);
+    let lines = answered(log, &[500]).await;
+    assert_eq!(messages(&lines, "/500").last(), Some(&"request ended"));
+    let recorder = FlightRecorder::new().filter("trace");
+    let log = |log: TelemetryBuilder| log.filter("error").flight_recorder(recorder);
+    let lines = answered(log, &[500, 200]).await;
+    let all = [
+        "began",
+        "never",
+        "within",
+        "usual",
+        "elsewhere",
+        "request ended",
+    ];
+    assert_eq!(messages(&lines, "/500"), all);
+    assert_eq!(messages(&lines, "/200"), [""; 0]);
+}
+
+#[test]
+fn a_filter_that_is_not_valid_is_named() {
+    let recorder = FlightRecorder::new().filter("a=b=c");
+    let error = Telemetry::builder("test").flight_recorder(recorder).build();
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("\"a=b=c\" of the flight recorder"), "{text}");
+}
+
+#[cfg(feature = "otlp")]
+#[tokio::test]
+async fn its_trace_is_exported_though_it_was_not_to_be() {
+    use campanile_telemetry::{Otlp, Sampler};
+
+    // What waits is enough to count; nobody needs to take it.
+    let exported = async |status| {
+        let recorder = FlightRecorder::new();
+        let memory = Memory::default();
+        let telemetry = Telemetry::builder("test")
+            .writer(Writer::new(memory))
+            .flight_recorder(recorder)
+            .sampler(Sampler::always_off())
+            .otlp(Otlp::at("http://127.0.0.1:9").logs(false))
+            .build()
+            .unwrap();
+        let subscriber = tracing_subscriber::registry()
+            .with(telemetry.filter())
+            .with(telemetry.layer());
+        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let service = service_fn(async |_: Request<String>| {
+            tracing::info_span!("inner").in_scope(|| tracing::info!("at work"));
+            let response = Response::builder().status(status).body(String::new());
+            Ok::<_, io::Error>(response.unwrap())
+        });
+        let service = ObserveLayer::new(HttpSpans::new()).layer(service);
+        let answer = service.oneshot(Request::new(String::new())).await;
+        drop(answer.unwrap());
+        let lost = telemetry.shutdown(Duration::ZERO);
+        let emitted = telemetry.exports().unwrap().traces.emitted;
+        assert_eq!(lost.spans, emitted);
+        emitted
+    };
+    assert_eq!(exported(200).await, 0);
+    assert_eq!(exported(503).await, 2);
+}

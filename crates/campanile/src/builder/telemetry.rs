@@ -21,7 +21,12 @@ impl Settings {
     pub(super) fn build(
         self,
         name: &str,
-        #[cfg(feature = "metrics")] registry: &Registry,
+        #[cfg(feature = "metrics")]
+        #[cfg_attr(
+            not(feature = "otlp"),
+            expect(unused_variables, reason = "what exports reads it")
+        )]
+        registry: &Registry,
     ) -> Result<Telemetry, campanile_telemetry::BuildError> {
         if let Some(built) = self.built {
             return Ok(built);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use campanile::correlation::CorrelationIdLayer;
 use campanile::http::ObserveLayer;
-use campanile_telemetry::{HttpSpans, Telemetry, Writer};
+use campanile_telemetry::{FlightRecorder, HttpSpans, Telemetry, TelemetryBuilder, Writer};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{Empty, Full};
@@ -17,6 +17,7 @@ use tower::{Layer, Service, ServiceBuilder, service_fn};
 use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::figure::{Effort, Figure};
 use crate::registry::rounds;
@@ -82,6 +83,44 @@ pub(crate) fn event_against_json_subscriber(effort: Effort) -> Figure {
     Figure::compare(("log.event.subscriber", "ns"), &ours, (name, &peer), 0.5)
 }
 
+/// Ten events at DEBUG in a request that ends well: kept by the flight recorder and thrown away, beside half of what writing them costs.
+pub(crate) fn recorder(effort: Effort) -> Figure {
+    let requests = effort.of(EVENTS / 5);
+    let observe = ObserveLayer::new(HttpSpans::new());
+    let mut service = CorrelationIdLayer::new().layer(observe.layer(service_fn(chatty)));
+    let mut time = |builder: TelemetryBuilder| {
+        let (telemetry, subscriber) = to_nowhere(builder);
+        let subscriber = subscriber.with(telemetry.filter());
+        let flushed = || {
+            let _ = telemetry.flush(Duration::from_secs(60));
+        };
+        with(subscriber, || {
+            requests_through(&mut service, requests, flushed)
+        })
+    };
+    let builder = || Telemetry::builder("scoreboard");
+    let (kept, written) = (0..=effort.rounds)
+        .map(|_| {
+            let filtered = time(builder().filter("info"));
+            let recorder = FlightRecorder::new();
+            let kept = time(builder().filter("info").flight_recorder(recorder));
+            let written = time(builder().filter("debug"));
+            (kept - filtered, (written - filtered) / 2.0)
+        })
+        // The first only warms up.
+        .skip(1)
+        .unzip::<_, _, Vec<_>, Vec<_>>();
+    let name = "midpoint of filtered out and written";
+    Figure::compare(("log.recorder", "ns"), &kept, (name, &written), 1.0)
+}
+
+async fn chatty(_: Request<Empty<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    for number in 0..10 {
+        tracing::debug!(number, table = "users", "a row is read");
+    }
+    Ok(Response::new(Full::from("ok")))
+}
+
 fn ours(effort: Effort) -> f64 {
     let (telemetry, subscriber) = ours_to_nowhere();
     let flushed = || {
@@ -91,7 +130,16 @@ fn ours(effort: Effort) -> f64 {
 }
 
 fn ours_to_nowhere() -> (Telemetry, impl Subscriber + Send + Sync) {
-    let telemetry = Telemetry::builder("scoreboard")
+    to_nowhere(Telemetry::builder("scoreboard"))
+}
+
+fn to_nowhere(
+    builder: TelemetryBuilder,
+) -> (
+    Telemetry,
+    impl Subscriber + Send + Sync + for<'a> LookupSpan<'a>,
+) {
+    let telemetry = builder
         .writer(Writer::new(io::sink()))
         // So that nothing is dropped, which would be too easy.
         .max_waiting_bytes(1 << 30)

@@ -19,6 +19,7 @@ mod registry;
 mod server;
 mod stack;
 mod system;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,10 @@ const FIGURES: &[(&str, Measure)] = &[
     ("log.line", log::line),
     ("log.event", log::event),
     ("log.event.subscriber", log::event_against_json_subscriber),
+    ("log.recorder", log::recorder),
+    ("trace.request", trace::against_instrumentation),
+    ("trace.request.axum", trace::against_axum),
+    ("trace.hang", trace::against_no_answer),
     ("memory.series", memory::series),
     ("memory.unscraped", memory::unscraped),
 ];

@@ -17,10 +17,31 @@ pub(crate) struct Fields {
     message: String,
 }
 
-#[derive(Debug)]
-struct Entry {
+/// A field: where its value is among the values.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
     key: &'static str,
     value: Range<usize>,
+}
+
+/// How much of some fields was copied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copied {
+    message: usize,
+    values: usize,
+    pub(crate) entries: usize,
+}
+
+impl Copied {
+    /// How many bytes its texts have.
+    pub(crate) fn texts(self) -> usize {
+        self.message + self.values
+    }
+
+    /// How many bytes it takes in memory.
+    pub(crate) fn size(self) -> usize {
+        self.texts() + self.entries * size_of::<Entry>()
+    }
 }
 
 impl Fields {
@@ -31,6 +52,32 @@ impl Fields {
         // What one large line took is given back.
         self.values.shrink_to(KEPT);
         self.message.shrink_to(KEPT);
+    }
+
+    /// Appends its texts to others, the message first, and its fields.
+    pub(crate) fn copy(&self, texts: &mut String, entries: &mut impl Extend<Entry>) -> Copied {
+        texts.push_str(&self.message);
+        texts.push_str(&self.values);
+        entries.extend(self.entries.iter().cloned());
+        Copied {
+            message: self.message.len(),
+            values: self.values.len(),
+            entries: self.entries.len(),
+        }
+    }
+
+    /// Returns what was copied.
+    pub(crate) fn of_copy(
+        copied: Copied,
+        texts: &str,
+        entries: impl Iterator<Item = Entry>,
+    ) -> Self {
+        let (message, values) = texts[..copied.texts()].split_at(copied.message);
+        Self {
+            message: message.to_owned(),
+            values: values.to_owned(),
+            entries: entries.take(copied.entries).collect(),
+        }
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -235,11 +282,6 @@ impl Fields {
                 self.add(key, |out| out.push_str(value));
             }
         }
-    }
-
-    /// Returns how many bytes its texts have.
-    pub(crate) fn size(&self) -> usize {
-        self.values.len() + self.message.len()
     }
 
     /// Takes up the values of others, which go before.

@@ -1,4 +1,4 @@
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -16,6 +16,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
+use crate::recorder::Ring;
 use crate::span::Kept;
 
 /// Which events the log has: a [`Layer`] that can be changed while the service runs; from [`Telemetry::filter`](crate::Telemetry::filter).
@@ -29,8 +30,10 @@ pub struct LogFilter(Arc<Inner>);
 struct Inner {
     /// The directives to which it falls back.
     usual: String,
-    /// An `Arc`, since it is not asked under a lock: what it formats may log.
+    /// An `Arc`, since it is not told of spans under a lock: what it formats may log.
     current: RwLock<Arc<EnvFilter>>,
+    /// Whether it has directives for spans, such as `[request]=debug`: any other needs not to be told of them.
+    knows_spans: AtomicBool,
     requests: RwLock<Vec<Request>>,
     has_requests: AtomicBool,
     /// What is recorded of requests besides.
@@ -64,6 +67,7 @@ impl LogFilter {
         let usual = EnvFilter::try_new(directives)?;
         Ok(Self(Arc::new(Inner {
             usual: directives.to_owned(),
+            knows_spans: AtomicBool::new(knows_spans(&usual)),
             current: RwLock::new(Arc::new(usual)),
             requests: RwLock::default(),
             has_requests: AtomicBool::new(false),
@@ -161,6 +165,11 @@ impl LogFilter {
         Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn of_spans(&self) -> Option<Arc<EnvFilter>> {
+        let knows_spans = self.0.knows_spans.load(Ordering::Relaxed);
+        knows_spans.then(|| self.current())
+    }
+
     /// Returns what holds for the request that this thread works for, if anything does.
     fn for_request(&self) -> Option<Arc<EnvFilter>> {
         if !self.0.has_requests.load(Ordering::Relaxed) {
@@ -209,6 +218,8 @@ impl Inner {
     }
 
     fn replace(&self, filter: EnvFilter) {
+        self.knows_spans
+            .store(knows_spans(&filter), Ordering::Relaxed);
         let current = self.current.write();
         *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(filter);
     }
@@ -239,14 +250,22 @@ impl Inner {
 }
 
 thread_local! {
-    /// Where the metadata is of the last event that is enabled only to be recorded; 0 for none.
-    static ONLY_RECORDED: Cell<usize> = const { Cell::new(0) };
+    /// Where the metadata is of the last event that is enabled only to be recorded, and where that is done.
+    static ONLY_RECORDED: RefCell<Option<(usize, Place)>> = const { RefCell::new(None) };
 }
 
-/// Returns whether an event that comes now is enabled only to be recorded.
-pub(crate) fn is_only_recorded(metadata: &Metadata<'_>) -> bool {
-    let last = ONLY_RECORDED.try_with(|last| last.replace(0));
-    last.is_ok_and(|last| last == std::ptr::from_ref(metadata).addr())
+/// Where an event is recorded.
+pub(crate) struct Place {
+    pub(crate) ring: Arc<Ring>,
+    /// The name of the request's span, if that is the one that the event is in, and no other below it.
+    pub(crate) innermost: Option<&'static str>,
+}
+
+/// Returns where an event that comes now is recorded, if it is enabled only for that.
+pub(crate) fn only_recorded(metadata: &Metadata<'_>) -> Option<Place> {
+    let last = ONLY_RECORDED.try_with(|last| last.try_borrow_mut().ok()?.take());
+    let (of, place) = last.ok().flatten()?;
+    (of == std::ptr::from_ref(metadata).addr()).then_some(place)
 }
 
 impl Inner {
@@ -264,17 +283,26 @@ impl Inner {
         if metadata.is_span() {
             return metadata.target() == crate::http::TARGET;
         }
-        let is_within = || {
+        let find = || {
             let span = context.lookup_current()?;
-            span.extensions().get::<Kept>()?.ring.as_ref().map(drop)
+            let extensions = span.extensions();
+            let kept = extensions.get::<Kept>()?;
+            let ring = kept.ring.as_ref().filter(|ring| !ring.has_ended())?;
+            Some(Place {
+                ring: Arc::clone(ring),
+                innermost: kept.is_request.then(|| span.name()),
+            })
         };
-        let is_within = is_within().is_some();
-        if is_within {
-            let at = std::ptr::from_ref(metadata).addr();
-            // On a thread that is being torn down it is written.
-            let _ = ONLY_RECORDED.try_with(|last| last.set(at));
-        }
-        is_within
+        let Some(place) = find() else {
+            return false;
+        };
+        let at = std::ptr::from_ref(metadata).addr();
+        // On a thread that is being torn down it is written.
+        let _ = ONLY_RECORDED.try_with(|last| {
+            let last = last.try_borrow_mut();
+            last.map(|mut last| *last = Some((at, place)))
+        });
+        true
     }
 }
 
@@ -294,7 +322,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        let is_enabled = self.current().enabled(metadata, context.clone());
+        let is_enabled = {
+            // No code of others runs under the lock.
+            let current = self.0.current.read();
+            let current = current.unwrap_or_else(PoisonError::into_inner);
+            current.enabled(metadata, context.clone())
+        };
         let for_request = || {
             let filter = self.for_request();
             filter.is_some_and(|filter| filter.enabled(metadata, context.clone()))
@@ -317,23 +350,33 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        self.current().on_new_span(attributes, id, context);
+        if let Some(filter) = self.of_spans() {
+            filter.on_new_span(attributes, id, context);
+        }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        self.current().on_record(id, values, context);
+        if let Some(filter) = self.of_spans() {
+            filter.on_record(id, values, context);
+        }
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        self.current().on_enter(id, context);
+        if let Some(filter) = self.of_spans() {
+            filter.on_enter(id, context);
+        }
     }
 
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        self.current().on_exit(id, context);
+        if let Some(filter) = self.of_spans() {
+            filter.on_exit(id, context);
+        }
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        self.current().on_close(id, context);
+        if let Some(filter) = self.of_spans() {
+            filter.on_close(id, context);
+        }
     }
 }
 
@@ -343,6 +386,10 @@ impl fmt::Debug for LogFilter {
             .field(&self.current().to_string())
             .finish()
     }
+}
+
+fn knows_spans(filter: &EnvFilter) -> bool {
+    filter.to_string().contains('[')
 }
 
 fn parsed(directives: &str) -> Result<EnvFilter, InvalidDirectives> {

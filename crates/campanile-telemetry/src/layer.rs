@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use campanile_correlation::Correlation;
+use campanile_correlation::{Correlation, TraceParent};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -10,7 +10,7 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use crate::capture::Capture;
 use crate::clock;
 use crate::fields::{Fields, Of};
-use crate::filter::is_only_recorded;
+use crate::filter::{Place, only_recorded};
 use crate::keys::{Keys, RECORDED};
 use crate::limit::Limit;
 use crate::line::{Ids, Style};
@@ -47,7 +47,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         attributes.record(&mut fields.recorder(&self.keys, Of::Span));
         let mut kept = Kept::new(self.keys.log(), fields);
         if let Some(recorder) = &self.recorder {
-            kept.ring = match kept.is_server() {
+            kept.is_request = kept.is_server();
+            kept.ring = match kept.is_request {
                 true => Some(recorder.begin()),
                 false => span.parent().and_then(|parent| ring_of(&parent)),
             };
@@ -112,8 +113,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if self.recorder.is_some() && is_only_recorded(event.metadata()) {
-            return self.record(event, &context);
+        if self.recorder.is_some()
+            && let Some(place) = only_recorded(event.metadata())
+        {
+            return self.record(event, &place, &context);
         }
         let suppressed = match &self.limit {
             None => 0,
@@ -160,37 +163,42 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
 
 impl TelemetryLayer {
     /// Keeps an event until the request that it belongs to has ended.
-    fn record<S>(&self, event: &Event<'_>, context: &Context<'_, S>)
+    fn record<S>(&self, event: &Event<'_>, place: &Place, context: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let Some(innermost) = context.event_span(event) else {
-            return;
-        };
-        let Some(ring) = ring_of(&innermost).filter(|ring| ring.is_open()) else {
-            return;
-        };
-        let mut fields = Fields::default();
-        event.record(&mut fields.recorder(&self.keys, Of::Event));
-        let mut ids = None;
-        for span in innermost.scope() {
-            let extensions = span.extensions();
-            let Some(kept) = extensions.get::<Kept>() else {
-                continue;
-            };
-            ids = ids.or_else(|| kept.ids.clone());
-            if kept.is_server() {
-                // Its fields are added when they are known.
-                break;
-            }
-            fields.fill_up(&kept.fields);
-        }
-        ring.keep(Recorded {
+        let mut recorded = Recorded {
             metadata: event.metadata(),
             at: clock::now(),
-            function: innermost.metadata().name(),
-            ids: ids.unwrap_or_default(),
-            fields,
+            function: "",
+            trace: None,
+        };
+        with_scratch(|_, fields| {
+            event.record(&mut fields.recorder(&self.keys, Of::Event));
+            if let Some(function) = place.innermost.filter(|_| event.is_contextual()) {
+                recorded.function = function;
+                return place.ring.keep(recorded, fields);
+            }
+            let Some(innermost) = context.event_span(event) else {
+                return;
+            };
+            recorded.function = innermost.name();
+            for span in innermost.scope() {
+                let extensions = span.extensions();
+                let Some(kept) = extensions.get::<Kept>() else {
+                    continue;
+                };
+                if kept.is_request {
+                    // Its fields and its ids are added when they are known.
+                    if let Some(ring) = &kept.ring {
+                        ring.keep(recorded, fields);
+                    }
+                    return;
+                }
+                let trace = kept.ids.as_ref().and_then(|ids| ids.trace);
+                recorded.trace = recorded.trace.or(trace);
+                fields.fill_up(&kept.fields);
+            }
         });
     }
 
@@ -200,14 +208,23 @@ impl TelemetryLayer {
             return;
         };
         let (events, gone) = ring.take();
+        let ids = |trace: Option<TraceParent>| {
+            let extensions = request.extensions();
+            let ids = extensions.get::<Kept>().and_then(|kept| kept.ids.clone());
+            let ids = ids.unwrap_or_default();
+            Ids {
+                trace: trace.or(ids.trace),
+                ..ids
+            }
+        };
         with_scratch(|scratch, own| {
             own.add_true("recorded");
             if gone > 0 {
                 own.add_number("recorded_events_gone", gone);
             }
-            for event in &events {
+            for (event, fields) in &events {
                 self.begin(scratch);
-                self.add(scratch, &event.fields);
+                self.add(scratch, fields);
                 self.add(scratch, own);
                 if let Some(kept) = request.extensions().get::<Kept>() {
                     self.add(scratch, &kept.fields);
@@ -215,9 +232,9 @@ impl TelemetryLayer {
                 let said = Said {
                     metadata: event.metadata,
                     at: event.at,
-                    message: event.fields.message(),
+                    message: fields.message(),
                     function: Some(event.function),
-                    ids: &event.ids,
+                    ids: &ids(event.trace),
                 };
                 self.say(scratch, said);
             }

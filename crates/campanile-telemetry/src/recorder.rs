@@ -1,11 +1,12 @@
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use campanile_correlation::TraceParent;
 use tracing::Metadata;
 
-use crate::fields::Fields;
-use crate::line::Ids;
+use crate::fields::{Copied, Entry, Fields};
 
 /// What of a request's events that the log doesn't have is kept until it ends, and written then if it ended badly.
 ///
@@ -96,6 +97,7 @@ impl FlightRecorder {
     pub(crate) fn begin(&self) -> Arc<Ring> {
         Arc::new(Ring {
             limits: self.limits,
+            has_ended: AtomicBool::new(false),
             state: Mutex::default(),
         })
     }
@@ -111,12 +113,18 @@ impl Default for FlightRecorder {
 #[derive(Debug)]
 pub(crate) struct Ring {
     limits: Limits,
+    has_ended: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    events: VecDeque<Recorded>,
+    events: VecDeque<(Recorded, Copied)>,
+    /// The fields of the events, one event after another.
+    entries: VecDeque<Entry>,
+    /// Their texts, likewise; those of events that are gone may still be at its beginning.
+    texts: String,
+    gone_texts: usize,
     bytes: usize,
     /// How many events there was no room for.
     gone: u64,
@@ -129,52 +137,56 @@ struct State {
     verdict: Option<bool>,
 }
 
-/// An event that is kept.
-#[derive(Debug)]
+/// What an event says besides its texts.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Recorded {
     pub(crate) metadata: &'static Metadata<'static>,
     pub(crate) at: SystemTime,
     pub(crate) function: &'static str,
-    pub(crate) ids: Ids,
-    /// Its own, and those of spans below the request's.
-    pub(crate) fields: Fields,
+    /// The place of its span, if that is another than the request's.
+    pub(crate) trace: Option<TraceParent>,
 }
 
-/// What an event takes besides its texts, about.
-const EVENT: usize = 300;
+/// What an event takes besides its fields, about.
+const EVENT: usize = 150;
 
-impl Recorded {
-    fn size(&self) -> usize {
-        EVENT + self.fields.size()
-    }
-}
+/// What a request takes before it is known how much it needs.
+const FIRST: (usize, usize, usize) = (8, 32, 1_024);
 
 impl Ring {
-    /// Returns whether events are kept.
-    pub(crate) fn is_open(&self) -> bool {
-        self.state().verdict.is_none()
+    /// Returns whether the request has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
     }
 
-    /// Keeps an event, in place of the oldest ones if there is no room.
-    pub(crate) fn keep(&self, event: Recorded) {
+    /// Keeps an event, in place of the oldest ones if there is no room. The fields are its own, and those of spans below the request's.
+    pub(crate) fn keep(&self, event: Recorded, fields: &Fields) {
         let mut state = self.state();
         if state.verdict.is_some() {
             return;
         }
-        state.bytes += event.size();
-        state.events.push_back(event);
+        if state.texts.capacity() == 0 {
+            state.events.reserve(FIRST.0);
+            state.entries.reserve(FIRST.1);
+            state.texts.reserve(FIRST.2);
+        }
+        let State { texts, entries, .. } = &mut *state;
+        let copied = fields.copy(texts, entries);
+        state.bytes += EVENT + copied.size();
+        state.events.push_back((event, copied));
         let Limits {
             max_events,
             max_bytes,
             ..
         } = self.limits;
         while state.events.len() > max_events || state.bytes > max_bytes {
-            let Some(oldest) = state.events.pop_front() else {
+            let Some((_, copied)) = state.take_oldest() else {
                 break;
             };
-            state.bytes -= oldest.size();
+            state.entries.drain(..copied.entries);
             state.gone += 1;
         }
+        state.compact();
     }
 
     /// Keeps a span that is not exported so far; gives it back if it is to be.
@@ -192,25 +204,39 @@ impl Ring {
     /// Ends the request; returns whether it has ended badly.
     pub(crate) fn end(&self, is_error: bool, total: Duration) -> bool {
         let is_bad = is_error || total > self.limits.slower_than;
+        self.has_ended.store(true, Ordering::Relaxed);
         let mut state = self.state();
-        state.verdict = Some(is_bad);
-        if !is_bad {
-            let State { events, .. } = std::mem::take(&mut *state);
-            state.verdict = Some(false);
+        if is_bad {
+            state.verdict = Some(true);
+        } else {
+            let ended = State {
+                verdict: Some(false),
+                ..State::default()
+            };
+            let before = std::mem::replace(&mut *state, ended);
+            // It is let go of outside of the lock.
             drop(state);
-            // They are let go of outside of the lock.
-            drop(events);
+            drop(before);
         }
         is_bad
     }
 
-    /// Takes the events out, and how many of them are gone.
-    pub(crate) fn take(&self) -> (VecDeque<Recorded>, u64) {
+    /// Takes the events out, with their fields, and how many of them are gone.
+    pub(crate) fn take(&self) -> (Vec<(Recorded, Fields)>, u64) {
         let mut state = self.state();
-        (
-            std::mem::take(&mut state.events),
-            std::mem::take(&mut state.gone),
-        )
+        let mut events = Vec::with_capacity(state.events.len());
+        while let Some((event, copied)) = state.take_oldest() {
+            let State {
+                texts,
+                entries,
+                gone_texts,
+                ..
+            } = &mut *state;
+            let texts = &texts[*gone_texts - copied.texts()..];
+            let entries = entries.drain(..copied.entries);
+            events.push((event, Fields::of_copy(copied, texts, entries)));
+        }
+        (events, std::mem::take(&mut state.gone))
     }
 
     /// Takes the spans out.
@@ -222,5 +248,23 @@ impl Ring {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes the oldest event out, but for its fields, which come first.
+    fn take_oldest(&mut self) -> Option<(Recorded, Copied)> {
+        let (event, copied) = self.events.pop_front()?;
+        self.gone_texts += copied.texts();
+        self.bytes -= EVENT + copied.size();
+        Some((event, copied))
+    }
+
+    /// Gives back what texts of events that are gone take, once they are the greater part.
+    fn compact(&mut self) {
+        if self.gone_texts > self.texts.len() / 2 {
+            self.texts.drain(..self.gone_texts);
+            self.gone_texts = 0;
+        }
     }
 }

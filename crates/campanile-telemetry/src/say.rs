@@ -1,6 +1,6 @@
 //! What is made of an event: a line, which is written, kept, and exported.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::time::SystemTime;
 
 use tracing::Metadata;
@@ -33,20 +33,19 @@ pub(crate) struct Said<'a> {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<(Scratch, Fields)> = RefCell::default();
+    /// Boxed, since it is taken out and put back for each event.
+    static SCRATCH: Cell<Option<Box<(Scratch, Fields)>>> = const { Cell::new(None) };
 }
 
 /// Calls a function with what this thread keeps its memory in.
 pub(crate) fn with_scratch(function: impl FnOnce(&mut Scratch, &mut Fields)) {
-    let taken = SCRATCH.try_with(|scratch| {
-        let scratch = scratch.try_borrow_mut();
-        scratch.map(|mut scratch| std::mem::take(&mut *scratch))
-    });
-    let mut taken = taken.ok().and_then(Result::ok).unwrap_or_default();
-    taken.1.clear();
-    function(&mut taken.0, &mut taken.1);
+    let taken = SCRATCH.try_with(Cell::take);
+    let mut taken = taken.ok().flatten().unwrap_or_default();
+    let (scratch, fields) = &mut *taken;
+    fields.clear();
+    function(scratch, fields);
     // On a thread that is being torn down there is no place for it any more.
-    let _ = SCRATCH.try_with(|place| place.try_borrow_mut().map(|mut place| *place = taken));
+    let _ = SCRATCH.try_with(|place| place.set(Some(taken)));
 }
 
 impl TelemetryLayer {

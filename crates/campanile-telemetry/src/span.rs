@@ -15,6 +15,8 @@ pub(crate) struct Kept {
     /// Which telemetry keeps it: another may hide other values.
     pub(crate) of: usize,
     pub(crate) fields: Fields,
+    /// Whether it is the span of a request that is recorded.
+    pub(crate) is_request: bool,
     /// What the request that it belongs to is known by, and its own place in the trace if traces are exported.
     pub(crate) ids: Option<Ids>,
     /// What is recorded of the request that it belongs to, if anything is.
@@ -29,6 +31,7 @@ impl Kept {
         Self {
             of,
             fields,
+            is_request: false,
             ids: None,
             ring: None,
             #[cfg(feature = "otlp")]

@@ -148,7 +148,7 @@ impl Otlp {
         self
     }
 
-    /// Sets how long an attempt may take.
+    /// Sets how long an attempt may take; at most a year.
     ///
     /// Defaults to 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -156,7 +156,7 @@ impl Otlp {
         self
     }
 
-    /// Sets for how long a batch is sent again; what has not arrived by then has failed.
+    /// Sets for how long a batch is sent again, a day at most; what has not arrived by then has failed.
     ///
     /// Defaults to 30 s.
     pub fn retry_for(mut self, time: Duration) -> Self {
@@ -198,7 +198,7 @@ impl Otlp {
         self
     }
 
-    /// Sets how far two exports of the metrics are apart; at least 10 ms.
+    /// Sets how far two exports of the metrics are apart: from 10 ms to a day.
     ///
     /// Defaults to 60 s.
     pub fn metrics_every(mut self, interval: Duration) -> Self {
@@ -241,7 +241,9 @@ impl Otlp {
                 .transpose()
         };
         let metrics = match source {
-            Some(source) => signal(METRICS)?.map(|signal| (signal, source, self.metrics_every)),
+            Some(source) => {
+                signal(METRICS)?.map(|signal| (signal, source, self.metrics_every.min(DAY)))
+            }
             None => None,
         };
         Ok(Plan {
@@ -319,7 +321,7 @@ impl Otlp {
                 headers,
                 protocol,
                 is_compressed,
-                patience: patience.unwrap_or(Duration::from_secs(30)),
+                patience: patience.unwrap_or(Duration::from_secs(30)).min(DAY),
             },
             limits: Limits {
                 batch: own.batch,
@@ -329,7 +331,7 @@ impl Otlp {
                 } else {
                     self.max_waiting_bytes
                 },
-                delay: own.delay,
+                delay: own.delay.min(DAY),
             },
         })
     }
@@ -339,6 +341,8 @@ impl Otlp {
 const MAX_METRICS: usize = 64 << 20;
 
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn problem(setting: &str, problem: &str) -> BuildError {
     BuildError::Otlp {

@@ -23,6 +23,9 @@ mod aborts;
 // Functions that a request calls, and figures that none does.
 mod observe;
 
+// What is emitted faster than it is taken.
+mod overflow;
+
 // The quickstart example as built.
 mod quickstart;
 

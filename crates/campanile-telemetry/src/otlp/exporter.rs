@@ -191,7 +191,8 @@ const QUIET: Duration = Duration::from_secs(60);
 
 impl Lane {
     async fn run(self) {
-        let mut reported = None::<Instant>;
+        // When a failure was told of last, and whether the last thing told was one.
+        let (mut told, mut is_told) = (None::<Instant>, false);
         while let Some(batch) = self.outbox.next().await {
             let request = self.request(&batch);
             let sent = tokio::select! {
@@ -209,15 +210,15 @@ impl Lane {
             };
             self.outbox.ended(&batch, failed);
             let Some(reason) = reason else {
-                if reported.take().is_some() {
+                if std::mem::take(&mut is_told) {
                     let text = format!("the collector takes {} again", self.name);
                     (self.report)(&text);
                 }
                 continue;
             };
             let now = clock::instant();
-            if reported.is_none_or(|at| now.duration_since(at) >= QUIET) {
-                reported = Some(now);
+            if told.is_none_or(|at| now.duration_since(at) >= QUIET) {
+                (told, is_told) = (Some(now), true);
                 let text = format!(
                     "{failed} of {} {} were not exported to {}: {reason}",
                     batch.items, self.name, self.sender.target

@@ -12,8 +12,9 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Inner;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 
@@ -64,6 +65,7 @@ impl Client {
             #[cfg(feature = "http2")]
             is_http2: false,
             roots: Vec::new(),
+            identity: None,
         }
     }
 
@@ -182,6 +184,7 @@ impl fmt::Debug for Client {
 /// | [`keep_alive`](Self::keep_alive) | each call has a connection of its own |
 /// | [`http2`](Self::http2) | HTTP/1.1 |
 /// | [`root_certificates`](Self::root_certificates) | Mozilla's |
+/// | [`client_certificate`](Self::client_certificate) | none |
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
@@ -192,6 +195,7 @@ pub struct ClientBuilder {
     #[cfg(feature = "http2")]
     is_http2: bool,
     roots: Vec<CertificateDer<'static>>,
+    identity: Option<Arc<CertifiedKey>>,
 }
 
 impl ClientBuilder {
@@ -257,6 +261,29 @@ impl ClientBuilder {
         Ok(self)
     }
 
+    /// Shows a certificate to servers that ask for one: the chain in PEM, its own first, and the key that belongs to it.
+    ///
+    /// Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// If there is no certificate or no key, or they don't belong together.
+    pub fn client_certificate(
+        mut self,
+        chain: &[u8],
+        key: &[u8],
+    ) -> Result<Self, InvalidCertificates> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+        let chain = chain.ok().filter(|chain| !chain.is_empty());
+        let (Some(chain), Ok(key)) = (chain, PrivateKeyDer::from_pem_slice(key)) else {
+            return Err(InvalidCertificates);
+        };
+        let identity =
+            CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider());
+        self.identity = Some(Arc::new(identity.map_err(|_| InvalidCertificates)?));
+        Ok(self)
+    }
+
     /// Returns the client.
     pub fn build(self) -> Client {
         let policy = Arc::new(self.policy);
@@ -265,7 +292,7 @@ impl ClientBuilder {
         connector_of_http.enforce_http(false);
         connector_of_http.set_connect_timeout(Some(self.timeout));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(self.roots))
+            .with_tls_config(tls(self.roots, self.identity))
             .https_or_http();
         #[cfg(feature = "http2")]
         let connector = match self.is_http2 {
@@ -293,7 +320,7 @@ impl ClientBuilder {
 }
 
 /// Ring is named because a process may have several providers, and rustls panics rather than choose.
-fn tls(trusted: Vec<CertificateDer<'static>>) -> ClientConfig {
+fn tls(trusted: Vec<CertificateDer<'static>>, identity: Option<Arc<CertifiedKey>>) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     if trusted.is_empty() {
@@ -308,7 +335,13 @@ fn tls(trusted: Vec<CertificateDer<'static>>) -> ClientConfig {
     let versions = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring knows TLS 1.2 and 1.3");
-    versions.with_root_certificates(roots).with_no_client_auth()
+    let config = versions.with_root_certificates(roots);
+    match identity {
+        Some(identity) => {
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
+        }
+        None => config.with_no_client_auth(),
+    }
 }
 
 fn forbidden(target: &Target) -> SendError {
@@ -349,5 +382,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
+#[cfg(test)]
+mod connections;
 #[cfg(test)]
 mod tests;

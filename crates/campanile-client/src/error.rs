@@ -26,8 +26,10 @@ pub enum SendError {
     },
 }
 
-/// There is no certificate in a text, or one of them is malformed.
+/// There is no certificate in a text, or one of them is malformed, or the key is not the one that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are no valid certificates: give them in PEM, from -----BEGIN CERTIFICATE----- on")]
+#[error(
+    "the certificates, or the key, are not valid: give them in PEM, from -----BEGIN CERTIFICATE----- or -----BEGIN PRIVATE KEY----- on"
+)]
 #[non_exhaustive]
 pub struct InvalidCertificates;

@@ -230,22 +230,18 @@ impl Observer for HttpSpans {
 /// Gives a span its name: `{method} {route}`, and that of the method for gRPC.
 fn name(span: &Span, method: &'static str, is_grpc: bool, route: &Route) {
     let method = if method == "_OTHER" { "HTTP" } else { method };
-    let route = route.as_str();
-    match (is_grpc, route.strip_prefix('/')) {
-        (true, Some(method)) => {
-            span.record("rpc.method", method);
-            span.record("otel.name", method);
-        }
-        (true, None) => {
-            span.record("rpc.method", "_OTHER");
-            span.record("otel.name", "_OTHER");
-        }
-        (false, Some(_)) => {
-            span.record("otel.name", display(format_args!("{method} {route}")));
-        }
-        // There is no route.
-        (false, None) => {
-            span.record("otel.name", method);
-        }
+    if is_grpc {
+        // It is the whole path, less the slash.
+        let path = route.as_str().strip_prefix('/');
+        let method = path.filter(|_| !route.is_unmatched()).unwrap_or("_OTHER");
+        span.record("rpc.method", method);
+        span.record("otel.name", method);
+    } else if route.is_unmatched() {
+        span.record("otel.name", method);
+    } else {
+        span.record(
+            "otel.name",
+            display(format_args!("{method} {}", route.as_str())),
+        );
     }
 }

@@ -82,11 +82,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
 
     #[cfg(feature = "otlp")]
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let Some(outbox) = self
-            .exporter
-            .as_deref()
-            .and_then(|all| all.traces.as_deref())
-        else {
+        let Some(exporter) = self.exporter.as_deref() else {
+            return;
+        };
+        let Some(outbox) = exporter.traces.as_deref() else {
             return;
         };
         let Some(span) = context.span(&id) else {
@@ -100,7 +99,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             with_scratch(|scratch, _| {
                 let message = &mut scratch.message;
                 message.clear();
-                otlp::span(message, &self.keys, span.name(), kept, begun);
+                let [limits, _] = exporter.attributes;
+                otlp::span(message, &self.keys, limits, span.name(), kept, begun);
                 let is_exported = match &kept.ring {
                     Some(ring) if !kept.is_sampled() => ring.keep_span(&message.0),
                     _ => true,

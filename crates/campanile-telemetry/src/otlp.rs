@@ -24,7 +24,9 @@ pub(crate) use self::exporter::{Exporter, Plan, Signal};
 pub use self::metrics::{Exemplar, Measured, MetricSource, MetricWriter, Point};
 pub use self::outbox::Counts;
 use self::outbox::Limits;
-pub(crate) use self::record::{Attributes, Begun, log_record, span, text_attribute};
+pub(crate) use self::record::{
+    AttributeLimits, Attributes, Begun, log_record, span, text_attribute,
+};
 pub use self::send::Protocol;
 use self::send::Sender;
 pub(crate) use self::wire::Wire;
@@ -38,6 +40,8 @@ pub(crate) use self::wire::Wire;
 /// | [`timeout`](Self::timeout) | 10 s for each attempt |
 /// | [`retry_for`](Self::retry_for) | 30 s for each batch |
 /// | [`gzip`](Self::gzip) | no |
+/// | [`root_certificates`](Self::root_certificates) | Mozilla's |
+/// | [`client_certificate`](Self::client_certificate) | none |
 /// | [`traces`](Self::traces), [`logs`](Self::logs), [`metrics`](Self::metrics) | yes |
 /// | [`metrics_every`](Self::metrics_every) | 60 s |
 /// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB each for traces and lines of the log |
@@ -76,6 +80,11 @@ struct Options {
     timeout: Option<Duration>,
     is_compressed: Option<bool>,
     certificate: Option<Vec<u8>>,
+    /// A certificate of ours, and its key.
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// Whether an endpoint for gRPC without a scheme is spoken to in plain text.
+    #[cfg_attr(not(feature = "grpc"), expect(dead_code, reason = "any other has one"))]
+    is_insecure: Option<bool>,
     patience: Option<Duration>,
 }
 
@@ -88,6 +97,7 @@ struct OfSignal {
     batch: usize,
     items: usize,
     delay: Duration,
+    attributes: AttributeLimits,
 }
 
 /// The signals, in the order of [`Otlp::signals`].
@@ -106,7 +116,8 @@ const SERVICES: [&str; 3] = [
 ];
 
 impl Otlp {
-    /// Returns a collector at a URL, to which `/v1/traces` and so on are added for [`Protocol::HttpProtobuf`].
+    /// Returns a collector at a URL, to which `/v1/traces` and so on are added for [`Protocol::HttpProtobuf`]. For gRPC it may be a host and a
+    /// port alone, which are then spoken to over TLS.
     pub fn at(endpoint: impl Into<String>) -> Self {
         let signal = |delay| OfSignal {
             is_on: true,
@@ -115,6 +126,7 @@ impl Otlp {
             batch: 512,
             items: usize::MAX,
             delay: Duration::from_secs(delay),
+            attributes: AttributeLimits::default(),
         };
         // What is collected at once is a batch already.
         let metrics = OfSignal {
@@ -169,6 +181,26 @@ impl Otlp {
     /// Defaults to not doing so.
     pub fn gzip(mut self) -> Self {
         self.options.is_compressed = Some(true);
+        self
+    }
+
+    /// Trusts these authorities, in PEM, in place of the usual ones.
+    ///
+    /// Defaults to Mozilla's list.
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.options.certificate = Some(pem.into());
+        self
+    }
+
+    /// Shows a certificate to a collector that asks for one: the chain in PEM, its own first, and the key that belongs to it.
+    ///
+    /// Defaults to none.
+    pub fn client_certificate(
+        mut self,
+        chain: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.options.identity = Some((chain.into(), key.into()));
         self
     }
 
@@ -248,6 +280,7 @@ impl Otlp {
         };
         Ok(Plan {
             sampler,
+            attributes: [TRACES, LOGS].map(|signal| self.signals[signal].attributes),
             traces: signal(TRACES)?,
             logs: signal(LOGS)?,
             metrics,
@@ -271,8 +304,14 @@ impl Otlp {
                 let base = url
                     .as_deref()
                     .map_or_else(base, |url| url.trim_end_matches('/'));
+                let is_insecure = own.options.is_insecure.or(common.is_insecure);
+                let scheme = match (base.contains("://"), is_insecure) {
+                    (true, _) => "",
+                    (false, Some(true)) => "http://",
+                    (false, _) => "https://",
+                };
                 let service = SERVICES[signal];
-                format!("{base}/opentelemetry.proto.collector.{service}/Export")
+                format!("{scheme}{base}/opentelemetry.proto.collector.{service}/Export")
             }
         };
         let target = Target::parse(&url);
@@ -311,6 +350,13 @@ impl Otlp {
             Some(pem) => client
                 .root_certificates(pem)
                 .map_err(|error| problem("the certificate", &error.to_string()))?,
+        };
+        let identity = own.options.identity.as_ref().or(common.identity.as_ref());
+        let client = match identity {
+            None => client,
+            Some((chain, key)) => client
+                .client_certificate(chain, key)
+                .map_err(|error| problem("the certificate of the client", &error.to_string()))?,
         };
         let patience = own.options.patience.or(common.patience);
         Ok(Signal {

@@ -59,13 +59,10 @@ impl TelemetryLayer {
     /// Adds the fields whose keys the line doesn't have yet.
     pub(crate) fn add(&self, scratch: &mut Scratch, fields: &Fields) {
         #[cfg(feature = "otlp")]
-        if self
-            .exporter
-            .as_deref()
-            .is_some_and(|all| all.logs.is_some())
-        {
+        if let Some(exporter) = self.exporter.as_deref().filter(|all| all.logs.is_some()) {
             let attributes = &mut scratch.attributes;
-            let also = |key, value: &str| attributes.add(key, value);
+            let [_, limits] = exporter.attributes;
+            let also = |key, value: &str| attributes.add(limits, key, value);
             return scratch.line.add(&self.style, &self.keys, fields, also);
         }
         scratch.line.add(&self.style, &self.keys, fields, |_, _| {});

@@ -21,8 +21,11 @@ impl TelemetryBuilder {
     /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | `10000` | milliseconds of an attempt |
     /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none` | or `gzip` |
     /// | `OTEL_EXPORTER_OTLP_CERTIFICATE` | Mozilla's list | a file in PEM with the authorities that are trusted |
+    /// | `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`, `OTEL_EXPORTER_OTLP_CLIENT_KEY` | none | files in PEM with a certificate of ours and its key |
+    /// | `OTEL_EXPORTER_OTLP_INSECURE` | `false` | `true`: an endpoint for gRPC without a scheme is spoken to in plain text |
     /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | `parentbased_always_on` | the sampler |
     /// | `OTEL_BSP_*`, `OTEL_BLRP_*`: `SCHEDULE_DELAY`, `MAX_EXPORT_BATCH_SIZE`, `MAX_QUEUE_SIZE`, `EXPORT_TIMEOUT` | `5000` (`1000` for lines), `512`, as many as 8 MiB hold, `30000` | batches of spans, and of lines |
+    /// | `OTEL_ATTRIBUTE_COUNT_LIMIT`, `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, and the same of `OTEL_SPAN_` and `OTEL_LOGRECORD_` | `128`, no limit | how many attributes a span and a line have, and how many characters a text |
     /// | `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT` | `60000`, `30000` | milliseconds |
     /// | `OTEL_SDK_DISABLED` | `false` | `true`: nothing is exported |
     ///

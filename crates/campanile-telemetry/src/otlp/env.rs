@@ -65,6 +65,18 @@ impl Otlp {
             }
             own.options.patience = reader.time(&set("EXPORT_TIMEOUT"));
         }
+        for (signal, prefix) in [(TRACES, "OTEL_SPAN_"), (LOGS, "OTEL_LOGRECORD_")] {
+            let limits = &mut otlp.signals[signal].attributes;
+            for prefix in ["OTEL_", prefix] {
+                if let Some(count) = reader.number(&format!("{prefix}ATTRIBUTE_COUNT_LIMIT")) {
+                    limits.count = count;
+                }
+                let length = format!("{prefix}ATTRIBUTE_VALUE_LENGTH_LIMIT");
+                if let Some(length) = reader.number(&length) {
+                    limits.length = length;
+                }
+            }
+        }
         if let Some(every) = reader.time("OTEL_METRIC_EXPORT_INTERVAL") {
             otlp.metrics_every = every;
         }
@@ -99,22 +111,41 @@ impl Reader<'_> {
         let headers = self.parsed(&name("HEADERS"), |value| {
             headers(value).ok_or("give `name=value,name=value`, with what is special as in a URL")
         });
-        let certificate = self.parsed(&name("CERTIFICATE"), |path| {
-            std::fs::read(path).map_err(|_| "the file can't be read")
-        });
-        for unknown in ["CLIENT_KEY", "CLIENT_CERTIFICATE"] {
-            if (self.variable)(&name(unknown)).is_some() {
-                self.note(&name(unknown), "certificates of clients are not supported");
+        let certificate = self.file(&name("CERTIFICATE"));
+        let client_certificate = self.file(&name("CLIENT_CERTIFICATE"));
+        let client_key = self.file(&name("CLIENT_KEY"));
+        let identity = match (client_certificate, client_key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => {
+                let both = "give OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY, or neither";
+                self.note(&name("CLIENT_CERTIFICATE"), both);
+                None
             }
-        }
+        };
+        let is_insecure = self.parsed(&name("INSECURE"), |value| {
+            match &*value.to_ascii_lowercase() {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                _ => Err("give `true` or `false`"),
+            }
+        });
         Options {
             protocol,
             headers,
             timeout: self.time(&name("TIMEOUT")),
             is_compressed,
             certificate,
+            identity,
+            is_insecure,
             patience: None,
         }
+    }
+
+    fn file(&mut self, name: &str) -> Option<Vec<u8>> {
+        self.parsed(name, |path| {
+            std::fs::read(path).map_err(|_| "the file can't be read")
+        })
     }
 
     fn time(&mut self, name: &str) -> Option<Duration> {
@@ -220,6 +251,45 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_one_signal_go_before_those_of_all() {
+        let otlp = of(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1"),
+            ("OTEL_ATTRIBUTE_COUNT_LIMIT", "10"),
+            ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "20"),
+            ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "30"),
+            ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "40"),
+        ]);
+        let signals = otlp.unwrap().signals;
+        let limits = |signal: usize| {
+            (
+                signals[signal].attributes.count,
+                signals[signal].attributes.length,
+            )
+        };
+        assert_eq!([limits(TRACES), limits(LOGS)], [(30, 20), (10, 40)]);
+    }
+
+    #[cfg(feature = "grpc")]
+    #[test]
+    fn an_endpoint_of_grpc_may_be_a_host_and_a_port() {
+        let target = |insecure: &str| {
+            let otlp = of(&[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+                ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", insecure),
+            ]);
+            otlp.unwrap()
+                .signal(TRACES)
+                .unwrap()
+                .sender
+                .target
+                .to_string()
+        };
+        assert_eq!(target("true"), "http://collector:4317/…");
+        assert_eq!(target("false"), "https://collector:4317/…");
+    }
+
+    #[test]
     fn what_is_not_valid_is_named() {
         #[track_caller]
         fn check(name: &str, value: &str) {
@@ -234,7 +304,8 @@ mod tests {
         check("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz");
         check("OTEL_EXPORTER_OTLP_COMPRESSION", "br");
         check("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem");
-        check("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key");
+        check("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nowhere/key.pem");
+        check("OTEL_EXPORTER_OTLP_INSECURE", "1");
         check("OTEL_BSP_SCHEDULE_DELAY", "soon");
         check("OTEL_TRACES_EXPORTER", "zipkin");
         check("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta");

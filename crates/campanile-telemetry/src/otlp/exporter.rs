@@ -7,6 +7,7 @@ use tracing::subscriber::NoSubscriber;
 
 use super::metrics::{MetricSource, Metrics};
 use super::outbox::{Batch, Counts, Limits, Outbox};
+use super::record::AttributeLimits;
 use super::send::{Sender, Sent};
 use super::wire::Wire;
 use crate::clock;
@@ -15,6 +16,8 @@ use crate::sampler::Sampler;
 /// What is exported, and the thread that does it.
 pub(crate) struct Exporter {
     pub(crate) sampler: Sampler,
+    /// Those of spans, and those of lines.
+    pub(crate) attributes: [AttributeLimits; 2],
     /// `None` if they are not exported.
     pub(crate) traces: Option<Arc<Outbox>>,
     pub(crate) logs: Option<Arc<Outbox>>,
@@ -33,6 +36,8 @@ pub(crate) struct Signal {
 /// All that an exporter is made of.
 pub(crate) struct Plan {
     pub(crate) sampler: Sampler,
+    /// Those of spans, and those of lines.
+    pub(crate) attributes: [AttributeLimits; 2],
     pub(crate) traces: Option<Signal>,
     pub(crate) logs: Option<Signal>,
     pub(crate) metrics: Option<(Signal, Arc<dyn MetricSource>, Duration)>,
@@ -47,6 +52,7 @@ impl Exporter {
     pub(crate) fn start(plan: Plan) -> io::Result<Self> {
         let Plan {
             sampler,
+            attributes,
             traces,
             logs,
             metrics,
@@ -72,6 +78,7 @@ impl Exporter {
         let outbox = |lane: &Option<Lane>| lane.as_ref().map(|lane| Arc::clone(&lane.outbox));
         let mut exporter = Self {
             sampler,
+            attributes,
             traces: outbox(&traces),
             logs: outbox(&logs),
             metrics: outbox(&metrics),

@@ -26,14 +26,22 @@ pub(super) fn judge(answer: &Answer) -> Attempt {
         let value = answer.trailers.get(name);
         value.or_else(|| answer.headers.get(name))?.to_str().ok()
     };
+    judge_parts(
+        value("grpc-status"),
+        value("grpc-status-details-bin"),
+        &answer.body,
+    )
+}
+
+fn judge_parts(status: Option<&str>, details: Option<&str>, body: &[u8]) -> Attempt {
     // A call that ends without one failed: UNKNOWN.
-    let status = value("grpc-status").and_then(|status| status.parse().ok());
+    let status = status.and_then(|status| status.parse().ok());
     let status = status.unwrap_or(2_u32);
     let reason = || format!("the answer was the gRPC status {status}");
-    let after = || retry_info(value("grpc-status-details-bin")?);
+    let after = || retry_info(details?);
     match status {
         0 => Attempt::Taken {
-            rejected: rejected(answer.body.get(PREFIX..).unwrap_or_default()),
+            rejected: rejected(body.get(PREFIX..).unwrap_or_default()),
         },
         // RESOURCE_EXHAUSTED is temporary only if there is a time.
         8 => match after() {
@@ -106,4 +114,109 @@ fn base64(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn later(status: u32, after: Option<Duration>) -> Attempt {
+        Attempt::Later {
+            reason: format!("the answer was the gRPC status {status}"),
+            after,
+        }
+    }
+
+    fn refused(status: u32) -> Attempt {
+        Attempt::Refused {
+            reason: format!("the answer was the gRPC status {status}"),
+        }
+    }
+
+    #[test]
+    fn the_status_says_whether_it_is_worth_another_attempt() {
+        let judged = |status: u32| judge_parts(Some(&status.to_string()), None, b"");
+        assert_eq!(judged(0), Attempt::Taken { rejected: 0 });
+        for status in [1, 4, 10, 11, 14, 15] {
+            assert_eq!(judged(status), later(status, None));
+        }
+        for status in [2, 3, 5, 6, 7, 8, 9, 12, 13, 16, 17, 99] {
+            assert_eq!(judged(status), refused(status));
+        }
+        for status in [None, Some(""), Some("-1"), Some("x"), Some("99999999999")] {
+            assert_eq!(judge_parts(status, None, b""), refused(2));
+        }
+    }
+
+    #[test]
+    fn an_exhausted_collector_is_asked_again_when_it_says() {
+        let time = Duration::from_millis(2_500);
+        let details = status_of(&[8, 2, 16, 128, 202, 181, 238, 1]);
+        assert_eq!(
+            judge_parts(Some("8"), Some(&details), b""),
+            later(8, Some(time))
+        );
+        assert_eq!(
+            judge_parts(Some("14"), Some(&details), b""),
+            later(14, Some(time))
+        );
+        // Negative, which is nonsense.
+        let negative = [8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1];
+        let zero = Some(Duration::ZERO);
+        assert_eq!(
+            judge_parts(Some("8"), Some(&status_of(&negative)), b""),
+            later(8, zero)
+        );
+        for broken in ["", "?", "CAg", "////////"] {
+            assert_eq!(judge_parts(Some("8"), Some(broken), b""), refused(8));
+        }
+    }
+
+    /// A `google.rpc.Status` with a `RetryInfo` whose `google.protobuf.Duration` is this, in base64 without padding.
+    fn status_of(duration: &[u8]) -> String {
+        let mut status = super::super::Wire::default();
+        status.message(3, |any| {
+            any.text(1, "type.googleapis.com/google.rpc.RetryInfo");
+            any.message(2, |info| {
+                info.message(1, |delay| delay.0.extend_from_slice(duration))
+            });
+        });
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let bits: String = status.0.iter().map(|byte| format!("{byte:08b}")).collect();
+        let sixes = bits.as_bytes().chunks(6).map(|six| {
+            let six = format!("{:0<6}", str::from_utf8(six).unwrap_or_default());
+            char::from(alphabet[usize::from_str_radix(&six, 2).unwrap_or(0)])
+        });
+        sixes.collect()
+    }
+
+    #[test]
+    fn a_message_is_framed_and_what_is_rejected_read() {
+        assert_eq!(&framed(b"abc", true)[..], b"\x01\0\0\0\x03abc");
+        assert_eq!(&framed(b"", false)[..], b"\0\0\0\0\0");
+        let partial = b"\0\0\0\0\x04\x0a\x02\x08\x07";
+        assert_eq!(
+            judge_parts(Some("0"), None, partial),
+            Attempt::Taken { rejected: 7 }
+        );
+        assert_eq!(
+            judge_parts(Some("0"), None, b"\0\0"),
+            Attempt::Taken { rejected: 0 }
+        );
+    }
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        let vectors = [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYmE", "fooba"),
+        ];
+        for (text, bytes) in vectors {
+            assert_eq!(base64(text).as_deref(), Some(bytes.as_bytes()), "{text}");
+        }
+        assert_eq!(base64("a b"), None);
+    }
 }

@@ -12,8 +12,23 @@ use crate::keys::Keys;
 use crate::say::Said;
 use crate::span::Kept;
 
-/// The most attributes of a span or a line; what is more is left out, and counted in it.
-const MAX_ATTRIBUTES: usize = 128;
+/// What a span or a line has of attributes at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttributeLimits {
+    /// What is more is left out, and counted in it.
+    pub(crate) count: usize,
+    /// How many characters a text has before it is cut.
+    pub(crate) length: usize,
+}
+
+impl Default for AttributeLimits {
+    fn default() -> Self {
+        Self {
+            count: 128,
+            length: usize::MAX,
+        }
+    }
+}
 
 /// What a span that is exported began with.
 #[derive(Debug)]
@@ -39,7 +54,14 @@ impl Begun {
 }
 
 /// Writes a span that ends now, as one of the `spans` of `ScopeSpans`.
-pub(crate) fn span(out: &mut Wire, keys: &Keys, name: &str, kept: &Kept, begun: &Begun) {
+pub(crate) fn span(
+    out: &mut Wire,
+    keys: &Keys,
+    limits: AttributeLimits,
+    name: &str,
+    kept: &Kept,
+    begun: &Begun,
+) {
     let Some(place) = kept.ids.as_ref().and_then(|ids| ids.trace) else {
         return;
     };
@@ -69,8 +91,8 @@ pub(crate) fn span(out: &mut Wire, keys: &Keys, name: &str, kept: &Kept, begun: 
         let attributes = attributes.filter(|(key, _)| !keys.get(key).is_of_span);
         let mut left_out = 0;
         for (number, (key, value)) in attributes.enumerate() {
-            if number < MAX_ATTRIBUTES {
-                attribute(span, 9, key, value);
+            if number < limits.count {
+                attribute(span, 9, key, value, limits.length);
             } else {
                 left_out += 1;
             }
@@ -160,9 +182,9 @@ impl Attributes {
         (self.count, self.left_out) = (0, 0);
     }
 
-    pub(crate) fn add(&mut self, key: &str, value: &str) {
-        if self.count < MAX_ATTRIBUTES {
-            attribute(&mut self.written, 6, key, value);
+    pub(crate) fn add(&mut self, limits: AttributeLimits, key: &str, value: &str) {
+        if self.count < limits.count {
+            attribute(&mut self.written, 6, key, value, limits.length);
             self.count += 1;
         } else {
             self.left_out += 1;
@@ -227,7 +249,7 @@ pub(crate) fn nanoseconds(at: SystemTime) -> u64 {
 const OWN: [&str; 3] = ["target", "correlation_id", "code.line.number"];
 
 /// Writes a `KeyValue` whose value is a JSON text of ours.
-fn attribute(out: &mut Wire, field: u32, key: &str, value: &str) {
+fn attribute(out: &mut Wire, field: u32, key: &str, value: &str, max_length: usize) {
     if value == "null" || key.is_empty() {
         // JSON has no such number, and so has the line none.
         return;
@@ -239,7 +261,7 @@ fn attribute(out: &mut Wire, field: u32, key: &str, value: &str) {
             pair.text(1, key);
         }
         pair.message(2, |any| match value.as_bytes().first() {
-            Some(b'"') => any.text(1, &unescaped(inner(value))),
+            Some(b'"') => any.text(1, cut(&unescaped(inner(value)), max_length)),
             Some(b't' | b'f') => any.varint(2, u64::from(value == "true")),
             _ => match (value.parse::<i64>(), value.parse::<f64>()) {
                 // As the format has it, a negative number has ten bytes.
@@ -249,6 +271,16 @@ fn attribute(out: &mut Wire, field: u32, key: &str, value: &str) {
             },
         });
     });
+}
+
+/// Returns the first characters of a text.
+fn cut(text: &str, max_length: usize) -> &str {
+    // Most are shorter even in bytes.
+    if text.len() <= max_length {
+        return text;
+    }
+    let end = text.char_indices().nth(max_length);
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 pub(crate) fn text_attribute(out: &mut Wire, field: u32, key: &str, value: &str) {
@@ -297,6 +329,14 @@ pub(crate) fn unescaped(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use crate::escape::escape;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        for (max, expected) in [(0, ""), (1, "é"), (2, "é🔔"), (3, "é🔔x"), (4, "é🔔x")] {
+            assert_eq!(cut("é🔔x", max), expected);
+        }
+        assert_eq!(cut("x", usize::MAX), "x");
+    }
 
     #[test]
     fn what_is_escaped_reads_the_same() {

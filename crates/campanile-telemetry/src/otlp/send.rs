@@ -11,7 +11,7 @@ use bytes::Bytes;
 use campanile_client::{Answer, Client, SendError, Target, retry_after};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::{Instant, sleep_until};
 
 use super::wire::{Read, fields};
@@ -163,19 +163,25 @@ impl Protocol {
                 };
             }
         };
-        let reason = || format!("the answer was {}", answer.status);
-        match answer.status.as_u16() {
-            #[cfg(feature = "grpc")]
-            200 if self == Self::Grpc => super::grpc::judge(&answer),
-            200..300 => Attempt::Taken {
-                rejected: rejected(&answer.body),
-            },
-            429 | 502 | 503 | 504 => Attempt::Later {
-                reason: reason(),
-                after: retry_after(&answer.headers, clock::now),
-            },
-            _ => Attempt::Refused { reason: reason() },
+        #[cfg(feature = "grpc")]
+        if self == Self::Grpc && answer.status == 200 {
+            return super::grpc::judge(&answer);
         }
+        judge_parts(answer.status, &answer.headers, &answer.body)
+    }
+}
+
+fn judge_parts(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
+    let reason = format!("the answer was {status}");
+    match status.as_u16() {
+        200..300 => Attempt::Taken {
+            rejected: rejected(body),
+        },
+        429 | 502 | 503 | 504 => Attempt::Later {
+            reason,
+            after: retry_after(headers, clock::now),
+        },
+        _ => Attempt::Refused { reason },
     }
 }
 
@@ -192,4 +198,59 @@ pub(super) fn rejected(answer: &[u8]) -> u64 {
         _ => None,
     });
     rejected.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_says_whether_it_is_worth_another_attempt() {
+        let judged = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap_or_default();
+            judge_parts(status, &HeaderMap::new(), b"")
+        };
+        for status in [200, 202, 204] {
+            assert_eq!(judged(status), Attempt::Taken { rejected: 0 });
+        }
+        for status in [429, 502, 503, 504] {
+            assert!(
+                matches!(judged(status), Attempt::Later { after: None, .. }),
+                "{status}"
+            );
+        }
+        for status in [301, 400, 401, 404, 413, 500, 501] {
+            assert!(
+                matches!(judged(status), Attempt::Refused { .. }),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_asked_again_when_it_says() {
+        let headers =
+            HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static("7"))]);
+        let judged = judge_parts(StatusCode::SERVICE_UNAVAILABLE, &headers, b"");
+        let Attempt::Later { after, .. } = judged else {
+            panic!("{judged:?}");
+        };
+        assert_eq!(after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn what_is_rejected_is_read() {
+        for (body, expected) in [
+            (&b""[..], 0),
+            (b"\x0a\x00", 0),
+            (b"\x0a\x02\x08\x07", 7),
+            // With a text, and with a field that there is not yet.
+            (b"\x0a\x06\x12\x02no\x08\x07", 7),
+            (b"\x12\x02xx\x0a\x02\x08\x07", 7),
+            (b"\x0a\x02\x08", 0),
+            (b"\xff\xff\xff", 0),
+        ] {
+            assert_eq!(rejected(body), expected, "{body:?}");
+        }
+    }
 }

@@ -308,7 +308,12 @@ impl ClientBuilder {
         builder.pool_timer(TokioTimer::new());
         builder.pool_idle_timeout(self.keep_alive);
         #[cfg(feature = "http2")]
-        builder.http2_only(self.is_http2);
+        builder
+            .http2_only(self.is_http2)
+            .timer(TokioTimer::new())
+            // A connection whose other end is gone without a word would be used for as long as TCP hopes.
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING);
         let inner = builder.build(connector);
         Client {
             inner,
@@ -318,6 +323,10 @@ impl ClientBuilder {
         }
     }
 }
+
+/// How long a connection over HTTP/2 may be silent before it is asked, and how long the answer may take.
+#[cfg(feature = "http2")]
+const PING: Duration = Duration::from_secs(5);
 
 /// Ring is named because a process may have several providers, and rustls panics rather than choose.
 fn tls(trusted: Vec<CertificateDer<'static>>, identity: Option<Arc<CertifiedKey>>) -> ClientConfig {
@@ -367,8 +376,14 @@ fn has_cause<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| cause.is::<E>())
 }
 
+/// Returns the texts of an error and its causes. What comes from further down is only shown if it is the system's or of TLS: HTTP's own may
+/// hold what the other end says, and so what it was sent.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut texts: Vec<_> = causes(error).map(ToString::to_string).collect();
+    let is_harmless =
+        |cause: &(dyn Error + 'static)| cause.is::<io::Error>() || cause.is::<rustls::Error>();
+    let causes = causes(error).enumerate();
+    let shown = causes.filter(|(depth, cause)| *depth < 2 || is_harmless(*cause));
+    let mut texts: Vec<_> = shown.map(|(_, cause)| cause.to_string()).collect();
     // An `io::Error` has the text of the error that it holds.
     texts.dedup();
     texts.join(": ")

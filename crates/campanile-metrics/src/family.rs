@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
 use crate::histogram::HistogramCell;
@@ -148,6 +149,7 @@ impl AnyFamily {
             set.walk(None, |series| {
                 all.push(SeriesSnapshot {
                     labels: Arc::clone(&series.labels),
+                    created: UNIX_EPOCH + Duration::from_millis(series.created),
                     value: if shows { series.show() } else { series.read() },
                 });
                 true

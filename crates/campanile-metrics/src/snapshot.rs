@@ -76,6 +76,8 @@ pub struct FamilySnapshot {
 #[non_exhaustive]
 pub struct SeriesSnapshot {
     pub(crate) labels: Arc<str>,
+    /// When it was made, to a millisecond: what it counts is of the time since.
+    pub created: SystemTime,
     /// The value.
     pub value: Value,
 }

@@ -252,6 +252,7 @@ impl TelemetryBuilder {
                 style,
                 capture: self.capture,
                 recorder: self.recorder.map(Arc::new),
+                filter: filter.clone(),
                 limit: self.rate_limit.map(|limit| Arc::new(Limit::new(limit))),
                 queue,
             },

@@ -82,8 +82,11 @@ where
         let uri = request.uri();
         let host = uri.host().or_else(|| {
             let host = request.headers().get(http::header::HOST)?.to_str().ok()?;
-            Some(host.rsplit_once(':').map_or(host, |(host, _)| host))
+            // The colons of an address of IPv6 are within its brackets.
+            let port = host.rfind(':').filter(|at| !host[*at..].contains(']'));
+            Some(&host[..port.unwrap_or(host.len())])
         });
+        let host = host.map(|host| host.trim_start_matches('[').trim_end_matches(']'));
         let port = uri.port_u16().or_else(|| match uri.scheme_str()? {
             "http" => Some(80),
             "https" => Some(443),
@@ -92,7 +95,7 @@ where
         let span = tracing::info_span!(
             "request to others",
             otel.kind = "client",
-            otel.name = method,
+            otel.name = if method == "_OTHER" { "HTTP" } else { method },
             http.request.method = method,
             url.full = shown(uri).map(display),
             server.address = host,

@@ -6,14 +6,15 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use campanile_correlation::{Correlation, CorrelationId};
+use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Context, Layer};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::clock;
 use crate::recorder::Ring;
@@ -38,6 +39,8 @@ struct Inner {
     has_requests: AtomicBool,
     /// What is recorded of requests besides.
     recorded: Option<EnvFilter>,
+    /// Whether a subscriber has it.
+    is_used: AtomicBool,
     timer: Mutex<Timer>,
 }
 
@@ -72,6 +75,7 @@ impl LogFilter {
             requests: RwLock::default(),
             has_requests: AtomicBool::new(false),
             recorded,
+            is_used: AtomicBool::new(false),
             timer: Mutex::default(),
         })))
     }
@@ -250,8 +254,8 @@ impl Inner {
 }
 
 thread_local! {
-    /// Where the metadata is of the last event that is enabled only to be recorded, and where that is done.
-    static ONLY_RECORDED: RefCell<Option<(usize, Place)>> = const { RefCell::new(None) };
+    /// The last event that is enabled only to be recorded, and where that is done.
+    static ONLY_RECORDED: RefCell<Option<(Identifier, Place)>> = const { RefCell::new(None) };
 }
 
 /// Where an event is recorded.
@@ -261,11 +265,68 @@ pub(crate) struct Place {
     pub(crate) innermost: Option<&'static str>,
 }
 
-/// Returns where an event that comes now is recorded, if it is enabled only for that.
-pub(crate) fn only_recorded(metadata: &Metadata<'_>) -> Option<Place> {
-    let last = ONLY_RECORDED.try_with(|last| last.try_borrow_mut().ok()?.take());
-    let (of, place) = last.ok().flatten()?;
-    (of == std::ptr::from_ref(metadata).addr()).then_some(place)
+impl Place {
+    /// Returns where what happens in a span is recorded.
+    fn of<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<Self> {
+        let extensions = span.extensions();
+        let kept = extensions.get::<Kept>()?;
+        let ring = kept.ring.as_ref().filter(|ring| !ring.has_ended())?;
+        Some(Self {
+            ring: Arc::clone(ring),
+            innermost: kept.is_request.then(|| span.name()),
+        })
+    }
+}
+
+/// What becomes of an event.
+pub(crate) enum Fate {
+    Written,
+    Recorded(Place),
+    /// The request that it would be recorded for has ended, or it is in none.
+    Forgotten,
+}
+
+impl LogFilter {
+    /// Returns what becomes of an event that comes now.
+    pub(crate) fn fate<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> Fate
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        // Where a host has a filter of its own in place of this, everything is written.
+        if self.0.recorded.is_none() || !self.0.is_used.load(Ordering::Relaxed) {
+            return Fate::Written;
+        }
+        let metadata = event.metadata();
+        let last = ONLY_RECORDED.try_with(|last| last.try_borrow_mut().ok()?.take());
+        if let Some((of, place)) = last.ok().flatten()
+            && of == metadata.callsite()
+        {
+            return Fate::Recorded(place);
+        }
+        // It is written; unless what was known of it is lost, since values of it have logged in turn.
+        if self.is_wanted(metadata, context) {
+            return Fate::Written;
+        }
+        let place = context.event_span(event).and_then(|span| Place::of(&span));
+        place.map_or(Fate::Forgotten, Fate::Recorded)
+    }
+
+    fn is_wanted<S>(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let is_enabled = {
+            // No code of others runs under the lock.
+            let current = self.0.current.read();
+            let current = current.unwrap_or_else(PoisonError::into_inner);
+            current.enabled(metadata, context.clone())
+        };
+        let for_request = || {
+            let filter = self.for_request();
+            filter.is_some_and(|filter| filter.enabled(metadata, context.clone()))
+        };
+        is_enabled || for_request()
+    }
 }
 
 impl Inner {
@@ -283,27 +344,20 @@ impl Inner {
         if metadata.is_span() {
             return metadata.target() == crate::http::TARGET;
         }
-        let find = || {
-            let span = context.lookup_current()?;
-            let extensions = span.extensions();
-            let kept = extensions.get::<Kept>()?;
-            let ring = kept.ring.as_ref().filter(|ring| !ring.has_ended())?;
-            Some(Place {
-                ring: Arc::clone(ring),
-                innermost: kept.is_request.then(|| span.name()),
-            })
-        };
-        let Some(place) = find() else {
+        let Some(place) = context.lookup_current().and_then(|span| Place::of(&span)) else {
             return false;
         };
-        let at = std::ptr::from_ref(metadata).addr();
-        // On a thread that is being torn down it is written.
-        let _ = ONLY_RECORDED.try_with(|last| {
-            let last = last.try_borrow_mut();
-            last.map(|mut last| *last = Some((at, place)))
-        });
+        note(Some((metadata.callsite(), place)));
         true
     }
+}
+
+/// Notes where an event is recorded that is about to come. On a thread that is being torn down it is looked up.
+fn note(place: Option<(Identifier, Place)>) {
+    let _ = ONLY_RECORDED.try_with(|last| {
+        let last = last.try_borrow_mut();
+        last.map(|mut last| *last = place)
+    });
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
@@ -321,18 +375,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
         interest
     }
 
+    fn on_layer(&mut self, _: &mut S) {
+        self.0.is_used.store(true, Ordering::Relaxed);
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        let is_enabled = {
-            // No code of others runs under the lock.
-            let current = self.0.current.read();
-            let current = current.unwrap_or_else(PoisonError::into_inner);
-            current.enabled(metadata, context.clone())
-        };
-        let for_request = || {
-            let filter = self.for_request();
-            filter.is_some_and(|filter| filter.enabled(metadata, context.clone()))
-        };
-        is_enabled || for_request() || self.0.records(metadata, &context)
+        if self.is_wanted(metadata, &context) {
+            if self.0.recorded.is_some() {
+                note(None);
+            }
+            return true;
+        }
+        self.0.records(metadata, &context)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

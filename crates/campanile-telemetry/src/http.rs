@@ -19,7 +19,7 @@ use crate::span::with_kept;
 /// is 500 or more, or one of gRPC's that tell of a failure of the server, or the service panicked or failed. The query is in neither.
 ///
 /// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless there is no subscriber at all. Where the
-/// filter wants no span of its level, the line has the fields that the span would have had. What [`Correlation::current`] says
+/// filter wants no span of its level, the line has method, path, route, status and error itself. What [`Correlation::current`] says
 /// while the service works is the place of the span, and so is what requests to others come from. If the trace is sampled, a [`TraceRef`] is
 /// left in the request's extensions.
 ///
@@ -123,7 +123,8 @@ impl Observer for HttpSpans {
                 trace: Some(begin()),
                 ..Ids::of(&correlation)
             });
-            (ids.trace, is_exported, kept.ring.clone())
+            let ring = kept.ring.clone().filter(|_| kept.is_request);
+            (ids.trace, is_exported, ring)
         });
         let (place, is_exported, ring) = known.unwrap_or_default();
         let place = place.unwrap_or_else(begin);
@@ -178,6 +179,7 @@ impl Observer for HttpSpans {
         }
         if let Some(grpc) = grpc {
             span.record("rpc.system.name", "grpc");
+            span.record("rpc.method", rpc_method(route));
             span.record("rpc.status_code", grpc.name());
         }
         if *has_name {
@@ -188,7 +190,7 @@ impl Observer for HttpSpans {
             span.record("error.type", error);
         }
         if let Some(ring) = ring
-            && ring.end(error.is_some(), end.total())
+            && ring.end(error.is_some(), end.latency())
         {
             // So the layer knows.
             span.record(RECORDED, true);
@@ -231,17 +233,17 @@ impl Observer for HttpSpans {
 fn name(span: &Span, method: &'static str, is_grpc: bool, route: &Route) {
     let method = if method == "_OTHER" { "HTTP" } else { method };
     if is_grpc {
-        // It is the whole path, less the slash.
-        let path = route.as_str().strip_prefix('/');
-        let method = path.filter(|_| !route.is_unmatched()).unwrap_or("_OTHER");
-        span.record("rpc.method", method);
-        span.record("otel.name", method);
+        span.record("otel.name", rpc_method(route));
     } else if route.is_unmatched() {
         span.record("otel.name", method);
     } else {
-        span.record(
-            "otel.name",
-            display(format_args!("{method} {}", route.as_str())),
-        );
+        let route = route.as_str();
+        span.record("otel.name", display(format_args!("{method} {route}")));
     }
+}
+
+/// Returns the name of gRPC's method: the path, less the slash.
+fn rpc_method(route: &Route) -> &str {
+    let path = route.as_str().strip_prefix('/');
+    path.filter(|_| !route.is_unmatched()).unwrap_or("_OTHER")
 }

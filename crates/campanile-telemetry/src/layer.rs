@@ -10,7 +10,8 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use crate::capture::Capture;
 use crate::clock;
 use crate::fields::{Fields, Of};
-use crate::filter::{Place, only_recorded};
+use crate::filter::{Fate, LogFilter, Place};
+use crate::http;
 use crate::keys::{Keys, RECORDED};
 use crate::limit::Limit;
 use crate::line::{Ids, Style};
@@ -30,12 +31,14 @@ use crate::span::Kept;
 pub struct TelemetryLayer {
     pub(crate) style: Arc<Style>,
     pub(crate) keys: Arc<Keys>,
-    pub(crate) queue: Arc<Queue>,
     pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) capture: Option<Capture>,
     pub(crate) recorder: Option<Arc<FlightRecorder>>,
+    pub(crate) filter: LogFilter,
+    /// It goes before the queue, to which it has something to tell.
     #[cfg(feature = "otlp")]
     pub(crate) exporter: Option<Arc<Exporter>>,
+    pub(crate) queue: Arc<Queue>,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
@@ -47,11 +50,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         attributes.record(&mut fields.recorder(&self.keys, Of::Span));
         let mut kept = Kept::new(self.keys.log(), fields);
         if let Some(recorder) = &self.recorder {
-            kept.is_request = kept.is_server();
-            kept.ring = match kept.is_request {
-                true => Some(recorder.begin()),
-                false => span.parent().and_then(|parent| ring_of(&parent)),
-            };
+            // What is within a request is recorded with it, be it one itself.
+            let outer = span.parent().and_then(|parent| ring_of(&parent));
+            let outer = outer.filter(|ring| !ring.has_ended());
+            kept.is_request = outer.is_none() && attributes.metadata().target() == http::TARGET;
+            kept.ring = outer.or_else(|| kept.is_request.then(|| recorder.begin()));
         }
         #[cfg(feature = "otlp")]
         if let Some(exporter) = self.exporter.as_deref().filter(|all| all.traces.is_some()) {
@@ -113,10 +116,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if self.recorder.is_some()
-            && let Some(place) = only_recorded(event.metadata())
-        {
-            return self.record(event, &place, &context);
+        if self.recorder.is_some() {
+            match self.filter.fate(event, &context) {
+                Fate::Written => {}
+                Fate::Recorded(place) => return self.record(event, &place, &context),
+                Fate::Forgotten => return,
+            }
         }
         let suppressed = match &self.limit {
             None => 0,

@@ -324,8 +324,13 @@ impl Otlp {
             if let Ok(value) = &mut value {
                 value.set_sensitive(true);
             }
-            let (Ok(name), Ok(value)) = (name_of, value) else {
-                let text = "its name or its value is not one of HTTP";
+            // What is no name may be a value that was given as one.
+            let Ok(name) = name_of else {
+                let text = "the name of one is not one of HTTP: give `name=value`, with what is special in the value as in a URL";
+                return Err(problem("the headers", text));
+            };
+            let Ok(value) = value else {
+                let text = "its value is not one of HTTP";
                 return Err(problem(&format!("the header {name:?}"), text));
             };
             headers.insert(name, value);

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -20,11 +20,13 @@ use crate::fields::{Copied, Entry, Fields};
 /// # Ok::<_, campanile_telemetry::InstallError>(())
 /// ```
 ///
-/// A request that [`HttpSpans`](crate::HttpSpans) has a span for ends badly if its line is at ERROR, or if it took longer than a bound. Then all
+/// A request that [`HttpSpans`](crate::HttpSpans) has a span for ends badly if its line is at ERROR, or if it took longer than a bound (an event
+/// stream: to its head). Then all
 /// events that are kept are written, in their order, with the time at which they came and the field `recorded`, before the line that tells of its
 /// end; and its trace is exported even if it was not to be. Of any other request they are thrown away.
 ///
-/// Events of tasks and threads are kept too where they have the request's span, or one below it.
+/// Events of tasks and threads are kept too where they are in the request's span, or one below it. A request within another one is recorded with
+/// it. For all this the subscriber needs the telemetry's [filter](crate::Telemetry::filter) beside its layer, as `install` does it.
 ///
 /// | setting | default |
 /// |---|---|
@@ -32,11 +34,14 @@ use crate::fields::{Copied, Entry, Fields};
 /// | [`slower_than`](Self::slower_than) | 1 s |
 /// | [`max_events`](Self::max_events) | 256 for each request |
 /// | [`max_bytes`](Self::max_bytes) | 64 KiB for each request |
+/// | [`max_total_bytes`](Self::max_total_bytes) | 64 MiB for all requests |
 #[derive(Clone, Debug)]
 #[must_use = "a recorder works once a telemetry is built with it"]
 pub struct FlightRecorder {
     pub(crate) filter: String,
     limits: Limits,
+    /// What all requests take.
+    total: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +49,7 @@ struct Limits {
     slower_than: Duration,
     max_events: usize,
     max_bytes: usize,
+    max_total_bytes: usize,
 }
 
 impl FlightRecorder {
@@ -55,11 +61,13 @@ impl FlightRecorder {
                 slower_than: Duration::from_secs(1),
                 max_events: 256,
                 max_bytes: 64 << 10,
+                max_total_bytes: 64 << 20,
             },
+            total: Arc::default(),
         }
     }
 
-    /// Sets which events are kept, by level and target as `RUST_LOG` has it.
+    /// Sets which events are kept, by level and target as `RUST_LOG` has it, but for directives of spans (`[span]`).
     ///
     /// It raises the level up to which events are looked at: those of this level cost some ten nanoseconds outside of requests too.
     ///
@@ -93,10 +101,19 @@ impl FlightRecorder {
         self
     }
 
+    /// Sets how many bytes are kept of all requests that are in progress; what is more is not kept.
+    ///
+    /// Defaults to 64 MiB.
+    pub fn max_total_bytes(mut self, max: usize) -> Self {
+        self.limits.max_total_bytes = max;
+        self
+    }
+
     /// Begins to record a request.
     pub(crate) fn begin(&self) -> Arc<Ring> {
         Arc::new(Ring {
             limits: self.limits,
+            total: Arc::clone(&self.total),
             has_ended: AtomicBool::new(false),
             state: Mutex::default(),
         })
@@ -113,6 +130,7 @@ impl Default for FlightRecorder {
 #[derive(Debug)]
 pub(crate) struct Ring {
     limits: Limits,
+    total: Arc<AtomicUsize>,
     has_ended: AtomicBool,
     state: Mutex<State>,
 }
@@ -126,6 +144,8 @@ struct State {
     texts: String,
     gone_texts: usize,
     bytes: usize,
+    /// What the total has of it.
+    held: usize,
     /// How many events there was no room for.
     gone: u64,
     /// The spans that are exported if it ends badly.
@@ -165,6 +185,10 @@ impl Ring {
         if state.verdict.is_some() {
             return;
         }
+        if self.total.load(Ordering::Relaxed) > self.limits.max_total_bytes {
+            state.gone += 1;
+            return;
+        }
         if state.texts.capacity() == 0 {
             state.events.reserve(FIRST.0);
             state.entries.reserve(FIRST.1);
@@ -187,6 +211,7 @@ impl Ring {
             state.gone += 1;
         }
         state.compact();
+        self.account(&mut state);
     }
 
     /// Keeps a span that is not exported so far; gives it back if it is to be.
@@ -194,9 +219,11 @@ impl Ring {
     pub(crate) fn keep_span(&self, span: &[u8]) -> bool {
         let mut state = self.state();
         let has_room = state.bytes_of_spans + span.len() <= self.limits.max_bytes;
-        if state.verdict.is_none() && has_room {
+        let is_full = self.total.load(Ordering::Relaxed) > self.limits.max_total_bytes;
+        if state.verdict.is_none() && has_room && !is_full {
             state.bytes_of_spans += span.len();
             state.spans.push(span.to_vec());
+            self.account(&mut state);
         }
         state.verdict == Some(true)
     }
@@ -210,10 +237,12 @@ impl Ring {
             state.verdict = Some(true);
         } else {
             let ended = State {
+                held: state.held,
                 verdict: Some(false),
                 ..State::default()
             };
             let before = std::mem::replace(&mut *state, ended);
+            self.account(&mut state);
             // It is let go of outside of the lock.
             drop(state);
             drop(before);
@@ -236,13 +265,26 @@ impl Ring {
             let entries = entries.drain(..copied.entries);
             events.push((event, Fields::of_copy(copied, texts, entries)));
         }
+        self.account(&mut state);
         (events, std::mem::take(&mut state.gone))
     }
 
     /// Takes the spans out.
     #[cfg(feature = "otlp")]
     pub(crate) fn take_spans(&self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.state().spans)
+        let mut state = self.state();
+        state.bytes_of_spans = 0;
+        self.account(&mut state);
+        std::mem::take(&mut state.spans)
+    }
+
+    /// Takes note of what it takes now.
+    fn account(&self, state: &mut State) {
+        let taken = state.taken();
+        // It wraps where it is less than before.
+        let more = taken.wrapping_sub(state.held);
+        self.total.fetch_add(more, Ordering::Relaxed);
+        state.held = taken;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -251,7 +293,21 @@ impl Ring {
     }
 }
 
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let held = self.state().held;
+        self.total.fetch_sub(held, Ordering::Relaxed);
+    }
+}
+
 impl State {
+    fn taken(&self) -> usize {
+        #[cfg(feature = "otlp")]
+        return self.bytes + self.bytes_of_spans;
+        #[cfg(not(feature = "otlp"))]
+        self.bytes
+    }
+
     /// Takes the oldest event out, but for its fields, which come first.
     fn take_oldest(&mut self) -> Option<(Recorded, Copied)> {
         let (event, copied) = self.events.pop_front()?;

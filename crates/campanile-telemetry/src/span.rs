@@ -40,6 +40,7 @@ impl Kept {
     }
 
     /// Returns whether it is the span of a request to a server.
+    #[cfg(feature = "otlp")]
     pub(crate) fn is_server(&self) -> bool {
         let mut fields = self.fields.iter();
         let kind = fields.find(|(key, _)| *key == "otel.kind");

@@ -8,7 +8,7 @@ use crate::filter::LogFilter;
 use crate::layer::TelemetryLayer;
 #[cfg(feature = "otlp")]
 use crate::otlp::Counts;
-use crate::queue::{LAST_WRITE, LogStats};
+use crate::queue::LogStats;
 use crate::{InstallError, TelemetryBuilder, clock};
 
 /// A service's telemetry: what writes its log, and exports its traces.
@@ -113,12 +113,13 @@ impl Telemetry {
         })
     }
 
-    /// Waits until all that there is so far is written and exported, but not longer than that; returns what is not.
+    /// Waits until all that there is so far is written and exported, but not longer than that; returns what is not, or what a collector has
+    /// refused meanwhile.
     pub fn flush(&self, longest: Duration) -> Lost {
         let until = after(longest);
         #[cfg(feature = "otlp")]
         let exports = match &self.layer.exporter {
-            Some(exporter) => exporter.flush(until),
+            Some(exporter) => exporter.flush(until - for_lines(longest)),
             None => [0; 3],
         };
         #[cfg(not(feature = "otlp"))]
@@ -133,7 +134,7 @@ impl Telemetry {
         let until = after(longest);
         #[cfg(feature = "otlp")]
         let exports = match &self.layer.exporter {
-            Some(exporter) => exporter.shutdown(until),
+            Some(exporter) => exporter.shutdown(until - for_lines(longest)),
             None => [0; 3],
         };
         #[cfg(not(feature = "otlp"))]
@@ -146,6 +147,12 @@ fn after(time: Duration) -> Instant {
     let now = clock::instant();
     // What is longer than a clock can tell is as good as a day.
     now.checked_add(time).unwrap_or(now + DAY)
+}
+
+/// Returns what of a time is kept for the log's writer, who has something to tell of the exports.
+#[cfg(feature = "otlp")]
+fn for_lines(longest: Duration) -> Duration {
+    (longest / 10).min(Duration::from_millis(200))
 }
 
 fn left(until: Instant) -> Duration {
@@ -200,7 +207,7 @@ pub struct Exports {
     pub metrics: Counts,
 }
 
-/// What keeps an installed telemetry: when it is dropped, what there is is written and exported, for 5 s at most.
+/// What keeps an installed telemetry: when it is dropped, what there is is written and exported, for 3 s at most.
 #[derive(Debug)]
 #[must_use = "when this is dropped the log ends"]
 pub struct TelemetryGuard(Telemetry);
@@ -220,6 +227,6 @@ impl TelemetryGuard {
 impl Drop for TelemetryGuard {
     fn drop(&mut self) {
         // There is nobody to tell.
-        let _ = self.0.shutdown(LAST_WRITE);
+        let _ = self.0.shutdown(Duration::from_secs(3));
     }
 }

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use campanile_telemetry::{Counts, Exports, Otlp, Protocol, Telemetry, Writer};
+use campanile_telemetry::{
+    Counts, Exports, Measured, MetricSource, MetricWriter, Otlp, Point, Protocol, Telemetry, Writer,
+};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -198,6 +200,75 @@ fn it_asks_for_patience_without_end() {
 }
 
 #[test]
+fn it_says_zero_and_means_it() {
+    let requests = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&requests);
+    let left = exported_to(Protocol::HttpProtobuf, move |_, connection| {
+        count.fetch_add(1, Ordering::Relaxed);
+        answer(
+            connection,
+            "429 Too Many Requests",
+            "retry-after: 0\r\n",
+            b"",
+        )
+    });
+    assert_failed(&left, "429 Too Many Requests");
+    // Each batch once: a second is the least, and there is half of one.
+    let requests = requests.load(Ordering::Relaxed);
+    assert!(requests <= 16, "{requests}");
+}
+
+#[test]
+fn what_is_refused_was_not_flushed() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let otlp = Otlp::at(format!("http://127.0.0.1:{port}")).retry_for(Duration::ZERO);
+    let telemetry = Telemetry::builder("test").writer(Writer::new(io::sink()));
+    let telemetry = telemetry.otlp(otlp).build().unwrap();
+    telemetry.in_scope(|| tracing::info!("emitted"));
+    let lost = telemetry.flush(Duration::from_secs(10));
+    assert_eq!((lost.records, lost.lines), (1, 0));
+    assert!(telemetry.flush(Duration::from_secs(10)).is_nothing());
+}
+
+/// Asks the telemetry for what the telemetry asks it for.
+struct Flushes(Arc<std::sync::OnceLock<Telemetry>>);
+
+impl MetricSource for Flushes {
+    fn collect(&self, out: &mut MetricWriter<'_>) {
+        let telemetry = self.0.get().unwrap();
+        let _ = telemetry.flush(Duration::from_secs(60));
+        out.metric("up", "", "");
+        out.point(Point::new(&[], Measured::Gauge(1.0)));
+    }
+}
+
+#[test]
+fn a_source_that_flushes_waits_for_nobody() {
+    let place = Arc::new(std::sync::OnceLock::new());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let otlp = Otlp::at(format!("http://127.0.0.1:{port}"));
+    let telemetry = Telemetry::builder("test").writer(Writer::new(io::sink()));
+    let telemetry = telemetry
+        .otlp(
+            otlp.metrics_every(Duration::from_millis(10))
+                .timeout(Duration::from_millis(50))
+                .retry_for(Duration::ZERO),
+        )
+        .metric_source(Flushes(Arc::clone(&place)));
+    let telemetry = telemetry.build().unwrap();
+    assert!(place.set(telemetry.clone()).is_ok());
+    let begun = now();
+    while telemetry.exports().unwrap().metrics.emitted < 3 {
+        assert!(now() - begun < Duration::from_secs(30));
+        thread::yield_now();
+    }
+    let _ = telemetry.shutdown(Duration::from_secs(5));
+}
+
+#[test]
 fn its_answer_never_ends() {
     let (written, has_failed) = (
         Arc::new(AtomicU64::new(0)),
@@ -287,6 +358,28 @@ fn it_does_not_speak_http_2() {
         answer(connection, "400 Bad Request", "", TOKEN.as_bytes())
     });
     assert_failed(&left, "");
+}
+
+/// A frame of HTTP/2 has a payload that may be anybody's words.
+#[cfg(feature = "grpc")]
+#[test]
+fn it_leaves_with_the_token_on_its_lips() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            // SETTINGS, and GOAWAY with ENHANCE_YOUR_CALM.
+            let debug = format!("Bearer {TOKEN}");
+            let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+            frames.extend([0, 0, 8 + debug.len() as u8, 7, 0, 0, 0, 0, 0]);
+            frames.extend([0, 0, 0, 0, 0, 0, 0, 11]);
+            frames.extend(debug.bytes());
+            let _ = connection.write_all(&frames);
+            // It is read to its end.
+            let _ = io::copy(&mut connection, &mut io::sink());
+        }
+    });
+    assert_failed(&exported(Protocol::Grpc, port), "");
 }
 
 #[cfg(feature = "grpc")]

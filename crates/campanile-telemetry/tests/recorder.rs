@@ -195,3 +195,95 @@ async fn its_trace_is_exported_though_it_was_not_to_be() {
     assert_eq!(exported(200).await, 0);
     assert_eq!(exported(503).await, 2);
 }
+
+fn logs() -> u64 {
+    tracing::debug!("before");
+    tracing::info!("before too");
+    7
+}
+
+#[tokio::test]
+async fn values_that_log_bring_nothing_into_the_log() {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    let telemetry = telemetry.flight_recorder(FlightRecorder::new()).build();
+    let telemetry = telemetry.unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(telemetry.filter())
+        .with(telemetry.layer());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let service = service_fn(async |request: Request<u16>| {
+        tracing::debug!(value = logs(), "outer");
+        let status = StatusCode::from_u16(*request.body()).unwrap();
+        let response = Response::builder().status(status).body(String::new());
+        Ok::<_, io::Error>(response.unwrap())
+    });
+    let observe = ObserveLayer::builder(HttpSpans::new());
+    let service = observe.route(|_| Some("/".into())).build().layer(service);
+    for (status, expected) in [
+        (200, vec!["before too", "request ended"]),
+        (500, vec!["before", "before too", "outer", "request ended"]),
+    ] {
+        memory.0.lock().unwrap().clear();
+        let request = Request::get("/").body(status).unwrap();
+        service.clone().oneshot(request).await.unwrap();
+        assert!(telemetry.flush(Duration::from_secs(10)).is_nothing());
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut messages: Vec<_> = lines
+            .map(|line| line["message"].as_str().unwrap().to_owned())
+            .collect();
+        messages.sort();
+        assert_eq!(messages, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_request_within_another_is_recorded_with_it() {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    let telemetry = telemetry.flight_recorder(FlightRecorder::new()).build();
+    let telemetry = telemetry.unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(telemetry.filter())
+        .with(telemetry.layer());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let inner = service_fn(async |_: Request<String>| {
+        let other = tracing::info_span!("not ours", otel.kind = "server");
+        other.in_scope(|| tracing::debug!("within"));
+        Ok::<_, io::Error>(Response::new(String::new()))
+    });
+    let inner = ObserveLayer::new(HttpSpans::new()).layer(inner);
+    let outer = service_fn(move |request: Request<String>| {
+        let inner = inner.clone();
+        async move {
+            inner.oneshot(request).await?;
+            tracing::debug!("after");
+            Err::<Response<String>, _>(io::Error::other("it fails after all"))
+        }
+    });
+    let outer = ObserveLayer::new(HttpSpans::new()).layer(outer);
+    assert!(outer.oneshot(Request::new(String::new())).await.is_err());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    for message in ["within", "after"] {
+        assert_eq!(
+            text.matches(&format!(r#""message":"{message}""#)).count(),
+            1,
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn all_requests_together_have_a_cap() {
+    let recorder = FlightRecorder::new().max_total_bytes(0);
+    let lines = answered(|log| log.flight_recorder(recorder), &[500]).await;
+    // The first fits as nothing is kept yet; the others do not.
+    assert_eq!(
+        messages(&lines, "/500"),
+        ["usual", "began", "request ended"]
+    );
+}

@@ -182,9 +182,9 @@ impl Campanile {
     }
 }
 
-/// How long the last lines and exports may take.
+/// How long the last lines and exports may take; when the guard is dropped there are 3 s more.
 #[cfg(feature = "telemetry")]
-const LAST_EXPORT: std::time::Duration = std::time::Duration::from_secs(5);
+const LAST_EXPORT: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl fmt::Debug for Campanile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -38,7 +38,8 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
             .iter()
             .map(|(name, value)| (*name, &**value))
             .collect();
-        let mut point = |measured| out.point(Point::new(&attributes, measured));
+        let mut point =
+            |measured| out.point(Point::new(&attributes, measured).since(series.created));
         match &series.value {
             Value::Counter(count) => point(Measured::Count(*count)),
             Value::TimeCounter(time) => point(Measured::Amount(time.as_secs_f64())),
@@ -72,9 +73,13 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
                 let measured = Measured::Histogram {
                     bounds: &bounds,
                     counts: &counts,
-                    sum: *sum,
+                    // With negative samples it doesn't only rise.
+                    sum: Some(*sum).filter(|sum| {
+                        *sum >= 0.0 && bounds.first().is_some_and(|bound| *bound >= 0.0)
+                    }),
                 };
-                out.point(Point::new(&attributes, measured).exemplars(&exemplars));
+                let point = Point::new(&attributes, measured).exemplars(&exemplars);
+                out.point(point.since(series.created));
             }
             // A kind that there is not yet.
             _ => {}

@@ -261,7 +261,7 @@ impl MetricSource for AllKinds {
         let measured = Measured::Histogram {
             bounds: &[1.0, 2.0],
             counts: &[3, 0, 1],
-            sum: 6.5,
+            sum: Some(6.5),
         };
         out.point(Point::new(&labels, measured));
         out.metric("quantiles", "", "");

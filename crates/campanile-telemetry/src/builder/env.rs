@@ -27,7 +27,7 @@ impl TelemetryBuilder {
     /// | `OTEL_BSP_*`, `OTEL_BLRP_*`: `SCHEDULE_DELAY`, `MAX_EXPORT_BATCH_SIZE`, `MAX_QUEUE_SIZE`, `EXPORT_TIMEOUT` | `5000` (`1000` for lines), `512`, as many as 8 MiB hold, `30000` | batches of spans, and of lines |
     /// | `OTEL_ATTRIBUTE_COUNT_LIMIT`, `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, and the same of `OTEL_SPAN_` and `OTEL_LOGRECORD_` | `128`, no limit | how many attributes a span and a line have, and how many characters a text |
     /// | `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT` | `60000`, `30000` | milliseconds |
-    /// | `OTEL_SDK_DISABLED` | `false` | `true`: nothing is exported |
+    /// | `OTEL_SDK_DISABLED` | `false` | `true`: nothing is exported, whatever the code says |
     ///
     /// Those of `OTEL_EXPORTER_OTLP_` can be for one signal too, as the endpoint's. Other variables of OpenTelemetry are not read.
     pub fn from_env(self) -> Self {

@@ -15,6 +15,8 @@ pub(super) struct Exports {
     otlp: Option<Otlp>,
     sampler: Sampler,
     source: Option<Arc<dyn MetricSource>>,
+    /// Whether the environment has the last word, which is no.
+    is_disabled: bool,
     /// What is wrong with a variable of the environment.
     problem: Option<BuildError>,
 }
@@ -88,6 +90,8 @@ impl TelemetryBuilder {
 
 impl Exports {
     pub(super) fn read(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        let is_true = |value: String| value.trim().eq_ignore_ascii_case("true");
+        self.is_disabled = variable("OTEL_SDK_DISABLED").is_some_and(is_true);
         if let Some(otlp) = Otlp::of_env(variable) {
             self.otlp = Some(otlp);
         }
@@ -113,12 +117,12 @@ impl Exports {
         style: &Arc<Style>,
         queue: &Arc<Queue>,
     ) -> Result<Option<Arc<Exporter>>, BuildError> {
+        let Some(otlp) = self.otlp.filter(|_| !self.is_disabled) else {
+            return Ok(None);
+        };
         if let Some(problem) = self.problem {
             return Err(problem);
         }
-        let Some(otlp) = self.otlp else {
-            return Ok(None);
-        };
         let report = {
             let (style, queue) = (Arc::clone(style), Arc::downgrade(queue));
             move |text: &str| {

@@ -43,6 +43,9 @@ impl Kept {
             (false, false) => of_span().unwrap_or_else(of_task),
         };
         let Ids { correlation, trace } = parent.ids;
+        // The request may be within another one of this process.
+        let place_above = of_span().and_then(|above| above.ids.trace);
+        let is_remote = is_server && trace.is_some() && trace != place_above;
         let place = trace.map_or_else(TraceParent::generate, TraceParent::child);
         let is_sampled = match parent.is_ours {
             true => place.is_sampled(),
@@ -55,7 +58,7 @@ impl Kept {
         });
         // What is recorded may be exported in the end.
         let is_wanted = is_sampled || self.ring.is_some();
-        self.begun = is_wanted.then(|| Begun::now(trace, is_server, parent.state));
+        self.begun = is_wanted.then(|| Begun::now(trace, is_remote, parent.state));
     }
 }
 

@@ -19,19 +19,10 @@ impl Otlp {
             variable,
             problem: None,
         };
-        let is_disabled = |value: String| value.trim().eq_ignore_ascii_case("true");
-        if variable("OTEL_SDK_DISABLED").is_some_and(is_disabled) {
-            return None;
-        }
         let endpoint = variable("OTEL_EXPORTER_OTLP_ENDPOINT");
         let mut is_asked_for = endpoint.is_some();
         let common = reader.options("");
-        let default = match common.protocol {
-            #[cfg(feature = "grpc")]
-            Some(Protocol::Grpc) => "http://localhost:4317",
-            _ => "http://localhost:4318",
-        };
-        let mut otlp = Self::at(endpoint.clone().unwrap_or_else(|| default.to_owned()));
+        let mut otlp = Self::at(endpoint.clone().unwrap_or_default());
         otlp.options = common;
         for (signal, name) in NAMES.into_iter().enumerate() {
             let upper = name.to_uppercase();
@@ -39,17 +30,30 @@ impl Otlp {
             own.options = reader.options(&format!("{upper}_"));
             own.url = variable(&format!("OTEL_EXPORTER_OTLP_{upper}_ENDPOINT"));
             let exporter = format!("OTEL_{upper}_EXPORTER");
-            let is_on = variable(&exporter).map(|value| match value.trim() {
-                "otlp" => Some(true),
-                "none" => Some(false),
-                _ => {
-                    reader.note(&exporter, "give `otlp` or `none`");
-                    None
-                }
-            });
             let has_endpoint = endpoint.is_some() || own.url.is_some();
-            own.is_on = is_on.flatten().unwrap_or(has_endpoint);
+            let value = variable(&exporter);
+            own.is_on = match (value.as_deref().map(str::trim), signal) {
+                (None, _) => has_endpoint,
+                (Some("otlp"), _) => true,
+                // The log is on the console, and the metrics are on a page, anyway.
+                (Some("none"), _) | (Some("console"), LOGS) | (Some("prometheus"), METRICS) => {
+                    false
+                }
+                (Some(_), _) => {
+                    reader.note(&exporter, "give `otlp` or `none`");
+                    is_asked_for = true;
+                    false
+                }
+            };
             is_asked_for |= own.is_on;
+            if !has_endpoint {
+                let protocol = own.options.protocol.or(otlp.options.protocol);
+                own.url = Some(match protocol.unwrap_or_default() {
+                    #[cfg(feature = "grpc")]
+                    Protocol::Grpc => "http://localhost:4317".to_owned(),
+                    Protocol::HttpProtobuf => format!("http://localhost:4318/v1/{name}"),
+                });
+            }
         }
         for (signal, prefix) in [(TRACES, "OTEL_BSP"), (LOGS, "OTEL_BLRP")] {
             let own = &mut otlp.signals[signal];
@@ -204,7 +208,9 @@ mod tests {
         assert!(of(&[]).is_none());
         assert!(of(&[("OTEL_TRACES_EXPORTER", "none")]).is_none());
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/");
-        assert!(of(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]).is_none());
+        assert!(of(&[("OTEL_METRICS_EXPORTER", "prometheus")]).is_none());
+        let zipkin = of(&[("OTEL_TRACES_EXPORTER", "zipkin")]);
+        assert!(zipkin.unwrap().problem.is_some());
         let on = |otlp: Option<Otlp>| otlp.unwrap().signals.map(|signal| signal.is_on);
         assert_eq!(on(of(&[endpoint])), [true; 3]);
         let none = ("OTEL_LOGS_EXPORTER", "none");

@@ -1,9 +1,9 @@
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use tracing::subscriber::NoSubscriber;
+use tracing::Dispatch;
 
 use super::metrics::{MetricSource, Metrics};
 use super::outbox::{Batch, Counts, Limits, Outbox};
@@ -24,6 +24,7 @@ pub(crate) struct Exporter {
     metrics: Option<Arc<Outbox>>,
     source: Option<Arc<Metrics>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    id: Option<ThreadId>,
 }
 
 /// What is to be exported of one signal.
@@ -59,9 +60,6 @@ impl Exporter {
             resource,
             report,
         } = plan;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let resource: Arc<[u8]> = resource.into();
         let lane = |signal: Signal| Lane {
             name: signal.name,
@@ -84,12 +82,24 @@ impl Exporter {
             metrics: outbox(&metrics),
             source: source.map(|source| Arc::new(Metrics::new(source))),
             thread: Mutex::default(),
+            id: None,
         };
         let collecting = exporter.source.clone().zip(exporter.metrics.clone());
-        let thread = std::thread::Builder::new().name("campanile-otlp".to_owned());
+        let thread = std::thread::Builder::new().name(THREAD.to_owned());
+        // The runtime is made where it ends: it may not end in a task of another one.
+        let (sender, started) = mpsc::channel();
         let thread = thread.spawn(move || {
             // What the client logs about an export must not be exported in turn.
-            let _quiet = tracing::subscriber::set_default(NoSubscriber::default());
+            let _quiet = tracing::dispatcher::set_default(&Dispatch::none());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                // It waits for this.
+                Err(error) => return drop(sender.send(error)),
+            };
+            drop(sender);
             runtime.block_on(async {
                 let run = async |lane: Option<Lane>| {
                     if let Some(lane) = lane {
@@ -103,7 +113,13 @@ impl Exporter {
                 };
                 tokio::join!(run(traces), run(logs), run(metrics), collect);
             });
+            // A name that is being looked up is not waited for.
+            runtime.shutdown_background();
         })?;
+        if let Ok(error) = started.recv() {
+            return Err(error);
+        }
+        exporter.id = Some(thread.thread().id());
         *exporter
             .thread
             .get_mut()
@@ -111,39 +127,47 @@ impl Exporter {
         Ok(exporter)
     }
 
-    /// Exports what there is, but does not wait longer than that; returns how much is not.
+    /// Exports what there is, but does not wait longer than that; returns how much is not, or has failed.
     pub(crate) fn flush(&self, until: Instant) -> [u64; 3] {
-        self.collect();
-        self.outboxes()
-            .into_iter()
-            .flatten()
-            .for_each(|outbox| outbox.hurry());
-        self.wait(until)
-    }
-
-    /// Exports what there is and ends, but does not wait longer than that; returns how much is lost.
-    pub(crate) fn shutdown(&self, until: Instant) -> [u64; 3] {
         self.collect();
         let before = self.counts();
         self.outboxes()
             .into_iter()
             .flatten()
-            .for_each(|outbox| outbox.close(until));
-        let late = self.wait(until);
-        let mut lost = self.counts();
-        for (lost, (before, late)) in lost.iter_mut().zip(before.into_iter().zip(late)) {
-            lost.failed = lost.failed - before.failed + late;
+            .for_each(|outbox| outbox.hurry());
+        self.wait(until, before)
+    }
+
+    /// Exports what there is and ends, but does not wait longer than that; returns how much is lost.
+    pub(crate) fn shutdown(&self, until: Instant) -> [u64; 3] {
+        if self
+            .outboxes()
+            .into_iter()
+            .flatten()
+            .any(|outbox| !outbox.is_closed())
+        {
+            self.collect();
         }
+        let before = self.counts();
+        self.outboxes()
+            .into_iter()
+            .flatten()
+            .for_each(|outbox| outbox.close(until));
+        let lost = self.wait(until, before);
         let thread = self
             .thread
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = thread.filter(|_| late == [0; 3]) {
-            // It has nothing left to do; that it panicked shows in what is lost.
+        let has_nothing_left = self.outboxes().into_iter().flatten().all(|outbox| {
+            let (left, _) = outbox.wait(until, || until);
+            left == 0
+        });
+        if let Some(thread) = thread.filter(|_| has_nothing_left && !self.is_here()) {
+            // That it panicked shows in what is lost.
             let _ = thread.join();
         }
-        lost.map(|counts| counts.failed)
+        lost
     }
 
     /// Returns what became of the spans, the lines and the points.
@@ -162,12 +186,29 @@ impl Exporter {
         [&self.traces, &self.logs, &self.metrics].map(Option::as_deref)
     }
 
-    fn wait(&self, until: Instant) -> [u64; 3] {
-        let wait =
-            |outbox: Option<&Outbox>| outbox.map_or(0, |outbox| outbox.wait(until, clock::instant));
-        self.outboxes().map(wait)
+    /// Waits; returns how much is not done, or has failed since then.
+    fn wait(&self, until: Instant, before: [Counts; 3]) -> [u64; 3] {
+        // Who exports can't wait for itself.
+        let is_here = self.is_here();
+        let until = if is_here { clock::instant() } else { until };
+        let mut before = before.into_iter();
+        self.outboxes().map(|outbox| {
+            let before = before.next().unwrap_or_default();
+            let Some(outbox) = outbox else {
+                return 0;
+            };
+            let (left, failed) = outbox.wait(until, clock::instant);
+            left + failed - before.failed
+        })
+    }
+
+    /// Returns whether this is the thread that exports: a source of metrics may ask for anything.
+    fn is_here(&self) -> bool {
+        self.id == Some(std::thread::current().id())
     }
 }
+
+const THREAD: &str = "campanile-otlp";
 
 impl Drop for Exporter {
     fn drop(&mut self) {
@@ -204,8 +245,9 @@ impl Lane {
             let request = self.request(&batch);
             let sent = tokio::select! {
                 sent = self.sender.send(&request) => sent,
-                () = self.out_of_time() => Sent::Failed { reason: "the service ends".to_owned() },
+                () = self.out_of_time() => Sent::Failed { reason: "the service ends".to_owned(), after: None },
             };
+            let mut pause = None;
             let (failed, reason) = match sent {
                 Sent::Taken { rejected: 0 } => (0, None),
                 Sent::Taken { rejected } => {
@@ -213,7 +255,10 @@ impl Lane {
                     let rejected = rejected.min(batch.items);
                     (rejected, Some("it does not want them".to_owned()))
                 }
-                Sent::Failed { reason } => (batch.items, Some(reason)),
+                Sent::Failed { reason, after } => {
+                    pause = after;
+                    (batch.items, Some(reason))
+                }
             };
             self.outbox.ended(&batch, failed);
             let Some(reason) = reason else {
@@ -231,6 +276,10 @@ impl Lane {
                     batch.items, self.name, self.sender.target
                 );
                 (self.report)(&text);
+            }
+            if let Some(pause) = pause {
+                // It may end before.
+                let _ = tokio::time::timeout(pause, self.outbox.closing()).await;
             }
         }
     }

@@ -26,6 +26,13 @@ pub(super) fn judge(answer: &Answer) -> Attempt {
         let value = answer.trailers.get(name);
         value.or_else(|| answer.headers.get(name))?.to_str().ok()
     };
+    if answer.is_cut && value("grpc-status").is_none() {
+        // The connection broke, or the time was over.
+        return Attempt::Later {
+            reason: "the answer was cut short".to_owned(),
+            after: None,
+        };
+    }
     judge_parts(
         value("grpc-status"),
         value("grpc-status-details-bin"),

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep_until;
@@ -63,6 +64,7 @@ pub struct Point<'a> {
     attributes: &'a [(&'a str, &'a str)],
     measured: Measured<'a>,
     exemplars: &'a [Exemplar],
+    since: Option<SystemTime>,
 }
 
 /// What is measured. Counts, times and histograms are of all that there was since the source began.
@@ -81,8 +83,8 @@ pub enum Measured<'a> {
         bounds: &'a [f64],
         /// For each bound how many samples were in its bucket alone, and last how many were above all bounds.
         counts: &'a [u64],
-        /// The sum of the samples.
-        sum: f64,
+        /// The sum of the samples; none if some may be negative.
+        sum: Option<f64>,
     },
     /// Quantiles.
     Summary {
@@ -113,6 +115,18 @@ impl<'a> Point<'a> {
             attributes,
             measured,
             exemplars: &[],
+            since: None,
+        }
+    }
+
+    /// Sets since when it is counted.
+    ///
+    /// Defaults to when the telemetry was built.
+    #[must_use]
+    pub fn since(self, since: SystemTime) -> Self {
+        Self {
+            since: Some(since),
+            ..self
         }
     }
 
@@ -221,7 +235,8 @@ fn data_point(out: &mut Wire, point: &Point<'_>, begun: u64, now: u64) {
         }
     };
     if !matches!(point.measured, Measured::Gauge(_)) {
-        out.fixed_64(2, begun);
+        let since = point.since.map_or(begun, nanoseconds);
+        out.fixed_64(2, since.min(now));
     }
     out.fixed_64(3, now);
     match point.measured {
@@ -242,7 +257,9 @@ fn data_point(out: &mut Wire, point: &Point<'_>, begun: u64, now: u64) {
             sum,
         } => {
             out.fixed_64(4, counts.iter().sum());
-            out.double(5, sum);
+            if let Some(sum) = sum {
+                out.double(5, sum);
+            }
             out.packed(6, counts.iter().copied());
             out.packed(7, bounds.iter().map(|bound| bound.to_bits()));
             exemplars(out, 8);
@@ -270,6 +287,8 @@ fn data_point(out: &mut Wire, point: &Point<'_>, begun: u64, now: u64) {
 pub(crate) struct Metrics {
     source: Arc<dyn MetricSource>,
     begun: SystemTime,
+    /// Whether it is asked right now.
+    is_asked: AtomicBool,
 }
 
 impl Metrics {
@@ -277,10 +296,15 @@ impl Metrics {
         Self {
             source,
             begun: clock::now(),
+            is_asked: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn collect(&self, outbox: &Outbox) {
+        // A source may flush the telemetry, which asks the source.
+        if self.is_asked.swap(true, Ordering::Acquire) {
+            return;
+        }
         let mut out = MetricWriter {
             outbox,
             begun: nanoseconds(self.begun),
@@ -296,12 +320,12 @@ impl Metrics {
             items: 0,
         };
         let collect = AssertUnwindSafe(|| self.source.collect(&mut out));
-        if catch_unwind(collect).is_err() {
-            // What is half written goes nowhere.
-            return;
+        // What is half written goes nowhere.
+        if catch_unwind(collect).is_ok() {
+            out.end_metric();
+            out.end_batch();
         }
-        out.end_metric();
-        out.end_batch();
+        self.is_asked.store(false, Ordering::Release);
     }
 
     pub(crate) async fn collect_every(&self, every: Duration, outbox: &Outbox) {

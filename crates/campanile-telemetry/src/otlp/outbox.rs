@@ -10,6 +10,7 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limits: Limits,
+    max_batch_bytes: usize,
     state: Mutex<State>,
     /// There is something to do for the exporter.
     work: Notify,
@@ -89,8 +90,11 @@ impl Counts {
 
 impl Outbox {
     pub(crate) fn new(limits: Limits) -> Self {
+        // A batch that there is no room for would never be full.
+        let batch = limits.batch.min(limits.items).max(1);
         Self {
-            limits,
+            limits: Limits { batch, ..limits },
+            max_batch_bytes: MAX_BATCH_BYTES.min(limits.bytes / 4),
             state: Mutex::default(),
             work: Notify::new(),
             closed: Notify::new(),
@@ -113,7 +117,7 @@ impl Outbox {
         state.items += items;
         state.bytes += message.len();
         let fits = |batch: &Batch| {
-            batch.items + items <= most && batch.bytes.len() + message.len() <= MAX_BATCH_BYTES
+            batch.items + items <= most && batch.bytes.len() + message.len() <= self.max_batch_bytes
         };
         let mut is_full = false;
         if !state.batches.back().is_some_and(fits) {
@@ -124,7 +128,7 @@ impl Outbox {
         if let Some(batch) = state.batches.back_mut() {
             batch.bytes.extend_from_slice(message);
             batch.items += items;
-            is_full |= batch.items >= most;
+            is_full |= batch.items >= most || batch.bytes.len() >= self.max_batch_bytes;
         }
         drop(state);
         if is_first || is_full {
@@ -159,7 +163,7 @@ impl Outbox {
         };
         let is_full = state.batches.len() > 1
             || first.items >= self.limits.batch
-            || first.bytes.len() >= MAX_BATCH_BYTES;
+            || first.bytes.len() >= self.max_batch_bytes;
         let is_asked_for = state.closing.is_some() || state.flush > state.counts.done();
         if !is_full && !is_asked_for {
             return Next::Some;
@@ -204,6 +208,10 @@ impl Outbox {
         self.work.notify_one();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closing.is_some()
+    }
+
     /// Takes up nothing any more, and ends by a time.
     pub(crate) fn close(&self, until: Instant) {
         let mut state = self.state();
@@ -213,15 +221,16 @@ impl Outbox {
         self.closed.notify_waiters();
     }
 
-    /// Waits until all that there was when it was called is done, but not longer than that; returns how much is not.
-    pub(crate) fn wait(&self, until: Instant, now: impl Fn() -> Instant) -> u64 {
+    /// Waits until all that there was when it was called is done, but not longer than that; returns how much is not, and how much failed in
+    /// all.
+    pub(crate) fn wait(&self, until: Instant, now: impl Fn() -> Instant) -> (u64, u64) {
         let mut state = self.state();
         let goal = state.counts.taken_up();
         loop {
             let left = goal.saturating_sub(state.counts.done());
             let time = until.saturating_duration_since(now());
             if left == 0 || time.is_zero() {
-                return left;
+                return (left, state.counts.failed);
             }
             let waited = self.done.wait_timeout(state, time);
             state = waited.map_or_else(|error| error.into_inner().0, |(state, _)| state);
@@ -302,10 +311,21 @@ mod tests {
         outbox.ended(&second, usize::MAX);
         assert_eq!(counts(outbox.counts()), [13, 1, 5, 4]);
         let now = Instant::now();
-        assert_eq!(outbox.wait(now, || now), 3);
+        assert_eq!(outbox.wait(now, || now), (3, 5));
         let third = outbox.next().await.unwrap();
         outbox.ended(&third, 0);
-        assert_eq!(outbox.wait(now, || now), 0);
+        assert_eq!(outbox.wait(now, || now), (0, 5));
         assert_eq!(counts(outbox.counts()), [13, 4, 5, 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_there_is_room_for_is_a_batch() {
+        let begun = tokio::time::Instant::now();
+        // As many items, or a quarter of the bytes.
+        for (outbox, size) in [(outbox(512, 3), 1), (outbox(512, 100), 250)] {
+            (0..3).for_each(|_| outbox.push(&vec![0; size], 1));
+            assert!(outbox.next().await.is_some());
+        }
+        assert!(begun.elapsed().is_zero());
     }
 }

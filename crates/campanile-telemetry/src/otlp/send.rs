@@ -47,7 +47,11 @@ pub(crate) enum Sent {
     /// It was taken, but for so many of its items.
     Taken { rejected: u64 },
     /// It was refused, or was not taken in time. Nothing that the collector says is in the reason: it may have what we sent it as a secret.
-    Failed { reason: String },
+    Failed {
+        reason: String,
+        /// How long it wants nothing at all.
+        after: Option<Duration>,
+    },
 }
 
 /// What became of one attempt.
@@ -81,13 +85,23 @@ impl Sender {
                 .post(&self.target, self.headers.clone(), body.clone());
             let (reason, after) = match self.protocol.judge(answer.await) {
                 Attempt::Taken { rejected } => return Sent::Taken { rejected },
-                Attempt::Refused { reason } => return Sent::Failed { reason },
+                Attempt::Refused { reason } => {
+                    return Sent::Failed {
+                        reason,
+                        after: None,
+                    };
+                }
                 Attempt::Later { reason, after } => (reason, after),
             };
             let jittered = wait.mul_f64(0.8 + 0.4 * fastrand::f64());
-            let next = now() + after.unwrap_or(jittered).min(DAY);
+            // A collector that says 0 means it well, and is not run over for it.
+            let asked = after.map(|after| after.clamp(WAITS[0], MAX_PAUSE));
+            let next = now() + asked.unwrap_or(jittered);
             if next >= until {
-                return Sent::Failed { reason };
+                return Sent::Failed {
+                    reason,
+                    after: asked,
+                };
             }
             sleep_until(next).await;
             wait = (wait * 2).min(longest);
@@ -123,7 +137,8 @@ fn compressed(request: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest that a collector may ask for.
+const MAX_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 impl Protocol {
     pub(crate) fn headers(self, is_compressed: bool) -> HeaderMap {

@@ -28,10 +28,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("campanile-client", &[]),
     ("campanile-correlation", &[]),
-    ("campanile-health", &[]),
+    (
+        "campanile-health",
+        &["campanile-client", "campanile-http", "campanile-system"],
+    ),
     ("campanile-http", &[]),
     ("campanile-macros", &[]),
-    ("campanile-metrics", &["campanile-http", "campanile-macros"]),
+    (
+        "campanile-metrics",
+        &["campanile-http", "campanile-macros", "campanile-system"],
+    ),
     (
         "campanile-monitor",
         &[
@@ -46,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("campanile-series", &[]),
     ("campanile-sla", &["campanile-http", "campanile-series"]),
     ("campanile-store", &[]),
+    ("campanile-system", &[]),
     (
         "campanile-telemetry",
         &[

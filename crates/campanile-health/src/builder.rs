@@ -1,22 +1,42 @@
 use std::fmt;
 
-use crate::{Check, Health};
+use crate::health::Parts;
+use crate::{Check, Group, Health, Heartbeat, Select, Watchdog};
 
 /// Settings of a [`Health`].
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`check`](Self::check) | none: the service is healthy as long as it answers |
-#[derive(Debug, Default)]
+/// | [`group`](Self::group) | `readiness`, `liveness`, `startup` |
+/// | [`heartbeat`](Self::heartbeat), [`watchdog`](Self::watchdog) | none |
+/// | [`concurrency`](Self::concurrency) | 64 |
+/// | [`jitter`](Self::jitter) | 0.1 |
+#[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct HealthBuilder {
     checks: Vec<Check>,
+    groups: Vec<Group>,
+    watchdog: Option<Watchdog>,
+    concurrency: usize,
+    jitter: f64,
 }
 
-/// The most checks that there may be.
+/// The most checks that there may be, and the most groups.
 const MAX_CHECKS: usize = 1_000;
+const MAX_GROUPS: usize = 100;
 
 impl HealthBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            checks: Vec::new(),
+            groups: Vec::new(),
+            watchdog: None,
+            concurrency: 64,
+            jitter: 0.1,
+        }
+    }
+
     /// Adds a check; there may be 1,000.
     ///
     /// Defaults to none.
@@ -25,49 +45,227 @@ impl HealthBuilder {
         self
     }
 
+    /// Adds a group, or replaces the one of its name that is there from the beginning; there may be 100.
+    ///
+    /// Defaults to `readiness`, `liveness` and `startup`, as [`Group`] has them.
+    pub fn group(mut self, group: Group) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// Adds a task that has to go on, as a critical check of the same name.
+    ///
+    /// Defaults to none.
+    pub fn heartbeat(self, heartbeat: &Heartbeat) -> Self {
+        self.check(heartbeat.check())
+    }
+
+    /// Sets what sees whether the runtime is stuck, as the critical check `executor`.
+    ///
+    /// Defaults to nothing.
+    pub fn watchdog(mut self, watchdog: Watchdog) -> Self {
+        self.watchdog = Some(watchdog);
+        self
+    }
+
+    /// Sets how many checks are called at a time at most; at least 1.
+    ///
+    /// Defaults to 64.
+    pub fn concurrency(mut self, checks: usize) -> Self {
+        self.concurrency = checks;
+        self
+    }
+
+    /// Sets by which share of its period a call may come later, at random; from 0 to 1.
+    ///
+    /// Defaults to 0.1.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.jitter = share;
+        self
+    }
+
     /// Returns the health. No check runs before [`Health::run`] does.
     ///
     /// # Errors
     ///
-    /// If a check's settings are not valid, or there are too many: the error lists all that is wrong.
-    pub fn build(self) -> Result<Health, BuildError> {
+    /// If a setting is not valid: the error lists all that is wrong.
+    pub fn build(mut self) -> Result<Health, BuildError> {
         let mut problems = Vec::new();
+        let watchdog = self.watchdog.take().and_then(|watchdog| {
+            let guarding = watchdog.guarding();
+            let noted = guarding.inspect_err(|error| {
+                let reason = error.to_string();
+                problems.push(Problem::Watchdog { reason });
+            });
+            noted.ok()
+        });
+        self.checks
+            .extend(watchdog.iter().map(|watchdog| watchdog.check()));
+        self.verify_checks(&mut problems);
+        if !(0.0..=1.0).contains(&self.jitter) {
+            let share = self.jitter.to_string();
+            problems.push(Problem::Jitter { share });
+        }
+        if self.concurrency == 0 {
+            problems.push(Problem::Concurrency);
+        }
+        let depends_on = dependencies(&self.checks, &mut problems);
+        let groups = with_usual(self.groups, &mut problems);
+        let resolve = |group: Group| group.resolve(&self.checks, &mut problems);
+        let groups = groups.into_iter().map(resolve).collect();
+        if !problems.is_empty() {
+            return Err(BuildError { problems });
+        }
+        Ok(Health::new(Parts {
+            checks: self.checks.into_iter().zip(depends_on).collect(),
+            groups,
+            jitter: self.jitter,
+            concurrency: self.concurrency.min(tokio::sync::Semaphore::MAX_PERMITS),
+            watchdog,
+        }))
+    }
+
+    fn verify_checks(&self, problems: &mut Vec<Problem>) {
         if self.checks.len() > MAX_CHECKS {
             problems.push(Problem::TooMany {
-                checks: self.checks.len(),
+                what: "checks",
+                number: self.checks.len(),
+                most: MAX_CHECKS,
             });
         }
         for (number, check) in self.checks.iter().enumerate() {
             let name = || check.name.clone();
-            let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-            if !(1..=64).contains(&check.name.len()) || !check.name.bytes().all(is_valid) {
-                problems.push(Problem::Name { name: name() });
+            if !is_name(&check.name) {
+                problems.push(Problem::Name {
+                    what: "check",
+                    name: name(),
+                });
             }
-            if self.checks[..number]
-                .iter()
-                .any(|other| other.name.eq_ignore_ascii_case(&check.name))
+            for tag in check.tags.iter().filter(|tag| !is_name(tag)) {
+                problems.push(Problem::Name {
+                    what: "tag",
+                    name: tag.clone(),
+                });
+            }
+            let mut before = self.checks[..number].iter();
+            if before.any(|other| other.name.eq_ignore_ascii_case(&check.name)) {
+                problems.push(Problem::Duplicate {
+                    what: "checks",
+                    name: name(),
+                });
+            }
+            let thresholds = check.thresholds;
+            for (setting, is_zero) in [
+                ("timeout", check.timeout.is_zero()),
+                ("period", check.period.is_zero()),
+                ("failure threshold", thresholds.failures == 0),
+                ("success threshold", thresholds.successes == 0),
+            ] {
+                if is_zero {
+                    let name = name();
+                    problems.push(Problem::Zero { name, setting });
+                }
+            }
+            if check
+                .staleness
+                .is_some_and(|staleness| staleness <= check.period)
             {
-                problems.push(Problem::Duplicate { name: name() });
+                problems.push(Problem::Staleness { name: name() });
             }
-            if check.timeout.is_zero() {
-                problems.push(Problem::Zero {
-                    name: name(),
-                    setting: "timeout",
-                });
-            }
-            if check.period.is_zero() {
-                problems.push(Problem::Zero {
-                    name: name(),
-                    setting: "period",
-                });
-            }
-        }
-        if problems.is_empty() {
-            Ok(Health::new(self.checks))
-        } else {
-            Err(BuildError { problems })
         }
     }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(is_valid)
+}
+
+/// Finds the checks that each depends on, by their numbers.
+fn dependencies(checks: &[Check], problems: &mut Vec<Problem>) -> Vec<Vec<usize>> {
+    let mut find = |check: &Check| -> Vec<usize> {
+        let number = |name: &String| {
+            let found = checks.iter().position(|other| other.name == *name);
+            if found.is_none() {
+                problems.push(Problem::Unknown {
+                    at: format!("the check {:?}", check.name),
+                    what: "check",
+                    name: name.clone(),
+                });
+            }
+            found
+        };
+        check.depends_on.iter().filter_map(number).collect()
+    };
+    let found: Vec<_> = checks.iter().map(&mut find).collect();
+    if let Some(cycle) = cycle(&found) {
+        let names = cycle.iter().map(|&number| checks[number].name.clone());
+        let names = names.collect();
+        problems.push(Problem::Cycle { names });
+    }
+    found
+}
+
+/// Returns a cycle, from one of its members to the same, if there is one.
+fn cycle(depends_on: &[Vec<usize>]) -> Option<Vec<usize>> {
+    // What has been left leads to no cycle.
+    let mut left = vec![false; depends_on.len()];
+    for start in 0..depends_on.len() {
+        let mut path = vec![(start, 0)];
+        while let Some((number, next)) = path.last_mut() {
+            let number = *number;
+            let Some(&below) = depends_on[number].get(*next).filter(|_| !left[number]) else {
+                left[number] = true;
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            if let Some(begin) = path.iter().position(|(of, _)| *of == below) {
+                let members = path[begin..].iter().map(|(of, _)| *of);
+                return Some(members.chain([below]).collect());
+            }
+            path.push((below, 0));
+        }
+    }
+    None
+}
+
+/// Adds the groups that there are from the beginning, and verifies all.
+fn with_usual(groups: Vec<Group>, problems: &mut Vec<Problem>) -> Vec<Group> {
+    if groups.len() > MAX_GROUPS {
+        problems.push(Problem::TooMany {
+            what: "groups",
+            number: groups.len(),
+            most: MAX_GROUPS,
+        });
+    }
+    for (number, group) in groups.iter().enumerate() {
+        let name = || group.name.clone();
+        if !is_name(&group.name) || ["detailed", "ready", "live"].contains(&&*group.name) {
+            problems.push(Problem::Name {
+                what: "group",
+                name: name(),
+            });
+        }
+        let mut before = groups[..number].iter();
+        if before.any(|other| other.name.eq_ignore_ascii_case(&group.name)) {
+            problems.push(Problem::Duplicate {
+                what: "groups",
+                name: name(),
+            });
+        }
+    }
+    let usual = [
+        Group::new("readiness", Select::all()),
+        Group::new("liveness", Select::alive()),
+        Group::new("startup", Select::all()),
+    ];
+    let mut all: Vec<_> = usual
+        .into_iter()
+        .filter(|usual| groups.iter().all(|group| group.name != usual.name))
+        .collect();
+    all.extend(groups);
+    all
 }
 
 /// A [`Health`] cannot be built: all that is wrong, at once.
@@ -77,7 +275,7 @@ pub struct BuildError {
 }
 
 impl BuildError {
-    /// Returns what is wrong, in the order of the checks; at least one.
+    /// Returns what is wrong, in the order of the checks, then of the groups; at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -92,23 +290,29 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// One mistake in the checks.
+/// One mistake in the settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// A name is not valid.
-    #[error("the check name {name:?} is not valid: use 1 to 64 characters of [A-Za-z0-9._-]")]
+    #[error(
+        "the {what} name {name:?} is not valid: use 1 to 64 characters of [A-Za-z0-9._-], and for a group none of `detailed`, `ready`, `live`"
+    )]
     Name {
+        /// What has it: `check`, `tag`, `group`.
+        what: &'static str,
         /// The name as given.
         name: String,
     },
-    /// Two checks have the same name, but for upper and lower case.
-    #[error("there are two checks named {name:?}: give each a name of its own")]
+    /// Two have the same name, but for upper and lower case.
+    #[error("there are two {what} named {name:?}: give each a name of its own")]
     Duplicate {
+        /// `checks` or `groups`.
+        what: &'static str,
         /// The second one's name.
         name: String,
     },
-    /// A time is zero.
+    /// A time, or a number, is zero.
     #[error("the {setting} of the check {name:?} is 0: give more")]
     Zero {
         /// The check.
@@ -116,58 +320,54 @@ pub enum Problem {
         /// The setter's name.
         setting: &'static str,
     },
-    /// There are too many checks.
-    #[error("there are {checks} checks: {MAX_CHECKS} are the most")]
+    /// A result would be too old before the next comes.
+    #[error("the staleness of the check {name:?} is not longer than its period: give more")]
+    Staleness {
+        /// The check.
+        name: String,
+    },
+    /// There is no such check, or no check with such a tag.
+    #[error("there is no {what} {name:?}, which {at} needs: add it, or take it out")]
+    Unknown {
+        /// Where.
+        at: String,
+        /// `check` or `tag`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Checks depend on each other in a circle.
+    #[error("the checks {} depend on each other in a circle: take one of the dependencies out", .names.join(" → "))]
+    Cycle {
+        /// The checks, of which the last is the first.
+        names: Vec<String>,
+    },
+    /// The watchdog can't listen.
+    #[error("the watchdog can't listen at its address ({reason}): give one that is free")]
+    Watchdog {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The jitter is no share.
+    #[error("the jitter is {share}: give a share from 0 to 1")]
+    Jitter {
+        /// The share as given.
+        share: String,
+    },
+    /// No check could be called.
+    #[error("the concurrency is 0: give at least 1")]
+    Concurrency,
+    /// There is too much of something.
+    #[error("there are {number} {what}: {most} are the most")]
     TooMany {
+        /// `checks` or `groups`.
+        what: &'static str,
         /// How many there are.
-        checks: usize,
+        number: usize,
+        /// How many there may be.
+        most: usize,
     },
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn check(name: &str) -> Check {
-        Check::new(name, || async { Ok::<_, &str>(()) })
-    }
-
-    #[test]
-    fn mistakes_are_told_together() {
-        let error = Health::builder()
-            .check(check("db").timeout(Duration::ZERO))
-            .check(check("DB").period(Duration::ZERO))
-            .check(check("a b"))
-            .check(check(""))
-            .build()
-            .unwrap_err();
-        let problems: Vec<_> = error.problems().iter().map(Problem::to_string).collect();
-        assert_eq!(
-            problems,
-            [
-                r#"the timeout of the check "db" is 0: give more"#,
-                r#"there are two checks named "DB": give each a name of its own"#,
-                r#"the period of the check "DB" is 0: give more"#,
-                r#"the check name "a b" is not valid: use 1 to 64 characters of [A-Za-z0-9._-]"#,
-                r#"the check name "" is not valid: use 1 to 64 characters of [A-Za-z0-9._-]"#,
-            ]
-        );
-        assert_eq!(error.to_string(), problems.join("; "));
-    }
-
-    #[test]
-    fn the_number_of_checks_has_a_cap() {
-        let build = |checks: usize| {
-            let builder = (0..checks).fold(Health::builder(), |builder, number| {
-                builder.check(check(&format!("c{number}")))
-            });
-            builder.build()
-        };
-        assert!(build(1_000).is_ok());
-        assert_eq!(
-            build(1_001).unwrap_err().problems(),
-            [Problem::TooMany { checks: 1_001 }]
-        );
-    }
-}
+mod tests;

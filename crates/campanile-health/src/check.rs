@@ -2,46 +2,155 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::Outcome;
 
 /// Something that a service needs, and how to find out whether it is there.
 ///
 /// | setting | default |
 /// |---|---|
-/// | [`critical`](Self::critical) | no: a failure degrades |
+/// | [`critical`](Self::critical), [`informational`](Self::informational) | neither: a failure degrades |
 /// | [`timeout`](Self::timeout) | 5 s |
 /// | [`period`](Self::period) | 30 s |
+/// | [`staleness`](Self::staleness) | 3 periods and the timeout |
+/// | [`thresholds`](Self::thresholds) | 1 failure, 1 success |
+/// | [`tag`](Self::tag), [`depends_on`](Self::depends_on) | none |
 pub struct Check {
     pub(crate) name: String,
-    pub(crate) is_critical: bool,
+    pub(crate) importance: Importance,
     pub(crate) timeout: Duration,
     pub(crate) period: Duration,
-    run: Box<dyn Fn() -> BoxFuture + Send + Sync>,
+    pub(crate) staleness: Option<Duration>,
+    pub(crate) thresholds: Thresholds,
+    pub(crate) tags: Vec<String>,
+    pub(crate) depends_on: Vec<String>,
+    pub(crate) kind: Kind,
 }
 
-type BoxFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// What a failure of a check means for the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Importance {
+    /// The service is unhealthy.
+    Critical,
+    /// The service is degraded.
+    Degrading,
+    /// Nothing: it is only shown.
+    Informational,
+}
+
+/// How many results in a row change what a check is said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Thresholds {
+    pub(crate) failures: u32,
+    pub(crate) successes: u32,
+}
+
+/// How a check finds out.
+pub(crate) enum Kind {
+    Async(Arc<dyn HealthCheck>),
+    Blocking(Arc<dyn Fn() -> Outcome + Send + Sync>),
+    /// It is known at any time, and never called.
+    Known(Box<dyn Fn() -> Outcome + Send + Sync>),
+}
+
+/// A check as a type: for those that have settings, or are made of others.
+///
+/// ```
+/// use campanile_health::{Check, HealthCheck, HealthFuture, Outcome};
+///
+/// struct License {
+///     days_left: u32,
+/// }
+///
+/// impl HealthCheck for License {
+///     fn check(&self) -> HealthFuture<'_> {
+///         Box::pin(async {
+///             match self.days_left {
+///                 0 => Outcome::unhealthy("the license has expired"),
+///                 1..15 => Outcome::degraded("the license expires soon"),
+///                 _ => Outcome::healthy().detail("days_left", self.days_left),
+///             }
+///         })
+///     }
+/// }
+///
+/// let check = Check::of("license", License { days_left: 7 });
+/// # drop(check);
+/// ```
+pub trait HealthCheck: Send + Sync + 'static {
+    /// Finds out. It must not block its thread, and may be dropped at any time.
+    fn check(&self) -> HealthFuture<'_>;
+}
+
+/// What a [`HealthCheck`] returns.
+pub type HealthFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+impl<F: Fn() -> HealthFuture<'static> + Send + Sync + 'static> HealthCheck for F {
+    fn check(&self) -> HealthFuture<'_> {
+        self()
+    }
+}
 
 impl Check {
-    /// Returns a check that calls an async closure and takes an error for a failure.
+    /// Returns a check that calls an async closure, which returns `()` or an [`Outcome`], and takes an error for a failure.
     ///
     /// The name has 1 to 64 characters of `[A-Za-z0-9._-]`. The closure is called once a period; a call that takes too long is
     /// dropped, and a panic is a failure. It must not block its thread.
-    pub fn new<F, E>(name: impl Into<String>, run: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn new<F, T, E>(
+        name: impl Into<String>,
+        run: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self
     where
-        F: Future<Output = Result<(), E>> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Outcome>,
         E: fmt::Display,
     {
-        let run = move || -> BoxFuture {
+        let run = move || -> HealthFuture<'static> {
             let check = run();
-            Box::pin(async move { check.await.map_err(|error| error.to_string()) })
+            Box::pin(async move { check.await.into() })
         };
+        Self::of(name, run)
+    }
+
+    /// Returns a check of a type of its own.
+    pub fn of(name: impl Into<String>, check: impl HealthCheck) -> Self {
+        Self::with(name, Kind::Async(Arc::new(check)))
+    }
+
+    /// Returns a check that blocks its thread: it is called on one of the runtime's threads for that.
+    ///
+    /// A call that takes too long can't be ended. It counts as failed, and the next call waits for it.
+    pub fn blocking<T, E>(
+        name: impl Into<String>,
+        run: impl Fn() -> Result<T, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: Into<Outcome>,
+        E: fmt::Display,
+    {
+        Self::with(name, Kind::Blocking(Arc::new(move || run().into())))
+    }
+
+    pub(crate) fn with(name: impl Into<String>, kind: Kind) -> Self {
         Self {
             name: name.into(),
-            is_critical: false,
+            importance: Importance::Degrading,
             timeout: Duration::from_secs(5),
             period: Duration::from_secs(30),
-            run: Box::new(run),
+            staleness: None,
+            thresholds: Thresholds {
+                failures: 1,
+                successes: 1,
+            },
+            tags: Vec::new(),
+            depends_on: Vec::new(),
+            kind,
         }
     }
 
@@ -50,7 +159,16 @@ impl Check {
     /// Defaults to degraded.
     #[must_use]
     pub fn critical(mut self) -> Self {
-        self.is_critical = true;
+        self.importance = Importance::Critical;
+        self
+    }
+
+    /// Shows the check and nothing more: the service is well without it.
+    ///
+    /// Defaults to degraded.
+    #[must_use]
+    pub fn informational(mut self) -> Self {
+        self.importance = Importance::Informational;
         self
     }
 
@@ -63,7 +181,8 @@ impl Check {
         self
     }
 
-    /// Sets the time from one call to the next; more than zero. A call that takes longer than this delays the next.
+    /// Sets the time from the beginning of one call to that of the next; more than zero. It comes up to a tenth later than that, so that those
+    /// of many instances are spread ([`HealthBuilder::jitter`](crate::HealthBuilder::jitter)). A call that takes longer delays the next.
     ///
     /// Defaults to 30 s.
     #[must_use]
@@ -72,36 +191,128 @@ impl Check {
         self
     }
 
-    /// Calls the check once, and returns what it failed with.
-    pub(crate) async fn run(&self) -> Result<(), String> {
-        let call = CatchPanic(Box::pin(async { (self.run)().await }));
-        match tokio::time::timeout(self.timeout, call).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+    /// Sets how old a result may be before it is unknown what the check would find; more than the period.
+    ///
+    /// Defaults to 3 periods and the timeout.
+    #[must_use]
+    pub fn staleness(mut self, staleness: Duration) -> Self {
+        self.staleness = Some(staleness);
+        self
+    }
+
+    /// Sets how many failures in a row it takes until the check is said to fail, and how many successes until it is said to be well again;
+    /// at least 1 each. The first result of all counts at once.
+    ///
+    /// Defaults to 1 and 1.
+    #[must_use]
+    pub fn thresholds(mut self, failures: u32, successes: u32) -> Self {
+        self.thresholds = Thresholds {
+            failures,
+            successes,
+        };
+        self
+    }
+
+    /// Sets the [thresholds](Self::thresholds) to 3 failures and 2 successes, for what fails now and then.
+    #[must_use]
+    pub fn steady(self) -> Self {
+        self.thresholds(3, 2)
+    }
+
+    /// Adds a tag, by which [groups](crate::Group) select checks: 1 to 64 characters of `[A-Za-z0-9._-]`.
+    ///
+    /// Defaults to none.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Says that this can't be well if another check isn't. Then a failure of both is said to be that one's.
+    ///
+    /// Defaults to none.
+    #[must_use]
+    pub fn depends_on(mut self, check: impl Into<String>) -> Self {
+        self.depends_on.push(check.into());
+        self
+    }
+
+    /// Returns whether it is one of what is well as long as the process works.
+    pub(crate) fn is_alive(&self) -> bool {
+        matches!(self.kind, Kind::Known(_))
+    }
+
+    /// Returns how old a result may be.
+    pub(crate) fn longest(&self) -> Duration {
+        let usual = || self.period.saturating_mul(3).saturating_add(self.timeout);
+        self.staleness.unwrap_or_else(usual)
+    }
+
+    /// Calls the check once. What is still at work afterwards is returned, and has to be waited for before the next call.
+    pub(crate) async fn run(&self) -> (Outcome, Option<JoinHandle<Outcome>>) {
+        let late = || Outcome::unhealthy(format!("no answer within {:?}", self.timeout));
+        match &self.kind {
+            Kind::Async(check) => {
+                let call = Call::begin(&**check);
+                let outcome = tokio::time::timeout(self.timeout, call).await;
+                (outcome.unwrap_or_else(|_| late()), None)
+            }
+            Kind::Blocking(check) => {
+                let check = Arc::clone(check);
+                let mut call = tokio::task::spawn_blocking(move || check());
+                match tokio::time::timeout(self.timeout, &mut call).await {
+                    Ok(outcome) => (outcome.unwrap_or_else(|_| panicked()), None),
+                    Err(_) => (late(), Some(call)),
+                }
+            }
+            Kind::Known(check) => (check(), None),
         }
     }
+}
+
+fn panicked() -> Outcome {
+    Outcome::unhealthy("the check panicked")
 }
 
 impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Check")
             .field("name", &self.name)
-            .field("is_critical", &self.is_critical)
+            .field("importance", &self.importance)
             .field("timeout", &self.timeout)
             .field("period", &self.period)
+            .field("tags", &self.tags)
+            .field("depends_on", &self.depends_on)
             .finish_non_exhaustive()
     }
 }
 
-/// A future whose panic is a failure.
-struct CatchPanic<'a>(Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>);
+/// A call whose panic is a failure, wherever it comes from: the call, a poll, or the end of a call that took too long.
+struct Call<'a>(Option<HealthFuture<'a>>);
 
-impl Future for CatchPanic<'_> {
-    type Output = Result<(), String>;
+impl<'a> Call<'a> {
+    fn begin(check: &'a dyn HealthCheck) -> Self {
+        Self(catch_unwind(AssertUnwindSafe(|| check.check())).ok())
+    }
+}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+impl Future for Call<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(call) = &mut self.0 else {
+            return Poll::Ready(panicked());
+        };
         // After a panic it is not polled again.
-        let polled = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(Err("the check panicked".to_owned())))
+        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)));
+        polled.unwrap_or_else(|_| Poll::Ready(panicked()))
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let call = self.0.take();
+        // Its result is known, or it is too late for one.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
     }
 }

@@ -1,13 +1,24 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::{Check, CheckReport, HealthBuilder, Report, Status};
+use crate::check::Kind;
+use crate::group::Resolved;
+use crate::phase::Life;
+use crate::report::of_service;
+use crate::watchdog::Guarding;
+use crate::watched::Watched;
+use crate::{
+    Check, CheckReport, HealthBuilder, Phase, Report, StartupHold, Status, Transition, Transitions,
+    clock, transitions,
+};
 
 /// A service's checks and what they have found.
 ///
@@ -15,145 +26,405 @@ use crate::{Check, CheckReport, HealthBuilder, Report, Status};
 #[derive(Clone)]
 pub struct Health(Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     start: Instant,
-    checks: Vec<Watched>,
+    pub(crate) checks: Vec<Watched>,
+    pub(crate) groups: Vec<Resolved>,
+    pub(crate) life: Life,
+    jitter: f64,
+    concurrency: usize,
     is_running: AtomicBool,
+    transitions: broadcast::Sender<Transition>,
+    transitions_so_far: AtomicU64,
+    /// Its number is another one whenever something is not as it was.
+    changes: watch::Sender<u64>,
+    watchdog: Option<Arc<Guarding>>,
 }
 
-/// A check and its last result.
-struct Watched {
-    check: Check,
-    last: Mutex<Option<Outcome>>,
+/// What a health is built of, once that is known to be valid.
+pub(crate) struct Parts {
+    pub(crate) checks: Vec<(Check, Vec<usize>)>,
+    pub(crate) groups: Vec<Resolved>,
+    pub(crate) jitter: f64,
+    pub(crate) concurrency: usize,
+    pub(crate) watchdog: Option<Arc<Guarding>>,
 }
 
-struct Outcome {
-    error: Option<String>,
-    at: Instant,
-    duration: Duration,
-}
-
-/// The most bytes that are kept of a check's error.
-const MAX_ERROR: usize = 1_024;
+/// How often it is looked whether a result has become too old, or a heartbeat is missing.
+const TICK: Duration = Duration::from_millis(500);
 
 impl Health {
     /// Returns a builder.
     pub fn builder() -> HealthBuilder {
-        HealthBuilder::default()
+        HealthBuilder::new()
     }
 
-    pub(crate) fn new(checks: Vec<Check>) -> Self {
-        let checks = checks
-            .into_iter()
-            .map(|check| Watched {
-                check,
-                last: Mutex::default(),
-            })
-            .collect();
+    pub(crate) fn new(parts: Parts) -> Self {
+        let start = clock::now();
+        let watched = |(check, depends_on)| Watched::new(check, depends_on, start);
         Self(Arc::new(Inner {
-            start: now(),
-            checks,
+            start,
+            checks: parts.checks.into_iter().map(watched).collect(),
+            groups: parts.groups,
+            life: Life::default(),
+            jitter: parts.jitter,
+            concurrency: parts.concurrency,
             is_running: AtomicBool::new(false),
+            transitions: broadcast::channel(transitions::WAITING).0,
+            transitions_so_far: AtomicU64::new(0),
+            changes: watch::channel(0).0,
+            watchdog: parts.watchdog,
         }))
     }
 
-    /// Runs the checks, each at once and then once a period, until `shutdown` completes.
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// Runs the checks, each at once and then once a period, until `shutdown` completes; then the service has [stopped](Phase::Stopped).
     ///
-    /// Each has a task of its own, which ends with this future. Only one call of a check is in progress at a time; for the same
-    /// reason a second `run` beside the first only waits.
+    /// Each has a task of its own, which ends with this future, and at most as many are called at a time as the builder
+    /// [says](HealthBuilder::concurrency). Only one call of a check is in progress at a time; for the same reason a second `run`
+    /// beside the first only waits. The [watchdog](crate::Watchdog)'s threads live as long.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let Some(_running) = Running::start(&self.0) else {
             tracing::warn!("the health checks are running already: a second run only waits");
             return shutdown.await;
         };
         let mut tasks = JoinSet::new();
+        let places = Arc::new(Semaphore::new(self.0.concurrency));
         for number in 0..self.0.checks.len() {
-            let inner = Arc::clone(&self.0);
-            tasks.spawn(async move { inner.checks[number].watch().await });
+            let (inner, places) = (Arc::clone(&self.0), Arc::clone(&places));
+            if !inner.checks[number].check.is_alive() {
+                tasks.spawn(async move { inner.watch(number, &places).await });
+            }
         }
+        let inner = Arc::clone(&self.0);
+        tasks.spawn(async move { inner.look().await });
+        let _guarded = self.0.watchdog.as_ref().map(|watchdog| {
+            let guarding = Arc::clone(watchdog);
+            tasks.spawn(async move { guarding.answer().await });
+            watchdog.start(self)
+        });
         shutdown.await;
+        self.advance(Phase::Stopped);
     }
 
     /// Returns how the service is, from what the checks found last; no check runs for it.
     pub fn report(&self) -> Report {
-        let now = now();
-        let checks = self
-            .0
-            .checks
+        let now = clock::now();
+        let statuses: Vec<_> = self.0.checks.iter().map(|of| of.status(now)).collect();
+        let checks = self.0.checks.iter().enumerate();
+        let checks = checks.map(|(number, watched)| self.0.report(number, watched, &statuses, now));
+        let checks: Vec<_> = checks.collect();
+        let of_checks = checks
             .iter()
-            .map(|watched| watched.report(now))
-            .collect();
-        let is_running = self.0.is_running.load(Ordering::Relaxed);
-        Report::new(
+            .map(|check| of_service(check.importance, check.status));
+        Report {
+            status: of_checks.max().unwrap_or(Status::Healthy),
             checks,
-            now.saturating_duration_since(self.0.start),
-            is_running,
-        )
+            phase: self.phase(),
+            uptime: now.saturating_duration_since(self.0.start),
+            is_running: self.0.is_running.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns how a group is; `None` if there is none of this name.
+    pub fn group(&self, name: &str) -> Option<Status> {
+        let group = self.0.group(name)?;
+        Some(self.0.status_of(group, clock::now(), |_| true))
+    }
+
+    /// Returns where the service is in its life.
+    pub fn phase(&self) -> Phase {
+        self.0.phase(clock::now())
+    }
+
+    /// Keeps the service [starting](Phase::Starting) until what this returns is dropped: for what has to be done first, such as a
+    /// migration. Once it has started this changes nothing.
+    pub fn hold_startup(&self) -> StartupHold {
+        self.0.life.hold()
+    }
+
+    /// Makes the service [draining](Phase::Draining): readiness fails from now on, for good.
+    pub fn drain(&self) {
+        self.advance(Phase::Draining);
+    }
+
+    /// Waits for `signal`, [drains](Self::drain), and waits until whoever balances the load has noticed: for axum's
+    /// `with_graceful_shutdown`, tonic's `serve_with_shutdown`, or before hyper's `graceful_shutdown`.
+    ///
+    /// Kubernetes takes some seconds to notice; 5 s are usual. [`drain_on_signals`](Self::drain_on_signals) waits for the process's signals.
+    ///
+    /// ```no_run
+    /// # async fn serve(health: campanile_health::Health, signal: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let app = axum::Router::new();
+    /// let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
+    /// let drained = async move { health.drain_after(signal, Duration::from_secs(5)).await };
+    /// axum::serve(listener, app).with_graceful_shutdown(drained).await
+    /// # }
+    /// ```
+    pub async fn drain_after(&self, signal: impl Future<Output = ()>, delay: Duration) {
+        signal.await;
+        self.drain();
+        tokio::time::sleep(delay).await;
+    }
+
+    /// Waits for SIGTERM or SIGINT, [drains](Self::drain), and waits for that long, or for a second signal.
+    ///
+    /// # Errors
+    ///
+    /// If the handlers of the signals can't be registered.
+    #[cfg(unix)]
+    pub async fn drain_on_signals(&self, delay: Duration) -> std::io::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signal = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        signal().await;
+        self.drain();
+        let _ = tokio::time::timeout(delay, signal()).await;
+        Ok(())
+    }
+
+    /// Returns what becomes of the checks from now on. It is only known while [`run`](Self::run) is running.
+    pub fn transitions(&self) -> Transitions {
+        Transitions::new(self.0.transitions.subscribe())
+    }
+
+    /// Returns how many [transitions](Self::transitions) there were.
+    pub fn transitions_so_far(&self) -> u64 {
+        self.0.transitions_so_far.load(Ordering::Relaxed)
+    }
+
+    /// Returns what changes whenever a check or the phase is not as it was.
+    #[cfg_attr(
+        not(feature = "tonic"),
+        expect(dead_code, reason = "gRPC's `Watch` waits for it")
+    )]
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Has a check called now, and not only when it is due; a call that is in progress is not repeated. Returns whether there is one of this
+    /// name.
+    pub fn hurry(&self, check: &str) -> bool {
+        let found = self.0.checks.iter().find(|of| &*of.name == check);
+        found.map(|of| of.hurry.notify_one()).is_some()
+    }
+
+    /// Returns how long the runtime takes to come to something new, if there is a [watchdog](crate::Watchdog) and [`run`](Self::run) is
+    /// running: the last measurement, or how long one has taken so far if that is longer.
+    pub fn executor_lag(&self) -> Option<Duration> {
+        self.0.watchdog.as_ref()?.lag()
+    }
+
+    fn advance(&self, phase: Phase) {
+        if self.0.life.advance(phase) {
+            tracing::info!(phase = phase.as_str(), "the service's phase");
+            self.0.changes.send_modify(|number| *number += 1);
+        }
     }
 }
 
-impl Watched {
-    async fn watch(&self) {
-        let mut ticks = interval(self.check.period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+impl Inner {
+    /// Returns a group by its name, or one of the other spellings.
+    pub(crate) fn group(&self, name: &str) -> Option<&Resolved> {
+        let name = match name {
+            "ready" => "readiness",
+            "live" => "liveness",
+            name => name,
+        };
+        self.groups.iter().find(|group| group.name == name)
+    }
+
+    /// Returns what a group's checks make of it, as far as they are counted.
+    pub(crate) fn status_of(
+        &self,
+        group: &Resolved,
+        now: Instant,
+        is_counted: impl Fn(&Watched) -> bool,
+    ) -> Status {
+        let members = group.members.iter().map(|&number| &self.checks[number]);
+        let members = members.filter(|watched| is_counted(watched));
+        let statuses = members.map(|of| of_service(of.check.importance, of.status(now)));
+        statuses.max().unwrap_or(Status::Healthy)
+    }
+
+    pub(crate) fn phase(&self, now: Instant) -> Phase {
+        if self.life.phase() == Phase::Starting && !self.life.is_held() {
+            let startup = self.group("startup");
+            let is_well = startup
+                .is_none_or(|group| self.status_of(group, now, |_| true) != Status::Unhealthy);
+            if is_well && self.life.advance(Phase::Ready) {
+                self.changes.send_modify(|number| *number += 1);
+            }
+        }
+        self.life.phase()
+    }
+
+    /// Calls a check again and again.
+    async fn watch(&self, number: usize, places: &Semaphore) {
+        let watched = &self.checks[number];
         loop {
-            ticks.tick().await;
-            let start = now();
-            let error = self.check.run().await.err().map(truncated);
-            let (at, name) = (now(), self.check.name.as_str());
-            let outcome = Outcome {
-                error: error.clone(),
-                at,
-                duration: at.saturating_duration_since(start),
+            let begun = {
+                // It is never closed.
+                let _place = places.acquire().await;
+                let begun = clock::now();
+                let (outcome, rest) = watched.check.run().await;
+                let now = clock::now();
+                let duration = now.saturating_duration_since(begun);
+                watched.note(outcome, duration, now, clock::wall());
+                self.tell(watched, now);
+                if let Some(rest) = rest {
+                    // What it finds is too late.
+                    let _ = rest.await;
+                }
+                begun
             };
-            let before = self.last().replace(outcome);
-            // The log has each change, and not each call.
-            match (before.map(|before| before.error.is_some()), error) {
-                (Some(true), Some(_)) | (None | Some(false), None) => {}
-                (_, Some(error)) => tracing::warn!(check = name, error, "a health check fails"),
-                (Some(true), None) => tracing::info!(check = name, "a health check is well again"),
+            let later = watched.check.period.mul_f64(self.jitter * fastrand::f64());
+            let next = begun.checked_add(watched.check.period.saturating_add(later));
+            let due = async {
+                match next {
+                    Some(next) => sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = watched.hurry.notified() => {}
             }
         }
     }
 
-    fn report(&self, now: Instant) -> CheckReport {
-        let Check {
-            name,
-            is_critical,
-            timeout,
-            period,
-            ..
-        } = &self.check;
-        let last = self.last();
-        let longest = period.saturating_mul(3).saturating_add(*timeout);
-        let status = match &*last {
-            Some(last) if now.saturating_duration_since(last.at) > longest => Status::Unknown,
-            Some(Outcome { error: None, .. }) => Status::Healthy,
-            Some(_) if *is_critical => Status::Unhealthy,
-            Some(_) => Status::Degraded,
-            None => Status::Unknown,
-        };
-        CheckReport {
-            name: name.clone(),
-            is_critical: *is_critical,
-            status,
-            error: last.as_ref().and_then(|last| last.error.clone()),
-            duration: last.as_ref().map(|last| last.duration),
+    /// Looks at what changes by itself, with the time.
+    async fn look(&self) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = ticks.tick().await;
+            for watched in &self.checks {
+                self.tell(watched, now);
+            }
+            self.phase(now);
         }
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Outcome>> {
-        // Nothing that can panic runs under the lock.
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells of a check that is not as it was.
+    fn tell(&self, watched: &Watched, now: Instant) {
+        let Some((from, to)) = watched.has_changed(now) else {
+            return;
+        };
+        let last = watched.last();
+        let reason = last.and_then(|last| last.outcome.message);
+        let reason = match to {
+            Status::Unknown => Some("there is no result any more".to_owned()),
+            _ => reason,
+        };
+        let (check, reason_text) = (&*watched.name, reason.as_deref().unwrap_or_default());
+        match to {
+            Status::Healthy if from == Status::Unknown => {}
+            Status::Healthy => tracing::info!(check, "a health check is well again"),
+            Status::Degraded | Status::Unknown | Status::Unhealthy => {
+                let to = to.as_str();
+                tracing::warn!(
+                    check,
+                    status = to,
+                    error = reason_text,
+                    "a health check fails"
+                );
+            }
+        }
+        self.transitions_so_far.fetch_add(1, Ordering::Relaxed);
+        // Nobody may listen.
+        let _ = self.transitions.send(Transition {
+            check: Arc::clone(&watched.name),
+            importance: watched.check.importance,
+            from,
+            to,
+            reason: reason.map(Arc::from),
+            at: clock::wall(),
+        });
+        self.changes.send_modify(|number| *number += 1);
+        self.phase(now);
     }
-}
 
-fn truncated(mut error: String) -> String {
-    let end = (0..=MAX_ERROR.min(error.len()))
-        .rev()
-        .find(|&end| error.is_char_boundary(end));
-    error.truncate(end.unwrap_or(0));
-    error
+    pub(crate) fn report(
+        &self,
+        number: usize,
+        watched: &Watched,
+        statuses: &[Status],
+        now: Instant,
+    ) -> CheckReport {
+        let last = watched.last();
+        let outcome = last.as_ref().map(|last| &last.outcome);
+        let is_known = matches!(watched.check.kind, Kind::Known(_));
+        CheckReport {
+            name: Arc::clone(&watched.name),
+            importance: watched.check.importance,
+            status: statuses[number],
+            message: outcome.and_then(|outcome| outcome.message.clone()),
+            is_error: outcome.is_some_and(|outcome| !outcome.is_healthy()),
+            details: outcome.map_or_else(Vec::new, |outcome| outcome.details.clone()),
+            duration: last
+                .as_ref()
+                .filter(|_| !is_known)
+                .map(|last| last.duration),
+            age: last.as_ref().map(|_| match is_known {
+                true => Duration::ZERO,
+                false => watched.age(now),
+            }),
+            at: last.map(|last| last.wall),
+            impaired_by: self.to_blame(number, statuses),
+        }
+    }
+
+    /// Returns the checks that a failed one depends on and that are to blame.
+    fn to_blame(&self, number: usize, statuses: &[Status]) -> Vec<Arc<str>> {
+        let is_down = |number: usize| statuses[number] != Status::Healthy;
+        if !is_down(number) {
+            return Vec::new();
+        }
+        let below = |number: usize| self.checks[number].depends_on.iter().copied();
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<_> = below(number).collect();
+        let mut found = BTreeSet::new();
+        while let Some(next) = open.pop() {
+            if !seen.insert(next) {
+                continue;
+            }
+            open.extend(below(next));
+            if is_down(next)
+                && self
+                    .below_all(next)
+                    .into_iter()
+                    .all(|other| !is_down(other))
+            {
+                found.insert(next);
+            }
+        }
+        let names = found.into_iter().map(|number| &self.checks[number].name);
+        names.cloned().collect()
+    }
+
+    /// Returns all checks that one depends on, directly or not.
+    fn below_all(&self, number: usize) -> BTreeSet<usize> {
+        let mut seen = BTreeSet::new();
+        let mut open = self.checks[number].depends_on.clone();
+        while let Some(next) = open.pop() {
+            if seen.insert(next) {
+                open.extend(&self.checks[next].depends_on);
+            }
+        }
+        seen
+    }
 }
 
 /// The mark of the one run that there may be.
@@ -172,18 +443,11 @@ impl Drop for Running<'_> {
     }
 }
 
-fn now() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the scheduler and the probes are edges"
-    )]
-    Instant::now()
-}
-
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Health")
             .field("checks", &self.0.checks.len())
+            .field("phase", &self.phase())
             .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let health = Health::builder()
 //!     .check(Check::new("database", || async { Ok::<_, std::io::Error>(()) }).critical())
-//!     .check(Check::new("mail", || async { Err("connection refused") }).timeout(Duration::from_secs(2)))
+//!     .check(Check::new("mail", || async { Err::<(), _>("connection refused") }).timeout(Duration::from_secs(2)))
 //!     .build()?;
 //! let running = tokio::spawn({
 //!     let health = health.clone();
@@ -20,7 +20,7 @@
 //!
 //! // The mail is not critical: without it the service is degraded, and still ready.
 //! assert_eq!(health.report().status, Status::Degraded);
-//! let answer = health.respond("/health/ready").expect("one of its paths");
+//! let answer = health.ask("/health/ready");
 //! assert_eq!((answer.status(), answer.body().as_str()), (StatusCode::OK, r#"{"status":"ready"}"#));
 //! # running.abort();
 //! # Ok(())
@@ -29,39 +29,82 @@
 //!
 //! # Paths
 //!
-//! | path | status | body's `status` |
+//! | path | what it is about | the `status` in JSON |
 //! |---|---|---|
-//! | `/health` | 200, or 503 if unhealthy | `healthy`, `degraded`, `unhealthy` |
-//! | `/health/detailed` | the same | the same, with the checks' names and statuses and the uptime |
-//! | `/health/readiness`, `/health/ready` | 200, or 503 if unhealthy | `ready`, `not_ready` |
-//! | `/health/liveness`, `/health/live` | 200 | `alive` |
+//! | `/health` | all checks | `healthy`, `degraded`, `unhealthy` |
+//! | `/health/detailed` | the same, with each check and the uptime | the same |
+//! | `/health/readiness`, `/health/ready`, `/readyz` | the group `readiness`, and whether the service has started and doesn't drain | `ready`, `not_ready` |
+//! | `/health/liveness`, `/health/live`, `/livez` | the group `liveness` | `alive`, `not_alive` |
+//! | `/health/startup`, `/startupz` | whether the group `startup` has been well once | `started`, `starting` |
+//! | `/health/{group}` | any other [`Group`], with its checks | as `/health` |
+//! | `/health/{group}/{check}`, `/readyz/{check}`, … | one check of a group | `healthy`, `degraded`, `unhealthy`, `unknown` |
 //!
-//! Each also with a final slash; the answers are JSON and not to be cached. Liveness knows no checks: it says that the process
-//! answers, since a restart mends no dependency. What a check failed with is in the [`Report`] and in the log, and not in these
-//! answers, which anybody may ask for; [`Health::respond_with`] shows it to whoever the caller knows to be allowed.
+//! The code is 200 if it is healthy or degraded and 503 if it is not, unless the group [says otherwise](Group::code). Each is there with a final slash
+//! too, for GET and HEAD, and not to be cached. `?verbose` adds the checks, `?exclude=name` leaves one out of account.
+//!
+//! `/health…` answers JSON and `/livez`, `/readyz` and `/startupz` answer text as `kube-apiserver` does, unless `Accept` asks for another of
+//! `application/json`, `application/health+json` (draft-inadarei-api-health-check-06) and `text/plain`.
+//!
+//! Names and statuses are for everybody. What a check said, and how long it took, is in the [`Report`] and in the log, and not in these
+//! answers; [`Health::respond_with`] shows it to whoever the caller knows to be allowed.
 //!
 //! # What counts as what
 //!
-//! A failed check makes the service degraded, a failed [critical](Check::critical) one unhealthy. A check that has not run yet,
-//! or whose result is older than three periods and its timeout, is unknown, and counts as if it had failed. Without
-//! [`Health::run`] no check ever runs.
+//! A check's [`Outcome`] is healthy, degraded or unhealthy; with [thresholds](Check::thresholds) it takes some in a row. A failed check makes the
+//! service degraded, a failed [critical](Check::critical) one unhealthy, an [informational](Check::informational) one nothing; the worst of
+//! them counts. A check that has not run yet, or whose result is older than [three periods](Check::staleness), is unknown, and counts as if it
+//! had failed. Without [`Health::run`] no check ever runs.
+//!
+//! # Life
+//!
+//! A service is [starting](Phase::Starting) until the group `startup` is not unhealthy and no [hold](Health::hold_startup) is left, then ready, and
+//! [draining](Health::drain_after) before it ends, so that whoever balances the load looks elsewhere first.
+//!
+//! | what ends it | how |
+//! |---|---|
+//! | axum | `axum::serve(…).with_graceful_shutdown(async move { health.drain_after(signal, delay).await })` |
+//! | tonic | `server.serve_with_shutdown(address, async move { health.drain_after(signal, delay).await })` |
+//! | hyper | `health.drain_after(signal, delay).await`, and then each connection's `graceful_shutdown` |
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | no | `Health::routes` |
+//! | `tonic` | no | `Health::grpc`, which is `grpc.health.v1` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
-
-mod health;
 
 mod builder;
 mod check;
+pub mod checks;
+mod clock;
+mod group;
+#[cfg(feature = "tonic")]
+mod grpc;
+mod health;
+mod heartbeat;
+mod kubernetes;
+mod outcome;
+mod phase;
 mod report;
 mod respond;
+mod service;
+mod transitions;
+mod watchdog;
+mod watched;
 
 pub use self::builder::{BuildError, HealthBuilder, Problem};
-pub use self::check::Check;
+pub use self::check::{Check, HealthCheck, HealthFuture, Importance};
+pub use self::group::{Group, Select};
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub use self::grpc::{GrpcHealth, Watching};
 pub use self::health::Health;
+pub use self::heartbeat::Heartbeat;
+pub use self::outcome::{Outcome, Value};
+pub use self::phase::{Phase, StartupHold};
 pub use self::report::{CheckReport, Report, Status};
 pub use self::respond::Details;
+pub use self::service::HealthService;
+pub use self::transitions::{Transition, Transitions};
+pub use self::watchdog::Watchdog;

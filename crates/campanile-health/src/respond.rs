@@ -1,52 +1,131 @@
-use std::collections::BTreeMap;
-use std::time::SystemTime;
+//! What probes are answered.
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Response, StatusCode};
-use serde::Serialize;
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+use tokio::time::Instant;
 
-use crate::{Health, Report, Status};
+use crate::group::Resolved;
+use crate::report::of_service;
+use crate::watched::Watched;
+use crate::{Health, Phase, Status, Value, clock};
 
-#[derive(Clone, Copy)]
-enum Probe {
+use self::format::Format;
+
+mod format;
+mod json;
+mod text;
+
+/// What is shown beside the names and the statuses of the checks, which anybody may see.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Details {
+    /// Whether to show what well checks said, their figures, how long they took and when: not for everybody.
+    pub messages: bool,
+    /// Whether to show what the others failed with: for those who are known.
+    pub errors: bool,
+    /// More members of the answer of `/health/detailed`, each a name and a value.
+    pub notes: Vec<(&'static str, Value)>,
+}
+
+/// How many checks can be left out at once.
+const MAX_EXCLUDED: usize = 64;
+
+/// What is asked for.
+struct Asked<'a> {
+    view: View,
+    /// `None` for all checks.
+    group: Option<&'a Resolved>,
+    check: Option<&'a Watched>,
+    excluded: Vec<&'a str>,
+    is_verbose: bool,
+}
+
+/// Whose path it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
     Health,
     Detailed,
     Readiness,
     Liveness,
+    Startup,
+    /// Any other group.
+    Group,
+}
+
+/// What the answer is.
+struct Answer {
+    status: Status,
+    code: StatusCode,
+    phase: Phase,
+    now: Instant,
 }
 
 impl Health {
-    /// The [paths](crate#paths), each with and without a final slash.
-    pub const PATHS: [&'static str; 12] = [
+    /// The [paths](crate#paths), each with and without a final slash. What is in braces stands for any segment, as in axum.
+    pub const PATHS: [&'static str; 18] = [
         "/health",
         "/health/",
-        "/health/detailed",
-        "/health/detailed/",
-        "/health/live",
-        "/health/live/",
-        "/health/liveness",
-        "/health/liveness/",
-        "/health/readiness",
-        "/health/readiness/",
-        "/health/ready",
-        "/health/ready/",
+        "/health/{group}",
+        "/health/{group}/",
+        "/health/{group}/{check}",
+        "/health/{group}/{check}/",
+        "/livez",
+        "/livez/",
+        "/livez/{check}",
+        "/livez/{check}/",
+        "/readyz",
+        "/readyz/",
+        "/readyz/{check}",
+        "/readyz/{check}/",
+        "/startupz",
+        "/startupz/",
+        "/startupz/{check}",
+        "/startupz/{check}/",
     ];
 
-    /// Answers a GET of one of the [paths](Self::PATHS) with what anybody may see; `None` if this is not one of them.
-    pub fn respond(&self, path: &str) -> Option<Response<String>> {
-        self.respond_with(path, &Details::default())
+    /// Answers a request for one of the [paths](Self::PATHS) with what anybody may see; `None` if there is nothing at this path, neither a group
+    /// nor a check.
+    pub fn respond(&self, request: &Parts) -> Option<Response<String>> {
+        self.respond_with(request, &Details::default())
     }
 
-    /// Answers a GET of one of the [paths](Self::PATHS) with more details; `None` if this is not one of them.
-    pub fn respond_with(&self, path: &str, details: &Details) -> Option<Response<String>> {
-        let probe = match path.strip_suffix('/').unwrap_or(path) {
-            "/health" => Probe::Health,
-            "/health/detailed" => Probe::Detailed,
-            "/health/live" | "/health/liveness" => Probe::Liveness,
-            "/health/ready" | "/health/readiness" => Probe::Readiness,
-            _ => return None,
+    /// Answers a GET of a path with what anybody may see; 404 if there is nothing at it.
+    pub fn ask(&self, path: &str) -> Response<String> {
+        let mut request = http::Request::new(()).into_parts().0;
+        let answer = path.parse().ok().and_then(|uri| {
+            request.uri = uri;
+            self.respond(&request)
+        });
+        answer.unwrap_or_else(not_found)
+    }
+
+    /// Answers a request for one of the [paths](Self::PATHS) with more details; `None` if there is nothing at this path.
+    pub fn respond_with(&self, request: &Parts, details: &Details) -> Option<Response<String>> {
+        let path = request.uri.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let asked = self.asked(path, request.uri.query().unwrap_or_default())?;
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            let mut response = Response::new(String::new());
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            let headers = response.headers_mut();
+            headers.insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
+            return Some(response);
+        }
+        let usual = match path.starts_with("/health") {
+            true => Format::Json,
+            false => Format::Text,
         };
-        Some(self.answer(probe, details))
+        let accept = request.headers.get_all(ACCEPT);
+        let format = Format::chosen(accept.iter(), usual);
+        let mut response = self.answer(&asked, format, details);
+        if request.method == Method::HEAD {
+            let length = response.body().len().into();
+            response.headers_mut().insert(CONTENT_LENGTH, length);
+            response.body_mut().clear();
+        }
+        Some(response)
     }
 
     /// Returns the [paths](Self::PATHS) as an axum router.
@@ -57,123 +136,164 @@ impl Health {
             .into_iter()
             .fold(axum::Router::new(), |router, path| {
                 let health = self.clone();
-                let answer = async move || health.respond(path).ok_or(StatusCode::NOT_FOUND);
-                router.route(path, axum::routing::get(answer))
+                let answer = async move |request: axum::extract::Request| {
+                    let (request, _) = request.into_parts();
+                    health.respond(&request).unwrap_or_else(not_found)
+                };
+                router.route(path, axum::routing::any(answer))
             })
     }
 
-    fn answer(&self, probe: Probe, details: &Details) -> Response<String> {
-        let report = self.report();
-        let is_down = report.status == Status::Unhealthy;
-        let status = match probe {
-            Probe::Liveness => "alive",
-            Probe::Readiness if is_down => "not_ready",
-            Probe::Readiness => "ready",
-            Probe::Health | Probe::Detailed => report.status.as_str(),
+    /// Reads what is asked for.
+    fn asked<'a>(&'a self, path: &'a str, query: &'a str) -> Option<Asked<'a>> {
+        let mut segments = path.strip_prefix('/')?.split('/');
+        let first = segments.next()?;
+        let (group, check) = match first {
+            "health" => (segments.next(), segments.next()),
+            "livez" => (Some("liveness"), segments.next()),
+            "readyz" => (Some("readiness"), segments.next()),
+            "startupz" => (Some("startup"), segments.next()),
+            _ => return None,
         };
-        let body = Body {
-            status,
-            timestamp: matches!(probe, Probe::Health | Probe::Detailed | Probe::Liveness)
-                .then(timestamp),
-            detail: matches!(probe, Probe::Detailed).then(|| Detail::new(&report, details)),
-        };
-        // Texts and numbers can always be written as JSON.
-        let mut response = Response::new(serde_json::to_string(&body).unwrap_or_default());
-        if is_down && !matches!(probe, Probe::Liveness) {
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        if segments.next().is_some() {
+            return None;
         }
+        let (view, group) = match group {
+            None => (View::Health, None),
+            Some("detailed") => (View::Detailed, None),
+            Some(name) => {
+                let group = self.inner().group(name)?;
+                let view = match &*group.name {
+                    "readiness" => View::Readiness,
+                    "liveness" => View::Liveness,
+                    "startup" => View::Startup,
+                    _ => View::Group,
+                };
+                (view, Some(group))
+            }
+        };
+        let check = match (check, group) {
+            (None, _) => None,
+            (Some(_), None) => return None,
+            (Some(name), Some(group)) => {
+                let mut members = group.members.iter().map(|&of| &self.inner().checks[of]);
+                Some(members.find(|watched| &*watched.name == name)?)
+            }
+        };
+        let mut pairs = query
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let excluded = pairs
+            .clone()
+            .filter(|(name, value)| *name == "exclude" && !value.is_empty());
+        Some(Asked {
+            view,
+            group,
+            check,
+            excluded: excluded
+                .map(|(_, value)| value)
+                .take(MAX_EXCLUDED)
+                .collect(),
+            is_verbose: pairs.any(|(name, _)| name == "verbose"),
+        })
+    }
+
+    fn answer(&self, asked: &Asked<'_>, format: Format, details: &Details) -> Response<String> {
+        let now = clock::now();
+        let phase = self.inner().phase(now);
+        let answer = self.judge(asked, phase, now);
+        let body = match format {
+            Format::Text => self.text(asked, &answer, details),
+            Format::Json => self.json(asked, &answer, details),
+            Format::HealthJson => self.health_json(asked, &answer, details),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = answer.code;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(format.content_type()),
+        );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if format == Format::Text {
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
         response
     }
-}
 
-/// What `/health/detailed` shows beside the names and statuses of the checks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
-    /// Whether to show what the checks failed with, and how long they took: not for everybody.
-    pub errors: bool,
-    /// More members of the answer, each a name and a text.
-    pub notes: Vec<(&'static str, String)>,
-}
+    /// Returns the code with which a group's probe answers.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn code(&self, group: &str) -> Option<StatusCode> {
+        let path = format!("/health/{group}");
+        let now = clock::now();
+        let asked = self
+            .asked(&path, "")
+            .filter(|asked| asked.group.is_some())?;
+        Some(self.judge(&asked, self.inner().phase(now), now).code)
+    }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<String>,
-    #[serde(flatten)]
-    detail: Option<Detail<'a>>,
-}
-
-#[derive(Serialize)]
-struct Detail<'a> {
-    /// In seconds.
-    uptime: f64,
-    checks: Vec<CheckDetail<'a>>,
-    failed_checks: Vec<&'a str>,
-    total_checks: usize,
-    passed_checks: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    warning: Option<&'static str>,
-    #[serde(flatten)]
-    notes: BTreeMap<&'static str, &'a str>,
-}
-
-#[derive(Serialize)]
-struct CheckDetail<'a> {
-    name: &'a str,
-    status: &'static str,
-    critical: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    /// In seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duration: Option<f64>,
-}
-
-impl<'a> Detail<'a> {
-    fn new(report: &'a Report, details: &'a Details) -> Self {
-        let checks = report.checks.iter();
-        let failed = checks
-            .clone()
-            .filter(|check| check.status != Status::Healthy);
-        let failed_checks: Vec<_> = failed.map(|check| check.name.as_str()).collect();
-        let detail = |check: &'a crate::CheckReport| CheckDetail {
-            name: &check.name,
-            status: check.status.as_str(),
-            critical: check.is_critical,
-            error: check.error.as_deref().filter(|_| details.errors),
-            duration: check
-                .duration
-                .filter(|_| details.errors)
-                .map(|duration| duration.as_secs_f64()),
+    fn judge(&self, asked: &Asked<'_>, phase: Phase, now: Instant) -> Answer {
+        let inner = self.inner();
+        let status = match (asked.check, asked.group) {
+            (Some(check), _) => of_service(check.check.importance, check.status(now)),
+            // It has started, whatever comes.
+            (None, Some(_)) if asked.view == View::Startup => Status::Healthy,
+            (None, Some(group)) => inner.status_of(group, now, |of| asked.counts(of)),
+            (None, None) => {
+                let counted = inner.checks.iter().filter(|of| asked.counts(of));
+                let statuses = counted.map(|of| of_service(of.check.importance, of.status(now)));
+                statuses.max().unwrap_or(Status::Healthy)
+            }
         };
-        Self {
-            uptime: report.uptime.as_secs_f64(),
-            total_checks: report.checks.len(),
-            passed_checks: report.checks.len() - failed_checks.len(),
-            checks: checks.map(detail).collect(),
-            failed_checks,
-            warning: (!report.is_running).then_some("campanile.run is not running: no check runs"),
-            notes: details
-                .notes
-                .iter()
-                .map(|(name, text)| (*name, text.as_str()))
-                .collect(),
+        // Where it is in its life says as much as a check.
+        let is_out = asked.check.is_none() && asked.is_out(phase);
+        let status = if is_out { Status::Unhealthy } else { status };
+        let code = match (asked.group, status) {
+            (Some(group), status) => group.code(status),
+            (None, Status::Unhealthy) => StatusCode::SERVICE_UNAVAILABLE,
+            (None, _) => StatusCode::OK,
+        };
+        Answer {
+            status,
+            code,
+            phase,
+            now,
+        }
+    }
+
+    /// Returns the checks that are asked for, those that are excluded among them.
+    fn members<'a>(&'a self, asked: &'a Asked<'_>) -> impl Iterator<Item = (usize, &'a Watched)> {
+        let all = self.inner().checks.iter().enumerate();
+        all.filter(|(number, watched)| match (asked.check, asked.group) {
+            (Some(check), _) => std::ptr::eq(check, *watched),
+            (None, Some(group)) => group.members.contains(number),
+            (None, None) => true,
+        })
+    }
+}
+
+impl Asked<'_> {
+    /// Returns whether a check counts.
+    fn counts(&self, watched: &Watched) -> bool {
+        !self.excluded.contains(&&*watched.name)
+    }
+
+    /// Returns whether the service isn't what is asked for, whatever the checks say.
+    fn is_out(&self, phase: Phase) -> bool {
+        match self.view {
+            View::Readiness => phase != Phase::Ready,
+            View::Startup => phase == Phase::Starting,
+            View::Health | View::Detailed | View::Liveness | View::Group => false,
         }
     }
 }
 
-/// The time in UTC, as RFC 3339 has it.
-fn timestamp() -> String {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an answer says when it was given"
-    )]
-    let now = SystemTime::now();
-    jiff::Timestamp::try_from(now)
-        .unwrap_or_default()
-        .to_string()
+/// The answer where there is nothing.
+pub(crate) fn not_found() -> Response<String> {
+    let mut response = Response::new(String::new());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,16 +151,11 @@ impl Figures {
             line.trim().parse::<f64>().ok()
         };
         figures.start = figures.start.zip(boot()).map(|(since, boot)| boot + since);
-        // The folder is open itself while it is read.
-        let open = std::fs::read_dir("/proc/self/fd").ok();
-        figures.open_fds = open.map(|folder| folder.count().saturating_sub(1) as f64);
-        let limit = |resource| {
-            rustix::process::getrlimit(resource)
-                .current
-                .map(|limit| limit as f64)
-        };
-        figures.max_fds = limit(rustix::process::Resource::Nofile);
-        figures.max_virtual_memory = limit(rustix::process::Resource::As).or(Some(-1.0));
+        let descriptors = campanile_system::descriptors();
+        figures.open_fds = descriptors.map(|all| all.open as f64);
+        figures.max_fds = descriptors.and_then(|all| Some(all.most? as f64));
+        let limit = rustix::process::getrlimit(rustix::process::Resource::As);
+        figures.max_virtual_memory = Some(limit.current.map_or(-1.0, |limit| limit as f64));
         Some(figures)
     }
 

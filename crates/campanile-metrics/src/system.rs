@@ -1,15 +1,10 @@
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::cgroup::Cgroups;
-use self::machine::{Memory, Processors, Root, loads, space, stalled};
+use campanile_system::{Figures, Pressure as Stall, System as Reader, Used, Waiting, disk};
 
 use crate::clock;
 use crate::{Gauge, RegisterError, Registry, TimeCounter};
-
-mod cgroup;
-mod machine;
 
 /// Metrics of what the process runs on: its container where that has a quota of the processors or a limit of memory, and else the
 /// machine; and disks.
@@ -68,8 +63,7 @@ pub struct System(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
-    root: Root,
-    cgroups: Cgroups,
+    system: Reader,
     /// In the order of [`GAUGES`]; `None` for a figure that the system doesn't have.
     gauges: Vec<Option<Gauge>>,
     disks: Vec<Disk>,
@@ -77,7 +71,7 @@ struct Inner {
     usage: Mutex<Usage>,
 }
 
-/// The gauges, in the order of [`Figures::gauges`].
+/// The gauges, in the order of [`gauges`].
 const GAUGES: [(&str, &str); 6] = [
     (
         "cpu_available_cores",
@@ -121,34 +115,34 @@ const DISK: [(&str, &str); 3] = [
 ];
 
 /// For each pressure what is waited for, who waits, and the counter.
-const PRESSURES: [(&str, &str, &str, &str); 5] = [
+const PRESSURES: [(&str, Waiting, &str, &str); 5] = [
     (
         "cpu",
-        "some",
+        Waiting::Some,
         "system_pressure_cpu_waiting_seconds_total",
         "Time in which some task waited for a processor in seconds.",
     ),
     (
         "memory",
-        "some",
+        Waiting::Some,
         "system_pressure_memory_waiting_seconds_total",
         "Time in which some task waited for memory in seconds.",
     ),
     (
         "memory",
-        "full",
+        Waiting::All,
         "system_pressure_memory_stalled_seconds_total",
         "Time in which all tasks waited for memory in seconds.",
     ),
     (
         "io",
-        "some",
+        Waiting::Some,
         "system_pressure_io_waiting_seconds_total",
         "Time in which some task waited for a disk in seconds.",
     ),
     (
         "io",
-        "full",
+        Waiting::All,
         "system_pressure_io_stalled_seconds_total",
         "Time in which all tasks waited for a disk in seconds.",
     ),
@@ -183,7 +177,7 @@ impl System {
     ///
     /// As [`new`](Self::new).
     pub fn with_disks(registry: &Registry, disks: &[&str]) -> Result<Self, RegisterError> {
-        let inner = Inner::new(registry, Root("/".into()), disks)?;
+        let inner = Inner::new(registry, Reader::new(), disks)?;
         inner.collect(clock::now());
         Ok(Self(Arc::new(inner)))
     }
@@ -196,9 +190,8 @@ impl System {
 
 impl Inner {
     /// Registers what the system has.
-    fn new(registry: &Registry, root: Root, disks: &[&str]) -> Result<Self, RegisterError> {
-        let cgroups = Cgroups::find(&root);
-        let gauges = GAUGES.iter().zip(Figures::read(&root, &cgroups).gauges);
+    fn new(registry: &Registry, system: Reader, disks: &[&str]) -> Result<Self, RegisterError> {
+        let gauges = GAUGES.iter().zip(gauges(&system.read()));
         let gauges = gauges.map(|(&(name, help), figure)| {
             let gauge = || {
                 registry.describe(name, help);
@@ -212,22 +205,17 @@ impl Inner {
         let disks = disks.collect::<Result<_, _>>()?;
         let mut pressures = Vec::new();
         for (resource, who, name, help) in PRESSURES {
-            let machine = Path::new("/proc/pressure").join(resource);
-            let files = cgroups.pressure(resource).into_iter().chain([machine]);
-            let found = |file: &PathBuf| stalled(&root.read(file)?, who);
-            if let Some(file) = { files }.find(|file| found(file).is_some()) {
+            if let Some(stall) = system.pressure(resource, who) {
                 registry.describe(name, help);
                 pressures.push(Pressure {
-                    file,
-                    who,
+                    stall,
                     counter: registry.time_counter(name, &[])?,
                 });
             }
         }
         Ok(Self {
             registry: registry.clone(),
-            root,
-            cgroups,
+            system,
             gauges,
             disks,
             pressures,
@@ -236,8 +224,8 @@ impl Inner {
     }
 
     fn collect(&self, now: Instant) {
-        let figures = Figures::read(&self.root, &self.cgroups);
-        for (gauge, value) in self.gauges.iter().zip(figures.gauges) {
+        let figures = self.system.read();
+        for (gauge, value) in self.gauges.iter().zip(gauges(&figures)) {
             if let (Some(gauge), Some(value)) = (gauge, value) {
                 gauge.set(value);
             }
@@ -249,13 +237,12 @@ impl Inner {
             }
         }
         for pressure in &self.pressures {
-            let text = self.root.read(&pressure.file);
-            if let Some(time) = text.and_then(|text| stalled(&text, pressure.who)) {
+            if let Some(time) = self.system.stalled(&pressure.stall) {
                 pressure.counter.absolute(time);
             }
         }
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(percent) = usage.since_last(now, figures.used) {
+        if let Some(percent) = usage.since_last(now, figures.processors) {
             if usage.gauge.is_none() {
                 self.registry.describe(CPU_USAGE.0, CPU_USAGE.1);
                 usage.gauge = self.registry.gauge(CPU_USAGE.0, &[]).ok();
@@ -291,98 +278,27 @@ impl Disk {
 /// A counter, and where its time is.
 #[derive(Debug)]
 struct Pressure {
-    file: PathBuf,
-    who: &'static str,
+    stall: Stall,
     counter: TimeCounter,
 }
 
-/// What the system says at one time.
-struct Figures {
-    gauges: [Option<f64>; 6],
-    used: Option<Used>,
+fn gauges(figures: &Figures) -> [Option<f64>; 6] {
+    let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+    let [load1, load5, load15] = figures.loads;
+    [
+        figures.cores,
+        bytes(figures.memory_used),
+        bytes(figures.memory_limit),
+        load1,
+        load5,
+        load15,
+    ]
 }
 
-impl Figures {
-    fn read(root: &Root, cgroups: &Cgroups) -> Self {
-        let processors = Processors::read(root);
-        let quota = cgroups.quota(root);
-        let online = processors.map_or(f64::INFINITY, |processors| processors.online as f64);
-        let cores = quota
-            .as_ref()
-            .map_or(online, |quota| quota.cores.min(online));
-        let used = match (quota, processors) {
-            (Some(quota), _) => quota.used.map(|time| Used::Group {
-                group: quota.group,
-                time,
-                cores,
-            }),
-            (None, Some(Processors { busy, all, .. })) => Some(Used::Machine { busy, all }),
-            (None, None) => None,
-        };
-        let memory = Memory::read(root);
-        let total = memory.map(|memory| memory.total);
-        let (in_use, limit) = match cgroups.limit(root, total.unwrap_or(NO_LIMIT)) {
-            Some(limit) => (limit.used, Some(limit.bytes)),
-            None => {
-                let in_use = |memory: Memory| Some(memory.total.saturating_sub(memory.available?));
-                (memory.and_then(in_use), total)
-            }
-        };
-        let loadavg = root.read(Path::new("/proc/loadavg")).unwrap_or_default();
-        let [load1, load5, load15] = loads(&loadavg);
-        Self {
-            gauges: [
-                cores.is_finite().then_some(cores),
-                in_use.map(|bytes| bytes as f64),
-                limit.map(|bytes| bytes as f64),
-                load1,
-                load5,
-                load15,
-            ],
-            used,
-        }
-    }
-}
-
-/// Version 1 has a limit always, just below 2^63 bytes if nobody set one.
-const NO_LIMIT: u64 = 1 << 62;
-
-/// The time on processors that was used so far.
-#[derive(Debug)]
-enum Used {
-    /// In the clock's ticks, of all that there were.
-    Machine { busy: u64, all: u64 },
-    Group {
-        group: PathBuf,
-        time: Duration,
-        cores: f64,
-    },
-}
-
-impl Used {
-    /// Returns how much was used since an earlier time, in percent of what there was; `None` if that is not known, as after another
-    /// group got the least.
-    fn percent_since(&self, earlier: &Self, elapsed: Duration) -> Option<f64> {
-        let (used, had) = match (earlier, self) {
-            (Self::Machine { busy, all }, Self::Machine { busy: b, all: a }) => {
-                let since = |now: &u64, then: &u64| now.saturating_sub(*then) as f64;
-                (since(b, busy), since(a, all))
-            }
-            (
-                Self::Group { group, time, .. },
-                Self::Group {
-                    group: same,
-                    time: now,
-                    cores,
-                },
-            ) if group == same => (
-                now.saturating_sub(*time).as_secs_f64(),
-                elapsed.as_secs_f64() * cores,
-            ),
-            _ => return None,
-        };
-        (had > 0.0).then(|| (used / had * 100.0).clamp(0.0, 100.0))
-    }
+/// The bytes of a file system: used, all, and free for users other than root.
+fn space(mountpoint: &str) -> Option<[f64; 3]> {
+    let found = disk(mountpoint)?;
+    Some([found.used, found.size, found.available].map(|bytes| bytes as f64))
 }
 
 /// The gauge of what is used, and since when.

@@ -122,7 +122,7 @@ impl Monitor {
     }
 
     /// Returns what `/health/detailed` says of the monitor.
-    pub(crate) fn notes(&self, errors: bool) -> Vec<(&'static str, String)> {
+    pub(crate) fn notes(&self, errors: bool) -> Vec<(&'static str, campanile_health::Value)> {
         let status = self.0.store.status();
         let store = match (&status.error, status.durable) {
             (Some(error), _) if errors => format!("degraded: {error}"),
@@ -131,8 +131,8 @@ impl Monitor {
             (None, false) => "memory: what it holds ends with the process".to_owned(),
         };
         let notice = status.notice.filter(|_| errors);
-        let mut notes = vec![("store", store)];
-        notes.extend(notice.map(|notice| ("store_notice", notice)));
+        let mut notes = vec![("store", store.into())];
+        notes.extend(notice.map(|notice| ("store_notice", notice.into())));
         notes
     }
 }

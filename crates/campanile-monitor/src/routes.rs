@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::bodies::{self, AlertsBody, ObjectiveBody, SlaBody};
 use crate::guard::{self, Visitor};
-use crate::{Access, Body, Monitor};
+use crate::{Access, Body, Monitor, peer};
 
 /// A path of the [`Monitor`], and who may use it.
 #[derive(Clone, Copy, Debug)]
@@ -21,14 +21,14 @@ pub struct Route {
 struct Call<'a> {
     request: &'a Parts,
     path: &'a str,
-    /// What stands for the last segment of a path that ends in a name.
+    /// What stands for the last name in braces of the route's path.
     name: &'a str,
     visitor: Visitor,
     now: Now,
 }
 
 impl Route {
-    /// Returns the path, in which `{name}` stands for any segment, as in axum.
+    /// Returns the path, in which what is in braces stands for any segment, as in axum.
     pub fn path(&self) -> &'static str {
         self.slashed.split_at(self.slashed.len() - 1).0
     }
@@ -43,28 +43,35 @@ impl Route {
         self.access
     }
 
-    /// Returns the last segment, if a path without a final slash is one of this route.
+    /// Returns what stands for the last name in braces, if a path without a final slash is one of this route.
     fn matches<'a>(&self, path: &'a str) -> Option<&'a str> {
-        match self.path().strip_suffix("{name}") {
-            None => (path == self.path()).then_some(""),
-            Some(prefix) => {
-                let name = path.strip_prefix(prefix)?;
-                (!name.is_empty() && !name.contains('/')).then_some(name)
+        let mut name = "";
+        let mut segments = path.split('/');
+        for pattern in self.path().split('/') {
+            let segment = segments.next()?;
+            if pattern.starts_with('{') {
+                name = Some(segment).filter(|segment| !segment.is_empty())?;
+            } else if pattern != segment {
+                return None;
             }
         }
+        segments.next().is_none().then_some(name)
     }
 }
 
 /// All that there is. A route has no way in but through this table, and so through the guard.
-const ROUTES: [Route; 11] = [
+const ROUTES: [Route; 14] = [
     public("/metrics/", metrics),
     read("/metrics/business/", business),
     public("/health/", health),
-    public("/health/detailed/", health),
-    public("/health/live/", health),
-    public("/health/liveness/", health),
-    public("/health/readiness/", health),
-    public("/health/ready/", health),
+    public("/health/{group}/", health),
+    public("/health/{group}/{check}/", health),
+    public("/livez/", health),
+    public("/livez/{check}/", health),
+    public("/readyz/", health),
+    public("/readyz/{check}/", health),
+    public("/startupz/", health),
+    public("/startupz/{check}/", health),
     read("/monitoring/sla/", sla),
     read("/monitoring/sla/{name}/", objective),
     read("/api/v1/monitor/alerts/active/", active_alerts),
@@ -152,19 +159,24 @@ fn business(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
 
 fn health(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let health: &Health = monitor.sources().health();
-    let answer = match call.path {
-        "/health/detailed" => {
-            let errors = call.visitor.role.is_some();
-            let details = Details {
-                errors,
-                notes: monitor.notes(errors),
-            };
-            health.respond_with(call.path, &details)
-        }
-        path => health.respond(path),
+    let errors = call.visitor.role.is_some();
+    let is_detailed = call.path == "/health/detailed";
+    let details = Details {
+        messages: errors || peer::is_local(call.request),
+        errors,
+        notes: if is_detailed {
+            monitor.notes(errors)
+        } else {
+            Vec::new()
+        },
     };
-    // All of them are in the table.
-    answer.unwrap_or_default().map(Body::from)
+    match health.respond_with(call.request, &details) {
+        Some(answer) => answer.map(Body::from),
+        None => {
+            let text = "there is no group of this name, or no check of this name in it";
+            bodies::error(StatusCode::NOT_FOUND, "not_found", text).map(Body::from)
+        }
+    }
 }
 
 fn sla(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {

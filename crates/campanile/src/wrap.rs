@@ -85,8 +85,11 @@ impl Campanile {
         #[cfg(feature = "health")]
         for path in campanile_health::Health::PATHS {
             let health = self.health().clone();
-            let answer = async move || health.respond(path).ok_or(http::StatusCode::NOT_FOUND);
-            routes.push((path, axum::routing::get(answer)));
+            let answer = async move |request: Request| {
+                let request = request.into_parts().0;
+                health.respond(&request).ok_or(http::StatusCode::NOT_FOUND)
+            };
+            routes.push((path, axum::routing::any(answer)));
         }
         #[cfg(feature = "metrics")]
         for path in ["/metrics", "/metrics/"] {
@@ -100,11 +103,27 @@ impl Campanile {
     }
 }
 
+/// Adds a route; one that the host's leave no room for stays away.
 fn add(router: Router, (path, route): (&str, MethodRouter)) -> Router {
-    router.route(path, route)
+    let with = std::panic::AssertUnwindSafe(|| router.clone().route(path, route));
+    std::panic::catch_unwind(with).unwrap_or_else(|_| {
+        tracing::warn!(path, "the host's routes leave no room for this one");
+        router
+    })
 }
 
-/// Returns whether a router has a route of exactly this path, for any method.
+/// Returns whether two patterns are for the same paths: what is in braces may be named as it likes.
+fn is_same(one: &str, other: &str) -> bool {
+    let name = |segment: &str| segment.starts_with('{') && segment.ends_with('}');
+    let mut others = other.split('/');
+    let same = one.split('/').all(|segment| {
+        let other = others.next();
+        other.is_some_and(|other| segment == other || name(segment) && name(other))
+    });
+    same && others.next().is_none()
+}
+
+/// Returns whether a router has a route for the paths of this one, for any method.
 ///
 /// The router is asked with a request that a middleware answers before any of the host's handlers and fallbacks.
 fn has_route(router: &Router, path: &'static str) -> bool {
@@ -123,7 +142,7 @@ fn has_route(router: &Router, path: &'static str) -> bool {
         Poll::Ready(Ok(response)) => response
             .extensions()
             .get::<MatchedPath>()
-            .is_some_and(|matched| matched.as_str() == path),
+            .is_some_and(|matched| is_same(matched.as_str(), path)),
         Poll::Pending => false,
     }
 }

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -28,7 +29,7 @@ impl Tree {
     /// Returns the metrics after a first collection, and when that was.
     fn system(&self, registry: &Registry) -> (Inner, Instant) {
         let now = clock::now();
-        let system = Inner::new(registry, Root(self.0.clone()), &[]).unwrap();
+        let system = Inner::new(registry, Reader::at(&self.0), &[]).unwrap();
         system.collect(now);
         (system, now)
     }
@@ -310,29 +311,6 @@ fn no_content_is_too_odd() {
     }
 }
 
-#[track_caller]
-fn check_percent(earlier: &Used, later: &Used, expected: Option<f64>) {
-    assert_eq!(later.percent_since(earlier, SECOND * 2), expected);
-}
-
-#[test]
-fn a_share_is_of_what_there_was_since() {
-    let machine = |busy, all| Used::Machine { busy, all };
-    check_percent(&machine(10, 100), &machine(40, 200), Some(30.0));
-    check_percent(&machine(10, 100), &machine(10, 100), None);
-    check_percent(&machine(10, 100), &machine(9, 200), Some(0.0));
-    let group = |group: &str, milliseconds, cores| Used::Group {
-        group: group.into(),
-        time: Duration::from_millis(milliseconds),
-        cores,
-    };
-    check_percent(&group("a", 500, 2.0), &group("a", 1_500, 2.0), Some(25.0));
-    check_percent(&group("a", 500, 2.0), &group("a", 9_500, 2.0), Some(100.0));
-    check_percent(&group("a", 500, 2.0), &group("a", 400, 2.0), Some(0.0));
-    check_percent(&group("a", 500, 2.0), &group("b", 1_500, 2.0), None);
-    check_percent(&machine(10, 100), &group("a", 1_500, 2.0), None);
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn the_figures_are_the_systems() {
@@ -367,7 +345,7 @@ fn a_name_that_is_taken_is_an_error_unless_it_is_not_known_yet() {
     let tree = Tree::new(&MACHINE);
     let registry = Registry::new();
     registry.histogram("memory_usage_bytes", &[]).unwrap();
-    assert!(Inner::new(&registry, Root(tree.0.clone()), &[]).is_err());
+    assert!(Inner::new(&registry, Reader::at(&tree.0), &[]).is_err());
 
     let registry = Registry::new();
     registry.histogram("cpu_usage_percent", &[]).unwrap();

@@ -48,7 +48,9 @@ impl World {
             .objective(
                 Slo::throughput("throughput", 1_000.0).over(std::time::Duration::from_secs(3_600)),
             );
-        let check = Check::new("db", || async { Err("password authentication failed") });
+        let check = Check::new("db", || async {
+            Err::<(), _>("password authentication failed")
+        });
         let sources = Sources::new(
             Registry::new(),
             Health::builder().check(check).build().unwrap(),
@@ -151,7 +153,15 @@ fn the_guard_stands_before_every_route() {
     let world = World::new();
     let mut asked = 0;
     for route in Monitor::routes() {
-        let path = route.path().replace("{name}", "availability");
+        let path = [
+            ("{name}", "availability"),
+            ("{group}", "readiness"),
+            ("{check}", "db"),
+        ]
+        .into_iter()
+        .fold(route.path().to_owned(), |path, (name, value)| {
+            path.replace(name, value)
+        });
         for (who, slash) in EVERYBODY
             .into_iter()
             .flat_map(|who| [(who, ""), (who, "/")])
@@ -176,6 +186,8 @@ fn the_guard_stands_before_every_route() {
                 let expected = match (may, is_read) {
                     (false, _) => (401, (true, false)),
                     (true, false) => (405, (false, true)),
+                    // There is nothing that a restart would mend.
+                    (true, true) if path == "/livez/db" => (404, (false, false)),
                     (true, true) => (200, (false, false)),
                 };
                 assert_eq!((status, told), expected, "{who:?} {method} {path}{slash}");
@@ -189,7 +201,10 @@ fn the_guard_stands_before_every_route() {
 #[test]
 fn metrics_and_health_are_all_that_is_public() {
     for route in Monitor::routes() {
-        let is_public = route.path() == "/metrics" || route.path().starts_with("/health");
+        let is_public = route.path() == "/metrics"
+            || ["/health", "/livez", "/readyz", "/startupz"]
+                .iter()
+                .any(|begin| route.path().starts_with(begin));
         assert_eq!(
             route.access() == Access::Public,
             is_public,
@@ -215,6 +230,10 @@ fn only_the_paths_of_the_table_are_served() {
         "/./metrics",
         "/health/x/../../metrics",
         "/health/nothing",
+        "/health/readiness/nothing",
+        "/health/readiness/db/x",
+        "/livez/db",
+        "/readyz//",
         "/monitoring/sla/a/b",
         "/monitoring/sla//",
         "/monitoring",
@@ -377,7 +396,7 @@ async fn what_a_check_failed_with_is_for_credentials() {
         assert_eq!(body["store"], "memory: what it holds ends with the process");
         let is_bearer = matches!(who, Who::Bearer(_));
         assert_eq!(
-            body["checks"][0]["error"] == "password authentication failed",
+            body["checks"][0]["message"] == "password authentication failed",
             is_bearer,
             "{who:?}"
         );

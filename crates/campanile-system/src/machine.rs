@@ -3,11 +3,11 @@ use std::time::Duration;
 
 /// The folder that has `/proc` and `/sys`.
 #[derive(Debug)]
-pub(super) struct Root(pub(super) PathBuf);
+pub(crate) struct Root(pub(crate) PathBuf);
 
 impl Root {
     /// Returns what is in a file, or `None` if it can't be read.
-    pub(super) fn read(&self, path: &Path) -> Option<String> {
+    pub(crate) fn read(&self, path: &Path) -> Option<String> {
         let path = path.strip_prefix("/").unwrap_or(path);
         let bytes = std::fs::read(self.0.join(path)).ok()?;
         // One odd name among the mounts hides no other.
@@ -15,21 +15,21 @@ impl Root {
     }
 
     /// Returns the number that a file has, and nothing else.
-    pub(super) fn number(&self, path: &Path) -> Option<u64> {
+    pub(crate) fn number(&self, path: &Path) -> Option<u64> {
         self.read(path)?.trim().parse().ok()
     }
 }
 
 /// What the machine's processors did, in ticks of its clock since it was started.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Processors {
-    pub(super) busy: u64,
-    pub(super) all: u64,
-    pub(super) online: usize,
+pub(crate) struct Processors {
+    pub(crate) busy: u64,
+    pub(crate) all: u64,
+    pub(crate) online: usize,
 }
 
 impl Processors {
-    pub(super) fn read(root: &Root) -> Option<Self> {
+    pub(crate) fn read(root: &Root) -> Option<Self> {
         Self::parse(&root.read(Path::new("/proc/stat"))?)
     }
 
@@ -58,14 +58,14 @@ impl Processors {
 
 /// The machine's memory in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Memory {
-    pub(super) total: u64,
+pub(crate) struct Memory {
+    pub(crate) total: u64,
     /// `None` before Linux 3.14.
-    pub(super) available: Option<u64>,
+    pub(crate) available: Option<u64>,
 }
 
 impl Memory {
-    pub(super) fn read(root: &Root) -> Option<Self> {
+    pub(crate) fn read(root: &Root) -> Option<Self> {
         Self::parse(&root.read(Path::new("/proc/meminfo"))?)
     }
 
@@ -80,7 +80,7 @@ impl Memory {
 }
 
 /// Reads the averages over 1, 5 and 15 minutes in `/proc/loadavg` (proc_loadavg(5)).
-pub(super) fn loads(loadavg: &str) -> [Option<f64>; 3] {
+pub(crate) fn loads(loadavg: &str) -> [Option<f64>; 3] {
     let mut loads = loadavg.split_ascii_whitespace().map(|load| {
         let load = load.parse::<f64>().ok()?;
         load.is_finite().then_some(load)
@@ -89,7 +89,7 @@ pub(super) fn loads(loadavg: &str) -> [Option<f64>; 3] {
 }
 
 /// Reads the time in a file of pressures: that of the line `some` or `full`.
-pub(super) fn stalled(pressure: &str, who: &str) -> Option<Duration> {
+pub(crate) fn stalled(pressure: &str, who: &str) -> Option<Duration> {
     let mut lines = pressure.lines().map(str::split_ascii_whitespace);
     let mut line = lines.find_map(|mut line| (line.next()? == who).then_some(line))?;
     let total = line.find_map(|field| field.strip_prefix("total="))?;
@@ -97,23 +97,10 @@ pub(super) fn stalled(pressure: &str, who: &str) -> Option<Duration> {
 }
 
 /// Returns the number that comes after a name at the start of a line.
-pub(super) fn field(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().map(str::split_ascii_whitespace);
     let mut line = lines.find_map(|mut line| (line.next()? == name).then_some(line))?;
     line.next()?.parse().ok()
-}
-
-/// The bytes of a file system: used, all, and free for users other than root.
-#[cfg(target_os = "linux")]
-pub(super) fn space(mountpoint: &str) -> Option<[f64; 3]> {
-    let found = rustix::fs::statvfs(mountpoint).ok()?;
-    let used = found.f_blocks.saturating_sub(found.f_bfree);
-    Some([used, found.f_blocks, found.f_bavail].map(|blocks| blocks as f64 * found.f_frsize as f64))
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn space(_mountpoint: &str) -> Option<[f64; 3]> {
-    None
 }
 
 #[cfg(test)]

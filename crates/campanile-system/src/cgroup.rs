@@ -1,11 +1,11 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::machine::{Root, field};
+use crate::machine::{Root, field};
 
 /// The control groups that this process is in, for each of what they share out (cgroups(7)).
 #[derive(Debug)]
-pub(super) struct Cgroups {
+pub(crate) struct Cgroups {
     cpu: Option<Hierarchy>,
     /// Where version 1 counts the time on processors.
     accounting: Option<Hierarchy>,
@@ -16,25 +16,25 @@ pub(super) struct Cgroups {
 
 /// The least time on processors that a group of the process's has.
 #[derive(Debug, PartialEq)]
-pub(super) struct Quota {
-    pub(super) cores: f64,
+pub(crate) struct Quota {
+    pub(crate) cores: f64,
     /// Whose it is.
-    pub(super) group: PathBuf,
+    pub(crate) group: PathBuf,
     /// How much all in that group used since it was made.
-    pub(super) used: Option<Duration>,
+    pub(crate) used: Option<Duration>,
 }
 
 /// The least memory that a group of the process's has, in bytes.
 #[derive(Debug, PartialEq)]
-pub(super) struct Limit {
-    pub(super) bytes: u64,
+pub(crate) struct Limit {
+    pub(crate) bytes: u64,
     /// How much all in that group use.
-    pub(super) used: Option<u64>,
+    pub(crate) used: Option<u64>,
 }
 
 impl Cgroups {
     /// Finds the groups; where they are doesn't change, but what they have may.
-    pub(super) fn find(root: &Root) -> Self {
+    pub(crate) fn find(root: &Root) -> Self {
         let read = |path| root.read(Path::new(path)).unwrap_or_default();
         Self::parse(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
     }
@@ -52,7 +52,7 @@ impl Cgroups {
     }
 
     /// Returns the tightest quota, from the process's own group up to the outermost that is to be seen; `None` if none has one.
-    pub(super) fn quota(&self, root: &Root) -> Option<Quota> {
+    pub(crate) fn quota(&self, root: &Root) -> Option<Quota> {
         let cpu = self.cpu.as_ref()?;
         let cores = |group| {
             let number = |name| root.number(&cpu.file(group, name));
@@ -85,7 +85,7 @@ impl Cgroups {
     }
 
     /// Returns the tightest limit, in the same way, if it is below a number of bytes.
-    pub(super) fn limit(&self, root: &Root, below: u64) -> Option<Limit> {
+    pub(crate) fn limit(&self, root: &Root, below: u64) -> Option<Limit> {
         let memory = self.memory.as_ref()?;
         let [limit, current, inactive] = if memory.is_unified {
             ["memory.max", "memory.current", "inactive_file"]
@@ -116,7 +116,7 @@ impl Cgroups {
     }
 
     /// Returns where the process's own group tells of a pressure, if the kernel has that for groups.
-    pub(super) fn pressure(&self, resource: &str) -> Option<PathBuf> {
+    pub(crate) fn pressure(&self, resource: &str) -> Option<PathBuf> {
         let unified = self.unified.as_ref()?;
         Some(unified.file(&unified.own, &format!("{resource}.pressure")))
     }

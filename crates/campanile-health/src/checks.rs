@@ -1,0 +1,114 @@
+//! Checks of what most services need.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use campanile_health::{Health, checks};
+//!
+//! let health = Health::builder()
+//!     .check(checks::tcp("broker", "broker.internal:5672").critical())
+//!     .check(checks::value("queue", checks::Bounds::at_most(1_000.0, 10_000.0), || 12.0).period(Duration::from_secs(5)))
+//!     .build()?;
+//! # drop(health);
+//! # Ok::<_, campanile_health::BuildError>(())
+//! ```
+
+use std::io;
+
+use tokio::net::{TcpStream, lookup_host};
+
+use crate::{Check, Outcome};
+
+/// Bounds of a figure: from which on it is degraded, and from which on it is unhealthy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    warn: f64,
+    fail: f64,
+    is_least: bool,
+}
+
+impl Bounds {
+    /// What is more than `warn` is degraded, and what is more than `fail` unhealthy.
+    #[must_use]
+    pub fn at_most(warn: f64, fail: f64) -> Self {
+        Self {
+            warn,
+            fail,
+            is_least: false,
+        }
+    }
+
+    /// What is less than `warn` is degraded, and what is less than `fail` unhealthy.
+    #[must_use]
+    pub fn at_least(warn: f64, fail: f64) -> Self {
+        Self {
+            warn,
+            fail,
+            is_least: true,
+        }
+    }
+
+    /// Returns what a figure is within these bounds, which it shows as `value`. What is not a number is unhealthy.
+    pub fn judge(self, value: f64) -> Outcome {
+        let is_beyond = |bound: f64| match self.is_least {
+            true => value < bound,
+            false => value > bound,
+        };
+        let than = if self.is_least {
+            "less than"
+        } else {
+            "more than"
+        };
+        let outcome = if value.is_nan() {
+            Outcome::unhealthy("it is not a number")
+        } else if is_beyond(self.fail) {
+            Outcome::unhealthy(format!("{value} is {than} {}", self.fail))
+        } else if is_beyond(self.warn) {
+            Outcome::degraded(format!("{value} is {than} {}", self.warn))
+        } else {
+            Outcome::healthy()
+        };
+        outcome.detail("value", value)
+    }
+}
+
+/// Returns a check of any figure that a closure reads, such as the depth of a queue. It must not block.
+pub fn value(
+    name: impl Into<String>,
+    bounds: Bounds,
+    read: impl Fn() -> f64 + Send + Sync + 'static,
+) -> Check {
+    Check::new(name, move || {
+        let value = read();
+        async move { Ok::<_, io::Error>(bounds.judge(value)) }
+    })
+}
+
+/// Returns a check that something takes TCP connections at an address: `host:port`.
+pub fn tcp(name: impl Into<String>, address: impl Into<String>) -> Check {
+    let address = address.into();
+    Check::new(name, move || {
+        let address = address.clone();
+        async move { TcpStream::connect(address).await.map(drop) }
+    })
+}
+
+/// Returns a check that a host's name has addresses, as the system's resolver finds them.
+///
+/// A lookup that takes too long can't be ended, and goes on in the background.
+pub fn dns(name: impl Into<String>, host: impl Into<String>) -> Check {
+    let host = host.into();
+    Check::new(name, move || {
+        let host = host.clone();
+        async move {
+            let addresses = lookup_host((host.as_str(), 0)).await?.count();
+            match addresses {
+                0 => Err(io::Error::new(io::ErrorKind::NotFound, "no addresses")),
+                addresses => Ok(Outcome::healthy().detail("addresses", addresses)),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+
+use crate::{Check, Problem, Status};
+
+/// A name for some of the checks, which has probes of its own: `/health/{name}`, and in gRPC the service of that name.
+///
+/// ```
+/// use campanile_health::{Group, Select, Status};
+/// use http::StatusCode;
+///
+/// // All that is tagged `storage`, but not the cache; degraded is too bad.
+/// let group = Group::new("storage", Select::tag("storage").except(Select::check("cache")))
+///     .code(Status::Degraded, StatusCode::SERVICE_UNAVAILABLE);
+/// ```
+///
+/// There are three from the beginning, which a group of the same name takes the place of:
+///
+/// | group | has | is |
+/// |---|---|---|
+/// | `readiness`, or `ready` | all checks | `not_ready`, too, while the service starts or drains |
+/// | `liveness`, or `live` | [heartbeats](crate::Heartbeat) and the [watchdog](crate::Watchdog) | never to depend on what a restart doesn't mend |
+/// | `startup` | all checks | 503 until they have been well once |
+#[derive(Clone, Debug)]
+#[must_use = "a group is there once a health is built with it"]
+pub struct Group {
+    pub(crate) name: String,
+    select: Select,
+    codes: BTreeMap<Status, StatusCode>,
+}
+
+impl Group {
+    /// Returns a group: 1 to 64 characters of `[A-Za-z0-9._-]`, but not `detailed`.
+    pub fn new(name: impl Into<String>, select: Select) -> Self {
+        Self {
+            name: name.into(),
+            select,
+            codes: BTreeMap::new(),
+        }
+    }
+
+    /// Sets the code with which the probe answers at a status; the other statuses keep theirs.
+    ///
+    /// Defaults to 200 for healthy and degraded, and 503 for unhealthy.
+    pub fn code(mut self, status: Status, code: StatusCode) -> Self {
+        self.codes.insert(status, code);
+        self
+    }
+
+    /// Finds its checks; what it names that isn't there is noted.
+    pub(crate) fn resolve(self, checks: &[Check], problems: &mut Vec<Problem>) -> Resolved {
+        self.select.verify(&self.name, checks, problems);
+        let members = (0..checks.len()).filter(|&number| self.select.has(&checks[number]));
+        let code = |status: Status| {
+            let usual = match status {
+                Status::Healthy | Status::Degraded => StatusCode::OK,
+                Status::Unhealthy | Status::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            self.codes.get(&status).copied().unwrap_or(usual)
+        };
+        Resolved {
+            members: members.collect(),
+            codes: Status::ALL.map(code),
+            name: self.name,
+        }
+    }
+}
+
+/// A group whose checks are found.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) name: String,
+    /// By their numbers.
+    pub(crate) members: Vec<usize>,
+    codes: [StatusCode; Status::ALL.len()],
+}
+
+impl Resolved {
+    pub(crate) fn code(&self, status: Status) -> StatusCode {
+        self.codes[status as usize]
+    }
+}
+
+/// Which checks: an expression of tags and names.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Select(Term);
+
+#[derive(Clone, Debug)]
+enum Term {
+    All,
+    /// Heartbeats and the watchdog.
+    Alive,
+    Tag(String),
+    Check(String),
+    Or(Box<(Self, Self)>),
+    And(Box<(Self, Self)>),
+    Except(Box<(Self, Self)>),
+}
+
+impl Select {
+    /// All checks.
+    pub fn all() -> Self {
+        Self(Term::All)
+    }
+
+    /// Heartbeats and the watchdog.
+    pub fn alive() -> Self {
+        Self(Term::Alive)
+    }
+
+    /// Those with a tag.
+    pub fn tag(tag: impl Into<String>) -> Self {
+        Self(Term::Tag(tag.into()))
+    }
+
+    /// The one of a name.
+    pub fn check(name: impl Into<String>) -> Self {
+        Self(Term::Check(name.into()))
+    }
+
+    /// These, and others.
+    pub fn or(self, other: Self) -> Self {
+        Self(Term::Or(Box::new((self.0, other.0))))
+    }
+
+    /// Of these, those that are among others too.
+    pub fn and(self, other: Self) -> Self {
+        Self(Term::And(Box::new((self.0, other.0))))
+    }
+
+    /// These without others.
+    pub fn except(self, other: Self) -> Self {
+        Self(Term::Except(Box::new((self.0, other.0))))
+    }
+
+    fn has(&self, check: &Check) -> bool {
+        self.0.has(check)
+    }
+
+    fn verify(&self, group: &str, checks: &[Check], problems: &mut Vec<Problem>) {
+        self.0.verify(group, checks, problems);
+    }
+}
+
+impl Term {
+    fn has(&self, check: &Check) -> bool {
+        match self {
+            Self::All => true,
+            Self::Alive => check.is_alive(),
+            Self::Tag(tag) => check.tags.contains(tag),
+            Self::Check(name) => check.name == *name,
+            Self::Or(both) => both.0.has(check) || both.1.has(check),
+            Self::And(both) => both.0.has(check) && both.1.has(check),
+            Self::Except(both) => both.0.has(check) && !both.1.has(check),
+        }
+    }
+
+    fn verify(&self, group: &str, checks: &[Check], problems: &mut Vec<Problem>) {
+        let unknown = |what: &'static str, name: &String| Problem::Unknown {
+            at: format!("the group {group:?}"),
+            what,
+            name: name.clone(),
+        };
+        match self {
+            Self::All | Self::Alive => {}
+            Self::Tag(tag) if checks.iter().any(|check| check.tags.contains(tag)) => {}
+            Self::Tag(tag) => problems.push(unknown("tag", tag)),
+            Self::Check(name) if checks.iter().any(|check| check.name == *name) => {}
+            Self::Check(name) => problems.push(unknown("check", name)),
+            Self::Or(both) | Self::And(both) | Self::Except(both) => {
+                both.0.verify(group, checks, problems);
+                both.1.verify(group, checks, problems);
+            }
+        }
+    }
+}

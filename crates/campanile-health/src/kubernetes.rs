@@ -1,0 +1,45 @@
+use std::fmt::Write;
+
+use crate::Health;
+
+impl Health {
+    /// Returns the probes of a container in Kubernetes, in YAML: paste it below the container's `ports`. The port is the one that serves the
+    /// [paths](crate#paths), by its number or its name.
+    ///
+    /// The startup probe has time for the longest of: 5 min, and three periods of the slowest check. A probe takes 1 s at most, since it only
+    /// reads.
+    ///
+    /// ```
+    /// use campanile_health::Health;
+    ///
+    /// let health = Health::builder().build()?;
+    /// assert!(health.probes_yaml("http").starts_with("startupProbe:\n  httpGet:\n    path: /startupz\n    port: http\n"));
+    /// # Ok::<_, campanile_health::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn probes_yaml(&self, port: &str) -> String {
+        let periods = self
+            .inner()
+            .checks
+            .iter()
+            .map(|of| of.check.period.as_secs());
+        let slowest = periods.max().unwrap_or(0);
+        // One every 2 s.
+        let starting = slowest.saturating_mul(3).max(300).div_ceil(2);
+        let probes = [
+            ("startupProbe", "/startupz", 2, starting),
+            ("livenessProbe", "/livez", 10, 3),
+            ("readinessProbe", "/readyz", 2, 2),
+        ];
+        let mut out = String::new();
+        for (name, path, period, failures) in probes {
+            // A `String` takes whatever is written.
+            let _ = write!(
+                out,
+                "{name}:\n  httpGet:\n    path: {path}\n    port: {port}\n  periodSeconds: {period}\n  timeoutSeconds: 1\n  \
+                 failureThreshold: {failures}\n"
+            );
+        }
+        out
+    }
+}

@@ -1,0 +1,253 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::{Answer, Asked, Details, View};
+use crate::{CheckReport, Health, Importance, Phase, Status, Value, clock};
+
+impl Health {
+    /// Our own JSON.
+    pub(super) fn json(&self, asked: &Asked<'_>, answer: &Answer, details: &Details) -> String {
+        if asked.check.is_some() {
+            let reports = self.reports(asked, answer);
+            let check = reports
+                .first()
+                .map(|report| CheckBody::new(report, details));
+            return written(&check);
+        }
+        let status = match (asked.view, answer.status) {
+            (View::Readiness, Status::Unhealthy) => "not_ready",
+            (View::Readiness, _) => "ready",
+            (View::Liveness, Status::Unhealthy) => "not_alive",
+            (View::Liveness, _) => "alive",
+            (View::Startup, Status::Unhealthy) => "starting",
+            (View::Startup, _) => "started",
+            (_, status) => status.as_str(),
+        };
+        let is_long = matches!(asked.view, View::Detailed | View::Group) || asked.is_verbose;
+        let reports = is_long.then(|| self.reports(asked, answer));
+        let is_usual = matches!(answer.phase, Phase::Ready | Phase::Starting);
+        let body = Body {
+            status,
+            timestamp: (asked.view != View::Readiness || is_long).then(|| rfc_3339(clock::wall())),
+            phase: (is_long || !is_usual || asked.is_out(answer.phase))
+                .then(|| answer.phase.as_str()),
+            checks: reports
+                .as_ref()
+                .map(|reports| Checks::new(reports, asked, details)),
+            service: (asked.view == View::Detailed).then(|| self.of_service(details)),
+        };
+        written(&body)
+    }
+
+    /// `application/health+json` (draft-inadarei-api-health-check-06).
+    pub(super) fn health_json(
+        &self,
+        asked: &Asked<'_>,
+        answer: &Answer,
+        details: &Details,
+    ) -> String {
+        let is_long = asked.check.is_some()
+            || asked.is_verbose
+            || !matches!(asked.view, View::Readiness | View::Liveness | View::Startup);
+        let reports = is_long.then(|| self.reports(asked, answer));
+        let checks = reports.iter().flatten().map(|report| {
+            let duration = report.duration.filter(|_| details.messages);
+            let name = match duration {
+                Some(_) => format!("{}:responseTime", report.name),
+                None => report.name.to_string(),
+            };
+            let measured = Measured {
+                status: pass(report.status),
+                observed_value: duration.map(|duration| duration.as_secs_f64() * 1_000.0),
+                observed_unit: duration.map(|_| "ms"),
+                time: report.at.filter(|_| details.messages).map(rfc_3339),
+                // It is to be left out of what passes.
+                output: report
+                    .message
+                    .as_deref()
+                    .filter(|_| details.errors && report.status != Status::Healthy),
+            };
+            (name, [measured])
+        });
+        let checks: BTreeMap<_, _> = checks.collect();
+        let body = HealthBody {
+            status: pass(answer.status),
+            notes: asked
+                .is_out(answer.phase)
+                .then(|| [format!("the service is {}", answer.phase.as_str())]),
+            checks: is_long.then_some(checks),
+        };
+        written(&body)
+    }
+
+    fn reports(&self, asked: &Asked<'_>, answer: &Answer) -> Vec<CheckReport> {
+        let inner = self.inner();
+        let statuses: Vec<_> = inner
+            .checks
+            .iter()
+            .map(|of| of.status(answer.now))
+            .collect();
+        let members = self.members(asked);
+        let members = members.filter(|(_, watched)| asked.counts(watched));
+        members
+            .map(|(number, watched)| inner.report(number, watched, &statuses, answer.now))
+            .collect()
+    }
+
+    fn of_service<'a>(&self, details: &'a Details) -> Service<'a> {
+        let report = self.report();
+        Service {
+            uptime: report.uptime.as_secs_f64(),
+            warning: (!report.is_running).then_some("campanile.run is not running: no check runs"),
+            notes: details
+                .notes
+                .iter()
+                .map(|(name, value)| (*name, value))
+                .collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<&'static str>,
+    #[serde(flatten)]
+    checks: Option<Checks<'a>>,
+    #[serde(flatten)]
+    service: Option<Service<'a>>,
+}
+
+#[derive(Serialize)]
+struct Checks<'a> {
+    checks: Vec<CheckBody<'a>>,
+    failed_checks: Vec<&'a str>,
+    total_checks: usize,
+    passed_checks: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    excluded_checks: Vec<&'a str>,
+}
+
+impl<'a> Checks<'a> {
+    fn new(reports: &'a [CheckReport], asked: &'a Asked<'_>, details: &Details) -> Self {
+        let failed = reports
+            .iter()
+            .filter(|check| check.status != Status::Healthy);
+        let failed_checks: Vec<_> = failed.map(|check| &*check.name).collect();
+        Self {
+            total_checks: reports.len(),
+            passed_checks: reports.len() - failed_checks.len(),
+            checks: reports
+                .iter()
+                .map(|check| CheckBody::new(check, details))
+                .collect(),
+            failed_checks,
+            excluded_checks: asked.excluded.clone(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Service<'a> {
+    /// In seconds.
+    uptime: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
+    #[serde(flatten)]
+    notes: BTreeMap<&'static str, &'a Value>,
+}
+
+#[derive(Serialize)]
+struct CheckBody<'a> {
+    name: &'a str,
+    status: &'static str,
+    critical: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    informational: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    impaired_by: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<f64>,
+    /// When the last call ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<BTreeMap<&'a str, &'a Value>>,
+}
+
+impl<'a> CheckBody<'a> {
+    fn new(report: &'a CheckReport, details: &Details) -> Self {
+        let is_shown = match report.is_error {
+            true => details.errors,
+            false => details.messages,
+        };
+        let figures = report.details.iter().map(|(name, value)| (&**name, value));
+        let figures: BTreeMap<_, _> = figures.collect();
+        Self {
+            name: &report.name,
+            status: report.status.as_str(),
+            critical: report.importance == Importance::Critical,
+            informational: report.importance == Importance::Informational,
+            impaired_by: report.impaired_by.iter().map(|name| &**name).collect(),
+            message: report.message.as_deref().filter(|_| is_shown),
+            duration: report
+                .duration
+                .filter(|_| details.messages)
+                .as_ref()
+                .map(Duration::as_secs_f64),
+            timestamp: report.at.filter(|_| details.messages).map(rfc_3339),
+            details: Some(figures).filter(|figures| details.messages && !figures.is_empty()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct HealthBody<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<[String; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<BTreeMap<String, [Measured<'a>; 1]>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Measured<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed_value: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed_unit: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
+}
+
+fn pass(status: Status) -> &'static str {
+    match status {
+        Status::Healthy => "pass",
+        Status::Degraded | Status::Unknown => "warn",
+        Status::Unhealthy => "fail",
+    }
+}
+
+/// Texts and numbers can always be written as JSON.
+fn written(body: &impl Serialize) -> String {
+    serde_json::to_string(body).unwrap_or_default()
+}
+
+/// The time in UTC, as RFC 3339 has it.
+fn rfc_3339(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at)
+        .unwrap_or_default()
+        .to_string()
+}

@@ -1,0 +1,89 @@
+//! The text of `kube-apiserver`'s probes (`staging/src/k8s.io/apiserver/pkg/server/healthz/healthz.go`).
+
+use std::fmt::Write;
+
+use http::StatusCode;
+
+use super::{Answer, Asked, Details, View};
+use crate::report::of_service;
+use crate::watched::Watched;
+use crate::{Health, Status};
+
+impl Health {
+    pub(super) fn text(&self, asked: &Asked<'_>, answer: &Answer, details: &Details) -> String {
+        let is_well = (200..400).contains(&answer.code.as_u16());
+        let mut out = String::new();
+        if let Some(check) = asked.check {
+            return match is_well {
+                true => "ok".to_owned(),
+                false => {
+                    line(&mut out, check, answer, asked, details);
+                    out
+                }
+            };
+        }
+        if is_well && !asked.is_verbose {
+            return "ok".to_owned();
+        }
+        let mut members = self.members(asked).map(|(_, watched)| watched).peekable();
+        if members.peek().is_none() {
+            out.push_str("[+]ping ok\n");
+        }
+        for watched in members {
+            line(&mut out, watched, answer, asked, details);
+        }
+        if asked.is_out(answer.phase) {
+            let phase = answer.phase.as_str();
+            // A `String` takes whatever is written.
+            let _ = writeln!(out, "[-]{phase} failed: reason withheld");
+        }
+        let unknown: Vec<_> = asked
+            .excluded
+            .iter()
+            .filter(|name| !self.members(asked).any(|(_, of)| &*of.name == **name))
+            .map(|name| format!("{name:?}"))
+            .collect();
+        if !unknown.is_empty() {
+            let unknown = unknown.join(",");
+            let text = "warn: some health checks cannot be excluded: no matches for";
+            let _ = writeln!(out, "{text} {unknown}");
+        }
+        let name = match (asked.view, asked.group) {
+            (View::Readiness, _) => "readyz",
+            (View::Liveness, _) => "livez",
+            (View::Startup, _) => "startupz",
+            (_, Some(group)) => &group.name,
+            (_, None) => "health",
+        };
+        let verdict = if is_well { "passed" } else { "failed" };
+        let _ = writeln!(out, "{name} check {verdict}");
+        out
+    }
+}
+
+fn line(out: &mut String, of: &Watched, answer: &Answer, asked: &Asked<'_>, details: &Details) {
+    let name = &*of.name;
+    let status = of.status(answer.now);
+    let code = |status: Status| match asked.group {
+        Some(group) => group.code(of_service(of.check.importance, status)),
+        None if of_service(of.check.importance, status) == Status::Unhealthy => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        None => StatusCode::OK,
+    };
+    let is_passed = (200..400).contains(&code(status).as_u16());
+    let reason = || {
+        let last = of.last().filter(|_| details.errors);
+        let message = last.and_then(|last| last.outcome.message);
+        let message = message.map(|message| message.replace(['\n', '\r'], " "));
+        message.unwrap_or_else(|| "reason withheld".to_owned())
+    };
+    let _ = match (asked.counts(of), status) {
+        (false, _) => writeln!(out, "[+]{name} excluded: ok"),
+        (true, Status::Healthy) => writeln!(out, "[+]{name} ok"),
+        (true, status) if is_passed => {
+            writeln!(out, "[+]{name} {}: {}", status.as_str(), reason())
+        }
+        (true, _) => writeln!(out, "[-]{name} failed: {}", reason()),
+    };
+}

@@ -1,0 +1,51 @@
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::Health;
+use crate::respond::not_found;
+
+/// The probes as a tower service, for a router that isn't axum's; made by [`Health::service`].
+///
+/// It shows what anybody may see; what isn't one of its [paths](crate#paths) is a 404.
+#[derive(Clone, Debug)]
+pub struct HealthService(Health);
+
+impl Health {
+    /// Returns the probes as a tower service.
+    ///
+    /// ```
+    /// use campanile_health::Health;
+    /// use http::{Request, StatusCode};
+    /// use tower::ServiceExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let health = Health::builder().build()?;
+    /// let answer = health.service().oneshot(Request::get("/livez").body(())?).await?;
+    /// assert_eq!((answer.status(), answer.body().as_str()), (StatusCode::OK, "ok"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn service(&self) -> HealthService {
+        HealthService(self.clone())
+    }
+}
+
+impl<B> Service<Request<B>> for HealthService {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (request, _) = request.into_parts();
+        ready(Ok(self.0.respond(&request).unwrap_or_else(not_found)))
+    }
+}

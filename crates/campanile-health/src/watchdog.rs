@@ -1,0 +1,328 @@
+//! A thread that sees whether the runtime still comes to what it is to do.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::check::Kind;
+use crate::{Check, Health, Outcome, clock};
+
+/// Sees whether the runtime is stuck, from a thread of its own, `campanile-watchdog`: once a second it gives the runtime something to do, and
+/// measures how long that takes. If it takes too long, [liveness](crate::Group) fails.
+///
+/// A runtime that is stuck can't answer a probe either, and a probe that isn't answered fails too; but one that has to wait for a timeout, and
+/// behind a proxy, says nothing of the reason. So the watchdog can [listen](Self::listen) itself.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`stuck_after`](Self::stuck_after) | 10 s |
+/// | [`listen`](Self::listen) | nowhere |
+#[derive(Debug)]
+#[must_use = "a watchdog is there once a health is built with it"]
+pub struct Watchdog {
+    stuck_after: Duration,
+    address: Option<SocketAddr>,
+}
+
+/// How far two measurements are apart.
+const EVERY: Duration = Duration::from_secs(1);
+
+impl Watchdog {
+    /// Returns a watchdog with all settings at their defaults.
+    pub fn new() -> Self {
+        Self {
+            stuck_after: Duration::from_secs(10),
+            address: None,
+        }
+    }
+
+    /// Sets how long the runtime may take; more than zero.
+    ///
+    /// Defaults to 10 s.
+    pub fn stuck_after(mut self, longest: Duration) -> Self {
+        self.stuck_after = longest;
+        self
+    }
+
+    /// Answers the probes at an address of its own too, from the thread `campanile-probes` and so even if the runtime is stuck: over HTTP/1.1, one
+    /// connection at a time, which is closed after its answer. It shows what anybody may see.
+    ///
+    /// Defaults to no address.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    pub(crate) fn guarding(self) -> io::Result<Arc<Guarding>> {
+        let listener = self.address.map(TcpListener::bind).transpose()?;
+        Ok(Arc::new(Guarding {
+            stuck_after: self.stuck_after,
+            listener,
+            start: clock::now(),
+            asked: Notify::new(),
+            state: Mutex::default(),
+            answered: Condvar::new(),
+            asked_at: AtomicU64::new(0),
+            lag: AtomicU64::new(NEVER),
+            has_ended: AtomicBool::new(true),
+        }))
+    }
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the watchdog and the runtime share.
+#[derive(Debug)]
+pub(crate) struct Guarding {
+    stuck_after: Duration,
+    listener: Option<TcpListener>,
+    start: Instant,
+    /// Wakes the runtime.
+    asked: Notify,
+    state: Mutex<State>,
+    /// Wakes the watchdog.
+    answered: Condvar,
+    /// When the runtime was asked for something that it has not done yet, in nanoseconds since the start; 0 if there is nothing.
+    asked_at: AtomicU64,
+    /// How long it took the last time, in nanoseconds.
+    lag: AtomicU64,
+    has_ended: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_answered: bool,
+    is_closed: bool,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Guarding {
+    /// Answers whenever the runtime comes to it.
+    pub(crate) async fn answer(&self) {
+        loop {
+            self.asked.notified().await;
+            self.state().is_answered = true;
+            self.answered.notify_all();
+        }
+    }
+
+    /// Starts the threads, which end when what this returns is dropped.
+    pub(crate) fn start(self: &Arc<Self>, health: &Health) -> Guarded {
+        self.state().is_closed = false;
+        self.has_ended.store(false, Ordering::Relaxed);
+        let guarding = Arc::clone(self);
+        let watching = started("campanile-watchdog", move || guarding.watch());
+        let probing = self.listener.is_some().then(|| {
+            let (guarding, health) = (Arc::clone(self), health.clone());
+            started("campanile-probes", move || guarding.probe(&health))
+        });
+        Guarded {
+            guarding: Arc::clone(self),
+            watching,
+            probing: probing.flatten(),
+        }
+    }
+
+    fn watch(&self) {
+        let mut state = self.state();
+        while !state.is_closed {
+            let asked = clock::now();
+            state.is_answered = false;
+            self.asked_at
+                .store(self.nanoseconds(asked).max(1), Ordering::Relaxed);
+            self.asked.notify_one();
+            while !state.is_answered && !state.is_closed {
+                state = self.wait(state, EVERY);
+            }
+            let lag = clock::now().saturating_duration_since(asked);
+            self.lag.store(nanoseconds(lag), Ordering::Relaxed);
+            self.asked_at.store(0, Ordering::Relaxed);
+            let next = asked + EVERY;
+            while !state.is_closed {
+                let left = next.saturating_duration_since(clock::now());
+                if left.is_zero() {
+                    break;
+                }
+                state = self.wait(state, left);
+            }
+        }
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, longest: Duration) -> MutexGuard<'a, State> {
+        let waited = self.answered.wait_timeout(state, longest);
+        waited.map_or_else(|error| error.into_inner().0, |(state, _)| state)
+    }
+
+    /// Returns how long the runtime takes.
+    pub(crate) fn lag(&self) -> Option<Duration> {
+        if self.has_ended.load(Ordering::Relaxed) {
+            return None;
+        }
+        let so_far = match self.asked_at.load(Ordering::Relaxed) {
+            0 => 0,
+            asked => self.nanoseconds(clock::now()).saturating_sub(asked),
+        };
+        let last = match self.lag.load(Ordering::Relaxed) {
+            NEVER => 0,
+            last => last,
+        };
+        Some(Duration::from_nanos(last.max(so_far)))
+    }
+
+    fn is_stuck(&self) -> Option<Duration> {
+        let asked = self.asked_at.load(Ordering::Relaxed);
+        if asked == 0 || self.has_ended.load(Ordering::Relaxed) {
+            return None;
+        }
+        let so_far = self.nanoseconds(clock::now()).saturating_sub(asked);
+        Some(Duration::from_nanos(so_far)).filter(|so_far| *so_far > self.stuck_after)
+    }
+
+    pub(crate) fn check(self: &Arc<Self>) -> Check {
+        let guarding = Arc::clone(self);
+        let find = move || match guarding.is_stuck() {
+            Some(so_far) => {
+                let seconds = so_far.as_secs();
+                Outcome::unhealthy(format!("the runtime has been stuck for {seconds} s"))
+            }
+            None => Outcome::healthy(),
+        };
+        let check = Check::with("executor", Kind::Known(Box::new(find)));
+        check.critical().timeout(self.stuck_after)
+    }
+
+    /// Answers probes, one after the other.
+    fn probe(&self, health: &Health) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        for connection in listener.incoming() {
+            if self.has_ended.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Ok(mut connection) = connection {
+                // Who doesn't ask in time gets no answer.
+                let _ = answer(&mut connection, health);
+            }
+        }
+    }
+
+    fn nanoseconds(&self, at: Instant) -> u64 {
+        nanoseconds(at.saturating_duration_since(self.start))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(NEVER - 1)
+}
+
+fn started(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    let thread = Builder::new().name(name.to_owned()).spawn(work);
+    thread
+        .inspect_err(
+            |error| tracing::warn!(%error, name, "a thread of the watchdog can't be started"),
+        )
+        .ok()
+}
+
+/// The threads, while they are there.
+pub(crate) struct Guarded {
+    guarding: Arc<Guarding>,
+    watching: Option<JoinHandle<()>>,
+    probing: Option<JoinHandle<()>>,
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.guarding.state().is_closed = true;
+        self.guarding.has_ended.store(true, Ordering::Relaxed);
+        self.guarding.answered.notify_all();
+        if let Some(watching) = self.watching.take() {
+            // It waits for nothing else.
+            let _ = watching.join();
+        }
+        if let (Some(_), Some(listener)) = (self.probing.take(), &self.guarding.listener) {
+            // It sees that it is over once somebody comes. It is not waited for: it may be talking.
+            let address = listener.local_addr();
+            let _ = address.and_then(|to| TcpStream::connect_timeout(&to, TALK));
+        }
+    }
+}
+
+/// How long one who asks may take for each piece, and how long a request may be.
+const TALK: Duration = Duration::from_secs(1);
+const MAX_REQUEST: usize = 4 << 10;
+
+fn answer(connection: &mut TcpStream, health: &Health) -> io::Result<()> {
+    connection.set_read_timeout(Some(TALK))?;
+    connection.set_write_timeout(Some(TALK))?;
+    let mut request = Vec::new();
+    let until = clock::now() + TALK;
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut piece = [0; 1_024];
+        let read = connection.read(&mut piece)?;
+        request.extend_from_slice(&piece[..read]);
+        if read == 0 || request.len() > MAX_REQUEST || clock::now() > until {
+            return Ok(());
+        }
+    }
+    let response = parsed(&request)
+        .and_then(|request| health.respond(&request))
+        .unwrap_or_else(|| {
+            let mut response = http::Response::new(String::new());
+            *response.status_mut() = http::StatusCode::NOT_FOUND;
+            response
+        });
+    let (head, body) = response.into_parts();
+    let mut out = format!("HTTP/1.1 {}\r\nconnection: close\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if !head.headers.contains_key(http::header::CONTENT_LENGTH) {
+        write!(out, "content-length: {}\r\n", body.len())?;
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body.as_bytes());
+    connection.write_all(&out)
+}
+
+/// Reads the method, the target and what is accepted.
+fn parsed(request: &[u8]) -> Option<http::request::Parts> {
+    let text = str::from_utf8(request).ok()?;
+    let mut lines = text.split("\r\n");
+    let mut first = lines.next()?.split(' ');
+    let builder = http::Request::builder()
+        .method(first.next()?)
+        .uri(first.next()?);
+    let accept = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("accept").then(|| value.trim())
+    });
+    let builder = match accept {
+        Some(accept) => builder.header(http::header::ACCEPT, accept),
+        None => builder,
+    };
+    Some(builder.body(()).ok()?.into_parts().0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use http::StatusCode;
+
+use super::*;
+
+/// Asks as a client would, in a thread that may block.
+fn get(address: SocketAddr, request: &str) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[test]
+fn a_runtime_that_is_stuck_is_not_alive() {
+    let address = free();
+    let watchdog = Watchdog::new()
+        .stuck_after(Duration::from_millis(200))
+        .listen(address);
+    let health = Health::builder().watchdog(watchdog).build().unwrap();
+    assert_eq!(health.executor_lag(), None);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (stuck, go_on) = std::sync::mpsc::channel::<()>();
+    let running = std::thread::spawn({
+        let health = health.clone();
+        move || {
+            runtime.block_on(async {
+                let run = health.run(async { drop(stopped.await) });
+                let blocks = async {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    // No task gets a turn any more, until this test lets go.
+                    let _ = go_on.recv();
+                };
+                tokio::join!(run, blocks);
+            });
+        }
+    });
+    let eventually = |expected: &str| {
+        let begun = clock::now();
+        loop {
+            let answer = get(address, "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n");
+            if answer.starts_with(expected) {
+                return answer;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{answer}");
+            std::thread::yield_now();
+        }
+    };
+    eventually("HTTP/1.1 200 OK\r\n");
+    let answer = eventually("HTTP/1.1 503 Service Unavailable\r\n");
+    assert!(
+        answer.ends_with("[-]executor failed: reason withheld\nlivez check failed\n"),
+        "{answer}"
+    );
+    assert!(health.executor_lag().unwrap() > Duration::from_millis(200));
+    assert_eq!(
+        health.ask("/livez").status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    drop(stuck);
+    eventually("HTTP/1.1 200 OK\r\n");
+    // What is no request gets no answer that means something.
+    for (request, expected) in [
+        (
+            "GET /nothing HTTP/1.1\r\n\r\n",
+            "HTTP/1.1 404 Not Found\r\n",
+        ),
+        (
+            "POST /livez HTTP/1.1\r\n\r\n",
+            "HTTP/1.1 405 Method Not Allowed\r\n",
+        ),
+        ("\0\u{7f}\r\n\r\n", "HTTP/1.1 404 Not Found\r\n"),
+        (
+            "GET /livez HTTP/1.1\r\naccept: application/json\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n",
+        ),
+    ] {
+        let answer = get(address, request);
+        assert!(answer.starts_with(expected), "{request:?} {answer}");
+    }
+    drop(stop);
+    running.join().unwrap();
+    assert_eq!(health.executor_lag(), None);
+}
+
+#[test]
+fn who_sends_too_much_or_nothing_keeps_nobody_waiting() {
+    let address = free();
+    let health = Health::builder()
+        .watchdog(Watchdog::new().listen(address))
+        .build()
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let asked = async {
+        let ask = |request: String| {
+            tokio::task::spawn_blocking(move || {
+                let mut connection = TcpStream::connect(address).unwrap();
+                // It may be closed meanwhile.
+                let _ = connection.write_all(request.as_bytes());
+                let mut answer = Vec::new();
+                let _ = connection.read_to_end(&mut answer);
+                answer
+            })
+        };
+        assert!(
+            ask("GET / HTTP/1.1\r\n".to_owned() + &"x".repeat(100_000))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        assert!(ask("GET /li".to_owned()).await.unwrap().is_empty());
+        let answer = ask("GET /livez HTTP/1.1\r\n\r\n".to_owned()).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    };
+    runtime.block_on(health.run(asked));
+}

@@ -11,6 +11,9 @@ mod host;
 // What happens to an exchange, over real sockets.
 mod lifecycle;
 
+// A server that stops while clients are at it.
+mod drain;
+
 // Our registry beside another library's.
 mod backends;
 

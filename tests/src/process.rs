@@ -88,6 +88,15 @@ impl Process {
         self.child.wait().unwrap()
     }
 
+    /// Returns the number of the process.
+    ///
+    /// # Panics
+    ///
+    /// If the system has larger ones than there are.
+    pub fn id(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
     /// Sends SIGTERM.
     ///
     /// # Panics

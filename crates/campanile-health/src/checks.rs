@@ -19,6 +19,27 @@ use tokio::net::{TcpStream, lookup_host};
 
 use crate::{Check, Outcome};
 
+#[cfg(feature = "tls")]
+mod certificate;
+#[cfg(feature = "client")]
+mod http;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(feature = "system")]
+mod system;
+
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use self::certificate::{InvalidAddress, certificate};
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use self::http::{http, http_with};
+#[cfg(feature = "system")]
+#[cfg_attr(docsrs, doc(cfg(feature = "system")))]
+pub use self::system::{cpu, descriptors, disk, load, memory};
+
 /// Bounds of a figure: from which on it is degraded, and from which on it is unhealthy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {

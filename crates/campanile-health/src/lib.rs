@@ -71,6 +71,11 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | no | `Health::routes` |
+//! | `client` | no | [`checks::http`], and [`client`](campanile_client), with which it asks |
+//! | `passive` | no | [`Passive`], which the traffic to a dependency tells how that is |
+//! | `postgres`, `redis` | no | [`checks::postgres`], [`checks::redis`] |
+//! | `system` | no | [`checks::disk`], [`memory`](checks::memory), [`cpu`](checks::cpu), [`load`](checks::load), [`descriptors`](checks::descriptors) |
+//! | `tls` | no | [`checks::certificate`] |
 //! | `tonic` | no | `Health::grpc`, which is `grpc.health.v1` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -85,6 +90,8 @@ mod health;
 mod heartbeat;
 mod kubernetes;
 mod outcome;
+#[cfg(feature = "passive")]
+mod passive;
 mod phase;
 mod report;
 mod respond;
@@ -92,6 +99,10 @@ mod service;
 mod transitions;
 mod watchdog;
 mod watched;
+
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use campanile_client as client;
 
 pub use self::builder::{BuildError, HealthBuilder, Problem};
 pub use self::check::{Check, HealthCheck, HealthFuture, Importance};
@@ -102,6 +113,9 @@ pub use self::grpc::{GrpcHealth, Watching};
 pub use self::health::Health;
 pub use self::heartbeat::Heartbeat;
 pub use self::outcome::{Outcome, Value};
+#[cfg(feature = "passive")]
+#[cfg_attr(docsrs, doc(cfg(feature = "passive")))]
+pub use self::passive::Passive;
 pub use self::phase::{Phase, StartupHold};
 pub use self::report::{CheckReport, Report, Status};
 pub use self::respond::Details;

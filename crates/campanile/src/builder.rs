@@ -115,6 +115,31 @@ impl Builder {
         self
     }
 
+    /// Sets more of the health: groups, heartbeats, a watchdog of the runtime.
+    ///
+    /// ```
+    /// use campanile::Campanile;
+    /// use campanile::health::{Group, Heartbeat, Select, Watchdog};
+    /// use std::time::Duration;
+    ///
+    /// let consumer = Heartbeat::new("consumer", Duration::from_secs(60));
+    /// let campanile = Campanile::builder("orders")
+    ///     .health(|health| health.heartbeat(&consumer).watchdog(Watchdog::new()).group(Group::new("core", Select::alive())))
+    ///     .build()?;
+    /// # Ok::<_, campanile::BuildError>(())
+    /// ```
+    ///
+    /// Defaults to nothing more.
+    #[cfg(feature = "health")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
+    pub fn health(
+        mut self,
+        configure: impl FnOnce(campanile_health::HealthBuilder) -> campanile_health::HealthBuilder,
+    ) -> Self {
+        self.health = configure(self.health);
+        self
+    }
+
     /// Adds an objective, for which every exchange that the layer sees is counted.
     ///
     /// Defaults to none: exchanges are counted all the same.

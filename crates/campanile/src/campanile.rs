@@ -156,6 +156,15 @@ impl Campanile {
         let checks = self.0.health.run(stop());
         #[cfg(not(feature = "health"))]
         let checks = stop();
+        #[cfg(all(feature = "health", feature = "metrics"))]
+        let checks = async {
+            let told = crate::health_metrics::watch(&self.0.registry, &self.0.health);
+            let told = self.0.background.metered(told);
+            tokio::select! {
+                () = checks => {}
+                () = told => {}
+            }
+        };
         #[cfg(feature = "monitor")]
         let monitor = self.0.background.metered(self.0.monitor.run(stop()));
         #[cfg(not(feature = "monitor"))]

@@ -47,6 +47,8 @@
 //! | `alerts` | yes | [`alerts`]; what rings them is `monitor` |
 //! | `axum` | yes | [`wrap`](Campanile::wrap), [`routes`](Campanile::routes), the route from `MatchedPath`, extractors |
 //! | `health` | yes | checks and probes |
+//! | `check-http`, `check-passive`, `check-postgres`, `check-redis`, `check-system`, `check-tls` | no | checks of what most services need, in `health::checks` |
+//! | `tonic` | no | the probes as gRPC's `grpc.health.v1` |
 //! | `macros` | yes | [`observe`](macro@observe), [`MetricSet`](derive@MetricSet), [`Labels`](derive@Labels) |
 //! | `metrics` | yes | the registry, `/metrics`, and the metrics of HTTP, process, runtime and system |
 //! | `monitor` | yes | rules, channels, the store, `/monitoring/sla`, `/api/v1/monitor/…`, the guard; with `alerts`, `health`, `metrics` and `sla` |
@@ -79,6 +81,8 @@ mod env;
 mod error;
 #[cfg(all(feature = "metrics", feature = "telemetry"))]
 mod exports;
+#[cfg(all(feature = "health", feature = "metrics"))]
+mod health_metrics;
 mod layer;
 mod serve;
 #[cfg(feature = "axum")]

@@ -4,6 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -34,6 +35,7 @@ mod upgrades;
 /// | [`header_timeout`](Self::header_timeout) | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | 75 s |
 /// | [`max_connections`](Self::max_connections) | 10,000 |
+/// | [`drain_delay`](Self::drain_delay) | 5 s after SIGTERM, with feature `health`; else none |
 /// | [`drain_timeout`](Self::drain_timeout) | 20 s |
 /// | [`shutdown`](Self::shutdown) | SIGTERM or SIGINT |
 ///
@@ -47,8 +49,9 @@ mod upgrades;
 ///
 /// # Stopping
 ///
-/// At the signal, the listener is closed, idle connections are closed, and those with a request in progress are closed after
-/// its response. What is left after the drain timeout, or at a second signal, is cut. Dropping the future cuts everything.
+/// At the signal readiness fails (feature `health`), and for the drain delay all goes on, so that whoever balances the load looks elsewhere first. Then
+/// the listener is closed, idle connections are closed, and those with a request in progress are closed after
+/// its response. What is left after the drain timeout is cut. A second signal ends the delay, or cuts. Dropping the future cuts everything.
 /// Upgraded connections are the host's: they count for the cap, and are neither waited for nor cut. An upgraded stream of
 /// HTTP/2 is one of its connection's, and is waited for and cut with it.
 ///
@@ -66,6 +69,7 @@ pub struct Serve<S> {
     header_timeout: Duration,
     idle_timeout: Duration,
     max_connections: usize,
+    drain_delay: Option<Duration>,
     drain_timeout: Duration,
     shutdown: Option<BoxFuture<()>>,
 }
@@ -81,6 +85,7 @@ impl<S> Serve<S> {
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
             max_connections: 10_000,
+            drain_delay: None,
             drain_timeout: Duration::from_secs(20),
             shutdown: None,
         }
@@ -113,7 +118,16 @@ impl<S> Serve<S> {
         self
     }
 
-    /// Sets how long requests in progress may take after the signal to stop.
+    /// Sets how long connections are still accepted after the signal to stop, while readiness fails already.
+    ///
+    /// It takes Kubernetes some seconds to send no more requests. Defaults to 5 s after SIGTERM, and to none after SIGINT, after a
+    /// [future](Self::shutdown) of the host's, and without feature `health`.
+    pub fn drain_delay(mut self, delay: Duration) -> Self {
+        self.drain_delay = Some(delay);
+        self
+    }
+
+    /// Sets how long requests in progress may take after the signal to stop, and the drain delay.
     ///
     /// Kubernetes kills a process 30 s after SIGTERM by default. Defaults to 20 s.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
@@ -180,6 +194,7 @@ where
             header_timeout,
             idle_timeout,
             max_connections,
+            drain_delay,
             drain_timeout,
             shutdown,
         } = self;
@@ -198,9 +213,20 @@ where
         let mut connections = JoinSet::new();
         {
             let mut accepting = pin!(accept(&listener, &room));
+            let mut delayed = pin!(OptionFuture(None));
             loop {
                 tokio::select! {
-                    () = stop.wait() => break,
+                    signal = stop.wait() => {
+                        #[cfg(feature = "health")]
+                        campanile.health().drain();
+                        let delay = drain_delay.unwrap_or(signal.delay());
+                        if delayed.0.is_some() || delay.is_zero() {
+                            break;
+                        }
+                        tracing::info!(service, ?delay, "no longer ready");
+                        delayed.set(OptionFuture(Some(Box::pin(tokio::time::sleep(delay)))));
+                    }
+                    () = delayed.as_mut() => break,
                     Some(_) = connections.join_next() => {}
                     (stream, peer, permit) = accepting.as_mut() => {
                         let heads = Heads::new(header_timeout);
@@ -218,7 +244,7 @@ where
         stopping.send_replace(true);
         let cut = tokio::select! {
             () = async { while connections.join_next().await.is_some() {} } => None,
-            () = stop.wait() => Some("a second signal"),
+            _ = stop.wait() => Some("another signal"),
             () = tokio::time::sleep(drain_timeout) => Some("the drain timeout"),
         };
         if let Some(reason) = cut {
@@ -232,6 +258,39 @@ where
             let _ = tokio::time::timeout(Duration::from_secs(1), connections.shutdown()).await;
         }
         Ok(())
+    }
+}
+
+/// A future that never completes if there is none.
+struct OptionFuture(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Future for OptionFuture {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Who wants the server to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    /// SIGTERM: whoever runs the service, and others in its place.
+    Terminate,
+    /// SIGINT, or the host: who waits for nobody.
+    Now,
+}
+
+impl Signal {
+    /// Returns how long requests may still come.
+    fn delay(self) -> Duration {
+        match self {
+            Self::Terminate if cfg!(feature = "health") => Duration::from_secs(5),
+            Self::Terminate | Self::Now => Duration::ZERO,
+        }
     }
 }
 
@@ -261,13 +320,15 @@ impl Stop {
         Ok(Self::Signals)
     }
 
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> Signal {
         match self {
             #[cfg(unix)]
-            Self::Signals(terminate, interrupt) => tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            },
+            Self::Signals(terminate, interrupt) => {
+                return tokio::select! {
+                    _ = terminate.recv() => Signal::Terminate,
+                    _ = interrupt.recv() => Signal::Now,
+                };
+            }
             #[cfg(not(unix))]
             Self::Signals => {
                 if tokio::signal::ctrl_c().await.is_err() {
@@ -280,6 +341,7 @@ impl Stop {
             }
             Self::When(None) => std::future::pending().await,
         }
+        Signal::Now
     }
 }
 

@@ -4,6 +4,9 @@ mod business;
 // The page, read by Prometheus' own parser for Python.
 mod exposition;
 
+// A PostgreSQL server and a Redis server that checks ask.
+mod health;
+
 // Collectors: rotel, and a strict reader in Python.
 mod otlp;
 

@@ -46,3 +46,106 @@ async fn a_name_has_addresses_or_not() {
     assert!(found(dns("a", "localhost")).await.is_healthy());
     assert!(!found(dns("a", "no.such.host.invalid")).await.is_healthy());
 }
+
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn a_get_is_answered_well_or_not() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        for status in ["204 No Content", "302 Found", "404 Not Found", "500 Oh"] {
+            let mut stream = listener.accept().await.unwrap().0;
+            let mut request = [0; 4_096];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nlocation: http://elsewhere/\r\ncontent-length: 0\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let check = http("web", &url).unwrap();
+    let mut levels = Vec::new();
+    for _ in 0..4 {
+        levels.push(check.run().await.0.level);
+    }
+    let (well, ill) = (Level::Healthy, Level::Unhealthy);
+    assert_eq!(levels, [well, well, ill, ill]);
+    assert!(http("web", "file:///etc/passwd").is_err());
+}
+
+#[cfg(all(feature = "system", target_os = "linux"))]
+#[tokio::test]
+async fn the_system_is_within_bounds_or_not() {
+    let (wide, narrow) = (Bounds::at_most(1e9, 1e9), Bounds::at_most(-1.0, -1.0));
+    for (well, ill) in [
+        (memory("a", wide), memory("a", narrow)),
+        (disk("a", "/", wide), disk("a", "/", narrow)),
+        (load("a", wide), load("a", narrow)),
+        (descriptors("a", wide), descriptors("a", narrow)),
+    ] {
+        let well = found(well).await;
+        assert!(well.is_healthy() && well.details.len() >= 2, "{well:?}");
+        assert_eq!(found(ill).await.level, Level::Unhealthy);
+    }
+    assert!(!found(disk("a", "/no/such/folder", wide)).await.is_healthy());
+    // It takes two readings to know.
+    let cpu = cpu("a", narrow);
+    assert!(cpu.run().await.0.is_healthy());
+    let enough = std::time::Duration::from_millis(150);
+    let begun = crate::clock::now();
+    while begun.elapsed() < enough {
+        std::hint::spin_loop();
+    }
+    assert_eq!(cpu.run().await.0.level, Level::Unhealthy);
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_certificate_has_days_left() {
+    use rcgen::{CertificateParams, KeyPair};
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        // The first has ended, the second ends in thousands of years.
+        for year in [2_020, 4_000] {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let certificate = params.self_signed(&key).unwrap();
+            let provider = rustls::crypto::ring::default_provider();
+            let config = ServerConfig::builder_with_provider(std::sync::Arc::new(provider))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth();
+            let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+            let config = config
+                .with_single_cert(vec![certificate.der().clone()], key)
+                .unwrap();
+            let acceptor = TlsAcceptor::from(std::sync::Arc::new(config));
+            let stream = listener.accept().await.unwrap().0;
+            drop(acceptor.accept(stream).await);
+        }
+    });
+    let bounds = Bounds::at_least(30.0, 7.0);
+    let check = certificate("a", &address, bounds).unwrap();
+    let ended = check.run().await.0;
+    assert_eq!(ended.level, Level::Unhealthy);
+    assert!(ended.message.unwrap().starts_with('-'));
+    assert!(check.run().await.0.is_healthy());
+    for address in [
+        "localhost",
+        "localhost:",
+        "localhost:65536",
+        "a b:443",
+        ":443",
+    ] {
+        let error = certificate("a", address, bounds).unwrap_err();
+        assert!(error.to_string().contains(address), "{error}");
+    }
+}

@@ -1,0 +1,86 @@
+//! A check of a PostgreSQL server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, Config, Error, NoTls};
+
+use crate::{Check, Outcome, clock};
+
+/// Returns a check that a server answers `SELECT 1`, over one connection of its own that is kept, without TLS: `postgres://user:password@host/database`.
+///
+/// For a connection of a pool, or with TLS, call [`probe`] in a check of your own.
+///
+/// # Errors
+///
+/// If the URL can't be read.
+pub fn check(name: impl Into<String>, url: &str) -> Result<Check, Error> {
+    let config: Config = url.parse()?;
+    let kept = Arc::new(Mutex::new(None::<Client>));
+    Ok(Check::new(name, move || {
+        let (config, kept) = (config.clone(), Arc::clone(&kept));
+        async move {
+            // It is out while it is in use: what fails, or takes too long, is not used again.
+            let client = kept
+                .lock()
+                .await
+                .take()
+                .filter(|client| !client.is_closed());
+            let client = match client {
+                Some(client) => client,
+                None => {
+                    let (client, connection) = config.connect(NoTls).await?;
+                    // It ends with the client.
+                    tokio::spawn(async move { drop(connection.await) });
+                    client
+                }
+            };
+            let outcome = probe(&client).await?;
+            *kept.lock().await = Some(client);
+            Ok::<_, Error>(outcome)
+        }
+    }))
+}
+
+/// Asks a server, over any connection: `SELECT 1`, how long that took, how many connections to the database there are, and how many of them are at
+/// work.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use campanile_health::{Check, checks::postgres};
+/// use tokio_postgres::Client;
+///
+/// # fn _example(client: Arc<Client>) -> Check {
+/// Check::new("database", move || {
+///     // Here, `pool.get().await?`.
+///     let client = Arc::clone(&client);
+///     async move { postgres::probe(&client).await }
+/// })
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// If there is no answer, or another one.
+pub async fn probe(client: &Client) -> Result<Outcome, Error> {
+    let begun = clock::now();
+    client.simple_query("SELECT 1").await?;
+    let latency = clock::now().saturating_duration_since(begun);
+    let text = "SELECT count(*), count(*) FILTER (WHERE state = 'active') FROM pg_stat_activity \
+                WHERE datname = current_database()";
+    let outcome = Outcome::healthy().detail("latency_ms", milliseconds(latency));
+    // Who may not see this may still ask.
+    let Ok(row) = client.query_one(text, &[]).await else {
+        return Ok(outcome);
+    };
+    let (all, active): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(outcome
+        .detail("connections", all)
+        .detail("active_connections", active))
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,68 @@
+//! A check of a Redis server, or of one that speaks as it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Client, RedisError, cmd};
+use tokio::sync::Mutex;
+
+use crate::{Check, Outcome, clock};
+
+/// Returns a check that a server answers `PING`, over one connection of its own that is kept, without TLS: `redis://user:password@host:6379/0`.
+///
+/// For a connection of a pool, or with TLS, call [`probe`] in a check of your own.
+///
+/// # Errors
+///
+/// If the URL can't be read.
+pub fn check(name: impl Into<String>, url: &str) -> Result<Check, RedisError> {
+    let client = Client::open(url)?;
+    let kept = Arc::new(Mutex::new(None::<MultiplexedConnection>));
+    Ok(Check::new(name, move || {
+        let (client, kept) = (client.clone(), Arc::clone(&kept));
+        async move {
+            // It is out while it is in use: what fails, or takes too long, is not used again.
+            let connection = kept.lock().await.take();
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => client.get_multiplexed_async_connection().await?,
+            };
+            let outcome = probe(&mut connection).await?;
+            *kept.lock().await = Some(connection);
+            Ok::<_, RedisError>(outcome)
+        }
+    }))
+}
+
+/// Asks a server, over any connection: `PING`, how long that took, and of `INFO` the memory that it uses and how many clients there are.
+///
+/// # Errors
+///
+/// If there is no answer, or an error.
+pub async fn probe(connection: &mut impl ConnectionLike) -> Result<Outcome, RedisError> {
+    let begun = clock::now();
+    let _: redis::Value = cmd("PING").query_async(connection).await?;
+    let latency = clock::now().saturating_duration_since(begun);
+    let mut outcome = Outcome::healthy().detail("latency_ms", milliseconds(latency));
+    // Who may not ask for this may still ask.
+    let info: Result<String, _> = cmd("INFO").query_async(connection).await;
+    let info = info.unwrap_or_default();
+    let field = |name: &str| -> Option<u64> {
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        line?.strip_prefix(':')?.trim().parse().ok()
+    };
+    for (field, name) in [
+        (field("used_memory"), "used_memory_bytes"),
+        (field("connected_clients"), "connected_clients"),
+    ] {
+        if let Some(value) = field {
+            outcome = outcome.detail(name, value);
+        }
+    }
+    Ok(outcome)
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

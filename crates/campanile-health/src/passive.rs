@@ -1,0 +1,190 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use campanile_http::{End, Head, Observer, Outcome as Ended};
+use tokio::time::Instant;
+
+use crate::{Check, HealthFuture, Outcome, clock};
+
+/// How a dependency is, by the requests that the service sends to it anyway: no probe is sent while there are any.
+///
+/// It is an [`Observer`] for an outbound tower stack, and makes a [`Check`].
+///
+/// ```
+/// use campanile_health::{Health, Passive};
+/// use campanile_http::ObserveLayer;
+///
+/// let payments = Passive::new();
+/// // Around the client that calls them:
+/// let layer = ObserveLayer::new(payments.clone());
+/// // Without requests, this is asked instead.
+/// let check = payments.check("payments", || async { Ok::<_, std::io::Error>(()) });
+/// let health = Health::builder().check(check.critical()).build()?;
+/// # drop((layer, health));
+/// # Ok::<_, campanile_health::BuildError>(())
+/// ```
+///
+/// Of the requests of the last minute, it is unhealthy if at least as many as one in two failed, and degraded if one in ten did: by a
+/// status of 500 or more, a failure of gRPC's server, an error or a panic. Requests that were cancelled say nothing. If there were fewer than
+/// five, the probe is asked.
+///
+/// A clone is the same (an `Arc`).
+#[derive(Clone, Debug)]
+pub struct Passive(Arc<Mutex<Seen>>);
+
+/// Seconds, and what was seen in each of them.
+#[derive(Debug)]
+struct Seen {
+    start: Instant,
+    seconds: [(u64, u32, u32); WINDOW as usize],
+}
+
+/// How many seconds are known.
+const WINDOW: u64 = 60;
+
+/// How many requests it takes to know something.
+const ENOUGH: u32 = 5;
+
+impl Passive {
+    /// Returns one that has seen nothing.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Seen {
+            start: clock::now(),
+            seconds: [(u64::MAX, 0, 0); WINDOW as usize],
+        })))
+    }
+
+    /// Counts a request that was sent otherwise.
+    pub fn record(&self, is_good: bool) {
+        let mut seen = self.seen();
+        let second = seen.second();
+        let place = &mut seen.seconds[(second % WINDOW) as usize];
+        if place.0 != second {
+            *place = (second, 0, 0);
+        }
+        let count = if is_good { &mut place.1 } else { &mut place.2 };
+        *count = count.saturating_add(1);
+    }
+
+    /// Returns the check, which calls the closure only if there is nothing else to know it by.
+    pub fn check<F, T, E>(
+        &self,
+        name: impl Into<String>,
+        probe: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Check
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Outcome>,
+        E: fmt::Display,
+    {
+        let seen = self.clone();
+        Check::of(name, move || -> HealthFuture<'static> {
+            if let Some(outcome) = seen.judge() {
+                return Box::pin(std::future::ready(outcome));
+            }
+            let probed = probe();
+            Box::pin(async move { probed.await.into() })
+        })
+    }
+
+    fn judge(&self) -> Option<Outcome> {
+        let seen = self.seen();
+        let first = seen.second().saturating_sub(WINDOW - 1);
+        let recent = seen
+            .seconds
+            .iter()
+            .filter(|(second, ..)| *second != u64::MAX && *second >= first);
+        let (good, bad) = recent.fold((0_u32, 0_u32), |(good, bad), (_, more, worse)| {
+            (good.saturating_add(*more), bad.saturating_add(*worse))
+        });
+        drop(seen);
+        let all = good.saturating_add(bad);
+        if all < ENOUGH {
+            return None;
+        }
+        let text = || format!("{bad} of {all} requests failed");
+        let outcome = if bad >= all.div_ceil(2) {
+            Outcome::unhealthy(text())
+        } else if bad >= all.div_ceil(10) {
+            Outcome::degraded(text())
+        } else {
+            Outcome::healthy()
+        };
+        Some(outcome.detail("requests", all).detail("failed", bad))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // Nothing that can panic runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn second(&self) -> u64 {
+        clock::now().saturating_duration_since(self.start).as_secs()
+    }
+}
+
+impl Default for Passive {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Observer for Passive {
+    type Exchange = ();
+
+    fn begin(&self, _: &mut Head<'_>) {}
+
+    fn end(&self, (): (), end: &End) {
+        let is_good = match (end.outcome(), end.grpc()) {
+            (Ended::Cancelled, _) => return,
+            (Ended::Completed, Some(grpc)) => !grpc.is_server_failure(),
+            (Ended::Completed, None) => !end.status().is_server_error(),
+            _ => false,
+        };
+        self.record(is_good);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::outcome::Level;
+
+    #[tokio::test(start_paused = true)]
+    async fn traffic_goes_before_probes() {
+        let passive = Passive::new();
+        let probes = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&probes);
+        let check = passive.check("payments", move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            async { Err::<(), _>("refused") }
+        });
+        let found = async || check.run().await.0;
+        // Nobody knows, so the probe is asked.
+        assert_eq!(found().await.level, Level::Unhealthy);
+        for (good, bad, level) in [
+            (9, 0, Level::Healthy),
+            (0, 1, Level::Degraded),
+            (80, 0, Level::Healthy),
+            (0, 80, Level::Degraded),
+            (0, 10, Level::Unhealthy),
+        ] {
+            (0..good).for_each(|_| passive.record(true));
+            (0..bad).for_each(|_| passive.record(false));
+            assert_eq!(found().await.level, level, "{good} {bad}");
+            advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(probes.load(Ordering::Relaxed), 1);
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(found().await.message.as_deref(), Some("refused"));
+        assert_eq!(probes.load(Ordering::Relaxed), 2);
+    }
+}

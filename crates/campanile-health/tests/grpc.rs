@@ -1,0 +1,103 @@
+//! `grpc.health.v1`, asked by a client that is not ours.
+
+#![cfg(feature = "tonic")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use campanile_health::{Check, Group, Health, Select};
+use tokio::sync::oneshot;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Code;
+use tonic::transport::{Channel, Server};
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+#[tokio::test]
+async fn check_and_watch_say_what_the_probes_say() {
+    let is_well = Arc::new(AtomicBool::new(true));
+    let well = Arc::clone(&is_well);
+    let check = Check::new("db", move || {
+        let is_well = well.load(Ordering::Relaxed);
+        async move { is_well.then_some(()).ok_or("down") }
+    });
+    let check = check.critical().period(Duration::from_millis(10));
+    let health = Health::builder()
+        .check(check)
+        .group(Group::new("storage", Select::check("db")))
+        .build()
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::builder().add_service(health.grpc());
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let channel = Channel::from_shared(address).unwrap();
+    let mut client = HealthClient::new(channel.connect().await.unwrap());
+    let of = |service: &str| HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let (serving, not_serving) = (
+        ServingStatus::Serving as i32,
+        ServingStatus::NotServing as i32,
+    );
+
+    // Nothing has run yet.
+    for (service, expected) in [
+        ("", not_serving),
+        ("liveness", serving),
+        ("startup", not_serving),
+    ] {
+        let answer = client.check(of(service)).await.unwrap().into_inner();
+        assert_eq!(answer.status, expected, "{service}");
+    }
+    let error = client.check(of("unknown")).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+
+    let mut storage = client.watch(of("storage")).await.unwrap().into_inner();
+    let mut readiness = client.watch(of("")).await.unwrap().into_inner();
+    let mut unknown = client.watch(of("unknown")).await.unwrap().into_inner();
+    assert_eq!(
+        storage.message().await.unwrap().unwrap().status,
+        not_serving
+    );
+    assert_eq!(
+        readiness.message().await.unwrap().unwrap().status,
+        not_serving
+    );
+    let service_unknown = ServingStatus::NotServing as i32 + 1;
+    assert_eq!(
+        unknown.message().await.unwrap().unwrap().status,
+        service_unknown
+    );
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn({
+        let health = health.clone();
+        async move { health.run(async { drop(stopped.await) }).await }
+    });
+    assert_eq!(storage.message().await.unwrap().unwrap().status, serving);
+    assert_eq!(readiness.message().await.unwrap().unwrap().status, serving);
+    is_well.store(false, Ordering::Relaxed);
+    assert_eq!(
+        storage.message().await.unwrap().unwrap().status,
+        not_serving
+    );
+    assert_eq!(
+        readiness.message().await.unwrap().unwrap().status,
+        not_serving
+    );
+    is_well.store(true, Ordering::Relaxed);
+    assert_eq!(storage.message().await.unwrap().unwrap().status, serving);
+    assert_eq!(readiness.message().await.unwrap().unwrap().status, serving);
+    // A service that drains has its storage still.
+    health.drain();
+    assert_eq!(
+        readiness.message().await.unwrap().unwrap().status,
+        not_serving
+    );
+    let answer = client.check(of("storage")).await.unwrap().into_inner();
+    assert_eq!(answer.status, serving);
+    drop(stop);
+    running.await.unwrap();
+}

@@ -32,6 +32,8 @@ const FIGURES: &[(&str, Measure)] = &[
     ("correlation", stack::correlation),
     ("http.server", server::measure),
     ("health.ready", probe::readiness),
+    ("health.detailed", probe::detailed),
+    ("health.detailed.1000", probe::detailed_of_many),
     ("scrape.100k", registry::scrape_against_exporter),
     ("scrape.100k.client", registry::scrape_against_client),
     ("scrape.100k.floor", registry::scrape_against_formatting),

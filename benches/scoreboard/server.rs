@@ -49,11 +49,11 @@ pub(crate) fn measure(effort: Effort) -> Figure {
 }
 
 /// A server in a process of its own, which ends with its standard input.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
@@ -61,7 +61,7 @@ impl Server {
         clippy::expect_used,
         reason = "a benchmark that can't start its server can only stop"
     )]
-    fn start(side: &str) -> Self {
+    pub(crate) fn start(side: &str) -> Self {
         let own = std::env::current_exe().expect("the program's own path");
         let mut child = Command::new(own)
             .args(["--serve", side])
@@ -148,7 +148,7 @@ pub(crate) fn serve(side: &str) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new();
     let app = runtime.as_ref().ok().and_then(|runtime| app(side, runtime));
     let (Ok(runtime), Some(app)) = (runtime, app) else {
-        eprintln!("--serve {side}: the sides are bare, ours and peers");
+        eprintln!("--serve {side}: the sides are bare, ours, peers and health");
         return ExitCode::from(2);
     };
     let serving = async {
@@ -181,6 +181,7 @@ fn app(side: &str, runtime: &tokio::runtime::Runtime) -> Option<Router> {
             campanile.metrics().install().ok()?;
             Some(campanile.wrap(app))
         }
+        "health" => Some(crate::probe::app(runtime)),
         "peers" => {
             let handle = PrometheusBuilder::new().install_recorder().ok()?;
             // Without it the exporter's samples pile up.

@@ -26,7 +26,7 @@ use axum::routing::{get, post};
 use campanile::Campanile;
 use campanile::alerts::{Rule, Severity, Webhook};
 use campanile::correlation::CorrelationId;
-use campanile::health::Check;
+use campanile::health::checks;
 use campanile::metrics::metrics;
 use campanile::monitor::{Role, Sources, Token};
 use campanile::series::{Now, parse_duration};
@@ -60,13 +60,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         builder = builder.channel(Webhook::json("webhook", url));
     }
     if let Some(url) = variable("DATABASE_URL") {
-        let ping = move || ping(url.clone());
-        builder = builder.check(
-            Check::new("postgres", ping)
-                .critical()
-                .timeout(Duration::from_secs(2))
-                .period(Duration::from_secs(2)),
-        );
+        let check = checks::postgres::check("postgres", &url)
+            .map_err(|error| format!("DATABASE_URL: {error}"))?;
+        let check = check.critical().timeout(Duration::from_secs(2));
+        builder = builder.check(check.period(Duration::from_secs(2)));
     }
     let campanile = builder.install()?;
     campanile
@@ -108,16 +105,6 @@ fn high_error_rate(sources: &Sources, window: Duration) -> Rule {
 }
 
 /// Asks a database for anything.
-async fn ping(url: String) -> Result<(), tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await?;
-    let query = async move {
-        // The connection ends with its client.
-        client.simple_query("SELECT 1").await.map(drop)
-    };
-    let (answer, _) = tokio::join!(query, connection);
-    answer
-}
-
 fn print_welcome(url: &str, secret: &str) {
     println!("orders service");
     println!("  {url}/users/7");

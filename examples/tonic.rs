@@ -1,4 +1,4 @@
-//! gRPC with tonic: a server with the layer, and a client that calls it.
+//! gRPC with tonic: a server with the layer and the health service, and a client that asks it.
 //!
 //! ```sh
 //! cargo run --example tonic
@@ -9,37 +9,42 @@
 use std::time::Duration;
 
 use campanile::Campanile;
+use campanile::health::{Check, Group, Select};
 use campanile::metrics::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::Request;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
-use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let campanile = Campanile::builder("health").build()?;
-    // Any generated service will do; this one comes without a protocol compiler.
-    let (reporter, service) = tonic_health::server::health_reporter();
-    reporter
-        .set_service_status("orders", ServingStatus::Serving)
-        .await;
+    let campanile = Campanile::builder("health")
+        .check(Check::new("database", async || Ok::<_, std::io::Error>(())))
+        .health(|health| health.group(Group::new("orders", Select::check("database"))))
+        .build()?;
+    // `grpc.health.v1.Health`, for Kubernetes' probes and clients that balance by themselves.
+    let service = campanile.health().grpc();
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
+    let drained = {
+        let health = campanile.health().clone();
+        // A real service waits for 5 s.
+        async move {
+            health
+                .drain_after(async { drop(stopped.await) }, Duration::ZERO)
+                .await
+        }
+    };
     let server = Server::builder()
         .layer(campanile.layer())
         .add_service(service);
-    let serving = tokio::spawn(server.serve_with_incoming_shutdown(
-        TcpIncoming::from(listener),
-        async {
-            let _ = stopped.await;
-        },
-    ));
+    let serving =
+        tokio::spawn(server.serve_with_incoming_shutdown(TcpIncoming::from(listener), drained));
 
     let mut client = HealthClient::new(Channel::from_shared(url)?.connect().await?);
     for name in ["orders", "orders", "unknown"] {

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use campanile_tests::{Client, Process, example, get, parse};
+use campanile_tests::{Client, Process, eventually, example, get, parse};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
@@ -43,6 +43,75 @@ fn tonic_counts_calls_by_method() {
             r#"http_requests_total{endpoint="/grpc.health.v1.Health/Check",method="POST",status_code="200"} 3"#,
             r#"http_requests_total{endpoint="/grpc.health.v1.Health/Watch",method="POST",status_code="200"} 1"#,
         ]
+    );
+}
+
+#[tokio::test]
+async fn custom_checks_are_in_groups_and_probes() {
+    let mut command = Command::new(example("custom_check"));
+    let mut process = Process::start(command.env("CAMPANILE_ADDR", "127.0.0.1:0"));
+    assert!(process.line_with("path: /startupz").contains("path"));
+    assert!(process.line_with("path: /livez").contains("path"));
+    let url = process.line_with("http://");
+    let address: SocketAddr = url.trim().trim_start_matches("http://").parse().unwrap();
+    eventually(Some(StatusCode::OK), async || {
+        get(address, "/startupz").await.map(|(code, _)| code)
+    })
+    .await;
+    let text = async |path: &str| get(address, path).await.unwrap();
+    let report = async || {
+        let (_, body) = get(address, "/health/detailed").await.unwrap();
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    // All have run.
+    eventually(false, async || {
+        report().await.to_string().contains("unknown")
+    })
+    .await;
+    let expected = "[+]payments degraded: reason withheld\n[+]license degraded: reason withheld\n[+]migrations ok\n[+]disk ok\n\
+        [+]network ok\n[+]consumer ok\n[+]executor ok\nreadyz check passed\n";
+    assert_eq!(
+        text("/readyz?verbose").await,
+        (StatusCode::OK, expected.to_owned())
+    );
+    let expected = "[+]consumer ok\n[+]executor ok\nlivez check passed\n";
+    assert_eq!(
+        text("/livez?verbose").await,
+        (StatusCode::OK, expected.to_owned())
+    );
+    let storage: Value = serde_json::from_str(&text("/health/storage").await.1).unwrap();
+    assert_eq!(
+        (&storage["status"], &storage["total_checks"]),
+        (&"healthy".into(), &2.into())
+    );
+    // Who is on the same machine sees figures, but no error's text.
+    let report = report().await;
+    assert_eq!(report["status"], "degraded");
+    let check = |name: &str| {
+        report["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(check("license")["details"]["days_left"], 9);
+    assert_eq!(
+        (
+            check("payments").get("message"),
+            check("payments").get("impaired_by")
+        ),
+        (None, None)
+    );
+    let (_, page) = get(address, "/metrics").await.unwrap();
+    assert!(
+        page.contains("health_status{check=\"payments\"} 0.5"),
+        "{page}"
+    );
+    assert!(
+        page.contains("health_transitions_total{check=\"disk\",to=\"healthy\"} 1"),
+        "{page}"
     );
 }
 

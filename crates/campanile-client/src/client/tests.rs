@@ -178,6 +178,99 @@ async fn a_guarded_client_connects_to_what_is_allowed() {
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
 }
 
+/// URLs that somebody may give to a service to make it talk to what only it can reach, or to itself.
+const HOSTILE: [&str; 64] = [
+    // What is no URL of HTTP.
+    "",
+    "/",
+    "//host/",
+    "host",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1:6379/_INFO",
+    "ftp://127.0.0.1/",
+    "dict://127.0.0.1:11211/stat",
+    "javascript:alert(1)",
+    "data:text/plain,x",
+    "ldap://127.0.0.1/",
+    "jar:http://127.0.0.1!/",
+    "http:",
+    "http:/127.0.0.1/",
+    "http:///",
+    "http://",
+    "http://:80/",
+    "http://127.0.0.1:0/",
+    "http://127.0.0.1:65536/",
+    "http://127.0.0.1:x/",
+    "http://127.0.0.1:/",
+    "http://user@127.0.0.1/",
+    "http://user:pw@example.com/",
+    "http://example.com@127.0.0.1/",
+    "http://127.0.0.1\\@example.com/",
+    "http://127.0.0.1 /",
+    "http://127.0.0.1\n/",
+    "http://127.0.0.1\r\nhost: x/",
+    "http://\u{ff11}27.0.0.1/",
+    "http://ⓛocalhost/",
+    // Addresses of the machine, in every way that they are written.
+    "http://127.0.0.1/",
+    "http://127.0.0.1:6379/",
+    "http://127.1/",
+    "http://127.0.1/",
+    "http://2130706433/",
+    "http://0x7f000001/",
+    "http://0x7f.0.0.1/",
+    "http://0177.0.0.1/",
+    "http://017700000001/",
+    "http://0/",
+    "http://0.0.0.0/",
+    "http://localhost/",
+    "http://LOCALHOST/",
+    "http://localhost./",
+    "http://[::1]/",
+    "http://[::]/",
+    "http://[0:0:0:0:0:0:0:1]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://[::ffff:7f00:1]/",
+    "http://[::127.0.0.1]/",
+    "http://[64:ff9b::7f00:1]/",
+    "http://[2002:7f00:1::]/",
+    // What clouds and networks have for those within.
+    "http://169.254.169.254/latest/meta-data/",
+    "http://[fd00:ec2::254]/",
+    "http://100.100.100.200/",
+    "http://192.0.0.192/",
+    "http://[::ffff:a9fe:a9fe]/",
+    "http://2852039166/",
+    "http://10.0.0.1/",
+    "http://172.16.0.1/",
+    "http://192.168.0.1/",
+    "http://100.64.0.1/",
+    "http://[fe80::1]/",
+    "http://[fc00::1]/",
+];
+
+#[tokio::test]
+async fn nothing_hostile_is_connected_to() {
+    let guarded = Client::builder()
+        .guard([])
+        .timeout(Duration::from_secs(5))
+        .build();
+    for url in HOSTILE {
+        let Ok(target) = Target::parse(url) else {
+            continue;
+        };
+        let error = guarded.get(&target, HeaderMap::new()).await.unwrap_err();
+        // A name that is none on this machine is not looked up in vain.
+        let is_name = matches!(error, SendError::Connection { ref reason } if reason.contains("dns") || reason.contains("lookup"));
+        assert!(
+            matches!(error, SendError::Forbidden { .. }) || is_name,
+            "{url}: {error:?}"
+        );
+    }
+    let long = format!("http://example.com/{}", "x".repeat(3_000));
+    assert!(Target::parse(&long).is_err());
+}
+
 #[test]
 fn types_can_be_shared() {
     fn check<T: Send + Sync + fmt::Debug + 'static>() {}

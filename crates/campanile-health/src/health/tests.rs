@@ -643,6 +643,118 @@ async fn no_panic_ends_a_check_for_good() {
     }
 }
 
+/// An expression that selects checks, as code and as the checks' numbers.
+fn select(random: &mut fastrand::Rng, tags: &[Vec<usize>], depth: usize) -> (Select, Vec<bool>) {
+    let all = tags.len();
+    let both = |random: &mut fastrand::Rng| {
+        (
+            select(random, tags, depth - 1),
+            select(random, tags, depth - 1),
+        )
+    };
+    let merged = |one: Vec<bool>, other: Vec<bool>, merge: fn(bool, bool) -> bool| -> Vec<bool> {
+        one.into_iter()
+            .zip(other)
+            .map(|(one, other)| merge(one, other))
+            .collect()
+    };
+    match random.usize(..if depth == 0 { 3 } else { 6 }) {
+        0 => (Select::all(), vec![true; all]),
+        1 => {
+            let number = random.usize(..all);
+            let only = (0..all).map(|other| other == number).collect();
+            (Select::check(format!("c{number}")), only)
+        }
+        2 => {
+            let tag = random.usize(..3);
+            let tagged = tags.iter().map(|tags| tags.contains(&tag)).collect();
+            (Select::tag(format!("t{tag}")), tagged)
+        }
+        3 => {
+            let ((one, ones), (other, others)) = both(random);
+            (
+                one.or(other),
+                merged(ones, others, |one, other| one || other),
+            )
+        }
+        4 => {
+            let ((one, ones), (other, others)) = both(random);
+            (
+                one.and(other),
+                merged(ones, others, |one, other| one && other),
+            )
+        }
+        _ => {
+            let ((one, ones), (other, others)) = both(random);
+            (
+                one.except(other),
+                merged(ones, others, |one, other| one && !other),
+            )
+        }
+    }
+}
+
+#[test]
+fn groups_agree_with_the_rule_read_off_a_list() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..2_000 {
+        let count = random.usize(3..9);
+        // Each tag has one check at least.
+        let tags: Vec<Vec<usize>> = (0..count)
+            .map(|number| {
+                (0..3)
+                    .filter(|tag| number == *tag || random.bool())
+                    .collect()
+            })
+            .collect();
+        let importances: Vec<usize> = (0..count).map(|_| random.usize(..3)).collect();
+        let mut builder = Health::builder();
+        for number in 0..count {
+            let check = Check::new(format!("c{number}"), || async { Ok::<_, &str>(()) });
+            let check = tags[number]
+                .iter()
+                .fold(check, |check, tag| check.tag(format!("t{tag}")));
+            builder = builder.check(match importances[number] {
+                0 => check.critical(),
+                1 => check,
+                _ => check.informational(),
+            });
+        }
+        let (selected, members) = select(&mut random, &tags, 3);
+        let health = builder.group(Group::new("some", selected)).build().unwrap();
+        // 0 for no result, else how bad it is.
+        let results: Vec<usize> = (0..count).map(|_| random.usize(..4)).collect();
+        for (number, result) in results.iter().enumerate() {
+            let outcome = match result {
+                0 => continue,
+                1 => Outcome::healthy(),
+                2 => Outcome::degraded("slow"),
+                _ => Outcome::unhealthy("down"),
+            };
+            let now = clock::now();
+            health.inner().checks[number].note(outcome, Duration::ZERO, now, clock::wall());
+        }
+        let judged = |is_member: &dyn Fn(usize) -> bool| {
+            let of = |number: usize| match (importances[number], results[number]) {
+                (2, _) | (_, 1) => Status::Healthy,
+                (0, 0 | 3) => Status::Unhealthy,
+                _ => Status::Degraded,
+            };
+            let members = (0..count).filter(|number| is_member(*number));
+            members.map(of).max().unwrap_or(Status::Healthy)
+        };
+        assert_eq!(health.report().status, judged(&|_| true));
+        let expected = judged(&|number| members[number]);
+        assert_eq!(health.group("some"), Some(expected));
+        let excluded = random.usize(..count);
+        let expected = judged(&|number| members[number] && number != excluded);
+        let code = health
+            .ask(&format!("/health/some?exclude=c{excluded}"))
+            .status();
+        assert_eq!(code == StatusCode::OK, expected != Status::Unhealthy);
+    }
+}
+
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn routes_answer_with_and_without_a_final_slash() {

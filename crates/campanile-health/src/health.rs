@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -277,6 +278,8 @@ impl Inner {
             let begun = {
                 // It is never closed.
                 let _place = places.acquire().await;
+                // Whoever has asked for a call so far gets this one.
+                pin!(watched.hurry.notified()).enable();
                 let begun = clock::now();
                 let (outcome, rest) = watched.check.run().await;
                 let now = clock::now();

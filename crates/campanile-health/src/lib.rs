@@ -40,7 +40,8 @@
 //! | `/health/{group}/{check}`, `/readyz/{check}`, … | one check of a group | `healthy`, `degraded`, `unhealthy`, `unknown` |
 //!
 //! The code is 200 if it is healthy or degraded and 503 if it is not, unless the group [says otherwise](Group::code). Each is there with a final slash
-//! too, for GET and HEAD, and not to be cached. `?verbose` adds the checks, `?exclude=name` leaves one out of account.
+//! too, for GET and HEAD, and not to be cached. `?verbose` adds the checks, `?exclude=name` leaves one out of account, and for who sees errors
+//! `?refresh=true` has one check called.
 //!
 //! `/health…` answers JSON and `/livez`, `/readyz` and `/startupz` answer text as `kube-apiserver` does, unless `Accept` asks for another of
 //! `application/json`, `application/health+json` (draft-inadarei-api-health-check-06) and `text/plain`.
@@ -71,7 +72,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | no | `Health::routes` |
-//! | `client` | no | [`checks::http`], and [`client`](campanile_client), with which it asks |
+//! | `client` | no | [`checks::http`], and [`client`], with which it asks |
 //! | `passive` | no | [`Passive`], which the traffic to a dependency tells how that is |
 //! | `postgres`, `redis` | no | [`checks::postgres`], [`checks::redis`] |
 //! | `system` | no | [`checks::disk`], [`memory`](checks::memory), [`cpu`](checks::cpu), [`load`](checks::load), [`descriptors`](checks::descriptors) |

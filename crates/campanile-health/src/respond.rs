@@ -40,6 +40,7 @@ struct Asked<'a> {
     check: Option<&'a Watched>,
     excluded: Vec<&'a str>,
     is_verbose: bool,
+    is_to_be_refreshed: bool,
 }
 
 /// Whose path it is.
@@ -102,6 +103,8 @@ impl Health {
     }
 
     /// Answers a request for one of the [paths](Self::PATHS) with more details; `None` if there is nothing at this path.
+    ///
+    /// To whom errors are shown, `?refresh=true` at the path of one check has it [called now](Self::hurry): what it finds is in a later answer.
     pub fn respond_with(&self, request: &Parts, details: &Details) -> Option<Response<String>> {
         let path = request.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -112,6 +115,12 @@ impl Health {
             let headers = response.headers_mut();
             headers.insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
             return Some(response);
+        }
+        if let Some(check) = asked
+            .check
+            .filter(|_| asked.is_to_be_refreshed && details.errors)
+        {
+            check.hurry.notify_one();
         }
         let usual = match path.starts_with("/health") {
             true => Format::Json,
@@ -194,7 +203,8 @@ impl Health {
                 .map(|(_, value)| value)
                 .take(MAX_EXCLUDED)
                 .collect(),
-            is_verbose: pairs.any(|(name, _)| name == "verbose"),
+            is_verbose: pairs.clone().any(|(name, _)| name == "verbose"),
+            is_to_be_refreshed: pairs.any(|pair| pair == ("refresh", "true")),
         })
     }
 

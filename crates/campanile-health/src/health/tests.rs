@@ -552,6 +552,22 @@ async fn a_check_can_be_hurried() {
     assert!(health.hurry("db") && !health.hurry("other"));
     pass(Duration::ZERO).await;
     assert_eq!(dependency.calls(), 2);
+    // A stranger is shown what there is.
+    health.ask("/readyz/db?refresh=true");
+    pass(Duration::ZERO).await;
+    assert_eq!(dependency.calls(), 2);
+    let request = http::Request::get("/readyz/db?verbose&refresh=true");
+    let request = request.body(()).unwrap().into_parts().0;
+    let details = Details {
+        errors: true,
+        ..Details::default()
+    };
+    // Many ask for one call.
+    for _ in 0..10 {
+        health.respond_with(&request, &details).unwrap();
+    }
+    pass(Duration::ZERO).await;
+    assert_eq!(dependency.calls(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use crate::health::Parts;
 use crate::{Check, Group, Health, Heartbeat, Select, Watchdog};
@@ -168,11 +169,25 @@ impl HealthBuilder {
             }
             if check
                 .staleness
-                .is_some_and(|staleness| staleness <= check.period)
+                .is_some_and(|staleness| staleness < self.least_staleness(check))
             {
                 problems.push(Problem::Staleness { name: name() });
             }
         }
+    }
+}
+
+impl HealthBuilder {
+    /// Returns how long it may take from one result to the next.
+    fn least_staleness(&self, check: &Check) -> Duration {
+        let is_share = (0.0..=1.0).contains(&self.jitter);
+        let jitter = check
+            .period
+            .mul_f64(if is_share { self.jitter } else { 0.0 });
+        check
+            .period
+            .saturating_add(jitter)
+            .saturating_add(check.timeout)
     }
 }
 
@@ -321,7 +336,9 @@ pub enum Problem {
         setting: &'static str,
     },
     /// A result would be too old before the next comes.
-    #[error("the staleness of the check {name:?} is not longer than its period: give more")]
+    #[error(
+        "the staleness of the check {name:?} is shorter than its period, with the jitter, and its timeout: give more"
+    )]
     Staleness {
         /// The check.
         name: String,

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use crate::Outcome;
 
@@ -109,7 +110,7 @@ impl Check {
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Into<Outcome>,
-        E: fmt::Display,
+        E: Into<Box<dyn Error + Send + Sync>>,
     {
         let run = move || -> HealthFuture<'static> {
             let check = run();
@@ -123,16 +124,17 @@ impl Check {
         Self::with(name, Kind::Async(Arc::new(check)))
     }
 
-    /// Returns a check that blocks its thread: it is called on one of the runtime's threads for that.
+    /// Returns a check that blocks its thread: each call has one of its own, `campanile-check`.
     ///
-    /// A call that takes too long can't be ended. It counts as failed, and the next call waits for it.
+    /// A call that takes too long can't be ended. It counts as failed, and the next call waits for it; nothing else does, the end of the process
+    /// neither.
     pub fn blocking<T, E>(
         name: impl Into<String>,
         run: impl Fn() -> Result<T, E> + Send + Sync + 'static,
     ) -> Self
     where
         T: Into<Outcome>,
-        E: fmt::Display,
+        E: Into<Box<dyn Error + Send + Sync>>,
     {
         Self::with(name, Kind::Blocking(Arc::new(move || run().into())))
     }
@@ -191,7 +193,7 @@ impl Check {
         self
     }
 
-    /// Sets how old a result may be before it is unknown what the check would find; more than the period.
+    /// Sets how old a result may be before it is unknown what the check would find: at least the period, with the jitter, and the timeout.
     ///
     /// Defaults to 3 periods and the timeout.
     #[must_use]
@@ -248,24 +250,34 @@ impl Check {
         self.staleness.unwrap_or_else(usual)
     }
 
-    /// Calls the check once. What is still at work afterwards is returned, and has to be waited for before the next call.
-    pub(crate) async fn run(&self) -> (Outcome, Option<JoinHandle<Outcome>>) {
+    /// Calls the check once. The place is given back when it is over; that may be later.
+    pub(crate) async fn run(&self, place: OwnedMutexGuard<()>) -> Outcome {
         let late = || Outcome::unhealthy(format!("no answer within {:?}", self.timeout));
         match &self.kind {
             Kind::Async(check) => {
                 let call = Call::begin(&**check);
                 let outcome = tokio::time::timeout(self.timeout, call).await;
-                (outcome.unwrap_or_else(|_| late()), None)
+                outcome.unwrap_or_else(|_| late())
             }
             Kind::Blocking(check) => {
                 let check = Arc::clone(check);
-                let mut call = tokio::task::spawn_blocking(move || check());
-                match tokio::time::timeout(self.timeout, &mut call).await {
-                    Ok(outcome) => (outcome.unwrap_or_else(|_| panicked()), None),
-                    Err(_) => (late(), Some(call)),
+                let (sender, outcome) = oneshot::channel();
+                let thread = std::thread::Builder::new().name("campanile-check".to_owned());
+                let started = thread.spawn(move || {
+                    let outcome = catch_unwind(AssertUnwindSafe(|| check()));
+                    // It may come too late for anybody to want it.
+                    let _ = sender.send(outcome.unwrap_or_else(|_| panicked()));
+                    drop(place);
+                });
+                if let Err(error) = started {
+                    return Outcome::unhealthy(format!("there is no thread for it: {error}"));
+                }
+                match tokio::time::timeout(self.timeout, outcome).await {
+                    Ok(outcome) => outcome.unwrap_or_else(|_| panicked()),
+                    Err(_) => late(),
                 }
             }
-            Kind::Known(check) => (check(), None),
+            Kind::Known(check) => check(),
         }
     }
 }

@@ -19,9 +19,9 @@ use crate::{Check, Problem, Status};
 ///
 /// | group | has | is |
 /// |---|---|---|
-/// | `readiness`, or `ready` | all checks | `not_ready`, too, while the service starts or drains |
-/// | `liveness`, or `live` | [heartbeats](crate::Heartbeat) and the [watchdog](crate::Watchdog) | never to depend on what a restart doesn't mend |
-/// | `startup` | all checks | 503 until they have been well once |
+/// | `readiness`, at `/health/ready` too | all checks | `not_ready`, too, while the service starts or drains |
+/// | `liveness`, at `/health/live` too | [heartbeats](crate::Heartbeat) and the [watchdog](crate::Watchdog) | never to depend on what a restart doesn't mend |
+/// | `startup` | all checks | 503 until no critical one of them is unhealthy or unknown, once |
 #[derive(Clone, Debug)]
 #[must_use = "a group is there once a health is built with it"]
 pub struct Group {
@@ -31,7 +31,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// Returns a group: 1 to 64 characters of `[A-Za-z0-9._-]`, but not `detailed`.
+    /// Returns a group: 1 to 64 characters of `[A-Za-z0-9._-]`, but not `detailed`, `ready` or `live`, which are paths already.
     pub fn new(name: impl Into<String>, select: Select) -> Self {
         Self {
             name: name.into(),
@@ -40,7 +40,8 @@ impl Group {
         }
     }
 
-    /// Sets the code with which the probe answers at a status; the other statuses keep theirs.
+    /// Sets the code with which the probe answers at a status; the other statuses keep theirs. A group is never unknown, and one from 200 to 399
+    /// is not taken while the service starts or drains.
     ///
     /// Defaults to 200 for healthy and degraded, and 503 for unhealthy.
     pub fn code(mut self, status: Status, code: StatusCode) -> Self {

@@ -10,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health as Protocol, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use crate::Health;
+use crate::{Health, Phase};
 
 /// Answers `grpc.health.v1.Health`; made by [`Health::grpc`].
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ impl Health {
     ///
     /// The service of the name `""` is readiness, and each group is a service of its name: `SERVING` if its probe would answer with a code from
     /// 200 to 399, else `NOT_SERVING`. Of any other name nothing is known: `NOT_FOUND`, and `SERVICE_UNKNOWN` to who watches. `Watch` tells
-    /// of changes while [`run`](Self::run) is running.
+    /// of changes while [`run`](Self::run) is running, and ends when the service drains.
     #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
     pub fn grpc(&self) -> HealthServer<GrpcHealth> {
         HealthServer::new(GrpcHealth(self.clone()))
@@ -66,6 +66,7 @@ impl Protocol for GrpcHealth {
             service: request.into_inner().service,
             changes: WatchStream::new(self.0.changes()),
             last: None,
+            is_last: false,
         }))
     }
 }
@@ -77,6 +78,7 @@ pub struct Watching {
     service: String,
     changes: WatchStream<u64>,
     last: Option<ServingStatus>,
+    is_last: bool,
 }
 
 impl Stream for Watching {
@@ -84,6 +86,9 @@ impl Stream for Watching {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            if self.is_last {
+                return Poll::Ready(None);
+            }
             // The first of them comes at once.
             match Pin::new(&mut self.changes).poll_next(cx) {
                 Poll::Ready(Some(_)) => {}
@@ -92,6 +97,8 @@ impl Stream for Watching {
             }
             let status = self.health.serving(&self.service);
             let status = status.unwrap_or(ServingStatus::ServiceUnknown);
+            // A server that waits for its streams would wait for ever.
+            self.is_last = self.health.phase() >= Phase::Draining;
             if self.last.replace(status) != Some(status) {
                 return Poll::Ready(Some(Ok(HealthCheckResponse {
                     status: status.into(),

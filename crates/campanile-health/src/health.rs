@@ -3,10 +3,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -35,6 +35,9 @@ pub(crate) struct Inner {
     jitter: f64,
     concurrency: usize,
     is_running: AtomicBool,
+    /// How many runs there are, those that wait among them, and what wakes one of these.
+    runs: AtomicUsize,
+    freed: Notify,
     transitions: broadcast::Sender<Transition>,
     transitions_so_far: AtomicU64,
     /// Its number is another one whenever something is not as it was.
@@ -71,6 +74,8 @@ impl Health {
             jitter: parts.jitter,
             concurrency: parts.concurrency,
             is_running: AtomicBool::new(false),
+            runs: AtomicUsize::new(0),
+            freed: Notify::new(),
             transitions: broadcast::channel(transitions::WAITING).0,
             transitions_so_far: AtomicU64::new(0),
             changes: watch::channel(0).0,
@@ -82,16 +87,30 @@ impl Health {
         &self.0
     }
 
-    /// Runs the checks, each at once and then once a period, until `shutdown` completes; then the service has [stopped](Phase::Stopped).
+    /// Runs the checks, each at once and then once a period, until `shutdown` completes; after the last run the service has
+    /// [stopped](Phase::Stopped).
     ///
     /// Each has a task of its own, which ends with this future, and at most as many are called at a time as the builder
     /// [says](HealthBuilder::concurrency). Only one call of a check is in progress at a time; for the same reason a second `run`
-    /// beside the first only waits. The [watchdog](crate::Watchdog)'s threads live as long.
+    /// beside the first waits, and goes on when that ends. The [watchdog](crate::Watchdog)'s threads live as long.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
-        let Some(_running) = Running::start(&self.0) else {
-            tracing::warn!("the health checks are running already: a second run only waits");
-            return shutdown.await;
-        };
+        let mut shutdown = pin!(shutdown);
+        let _run = Run::begin(self);
+        loop {
+            // Before it is asked, so that no end is missed.
+            let mut freed = pin!(self.0.freed.notified());
+            freed.as_mut().enable();
+            if let Some(_running) = Running::start(&self.0) {
+                return self.work(shutdown).await;
+            }
+            tokio::select! {
+                () = shutdown.as_mut() => return,
+                () = freed => {}
+            }
+        }
+    }
+
+    async fn work(&self, shutdown: impl Future<Output = ()>) {
         let mut tasks = JoinSet::new();
         let places = Arc::new(Semaphore::new(self.0.concurrency));
         for number in 0..self.0.checks.len() {
@@ -108,15 +127,18 @@ impl Health {
             watchdog.start(self)
         });
         shutdown.await;
-        self.advance(Phase::Stopped);
+        // Calls in progress end here, and not some time later.
+        tasks.shutdown().await;
     }
 
     /// Returns how the service is, from what the checks found last; no check runs for it.
     pub fn report(&self) -> Report {
         let now = clock::now();
         let statuses: Vec<_> = self.0.checks.iter().map(|of| of.status(now)).collect();
+        let culprits = self.0.culprits(&statuses);
+        let known = (&*statuses, &*culprits);
         let checks = self.0.checks.iter().enumerate();
-        let checks = checks.map(|(number, watched)| self.0.report(number, watched, &statuses, now));
+        let checks = checks.map(|(number, watched)| self.0.report(number, watched, known, now));
         let checks: Vec<_> = checks.collect();
         let of_checks = checks
             .iter()
@@ -130,7 +152,7 @@ impl Health {
         }
     }
 
-    /// Returns how a group is; `None` if there is none of this name.
+    /// Returns how the checks of a group are, whatever the [phase](Self::phase); `None` if there is none of this name.
     pub fn group(&self, name: &str) -> Option<Status> {
         let group = self.0.group(name)?;
         Some(self.0.status_of(group, clock::now(), |_| true))
@@ -214,8 +236,7 @@ impl Health {
         self.0.changes.subscribe()
     }
 
-    /// Has a check called now, and not only when it is due; a call that is in progress is not repeated. Returns whether there is one of this
-    /// name.
+    /// Has a check called now, and not only when it is due: once for all who ask before it begins. Returns whether there is one of this name.
     pub fn hurry(&self, check: &str) -> bool {
         let found = self.0.checks.iter().find(|of| &*of.name == check);
         found.map(|of| of.hurry.notify_one()).is_some()
@@ -225,6 +246,10 @@ impl Health {
     /// running: the last measurement, or how long one has taken so far if that is longer.
     pub fn executor_lag(&self) -> Option<Duration> {
         self.0.watchdog.as_ref()?.lag()
+    }
+
+    pub(crate) fn watchdog_port(&self) -> Option<u16> {
+        self.0.watchdog.as_ref()?.port()
     }
 
     fn advance(&self, phase: Phase) {
@@ -275,21 +300,19 @@ impl Inner {
     async fn watch(&self, number: usize, places: &Semaphore) {
         let watched = &self.checks[number];
         loop {
+            // A call that could not be ended has it still.
+            let place = Arc::clone(&watched.place).lock_owned().await;
             let begun = {
                 // It is never closed.
-                let _place = places.acquire().await;
+                let _one_of_so_many = places.acquire().await;
                 // Whoever has asked for a call so far gets this one.
                 pin!(watched.hurry.notified()).enable();
                 let begun = clock::now();
-                let (outcome, rest) = watched.check.run().await;
+                let outcome = watched.check.run(place).await;
                 let now = clock::now();
                 let duration = now.saturating_duration_since(begun);
                 watched.note(outcome, duration, now, clock::wall());
                 self.tell(watched, now);
-                if let Some(rest) = rest {
-                    // What it finds is too late.
-                    let _ = rest.await;
-                }
                 begun
             };
             let later = watched.check.period.mul_f64(self.jitter * fastrand::f64());
@@ -322,39 +345,45 @@ impl Inner {
 
     /// Tells of a check that is not as it was.
     fn tell(&self, watched: &Watched, now: Instant) {
-        let Some((from, to)) = watched.has_changed(now) else {
-            return;
-        };
-        let last = watched.last();
-        let reason = last.and_then(|last| last.outcome.message);
-        let reason = match to {
-            Status::Unknown => Some("there is no result any more".to_owned()),
-            _ => reason,
-        };
-        let (check, reason_text) = (&*watched.name, reason.as_deref().unwrap_or_default());
-        match to {
-            Status::Healthy if from == Status::Unknown => {}
-            Status::Healthy => tracing::info!(check, "a health check is well again"),
-            Status::Degraded | Status::Unknown | Status::Unhealthy => {
-                let to = to.as_str();
-                tracing::warn!(
-                    check,
-                    status = to,
-                    error = reason_text,
-                    "a health check fails"
-                );
-            }
-        }
-        self.transitions_so_far.fetch_add(1, Ordering::Relaxed);
-        // Nobody may listen.
-        let _ = self.transitions.send(Transition {
-            check: Arc::clone(&watched.name),
-            importance: watched.check.importance,
+        let mut told = None;
+        watched.if_changed(now, |from, to| {
+            let last = watched.last();
+            let reason = match to {
+                Status::Unknown => Some("there is no result any more".to_owned()),
+                _ => last.and_then(|last| last.outcome.message),
+            };
+            let transition = Transition {
+                check: Arc::clone(&watched.name),
+                importance: watched.check.importance,
+                from,
+                to,
+                reason: reason.map(Arc::from),
+                at: clock::wall(),
+            };
+            self.transitions_so_far.fetch_add(1, Ordering::Relaxed);
+            // Nobody may listen.
+            let _ = self.transitions.send(transition.clone());
+            told = Some(transition);
+        });
+        let Some(Transition {
+            check,
             from,
             to,
-            reason: reason.map(Arc::from),
-            at: clock::wall(),
-        });
+            reason,
+            ..
+        }) = told
+        else {
+            return;
+        };
+        let error = reason.as_deref().unwrap_or_default();
+        match to {
+            Status::Healthy if from == Status::Unknown => {}
+            Status::Healthy => tracing::info!(check = &*check, "a health check is well again"),
+            Status::Degraded | Status::Unknown | Status::Unhealthy => {
+                let status = to.as_str();
+                tracing::warn!(check = &*check, status, error, "a health check fails");
+            }
+        }
         self.changes.send_modify(|number| *number += 1);
         self.phase(now);
     }
@@ -363,7 +392,7 @@ impl Inner {
         &self,
         number: usize,
         watched: &Watched,
-        statuses: &[Status],
+        (statuses, culprits): (&[Status], &[bool]),
         now: Instant,
     ) -> CheckReport {
         let last = watched.last();
@@ -385,40 +414,45 @@ impl Inner {
                 false => watched.age(now),
             }),
             at: last.map(|last| last.wall),
-            impaired_by: self.to_blame(number, statuses),
+            impaired_by: self.to_blame(number, statuses, culprits),
         }
     }
 
-    /// Returns the checks that a failed one depends on and that are to blame.
-    fn to_blame(&self, number: usize, statuses: &[Status]) -> Vec<Arc<str>> {
+    /// Returns for each check whether it is to blame: it is not healthy, and all that it depends on is.
+    pub(crate) fn culprits(&self, statuses: &[Status]) -> Vec<bool> {
         let is_down = |number: usize| statuses[number] != Status::Healthy;
-        if !is_down(number) {
+        // Whether anything below is down, once that is known. No check is below itself.
+        let mut below = vec![None; statuses.len()];
+        for start in 0..statuses.len() {
+            let mut open = vec![start];
+            while let Some(&number) = open.last() {
+                let mut has_down = false;
+                let mut unknown = None;
+                for &next in &self.checks[number].depends_on {
+                    match below[next] {
+                        Some(more) => has_down |= more || is_down(next),
+                        None => unknown = Some(next),
+                    }
+                }
+                match unknown.filter(|_| below[number].is_none()) {
+                    Some(next) => open.push(next),
+                    None => {
+                        below[number] = Some(has_down);
+                        open.pop();
+                    }
+                }
+            }
+        }
+        let below = below.into_iter().enumerate();
+        let all = below.map(|(number, below)| is_down(number) && below != Some(true));
+        all.collect()
+    }
+
+    /// Returns the checks that a failed one depends on, directly or not, and that are to blame.
+    fn to_blame(&self, number: usize, statuses: &[Status], culprits: &[bool]) -> Vec<Arc<str>> {
+        if statuses[number] == Status::Healthy || culprits[number] {
             return Vec::new();
         }
-        let below = |number: usize| self.checks[number].depends_on.iter().copied();
-        let mut seen = BTreeSet::new();
-        let mut open: Vec<_> = below(number).collect();
-        let mut found = BTreeSet::new();
-        while let Some(next) = open.pop() {
-            if !seen.insert(next) {
-                continue;
-            }
-            open.extend(below(next));
-            if is_down(next)
-                && self
-                    .below_all(next)
-                    .into_iter()
-                    .all(|other| !is_down(other))
-            {
-                found.insert(next);
-            }
-        }
-        let names = found.into_iter().map(|number| &self.checks[number].name);
-        names.cloned().collect()
-    }
-
-    /// Returns all checks that one depends on, directly or not.
-    fn below_all(&self, number: usize) -> BTreeSet<usize> {
         let mut seen = BTreeSet::new();
         let mut open = self.checks[number].depends_on.clone();
         while let Some(next) = open.pop() {
@@ -426,23 +460,45 @@ impl Inner {
                 open.extend(&self.checks[next].depends_on);
             }
         }
-        seen
+        let found = seen.into_iter().filter(|&number| culprits[number]);
+        found
+            .map(|number| Arc::clone(&self.checks[number].name))
+            .collect()
     }
 }
 
-/// The mark of the one run that there may be.
-struct Running<'a>(&'a AtomicBool);
+/// A run, be it one that waits.
+struct Run<'a>(&'a Health);
+
+impl<'a> Run<'a> {
+    fn begin(health: &'a Health) -> Self {
+        health.0.runs.fetch_add(1, Ordering::Relaxed);
+        Self(health)
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if self.0.0.runs.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.advance(Phase::Stopped);
+        }
+    }
+}
+
+/// The mark of the one run that works.
+struct Running<'a>(&'a Inner);
 
 impl<'a> Running<'a> {
     fn start(inner: &'a Inner) -> Option<Self> {
         let was_running = inner.is_running.swap(true, Ordering::Relaxed);
-        (!was_running).then(|| Self(&inner.is_running))
+        (!was_running).then(|| Self(inner))
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.is_running.store(false, Ordering::Relaxed);
+        self.0.freed.notify_waiters();
     }
 }
 
@@ -450,7 +506,7 @@ impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Health")
             .field("checks", &self.0.checks.len())
-            .field("phase", &self.phase())
+            .field("phase", &self.0.life.phase())
             .finish_non_exhaustive()
     }
 }

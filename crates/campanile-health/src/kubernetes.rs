@@ -6,6 +6,8 @@ impl Health {
     /// Returns the probes of a container in Kubernetes, in YAML: paste it below the container's `ports`. The port is the one that serves the
     /// [paths](crate#paths), by its number or its name.
     ///
+    /// If the [watchdog](crate::Watchdog) listens, liveness is asked of it: then its address must be one that the container can be reached at.
+    ///
     /// The startup probe has time for the longest of: 5 min, and three periods of the slowest check. A probe takes 1 s at most, since it only
     /// reads.
     ///
@@ -32,7 +34,13 @@ impl Health {
             ("readinessProbe", "/readyz", 2, 2),
         ];
         let mut out = String::new();
+        // Where the watchdog listens, liveness has an answer even if the runtime is stuck.
+        let of_watchdog = self.watchdog_port().map(|port| port.to_string());
         for (name, path, period, failures) in probes {
+            let port = match (&of_watchdog, path) {
+                (Some(port), "/livez") => port,
+                _ => port,
+            };
             // A `String` takes whatever is written.
             let _ = write!(
                 out,

@@ -1,5 +1,7 @@
 use std::borrow::Cow;
-use std::fmt;
+use std::error::Error;
+
+use serde::{Serialize, Serializer};
 
 /// What a call of a check has found.
 ///
@@ -97,29 +99,57 @@ impl From<()> for Outcome {
     }
 }
 
-/// An error is a failure.
-impl<T: Into<Self>, E: fmt::Display> From<Result<T, E>> for Outcome {
+/// An error is a failure, with all that has caused it.
+impl<T, E> From<Result<T, E>> for Outcome
+where
+    T: Into<Self>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
     fn from(result: Result<T, E>) -> Self {
         match result {
             Ok(outcome) => outcome.into(),
-            Err(error) => Self::unhealthy(error.to_string()),
+            Err(error) => Self::unhealthy(chain(&*error.into())),
         }
     }
 }
 
+/// The most causes of an error that are shown: a chain may be a ring.
+const MAX_CAUSES: usize = 16;
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let mut texts: Vec<_> = causes.take(MAX_CAUSES).map(ToString::to_string).collect();
+    // Some have the text of their cause in their own.
+    texts.dedup_by(|cause, error| error.ends_with(&**cause));
+    texts.join(": ")
+}
+
 /// What a detail may be.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
     /// A text.
     Text(String),
-    /// A whole number.
+    /// A whole number; beyond 2^53, up to which a float holds all, it is shown as a text.
     Integer(i64),
     /// A number; what is not finite is shown as `null`.
     Number(f64),
     /// Yes or no.
     Flag(bool),
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Integer(number) if number.unsigned_abs() > 1 << f64::MANTISSA_DIGITS => {
+                serializer.collect_str(number)
+            }
+            Self::Integer(number) => serializer.serialize_i64(*number),
+            Self::Number(number) => serializer.serialize_f64(*number),
+            Self::Flag(flag) => serializer.serialize_bool(*flag),
+        }
+    }
 }
 
 impl From<&str> for Value {
@@ -162,8 +192,20 @@ integers!(i32, i64, u16, u32, u64, usize);
 const HIDDEN: &str = "[redacted]";
 
 /// The words behind which a secret stands.
-const SECRETS: [&str; 7] = [
-    "password", "passwd", "pwd", "secret", "token", "api_key", "apikey",
+const SECRETS: [&str; 13] = [
+    "password",
+    "passwd",
+    "pwd",
+    "secret",
+    "token",
+    "api_key",
+    "api-key",
+    "apikey",
+    "authorization",
+    "cookie",
+    "private_key",
+    "private-key",
+    "signature",
 ];
 
 fn is_secret(name: &str) -> bool {
@@ -171,36 +213,42 @@ fn is_secret(name: &str) -> bool {
     SECRETS.iter().any(|word| name.contains(word))
 }
 
+/// How many bytes of a text are looked at.
+const MAX_INPUT: usize = 16 << 10;
+
 /// Returns a text as it may be shown.
-fn shown(text: String) -> String {
-    let mut text = if text.contains(['@', '=', ':']) {
-        without_values(&without_credentials(&text))
-    } else {
-        text
-    };
-    let end = (0..=MAX_TEXT.min(text.len()))
-        .rev()
-        .find(|&end| text.is_char_boundary(end));
-    text.truncate(end.unwrap_or(0));
+fn shown(mut text: String) -> String {
+    cut(&mut text, MAX_INPUT);
+    if text.contains(['@', '=', ':', ' ']) {
+        text = without_values(&without_credentials(&text));
+    }
+    cut(&mut text, MAX_TEXT);
     text
 }
 
-/// Hides what is before the `@` of a URL.
+fn cut(text: &mut String, max: usize) {
+    let end = (0..=max.min(text.len()))
+        .rev()
+        .find(|&end| text.is_char_boundary(end));
+    text.truncate(end.unwrap_or(0));
+}
+
+/// Hides what is before the last `@` of a URL.
 fn without_credentials(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
         out.push_str(before);
         out.push_str("://");
-        let end = after.find(['/', '?', '#', ' ', '"', '\'', '\n']);
-        let (authority, after) = after.split_at(end.unwrap_or(after.len()));
-        match authority.rsplit_once('@') {
+        let end = after.find(|c: char| c.is_whitespace() || c == '"' || c == '\'');
+        let (url, after) = after.split_at(end.unwrap_or(after.len()));
+        match url.rsplit_once('@') {
             Some((_, host)) => {
                 out.push_str(HIDDEN);
                 out.push('@');
                 out.push_str(host);
             }
-            None => out.push_str(authority),
+            None => out.push_str(url),
         }
         rest = after;
     }
@@ -208,44 +256,75 @@ fn without_credentials(text: &str) -> String {
     out
 }
 
-/// Hides the value in `password=value` and `token: value`.
+/// Hides the value in `password=value`, `"token": "value"`, `secret: Some("value")`, `Authorization: Bearer value` and the like.
 fn without_values(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
-    let mut done = 0;
-    while let Some(found) = next_value(&lower, done) {
-        let end = lower[found..].find(|c: char| c.is_whitespace() || "&,;)\"'".contains(c));
-        let end = end.map_or(lower.len(), |end| found + end);
-        out.push_str(&text[done..found]);
-        if end > found {
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let word = SECRETS
+            .iter()
+            .chain(&SCHEMES)
+            .find(|word| begins_with(rest, word));
+        let Some(word) = word else {
+            out.push(next);
+            rest = &rest[next.len_utf8()..];
+            continue;
+        };
+        let (word, after) = rest.split_at(word.len());
+        out.push_str(word);
+        rest = after;
+        let is_scheme = SCHEMES
+            .iter()
+            .any(|scheme| word.eq_ignore_ascii_case(scheme));
+        let (before, value, after) = value(rest, is_scheme);
+        out.push_str(before);
+        if !value.is_empty() {
             out.push_str(HIDDEN);
         }
-        done = end.max(found);
-        if end == found {
-            // There is no value.
-            break;
-        }
+        rest = after;
     }
-    out.push_str(&text[done..]);
     out
 }
 
-/// Returns where the value of the next secret begins.
-fn next_value(lower: &str, from: usize) -> Option<usize> {
-    let after = |word: &&str| {
-        let mut from = from;
-        while let Some(at) = lower[from..].find(*word) {
-            let end = from + at + word.len();
-            let rest = lower[end..].trim_start_matches(['"', '\'', ' ']);
-            if let Some(value) = rest.strip_prefix(['=', ':']) {
-                let value = value.trim_start_matches(['"', '\'', ' ']);
-                return Some(lower.len() - value.len());
-            }
-            from = end;
-        }
-        None
-    };
-    SECRETS.iter().filter_map(after).min()
+/// What stands before a credential by itself.
+const SCHEMES: [&str; 2] = ["bearer ", "basic "];
+
+fn begins_with(text: &str, word: &str) -> bool {
+    let begin = text.as_bytes().get(..word.len());
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Splits what is behind a secret's name into what is before its value, the value, and what is behind it.
+fn value(text: &str, is_scheme: bool) -> (&str, &str, &str) {
+    let at = |rest: &str| text.len() - rest.len();
+    let mut value = text;
+    if !is_scheme {
+        let named = text.trim_start_matches(['"', '\'', ' ']);
+        let Some(assigned) = named.strip_prefix(['=', ':']) else {
+            return ("", "", text);
+        };
+        value = assigned.trim_start();
+        value = value.strip_prefix("Some(").unwrap_or(value);
+    }
+    // The scheme of a header says nothing, but what is behind it does.
+    if let Some(scheme) = SCHEMES.iter().find(|scheme| begins_with(value, scheme)) {
+        value = &value[scheme.len()..];
+    }
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
+    if let Some(quote) = quote {
+        value = &value[1..];
+        let mut is_escaped = false;
+        let end = value.find(|c| {
+            let is_end = c == quote && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            is_end
+        });
+        let end = end.unwrap_or(value.len());
+        return (&text[..at(value)], &value[..end], &value[end..]);
+    }
+    let end = value.find(|c: char| c.is_whitespace() || "&;)}\"'".contains(c));
+    let end = end.unwrap_or(value.len());
+    (&text[..at(value)], &value[..end], &value[end..])
 }
 
 #[cfg(test)]
@@ -278,6 +357,27 @@ mod tests {
                 "password authentication failed: no",
                 "password authentication failed: no",
             ),
+            (
+                "postgres://u:p/w#x@db/shop",
+                "postgres://[redacted]@db/shop",
+            ),
+            (
+                r#"Config { password: Some("s3 c\"ret"), user: "a" }"#,
+                r#"Config { password: Some("[redacted]"), user: "a" }"#,
+            ),
+            (
+                r#"{"password":"","token":"abc"}"#,
+                r#"{"password":"","token":"[redacted]"}"#,
+            ),
+            ("password=&token=abc&x=1", "password=&token=[redacted]&x=1"),
+            ("password='my secret' x", "password='[redacted]' x"),
+            ("password=a,b x", "password=[redacted] x"),
+            (
+                "Authorization: Bearer abc.def x",
+                "Authorization: Bearer [redacted] x",
+            ),
+            ("sent bearer abc", "sent bearer [redacted]"),
+            ("é secret: ü ö", "é secret: [redacted] ö"),
             ("password=", "password="),
         ] {
             assert_eq!(Outcome::unhealthy(text).message.as_deref(), Some(expected));
@@ -290,6 +390,21 @@ mod tests {
             ("size".into(), Value::Integer(7)),
         ];
         assert_eq!(outcome.details, expected);
+    }
+
+    #[test]
+    fn an_error_is_shown_with_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the database is away")]
+        struct Away(#[source] std::io::Error);
+        let cause = std::io::Error::other("refused");
+        let outcome = Outcome::from(Err::<(), _>(Away(cause)));
+        assert_eq!(
+            outcome.message.as_deref(),
+            Some("the database is away: refused")
+        );
+        let most = serde_json::to_string(&Value::from(u64::MAX)).unwrap();
+        assert_eq!(most, r#""9223372036854775807""#);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::error::Error;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,8 +26,8 @@ use crate::{Check, HealthFuture, Outcome, clock};
 /// ```
 ///
 /// Of the requests of the last minute, it is unhealthy if at least as many as one in two failed, and degraded if one in ten did: by a
-/// status of 500 or more, a failure of gRPC's server, an error or a panic. Requests that were cancelled say nothing. If there were fewer than
-/// five, the probe is asked.
+/// status of 500 or more, a failure of gRPC's server, an error or a panic. Requests that were cancelled before an answer began say nothing: put a
+/// timeout within this layer, where it is an error. If there were fewer than five, the probe is asked.
 ///
 /// A clone is the same (an `Arc`).
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Passive {
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Into<Outcome>,
-        E: fmt::Display,
+        E: Into<Box<dyn Error + Send + Sync>>,
     {
         let seen = self.clone();
         Check::of(name, move || -> HealthFuture<'static> {
@@ -139,9 +139,11 @@ impl Observer for Passive {
 
     fn end(&self, (): (), end: &End) {
         let is_good = match (end.outcome(), end.grpc()) {
-            (Ended::Cancelled, _) => return,
-            (Ended::Completed, Some(grpc)) => !grpc.is_server_failure(),
-            (Ended::Completed, None) => !end.status().is_server_error(),
+            // Nobody waited for the head.
+            (Ended::Cancelled, _) if end.status().as_u16() == 499 => return,
+            // A body that nobody reads says nothing of the head.
+            (Ended::Completed | Ended::Cancelled, Some(grpc)) => !grpc.is_server_failure(),
+            (Ended::Completed | Ended::Cancelled, None) => !end.status().is_server_error(),
             _ => false,
         };
         self.record(is_good);
@@ -167,7 +169,7 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             async { Err::<(), _>("refused") }
         });
-        let found = async || check.run().await.0;
+        let found = async || crate::checks::called(&check).await;
         // Nobody knows, so the probe is asked.
         assert_eq!(found().await.level, Level::Unhealthy);
         for (good, bad, level) in [
@@ -186,5 +188,44 @@ mod tests {
         advance(Duration::from_secs(60)).await;
         assert_eq!(found().await.message.as_deref(), Some("refused"));
         assert_eq!(probes.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_head_says_enough() {
+        use campanile_http::ObserveLayer;
+        use tower::{Layer, ServiceExt, service_fn};
+
+        let passive = Passive::new();
+        let service = service_fn(async |_: http::Request<String>| {
+            let answer = http::Response::builder()
+                .status(503)
+                .body("try later".to_owned());
+            Ok::<_, std::convert::Infallible>(answer.expect("it is one"))
+        });
+        let service = ObserveLayer::new(passive.clone()).layer(service);
+        for _ in 0..ENOUGH {
+            // The body is not read.
+            let answer = service
+                .clone()
+                .oneshot(http::Request::new(String::new()))
+                .await;
+            drop(answer);
+        }
+        assert_eq!(
+            passive.judge().map(|outcome| outcome.level),
+            Some(Level::Unhealthy)
+        );
+        let never = service_fn(async |_: http::Request<String>| {
+            std::future::pending::<Result<http::Response<String>, std::convert::Infallible>>().await
+        });
+        let other = Passive::new();
+        let service = ObserveLayer::new(other.clone()).layer(never);
+        let request = service.oneshot(http::Request::new(String::new()));
+        assert!(
+            tokio::time::timeout(Duration::from_millis(1), request)
+                .await
+                .is_err()
+        );
+        assert!(other.judge().is_none());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 /// Where a service is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// The checks of the group `startup` have not been well yet, or there is a [hold](crate::Health::hold_startup).
+    /// A critical check of the group `startup` has not been well yet, or there is a [hold](crate::Health::hold_startup).
     Starting,
     /// It works.
     Ready,

@@ -114,6 +114,7 @@ impl Health {
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             let headers = response.headers_mut();
             headers.insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             return Some(response);
         }
         if let Some(check) = asked
@@ -234,6 +235,7 @@ impl Health {
     /// Returns the code with which a group's probe answers.
     #[cfg(feature = "tonic")]
     pub(crate) fn code(&self, group: &str) -> Option<StatusCode> {
+        self.inner().group(group)?;
         let path = format!("/health/{group}");
         let now = clock::now();
         let asked = self
@@ -263,6 +265,12 @@ impl Health {
             (None, Status::Unhealthy) => StatusCode::SERVICE_UNAVAILABLE,
             (None, _) => StatusCode::OK,
         };
+        // No code of a group's makes a service ready that isn't there.
+        let code = if is_out && is_well(code) {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            code
+        };
         Answer {
             status,
             code,
@@ -273,19 +281,32 @@ impl Health {
 
     /// Returns the checks that are asked for, those that are excluded among them.
     fn members<'a>(&'a self, asked: &'a Asked<'_>) -> impl Iterator<Item = (usize, &'a Watched)> {
-        let all = self.inner().checks.iter().enumerate();
-        all.filter(|(number, watched)| match (asked.check, asked.group) {
-            (Some(check), _) => std::ptr::eq(check, *watched),
-            (None, Some(group)) => group.members.contains(number),
-            (None, None) => true,
-        })
+        let of_group = asked.group.map(|group| group.members.iter().copied());
+        let all = match of_group {
+            Some(_) => 0..0,
+            None => 0..self.inner().checks.len(),
+        };
+        let numbers = of_group.into_iter().flatten().chain(all);
+        let members = numbers.map(|number| (number, &self.inner().checks[number]));
+        members.filter(|(_, of)| asked.check.is_none_or(|check| std::ptr::eq(check, *of)))
     }
+}
+
+impl Answer {
+    /// Returns whether who probes takes it for well.
+    fn is_well(&self) -> bool {
+        is_well(self.code)
+    }
+}
+
+fn is_well(code: StatusCode) -> bool {
+    (200..400).contains(&code.as_u16())
 }
 
 impl Asked<'_> {
     /// Returns whether a check counts.
     fn counts(&self, watched: &Watched) -> bool {
-        !self.excluded.contains(&&*watched.name)
+        self.check.is_some() || !self.excluded.contains(&&*watched.name)
     }
 
     /// Returns whether the service isn't what is asked for, whatever the checks say.
@@ -302,6 +323,8 @@ impl Asked<'_> {
 pub(crate) fn not_found() -> Response<String> {
     let mut response = Response::new(String::new());
     *response.status_mut() = StatusCode::NOT_FOUND;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -1,7 +1,7 @@
 //! A thread that sees whether the runtime still comes to what it is to do.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -50,8 +50,8 @@ impl Watchdog {
         self
     }
 
-    /// Answers the probes at an address of its own too, from the thread `campanile-probes` and so even if the runtime is stuck: over HTTP/1.1, one
-    /// connection at a time, which is closed after its answer. It shows what anybody may see.
+    /// Answers the probes at an address of its own too, from four threads `campanile-probes` and so even if the runtime is stuck: over HTTP/1.1, each
+    /// connection for one request, which comes within 200 ms. It shows what anybody may see.
     ///
     /// Defaults to no address.
     pub fn listen(mut self, address: SocketAddr) -> Self {
@@ -70,7 +70,9 @@ impl Watchdog {
             answered: Condvar::new(),
             asked_at: AtomicU64::new(0),
             lag: AtomicU64::new(NEVER),
-            has_ended: AtomicBool::new(true),
+            run: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
+            has_failed: AtomicBool::new(false),
         }))
     }
 }
@@ -96,7 +98,11 @@ pub(crate) struct Guarding {
     asked_at: AtomicU64,
     /// How long it took the last time, in nanoseconds.
     lag: AtomicU64,
-    has_ended: AtomicBool,
+    /// The number of the run that there is; 0 if there is none.
+    run: AtomicU64,
+    runs: AtomicU64,
+    /// Whether a thread of it could not be started.
+    has_failed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -119,19 +125,32 @@ impl Guarding {
 
     /// Starts the threads, which end when what this returns is dropped.
     pub(crate) fn start(self: &Arc<Self>, health: &Health) -> Guarded {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        self.run.store(run, Ordering::Relaxed);
         self.state().is_closed = false;
-        self.has_ended.store(false, Ordering::Relaxed);
         let guarding = Arc::clone(self);
         let watching = started("campanile-watchdog", move || guarding.watch());
-        let probing = self.listener.is_some().then(|| {
+        let probing = if self.listener.is_some() { PROBING } else { 0 };
+        let probing = (0..probing).filter_map(|_| {
             let (guarding, health) = (Arc::clone(self), health.clone());
-            started("campanile-probes", move || guarding.probe(&health))
+            started("campanile-probes", move || guarding.probe(run, &health))
         });
+        let probing = probing.count();
+        let has_all = watching.is_some() && (self.listener.is_none() || probing > 0);
+        self.has_failed.store(!has_all, Ordering::Relaxed);
         Guarded {
             guarding: Arc::clone(self),
             watching,
-            probing: probing.flatten(),
+            probing,
         }
+    }
+
+    pub(crate) fn port(&self) -> Option<u16> {
+        Some(self.listener.as_ref()?.local_addr().ok()?.port())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.run.load(Ordering::Relaxed) == 0
     }
 
     fn watch(&self) {
@@ -166,7 +185,7 @@ impl Guarding {
 
     /// Returns how long the runtime takes.
     pub(crate) fn lag(&self) -> Option<Duration> {
-        if self.has_ended.load(Ordering::Relaxed) {
+        if self.has_ended() {
             return None;
         }
         let so_far = match self.asked_at.load(Ordering::Relaxed) {
@@ -182,7 +201,7 @@ impl Guarding {
 
     fn is_stuck(&self) -> Option<Duration> {
         let asked = self.asked_at.load(Ordering::Relaxed);
-        if asked == 0 || self.has_ended.load(Ordering::Relaxed) {
+        if asked == 0 || self.has_ended() {
             return None;
         }
         let so_far = self.nanoseconds(clock::now()).saturating_sub(asked);
@@ -192,6 +211,9 @@ impl Guarding {
     pub(crate) fn check(self: &Arc<Self>) -> Check {
         let guarding = Arc::clone(self);
         let find = move || match guarding.is_stuck() {
+            _ if guarding.has_failed.load(Ordering::Relaxed) => {
+                Outcome::unhealthy("a thread of the watchdog can't be started")
+            }
             Some(so_far) => {
                 let seconds = so_far.as_secs();
                 Outcome::unhealthy(format!("the runtime has been stuck for {seconds} s"))
@@ -202,18 +224,20 @@ impl Guarding {
         check.critical().timeout(self.stuck_after)
     }
 
-    /// Answers probes, one after the other.
-    fn probe(&self, health: &Health) {
+    /// Answers probes, one after the other, for as long as this run lasts.
+    fn probe(&self, run: u64, health: &Health) {
         let Some(listener) = &self.listener else {
             return;
         };
         for connection in listener.incoming() {
-            if self.has_ended.load(Ordering::Relaxed) {
+            if self.run.load(Ordering::Relaxed) != run {
                 return;
             }
-            if let Ok(mut connection) = connection {
+            match connection {
                 // Who doesn't ask in time gets no answer.
-                let _ = answer(&mut connection, health);
+                Ok(mut connection) => drop(answer(&mut connection, health)),
+                // There may be too many open files for a while.
+                Err(_) => std::thread::park_timeout(TALK),
             }
         }
     }
@@ -245,28 +269,40 @@ fn started(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandl
 pub(crate) struct Guarded {
     guarding: Arc<Guarding>,
     watching: Option<JoinHandle<()>>,
-    probing: Option<JoinHandle<()>>,
+    /// How many threads there are.
+    probing: usize,
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
         self.guarding.state().is_closed = true;
-        self.guarding.has_ended.store(true, Ordering::Relaxed);
+        self.guarding.run.store(0, Ordering::Relaxed);
         self.guarding.answered.notify_all();
         if let Some(watching) = self.watching.take() {
             // It waits for nothing else.
             let _ = watching.join();
         }
-        if let (Some(_), Some(listener)) = (self.probing.take(), &self.guarding.listener) {
-            // It sees that it is over once somebody comes. It is not waited for: it may be talking.
-            let address = listener.local_addr();
-            let _ = address.and_then(|to| TcpStream::connect_timeout(&to, TALK));
+        // They see that it is over once somebody comes. They are not waited for: they may be talking.
+        let listener = self.guarding.listener.as_ref();
+        if let Some(Ok(address)) = listener.map(TcpListener::local_addr) {
+            let is_any = address.ip().is_unspecified();
+            let ip = if is_any {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                address.ip()
+            };
+            for _ in 0..self.probing {
+                let _ = TcpStream::connect_timeout(&(ip, address.port()).into(), TALK);
+            }
         }
     }
 }
 
-/// How long one who asks may take for each piece, and how long a request may be.
-const TALK: Duration = Duration::from_secs(1);
+/// How many connections are talked to at a time.
+const PROBING: usize = 4;
+
+/// How long one who asks may take for a request, and how long that may be. A probe has a second.
+const TALK: Duration = Duration::from_millis(200);
 const MAX_REQUEST: usize = 4 << 10;
 
 fn answer(connection: &mut TcpStream, health: &Health) -> io::Result<()> {

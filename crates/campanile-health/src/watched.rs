@@ -25,7 +25,9 @@ pub(crate) struct Watched {
     /// When the last result came, in nanoseconds since the start.
     at: AtomicU64,
     /// What was told of it last.
-    told: AtomicU8,
+    told: Mutex<Status>,
+    /// Whoever calls it has this.
+    pub(crate) place: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -95,7 +97,8 @@ impl Watched {
             state: Mutex::default(),
             level: AtomicU8::new(0),
             at: AtomicU64::new(0),
-            told: AtomicU8::new(Status::Unknown as u8),
+            told: Mutex::new(Status::Unknown),
+            place: Arc::default(),
             check,
         }
     }
@@ -103,6 +106,10 @@ impl Watched {
     /// Takes a result into account.
     pub(crate) fn note(&self, outcome: Outcome, duration: Duration, at: Instant, wall: SystemTime) {
         let mut state = self.state();
+        if self.age(at) > self.check.longest() {
+            // What it was said to be is not known any more.
+            state.standing = Standing::default();
+        }
         let level = state.standing.step(outcome.level, self.check.thresholds);
         state.last = Some(Last {
             outcome,
@@ -150,12 +157,15 @@ impl Watched {
         }
     }
 
-    /// Returns how the check was when this was asked last, and how it is, if that is something else.
-    pub(crate) fn has_changed(&self, now: Instant) -> Option<(Status, Status)> {
+    /// Calls a function with how the check was when this was asked last and how it is, if that is something else: one after the other.
+    pub(crate) fn if_changed(&self, now: Instant, tell: impl FnOnce(Status, Status)) {
+        // Nothing that can panic runs under the lock.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let status = self.status(now);
-        let told = self.told.swap(status as u8, Ordering::Relaxed);
-        let told = Status::ALL.into_iter().find(|of| *of as u8 == told)?;
-        (told != status).then_some((told, status))
+        let before = std::mem::replace(&mut *told, status);
+        if before != status {
+            tell(before, status);
+        }
     }
 
     fn nanoseconds(&self, at: Instant) -> u64 {

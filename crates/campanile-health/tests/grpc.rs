@@ -32,7 +32,17 @@ async fn check_and_watch_say_what_the_probes_say() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::builder().add_service(health.grpc());
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let (signal, signalled) = oneshot::channel::<()>();
+    let drained = {
+        let health = health.clone();
+        async move {
+            health
+                .drain_after(async { drop(signalled.await) }, Duration::ZERO)
+                .await
+        }
+    };
+    let incoming = TcpListenerStream::new(listener);
+    let server_ended = tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained));
     let channel = Channel::from_shared(address).unwrap();
     let mut client = HealthClient::new(channel.connect().await.unwrap());
     let of = |service: &str| HealthCheckRequest {
@@ -90,14 +100,18 @@ async fn check_and_watch_say_what_the_probes_say() {
     is_well.store(true, Ordering::Relaxed);
     assert_eq!(storage.message().await.unwrap().unwrap().status, serving);
     assert_eq!(readiness.message().await.unwrap().unwrap().status, serving);
-    // A service that drains has its storage still.
-    health.drain();
+    // The server ends although there are watchers: they are told, and let go.
+    let answer = client.check(of("storage")).await.unwrap().into_inner();
+    assert_eq!(answer.status, serving);
+    drop(signal);
     assert_eq!(
         readiness.message().await.unwrap().unwrap().status,
         not_serving
     );
-    let answer = client.check(of("storage")).await.unwrap().into_inner();
-    assert_eq!(answer.status, serving);
+    assert_eq!(readiness.message().await.unwrap(), None);
+    assert_eq!(storage.message().await.unwrap(), None);
+    let ended = tokio::time::timeout(Duration::from_secs(30), server_ended);
+    ended.await.unwrap().unwrap().unwrap();
     drop(stop);
     running.await.unwrap();
 }

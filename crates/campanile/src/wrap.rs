@@ -112,7 +112,14 @@ fn add(router: Router, (path, route): (&str, MethodRouter)) -> Router {
     })
 }
 
-/// Returns whether two patterns are for the same paths: what is in braces may be named as it likes.
+/// Returns whether a pattern of the host's leaves no room for one of ours: it is for the same paths, as what is in braces may be named as it likes, or
+/// it has all that begins as ours does before its first name in braces.
+fn is_taken(hosts: &str, ours: &str) -> bool {
+    let begin = |pattern: &str, mark| pattern.find(mark).map(|end| pattern[..end].to_owned());
+    let all_that_begin = begin(hosts, "{*");
+    is_same(hosts, ours) || all_that_begin.is_some() && all_that_begin == begin(ours, "{")
+}
+
 fn is_same(one: &str, other: &str) -> bool {
     let name = |segment: &str| segment.starts_with('{') && segment.ends_with('}');
     let mut others = other.split('/');
@@ -142,7 +149,7 @@ fn has_route(router: &Router, path: &'static str) -> bool {
         Poll::Ready(Ok(response)) => response
             .extensions()
             .get::<MatchedPath>()
-            .is_some_and(|matched| is_same(matched.as_str(), path)),
+            .is_some_and(|matched| is_taken(matched.as_str(), path)),
         Poll::Pending => false,
     }
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 
 fn check(name: &str) -> Check {
@@ -38,7 +36,7 @@ fn mistakes_are_told_together() {
             r#"there are two checks named "DB": give each a name of its own"#,
             r#"the period of the check "DB" is 0: give more"#,
             r#"the check name "a b" is not valid: use 1 to 64 characters of [A-Za-z0-9._-], and for a group none of `detailed`, `ready`, `live`"#,
-            r#"the staleness of the check "a b" is not longer than its period: give more"#,
+            r#"the staleness of the check "a b" is shorter than its period, with the jitter, and its timeout: give more"#,
             r#"the check name "" is not valid: use 1 to 64 characters of [A-Za-z0-9._-], and for a group none of `detailed`, `ready`, `live`"#,
             "the jitter is NaN: give a share from 0 to 1",
             "the concurrency is 0: give at least 1",

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use campanile_client::{Client, Target, TargetError};
 use http::HeaderMap;
 
@@ -12,11 +14,13 @@ use crate::{Check, Outcome};
 ///
 /// If the URL is not one of HTTP.
 pub fn http(name: impl Into<String>, url: &str) -> Result<Check, TargetError> {
-    // The check has the timeout.
-    Ok(http_with(name, Client::new(), Target::parse(url)?))
+    // The check has the timeout, and nobody looks at the body.
+    let client = Client::builder().timeout(Duration::MAX).max_body(0).build();
+    Ok(http_with(name, client, Target::parse(url)?))
 }
 
-/// Returns the same check with a client that has certificates of its own, a guard, or connections that are kept.
+/// Returns the same check with a client that has certificates of its own, a guard, or connections that are kept; it reads as much of the body as the
+/// client [does](campanile_client::ClientBuilder::max_body), and no longer than that may take.
 pub fn http_with(name: impl Into<String>, client: Client, target: Target) -> Check {
     Check::new(name, move || {
         let (client, target) = (client.clone(), target.clone());

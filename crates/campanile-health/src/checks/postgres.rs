@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 use crate::{Check, Outcome, clock};
@@ -17,30 +18,38 @@ use crate::{Check, Outcome, clock};
 /// If the URL can't be read.
 pub fn check(name: impl Into<String>, url: &str) -> Result<Check, Error> {
     let config: Config = url.parse()?;
-    let kept = Arc::new(Mutex::new(None::<Client>));
+    let kept = Arc::new(Mutex::new(None::<Kept>));
     Ok(Check::new(name, move || {
         let (config, kept) = (config.clone(), Arc::clone(&kept));
         async move {
             // It is out while it is in use: what fails, or takes too long, is not used again.
-            let client = kept
-                .lock()
-                .await
-                .take()
-                .filter(|client| !client.is_closed());
-            let client = match client {
-                Some(client) => client,
+            let connected = kept.lock().await.take();
+            let connected = connected.filter(|kept| !kept.client.is_closed());
+            let connected = match connected {
+                Some(connected) => connected,
                 None => {
                     let (client, connection) = config.connect(NoTls).await?;
-                    // It ends with the client.
-                    tokio::spawn(async move { drop(connection.await) });
-                    client
+                    let connection = tokio::spawn(async move { drop(connection.await) });
+                    Kept { client, connection }
                 }
             };
-            let outcome = probe(&client).await?;
-            *kept.lock().await = Some(client);
+            let outcome = probe(&connected.client).await?;
+            *kept.lock().await = Some(connected);
             Ok::<_, Error>(outcome)
         }
     }))
+}
+
+/// A connection, which ends with this, whatever it waits for.
+struct Kept {
+    client: Client,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
 }
 
 /// Asks a server, over any connection: `SELECT 1`, how long that took, how many connections to the database there are, and how many of them are at

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Client, RedisError, cmd};
+use redis::{AsyncConnectionConfig, Client, RedisError, cmd};
 use tokio::sync::Mutex;
 
 use crate::{Check, Outcome, clock};
@@ -24,10 +24,19 @@ pub fn check(name: impl Into<String>, url: &str) -> Result<Check, RedisError> {
         async move {
             // It is out while it is in use: what fails, or takes too long, is not used again.
             let connection = kept.lock().await.take();
-            let mut connection = match connection {
-                Some(connection) => connection,
-                None => client.get_multiplexed_async_connection().await?,
-            };
+            // The server may have closed one that was kept.
+            if let Some(mut connection) = connection
+                && let Ok(outcome) = probe(&mut connection).await
+            {
+                *kept.lock().await = Some(connection);
+                return Ok(outcome);
+            }
+            // The check has the timeout.
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(None)
+                .set_response_timeout(None);
+            let connection = client.get_multiplexed_async_connection_with_config(&config);
+            let mut connection = connection.await?;
             let outcome = probe(&mut connection).await?;
             *kept.lock().await = Some(connection);
             Ok::<_, RedisError>(outcome)

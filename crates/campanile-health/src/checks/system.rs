@@ -17,7 +17,7 @@ pub fn disk(name: impl Into<String>, path: impl Into<PathBuf>, bounds: Bounds) -
     Check::blocking(name, move || {
         let found =
             campanile_system::disk(&path).ok_or_else(|| missing("there is no such file system"))?;
-        let usable = found.used + found.available;
+        let usable = found.used.saturating_add(found.available);
         let outcome = bounds.judge(percent(found.used, usable));
         Ok::<_, io::Error>(
             outcome
@@ -46,7 +46,7 @@ pub fn memory(name: impl Into<String>, bounds: Bounds) -> Check {
 /// knows nothing, and is healthy.
 pub fn cpu(name: impl Into<String>, bounds: Bounds) -> Check {
     let system = System::new();
-    let last = Mutex::new(None::<(Instant, Used)>);
+    let last = Mutex::new(None::<(Instant, Used, Outcome)>);
     Check::blocking(name, move || {
         let figures = system.read();
         let used = figures
@@ -54,14 +54,20 @@ pub fn cpu(name: impl Into<String>, bounds: Bounds) -> Check {
             .ok_or_else(|| missing("the system doesn't say how its processors are used"))?;
         let now = clock::now();
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        let percent = last.as_ref().and_then(|(at, before)| {
-            let elapsed = now.saturating_duration_since(*at);
-            // Over less than some ticks of the clock a share is noise.
-            let elapsed = Some(elapsed).filter(|elapsed| *elapsed >= SHORTEST)?;
-            used.percent_since(before, elapsed)
-        });
-        *last = Some((now, used));
-        Ok::<_, io::Error>(percent.map_or_else(Outcome::healthy, |percent| bounds.judge(percent)))
+        let outcome = match &*last {
+            None => Outcome::healthy(),
+            Some((at, before, outcome)) => {
+                let elapsed = now.saturating_duration_since(*at);
+                // Over less than some ticks of the clock a share is noise.
+                if elapsed < SHORTEST {
+                    return Ok(outcome.clone());
+                }
+                let percent = used.percent_since(before, elapsed);
+                percent.map_or_else(|| outcome.clone(), |percent| bounds.judge(percent))
+            }
+        };
+        *last = Some((now, used, outcome.clone()));
+        Ok::<_, io::Error>(outcome)
     })
 }
 

@@ -27,7 +27,7 @@ fn figures_are_judged_by_their_bounds() {
 }
 
 async fn found(check: Check) -> Outcome {
-    check.run().await.0
+    called(&check).await
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_get_is_answered_well_or_not() {
     let check = http("web", &url).unwrap();
     let mut levels = Vec::new();
     for _ in 0..4 {
-        levels.push(check.run().await.0.level);
+        levels.push(called(&check).await.level);
     }
     let (well, ill) = (Level::Healthy, Level::Unhealthy);
     assert_eq!(levels, [well, well, ill, ill]);
@@ -92,13 +92,13 @@ async fn the_system_is_within_bounds_or_not() {
     assert!(!found(disk("a", "/no/such/folder", wide)).await.is_healthy());
     // It takes two readings to know.
     let cpu = cpu("a", narrow);
-    assert!(cpu.run().await.0.is_healthy());
+    assert!(called(&cpu).await.is_healthy());
     let enough = std::time::Duration::from_millis(150);
     let begun = crate::clock::now();
     while begun.elapsed() < enough {
         std::hint::spin_loop();
     }
-    assert_eq!(cpu.run().await.0.level, Level::Unhealthy);
+    assert_eq!(called(&cpu).await.level, Level::Unhealthy);
 }
 
 #[cfg(feature = "tls")]
@@ -134,10 +134,10 @@ async fn a_certificate_has_days_left() {
     });
     let bounds = Bounds::at_least(30.0, 7.0);
     let check = certificate("a", &address, bounds).unwrap();
-    let ended = check.run().await.0;
+    let ended = called(&check).await;
     assert_eq!(ended.level, Level::Unhealthy);
     assert!(ended.message.unwrap().starts_with('-'));
-    assert!(check.run().await.0.is_healthy());
+    assert!(called(&check).await.is_healthy());
     for address in [
         "localhost",
         "localhost:",

@@ -592,6 +592,122 @@ async fn a_heartbeat_that_stops_fails_liveness() {
     assert_eq!(health.ask("/livez").status(), StatusCode::OK);
 }
 
+/// Real threads have real time.
+#[tokio::test]
+async fn a_call_that_blocks_keeps_no_place_and_no_process() {
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let wait = Mutex::new(wait);
+    let (count, peak) = (Arc::clone(&now), Arc::clone(&most));
+    let stuck = Check::blocking("stuck", move || {
+        peak.fetch_max(count.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let _ = wait.lock().unwrap().recv();
+        count.fetch_sub(1, Ordering::Relaxed);
+        Ok::<_, &str>(())
+    });
+    let dependency = Dependency::new(Answer::Well);
+    let (short, other) = (Duration::from_millis(10), dependency.check("other"));
+    let builder = Health::builder().concurrency(1);
+    let builder = builder
+        .check(stuck.timeout(short).period(short))
+        .check(other.period(short));
+    let health = builder.build().unwrap();
+    // One run after the other: the call of the first is in progress still.
+    for _ in 0..2 {
+        let before = dependency.calls();
+        let ran = async {
+            while dependency.calls() < before + 5 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        health.run(ran).await;
+        assert_eq!(
+            health.report().checks[0].message.as_deref(),
+            Some("no answer within 10ms")
+        );
+    }
+    assert_eq!(
+        (now.load(Ordering::Relaxed), most.load(Ordering::Relaxed)),
+        (1, 1)
+    );
+    drop(go_on);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_known_is_not_taken_up_again_once_it_is_too_old() {
+    let dependency = Dependency::new(Answer::Well);
+    let check = dependency.check("db").critical().thresholds(3, 1);
+    let (health, stop) = run(vec![check]);
+    pass(Duration::ZERO).await;
+    drop(stop);
+    pass(Duration::from_secs(600)).await;
+    assert_eq!(health.report().checks[0].status, Status::Unknown);
+    dependency.set(Answer::Fail);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let again = health.clone();
+    tokio::spawn(async move { again.run(async { drop(stopped.await) }).await });
+    pass(Duration::ZERO).await;
+    assert_eq!(health.report().checks[0].status, Status::Unhealthy);
+    drop(stop);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_run_goes_on_where_the_first_ends() {
+    let dependency = Dependency::new(Answer::Well);
+    let (health, first) = run(vec![dependency.check("db")]);
+    pass(Duration::ZERO).await;
+    let (second, stopped) = oneshot::channel::<()>();
+    let other = health.clone();
+    tokio::spawn(async move { other.run(async { drop(stopped.await) }).await });
+    pass(Duration::ZERO).await;
+    assert_eq!(dependency.calls(), 1);
+    drop(first);
+    pass(Duration::ZERO).await;
+    assert_eq!((dependency.calls(), health.phase()), (2, Phase::Ready));
+    assert!(health.report().is_running);
+    drop(second);
+    pass(Duration::ZERO).await;
+    assert_eq!(
+        (health.report().is_running, health.phase()),
+        (false, Phase::Stopped)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_answer_says_is_what_its_code_says() {
+    let (db, mail) = (Dependency::new(Answer::Well), Dependency::new(Answer::Fail));
+    let group = Group::new("readiness", Select::all())
+        .code(Status::Degraded, StatusCode::SERVICE_UNAVAILABLE)
+        .code(Status::Unhealthy, StatusCode::OK);
+    let builder = Health::builder()
+        .check(db.check("db").critical())
+        .check(mail.check("mail"));
+    let (health, _stop) = run_with(builder.group(group));
+    pass(Duration::ZERO).await;
+    let asked = |accept: &str| {
+        let request = http::Request::get("/health/ready").header("accept", accept);
+        let request = request.body(()).unwrap().into_parts().0;
+        let answer = health.respond(&request).unwrap();
+        let body: Value = serde_json::from_str(answer.body()).unwrap();
+        (answer.status().as_u16(), body["status"].clone())
+    };
+    assert_eq!(asked("*/*"), (503, "not_ready".into()));
+    assert_eq!(asked("application/health+json"), (503, "fail".into()));
+    db.set(Answer::Fail);
+    pass(Duration::from_secs(30)).await;
+    assert_eq!(asked("*/*"), (200, "ready".into()));
+    assert_eq!(asked("application/health+json"), (200, "warn".into()));
+    // But none is ready that drains.
+    health.drain();
+    assert_eq!(asked("*/*"), (503, "not_ready".into()));
+    let of_one = health.ask("/health/ready/db?exclude=db");
+    assert!(
+        of_one.body().contains(r#""name":"db""#),
+        "{}",
+        of_one.body()
+    );
+}
+
 /// A future whose end is no good either.
 struct PanicsInDrop;
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{Answer, Asked, Details, View};
+use crate::report::of_service;
 use crate::{CheckReport, Health, Importance, Phase, Status, Value, clock};
 
 impl Health {
@@ -16,14 +17,15 @@ impl Health {
                 .map(|report| CheckBody::new(report, details));
             return written(&check);
         }
-        let status = match (asked.view, answer.status) {
-            (View::Readiness, Status::Unhealthy) => "not_ready",
-            (View::Readiness, _) => "ready",
-            (View::Liveness, Status::Unhealthy) => "not_alive",
-            (View::Liveness, _) => "alive",
-            (View::Startup, Status::Unhealthy) => "starting",
-            (View::Startup, _) => "started",
-            (_, status) => status.as_str(),
+        // What it says is what its code says.
+        let status = match (asked.view, answer.is_well()) {
+            (View::Readiness, false) => "not_ready",
+            (View::Readiness, true) => "ready",
+            (View::Liveness, false) => "not_alive",
+            (View::Liveness, true) => "alive",
+            (View::Startup, false) => "starting",
+            (View::Startup, true) => "started",
+            (View::Health | View::Detailed | View::Group, _) => answer.status.as_str(),
         };
         let is_long = matches!(asked.view, View::Detailed | View::Group) || asked.is_verbose;
         let reports = is_long.then(|| self.reports(asked, answer));
@@ -59,7 +61,7 @@ impl Health {
                 None => report.name.to_string(),
             };
             let measured = Measured {
-                status: pass(report.status),
+                status: pass(report.status, report.importance),
                 observed_value: duration.map(|duration| duration.as_secs_f64() * 1_000.0),
                 observed_unit: duration.map(|_| "ms"),
                 time: report.at.filter(|_| details.messages).map(rfc_3339),
@@ -73,7 +75,12 @@ impl Health {
         });
         let checks: BTreeMap<_, _> = checks.collect();
         let body = HealthBody {
-            status: pass(answer.status),
+            // The draft has a code of 2xx or 3xx for what passes or warns, and of 4xx or 5xx for what fails.
+            status: match (answer.is_well(), answer.status) {
+                (false, _) => "fail",
+                (true, Status::Healthy) => "pass",
+                (true, _) => "warn",
+            },
             notes: asked
                 .is_out(answer.phase)
                 .then(|| [format!("the service is {}", answer.phase.as_str())]),
@@ -89,10 +96,12 @@ impl Health {
             .iter()
             .map(|of| of.status(answer.now))
             .collect();
+        let culprits = inner.culprits(&statuses);
+        let known = (&*statuses, &*culprits);
         let members = self.members(asked);
         let members = members.filter(|(_, watched)| asked.counts(watched));
         members
-            .map(|(number, watched)| inner.report(number, watched, &statuses, answer.now))
+            .map(|(number, watched)| inner.report(number, watched, known, answer.now))
             .collect()
     }
 
@@ -232,11 +241,11 @@ struct Measured<'a> {
     output: Option<&'a str>,
 }
 
-fn pass(status: Status) -> &'static str {
-    match status {
-        Status::Healthy => "pass",
-        Status::Degraded | Status::Unknown => "warn",
-        Status::Unhealthy => "fail",
+fn pass(status: Status, importance: Importance) -> &'static str {
+    match (status, of_service(importance, status)) {
+        (Status::Healthy, _) => "pass",
+        (_, Status::Unhealthy) => "fail",
+        _ => "warn",
     }
 }
 

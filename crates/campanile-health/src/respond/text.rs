@@ -1,5 +1,6 @@
 //! The text of `kube-apiserver`'s probes (`staging/src/k8s.io/apiserver/pkg/server/healthz/healthz.go`).
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use http::StatusCode;
@@ -11,7 +12,7 @@ use crate::{Health, Status};
 
 impl Health {
     pub(super) fn text(&self, asked: &Asked<'_>, answer: &Answer, details: &Details) -> String {
-        let is_well = (200..400).contains(&answer.code.as_u16());
+        let is_well = answer.is_well();
         let mut out = String::new();
         if let Some(check) = asked.check {
             return match is_well {
@@ -37,12 +38,12 @@ impl Health {
             // A `String` takes whatever is written.
             let _ = writeln!(out, "[-]{phase} failed: reason withheld");
         }
-        let unknown: Vec<_> = asked
-            .excluded
-            .iter()
-            .filter(|name| !self.members(asked).any(|(_, of)| &*of.name == **name))
-            .map(|name| format!("{name:?}"))
-            .collect();
+        let known: BTreeSet<_> = match asked.excluded.is_empty() {
+            true => BTreeSet::new(),
+            false => self.members(asked).map(|(_, of)| &*of.name).collect(),
+        };
+        let unknown = asked.excluded.iter().filter(|name| !known.contains(**name));
+        let unknown: Vec<_> = unknown.map(|name| format!("{name:?}")).collect();
         if !unknown.is_empty() {
             let unknown = unknown.join(",");
             let text = "warn: some health checks cannot be excluded: no matches for";
@@ -71,7 +72,7 @@ fn line(out: &mut String, of: &Watched, answer: &Answer, asked: &Asked<'_>, deta
         }
         None => StatusCode::OK,
     };
-    let is_passed = (200..400).contains(&code(status).as_u16());
+    let is_passed = super::is_well(code(status));
     let reason = || {
         let last = of.last().filter(|_| details.errors);
         let message = last.and_then(|last| last.outcome.message);

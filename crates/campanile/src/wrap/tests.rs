@@ -79,6 +79,26 @@ async fn the_hosts_routes_and_fallback_are_observed_and_ours_are_not() {
     );
 }
 
+#[test]
+fn what_the_host_has_already_is_found() {
+    for (hosts, ours, expected) in [
+        ("/health/{group}", "/health/{group}", true),
+        ("/health/{id}", "/health/{group}", true),
+        ("/health/{a}/{b}", "/health/{group}/{check}", true),
+        ("/health/{*rest}", "/health/{group}", true),
+        ("/health/{*rest}", "/health/{group}/{check}/", true),
+        ("/health/{*rest}", "/health", false),
+        ("/{*rest}", "/health/{group}", false),
+        ("/health/{id}", "/health", false),
+        ("/health/live", "/health/{group}", false),
+    ] {
+        assert_eq!(is_taken(hosts, ours), expected, "{hosts} {ours}");
+        // It is added if there is room.
+        let campanile = Campanile::builder("test").build().unwrap();
+        drop(campanile.wrap(Router::new().route(hosts, get(async || "mine"))));
+    }
+}
+
 #[cfg(feature = "health")]
 #[tokio::test]
 async fn probes_answer_and_are_not_among_the_hosts_requests() {

@@ -104,7 +104,6 @@ fn high_error_rate(sources: &Sources, window: Duration) -> Rule {
         .summary("More than 5 % of the requests failed.")
 }
 
-/// Asks a database for anything.
 fn print_welcome(url: &str, secret: &str) {
     println!("orders service");
     println!("  {url}/users/7");

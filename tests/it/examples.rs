@@ -115,6 +115,37 @@ async fn custom_checks_are_in_groups_and_probes() {
     );
 }
 
+#[tokio::test]
+async fn a_service_does_less_while_its_budget_is_short() {
+    let mut command = Command::new(example("slo_gate"));
+    let mut process = Process::start(command.env("CAMPANILE_ADDR", "127.0.0.1:0"));
+    let url = process.line_with("http://");
+    let address: SocketAddr = url.trim().trim_start_matches("http://").parse().unwrap();
+    let found = async || {
+        get(address, "/search")
+            .await
+            .map(|(_, text)| text.contains("others looked for"))
+    };
+    assert_eq!(found().await, Some(true));
+    for _ in 0..5 {
+        assert_eq!(
+            get(address, "/broken").await.unwrap().0,
+            StatusCode::INTERNAL_SERVER_ERROR
+        );
+    }
+    eventually(Some(false), found).await;
+    let (_, report) = get(address, "/monitoring/sla/search").await.unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["status"], "violated");
+    let budget = &report["error_budget"];
+    assert!(budget["consumed"].as_f64().unwrap() > 1.0, "{budget}");
+    assert_eq!(budget["exhausted_in_seconds"], 0.0);
+    assert!(
+        budget["burn_rates"]["1h"].as_f64().unwrap() > 1.0,
+        "{budget}"
+    );
+}
+
 /// The lines of an example's log.
 fn log_of(name: &str) -> Vec<Value> {
     let output = Command::new(example(name)).output().unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use campanile_alerts::Alert;
 use campanile_series::format_duration;
-use campanile_sla::{ObjectiveReport, Report};
+use campanile_sla::{Budget, ObjectiveReport, Report};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
@@ -81,6 +81,33 @@ pub(crate) struct ObjectiveBody<'a> {
     measurement_period: String,
     samples: u64,
     coverage: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_budget: Option<BudgetBody>,
+}
+
+/// Shares are of the budget: 1 is all of it.
+#[derive(Serialize)]
+struct BudgetBody {
+    consumed: f64,
+    remaining: f64,
+    /// By window; null without data.
+    burn_rates: BTreeMap<String, Option<f64>>,
+    /// If the last hour goes on; null if it never will be.
+    exhausted_in_seconds: Option<f64>,
+}
+
+impl BudgetBody {
+    fn new(budget: &Budget) -> Self {
+        let burn_rates = budget.burn_rates.iter();
+        Self {
+            consumed: budget.consumed,
+            remaining: budget.remaining(),
+            burn_rates: burn_rates
+                .map(|burn| (format_duration(burn.window), burn.rate))
+                .collect(),
+            exhausted_in_seconds: budget.exhausted_in.map(|time| time.as_secs_f64()),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -123,6 +150,7 @@ impl<'a> ObjectiveBody<'a> {
             measurement_period: window(objective.window),
             samples: objective.samples,
             coverage: objective.coverage,
+            error_budget: objective.budget.as_ref().map(BudgetBody::new),
         }
     }
 }

@@ -81,6 +81,7 @@ mod monitor;
 
 mod bodies;
 mod builder;
+mod burn;
 mod guard;
 mod peer;
 mod publish;
@@ -92,6 +93,7 @@ mod token;
 pub use campanile_metrics::Page as Body;
 
 pub use self::builder::{BuildError, MonitorBuilder, Problem};
+pub use self::burn::burn_rate_rules;
 pub use self::guard::Access;
 pub use self::monitor::Monitor;
 pub use self::peer::Peer;

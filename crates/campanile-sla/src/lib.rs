@@ -50,6 +50,12 @@
 //! *compliant* otherwise. The others are compliant at their target or better, in warning within 10 % of it, violated beyond. Without
 //! a valid exchange there is *no data*, which is neither.
 //!
+//! # Budgets
+//!
+//! The failures that an availability or an error rate allows are its [`Budget`]: how much is used, how fast in several windows, and when it is used up.
+//! [`Sla::slo`] tells it to each request that asks, without a lock, so that a service can shed load or hold a rollout.
+//! [`Sla::burn_alerts`] rings over two windows at a time, as the SRE workbook has it, and not for a handful of requests.
+//!
 //! # Windows
 //!
 //! Counts are kept in rings of buckets: 1 s for windows up to 2 minutes, 10 s up to 1 hour, 5 minutes up to 24 hours, 1 hour
@@ -70,14 +76,17 @@
 
 mod sla;
 
+mod budget;
 mod builder;
 mod objective;
 mod observer;
 mod report;
 mod ring;
 mod snapshot;
+mod state;
 mod windows;
 
+pub use self::budget::{Budget, BurnAlert, BurnRate, Urgency};
 pub use self::builder::{BuildError, Problem, SlaBuilder};
 pub use self::objective::Slo;
 pub use self::observer::SliObserver;
@@ -85,3 +94,4 @@ pub use self::report::{ObjectiveReport, Report, Standing};
 pub use self::ring::Reading;
 pub use self::sla::Sla;
 pub use self::snapshot::RestoreError;
+pub use self::state::{SloHandle, SloState, UnknownObjective};

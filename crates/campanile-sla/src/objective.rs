@@ -1,8 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Problem;
+use crate::budget::{self, BurnAlert};
 use crate::report::{ObjectiveReport, Standing};
 use crate::ring::Reading;
+use crate::state::Kept;
 use crate::windows::{LONGEST, Windows};
 
 /// A service level objective: a figure of the service's exchanges, and what it should be.
@@ -118,10 +121,11 @@ impl Slo {
                 Target::Throughput(rate)
             }
         };
-        (problems.len() == before).then_some(Objective {
+        (problems.len() == before).then(|| Objective {
             name,
             target,
             window,
+            kept: Arc::default(),
         })
     }
 }
@@ -132,6 +136,8 @@ pub(crate) struct Objective {
     pub(crate) name: String,
     target: Target,
     window: Duration,
+    /// How it stood last.
+    pub(crate) kept: Arc<Kept>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -145,11 +151,27 @@ enum Target {
 }
 
 /// Percentages are kept in parts of this, so that a budget is exact to the exchange.
-const WHOLE: u64 = 1_000_000_000;
+pub(crate) const WHOLE: u64 = 1_000_000_000;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 impl Objective {
+    /// Returns how many of the valid exchanges may be bad, in parts of `WHOLE`, if that is what it is about.
+    fn allowed(&self) -> Option<u64> {
+        match self.target {
+            Target::Availability(parts) => Some(WHOLE - parts),
+            Target::ErrorRate(parts) => Some(parts),
+            Target::ResponseTime(_) | Target::Throughput(_) => None,
+        }
+    }
+
+    /// Returns the alerts on its budget.
+    pub(crate) fn burn_alerts(&self, windows: &Windows) -> Vec<BurnAlert> {
+        let allowed = self.allowed().into_iter();
+        let alerts = |allowed| budget::alerts(&self.name, allowed, self.window, windows);
+        allowed.flat_map(alerts).collect()
+    }
+
     pub(crate) fn report(&self, windows: &Windows) -> ObjectiveReport {
         let reading = windows.last(self.window);
         let is_known = reading.valid() > 0;
@@ -180,7 +202,7 @@ impl Objective {
                 (rate, current, "req/s", at_least(rate, current))
             }
         };
-        ObjectiveReport {
+        let report = ObjectiveReport {
             name: self.name.clone(),
             target,
             current,
@@ -188,8 +210,13 @@ impl Objective {
             standing: if is_known { standing } else { Standing::NoData },
             window: self.window,
             samples: reading.valid(),
+            budget: self
+                .allowed()
+                .map(|allowed| budget::budget(allowed, self.window, windows)),
             coverage: (reading.covered().as_secs_f64() / self.window.as_secs_f64()).min(1.0),
-        }
+        };
+        self.kept.keep(&report);
+        report
     }
 }
 

@@ -1,5 +1,7 @@
 use std::time::{Duration, SystemTime};
 
+use crate::Budget;
+
 /// How an objective stands, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -58,6 +60,8 @@ pub struct ObjectiveReport {
     pub samples: u64,
     /// Which part of the window was watched, from 0 to 1.
     pub coverage: f64,
+    /// What it allows, and how fast that is used; of availability and error rate only.
+    pub budget: Option<Budget>,
 }
 
 impl Report {

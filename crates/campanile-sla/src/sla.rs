@@ -9,7 +9,9 @@ use crate::objective::Objective;
 use crate::report::{ObjectiveReport, Report};
 use crate::ring::Reading;
 use crate::windows::Windows;
-use crate::{RestoreError, SlaBuilder, SliObserver, snapshot};
+use crate::{
+    BurnAlert, RestoreError, SlaBuilder, SliObserver, SloHandle, UnknownObjective, snapshot,
+};
 
 /// A service's objectives, and the counts that they are judged by.
 ///
@@ -71,9 +73,30 @@ impl Sla {
         inner.latency.fetch_add(latency, Ordering::Relaxed);
     }
 
-    /// Compares its time with the wall clock, to leave a gap where the machine was suspended; to be called every few seconds.
+    /// Compares its time with the wall clock, to leave a gap where the machine was suspended, and takes note of how the objectives
+    /// [stand](Self::slo); to be called every few seconds.
     pub fn advance(&self, now: Now) {
-        self.windows(now.mono).compare(milliseconds(now.wall));
+        let mut windows = self.windows(now.mono);
+        windows.compare(milliseconds(now.wall));
+        for objective in &self.0.objectives {
+            objective.report(&windows);
+        }
+    }
+
+    /// Returns what tells how an objective stood at the last [look](Self::advance), without a lock.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of this name.
+    pub fn slo(&self, name: &str) -> Result<SloHandle, UnknownObjective> {
+        let mut objectives = self.0.objectives.iter();
+        let found = objectives.clone().find(|slo| slo.name == name);
+        found
+            .map(|objective| SloHandle(Arc::clone(&objective.kept)))
+            .ok_or_else(|| UnknownObjective {
+                name: name.to_owned(),
+                known: objectives.by_ref().map(|slo| slo.name.clone()).collect(),
+            })
     }
 
     /// Returns what was counted in the last so much time, 30 days at most.
@@ -97,6 +120,14 @@ impl Sla {
     pub fn objective(&self, name: &str, now: Now) -> Option<ObjectiveReport> {
         let objective = self.0.objectives.iter().find(|slo| slo.name == name)?;
         Some(objective.report(&self.windows(now.mono)))
+    }
+
+    /// Returns the alerts on the budgets of all objectives, and whether they ring.
+    pub fn burn_alerts(&self, now: Now) -> Vec<BurnAlert> {
+        let windows = self.windows(now.mono);
+        let objectives = self.0.objectives.iter();
+        let alerts = objectives.flat_map(|objective| objective.burn_alerts(&windows));
+        alerts.collect()
     }
 
     /// Returns all counts, to be [restored](Self::restore) later; at most 60 KB.

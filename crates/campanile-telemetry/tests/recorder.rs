@@ -196,6 +196,19 @@ async fn its_trace_is_exported_though_it_was_not_to_be() {
     assert_eq!(exported(503).await, 2);
 }
 
+/// A log with a recorder, as this thread's.
+fn recording() -> (Memory, Telemetry, tracing::subscriber::DefaultGuard) {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    let telemetry = telemetry.flight_recorder(FlightRecorder::new()).build();
+    let telemetry = telemetry.unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(telemetry.filter())
+        .with(telemetry.layer());
+    let guard = tracing::subscriber::set_default(subscriber);
+    (memory, telemetry, guard)
+}
+
 fn logs() -> u64 {
     tracing::debug!("before");
     tracing::info!("before too");
@@ -204,14 +217,7 @@ fn logs() -> u64 {
 
 #[tokio::test]
 async fn values_that_log_bring_nothing_into_the_log() {
-    let memory = Memory::default();
-    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
-    let telemetry = telemetry.flight_recorder(FlightRecorder::new()).build();
-    let telemetry = telemetry.unwrap();
-    let subscriber = tracing_subscriber::registry()
-        .with(telemetry.filter())
-        .with(telemetry.layer());
-    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let (memory, telemetry, _subscriber) = recording();
     let service = service_fn(async |request: Request<u16>| {
         tracing::debug!(value = logs(), "outer");
         let status = StatusCode::from_u16(*request.body()).unwrap();
@@ -242,14 +248,7 @@ async fn values_that_log_bring_nothing_into_the_log() {
 
 #[tokio::test]
 async fn a_request_within_another_is_recorded_with_it() {
-    let memory = Memory::default();
-    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
-    let telemetry = telemetry.flight_recorder(FlightRecorder::new()).build();
-    let telemetry = telemetry.unwrap();
-    let subscriber = tracing_subscriber::registry()
-        .with(telemetry.filter())
-        .with(telemetry.layer());
-    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let (memory, telemetry, _subscriber) = recording();
     let inner = service_fn(async |_: Request<String>| {
         let other = tracing::info_span!("not ours", otel.kind = "server");
         other.in_scope(|| tracing::debug!("within"));

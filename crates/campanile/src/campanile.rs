@@ -86,6 +86,20 @@ impl Campanile {
         &self.0.sla
     }
 
+    /// Returns what tells how an objective stood at the last tick, without a lock: to shed load, to hold a rollout, to bound retries.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of this name.
+    #[cfg(feature = "sla")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
+    pub fn slo(
+        &self,
+        name: &str,
+    ) -> Result<campanile_sla::SloHandle, campanile_sla::UnknownObjective> {
+        self.0.sla.slo(name)
+    }
+
     /// Returns the monitor: the alerts, the store, and the answers of all routes.
     #[cfg(feature = "monitor")]
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]

@@ -398,3 +398,38 @@ async fn exchanges_count_by_how_they_ended() {
     drop(send(500, "text/plain", None).await.unwrap());
     assert_eq!(counts(&sla, DAY, now + HOUR), expected);
 }
+
+#[test]
+fn a_state_is_that_of_the_last_look() {
+    let start = start();
+    let sla = sla(start);
+    let slo = sla.slo("availability").unwrap();
+    let state = slo.state();
+    assert_eq!((state.standing, state.current), (Standing::NoData, None));
+    assert_eq!((state.budget_remaining(), state.burn_rate()), (1.0, None));
+    for number in 0..1_000 {
+        sla.record(number > 1, SECOND, start.mono);
+    }
+    // Nobody has looked yet.
+    assert_eq!(slo.state(), state);
+    sla.advance(start + SECOND * 5);
+    let state = slo.state();
+    assert_eq!(
+        (state.standing, state.current),
+        (Standing::Violated, Some(99.8))
+    );
+    assert!((state.budget_remaining() + 1.0).abs() < 1e-9);
+    assert!(
+        state
+            .burn_rate()
+            .is_some_and(|rate| (rate - 2.0).abs() < 1e-9)
+    );
+    // One without a budget uses none.
+    let state = sla.slo("throughput").unwrap().state();
+    assert_eq!((state.budget_remaining(), state.burn_rate()), (1.0, None));
+    let error = sla.slo("other").unwrap_err().to_string();
+    assert!(
+        error.starts_with(r#"there is no objective "other": there are availability, "#),
+        "{error}"
+    );
+}

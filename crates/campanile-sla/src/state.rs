@@ -1,0 +1,120 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::Standing;
+use crate::report::ObjectiveReport;
+
+/// How an objective stood a few seconds ago: read without a lock, so that each request can ask. From [`Sla::slo`](crate::Sla::slo).
+///
+/// It is kept up to date by [`Sla::advance`](crate::Sla::advance), which `Campanile` calls at each tick (5 s), and by each report.
+///
+/// A clone is the same (an `Arc`).
+#[derive(Clone, Debug)]
+pub struct SloHandle(pub(crate) Arc<Kept>);
+
+/// What is kept of a report.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    standing: AtomicU64,
+    /// The bits of floats; NaN is nothing.
+    current: AtomicU64,
+    consumed: AtomicU64,
+    last_hour: AtomicU64,
+}
+
+/// How an objective stood.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SloState {
+    /// How it stood.
+    pub standing: Standing,
+    /// The figure, in the objective's unit; `None` without data.
+    pub current: Option<f64>,
+    consumed: f64,
+    last_hour: Option<f64>,
+}
+
+impl SloState {
+    /// Returns how much of the error budget is left, from 1 down; below 0 if more was used than there is. 1 for objectives that have none, and
+    /// without data.
+    #[must_use]
+    pub fn budget_remaining(&self) -> f64 {
+        1.0 - self.consumed
+    }
+
+    /// Returns how fast the budget was used in the last hour: at 1 it lasts for exactly the objective's window. `None` without data.
+    #[must_use]
+    pub fn burn_rate(&self) -> Option<f64> {
+        self.last_hour
+    }
+}
+
+impl SloHandle {
+    /// Returns how the objective stood.
+    #[must_use]
+    pub fn state(&self) -> SloState {
+        let float = |bits: &AtomicU64| f64::from_bits(bits.load(Ordering::Relaxed));
+        let known = |value: f64| Some(value).filter(|value| !value.is_nan());
+        let standing = self.0.standing.load(Ordering::Relaxed);
+        SloState {
+            standing: STANDINGS
+                .into_iter()
+                .find(|of| *of as u64 == standing)
+                .unwrap_or(Standing::NoData),
+            current: known(float(&self.0.current)),
+            consumed: float(&self.0.consumed),
+            last_hour: known(float(&self.0.last_hour)),
+        }
+    }
+}
+
+const STANDINGS: [Standing; 4] = [
+    Standing::NoData,
+    Standing::Compliant,
+    Standing::Warning,
+    Standing::Violated,
+];
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+impl Kept {
+    pub(crate) fn keep(&self, report: &ObjectiveReport) {
+        let budget = report.budget.as_ref();
+        let burn_rates = budget.map_or(&[][..], |budget| &budget.burn_rates);
+        let last_hour = burn_rates.iter().find(|burn| burn.window == HOUR);
+        let last_hour = last_hour.and_then(|burn| burn.rate).unwrap_or(f64::NAN);
+        let consumed = budget.map_or(0.0, |budget| budget.consumed);
+        for (place, value) in [
+            (&self.current, report.current.unwrap_or(f64::NAN)),
+            (&self.consumed, consumed),
+            (&self.last_hour, last_hour),
+        ] {
+            place.store(value.to_bits(), Ordering::Relaxed);
+        }
+        self.standing
+            .store(report.standing as u64, Ordering::Relaxed);
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            standing: AtomicU64::new(Standing::NoData as u64),
+            current: AtomicU64::new(f64::NAN.to_bits()),
+            consumed: AtomicU64::new(0),
+            last_hour: AtomicU64::new(f64::NAN.to_bits()),
+        }
+    }
+}
+
+/// There is no objective of a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no objective {name:?}: there are {}", .known.join(", "))]
+#[non_exhaustive]
+pub struct UnknownObjective {
+    /// The name as given.
+    pub name: String,
+    /// The names that there are.
+    pub known: Vec<String>,
+}

@@ -5,8 +5,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,18 +16,9 @@ use campanile_telemetry::{
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+use self::memory::Memory;
 
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+mod memory;
 
 const EVENTS: u64 = 2_000;
 
@@ -89,7 +80,7 @@ fn exported(protocol: Protocol, port: u16) -> Left {
         assert_eq!(ended, EVENTS, "{counts:?}");
         assert!(lost <= counts.failed, "{lost} {counts:?}");
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.take();
     // The log is written whatever becomes of the exports, and it tells of them, but not with what.
     assert_eq!(log.matches(r#""message":"emitted""#).count() as u64, EVENTS);
     assert!(!log.contains(TOKEN));

@@ -3,25 +3,14 @@
 #![cfg(feature = "otlp")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use campanile_telemetry::{Otlp, Telemetry, Writer};
 
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+use self::memory::Memory;
 
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+mod memory;
 
 #[test]
 fn exports_make_no_lines() {
@@ -47,7 +36,7 @@ fn exports_make_no_lines() {
         assert_eq!(emitted, [100, 100]);
     }
     assert!(guard.shutdown(Duration::from_secs(5)).is_nothing());
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.take();
     let others = log
         .lines()
         .filter(|line| !line.contains(r#""message":"emitted""#));

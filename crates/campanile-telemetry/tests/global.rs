@@ -3,25 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use std::fmt;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use campanile_telemetry::{InstallError, Telemetry, Writer};
 use serde_json::Value;
 
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+use self::memory::Memory;
 
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+mod memory;
 
 /// Logs while it is formatted.
 struct Logs;
@@ -65,7 +54,7 @@ fn values_that_log_threads_and_the_end() {
     tracing::info!("too late");
     assert!(telemetry.stats().dropped >= 1);
 
-    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let text = memory.take();
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

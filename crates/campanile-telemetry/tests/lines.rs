@@ -3,8 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use std::fmt;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::io;
 use std::time::Duration;
 
 use campanile_correlation::{Correlation, CorrelationId, TraceContext, TraceState};
@@ -13,19 +12,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
 
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+use self::memory::Memory;
 
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+mod memory;
 
 /// A JSON object that has no key twice.
 #[derive(Debug)]
@@ -81,8 +70,7 @@ fn text(builder: TelemetryBuilder, function: impl FnOnce()) -> String {
         .with(telemetry.layer());
     tracing::subscriber::with_default(subscriber, function);
     assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
-    let bytes = memory.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    memory.take()
 }
 
 /// Waits until something holds.
@@ -403,7 +391,7 @@ fn what_is_logged_can_be_changed_for_a_time() {
         tracing::warn!("six");
     });
     assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
-    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let messages: Vec<_> = lines.map(|line: Value| line["message"].clone()).collect();
     assert_eq!(messages, ["two", "three", "six"]);
@@ -446,7 +434,7 @@ fn one_request_can_be_followed_closely() {
         log("late", "eleven");
     });
     assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
-    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let messages: Vec<_> = lines.map(|line: Value| line["message"].clone()).collect();
     assert_eq!(messages, ["two", "seven", "nine", "ten"]);

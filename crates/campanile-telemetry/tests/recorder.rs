@@ -2,8 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::io;
 use std::time::Duration;
 
 use campanile_http::ObserveLayer;
@@ -14,18 +13,9 @@ use tower::{Layer, ServiceExt, service_fn};
 use tracing::Instrument;
 use tracing_subscriber::layer::SubscriberExt;
 
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+use self::memory::Memory;
 
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+mod memory;
 
 /// Logs for each of these statuses what a request that is answered so logs; its lines, without those of others.
 async fn answered(
@@ -64,7 +54,7 @@ async fn answered(
         drop(answer.await);
     }
     assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
-    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()
 }
@@ -230,11 +220,11 @@ async fn values_that_log_bring_nothing_into_the_log() {
         (200, vec!["before too", "request ended"]),
         (500, vec!["before", "before too", "outer", "request ended"]),
     ] {
-        memory.0.lock().unwrap().clear();
+        memory.take();
         let request = Request::get("/").body(status).unwrap();
         service.clone().oneshot(request).await.unwrap();
         assert!(telemetry.flush(Duration::from_secs(10)).is_nothing());
-        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        let text = memory.take();
         let lines = text
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -266,7 +256,7 @@ async fn a_request_within_another_is_recorded_with_it() {
     let outer = ObserveLayer::new(HttpSpans::new()).layer(outer);
     assert!(outer.oneshot(Request::new(String::new())).await.is_err());
     assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
-    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let text = memory.take();
     for message in ["within", "after"] {
         assert_eq!(
             text.matches(&format!(r#""message":"{message}""#)).count(),

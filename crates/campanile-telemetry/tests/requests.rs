@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use std::io::{self, Write};
+use std::io::{self};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,18 +15,9 @@ use tower::{Layer, ServiceExt, service_fn};
 use tracing::Instrument;
 use tracing_subscriber::layer::SubscriberExt;
 
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+use self::memory::Memory;
 
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+mod memory;
 
 /// What is logged while a request is answered, and what its handler saw.
 async fn logged(
@@ -80,7 +71,7 @@ async fn logged_with(
     let body = response.unwrap().into_body();
     drop(http_body_util::BodyExt::collect(body).await);
     assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
-    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let text = memory.take();
     assert!(!text.contains("secret"), "{text}");
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let (correlation, trace) = seen.lock().unwrap().take().unwrap();

@@ -1,0 +1,147 @@
+//! What becomes of a service.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn one_run_is_enough() {
+    let dependency = Dependency::new(Answer::Hang);
+    let (health, _stop) = run(vec![dependency.check("db")]);
+    pass(Duration::ZERO).await;
+    let second = tokio::spawn({
+        let health = health.clone();
+        async move { health.run(tokio::time::sleep(Duration::from_secs(1))).await }
+    });
+    pass(Duration::from_secs(2)).await;
+    assert!(second.is_finished() && health.report().is_running);
+    assert_eq!(dependency.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_starts_works_drains_and_stops() {
+    let dependency = Dependency::new(Answer::Fail);
+    let (health, stop) = run(vec![dependency.check("db").critical()]);
+    let hold = health.hold_startup();
+    let codes =
+        || ["/startupz", "/readyz", "/livez"].map(|path| health.ask(path).status().as_u16());
+    pass(Duration::ZERO).await;
+    assert_eq!(
+        (health.phase(), codes()),
+        (Phase::Starting, [503, 503, 200])
+    );
+    dependency.set(Answer::Well);
+    pass(Duration::from_secs(30)).await;
+    assert_eq!(
+        (health.phase(), codes()),
+        (Phase::Starting, [503, 503, 200])
+    );
+    drop(hold);
+    assert_eq!((health.phase(), codes()), (Phase::Ready, [200, 200, 200]));
+    // It has started, whatever comes.
+    dependency.set(Answer::Fail);
+    pass(Duration::from_secs(30)).await;
+    assert_eq!((health.phase(), codes()), (Phase::Ready, [200, 503, 200]));
+    dependency.set(Answer::Well);
+    pass(Duration::from_secs(30)).await;
+
+    let (signal, signalled) = oneshot::channel::<()>();
+    let draining = tokio::spawn({
+        let health = health.clone();
+        let signalled = async { drop(signalled.await) };
+        async move { health.drain_after(signalled, Duration::from_secs(5)).await }
+    });
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(codes(), [200, 200, 200]);
+    drop(signal);
+    pass(Duration::ZERO).await;
+    assert_eq!(
+        (health.phase(), codes()),
+        (Phase::Draining, [200, 503, 200])
+    );
+    let body: Value = serde_json::from_str(health.ask("/health/ready").body()).unwrap();
+    assert_eq!(body, json!({"status": "not_ready", "phase": "draining"}));
+    // The checks go on meanwhile.
+    assert_eq!(health.report().status, Status::Healthy);
+    pass(Duration::from_millis(4_999)).await;
+    assert!(!draining.is_finished());
+    pass(Duration::from_millis(1)).await;
+    assert!(draining.is_finished());
+    drop(stop);
+    pass(Duration::ZERO).await;
+    assert_eq!((health.phase(), codes()), (Phase::Stopped, [200, 503, 200]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_of_checks_is_told() {
+    let dependency = Dependency::new(Answer::Well);
+    let (health, _stop) = run(vec![
+        dependency
+            .check("db")
+            .critical()
+            .period(Duration::from_secs(1)),
+    ]);
+    let mut transitions = health.transitions();
+    pass(Duration::ZERO).await;
+    dependency.set(Answer::Fail);
+    pass(Duration::from_secs(1)).await;
+    pass(Duration::from_secs(1)).await;
+    // 3 s and the timeout later nobody knows.
+    dependency.set(Answer::Hang);
+    pass(Duration::from_secs(1)).await;
+    let (well, ill, unknown) = (Status::Healthy, Status::Unhealthy, Status::Unknown);
+    for (from, to, reason) in [
+        (unknown, well, None),
+        (well, ill, Some("secret-host:5432 refused")),
+    ] {
+        let transition = transitions.next().await.unwrap();
+        assert_eq!((transition.from, transition.to), (from, to));
+        assert_eq!(
+            (&*transition.check, transition.reason.as_deref()),
+            ("db", reason)
+        );
+    }
+    assert_eq!((health.transitions_so_far(), transitions.missed()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_stops_fails_liveness() {
+    let heartbeat = crate::Heartbeat::new("consumer", Duration::from_secs(10));
+    let (health, _stop) = run_with(Health::builder().heartbeat(&heartbeat));
+    let mut transitions = health.transitions();
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(health.ask("/livez").status(), StatusCode::OK);
+    heartbeat.beat();
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(health.ask("/livez").status(), StatusCode::OK);
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(
+        health.ask("/livez").status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(transitions.next().await.unwrap().to, Status::Healthy);
+    let reason = transitions.next().await.unwrap().reason.unwrap();
+    assert!(reason.starts_with("silent for 1"), "{reason}");
+    heartbeat.beat();
+    assert_eq!(health.ask("/livez").status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_run_goes_on_where_the_first_ends() {
+    let dependency = Dependency::new(Answer::Well);
+    let (health, first) = run(vec![dependency.check("db")]);
+    pass(Duration::ZERO).await;
+    let (second, stopped) = oneshot::channel::<()>();
+    let other = health.clone();
+    tokio::spawn(async move { other.run(async { drop(stopped.await) }).await });
+    pass(Duration::ZERO).await;
+    assert_eq!(dependency.calls(), 1);
+    drop(first);
+    pass(Duration::ZERO).await;
+    assert_eq!((dependency.calls(), health.phase()), (2, Phase::Ready));
+    assert!(health.report().is_running);
+    drop(second);
+    pass(Duration::ZERO).await;
+    assert_eq!(
+        (health.report().is_running, health.phase()),
+        (false, Phase::Stopped)
+    );
+}

@@ -31,13 +31,15 @@ pub(crate) struct Keys {
     log: usize,
 }
 
-/// What a thread knows: for a place that follows from where a text is, what is known of it.
-type Known = [Option<(usize, &'static str, Key)>; PLACES];
+/// What a thread knows, in sets that follow from where a text is. Texts that fall into one set are a matter of how the program was linked, so
+/// there is room for some of them.
+type Known = [[Option<(usize, &'static str, Key)>; WAYS]; SETS];
 
-const PLACES: usize = 128;
+const SETS: usize = 64;
+const WAYS: usize = 4;
 
 thread_local! {
-    static KNOWN: RefCell<Known> = const { RefCell::new([None; PLACES]) };
+    static KNOWN: RefCell<Known> = const { RefCell::new([[None; WAYS]; SETS]) };
 }
 
 impl Keys {
@@ -59,20 +61,18 @@ impl Keys {
     #[inline]
     pub(crate) fn get(&self, key: &'static str) -> Key {
         let address = key.as_ptr().addr();
-        let place = (address ^ address >> 7 ^ key.len()) % PLACES;
+        let set = (address ^ address >> 6 ^ address >> 12 ^ key.len()) % SETS;
         let known = KNOWN.try_with(|known| {
             let known = known.try_borrow().ok()?;
-            let (log, of, found) = known[place]?;
-            (log == self.log && std::ptr::eq(of, key)).then_some(found)
+            let mut known = known[set].iter().flatten();
+            let found = known.find(|(log, of, _)| *log == self.log && std::ptr::eq(*of, key));
+            found.map(|(.., key)| *key)
         });
-        known
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| self.find(key, place))
+        known.ok().flatten().unwrap_or_else(|| self.find(key, set))
     }
 
     #[cold]
-    fn find(&self, key: &'static str, place: usize) -> Key {
+    fn find(&self, key: &'static str, set: usize) -> Key {
         let found = Key {
             is_hidden: self.redaction.hides(key),
             is_reserved: self.names.has(key),
@@ -82,7 +82,11 @@ impl Keys {
         // On a thread that is being torn down nothing is kept.
         let _ = KNOWN.try_with(|known| {
             let known = known.try_borrow_mut();
-            known.map(|mut known| known[place] = Some((self.log, key, found)))
+            known.map(|mut known| {
+                // The oldest goes.
+                known[set].rotate_right(1);
+                known[set][0] = Some((self.log, key, found));
+            })
         });
         found
     }

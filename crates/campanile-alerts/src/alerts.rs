@@ -152,7 +152,7 @@ impl Alerts {
                 rule: rule.name.clone(),
                 severity: rule.severity,
                 labels: labels.clone(),
-                annotations: rule.annotations.clone(),
+                annotations: rule.annotations(labels, alert.value),
                 active_at: alert.active_at,
                 starts_at: match alert.phase {
                     Phase::Pending => None,
@@ -269,15 +269,16 @@ impl Inner {
             .alerts
             .get(labels)
             .or_else(|| before.alerts.get(labels));
+        let value = alert.map_or(f64::NAN, |alert| alert.value);
         let notice = Notice {
             event,
             rule: rule.name.clone(),
             severity: rule.severity,
             labels: labels.clone(),
-            annotations: rule.annotations.clone(),
+            annotations: rule.annotations(labels, value),
             starts_at,
             ends_at: (event == Event::Resolved).then_some(now.wall),
-            value: alert.map_or(f64::NAN, |alert| alert.value),
+            value,
         };
         let owed = self.owe(&notice, &mut batch);
         (batch, owed)

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::{Evaluate, ExprError, IntoSamples, Prepared, Problem, Severity};
 /// |---|---|
 /// | [`hold`](Self::hold) | 0: at once |
 /// | [`severity`](Self::severity) | medium |
-/// | [`label`](Self::label), [`annotation`](Self::annotation) | none |
+/// | [`label`](Self::label), [`annotation`](Self::annotation), [`annotate`](Self::annotate) | none |
 /// | [`look_back`](Self::look_back) | 0 |
 #[must_use = "a rule does nothing until it is given to a builder"]
 pub struct Rule {
@@ -25,7 +26,10 @@ pub struct Rule {
     severity: Severity,
     labels: Vec<(String, String)>,
     annotations: BTreeMap<String, String>,
+    annotate: Option<Annotate>,
 }
+
+type Annotate = Arc<dyn Fn(&Labels, f64) -> Vec<(String, String)> + Send + Sync>;
 
 /// Where a rule's answers come from.
 enum Source {
@@ -75,6 +79,7 @@ impl Rule {
             severity: Severity::Medium,
             labels: Vec::new(),
             annotations: BTreeMap::new(),
+            annotate: None,
         }
     }
 
@@ -133,6 +138,18 @@ impl Rule {
         self.annotation("runbook_url", url)
     }
 
+    /// Adds texts to each of its alerts on its own, by its labels and its value, whenever it is shown or sent; a text comes in place of an
+    /// [`annotation`](Self::annotation) of its name, and is cut after 4,096 bytes.
+    ///
+    /// It must not block its thread. If it panics, the alert has none of them. Defaults to none.
+    pub fn annotate(
+        mut self,
+        annotate: impl Fn(&Labels, f64) -> Vec<(String, String)> + Send + Sync + 'static,
+    ) -> Self {
+        self.annotate = Some(Arc::new(annotate));
+        self
+    }
+
     /// Returns the rule, if all is well with it.
     pub(crate) fn check(
         self,
@@ -152,8 +169,10 @@ impl Rule {
                 hold: self.hold,
             });
         }
-        if let Some((annotation, text)) =
-            self.annotations.iter().find(|(_, text)| text.len() > 4_096)
+        if let Some((annotation, text)) = self
+            .annotations
+            .iter()
+            .find(|(_, text)| text.len() > MAX_TEXT)
         {
             problems.push(Problem::Annotation {
                 rule: name.clone(),
@@ -199,15 +218,18 @@ impl Rule {
             severity: self.severity,
             labels: labels.ok()?,
             annotations: self.annotations,
+            annotate: self.annotate,
         })
     }
 }
+
+/// How many bytes an annotation may have.
+const MAX_TEXT: usize = 4_096;
 
 /// The longest time that a rule may hold.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// A rule that was checked.
-#[derive(Debug)]
 pub(crate) struct CheckedRule {
     pub(crate) name: String,
     pub(crate) prepared: Arc<dyn Prepared>,
@@ -215,7 +237,36 @@ pub(crate) struct CheckedRule {
     pub(crate) severity: Severity,
     /// With `alertname` and `severity`.
     pub(crate) labels: Labels,
-    pub(crate) annotations: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    annotate: Option<Annotate>,
+}
+
+impl CheckedRule {
+    /// Returns the texts of an alert.
+    pub(crate) fn annotations(&self, labels: &Labels, value: f64) -> BTreeMap<String, String> {
+        let mut annotations = self.annotations.clone();
+        let own = self.annotate.as_ref().map(|annotate| {
+            let own = catch_unwind(AssertUnwindSafe(|| annotate(labels, value)));
+            own.unwrap_or_else(|_| {
+                tracing::error!(rule = self.name, "the texts of an alert can't be made");
+                Vec::new()
+            })
+        });
+        for (name, mut text) in own.into_iter().flatten() {
+            let most = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at));
+            text.truncate(most.unwrap_or_default());
+            annotations.insert(name, text);
+        }
+        annotations
+    }
+}
+
+impl fmt::Debug for CheckedRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedRule")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Rule {

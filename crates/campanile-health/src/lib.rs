@@ -119,7 +119,7 @@ pub use self::outcome::{Outcome, Value};
 pub use self::passive::Passive;
 pub use self::phase::{Phase, StartupHold};
 pub use self::report::{CheckReport, Report, Status};
-pub use self::respond::Details;
+pub use self::respond::{Details, preferred_type};
 pub use self::service::HealthService;
 pub use self::transitions::{Transition, Transitions};
 pub use self::watchdog::Watchdog;

@@ -15,6 +15,8 @@ use crate::{Health, Phase, Status, Value, clock};
 use self::format::Format;
 
 mod format;
+
+pub use self::format::preferred_type;
 mod json;
 mod text;
 

@@ -1,11 +1,9 @@
 //! The forms in which things are shown.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use campanile_alerts::Alert;
-use campanile_series::format_duration;
-use campanile_sla::{Budget, ObjectiveReport, Report};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
@@ -13,10 +11,16 @@ use serde::Serialize;
 /// Returns an answer in JSON that is not to be kept.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
     // Texts and numbers can always be written as JSON.
-    let mut response = Response::new(serde_json::to_string(body).unwrap_or_default());
+    let body = serde_json::to_string(body).unwrap_or_default();
+    page(status, HeaderValue::from_static("application/json"), body)
+}
+
+/// Returns an answer that is not to be kept.
+pub(crate) fn page(status: StatusCode, media_type: HeaderValue, body: String) -> Response<String> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, media_type);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
@@ -60,108 +64,6 @@ struct ErrorBody<'a> {
 pub(crate) fn moment(at: SystemTime) -> String {
     let at = jiff::Timestamp::try_from(at).unwrap_or_default();
     format!("{at:.3}")
-}
-
-#[derive(Serialize)]
-pub(crate) struct SlaBody<'a> {
-    overall_status: &'static str,
-    timestamp: String,
-    metrics: BTreeMap<&'a str, ObjectiveBody<'a>>,
-    sla_definitions: BTreeMap<&'a str, DefinitionBody>,
-}
-
-#[derive(Serialize)]
-pub(crate) struct ObjectiveBody<'a> {
-    name: &'a str,
-    target: f64,
-    /// Null without data.
-    current: Option<f64>,
-    unit: &'static str,
-    status: &'static str,
-    measurement_period: String,
-    samples: u64,
-    coverage: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_budget: Option<BudgetBody>,
-}
-
-/// Shares are of the budget: 1 is all of it.
-#[derive(Serialize)]
-struct BudgetBody {
-    consumed: f64,
-    remaining: f64,
-    /// By window; null without data.
-    burn_rates: BTreeMap<String, Option<f64>>,
-    /// If the last hour goes on; null if it never will be.
-    exhausted_in_seconds: Option<f64>,
-}
-
-impl BudgetBody {
-    fn new(budget: &Budget) -> Self {
-        let burn_rates = budget.burn_rates.iter();
-        Self {
-            consumed: budget.consumed,
-            remaining: budget.remaining(),
-            burn_rates: burn_rates
-                .map(|burn| (format_duration(burn.window), burn.rate))
-                .collect(),
-            exhausted_in_seconds: budget.exhausted_in.map(|time| time.as_secs_f64()),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct DefinitionBody {
-    target: f64,
-    unit: &'static str,
-    period: String,
-}
-
-impl<'a> SlaBody<'a> {
-    pub(crate) fn new(report: &'a Report) -> Self {
-        let objectives = report.objectives.iter();
-        let definition = |objective: &'a ObjectiveReport| DefinitionBody {
-            target: objective.target,
-            unit: objective.unit,
-            period: window(objective.window),
-        };
-        Self {
-            overall_status: report.overall.as_str(),
-            timestamp: moment(report.at),
-            sla_definitions: objectives
-                .clone()
-                .map(|objective| (objective.name.as_str(), definition(objective)))
-                .collect(),
-            metrics: objectives
-                .map(|objective| (objective.name.as_str(), ObjectiveBody::new(objective)))
-                .collect(),
-        }
-    }
-}
-
-impl<'a> ObjectiveBody<'a> {
-    pub(crate) fn new(objective: &'a ObjectiveReport) -> Self {
-        Self {
-            name: &objective.name,
-            target: objective.target,
-            current: objective.current,
-            unit: objective.unit,
-            status: objective.standing.as_str(),
-            measurement_period: window(objective.window),
-            samples: objective.samples,
-            coverage: objective.coverage,
-            error_budget: objective.budget.as_ref().map(BudgetBody::new),
-        }
-    }
-}
-
-/// Writes a window in whole hours if it is one or two days or less, as people speak of 24 hours.
-fn window(window: Duration) -> String {
-    let (hours, rest) = (window.as_secs() / 3_600, window.as_secs() % 3_600);
-    if (1..=48).contains(&hours) && rest == 0 && window.subsec_nanos() == 0 {
-        return format!("{hours}h");
-    }
-    format_duration(window)
 }
 
 #[derive(Serialize)]

@@ -7,6 +7,7 @@ use campanile_alerts::{Alerts, AlertsBuilder, Notify, Rule};
 use campanile_metrics::Business;
 use campanile_store::{Memory, Store};
 
+use crate::levels::ServiceLevels;
 use crate::{Monitor, Sources, Threshold, Token};
 
 /// Settings of a [`Monitor`].
@@ -120,6 +121,7 @@ impl MonitorBuilder {
         if self.tick < Duration::from_millis(100) || self.tick > Duration::from_secs(60 * 60) {
             problems.push(Problem::Tick { tick: self.tick });
         }
+        let levels = ServiceLevels::new(&self.sources, &mut problems);
         match alerts {
             Ok(alerts) if problems.is_empty() => Ok(Monitor::new(
                 self.sources,
@@ -128,6 +130,7 @@ impl MonitorBuilder {
                 self.tokens,
                 self.tick,
                 self.business,
+                levels,
             )),
             _ => Err(BuildError { problems }),
         }
@@ -187,6 +190,26 @@ pub enum Problem {
     TooManyTokens {
         /// How many there are.
         tokens: usize,
+    },
+    /// The series of an objective's gauge can't be read.
+    #[error("the series {series:?} of the objective {objective:?} is not valid: {reason}")]
+    Series {
+        /// The objective.
+        objective: String,
+        /// The series as given.
+        series: String,
+        /// What is wrong, and what to give.
+        reason: String,
+    },
+    /// The check of an objective's uptime is none.
+    #[error("the check {check:?} of the objective {objective:?} does not exist: the checks are {}", .known.join(", "))]
+    Check {
+        /// The objective.
+        objective: String,
+        /// The check as given.
+        check: String,
+        /// The names of the checks that there are.
+        known: Vec<String>,
     },
     /// The tick is too short or too long.
     #[error("the tick {tick:?} is not valid: give 100 ms to 1 h")]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use campanile_alerts::{Rule, Severity};
 use campanile_series::{Labels, Now, Sample, format_duration};
 use campanile_sla::{BurnAlert, Sla, Urgency};
@@ -6,7 +8,7 @@ use campanile_sla::{BurnAlert, Sla, Urgency};
 /// high, and `ErrorBudgetBurnTicket`, of severity medium.
 ///
 /// Each objective and each pair of windows is an alert of its own, with the labels `objective`, `long_window` and `short_window`; its value is the rate
-/// over the long window.
+/// over the long window. The annotations `burn_rate`, `budget_remaining` and `budget_exhausted_in` say the same in words, as of the last tick.
 ///
 /// ```
 /// use campanile_monitor::burn_rate_rules;
@@ -21,15 +23,19 @@ use campanile_sla::{BurnAlert, Sla, Urgency};
 /// ```
 pub fn burn_rate_rules(sla: &Sla) -> [Rule; 2] {
     let rule = |name: &str, urgency: Urgency, severity: Severity, summary: &str| {
-        let sla = sla.clone();
-        let burning = move |now: Now| -> Vec<Sample> {
-            let alerts = sla.burn_alerts(now).into_iter();
-            let firing = alerts.filter(|alert| alert.urgency == urgency && alert.is_firing);
-            firing.filter_map(|alert| sample(&alert)).collect()
+        let burning = {
+            let sla = sla.clone();
+            move |now: Now| -> Vec<Sample> {
+                let alerts = sla.burn_alerts(now).into_iter();
+                let firing = alerts.filter(|alert| alert.urgency == urgency && alert.is_firing);
+                firing.filter_map(|alert| sample(&alert)).collect()
+            }
         };
+        let sla = sla.clone();
         Rule::when(name, burning)
             .severity(severity)
             .summary(summary)
+            .annotate(move |labels, value| texts(&sla, labels, value))
     };
     [
         rule(
@@ -47,6 +53,30 @@ pub fn burn_rate_rules(sla: &Sla) -> [Rule; 2] {
     ]
 }
 
+/// Returns what there is to say of an alert, as of the last tick.
+fn texts(sla: &Sla, labels: &Labels, burn_rate: f64) -> Vec<(String, String)> {
+    let objective = labels.get("objective").unwrap_or_default();
+    let Ok(slo) = sla.slo(objective) else {
+        return Vec::new();
+    };
+    let state = slo.state();
+    let exhausted_in = match state.exhausted_in() {
+        Some(Duration::ZERO) => "it is".to_owned(),
+        Some(time) => format_duration(Duration::from_secs(time.as_secs())),
+        None => "never".to_owned(),
+    };
+    [
+        ("burn_rate", format!("{burn_rate:.2}")),
+        (
+            "budget_remaining",
+            format!("{:.2}%", 100.0 * state.budget_remaining()),
+        ),
+        ("budget_exhausted_in", exhausted_in),
+    ]
+    .map(|(name, text)| (name.to_owned(), text))
+    .into()
+}
+
 fn sample(alert: &BurnAlert) -> Option<Sample> {
     let labels = Labels::new([
         ("objective", alert.objective.clone()),
@@ -58,7 +88,7 @@ fn sample(alert: &BurnAlert) -> Option<Sample> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::{Instant, SystemTime};
 
     use campanile_alerts::Alerts;
     use campanile_sla::Slo;
@@ -90,6 +120,7 @@ mod tests {
         for number in 0..1_000 {
             sla.record(number % 50 > 0, second, start.mono);
         }
+        sla.advance(start + second * 10);
         alerts.tick(start + second * 10).await;
         let active = alerts.active();
         let mut found: Vec<_> = active

@@ -40,8 +40,8 @@
 //! | `/metrics/business` | readers; with a credential | the [business figures](campanile_metrics::Business); and what their collectors failed with |
 //! | `/health`, `/health/readiness`, … | anybody | the [probes](campanile_health#paths) |
 //! | `/health/detailed` | anybody; with a credential | names and statuses; and what the checks failed with |
-//! | `/monitoring/sla` | readers | all objectives |
-//! | `/monitoring/sla/{name}` | readers | one objective; 404 with the known names |
+//! | `/monitoring/sla` | readers | all objectives, in JSON, HTML or CSV by `Accept`; with `?month=2026-11` and `&zone=Europe/Berlin` the [statement](campanile_sla::Sla::statement) of a month, in UTC without a zone |
+//! | `/monitoring/sla/{name}` | readers | one objective, in the same forms; 404 with the known names |
 //! | `/api/v1/monitor/alerts/active` | readers | the alerts that are pending or firing |
 //!
 //! All are GET and HEAD, each also with a final slash.
@@ -58,7 +58,8 @@
 //!
 //! # The tick
 //!
-//! [`Monitor::run`] evaluates the rules every 5 s, hands the wall clock to the service levels, and writes the counts of these to the store every
+//! [`Monitor::run`] evaluates the rules every 5 s, hands the wall clock, the gauges that objectives ask for and the health to the service levels,
+//! and writes the counts of these to the store every
 //! 10 s and at the end: a process that is killed loses at most that much of them. With the default store, memory, all of it ends with the
 //! process; `/health/detailed` and `campanile_store_durable` say so.
 //!
@@ -71,6 +72,7 @@
 //! | `campanile_notices_total` | counter | `channel`, `outcome`: `sent`, `failed` (tried again), `refused`, `dropped` |
 //! | `campanile_notices_waiting` | gauge | `channel` |
 //! | `campanile_rule_failures_total` | counter | |
+//! | `campanile_slo_events_total` | counter of what objectives with a budget count | `slo`, `result`: `good`, `bad` |
 //! | `campanile_store_durable` | gauge: 1, or 0 for memory | |
 //! | `campanile_store_failures_total` | counter | |
 //! | `campanile_store_up` | gauge: 0 while the store fails | |
@@ -83,9 +85,11 @@ mod bodies;
 mod builder;
 mod burn;
 mod guard;
+mod levels;
 mod peer;
 mod publish;
 mod routes;
+mod selector;
 mod sources;
 mod threshold;
 mod token;
@@ -95,6 +99,7 @@ pub use campanile_metrics::Page as Body;
 pub use self::builder::{BuildError, MonitorBuilder, Problem};
 pub use self::burn::burn_rate_rules;
 pub use self::guard::Access;
+pub use self::levels::DecisionError;
 pub use self::monitor::Monitor;
 pub use self::peer::Peer;
 pub use self::routes::Route;

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 use campanile_alerts::Alerts;
 use campanile_metrics::Business;
 use campanile_series::Now;
-use campanile_store::{Batch, Store};
+use campanile_sla::{Adjustment, Maintenance};
+use campanile_store::Store;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::guard::Refusal;
+use crate::levels::ServiceLevels;
 use crate::publish::Published;
-use crate::{MonitorBuilder, Sources, Token};
+use crate::{DecisionError, MonitorBuilder, Sources, Token};
 
 /// The tick, the REST API and the guard.
 ///
@@ -27,13 +29,11 @@ struct Inner {
     tokens: Vec<Token>,
     tick: Duration,
     business: Business,
+    levels: ServiceLevels,
     published: Published,
 }
 
-/// Where the store has the counts of the service levels.
-const SLA_TABLE: &str = "sla";
-const SLA_KEY: &str = "windows";
-/// How often they are written there.
+/// How often the counts of the service levels are written down.
 const SLA_PERIOD: Duration = Duration::from_secs(10);
 /// How long the last write may take.
 const LAST_WRITE: Duration = Duration::from_secs(5);
@@ -51,6 +51,7 @@ impl Monitor {
         tokens: Vec<Token>,
         tick: Duration,
         business: Business,
+        levels: ServiceLevels,
     ) -> Self {
         let published = Published::new(sources.metrics());
         published.update(&alerts, &*store);
@@ -61,6 +62,7 @@ impl Monitor {
             tokens,
             tick,
             business,
+            levels,
             published,
         }))
     }
@@ -76,7 +78,7 @@ impl Monitor {
                 "alerts and service levels are kept in memory, and end with the process: give a store"
             );
         }
-        inner.restore().await;
+        inner.levels.restore(&*inner.store, now()).await;
         let (stopping, stopped) = watch::channel(false);
         let until_stop = || {
             let mut stopped = stopped.clone();
@@ -90,6 +92,7 @@ impl Monitor {
         tokio::join!(
             stop,
             inner.alerts.run(until_stop()),
+            inner.levels.follow_health(until_stop()),
             inner.ticks(until_stop())
         );
     }
@@ -107,6 +110,32 @@ impl Monitor {
     /// Returns where things are kept.
     pub fn store(&self) -> &dyn Store {
         &*self.0.store
+    }
+
+    /// Forgives an objective failures, as [`Sla::adjust`](campanile_sla::Sla::adjust) does, and writes the decision down: into the store's
+    /// journal, and with the counts.
+    ///
+    /// # Errors
+    ///
+    /// If it is not valid; nothing changes then. If the store doesn't take it, it holds all the same, and is written with the next counts.
+    pub async fn adjust(
+        &self,
+        objective: &str,
+        adjustment: Adjustment,
+    ) -> Result<(), DecisionError> {
+        let Inner { levels, store, .. } = &*self.0;
+        levels.adjust(&**store, objective, adjustment, now()).await
+    }
+
+    /// Plans a time in which no objective counts anything, as [`Sla::maintain`](campanile_sla::Sla::maintain) does, and writes the decision
+    /// down.
+    ///
+    /// # Errors
+    ///
+    /// As of [`adjust`](Self::adjust).
+    pub async fn maintain(&self, maintenance: Maintenance) -> Result<(), DecisionError> {
+        let Inner { levels, store, .. } = &*self.0;
+        levels.maintain(&**store, maintenance, now()).await
     }
 
     pub(crate) fn business(&self) -> &Business {
@@ -149,45 +178,18 @@ impl Inner {
                 () = stop.as_mut() => break,
             }
             let now = now();
-            self.sources.sla().advance(now);
+            self.levels.tick(now);
             self.alerts.tick(now).await;
             if now.mono.saturating_duration_since(written) >= SLA_PERIOD {
                 written = now.mono;
-                self.write(now).await;
+                self.levels.write(&*self.store, now).await;
             }
             self.published.ticked();
             self.published.update(&self.alerts, &*self.store);
         }
-        if timeout(LAST_WRITE, self.write(now())).await.is_err() {
+        let last = self.levels.write(&*self.store, now());
+        if timeout(LAST_WRITE, last).await.is_err() {
             tracing::error!("the service levels' last counts could not be written down in time");
-        }
-    }
-
-    /// Writes the counts of the service levels down.
-    async fn write(&self, now: Now) {
-        let mut batch = Batch::new();
-        batch.put(SLA_TABLE, SLA_KEY, self.sources.sla().snapshot(now));
-        if let Err(error) = self.store.commit(batch).await {
-            tracing::error!(%error, "the service levels' counts can't be written down");
-        }
-    }
-
-    /// Takes up the counts of the service levels from before.
-    async fn restore(&self) {
-        let restored = match self.store.get(SLA_TABLE, SLA_KEY).await {
-            Ok(None) => return,
-            Ok(Some(snapshot)) => {
-                let restored = self.sources.sla().restore(&snapshot, now());
-                restored.map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        match restored {
-            Ok(()) => tracing::info!("the service levels' counts from before were taken up"),
-            Err(error) => tracing::error!(
-                error,
-                "the service levels' counts from before can't be taken up"
-            ),
         }
     }
 }

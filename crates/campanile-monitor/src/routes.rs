@@ -1,11 +1,13 @@
-use campanile_health::{Details, Health};
+use campanile_health::{Details, Health, preferred_type};
 use campanile_series::Now;
-use http::header::ALLOW;
+use campanile_sla::{Report, Statement};
+use http::header::{ACCEPT, ALLOW, VARY};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::bodies::{self, AlertsBody, ObjectiveBody, SlaBody};
+use crate::bodies::{self, AlertsBody};
 use crate::guard::{self, Visitor};
+use crate::levels::{self, ObjectiveBody, SlaBody};
 use crate::{Access, Body, Monitor, peer};
 
 /// A path of the [`Monitor`], and who may use it.
@@ -180,23 +182,71 @@ fn health(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
 }
 
 fn sla(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
-    let report = monitor.sources().sla().report(call.now);
-    bodies::json(StatusCode::OK, &SlaBody::new(&report)).map(Body::from)
+    let sla = monitor.sources().sla();
+    let query = call.request.uri.query().unwrap_or_default();
+    let asked = |name: &str| -> Option<String> {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(key, _)| *key == name)?;
+        // The slash of a zone is the only character of it, or of a month, that may come encoded.
+        Some(value.replace("%2F", "/").replace("%2f", "/"))
+    };
+    let Some(month) = asked("month") else {
+        return shown(call, &sla.report(call.now), None);
+    };
+    let zone = asked("zone").unwrap_or_else(|| "UTC".to_owned());
+    match sla.statement(&month, &zone, call.now) {
+        Ok(statement) => shown(call, &statement.report, Some(&statement)),
+        Err(error) => {
+            let text = error.to_string();
+            bodies::error(StatusCode::BAD_REQUEST, "bad_request", &text).map(Body::from)
+        }
+    }
+}
+
+/// Returns the service levels, in the form that is liked best.
+fn shown(call: &Call<'_>, report: &Report, statement: Option<&Statement>) -> Response<Body> {
+    let accept = call.request.headers.get_all(ACCEPT);
+    let response = match preferred_type(
+        accept.iter(),
+        &["application/json", "text/html", "text/csv"],
+    ) {
+        1 => levels::html(report, statement),
+        2 => levels::csv(report),
+        _ => bodies::json(StatusCode::OK, &SlaBody::new(report, statement)),
+    };
+    varied(response).map(Body::from)
 }
 
 fn objective(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let sla = monitor.sources().sla();
-    let answer = match sla.objective(call.name, call.now) {
-        Some(objective) => bodies::json(StatusCode::OK, &ObjectiveBody::new(&objective)),
-        None => {
-            let objectives = sla.report(call.now).objectives.into_iter();
-            bodies::unknown(
-                "there is no objective of this name",
-                objectives.map(|objective| objective.name).collect(),
-            )
+    let Some(objective) = sla.objective(call.name, call.now) else {
+        let objectives = sla.report(call.now).objectives.into_iter();
+        let known = objectives.map(|objective| objective.name).collect();
+        return bodies::unknown("there is no objective of this name", known).map(Body::from);
+    };
+    let accept = call.request.headers.get_all(ACCEPT);
+    let response = match preferred_type(
+        accept.iter(),
+        &["application/json", "text/html", "text/csv"],
+    ) {
+        0 => bodies::json(StatusCode::OK, &ObjectiveBody::new(&objective)),
+        form => {
+            let mut report = sla.report(call.now);
+            report.objectives = vec![objective];
+            match form {
+                1 => levels::html(&report, None),
+                _ => levels::csv(&report),
+            }
         }
     };
-    answer.map(Body::from)
+    varied(response).map(Body::from)
+}
+
+/// Says that there are other forms of a thing.
+fn varied(mut response: Response<String>) -> Response<String> {
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    response
 }
 
 fn active_alerts(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {

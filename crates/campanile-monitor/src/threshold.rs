@@ -2,8 +2,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use campanile_alerts::{Answer, BoxFuture, EvalError, Evaluate, ExprError, Prepared};
-use campanile_metrics::{Registry, Value};
-use campanile_series::{LabelError, Labels, Matcher, Now, Sample};
+use campanile_metrics::Registry;
+use campanile_series::{LabelError, Now, Sample};
+
+use crate::selector::Selector;
 
 /// The expressions that need no history: the series of a metric, compared with a number, as PromQL has it.
 ///
@@ -32,17 +34,21 @@ impl Threshold {
 
 impl Evaluate for Threshold {
     fn prepare(&self, expr: &str) -> Result<Arc<dyn Prepared>, ExprError> {
-        let expr = Expr::parse(expr).ok_or_else(|| {
-            ExprError::new("give a metric, matchers if it needs some, a comparison and a number, such as queue_size{queue=\"orders\"} > 100")
-        })?;
-        let matchers = Matcher::parse_all(&expr.matchers)
-            .map_err(|error| ExprError::new(error.to_string()))?;
+        let wrong = || {
+            ExprError::new(
+                "give a metric, matchers if it needs some, a comparison and a number, such as queue_size{queue=\"orders\"} > 100",
+            )
+        };
+        let (selector, rest) = Selector::parse(expr).map_err(ExprError::new)?;
+        let (compare, number) = COMPARISONS
+            .into_iter()
+            .find_map(|(sign, compare)| Some((compare, rest.strip_prefix(sign)?)))
+            .ok_or_else(wrong)?;
         Ok(Arc::new(Comparison {
             registry: self.registry.clone(),
-            name: expr.name,
-            matchers,
-            compare: expr.compare,
-            number: expr.number,
+            selector,
+            compare,
+            number: number.trim().parse().map_err(|_| wrong())?,
             first: OnceLock::new(),
         }))
     }
@@ -50,75 +56,20 @@ impl Evaluate for Threshold {
 
 type Compare = fn(&f64, &f64) -> bool;
 
-/// The parts of an expression.
-struct Expr {
-    name: String,
-    matchers: String,
-    compare: Compare,
-    number: f64,
-}
-
-/// The longest expression.
-const MAX_EXPR: usize = 8_192;
-
-impl Expr {
-    fn parse(text: &str) -> Option<Self> {
-        if text.len() > MAX_EXPR {
-            return None;
-        }
-        let text = text.trim();
-        let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == ':';
-        let name_end = text.find(|char| !is_name(char))?;
-        let (name, rest) = text.split_at(name_end);
-        if name.is_empty() || name.starts_with(|char: char| char.is_ascii_digit()) {
-            return None;
-        }
-        let rest = rest.trim_start();
-        let (matchers, rest) = match rest.starts_with('{') {
-            true => rest.split_at(end_of_matchers(rest)?),
-            false => ("", rest),
-        };
-        let rest = rest.trim_start();
-        let comparisons: [(&str, Compare); 6] = [
-            (">=", f64::ge),
-            ("<=", f64::le),
-            ("==", f64::eq),
-            ("!=", f64::ne),
-            (">", f64::gt),
-            ("<", f64::lt),
-        ];
-        let (compare, number) = comparisons
-            .into_iter()
-            .find_map(|(sign, compare)| Some((compare, rest.strip_prefix(sign)?)))?;
-        Some(Self {
-            name: name.to_owned(),
-            matchers: matchers.to_owned(),
-            compare,
-            number: number.trim().parse().ok()?,
-        })
-    }
-}
-
-/// Returns the length of matchers in braces, in whose quotes there may be braces.
-fn end_of_matchers(text: &str) -> Option<usize> {
-    let (mut in_quotes, mut escape) = (false, false);
-    for (at, char) in text.char_indices() {
-        match char {
-            _ if escape => escape = false,
-            '\\' if in_quotes => escape = true,
-            '"' => in_quotes = !in_quotes,
-            '}' if !in_quotes => return Some(at + 1),
-            _ => {}
-        }
-    }
-    None
-}
+/// A sign comes before the ones that it begins with.
+const COMPARISONS: [(&str, Compare); 6] = [
+    (">=", f64::ge),
+    ("<=", f64::le),
+    ("==", f64::eq),
+    ("!=", f64::ne),
+    (">", f64::gt),
+    ("<", f64::lt),
+];
 
 /// An expression that was read.
 struct Comparison {
     registry: Registry,
-    name: String,
-    matchers: Vec<Matcher>,
+    selector: Selector,
     compare: Compare,
     number: f64,
     /// When it was evaluated for the first time.
@@ -147,54 +98,9 @@ impl Prepared for Comparison {
 
 impl Comparison {
     fn samples(&self) -> Result<Vec<Sample>, LabelError> {
-        let families = [
-            ("", Part::Value),
-            ("_sum", Part::Sum),
-            ("_count", Part::Count),
-        ];
-        let mut samples = Vec::new();
-        for (suffix, part) in families {
-            let name = self.name.strip_suffix(suffix);
-            let Some(family) = name.and_then(|name| self.registry.family(name)) else {
-                continue;
-            };
-            for series in &family.series {
-                let Some(value) = part.of(&series.value) else {
-                    continue;
-                };
-                if !(self.compare)(&value, &self.number) {
-                    continue;
-                }
-                let labels = Labels::new(series.labels())?;
-                if self.matchers.iter().all(|matcher| matcher.matches(&labels)) {
-                    samples.push(Sample::new(labels, value));
-                }
-            }
-        }
+        let mut samples = self.selector.samples(&self.registry)?;
+        samples.retain(|sample| (self.compare)(&sample.value, &self.number));
         Ok(samples)
-    }
-}
-
-/// What of a metric has a name.
-#[derive(Clone, Copy)]
-enum Part {
-    Value,
-    Sum,
-    Count,
-}
-
-impl Part {
-    fn of(self, value: &Value) -> Option<f64> {
-        match (self, value) {
-            (Self::Value, Value::Counter(value)) => Some(*value as f64),
-            (Self::Value, Value::TimeCounter(time)) => Some(time.as_secs_f64()),
-            (Self::Value, Value::Gauge(value)) => Some(*value),
-            (Self::Sum, Value::Histogram(histogram)) => Some(histogram.sum),
-            (Self::Count, Value::Histogram(histogram)) => Some(histogram.count as f64),
-            (Self::Sum, Value::Summary(summary)) => Some(summary.sum),
-            (Self::Count, Value::Summary(summary)) => Some(summary.count as f64),
-            _ => None,
-        }
     }
 }
 

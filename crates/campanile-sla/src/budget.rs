@@ -2,26 +2,43 @@
 
 use std::time::Duration;
 
-use crate::objective::WHOLE;
+use crate::objective::View;
 use crate::ring::Reading;
-use crate::windows::Windows;
+use crate::share::WHOLE;
+use crate::window::{Bounds, Period};
 
 /// The failures that an objective allows, and how fast they are used.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Budget {
-    /// The share of the valid exchanges that may be bad, from 0 to 1.
+    /// The share of the valid ones that may be bad, from 0 to 1.
     pub allowed: f64,
-    /// How much of the budget is used, of what the window's valid exchanges allow: 1 is all, and more is more than there is. 0 without a valid
-    /// exchange.
+    /// How much of the budget is used, of what the window's valid ones allow so far: 1 is all, and more is more than there is. 0 without a valid one.
     pub consumed: f64,
-    /// How fast it is used in the windows of the [alerts](BurnAlert), from the shortest to the longest.
+    /// How fast it is used in the last hour and in the windows of the [alerts](BurnAlert) that are no longer than the objective's, from the
+    /// shortest to the longest.
     pub burn_rates: Vec<BurnRate>,
-    /// When it is used up if the last hour goes on, from now; zero if it is, and `None` if it never will be.
+    /// When it is used up if the last hour goes on, from now; zero if it is, and `None` if it never will be, or not before a calendar's month or
+    /// quarter ends.
     pub exhausted_in: Option<Duration>,
 }
 
 impl Budget {
+    /// Returns what was used of a budget whose window is over.
+    pub(crate) fn past(allowed: u64, valid: u64, bad: u64) -> Self {
+        let allowed = allowed as f64 / WHOLE as f64;
+        let consumed = match valid {
+            0 => 0.0,
+            _ => bad as f64 / (valid as f64 * allowed),
+        };
+        Self {
+            allowed,
+            consumed,
+            burn_rates: Vec::new(),
+            exhausted_in: None,
+        }
+    }
+
     /// Returns how much of the budget is left: below 0 if more was used than there is.
     #[must_use]
     pub fn remaining(&self) -> f64 {
@@ -100,37 +117,50 @@ const HOUR: u64 = 60 * 60;
 const WEEK: Duration = Duration::from_secs(7 * 24 * HOUR);
 
 /// The fewest bad exchanges that ring.
-const LEAST_BAD: u64 = 3;
+pub(crate) const LEAST_BAD: u64 = 3;
 
-/// Returns a budget of so many bad parts of `WHOLE`.
-pub(crate) fn budget(allowed: u64, window: Duration, windows: &Windows) -> Budget {
-    let share = allowed as f64 / WHOLE as f64;
-    let rate = |reading: Reading| reading.error_rate().map(|rate| rate / share);
-    let mut spans: Vec<_> = ALERTS
+/// Returns the windows over which is told how fast a budget is used, in milliseconds.
+pub(crate) fn spans(period: Duration) -> Vec<u64> {
+    let spans = ALERTS
         .iter()
-        .flat_map(|(_, long, short, _)| [*long, *short])
-        .collect();
+        .flat_map(|(_, long, short, _)| [*long, *short]);
+    let spans = spans.filter(|seconds| Duration::from_secs(*seconds) <= period);
+    // The last hour is asked for in any case.
+    let mut spans: Vec<_> = spans.chain([HOUR]).map(|seconds| seconds * 1_000).collect();
     spans.sort_unstable();
     spans.dedup();
-    let burn_rates = spans
-        .into_iter()
-        .map(Duration::from_secs)
-        .map(|window| BurnRate {
-            window,
-            rate: rate(windows.last(window)),
-        });
-    let consumed = rate(windows.last(window)).unwrap_or(0.0);
-    let last_hour = rate(windows.last(Duration::from_secs(HOUR))).unwrap_or(0.0);
+    spans
+}
+
+/// Returns a budget of so many bad parts of `WHOLE`.
+pub(crate) fn budget(allowed: u64, period: &Period, bounds: Bounds, view: View<'_>) -> Budget {
+    let share = allowed as f64 / WHOLE as f64;
+    let rate = |reading: Reading| reading.error_rate().map(|rate| rate / share);
+    let burn_rates = spans(period.nominal()).into_iter().map(|window| BurnRate {
+        window: Duration::from_millis(window),
+        rate: rate(view.last(window)),
+    });
+    let burn_rates: Vec<_> = burn_rates.collect();
+    let consumed = rate(view.between(bounds.from, view.time())).unwrap_or(0.0);
+    let hour = Duration::from_secs(HOUR);
+    let last_hour = burn_rates.iter().find(|burn| burn.window == hour);
+    let last_hour = last_hour.and_then(|burn| burn.rate).unwrap_or(0.0);
     let left = (1.0 - consumed).max(0.0);
     let exhausted_in = match left > 0.0 {
         false => Some(Duration::ZERO),
         // What takes longer than can be told never comes.
-        true => Duration::try_from_secs_f64(left * window.as_secs_f64() / last_hour).ok(),
+        true => {
+            let lasts = left * bounds.length().as_secs_f64() / last_hour;
+            Duration::try_from_secs_f64(lasts).ok()
+        }
     };
+    // With a new month comes a new budget.
+    let rest = Duration::from_millis(bounds.until.saturating_sub(view.time()));
+    let exhausted_in = exhausted_in.filter(|time| !period.is_calendar() || *time <= rest);
     Budget {
         allowed: share,
         consumed,
-        burn_rates: burn_rates.collect(),
+        burn_rates,
         exhausted_in,
     }
 }
@@ -139,25 +169,15 @@ pub(crate) fn budget(allowed: u64, window: Duration, windows: &Windows) -> Budge
 pub(crate) fn alerts(
     objective: &str,
     allowed: u64,
-    window: Duration,
-    windows: &Windows,
+    period: &Period,
+    view: View<'_>,
 ) -> Vec<BurnAlert> {
-    let all = ALERTS.iter().filter(|_| window >= WEEK);
-    let alert = |&(per_mille, long, short, urgency): &(u64, u64, u64, Urgency)| {
-        let limit = Limit {
-            allowed,
-            per_mille,
-            period: window.as_secs(),
-            long,
-        };
-        if !limit.is_reachable() {
-            return None;
-        }
-        let (long, short) = (Duration::from_secs(long), Duration::from_secs(short));
-        let (over_long, over_short) = (windows.last(long), windows.last(short));
+    let alert = |(urgency, limit, long, short): (Urgency, Limit, Duration, Duration)| {
+        let last = |window: Duration| view.last(window.as_secs() * 1_000);
+        let (over_long, over_short) = (last(long), last(short));
         let is_enough = over_long.bad() >= LEAST_BAD && limit.has_enough(over_long.valid());
         let share = allowed as f64 / WHOLE as f64;
-        Some(BurnAlert {
+        BurnAlert {
             objective: objective.to_owned(),
             urgency,
             long,
@@ -165,14 +185,39 @@ pub(crate) fn alerts(
             factor: limit.factor(),
             rate: over_long.error_rate().map(|rate| rate / share),
             is_firing: is_enough && limit.is_exceeded(over_long) && limit.is_exceeded(over_short),
-        })
+        }
     };
-    all.filter_map(alert).collect()
+    limits(allowed, period.nominal())
+        .filter(|(_, limit, ..)| limit.is_reachable())
+        .map(alert)
+        .collect()
+}
+
+/// Returns how loud each alert over a period is, what it takes, and its windows.
+pub(crate) fn limits(
+    allowed: u64,
+    period: Duration,
+) -> impl Iterator<Item = (Urgency, Limit, Duration, Duration)> {
+    let all = ALERTS.iter().filter(move |_| period >= WEEK);
+    all.map(move |&(per_mille, long, short, urgency)| {
+        let limit = Limit {
+            allowed,
+            per_mille,
+            period: period.as_secs(),
+            long,
+        };
+        (
+            urgency,
+            limit,
+            Duration::from_secs(long),
+            Duration::from_secs(short),
+        )
+    })
 }
 
 /// A share of failures, as a fraction of whole numbers: `factor * allowed`, where the factor is the budget's share times the period by the long window.
 #[derive(Clone, Copy)]
-struct Limit {
+pub(crate) struct Limit {
     /// In parts of `WHOLE`.
     allowed: u64,
     per_mille: u64,
@@ -190,18 +235,30 @@ impl Limit {
         u128::from(WHOLE) * 1_000 * u128::from(self.long)
     }
 
-    fn factor(self) -> f64 {
+    pub(crate) fn factor(self) -> f64 {
         self.per_mille as f64 / 1_000.0 * self.period as f64 / self.long as f64
     }
 
     /// Returns whether failures alone would exceed it.
-    fn is_reachable(self) -> bool {
+    pub(crate) fn is_reachable(self) -> bool {
         self.above() < self.below()
     }
 
     /// Returns whether a single bad exchange among so many is within it.
     fn has_enough(self, valid: u64) -> bool {
         u128::from(valid) * self.above() >= self.below()
+    }
+
+    /// Returns of how many a single bad one is within it.
+    pub(crate) fn enough(self) -> u128 {
+        self.below().div_ceil(self.above().max(1))
+    }
+
+    /// Returns the share of bad ones, in parts of `WHOLE`, that would make it reachable.
+    pub(crate) fn reachable(self) -> u64 {
+        let parts = u128::from(WHOLE) * 1_000 * u128::from(self.long);
+        let parts = parts.div_ceil((u128::from(self.per_mille) * u128::from(self.period)).max(1));
+        u64::try_from(parts.saturating_sub(1)).unwrap_or(u64::MAX)
     }
 
     fn is_exceeded(self, reading: Reading) -> bool {
@@ -213,12 +270,15 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Window;
+    use crate::windows::{LONGEST, Windows};
 
     const DAY: Duration = Duration::from_secs(24 * HOUR);
 
     /// Windows in which so many exchanges were good and bad in each second up to now.
     fn windows(seconds: u64, good: u64, bad: u64) -> Windows {
-        let mut windows = Windows::new(1_700_000_000_000);
+        let spans = [120_000, HOUR * 1_000, 24 * HOUR * 1_000, LONGEST];
+        let mut windows = Windows::new(START, &spans);
         for second in 0..seconds {
             let reading = Reading {
                 good,
@@ -231,13 +291,19 @@ mod tests {
         windows
     }
 
+    const START: u64 = 1_700_000_000_000;
+
+    fn period(days: u32) -> Period {
+        Window::days(days).check().unwrap()
+    }
+
     /// 99.9 %.
     const ALLOWED: u64 = 1_000_000;
 
     #[test]
     fn rates_are_those_of_the_workbook() {
         let factors = |days: u32, allowed| -> Vec<f64> {
-            let alerts = alerts("a", allowed, DAY * days, &windows(1, 1, 0));
+            let alerts = alerts("a", allowed, &period(days), View::new(&windows(1, 1, 0)));
             alerts
                 .iter()
                 .map(|alert| (alert.factor * 1_000.0).round() / 1_000.0)
@@ -257,7 +323,7 @@ mod tests {
     #[test]
     fn an_alert_needs_both_windows_and_enough_exchanges() {
         let firing = |windows: &Windows| -> Vec<bool> {
-            let alerts = alerts("a", ALLOWED, DAY * 30, windows);
+            let alerts = alerts("a", ALLOWED, &period(30), View::new(windows));
             alerts.iter().map(|alert| alert.is_firing).collect()
         };
         // 2 % of all fail, 20 times what is allowed.
@@ -278,30 +344,69 @@ mod tests {
     #[test]
     fn a_budget_is_used_and_lasts() {
         let windows = windows(7_200, 999, 1);
-        let of = budget(ALLOWED, DAY * 30, &windows);
+        let of = |allowed, period: &Period, windows: &Windows| {
+            budget(
+                allowed,
+                period,
+                period.at(windows.time()),
+                View::new(windows),
+            )
+        };
+        let used = of(ALLOWED, &period(30), &windows);
         assert!(
-            (of.consumed - 1.0).abs() < 1e-9 && of.remaining().abs() < 1e-9,
-            "{of:?}"
+            (used.consumed - 1.0).abs() < 1e-9 && used.remaining().abs() < 1e-9,
+            "{used:?}"
         );
-        assert_eq!(of.exhausted_in, Some(Duration::ZERO));
-        let of = budget(ALLOWED * 2, DAY * 30, &windows);
-        assert!((of.consumed - 0.5).abs() < 1e-9);
+        assert_eq!(used.exhausted_in, Some(Duration::ZERO));
+        let half = of(ALLOWED * 2, &period(30), &windows);
+        assert!((half.consumed - 0.5).abs() < 1e-9);
         // At half the rate half of it lasts for the whole window.
-        let lasts = of.exhausted_in.map(|time| time.as_secs_f64().round());
+        let lasts = half.exhausted_in.map(|time| time.as_secs_f64().round());
         assert_eq!(lasts, Some(30.0 * 86_400.0));
-        let spans: Vec<_> = of
-            .burn_rates
-            .iter()
-            .map(|burn| burn.window.as_secs() / 60)
-            .collect();
-        assert_eq!(spans, [5, 30, 60, 120, 360, 1_440, 4_320]);
+        let spans = |budget: &Budget| -> Vec<_> {
+            let rates = budget.burn_rates.iter();
+            rates.map(|burn| burn.window.as_secs() / 60).collect()
+        };
+        assert_eq!(spans(&half), [5, 30, 60, 120, 360, 1_440, 4_320]);
+        let rates = half.burn_rates.iter();
         assert!(
-            of.burn_rates
-                .iter()
-                .all(|burn| burn.rate.is_some_and(|rate| (rate - 0.5).abs() < 1e-9))
+            rates
+                .flat_map(|burn| burn.rate)
+                .all(|rate| (rate - 0.5).abs() < 1e-9)
         );
-        let nothing = budget(ALLOWED, DAY, &Windows::new(0));
+        // The month, which began on the first of November, ends before half of it is used.
+        let month = Window::month("UTC").check().unwrap();
+        let in_month = of(ALLOWED * 2, &month, &windows);
+        assert_eq!(
+            (in_month.consumed, in_month.exhausted_in),
+            (half.consumed, None)
+        );
+        let fast = of(ALLOWED * 11 / 10, &month, &windows);
+        assert!(
+            fast.exhausted_in.is_some_and(|time| time <= DAY * 3),
+            "{fast:?}"
+        );
+        let nothing = of(ALLOWED, &period(1), &Windows::new(0, &[LONGEST]));
         assert_eq!((nothing.consumed, nothing.exhausted_in), (0.0, None));
+        assert_eq!(spans(&nothing), [5, 30, 60, 120, 360, 1_440]);
         assert!(nothing.burn_rates.iter().all(|burn| burn.rate.is_none()));
+    }
+
+    #[test]
+    fn what_it_takes_is_known() {
+        let least = |days| -> Vec<u64> {
+            let limits = limits(ALLOWED, DAY * days);
+            limits.map(|(_, limit, ..)| limit.enough() as u64).collect()
+        };
+        // 1 / (14.4 * 0.001) and so on.
+        assert_eq!(least(30), [70, 167, 334, 1_000]);
+        let (_, limit, ..) = limits(ALLOWED, DAY * 30).next().unwrap();
+        assert!(limit.has_enough(70) && !limit.has_enough(69));
+        // 93.06 %
+        assert_eq!(limit.reachable() / 1_000, 69_444);
+        for (allowed, is_reachable) in [(limit.reachable(), true), (limit.reachable() + 1, false)] {
+            let limit = Limit { allowed, ..limit };
+            assert_eq!(limit.is_reachable(), is_reachable);
+        }
     }
 }

@@ -1,10 +1,9 @@
 use std::collections::HashSet;
 use std::fmt;
-use std::time::Duration;
 
-use campanile_series::{Now, format_duration};
+use campanile_series::Now;
 
-use crate::{Sla, Slo};
+use crate::{Sla, Slo, Window};
 
 /// Settings of an [`Sla`].
 ///
@@ -33,7 +32,7 @@ impl SlaBuilder {
     ///
     /// # Errors
     ///
-    /// If an objective is not valid: the error lists all of them.
+    /// If an objective is not valid: the error lists all of them. What is valid but of little use is told by [`Sla::lints`].
     pub fn build(self, now: Now) -> Result<Sla, BuildError> {
         let mut problems = Vec::new();
         if self.objectives.len() > MAX_OBJECTIVES {
@@ -41,22 +40,20 @@ impl SlaBuilder {
                 objectives: self.objectives.len(),
             });
         }
-        let objectives = self.objectives.into_iter();
-        let objectives: Vec<_> = objectives
-            .filter_map(|objective| objective.check(&mut problems))
-            .collect();
         let mut names = HashSet::new();
-        for objective in &objectives {
-            if !names.insert(objective.name.to_ascii_lowercase()) {
-                problems.push(Problem::Duplicate {
-                    name: objective.name.clone(),
-                });
+        for Slo { name, .. } in &self.objectives {
+            if !names.insert(name.to_ascii_lowercase()) {
+                problems.push(Problem::Duplicate { name: name.clone() });
             }
         }
+        let objectives = self.objectives.into_iter();
+        let checked: Vec<_> = objectives
+            .filter_map(|objective| objective.checked(&mut problems))
+            .collect();
         if !problems.is_empty() {
             return Err(BuildError { problems });
         }
-        Ok(Sla::new(objectives, now))
+        Ok(Sla::new(checked, now))
     }
 }
 
@@ -111,13 +108,47 @@ pub enum Problem {
         /// What it may be.
         expected: &'static str,
     },
-    /// The window is too short or too long.
-    #[error("the window {} of the objective {name:?} is not valid: give 1s to 30d", format_duration(*window))]
+    /// The window is too short or too long, or not one for such an objective.
+    #[error("the window {window} of the objective {name:?} is not valid: give {expected}")]
     Window {
         /// The objective's name.
         name: String,
         /// The window.
-        window: Duration,
+        window: Window,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The time zone is not known.
+    #[error(
+        "the time zone {zone:?} of the objective {name:?} is not known: give UTC, or a name such as Europe/Berlin"
+    )]
+    Zone {
+        /// The objective's name.
+        name: String,
+        /// The zone as given.
+        zone: String,
+    },
+    /// The setting is for other objectives.
+    #[error(
+        "the setting {setting} of the objective {name:?} doesn't apply to such an objective: leave it out"
+    )]
+    Setting {
+        /// The objective's name.
+        name: String,
+        /// The setting.
+        setting: &'static str,
+    },
+    /// The setting is out of its range.
+    #[error("the setting {setting} of the objective {name:?} can't be {value}: give {expected}")]
+    Range {
+        /// The objective's name.
+        name: String,
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
     },
     /// There are too many objectives.
     #[error("there are {objectives} objectives: give at most 100")]
@@ -129,9 +160,10 @@ pub enum Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Instant, UNIX_EPOCH};
+    use std::time::{Duration, Instant, UNIX_EPOCH};
 
     use super::*;
+    use crate::Bound;
 
     fn now() -> Now {
         #[expect(clippy::disallowed_methods, reason = "any moment will do")]
@@ -147,26 +179,51 @@ mod tests {
         let error = Sla::builder()
             .objective(Slo::availability("a b", "100%"))
             .objective(Slo::throughput("t", f64::NAN).over(Duration::ZERO))
-            .objective(
-                Slo::response_time("r", Duration::ZERO).over(Duration::from_secs(31 * 86_400)),
-            )
+            .objective(Slo::response_time("r", Duration::ZERO).over(Window::days(93)))
             .objective(Slo::error_rate("e", "5"))
-            .objective(Slo::error_rate("same", "5%"))
+            .objective(Slo::error_rate("same", "5%").over(Window::month("Berlin")))
             .objective(Slo::error_rate("SAME", "5%"))
+            .objective(
+                Slo::uptime("u", "99%")
+                    .route("/")
+                    .check("c")
+                    .tracked()
+                    .slice(Duration::ZERO),
+            )
+            .objective(Slo::percentile("p", "0%", Duration::ZERO).over(Window::days(2)))
+            .objective(
+                Slo::latency("l", "99%", Duration::ZERO)
+                    .good(|_| true)
+                    .per_route(0),
+            )
+            .objective(Slo::gauge("g", "99%", Bound::AtMost(f64::NAN)).slice(Duration::ZERO))
             .build(now())
             .unwrap_err();
         let problems: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
         assert_eq!(
             problems,
             [
+                r#"there are two objectives named "SAME": give each a name of its own"#,
                 r#"the objective's name "a b" is not valid: use 1 to 64 characters of [A-Za-z0-9._-]"#,
                 r#"the target "100%" of the objective "a b" is not valid: give a percentage from 0% to below 100%, such as 99.9%"#,
-                r#"the window 0s of the objective "t" is not valid: give 1s to 30d"#,
+                r#"the window 0s of the objective "t" is not valid: give 1s to 92d, or a month or a quarter"#,
                 r#"the target "NaN" of the objective "t" is not valid: give a number above 0"#,
-                r#"the window 31d of the objective "r" is not valid: give 1s to 30d"#,
+                r#"the window 93d of the objective "r" is not valid: give 1s to 92d, or a month or a quarter"#,
                 r#"the target "0" of the objective "r" is not valid: give a time above 0"#,
                 r#"the target "5" of the objective "e" is not valid: give a percentage from above 0% to 100%, such as 1%"#,
-                r#"there are two objectives named "SAME": give each a name of its own"#,
+                r#"the time zone "Berlin" of the objective "same" is not known: give UTC, or a name such as Europe/Berlin"#,
+                r#"the setting route of the objective "u" doesn't apply to such an objective: leave it out"#,
+                r#"the setting tracked of the objective "u" doesn't apply to such an objective: leave it out"#,
+                r#"the setting slice of the objective "u" doesn't apply to such an objective: leave it out"#,
+                r#"the setting slice of the objective "u" can't be 0ns: give 1s to 1h"#,
+                r#"the window 48h of the objective "p" is not valid: give a duration from 1s to 24h"#,
+                r#"the target "0" of the objective "p" is not valid: give a time above 0"#,
+                r#"the target "0%" of the objective "p" is not valid: give a percentage from above 0% to 100%, such as 99%"#,
+                r#"the setting good of the objective "l" doesn't apply to such an objective: leave it out"#,
+                r#"the setting per_route of the objective "l" can't be 0: give 1 to 200"#,
+                r#"the target "0" of the objective "l" is not valid: give a time above 0"#,
+                r#"the setting slice of the objective "g" can't be 0ns: give 1s to 1h"#,
+                r#"the target "<= NaN" of the objective "g" is not valid: give a bound that is a number"#,
             ]
         );
         assert_eq!(error.to_string(), problems.join("; "));

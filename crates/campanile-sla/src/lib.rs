@@ -1,5 +1,4 @@
-//! Service levels of HTTP exchanges: availability, response time, error rate and throughput, counted per request in fixed
-//! memory.
+//! Service levels of HTTP exchanges, of jobs, and of time: counted one by one, in fixed memory, over 90 days.
 //!
 //! ```
 //! use std::time::{Duration, Instant, SystemTime};
@@ -32,66 +31,113 @@
 //!
 //! # What counts
 //!
-//! An exchange is *valid* unless it was cancelled: a client that leaves says nothing of the service. A valid exchange is *bad* if
-//! its status is 500 or above, if it panicked, or if its service or its body failed; of gRPC calls those are bad whose status
-//! is a [failure of the server](campanile_http::GrpcStatus::is_server_failure). All others are good.
+//! An exchange is *valid* unless it was cancelled, since a client that leaves says nothing of the service, or is a probe of Kubernetes or a
+//! scrape of Prometheus. A valid exchange is *bad* if its status is 500 or above, if it panicked, or if its service or its body failed; of gRPC
+//! calls those are bad whose status is a [failure of the server](campanile_http::GrpcStatus::is_server_failure). All others are good. An
+//! objective may have [other requests](Slo::requests), [routes](Slo::route), and another idea of what is [valid](Slo::valid) and
+//! [good](Slo::good); or count [what it is told](Slo::tracked).
 //!
-//! | objective | figure | unit | better |
-//! |---|---|---|---|
-//! | [`availability`](Slo::availability) | good exchanges among the valid ones | % | higher |
-//! | [`response_time`](Slo::response_time) | mean [latency](campanile_http::End::latency) of the valid ones | ms | lower |
-//! | [`error_rate`](Slo::error_rate) | bad exchanges among the valid ones | % | lower |
-//! | [`throughput`](Slo::throughput) | valid exchanges in each second that was covered | req/s | higher |
+//! | objective | figure | unit | better | budget |
+//! |---|---|---|---|---|
+//! | [`availability`](Slo::availability) | good ones among the valid ones | % | higher | yes |
+//! | [`latency`](Slo::latency) | those that took no longer than a bound | % | higher | yes |
+//! | [`combined`](Slo::combined) | those that are good and took no longer | % | higher | yes |
+//! | [`uptime`](Slo::uptime) | the time in which something was up, of that in which it is known | % | higher | yes |
+//! | [`gauge`](Slo::gauge) | slices of the time in which a gauge was within a bound on average | % | higher | yes |
+//! | [`error_rate`](Slo::error_rate) | bad ones among the valid ones | % | lower | yes |
+//! | [`response_time`](Slo::response_time) | mean [latency](campanile_http::End::latency) of the valid ones | ms | lower | |
+//! | [`percentile`](Slo::percentile) | a percentile of these latencies, to a hundredth | ms | lower | |
+//! | [`throughput`](Slo::throughput) | valid ones in each second that was covered | req/s | higher | |
 //!
 //! # How an objective stands
 //!
-//! Availability is judged by its error budget, which is the share of failures that the target allows: *violated* once it is used
+//! A share of what is good is judged by its error budget, which is the share of failures that the target allows: *violated* once it is used
 //! up, *warning* while less than a quarter is left or the last hour used it faster than the window gives it (burn rate above 1),
 //! *compliant* otherwise. The others are compliant at their target or better, in warning within 10 % of it, violated beyond. Without
-//! a valid exchange there is *no data*, which is neither.
+//! anything valid there is *no data*, which is neither.
 //!
 //! # Budgets
 //!
-//! The failures that an availability or an error rate allows are its [`Budget`]: how much is used, how fast in several windows, and when it is used up.
+//! The failures that an objective allows are its [`Budget`]: how much is used, how fast in several windows, and when it is used up.
 //! [`Sla::slo`] tells it to each request that asks, without a lock, so that a service can shed load or hold a rollout.
 //! [`Sla::burn_alerts`] rings over two windows at a time, as the SRE workbook has it, and not for a handful of requests.
+//! [`Sla::lints`] says which of them never can.
+//!
+//! What should not count is [forgiven](Sla::adjust) afterwards or [announced](Sla::maintain) before, by somebody and for a reason.
 //!
 //! # Windows
 //!
-//! Counts are kept in rings of buckets: 1 s for windows up to 2 minutes, 10 s up to 1 hour, 5 minutes up to 24 hours, 1 hour
-//! up to 30 days. A window begins with the bucket that its start falls into, and so reaches back by up to one bucket more. All
-//! rings together take 60 KB, whatever the traffic.
+//! A [`Window`] rolls on, up to 92 days, or is the calendar's month or quarter in a time zone. Counts are kept in rings of buckets: 1 s for
+//! windows up to 2 minutes, 10 s up to 1 hour, 5 minutes up to 24 hours, 1 hour up to 93 days. A window begins with the bucket that its start
+//! falls into, and so reaches back by up to one bucket more. Whatever the traffic, each thing that is counted takes 96 KB, and percentiles
+//! another 92 KB; objectives that count the same share it. A route that is [told apart](Slo::per_route) takes 24 KB over 30 days.
 //!
-//! Every figure says how many exchanges it is made of (`samples`), and which part of its window was watched (`coverage`): the time
+//! Every figure says how many things it is made of (`samples`), and which part of its window was watched (`coverage`): the time
 //! before the process began, or when it was suspended, is neither up nor down. Time goes by the monotonic clock. When the wall
 //! clock is found ahead of it, by a suspend or because it was set, a gap without coverage is left; when it is found behind, time
 //! goes on as it did.
 //!
-//! [`Sla::snapshot`] gives the counts out and [`Sla::restore`] takes them back, so that they can survive a restart.
+//! [`Sla::snapshot`] gives all of it out and [`Sla::restore`] takes it back, so that it can survive a restart; [`merge`] makes one of those of
+//! several replicas. [`Sla::statement`] tells of a month that is over.
+//!
+//! # Other engines
+//!
+//! [`Sla::export`] writes the same objectives for others: [rules for Prometheus](Export::prometheus_rules) with the names of Sloth's,
+//! which are [proven](Export::prometheus_tests) and give the same alerts; a [resource](Export::prometheus_rule_resource) of its operator; a
+//! [dashboard](Export::grafana_dashboard) for Grafana; and [OpenSLO](Export::open_slo), which `from_open_slo` reads.
 //!
 //! # Cost
 //!
-//! An exchange takes a comparison and two atomic adds, without a lock; once a second one exchange moves the counts into the rings.
+//! An exchange takes a comparison and two atomic adds for each thing that is counted, without a lock; once a second one exchange moves the counts
+//! into the rings.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `openslo` | no | `from_open_slo` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod sla;
 
+mod adjustment;
 mod budget;
 mod builder;
+mod check;
+mod export;
+mod incident;
+mod lint;
 mod objective;
 mod observer;
 mod report;
 mod ring;
+mod share;
+mod sketch;
+mod slices;
+mod slo;
 mod snapshot;
+mod source;
 mod state;
+mod stream;
+mod tracker;
+mod window;
 mod windows;
 
+pub use self::adjustment::{AdjustError, Adjustment, Maintenance};
 pub use self::budget::{Budget, BurnAlert, BurnRate, Urgency};
 pub use self::builder::{BuildError, Problem, SlaBuilder};
-pub use self::objective::Slo;
-pub use self::observer::SliObserver;
-pub use self::report::{ObjectiveReport, Report, Standing};
+pub use self::export::{Export, ExportError};
+#[cfg(feature = "openslo")]
+#[cfg_attr(docsrs, doc(cfg(feature = "openslo")))]
+pub use self::export::{OpenSloError, from_open_slo};
+pub use self::incident::Incident;
+pub use self::lint::Lint;
+pub use self::observer::{Counted, SliObserver};
+pub use self::report::{ObjectiveReport, Report, RouteReport, Standing};
 pub use self::ring::Reading;
-pub use self::sla::Sla;
-pub use self::snapshot::RestoreError;
+pub use self::sla::{Sla, Statement, StatementError};
+pub use self::slo::{Bound, Slo};
+pub use self::snapshot::{RestoreError, merge};
 pub use self::state::{SloHandle, SloState, UnknownObjective};
+pub use self::tracker::{Slices, TrackError, Tracker, Uptime};
+pub use self::window::Window;

@@ -1,226 +1,373 @@
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::Problem;
-use crate::budget::{self, BurnAlert};
-use crate::report::{ObjectiveReport, Standing};
+use crate::adjustment::Adjustment;
+use crate::budget::{self, Budget, BurnAlert};
+use crate::incident::Incidents;
+use crate::report::{ObjectiveReport, RouteReport, Standing};
 use crate::ring::Reading;
+use crate::share::{WHOLE, percent};
+use crate::slo::{Goal, Slo};
+use crate::source::Source;
 use crate::state::Kept;
-use crate::windows::{LONGEST, Windows};
-
-/// A service level objective: a figure of the service's exchanges, and what it should be.
-///
-/// | setting | default |
-/// |---|---|
-/// | [`over`](Self::over) | 30 days |
-#[derive(Clone, Debug)]
-#[must_use = "an objective does nothing until it is given to a builder"]
-pub struct Slo {
-    name: String,
-    target: TargetText,
-    window: Duration,
-}
-
-/// A target as given, which the builder checks.
-#[derive(Clone, Debug)]
-enum TargetText {
-    Availability(String),
-    ResponseTime(Duration),
-    ErrorRate(String),
-    Throughput(f64),
-}
-
-impl Slo {
-    /// Returns the objective that so many of the valid exchanges are good, such as `99.9%`: from 0 % to below 100 %, with at most
-    /// seven decimal places. The name is 1 to 64 characters of `[A-Za-z0-9._-]`.
-    pub fn availability(name: impl Into<String>, target: impl Into<String>) -> Self {
-        Self::new(name.into(), TargetText::Availability(target.into()))
-    }
-
-    /// Returns the objective that the mean latency is no more than this; above 0.
-    pub fn response_time(name: impl Into<String>, target: Duration) -> Self {
-        Self::new(name.into(), TargetText::ResponseTime(target))
-    }
-
-    /// Returns the objective that no more of the valid exchanges are bad, such as `1%`: from above 0 % to 100 %.
-    pub fn error_rate(name: impl Into<String>, target: impl Into<String>) -> Self {
-        Self::new(name.into(), TargetText::ErrorRate(target.into()))
-    }
-
-    /// Returns the objective that there are at least so many valid exchanges in a second; above 0.
-    pub fn throughput(name: impl Into<String>, per_second: f64) -> Self {
-        Self::new(name.into(), TargetText::Throughput(per_second))
-    }
-
-    /// Sets the window that is judged, up to now: from 1 s to 30 days.
-    ///
-    /// Defaults to 30 days.
-    pub fn over(mut self, window: Duration) -> Self {
-        self.window = window;
-        self
-    }
-
-    fn new(name: String, target: TargetText) -> Self {
-        Self {
-            name,
-            target,
-            window: LONGEST,
-        }
-    }
-
-    /// Returns the objective, if all is well with it.
-    pub(crate) fn check(self, problems: &mut Vec<Problem>) -> Option<Objective> {
-        let Self {
-            name,
-            target,
-            window,
-        } = self;
-        let before = problems.len();
-        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_valid) {
-            problems.push(Problem::Name { name: name.clone() });
-        }
-        if window < Duration::from_secs(1) || window > LONGEST {
-            problems.push(Problem::Window {
-                name: name.clone(),
-                window,
-            });
-        }
-        let mut target_problem = |target: String, expected| {
-            problems.push(Problem::Target {
-                name: name.clone(),
-                target,
-                expected,
-            });
-        };
-        let target = match target {
-            TargetText::Availability(text) => match parts_of(&text) {
-                Some(parts) if parts < WHOLE => Target::Availability(parts),
-                _ => {
-                    target_problem(text, "a percentage from 0% to below 100%, such as 99.9%");
-                    Target::Availability(0)
-                }
-            },
-            TargetText::ErrorRate(text) => match parts_of(&text) {
-                Some(parts) if parts > 0 => Target::ErrorRate(parts),
-                _ => {
-                    target_problem(text, "a percentage from above 0% to 100%, such as 1%");
-                    Target::ErrorRate(0)
-                }
-            },
-            TargetText::ResponseTime(time) => {
-                if time.is_zero() {
-                    target_problem("0".to_owned(), "a time above 0");
-                }
-                Target::ResponseTime(time)
-            }
-            TargetText::Throughput(rate) => {
-                if !(rate.is_finite() && rate > 0.0) {
-                    target_problem(rate.to_string(), "a number above 0");
-                }
-                Target::Throughput(rate)
-            }
-        };
-        (problems.len() == before).then(|| Objective {
-            name,
-            target,
-            window,
-            kept: Arc::default(),
-        })
-    }
-}
+use crate::window::{Bounds, Period};
+use crate::windows::Windows;
 
 /// An objective that was checked.
 #[derive(Debug)]
 pub(crate) struct Objective {
     pub(crate) name: String,
-    target: Target,
-    window: Duration,
+    /// As it was given.
+    pub(crate) definition: Slo,
+    pub(crate) target: Target,
+    pub(crate) period: Period,
+    pub(crate) feed: Feed,
+    /// Where among all sources its own is.
+    pub(crate) source: usize,
     /// How it stood last.
     pub(crate) kept: Arc<Kept>,
+    history: Mutex<History>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Target {
-    /// In parts of `WHOLE`.
-    Availability(u64),
-    ResponseTime(Duration),
-    /// In parts of `WHOLE`.
+/// What was decided about an objective, and what became of it.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// By time.
+    pub(crate) adjustments: Vec<Adjustment>,
+    pub(crate) incidents: Incidents,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Target {
+    /// So much is good, in parts of `WHOLE`.
+    Share(u64),
+    /// So much is bad, in parts of `WHOLE`.
     ErrorRate(u64),
+    ResponseTime(Duration),
+    /// A percentile in parts of `WHOLE`, and its time.
+    Percentile(u64, Duration),
     Throughput(f64),
 }
 
-/// Percentages are kept in parts of this, so that a budget is exact to the exchange.
-pub(crate) const WHOLE: u64 = 1_000_000_000;
+impl Target {
+    /// Returns how much of what is valid may be bad, in parts of `WHOLE`, if that is what it is about.
+    pub(crate) fn allowed(self) -> Option<u64> {
+        match self {
+            Self::Share(parts) => Some(WHOLE - parts),
+            Self::ErrorRate(parts) => Some(parts),
+            Self::ResponseTime(_) | Self::Percentile(..) | Self::Throughput(_) => None,
+        }
+    }
+}
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Who says what is to be counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// The host, and what is built into its service.
+    Host,
+    /// The health checks, or one of them.
+    Health(Option<String>),
+    /// The metrics' series that a selector takes.
+    Series(String),
+}
+
+const HOUR: u64 = 60 * 60 * 1_000;
+
+/// How many routes a report has.
+const WORST: usize = 10;
+
+/// What an objective is judged by: what was counted, without what was forgiven.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    windows: &'a Windows,
+    adjustments: &'a [Adjustment],
+}
+
+impl<'a> View<'a> {
+    #[cfg(test)]
+    pub(crate) fn new(windows: &'a Windows) -> Self {
+        Self {
+            windows,
+            adjustments: &[],
+        }
+    }
+
+    /// Returns what was counted in the last so many milliseconds.
+    pub(crate) fn last(self, window: u64) -> Reading {
+        let time = self.windows.time();
+        self.between(time.saturating_sub(window), time)
+    }
+
+    /// Returns what was counted from one moment to another.
+    pub(crate) fn between(self, from: u64, to: u64) -> Reading {
+        let forgiven = self
+            .adjustments
+            .iter()
+            .filter(|adjustment| (from..=to).contains(&milliseconds(adjustment.at)));
+        let forgiven = forgiven.map(|adjustment| adjustment.bad).sum();
+        self.windows.between(from, to).forgive(forgiven)
+    }
+
+    pub(crate) fn time(self) -> u64 {
+        self.windows.time()
+    }
+}
 
 impl Objective {
-    /// Returns how many of the valid exchanges may be bad, in parts of `WHOLE`, if that is what it is about.
-    fn allowed(&self) -> Option<u64> {
-        match self.target {
-            Target::Availability(parts) => Some(WHOLE - parts),
-            Target::ErrorRate(parts) => Some(parts),
-            Target::ResponseTime(_) | Target::Throughput(_) => None,
+    pub(crate) fn new(definition: Slo, target: Target, period: Period) -> Self {
+        let feed = match (&definition.goal, &definition.series) {
+            (Goal::Uptime(_), _) if definition.tracked => Feed::Host,
+            (Goal::Uptime(_), _) => Feed::Health(definition.check.clone()),
+            (_, Some(series)) => Feed::Series(series.clone()),
+            _ => Feed::Host,
+        };
+        Self {
+            name: definition.name.clone(),
+            definition,
+            target,
+            period,
+            feed,
+            source: 0,
+            kept: Arc::default(),
+            history: Mutex::default(),
         }
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the alerts on its budget.
     pub(crate) fn burn_alerts(&self, windows: &Windows) -> Vec<BurnAlert> {
-        let allowed = self.allowed().into_iter();
-        let alerts = |allowed| budget::alerts(&self.name, allowed, self.window, windows);
+        let history = self.history();
+        let view = View {
+            windows,
+            adjustments: &history.adjustments,
+        };
+        self.alerts(view)
+    }
+
+    fn alerts(&self, view: View<'_>) -> Vec<BurnAlert> {
+        let allowed = self.target.allowed().into_iter();
+        let alerts = |allowed| budget::alerts(&self.name, allowed, &self.period, view);
         allowed.flat_map(alerts).collect()
     }
 
-    pub(crate) fn report(&self, windows: &Windows) -> ObjectiveReport {
-        let reading = windows.last(self.window);
+    /// Takes note of how it stands, and whether it is in an incident.
+    pub(crate) fn look(&self, source: &Source, windows: &Windows) {
+        let report = self.report(source, windows);
+        let mut history = self.history();
+        let alerts = self.alerts(View {
+            windows,
+            adjustments: &history.adjustments,
+        });
+        history.incidents.look(
+            &report,
+            &alerts,
+            moment(windows.time()),
+            windows.total().bad,
+        );
+    }
+
+    pub(crate) fn report(&self, source: &Source, windows: &Windows) -> ObjectiveReport {
+        let bounds = self.period.at(windows.time());
+        let history = self.history();
+        let view = View {
+            windows,
+            adjustments: &history.adjustments,
+        };
+        let budget = |allowed| budget::budget(allowed, &self.period, bounds, view);
+        let budget = self.target.allowed().map(budget);
+        let report = ObjectiveReport {
+            budget,
+            adjustments: history
+                .adjustments
+                .iter()
+                .filter(|adjustment| milliseconds(adjustment.at) >= bounds.from)
+                .cloned()
+                .collect(),
+            incidents: history.incidents.since(moment(bounds.from)),
+            ..self.judge(source, view, bounds)
+        };
+        self.kept.keep(&report);
+        report
+    }
+
+    /// Returns how it stands in a part of what is kept.
+    pub(crate) fn judge(&self, source: &Source, view: View<'_>, bounds: Bounds) -> ObjectiveReport {
+        let is_over = bounds.until < view.time();
+        // The bucket that begins when the window ends is not in it.
+        let until = if is_over {
+            bounds.until - 1
+        } else {
+            view.time()
+        };
+        let reading = view.between(bounds.from, until);
+        let last_hour = if is_over {
+            Reading::default()
+        } else {
+            view.last(HOUR)
+        };
+        let (target, current, unit, standing) = self.figure(source, reading, last_hour);
+        let until = bounds.until.min(view.time());
+        let passed = Duration::from_millis(until.saturating_sub(bounds.from));
+        let coverage = reading.covered().as_secs_f64() / passed.as_secs_f64();
+        ObjectiveReport {
+            name: self.name.clone(),
+            target,
+            current,
+            unit,
+            standing: if reading.valid() > 0 {
+                standing
+            } else {
+                Standing::NoData
+            },
+            window: self.definition.window.clone(),
+            from: moment(bounds.from),
+            until: moment(bounds.until),
+            samples: reading.valid(),
+            bad: reading.bad(),
+            // The time at the very start of a month is nothing yet.
+            coverage: if coverage.is_nan() {
+                0.0
+            } else {
+                coverage.min(1.0)
+            },
+            budget: None,
+            routes: Vec::new(),
+            adjustments: Vec::new(),
+            incidents: Vec::new(),
+        }
+    }
+
+    /// Returns how it stood in a part of what is kept that is over; `None` if nothing is kept of that, as of percentiles.
+    pub(crate) fn statement(
+        &self,
+        source: &Source,
+        windows: &Windows,
+        bounds: Bounds,
+    ) -> Option<ObjectiveReport> {
+        if matches!(self.target, Target::Percentile(..)) {
+            return None;
+        }
+        let history = self.history();
+        let view = View {
+            windows,
+            adjustments: &history.adjustments,
+        };
+        let mut report = self.judge(source, view, bounds);
+        let budget = |allowed| Budget::past(allowed, report.samples, report.bad);
+        report.budget = self.target.allowed().map(budget);
+        let (from, until) = (moment(bounds.from), moment(bounds.until));
+        let adjustments = history.adjustments.iter();
+        report.adjustments = adjustments
+            .filter(|adjustment| (from..until).contains(&adjustment.at))
+            .cloned()
+            .collect();
+        report.incidents = history.incidents.since(from);
+        report.incidents.retain(|incident| incident.from < until);
+        Some(report)
+    }
+
+    /// Returns the target, the figure, their unit, and how the one stands to the other.
+    fn figure(
+        &self,
+        source: &Source,
+        reading: Reading,
+        last_hour: Reading,
+    ) -> (f64, Option<f64>, &'static str, Standing) {
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        let share = |part: u64| 100.0 * part as f64 / reading.valid() as f64;
         let is_known = reading.valid() > 0;
-        let (target, current, unit, standing) = match self.target {
-            Target::Availability(parts) => (
+        match self.target {
+            Target::Share(parts) => (
                 percent(parts),
-                reading
-                    .error_rate()
-                    .map(|_| 100.0 * reading.good() as f64 / reading.valid() as f64),
+                is_known.then(|| share(reading.good())),
                 "%",
-                by_budget(parts, reading, windows.last(HOUR)),
+                by_budget(parts, reading, last_hour),
             ),
             Target::ErrorRate(parts) => {
-                let (target, current) = (
-                    percent(parts),
-                    reading.error_rate().map(|rate| 100.0 * rate),
-                );
+                let target = percent(parts);
+                let current = is_known.then(|| share(reading.bad()));
                 (target, current, "%", at_most(target, current))
             }
             Target::ResponseTime(time) => {
-                let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
-                let (target, current) =
-                    (milliseconds(time), reading.mean_latency().map(milliseconds));
+                let target = milliseconds(time);
+                let current = reading.mean_latency().map(milliseconds);
+                (target, current, "ms", at_most(target, current))
+            }
+            Target::Percentile(parts, time) => {
+                let at = source
+                    .sketches
+                    .iter()
+                    .position(|of| *of == self.period.span());
+                let sketch = at.map(|at| &source.stream.sketches()[at]);
+                let found = sketch.and_then(|sketch| sketch.percentile(parts, WHOLE));
+                let (target, current) = (milliseconds(time), found.map(milliseconds));
                 (target, current, "ms", at_most(target, current))
             }
             Target::Throughput(rate) => {
                 let current = reading.throughput().filter(|_| is_known);
                 (rate, current, "req/s", at_least(rate, current))
             }
+        }
+    }
+
+    /// Returns the routes that used most of the budget, from the worst on.
+    pub(crate) fn worst_routes(
+        &self,
+        source: &Source,
+        now: std::time::Instant,
+    ) -> Vec<RouteReport> {
+        let (Some(routes), Some(allowed)) = (&source.routes, self.target.allowed()) else {
+            return Vec::new();
         };
-        let report = ObjectiveReport {
-            name: self.name.clone(),
-            target,
-            current,
-            unit,
-            standing: if is_known { standing } else { Standing::NoData },
-            window: self.window,
-            samples: reading.valid(),
-            budget: self
-                .allowed()
-                .map(|allowed| budget::budget(allowed, self.window, windows)),
-            coverage: (reading.covered().as_secs_f64() / self.window.as_secs_f64()).min(1.0),
+        let of_all = {
+            let windows = source.stream.windows(now);
+            let bounds = self.period.at(windows.time());
+            windows.between(bounds.from, windows.time()).valid()
         };
-        self.kept.keep(&report);
-        report
+        let budget = of_all as f64 * allowed as f64 / WHOLE as f64;
+        let report = |(route, stream): (String, Arc<crate::stream::Stream>)| {
+            let windows = stream.windows(now);
+            let bounds = self.period.at(windows.time());
+            let reading = windows.between(bounds.from, windows.time());
+            RouteReport {
+                route,
+                samples: reading.valid(),
+                bad: reading.bad(),
+                consumed: if reading.bad() == 0 {
+                    0.0
+                } else {
+                    reading.bad() as f64 / budget
+                },
+            }
+        };
+        let mut routes: Vec<_> = routes.all().into_iter().map(report).collect();
+        routes.retain(|route| route.samples > 0);
+        routes.sort_by(|one, other| {
+            other
+                .bad
+                .cmp(&one.bad)
+                .then_with(|| one.route.cmp(&other.route))
+        });
+        routes.truncate(WORST);
+        routes
     }
 }
 
-/// How an availability stands, by its budget over its window and its use in the last hour.
+/// Returns a moment in milliseconds since 1970.
+pub(crate) fn milliseconds(wall: SystemTime) -> u64 {
+    let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn moment(milliseconds: u64) -> SystemTime {
+    let since = Duration::from_millis(milliseconds);
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+}
+
+/// How a share stands, by its budget over its window and its use in the last hour.
 fn by_budget(target: u64, reading: Reading, last_hour: Reading) -> Standing {
     let allowed = u128::from(WHOLE - target);
     // Both in parts of an exchange.
@@ -258,58 +405,10 @@ fn at_least(target: f64, current: Option<f64>) -> Standing {
     }
 }
 
-/// Reads a percentage such as `99.9%`, in parts of `WHOLE`.
-fn parts_of(text: &str) -> Option<u64> {
-    let number = text.strip_suffix('%')?;
-    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(whole) || !is_number(decimals) || decimals.len() > 7 || whole.len() > 3 {
-        return None;
-    }
-    // One percent is 10,000,000 parts: seven decimal places.
-    let parts = format!("{whole}{decimals:0<7}").parse().ok()?;
-    (parts <= WHOLE).then_some(parts)
-}
-
-fn percent(parts: u64) -> f64 {
-    parts as f64 / (WHOLE / 100) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentages_are_read_exactly() {
-        #[track_caller]
-        fn check(text: &str, parts: Option<u64>) {
-            assert_eq!(parts_of(text), parts, "{text}");
-        }
-        check("99.9%", Some(999_000_000));
-        check("99.9999999%", Some(999_999_999));
-        check("0%", Some(0));
-        check("100%", Some(WHOLE));
-        check("1%", Some(10_000_000));
-        check("0.05%", Some(500_000));
-        for text in [
-            "",
-            "%",
-            "99.9",
-            "100.1%",
-            "-1%",
-            "+1%",
-            "1e1%",
-            ".5%",
-            "5.%",
-            "99.99999999%",
-            " 1%",
-            "NaN%",
-            "1000%",
-        ] {
-            check(text, None);
-        }
-        assert_eq!(percent(999_000_000), 99.9);
-    }
+    use crate::share::parts_of;
 
     #[test]
     fn budgets_are_exact_to_the_exchange() {

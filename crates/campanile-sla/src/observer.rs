@@ -1,8 +1,12 @@
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use campanile_http::{End, Head, Observer, Outcome};
+use http::header::USER_AGENT;
 
 use crate::Sla;
 
-/// An [`Observer`] that records each valid exchange; from [`Sla::observer`], and [the crate's docs](crate) say which those are.
+/// An [`Observer`] that counts exchanges; from [`Sla::observer`], and [the crate's docs](crate#what-counts) say which.
 #[derive(Clone, Debug)]
 pub struct SliObserver {
     sla: Sla,
@@ -14,20 +18,68 @@ impl SliObserver {
     }
 }
 
+/// For what an exchange counts, as far as its request says.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted(u128);
+
 impl Observer for SliObserver {
-    type Exchange = ();
+    type Exchange = Counted;
 
-    fn begin(&self, _: &mut Head<'_>) {}
+    fn begin(&self, head: &mut Head<'_>) -> Counted {
+        let is_asked = !is_probe_or_scrape(head);
+        let mut counted = if is_asked { u128::MAX } else { 0 };
+        let mut panic = None;
+        for (number, requests) in self.sla.selections() {
+            let bit = 1 << number;
+            counted &= !bit;
+            if caught(&mut panic, || requests(head)) == Some(true) {
+                counted |= bit;
+            }
+        }
+        // An observer that panics here is told no more of the exchange; nothing has counted it yet.
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+        Counted(counted)
+    }
 
-    fn end(&self, (): (), end: &End) {
-        let good = match end.outcome() {
-            Outcome::Cancelled => return,
-            Outcome::Completed => match end.grpc() {
+    fn end(&self, Counted(counted): Counted, end: &End) {
+        let verdict = match end.outcome() {
+            Outcome::Cancelled => None,
+            Outcome::Completed => Some(match end.grpc() {
                 Some(status) => !status.is_server_failure(),
                 None => !end.status().is_server_error(),
-            },
-            _ => false,
+            }),
+            _ => Some(false),
         };
-        self.sla.record(good, end.latency(), end.at());
+        let mut panic = None;
+        for (number, source) in self.sla.exchanges() {
+            if counted & (1 << number) == 0 {
+                continue;
+            }
+            if source.select.has_closures() {
+                caught(&mut panic, || source.end(end, verdict));
+            } else {
+                source.end(end, verdict);
+            }
+        }
+        // The layer counts it.
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
     }
+}
+
+/// Runs a closure of the host's, and keeps the first panic.
+fn caught<T>(panic: &mut Option<Box<dyn Any + Send>>, run: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(run));
+    result.map_err(|payload| panic.get_or_insert(payload)).ok()
+}
+
+fn is_probe_or_scrape(head: &Head<'_>) -> bool {
+    let agent = head.headers().get(USER_AGENT);
+    agent.is_some_and(|agent| {
+        let agent = agent.as_bytes();
+        agent.starts_with(b"kube-probe/") || agent.starts_with(b"Prometheus/")
+    })
 }

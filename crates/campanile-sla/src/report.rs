@@ -1,6 +1,6 @@
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::Budget;
+use crate::{Adjustment, Budget, Incident, Maintenance, Window};
 
 /// How an objective stands, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,8 @@ pub struct Report {
     pub at: SystemTime,
     /// The objectives, in the order in which they were added.
     pub objectives: Vec<ObjectiveReport>,
+    /// The times of maintenance that are known of.
+    pub maintenance: Vec<Maintenance>,
 }
 
 /// How one objective stands.
@@ -55,22 +57,53 @@ pub struct ObjectiveReport {
     /// How it stands.
     pub standing: Standing,
     /// The window that is judged.
-    pub window: Duration,
-    /// How many valid exchanges the figure is made of.
+    pub window: Window,
+    /// When the window began.
+    pub from: SystemTime,
+    /// When the window ends; of one that rolls on, now.
+    pub until: SystemTime,
+    /// How many valid ones the figure is made of: exchanges, or what its tracker was told; of an uptime milliseconds, and of a gauge slices.
     pub samples: u64,
-    /// Which part of the window was watched, from 0 to 1.
+    /// How many of them were bad.
+    pub bad: u64,
+    /// Which part of the window, up to now, was watched, from 0 to 1.
     pub coverage: f64,
-    /// What it allows, and how fast that is used; of availability and error rate only.
+    /// What it allows, and how fast that is used; of objectives that allow a share of failures only.
     pub budget: Option<Budget>,
+    /// The ten routes that used most of the budget, from the worst on, if routes are [told apart](crate::Slo::per_route).
+    pub routes: Vec<RouteReport>,
+    /// What was forgiven in the window, by time.
+    pub adjustments: Vec<Adjustment>,
+    /// The last 100 incidents, as far as they are in the window, from the oldest on.
+    pub incidents: Vec<Incident>,
+}
+
+/// What a route has to do with an objective.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RouteReport {
+    /// The route; `_other_` is all that are too many.
+    pub route: String,
+    /// How many valid ones there were.
+    pub samples: u64,
+    /// How many of them were bad.
+    pub bad: u64,
+    /// How much of the objective's budget they used: 1 is all of it.
+    pub consumed: f64,
 }
 
 impl Report {
-    pub(crate) fn new(objectives: Vec<ObjectiveReport>, at: SystemTime) -> Self {
+    pub(crate) fn new(
+        objectives: Vec<ObjectiveReport>,
+        maintenance: Vec<Maintenance>,
+        at: SystemTime,
+    ) -> Self {
         let standings = objectives.iter().map(|objective| objective.standing);
         Self {
             overall: standings.max().unwrap_or(Standing::NoData),
             at,
             objectives,
+            maintenance,
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
-/// What was counted in a time.
+/// What was counted in a time: exchanges, or what else an objective [counts](crate::Slo).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     pub(crate) good: u64,
@@ -13,17 +13,17 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Returns how many valid exchanges were good.
+    /// Returns how many valid ones were good.
     pub fn good(&self) -> u64 {
         self.good
     }
 
-    /// Returns how many valid exchanges were bad.
+    /// Returns how many valid ones were bad.
     pub fn bad(&self) -> u64 {
         self.bad
     }
 
-    /// Returns how many exchanges were valid.
+    /// Returns how many were valid.
     pub fn valid(&self) -> u64 {
         self.good.saturating_add(self.bad)
     }
@@ -33,21 +33,29 @@ impl Reading {
         Duration::from_millis(self.covered)
     }
 
-    /// Returns the share of valid exchanges that were bad, from 0 to 1; `None` if there were none.
+    /// Returns the share of the valid ones that were bad, from 0 to 1; `None` if there were none.
     pub fn error_rate(&self) -> Option<f64> {
         (self.valid() > 0).then(|| self.bad as f64 / self.valid() as f64)
     }
 
-    /// Returns the mean latency of the valid exchanges; `None` if there were none.
+    /// Returns the mean latency of the valid ones; `None` if there were none.
     pub fn mean_latency(&self) -> Option<Duration> {
         self.latency
             .checked_div(self.valid())
             .map(Duration::from_nanos)
     }
 
-    /// Returns the valid exchanges for each second that was watched; `None` if no time was.
+    /// Returns the valid ones for each second that was watched; `None` if no time was.
     pub fn throughput(&self) -> Option<f64> {
         (self.covered > 0).then(|| self.valid() as f64 / self.covered().as_secs_f64())
+    }
+}
+
+impl Reading {
+    /// Takes so many bad ones out.
+    pub(crate) fn forgive(mut self, bad: u64) -> Self {
+        self.bad = self.bad.saturating_sub(bad);
+        self
     }
 }
 
@@ -71,9 +79,9 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Returns a ring for windows up to a span; one more bucket is for the one that the window's start falls into.
+    /// Returns a ring for windows up to a span, in milliseconds; one more bucket is for the one that the window's start falls into.
     pub(crate) fn new(width: u64, span: u64) -> Self {
-        let buckets = usize::try_from(span / width).unwrap_or(usize::MAX) + 1;
+        let buckets = usize::try_from(span.div_ceil(width)).unwrap_or(usize::MAX) + 1;
         Self {
             width,
             buckets: vec![Reading::default(); buckets].into(),
@@ -90,16 +98,16 @@ impl Ring {
         }
     }
 
-    /// Marks the time from one moment to a later one as watched.
-    pub(crate) fn cover(&mut self, from: u64, to: u64) {
+    /// Comes to a time; what has passed since another one is told to a closure, bucket by bucket.
+    pub(crate) fn cover(&mut self, from: u64, to: u64, passed: impl Fn(&mut Reading, u64)) {
         self.advance(to / self.width);
         let oldest = (self.newest + 1).saturating_sub(self.len()) * self.width;
         let mut from = from.max(oldest);
         while from < to {
             let end = (from / self.width + 1) * self.width;
-            let covered = end.min(to) - from;
+            let time = end.min(to) - from;
             if let Some(bucket) = self.bucket(from / self.width) {
-                bucket.covered += covered;
+                passed(bucket, time);
             }
             from = end;
         }

@@ -1,17 +1,25 @@
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use campanile_series::Now;
 
-use crate::objective::Objective;
+use crate::adjustment;
+use crate::objective::{Feed, Objective, milliseconds};
 use crate::report::{ObjectiveReport, Report};
 use crate::ring::Reading;
-use crate::windows::Windows;
+use crate::slo::OfHead;
+use crate::source::{Input, Source, Spec};
+use crate::tracker::Handle;
 use crate::{
-    BurnAlert, RestoreError, SlaBuilder, SliObserver, SloHandle, UnknownObjective, snapshot,
+    AdjustError, Adjustment, BurnAlert, Lint, Maintenance, SlaBuilder, SliObserver, Slices,
+    SloHandle, TrackError, Tracker, UnknownObjective, Uptime, lint,
 };
+
+mod keep;
+mod statement;
+
+pub use self::statement::{Statement, StatementError};
 
 /// A service's objectives, and the counts that they are judged by.
 ///
@@ -21,15 +29,15 @@ pub struct Sla(Arc<Inner>);
 
 struct Inner {
     objectives: Vec<Objective>,
-    /// The origin of monotonic times.
-    origin: Instant,
-    /// The second, since the origin, that is being counted.
-    second: AtomicU64,
-    good: AtomicU64,
-    bad: AtomicU64,
-    /// In nanoseconds.
-    latency: AtomicU64,
-    windows: Mutex<Windows>,
+    /// The first counts every exchange.
+    sources: Vec<Source>,
+    /// Those that exchanges count for.
+    exchanges: Vec<usize>,
+    /// Which requests count, for the sources that ask.
+    selections: Vec<(usize, OfHead)>,
+    lints: Vec<Lint>,
+    /// By their beginning.
+    maintenance: Mutex<Vec<Maintenance>>,
 }
 
 impl Sla {
@@ -38,48 +46,160 @@ impl Sla {
         SlaBuilder::default()
     }
 
-    pub(crate) fn new(objectives: Vec<Objective>, now: Now) -> Self {
+    pub(crate) fn new(checked: Vec<(Objective, Spec)>, now: Now) -> Self {
+        let mut objectives = Vec::new();
+        let mut specs = vec![Spec::default()];
+        for (mut objective, spec) in checked {
+            let same = specs.iter().position(|one| one.key == spec.key);
+            objective.source = same.unwrap_or(specs.len());
+            match same {
+                Some(at) => specs[at].merge(spec),
+                None => specs.push(spec),
+            }
+            objectives.push(objective);
+        }
+        let wall = milliseconds(now.wall);
+        let sources: Vec<_> = specs
+            .into_iter()
+            .map(|spec| Source::new(spec, now.mono, wall))
+            .collect();
+        let numbered = || sources.iter().enumerate();
+        let is_fed = |(_, source): &(usize, &Source)| source.input == Input::Exchanges;
+        let requests = |(number, source): (usize, &Source)| {
+            let requests = source.select.requests.clone();
+            requests.map(|requests| (number, requests))
+        };
         Self(Arc::new(Inner {
+            exchanges: numbered()
+                .filter(is_fed)
+                .map(|(number, _)| number)
+                .collect(),
+            selections: numbered().filter_map(requests).collect(),
+            lints: objectives.iter().flat_map(lint::lints).collect(),
             objectives,
-            origin: now.mono,
-            second: AtomicU64::new(0),
-            good: AtomicU64::new(0),
-            bad: AtomicU64::new(0),
-            latency: AtomicU64::new(0),
-            windows: Mutex::new(Windows::new(milliseconds(now.wall))),
+            sources,
+            maintenance: Mutex::default(),
         }))
     }
 
-    /// Returns an observer that records each exchange that a layer sees.
+    /// Returns an observer that counts each exchange that a layer sees.
     pub fn observer(&self) -> SliObserver {
         SliObserver::new(self.clone())
     }
 
-    /// Counts a valid exchange that ended at a moment.
+    /// Returns what is valid about the objectives, but of less use than it looks; most often nothing.
+    pub fn lints(&self) -> &[Lint] {
+        &self.0.lints
+    }
+
+    /// Counts a valid exchange that ended at a moment, for the objectives that tell no exchange from another; a [`Tracker`] is for those that
+    /// are [tracked](crate::Slo::tracked).
     ///
     /// It never waits: in the one case that another thread is moving the counts into the rings, it counts for the second before.
     #[inline]
     pub fn record(&self, good: bool, latency: Duration, at: Instant) {
-        let inner = &*self.0;
-        let second = at.saturating_duration_since(inner.origin).as_secs();
-        if second > inner.second.load(Ordering::Relaxed)
-            && let Ok(mut windows) = inner.windows.try_lock()
-        {
-            inner.roll(&mut windows, at);
+        for number in &self.0.exchanges {
+            let source = &self.0.sources[*number];
+            if source.select.routes.is_empty() && !source.select.has_closures() {
+                source.record(good, latency, at);
+            }
         }
-        let counter = if good { &inner.good } else { &inner.bad };
-        counter.fetch_add(1, Ordering::Relaxed);
-        let latency = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        inner.latency.fetch_add(latency, Ordering::Relaxed);
+    }
+
+    /// Returns what counts for an objective that is tracked.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of this name, or it counts something else.
+    pub fn tracker(&self, name: &str) -> Result<Tracker, TrackError> {
+        self.handle(name, |input| matches!(input, Input::Tracked))
+            .map(Tracker)
+    }
+
+    /// Returns what says whether something is up.
+    ///
+    /// # Errors
+    ///
+    /// If there is no objective of this name, or it counts something else.
+    pub fn uptime(&self, name: &str) -> Result<Uptime, TrackError> {
+        self.handle(name, |input| matches!(input, Input::Uptime { .. }))
+            .map(Uptime)
+    }
+
+    /// Returns what takes the values of a gauge in.
+    ///
+    /// # Errors
+    ///
+    /// If there is no objective of this name, or it counts something else.
+    pub fn slices(&self, name: &str) -> Result<Slices, TrackError> {
+        self.handle(name, |input| matches!(input, Input::Gauge { .. }))
+            .map(Slices)
+    }
+
+    fn handle(&self, name: &str, is_right: impl Fn(Input) -> bool) -> Result<Handle, TrackError> {
+        let objective = self.find(name)?;
+        let source = objective.source;
+        let input = self.0.sources[source].input;
+        let (counts, instead) = match input {
+            _ if is_right(input) => {
+                return Ok(Handle {
+                    sla: self.clone(),
+                    source,
+                    name: name.into(),
+                });
+            }
+            Input::Exchanges => ("counts exchanges", "its `observer`, or make it `tracked`"),
+            Input::Tracked => ("counts what a tracker is told", "its `tracker`"),
+            Input::Uptime { .. } => ("counts time", "its `uptime`"),
+            Input::Gauge { .. } => ("counts slices of time", "its `slices`"),
+        };
+        Err(TrackError::Other {
+            name: name.to_owned(),
+            counts,
+            instead,
+        })
+    }
+
+    /// Returns the name of each uptime that the health checks are asked for, and the check, if it is one of them.
+    pub fn uptimes(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let objectives = self.0.objectives.iter();
+        objectives.filter_map(|objective| match &objective.feed {
+            Feed::Health(check) => Some((&*objective.name, check.as_deref())),
+            Feed::Host | Feed::Series(_) => None,
+        })
+    }
+
+    /// Returns the name of each gauge that is to be read from a [series](crate::Slo::series), and the series.
+    pub fn series(&self) -> impl Iterator<Item = (&str, &str)> {
+        let objectives = self.0.objectives.iter();
+        objectives.filter_map(|objective| match &objective.feed {
+            Feed::Series(series) => Some((&*objective.name, &**series)),
+            Feed::Host | Feed::Health(_) => None,
+        })
     }
 
     /// Compares its time with the wall clock, to leave a gap where the machine was suspended, and takes note of how the objectives
-    /// [stand](Self::slo); to be called every few seconds.
+    /// [stand](Self::slo) and of [incidents](crate::Incident); to be called every few seconds.
     pub fn advance(&self, now: Now) {
-        let mut windows = self.windows(now.mono);
-        windows.compare(milliseconds(now.wall));
+        let wall = milliseconds(now.wall);
+        let times: Vec<_> = self.maintenance().iter().map(Maintenance::bounds).collect();
+        for source in &self.0.sources {
+            let mut windows = source.stream.windows(now.mono);
+            windows.compare(wall);
+            windows.maintain(&times);
+            if let Some(slices) = &source.slices {
+                slices.settle(&mut windows);
+            }
+            drop(windows);
+            for (_, stream) in source.routes.iter().flat_map(crate::source::Routes::all) {
+                let mut windows = stream.windows(now.mono);
+                windows.compare(wall);
+                windows.maintain(&times);
+            }
+        }
         for objective in &self.0.objectives {
-            objective.report(&windows);
+            let source = &self.0.sources[objective.source];
+            objective.look(source, &source.stream.windows(now.mono));
         }
     }
 
@@ -89,95 +209,147 @@ impl Sla {
     ///
     /// If there is none of this name.
     pub fn slo(&self, name: &str) -> Result<SloHandle, UnknownObjective> {
-        let mut objectives = self.0.objectives.iter();
-        let found = objectives.clone().find(|slo| slo.name == name);
-        found
-            .map(|objective| SloHandle(Arc::clone(&objective.kept)))
-            .ok_or_else(|| UnknownObjective {
-                name: name.to_owned(),
-                known: objectives.by_ref().map(|slo| slo.name.clone()).collect(),
-            })
+        let objective = self.find(name)?;
+        Ok(SloHandle(Arc::clone(&objective.kept)))
     }
 
-    /// Returns what was counted in the last so much time, 30 days at most.
+    /// Returns what was counted of all exchanges in the last so much time, 93 days at most.
     pub fn read(&self, window: Duration, now: Now) -> Reading {
-        self.windows(now.mono).last(window)
+        let windows = self.0.sources[0].stream.windows(now.mono);
+        windows.last(u64::try_from(window.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Returns the name of each objective that has a budget, and all that was counted for it since the process began, without what was
+    /// restored or forgiven: counts that only grow, for who keeps a history of them.
+    pub fn totals(&self, now: Now) -> Vec<(&str, Reading)> {
+        let objectives = self.0.objectives.iter();
+        let objectives = objectives.filter(|objective| objective.target.allowed().is_some());
+        let total = |objective: &'_ Objective| {
+            let stream = &self.0.sources[objective.source].stream;
+            stream.windows(now.mono).total()
+        };
+        objectives
+            .map(|objective| (&*objective.name, total(objective)))
+            .collect()
     }
 
     /// Returns how all objectives stand.
     pub fn report(&self, now: Now) -> Report {
-        let windows = self.windows(now.mono);
         let objectives = self.0.objectives.iter();
         Report::new(
             objectives
-                .map(|objective| objective.report(&windows))
+                .map(|objective| self.report_of(objective, now))
                 .collect(),
+            self.maintenance().clone(),
             now.wall,
         )
     }
 
     /// Returns how one objective stands; `None` if there is none of this name.
     pub fn objective(&self, name: &str, now: Now) -> Option<ObjectiveReport> {
-        let objective = self.0.objectives.iter().find(|slo| slo.name == name)?;
-        Some(objective.report(&self.windows(now.mono)))
+        let objective = self.find(name).ok()?;
+        Some(self.report_of(objective, now))
+    }
+
+    fn report_of(&self, objective: &Objective, now: Now) -> ObjectiveReport {
+        let source = &self.0.sources[objective.source];
+        let report = objective.report(source, &source.stream.windows(now.mono));
+        ObjectiveReport {
+            routes: objective.worst_routes(source, now.mono),
+            ..report
+        }
     }
 
     /// Returns the alerts on the budgets of all objectives, and whether they ring.
     pub fn burn_alerts(&self, now: Now) -> Vec<BurnAlert> {
-        let windows = self.windows(now.mono);
         let objectives = self.0.objectives.iter();
-        let alerts = objectives.flat_map(|objective| objective.burn_alerts(&windows));
+        let alerts = objectives.flat_map(|objective| {
+            let stream = &self.0.sources[objective.source].stream;
+            objective.burn_alerts(&stream.windows(now.mono))
+        });
         alerts.collect()
     }
 
-    /// Returns all counts, to be [restored](Self::restore) later; at most 60 KB.
-    pub fn snapshot(&self, now: Now) -> Vec<u8> {
-        snapshot::write(&self.windows(now.mono))
-    }
-
-    /// Adds counts from before a restart. The time since then is a gap.
-    ///
-    /// Counts from the future, which a wall clock that was set back leaves behind, are kept: time goes on from them.
+    /// Forgives an objective failures: those of a dependency that doesn't count, or of a test. Each such decision is kept with who made it and
+    /// why, and shown in the report.
     ///
     /// # Errors
     ///
-    /// If it is not a snapshot, or a damaged one; nothing is restored then.
-    pub fn restore(&self, snapshot: &[u8], now: Now) -> Result<(), RestoreError> {
-        let (time, readings) = snapshot::read(snapshot)?;
-        self.windows(now.mono).merge(time, readings);
+    /// If there is no objective of this name, it has no budget, or the adjustment is not valid; nothing changes then.
+    pub fn adjust(&self, name: &str, adjustment: Adjustment, now: Now) -> Result<(), AdjustError> {
+        let objective = self.find(name)?;
+        if objective.target.allowed().is_none() {
+            return Err(AdjustError::NoBudget {
+                name: name.to_owned(),
+            });
+        }
+        let wall = milliseconds(now.wall);
+        adjustment.check(wall)?;
+        let all = &mut objective.history().adjustments;
+        adjustment::add(all, adjustment, wall, |one| one.at)
+    }
+
+    /// Plans a time in which nothing counts for any objective.
+    ///
+    /// # Errors
+    ///
+    /// If it is not valid; nothing changes then.
+    pub fn maintain(&self, maintenance: Maintenance, now: Now) -> Result<(), AdjustError> {
+        maintenance.check(now)?;
+        let wall = milliseconds(now.wall);
+        adjustment::add(&mut self.maintenance(), maintenance, wall, |one| one.until)?;
+        self.advance(now);
         Ok(())
     }
 
-    /// Returns the rings, with all that has been counted in them.
-    fn windows(&self, now: Instant) -> MutexGuard<'_, Windows> {
-        // Nothing that can panic runs under the lock.
-        let windows = self.0.windows.lock();
-        let mut windows = windows.unwrap_or_else(PoisonError::into_inner);
-        self.0.roll(&mut windows, now);
-        windows
+    /// Ends the maintenance that is, and returns whether there was one.
+    pub fn end_maintenance(&self, now: Now) -> bool {
+        let mut has_ended = false;
+        for maintenance in self.maintenance().iter_mut() {
+            if (maintenance.from..maintenance.until).contains(&now.wall) {
+                maintenance.until = now.wall;
+                has_ended = true;
+            }
+        }
+        self.advance(now);
+        has_ended
     }
-}
 
-impl Inner {
-    /// Moves the counts into the rings.
-    #[cold]
-    fn roll(&self, windows: &mut Windows, now: Instant) {
-        let mono = now.saturating_duration_since(self.origin);
-        let second = self.second.fetch_max(mono.as_secs(), Ordering::Relaxed);
-        let counted = Reading {
-            good: self.good.swap(0, Ordering::Relaxed),
-            bad: self.bad.swap(0, Ordering::Relaxed),
-            latency: self.latency.swap(0, Ordering::Relaxed),
-            covered: 0,
-        };
-        windows.add(second.saturating_mul(1_000), counted);
-        windows.advance(u64::try_from(mono.as_millis()).unwrap_or(u64::MAX));
+    fn maintenance(&self) -> MutexGuard<'_, Vec<Maintenance>> {
+        let maintenance = self.0.maintenance.lock();
+        maintenance.unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn milliseconds(wall: SystemTime) -> u64 {
-    let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    fn find(&self, name: &str) -> Result<&Objective, UnknownObjective> {
+        let mut objectives = self.0.objectives.iter();
+        let found = objectives.find(|slo| slo.name == name);
+        found.ok_or_else(|| {
+            let known = self.0.objectives.iter().map(|slo| slo.name.clone());
+            UnknownObjective {
+                name: name.to_owned(),
+                known: known.collect(),
+            }
+        })
+    }
+
+    pub(crate) fn objectives(&self) -> &[Objective] {
+        &self.0.objectives
+    }
+
+    pub(crate) fn source(&self, number: usize) -> &Source {
+        &self.0.sources[number]
+    }
+
+    pub(crate) fn selections(&self) -> &[(usize, OfHead)] {
+        &self.0.selections
+    }
+
+    /// Returns the sources that exchanges count for.
+    #[inline]
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (usize, &Source)> {
+        let exchanges = self.0.exchanges.iter();
+        exchanges.map(|number| (*number, &self.0.sources[*number]))
+    }
 }
 
 impl fmt::Debug for Sla {

@@ -1,73 +1,121 @@
+//! What survives a restart, and how that of several replicas becomes one.
+
+use std::collections::BTreeMap;
+
 use crate::ring::Reading;
-use crate::windows::Windows;
+use crate::windows::LONGEST;
+use crate::{Adjustment, Incident, Maintenance};
 
-/// What a snapshot begins with: a mark, and the version of the format.
-const HEAD: &[u8; 5] = b"CSLA\x01";
+mod bytes;
 
-/// A snapshot cannot be restored.
+pub(crate) use self::bytes::{read, write};
+
+/// A snapshot cannot be restored, or not be merged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
     /// It is none, or one of another version.
-    #[error("this is not a snapshot of version 1")]
+    #[error("this is not a snapshot of version 2")]
     Unknown,
-    /// Its checksum is wrong.
+    /// Its checksum is wrong, or it says what no snapshot says.
     #[error("the snapshot is damaged")]
     Damaged,
 }
 
-/// Writes the mark and the version, the time, and for each bucket that has something its ring's number, its own number and its
-/// counts, all in little endian; then the checksum of all of it.
-pub(crate) fn write(windows: &Windows) -> Vec<u8> {
-    let mut bytes = HEAD.to_vec();
-    bytes.extend(windows.time().to_le_bytes());
-    for (ring, place) in windows.rings().iter().zip(0u8..) {
-        for (number, reading) in ring.filled() {
-            bytes.push(place);
-            for word in [
-                number,
-                reading.good,
-                reading.bad,
-                reading.latency,
-                reading.covered,
-            ] {
-                bytes.extend(word.to_le_bytes());
+/// All that a snapshot has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Saved {
+    /// By the source's key, and the route if it is of one.
+    pub(crate) streams: BTreeMap<(String, Option<String>), SavedStream>,
+    /// By the objective's name.
+    pub(crate) adjustments: BTreeMap<String, Vec<Adjustment>>,
+    pub(crate) incidents: BTreeMap<String, Vec<Incident>>,
+    pub(crate) maintenance: Vec<Maintenance>,
+}
+
+/// What was counted of one thing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct SavedStream {
+    /// How far time had come.
+    pub(crate) time: u64,
+    /// By the width of the buckets, and by their number.
+    pub(crate) rings: BTreeMap<u64, BTreeMap<u64, Reading>>,
+    /// By the width of the parts, by their number, and by the number of the bucket.
+    pub(crate) sketches: BTreeMap<u64, BTreeMap<u64, BTreeMap<u64, u64>>>,
+}
+
+/// Returns one snapshot of what two replicas counted, to be [restored](crate::Sla::restore) where both are to be judged together.
+///
+/// Counts are added. A moment is covered if one of the replicas covered it: of a bucket, as much as the one that covered more. Adjustments,
+/// incidents and maintenance are those of both. The order of replicas, and of merging more of them, makes no difference.
+///
+/// # Errors
+///
+/// If one of them is not a snapshot, or a damaged one.
+pub fn merge(one: &[u8], other: &[u8]) -> Result<Vec<u8>, RestoreError> {
+    let (mut saved, other) = (read(one)?, read(other)?);
+    for (key, stream) in other.streams {
+        saved.streams.entry(key).or_default().merge(stream);
+    }
+    for stream in saved.streams.values_mut() {
+        stream.trim();
+    }
+    for (name, adjustments) in other.adjustments {
+        let all = saved.adjustments.entry(name).or_default();
+        all.extend(adjustments);
+        all.sort();
+        all.dedup();
+    }
+    for (name, incidents) in other.incidents {
+        let all = saved.incidents.entry(name).or_default();
+        all.extend(incidents);
+        all.sort_by_key(key);
+        all.dedup();
+    }
+    saved.maintenance.extend(other.maintenance);
+    saved.maintenance.sort();
+    saved.maintenance.dedup();
+    Ok(write(&saved))
+}
+
+/// Returns what puts incidents into one order.
+fn key(incident: &Incident) -> impl Ord + use<> {
+    let rate = incident.burn_rate.map(f64::to_bits);
+    (incident.from, incident.until, incident.bad, rate)
+}
+
+impl SavedStream {
+    fn merge(&mut self, other: Self) {
+        self.time = self.time.max(other.time);
+        for (width, buckets) in other.rings {
+            let ring = self.rings.entry(width).or_default();
+            for (number, reading) in buckets {
+                let bucket = ring.entry(number).or_default();
+                let covered = bucket.covered.max(reading.covered);
+                *bucket += reading;
+                bucket.covered = covered;
+            }
+        }
+        for (width, parts) in other.sketches {
+            let sketch = self.sketches.entry(width).or_default();
+            for (number, counts) in parts {
+                let part = sketch.entry(number).or_default();
+                for (at, count) in counts {
+                    let sum = part.entry(at).or_default();
+                    *sum = sum.saturating_add(count);
+                }
             }
         }
     }
-    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
-    bytes
-}
 
-/// The number of a ring, the number of a bucket, and what it holds.
-type Bucket = (usize, u64, Reading);
-
-/// Returns the time of a snapshot and its buckets.
-pub(crate) fn read(bytes: &[u8]) -> Result<(u64, Vec<Bucket>), RestoreError> {
-    let rest = bytes.strip_prefix(HEAD).ok_or(RestoreError::Unknown)?;
-    let (rest, sum) = rest.split_last_chunk().ok_or(RestoreError::Damaged)?;
-    if crc32c::crc32c(&bytes[..bytes.len() - sum.len()]) != u32::from_le_bytes(*sum) {
-        return Err(RestoreError::Damaged);
+    /// Leaves out what no window can have any more, so that merging has a bound.
+    fn trim(&mut self) {
+        let oldest = self.time.saturating_sub(LONGEST);
+        for (width, ring) in &mut self.rings {
+            ring.retain(|number, _| number.saturating_add(1).saturating_mul(*width) >= oldest);
+        }
+        for (width, sketch) in &mut self.sketches {
+            sketch.retain(|number, _| number.saturating_add(1).saturating_mul(*width) >= oldest);
+        }
     }
-    let (time, rest) = rest.split_first_chunk().ok_or(RestoreError::Damaged)?;
-    let (buckets, []) = rest.as_chunks::<41>() else {
-        return Err(RestoreError::Damaged);
-    };
-    let bucket = |bytes: &[u8; 41]| {
-        let [ring, words @ ..] = bytes;
-        let (words, _) = words.as_chunks().0.split_first_chunk::<5>()?;
-        let [number, good, bad, latency, covered] = words.map(u64::from_le_bytes);
-        let reading = Reading {
-            good,
-            bad,
-            latency,
-            covered,
-        };
-        (*ring < 4).then_some((usize::from(*ring), number, reading))
-    };
-    let buckets = buckets.iter().map(bucket).collect::<Option<_>>();
-    Ok((
-        u64::from_le_bytes(*time),
-        buckets.ok_or(RestoreError::Damaged)?,
-    ))
 }

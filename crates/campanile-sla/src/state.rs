@@ -21,6 +21,8 @@ pub(crate) struct Kept {
     current: AtomicU64,
     consumed: AtomicU64,
     last_hour: AtomicU64,
+    /// In seconds.
+    exhausted_in: AtomicU64,
 }
 
 /// How an objective stood.
@@ -33,6 +35,7 @@ pub struct SloState {
     pub current: Option<f64>,
     consumed: f64,
     last_hour: Option<f64>,
+    exhausted_in: Option<Duration>,
 }
 
 impl SloState {
@@ -47,6 +50,12 @@ impl SloState {
     #[must_use]
     pub fn burn_rate(&self) -> Option<f64> {
         self.last_hour
+    }
+
+    /// Returns when the budget is used up if the last hour goes on; zero if it is, and `None` if it never will be.
+    #[must_use]
+    pub fn exhausted_in(&self) -> Option<Duration> {
+        self.exhausted_in
     }
 }
 
@@ -65,6 +74,8 @@ impl SloHandle {
             current: known(float(&self.0.current)),
             consumed: float(&self.0.consumed),
             last_hour: known(float(&self.0.last_hour)),
+            exhausted_in: known(float(&self.0.exhausted_in))
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         }
     }
 }
@@ -85,10 +96,13 @@ impl Kept {
         let last_hour = burn_rates.iter().find(|burn| burn.window == HOUR);
         let last_hour = last_hour.and_then(|burn| burn.rate).unwrap_or(f64::NAN);
         let consumed = budget.map_or(0.0, |budget| budget.consumed);
+        let exhausted_in = budget.and_then(|budget| budget.exhausted_in);
+        let exhausted_in = exhausted_in.map_or(f64::NAN, |time| time.as_secs_f64());
         for (place, value) in [
             (&self.current, report.current.unwrap_or(f64::NAN)),
             (&self.consumed, consumed),
             (&self.last_hour, last_hour),
+            (&self.exhausted_in, exhausted_in),
         ] {
             place.store(value.to_bits(), Ordering::Relaxed);
         }
@@ -104,6 +118,7 @@ impl Default for Kept {
             current: AtomicU64::new(f64::NAN.to_bits()),
             consumed: AtomicU64::new(0),
             last_hour: AtomicU64::new(f64::NAN.to_bits()),
+            exhausted_in: AtomicU64::new(f64::NAN.to_bits()),
         }
     }
 }

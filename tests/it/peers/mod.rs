@@ -15,3 +15,6 @@ mod postgres;
 
 // A Prometheus server that scrapes the quickstart.
 mod prometheus;
+
+// promtool, and a Prometheus that runs the exported rules.
+mod slo;

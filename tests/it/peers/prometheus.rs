@@ -15,23 +15,29 @@ use tokio::net::TcpListener;
 
 use crate::quickstart::{Quickstart, counted, drive};
 
-/// A Prometheus that scrapes one target every second.
-struct Prometheus {
-    address: SocketAddr,
-    _process: Process,
-    _folder: TempDir,
+/// A Prometheus server.
+pub(crate) struct Prometheus {
+    pub(crate) address: SocketAddr,
+    process: Process,
+    pub(crate) folder: TempDir,
 }
 
 impl Prometheus {
+    /// One that scrapes a target every second.
     async fn start(target: SocketAddr) -> Self {
-        let folder = TempDir::new().unwrap();
-        let config = folder.path().join("prometheus.yml");
         let scrape = "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: quickstart\n  static_configs:";
-        std::fs::write(&config, format!("{scrape}\n  - targets: ['{target}']\n")).unwrap();
+        let config = format!("{scrape}\n  - targets: ['{target}']\n");
+        Self::open(TempDir::new().unwrap(), &config).await
+    }
+
+    /// One that finds what it kept in the folder `data` of another.
+    pub(crate) async fn open(folder: TempDir, config: &str) -> Self {
+        let path = folder.path().join("prometheus.yml");
+        std::fs::write(&path, config).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let process = Process::start(
             Command::new(find("prometheus", "prometheus"))
-                .arg(format!("--config.file={}", config.display()))
+                .arg(format!("--config.file={}", path.display()))
                 .arg(format!(
                     "--storage.tsdb.path={}",
                     folder.path().join("data").display()
@@ -44,12 +50,21 @@ impl Prometheus {
         eventually(Some(StatusCode::OK), ready).await;
         Self {
             address,
-            _process: process,
-            _folder: folder,
+            process,
+            folder,
         }
     }
 
-    async fn ask(&self, path: &str) -> Option<Value> {
+    /// Stops it, and returns what it kept.
+    pub(crate) fn stop(self) -> TempDir {
+        let Self {
+            process, folder, ..
+        } = self;
+        process.terminate();
+        folder
+    }
+
+    pub(crate) async fn ask(&self, path: &str) -> Option<Value> {
         let (_, answer) = get(self.address, path).await?;
         Some(serde_json::from_str(&answer).unwrap())
     }

@@ -19,37 +19,57 @@ impl Format {
         }
     }
 
-    fn essence(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Json => ("application", "json"),
-            Self::HealthJson => ("application", "health+json"),
-            Self::Text => ("text", "plain"),
+    /// Returns the one that is liked best, and the usual one if none is: who probes wants an answer.
+    pub(super) fn chosen<'a>(accept: impl Iterator<Item = &'a HeaderValue>, usual: Self) -> Self {
+        let others = [Self::Json, Self::HealthJson, Self::Text];
+        let others = others.into_iter().filter(|format| *format != usual);
+        let all: Vec<_> = [usual].into_iter().chain(others).collect();
+        let types = all.iter().map(|format| match format {
+            Self::Json => "application/json",
+            Self::HealthJson => "application/health+json",
+            Self::Text => "text/plain",
+        });
+        all[preferred_type(accept, &types.collect::<Vec<_>>())]
+    }
+}
+
+/// Returns which of several media types, such as `application/json`, the values of a request's `Accept` like best, as RFC 9110, 12.5.1, has it:
+/// its place, the first among equals, and the first too if none is liked.
+///
+/// At most 32 ranges are looked at.
+///
+/// ```
+/// use campanile_health::preferred_type;
+/// use http::{HeaderMap, header::ACCEPT};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert(ACCEPT, "text/html, */*;q=0.8".parse()?);
+/// assert_eq!(preferred_type(headers.get_all(ACCEPT).iter(), &["application/json", "text/html"]), 1);
+/// # Ok::<_, http::header::InvalidHeaderValue>(())
+/// ```
+pub fn preferred_type<'a>(
+    accept: impl Iterator<Item = &'a HeaderValue>,
+    offered: &[&str],
+) -> usize {
+    let ranges: Vec<Range<'a>> = accept
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(Range::parse)
+        .take(MAX_RANGES)
+        .collect();
+    let quality = |media_type: &str| {
+        let fits = ranges.iter().filter(|range| range.fits(media_type));
+        let closest = fits.max_by_key(|range| range.closeness());
+        closest.map_or(0, |range| range.quality)
+    };
+    let (mut best, mut liked) = (0, 0);
+    for (place, media_type) in offered.iter().enumerate() {
+        let quality = quality(media_type);
+        if quality > liked {
+            (best, liked) = (place, quality);
         }
     }
-
-    /// Returns the one that is liked best (RFC 9110, 12.5.1), the usual one among equals; and the usual one too if none is liked: who probes
-    /// wants an answer.
-    pub(super) fn chosen<'a>(accept: impl Iterator<Item = &'a HeaderValue>, usual: Self) -> Self {
-        let ranges: Vec<Range<'a>> = accept
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(Range::parse)
-            .take(MAX_RANGES)
-            .collect();
-        let quality = |format: Self| {
-            let fits = ranges.iter().filter(|range| range.fits(format));
-            let closest = fits.max_by_key(|range| range.closeness());
-            closest.map_or(0, |range| range.quality)
-        };
-        let all = [Self::Json, Self::HealthJson, Self::Text];
-        all.into_iter().fold(usual, |best, format| {
-            if quality(format) > quality(best) {
-                format
-            } else {
-                best
-            }
-        })
-    }
+    best
 }
 
 /// How many ranges are looked at.
@@ -80,10 +100,10 @@ impl<'a> Range<'a> {
         Some(Self { main, sub, quality })
     }
 
-    fn fits(&self, format: Format) -> bool {
-        let (main, sub) = format.essence();
+    fn fits(&self, media_type: &str) -> bool {
         let is = |of: &str, it: &str| of == "*" || of.eq_ignore_ascii_case(it);
-        is(self.main, main) && is(self.sub, sub)
+        let parts = media_type.split_once('/');
+        parts.is_some_and(|(main, sub)| is(self.main, main) && is(self.sub, sub))
     }
 
     fn closeness(&self) -> u8 {

@@ -405,3 +405,101 @@ async fn what_a_check_failed_with_is_for_credentials() {
     }
     running.abort();
 }
+
+/// Asks as a program on the same machine, with an `Accept`.
+fn ask_for(world: &World, path: &str, accept: &str) -> (StatusCode, String, String) {
+    let request = Request::get(path)
+        .header("host", "localhost")
+        .header("accept", accept)
+        .extension(Peer("127.0.0.1:1".parse().unwrap()));
+    let request = request.body(()).unwrap().into_parts().0;
+    let response = whole(world.monitor.respond(&request));
+    let media_type = response.headers()["content-type"].to_str().unwrap();
+    let media_type = media_type.to_owned();
+    (response.status(), media_type, response.into_body())
+}
+
+#[test]
+fn service_levels_are_shown_in_three_forms() {
+    let world = World::new();
+    let sla = world.monitor.sources().sla();
+    let now = crate::monitor::now();
+    for number in 0..100 {
+        sla.record(number > 0, std::time::Duration::from_millis(5), now.mono);
+    }
+    let adjustment = campanile_sla::Adjustment {
+        at: now.wall,
+        bad: 1,
+        reason: "<b>\"a\" & 'b'</b>".to_owned(),
+        author: "ada".to_owned(),
+    };
+    sla.adjust("availability", adjustment, crate::monitor::now())
+        .unwrap();
+    let (_, media_type, html) = ask_for(&world, "/monitoring/sla", "text/html,*/*;q=0.8");
+    assert_eq!(media_type, "text/html; charset=utf-8");
+    assert!(
+        html.contains("<td>availability<td>99.9 %<td>100.0000 %<td class=\"compliant\">compliant"),
+        "{html}"
+    );
+    assert!(
+        html.contains("&lt;b&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/b&gt;"),
+        "{html}"
+    );
+    let (_, media_type, csv) = ask_for(&world, "/monitoring/sla", "text/csv");
+    assert_eq!(media_type, "text/csv; charset=utf-8");
+    let lines: Vec<_> = csv.split("\r\n").collect();
+    assert_eq!(lines.len(), 4);
+    assert!(lines[0].starts_with("name,target,current,unit,status,window,from,until,samples,bad,"));
+    assert!(
+        lines[1].starts_with("availability,99.9,100,%,compliant,30d,"),
+        "{csv}"
+    );
+    assert!(
+        lines
+            .iter()
+            .take(3)
+            .all(|line| line.split(',').count() == 14),
+        "{csv}"
+    );
+    let (_, media_type, _) = ask_for(&world, "/monitoring/sla", "*/*");
+    assert_eq!(media_type, "application/json");
+    let (_, _, one) = ask_for(&world, "/monitoring/sla/throughput", "text/csv");
+    assert_eq!(one.lines().count(), 2);
+    let (_, _, html) = ask_for(&world, "/monitoring/sla/throughput", "text/html");
+    assert!(html.contains("throughput") && !html.contains("availability"));
+}
+
+#[test]
+fn a_month_has_a_statement() {
+    let world = World::new();
+    let now = crate::monitor::now();
+    world
+        .monitor
+        .sources()
+        .sla()
+        .record(false, std::time::Duration::ZERO, now.mono);
+    let month = &bodies::moment(now.wall)[..7];
+    let path = format!("/monitoring/sla?month={month}&zone=Etc%2FUTC");
+    let (status, _, body) = ask_for(&world, &path, "application/json");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body["statement"]["month"], *month);
+    assert_eq!(body["statement"]["is_final"], false);
+    assert_eq!(body["metrics"]["availability"]["bad"], 1);
+    let (_, _, html) = ask_for(
+        &world,
+        &format!("/monitoring/sla?month={month}"),
+        "text/html",
+    );
+    assert!(
+        html.contains(&format!("Service levels in {month}")),
+        "{html}"
+    );
+    for query in ["month=2026", "month=1999-01", "month=2026-11&zone=Mars"] {
+        let path = format!("/monitoring/sla?{query}");
+        let (status, _, body) = ask_for(&world, &path, "application/json");
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["code"], "bad_request");
+    }
+}

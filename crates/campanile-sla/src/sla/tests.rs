@@ -1,4 +1,4 @@
-use std::ops::Add;
+use std::time::UNIX_EPOCH;
 
 use campanile_http::ObserveLayer;
 use http::{Request, Response, StatusCode};
@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
 
 use super::*;
-use crate::{Slo, Standing};
+use crate::{RestoreError, Slo, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -139,82 +139,6 @@ fn no_time_is_watched_twice_or_left_out() {
     assert_eq!(sla.read(DAY, now).covered(), DAY);
 }
 
-/// Against a list of all that was recorded, at random times with clock steps and restarts.
-#[test]
-fn windows_agree_with_a_list() {
-    let cases = std::env::var("CAMPANILE_LONG").map_or(300, |_| 10_000);
-    for seed in 0..cases {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut now = start();
-        let mut sla = sla(now);
-        let (mut list, mut covered) = (Vec::new(), Vec::new());
-        for _ in 0..random.usize(1..60) {
-            let step = [SECOND, MINUTE, HOUR, DAY * 3][random.usize(..4)].mul_f64(random.f64());
-            let step = Duration::from_millis(step.as_millis() as u64);
-            match random.u8(..10) {
-                // The process goes on.
-                0..7 => {
-                    covered.push((now.wall, now.wall + step));
-                    now = now + step;
-                }
-                // The machine is suspended.
-                7 => {
-                    now.wall += step + SECOND * 3;
-                    sla.advance(now);
-                }
-                // The process is replaced by one of which nothing is known but the wall clock.
-                8 => {
-                    let snapshot = sla.snapshot(now);
-                    now.wall += step;
-                    sla = tests::sla(now);
-                    sla.restore(&snapshot, now).unwrap();
-                }
-                _ => {}
-            }
-            for _ in 0..random.u8(..3) {
-                let good = random.bool();
-                sla.record(good, SECOND, now.mono);
-                list.push((now.wall, good));
-            }
-        }
-        for (window, bucket) in [
-            (MINUTE, SECOND),
-            (HOUR, SECOND * 10),
-            (DAY, MINUTE * 5),
-            (DAY * 30, HOUR),
-        ] {
-            let reading = sla.read(window, now);
-            let (inner, outer) = (now.wall - window, now.wall - window - bucket);
-            // Only what falls into the bucket at the window's start, or the second before, may or may not be in it.
-            let count = |good, start| {
-                list.iter()
-                    .filter(|(at, kind)| *kind == good && *at > start)
-                    .count() as u64
-            };
-            let range = |good| count(good, inner + SECOND)..=count(good, outer - SECOND);
-            assert!(
-                range(true).contains(&reading.good()),
-                "{seed} {window:?}: {reading:?}"
-            );
-            assert!(
-                range(false).contains(&reading.bad()),
-                "{seed} {window:?}: {reading:?}"
-            );
-            let watched = |start: SystemTime| -> Duration {
-                let part = |(from, to): &(SystemTime, SystemTime)| {
-                    to.duration_since((*from).max(start)).unwrap_or_default()
-                };
-                covered.iter().map(part).sum()
-            };
-            let covered = reading.covered().add(SECOND * 4);
-            assert!(
-                (watched(inner)..=watched(outer) + SECOND * 8).contains(&covered),
-                "{seed} {window:?}: {reading:?}"
-            );
-        }
-    }
-}
-
 #[test]
 fn a_restart_leaves_a_gap() {
     let start = start();
@@ -307,7 +231,7 @@ fn damaged_snapshots_are_refused() {
         record(&full, 1, 0, now + SECOND * second);
     }
     let snapshot = full.snapshot(now + HOUR);
-    assert!(snapshot.len() < 61_440, "{}", snapshot.len());
+    assert!(snapshot.len() < 20_000, "{}", snapshot.len());
     let empty = sla(now);
     for number in 0..snapshot.len() {
         let mut damaged = snapshot.clone();

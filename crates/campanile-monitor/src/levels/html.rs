@@ -1,0 +1,228 @@
+//! The service levels as a page to be read and printed: without scripts, and without anything from elsewhere.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use campanile_series::format_duration;
+use campanile_sla::{ObjectiveReport, Report, Statement};
+use http::header::CONTENT_SECURITY_POLICY;
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::bodies::{moment, page};
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em;max-width:70em}\
+table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .8em;text-align:left;border-bottom:1px solid #ccc}\
+.violated{color:#b00020}.warning{color:#8a5a00}.compliant{color:#1b6e2c}";
+
+pub(crate) fn html(report: &Report, statement: Option<&Statement>) -> Response<String> {
+    let title = match statement {
+        Some(statement) => format!("Service levels in {}", statement.month),
+        None => "Service levels".to_owned(),
+    };
+    let mut out = Html(String::new());
+    out.raw("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>");
+    out.text(&title);
+    out.raw(&format!("</title><style>{STYLE}</style><h1>"));
+    out.text(&title);
+    out.raw("</h1><p>");
+    if let Some(statement) = statement {
+        let until = if statement.is_final {
+            "to"
+        } else {
+            "so far; it ends at"
+        };
+        let (from, end) = (moment(statement.from), moment(statement.until));
+        out.text(&format!(
+            "From {from} {until} {end}, the month in {}. ",
+            statement.zone
+        ));
+    }
+    out.text(&format!(
+        "As of {}: {}.",
+        moment(report.at),
+        words(report.overall.as_str())
+    ));
+    out.raw("</p>");
+    objectives(&mut out, report);
+    for objective in &report.objectives {
+        details(&mut out, objective);
+    }
+    let maintenance = report.maintenance.iter();
+    let maintenance = maintenance.map(|one| {
+        let (from, until) = (moment(one.from), moment(one.until));
+        [from, until, one.reason.clone(), one.author.clone()]
+    });
+    out.table(
+        "Maintenance",
+        ["From", "Until", "Reason", "Author"],
+        maintenance,
+    );
+    let Html(text) = out;
+    let mut response = page(
+        StatusCode::OK,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+        text,
+    );
+    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+    response
+        .headers_mut()
+        .insert(CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+fn objectives(out: &mut Html, report: &Report) {
+    out.raw("<table><tr>");
+    for head in [
+        "Objective",
+        "Target",
+        "Current",
+        "Status",
+        "Window",
+        "Samples",
+        "Coverage",
+        "Budget left",
+        "Used up in",
+    ] {
+        out.raw("<th>");
+        out.text(head);
+    }
+    for objective in &report.objectives {
+        let ObjectiveReport { unit, budget, .. } = objective;
+        let current = objective
+            .current
+            .map(|current| format!("{current:.4} {unit}"));
+        let left = budget
+            .as_ref()
+            .map(|budget| format!("{:.1}%", 100.0 * budget.remaining()));
+        let exhausted_in = budget.as_ref().and_then(|budget| budget.exhausted_in);
+        out.raw("<tr>");
+        for cell in [
+            objective.name.clone(),
+            format!("{} {unit}", objective.target),
+            current.unwrap_or_else(|| "no data".to_owned()),
+        ] {
+            out.raw("<td>");
+            out.text(&cell);
+        }
+        let status = objective.standing.as_str();
+        let _ = write!(out.0, "<td class=\"{status}\">");
+        out.text(words(status));
+        for cell in [
+            objective.window.to_string(),
+            objective.samples.to_string(),
+            format!("{:.1}%", 100.0 * objective.coverage),
+            left.unwrap_or_default(),
+            exhausted_in.map(lasts).unwrap_or_default(),
+        ] {
+            out.raw("<td>");
+            out.text(&cell);
+        }
+    }
+    out.raw("</table>");
+}
+
+fn details(out: &mut Html, objective: &ObjectiveReport) {
+    let routes = objective.routes.iter().map(|route| {
+        let used = format!("{:.1}%", 100.0 * route.consumed);
+        [
+            route.route.clone(),
+            route.samples.to_string(),
+            route.bad.to_string(),
+            used,
+        ]
+    });
+    let title = |what: &str| format!("{}: {what}", objective.name);
+    out.table(
+        &title("worst routes"),
+        ["Route", "Samples", "Bad", "Of the budget"],
+        routes,
+    );
+    let incidents = objective.incidents.iter().map(|incident| {
+        let until = incident.until.map_or_else(|| "lasts".to_owned(), moment);
+        let rate = incident.burn_rate.map(|rate| format!("{rate:.1}"));
+        [
+            moment(incident.from),
+            until,
+            incident.bad.to_string(),
+            rate.unwrap_or_default(),
+        ]
+    });
+    out.table(
+        &title("incidents"),
+        ["From", "Until", "Bad", "Burn rate"],
+        incidents,
+    );
+    let adjustments = objective.adjustments.iter().map(|one| {
+        [
+            moment(one.at),
+            one.bad.to_string(),
+            one.reason.clone(),
+            one.author.clone(),
+        ]
+    });
+    out.table(
+        &title("adjustments"),
+        ["Of", "Bad", "Reason", "Author"],
+        adjustments,
+    );
+}
+
+fn words(status: &str) -> &str {
+    match status {
+        "no_data" => "no data",
+        other => other,
+    }
+}
+
+fn lasts(time: Duration) -> String {
+    match time {
+        Duration::ZERO => "it is".to_owned(),
+        time => format_duration(Duration::from_secs(time.as_secs())),
+    }
+}
+
+/// A page that is being written.
+struct Html(String);
+
+impl Html {
+    /// Writes what is HTML already.
+    fn raw(&mut self, html: &str) {
+        self.0 += html;
+    }
+
+    fn text(&mut self, text: &str) {
+        for char in text.chars() {
+            match char {
+                '&' => self.0 += "&amp;",
+                '<' => self.0 += "&lt;",
+                '>' => self.0 += "&gt;",
+                '"' => self.0 += "&quot;",
+                '\'' => self.0 += "&#39;",
+                char => self.0.push(char),
+            }
+        }
+    }
+
+    /// Writes a table with a title, if it has any rows.
+    fn table(&mut self, title: &str, heads: [&str; 4], rows: impl Iterator<Item = [String; 4]>) {
+        let mut rows = rows.peekable();
+        if rows.peek().is_none() {
+            return;
+        }
+        self.raw("<h2>");
+        self.text(title);
+        self.raw("</h2><table><tr>");
+        for head in heads {
+            self.raw("<th>");
+            self.text(head);
+        }
+        for row in rows {
+            self.raw("<tr>");
+            for cell in row {
+                self.raw("<td>");
+                self.text(&cell);
+            }
+        }
+        self.raw("</table>");
+    }
+}

@@ -1,0 +1,272 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile_health::{Check, Health};
+use campanile_metrics::{Registry, Value};
+use campanile_sla::{Bound, Sla, Slo};
+use campanile_store::Memory;
+use tokio::time::sleep;
+
+use super::*;
+use crate::Monitor;
+use crate::monitor::now;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+fn world(objectives: Vec<Slo>, health: Health) -> Sources {
+    let builder = Sla::builder();
+    let builder = objectives
+        .into_iter()
+        .fold(builder, |builder, one| builder.objective(one));
+    Sources::new(Registry::new(), health, builder.build(now()).unwrap())
+}
+
+fn no_health() -> Health {
+    Health::builder().build().unwrap()
+}
+
+fn build(sources: &Sources) -> Result<ServiceLevels, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let levels = ServiceLevels::new(sources, &mut problems);
+    if problems.is_empty() {
+        Ok(levels)
+    } else {
+        Err(problems)
+    }
+}
+
+fn adjustment(now: Now) -> Adjustment {
+    Adjustment {
+        at: now.wall,
+        bad: 2,
+        reason: "a test".to_owned(),
+        author: "ada".to_owned(),
+    }
+}
+
+#[test]
+fn what_objectives_count_is_published() {
+    let sources = world(
+        vec![Slo::availability("a", "99%"), Slo::throughput("t", 1.0)],
+        no_health(),
+    );
+    let levels = build(&sources).unwrap();
+    let start = now();
+    for good in [true, false, true] {
+        sources.sla().record(good, Duration::ZERO, start.mono);
+    }
+    levels.tick(start);
+    let count = |slo, result| {
+        sources
+            .metrics()
+            .get(EVENTS, &[("slo", slo), ("result", result)])
+    };
+    assert_eq!(count("a", "good"), Some(Value::Counter(2)));
+    assert_eq!(count("a", "bad"), Some(Value::Counter(1)));
+    // What has no budget is nothing to count for.
+    assert_eq!(count("t", "good"), None);
+    // What is forgiven was counted.
+    sources.sla().adjust("a", adjustment(start), start).unwrap();
+    levels.tick(start + Duration::from_secs(5));
+    assert_eq!(count("a", "bad"), Some(Value::Counter(1)));
+}
+
+#[test]
+fn gauges_are_read_from_their_series() {
+    let slo = |name: &str, series: &str| {
+        let slo = Slo::gauge(name, "99%", Bound::AtMost(10.0)).over(HOUR);
+        slo.slice(Duration::from_secs(10)).series(series)
+    };
+    let sources = world(
+        vec![
+            slo("all", "queue_size"),
+            slo("mail", "queue_size{queue=\"mail\"}"),
+            slo("none", "nothing"),
+        ],
+        no_health(),
+    );
+    let levels = build(&sources).unwrap();
+    let start = now();
+    for (queue, size) in [("mail", 4.0), ("orders", 7.0)] {
+        let gauge = sources.metrics().gauge("queue_size", &[("queue", queue)]);
+        gauge.unwrap().set(size);
+    }
+    for second in [0, 5, 10, 15, 25] {
+        levels.tick(start + Duration::from_secs(second));
+    }
+    let counts = |name| {
+        let report = sources
+            .sla()
+            .objective(name, start + Duration::from_secs(25));
+        let report = report.unwrap();
+        (report.samples, report.bad)
+    };
+    assert!((2..=3).contains(&counts("all").0) && counts("all").0 == counts("all").1);
+    assert!((2..=3).contains(&counts("mail").0) && counts("mail").1 == 0);
+    assert_eq!(counts("none"), (0, 0));
+}
+
+#[test]
+fn series_and_checks_have_to_be_some() {
+    let slo = |name: &str, series: &str| Slo::gauge(name, "99%", Bound::AtMost(1.0)).series(series);
+    let check = Check::new("db", || async { Ok::<_, String>(()) });
+    let health = Health::builder().check(check).build().unwrap();
+    let sources = world(
+        vec![
+            slo("empty", ""),
+            slo("more", "queue_size > 1"),
+            slo("pattern", "queue_size{queue=~\"(\"}"),
+            Slo::uptime("up", "99%").check("redis"),
+            Slo::uptime("db", "99%").check("db"),
+        ],
+        health,
+    );
+    let problems = build(&sources).map(|_| ()).unwrap_err();
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 4, "{problems:?}");
+    assert!(
+        problems[0]
+            .starts_with("the series \"\" of the objective \"empty\" is not valid: give a metric")
+    );
+    assert!(problems[1].ends_with("there is \"> 1\" after it"));
+    assert!(problems[2].starts_with("the series \"queue_size{queue=~"));
+    assert_eq!(
+        problems[3],
+        "the check \"redis\" of the objective \"up\" does not exist: the checks are db"
+    );
+}
+
+#[tokio::test]
+async fn uptime_follows_the_health() {
+    let (says, says_of) = tokio::sync::watch::channel(true);
+    let check = Check::new("db", move || {
+        let is_up = *says_of.borrow();
+        async move { is_up.then_some(()).ok_or("down") }
+    });
+    let check = check.critical().period(Duration::from_millis(100));
+    let health = Health::builder().check(check).build().unwrap();
+    let sources = world(
+        vec![
+            Slo::uptime("service", "99%").over(HOUR),
+            Slo::uptime("db", "99%").over(HOUR).check("db"),
+            Slo::uptime("told", "99%").over(HOUR).tracked(),
+        ],
+        health.clone(),
+    );
+    let levels = build(&sources).unwrap();
+    let bad = |name| sources.sla().objective(name, now()).unwrap().bad;
+    let good = |name| {
+        let report = sources.sla().objective(name, now()).unwrap();
+        report.samples - report.bad
+    };
+    let run = async {
+        tokio::select! {
+            () = health.run(std::future::pending()) => {}
+            () = levels.follow_health(std::future::pending()) => {}
+        }
+    };
+    let watch = async {
+        // A tick tells how it is to begin with.
+        while good("service") == 0 || good("db") == 0 {
+            levels.tick(now());
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!((bad("service"), bad("db")), (0, 0));
+        says.send_replace(false);
+        // From here on nobody ticks.
+        while bad("service") == 0 || bad("db") == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!((good("told"), bad("told")), (0, 0));
+    };
+    let both = async {
+        tokio::select! {
+            () = run => {}
+            () = watch => {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), both)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn decisions_are_written_down() {
+    let store = Arc::new(Memory::new());
+    let sources = world(vec![Slo::availability("a", "99%")], no_health());
+    let monitor = Monitor::builder(sources.clone()).store(store.clone());
+    let monitor = monitor.build().unwrap();
+    let start = now();
+    for good in [true, false, false, false] {
+        sources.sla().record(good, Duration::ZERO, start.mono);
+    }
+    monitor.adjust("a", adjustment(start)).await.unwrap();
+    let maintenance = Maintenance {
+        from: start.wall + HOUR,
+        until: start.wall + HOUR * 2,
+        reason: "moving".to_owned(),
+        author: "ada".to_owned(),
+    };
+    monitor.maintain(maintenance).await.unwrap();
+    let error = monitor.adjust("b", adjustment(start)).await.unwrap_err();
+    assert!(matches!(
+        error,
+        DecisionError::Adjust(AdjustError::Unknown(_))
+    ));
+    let journal = store.journal(0, 10).await.unwrap();
+    let entries: Vec<serde_json::Value> = journal
+        .iter()
+        .map(|entry| serde_json::from_slice(&entry.payload).unwrap())
+        .collect();
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[0]["event"], "budget_adjusted");
+    assert_eq!(
+        (&entries[0]["bad"], &entries[0]["author"]),
+        (&2.into(), &"ada".into())
+    );
+    assert_eq!(entries[1]["event"], "maintenance_planned");
+    // They are there again at once, though no tick has written anything.
+    let after = world(vec![Slo::availability("a", "99%")], no_health());
+    build(&after).unwrap().restore(&*store, now()).await;
+    let report = after.sla().report(now());
+    assert_eq!(report.objectives[0].bad, 1);
+    assert_eq!(report.objectives[0].adjustments.len(), 1);
+    assert_eq!(report.maintenance.len(), 1);
+}
+
+/// More than a record of the store holds.
+#[tokio::test]
+async fn many_counts_are_written_in_parts() {
+    let objectives = || -> Vec<_> {
+        let names = (0..100).map(|number| format!("o{number}"));
+        names
+            .map(|name| Slo::availability(name, "99%").tracked())
+            .collect()
+    };
+    let sources = world(objectives(), no_health());
+    let start = now();
+    for hour in 0..1_000 {
+        for number in 0..100 {
+            let tracker = sources.sla().tracker(&format!("o{number}")).unwrap();
+            let at = start + HOUR * hour;
+            tracker.record(true, HOUR, at.mono);
+        }
+    }
+    let later = start + HOUR * 1_000;
+    let store = Memory::new();
+    let levels = build(&sources).unwrap();
+    assert!(sources.sla().snapshot(later).len() > 2 * PART_LEN);
+    levels.write(&store, later).await;
+    let after = world(objectives(), no_health());
+    build(&after).unwrap().restore(&store, later).await;
+    let (before, after) = (sources.sla().report(later), after.sla().report(later));
+    assert_eq!(before, after);
+    assert!(before.objectives.iter().all(|one| one.samples >= 700));
+    // Fewer parts than before leave none of the old ones in it.
+    let one = world(vec![Slo::availability("a", "99%")], no_health());
+    one.sla().record(true, Duration::ZERO, start.mono);
+    build(&one).unwrap().write(&store, start).await;
+    let again = world(vec![Slo::availability("a", "99%")], no_health());
+    build(&again).unwrap().restore(&store, start).await;
+    assert_eq!(again.sla().report(start).objectives[0].samples, 1);
+}

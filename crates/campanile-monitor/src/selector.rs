@@ -1,0 +1,99 @@
+use campanile_metrics::{Registry, Value};
+use campanile_series::{LabelError, Labels, Matcher, Sample};
+
+/// The series of a metric, such as `queue_size{queue="orders"}`; of a histogram `…_sum` and `…_count`.
+pub(crate) struct Selector {
+    name: String,
+    matchers: Vec<Matcher>,
+}
+
+/// The longest text.
+const MAX_TEXT: usize = 8_192;
+
+impl Selector {
+    /// Reads one, and returns it with the rest of the text.
+    pub(crate) fn parse(text: &str) -> Result<(Self, &str), String> {
+        let wrong =
+            || "give a metric, and matchers if it needs some, such as queue_size{queue=\"orders\"}";
+        let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == ':';
+        let text = text.trim();
+        let name_end = text.find(|char| !is_name(char)).unwrap_or(text.len());
+        let (name, rest) = text.split_at(name_end);
+        let starts_well = name.starts_with(|char: char| !char.is_ascii_digit());
+        if text.len() > MAX_TEXT || !starts_well {
+            return Err(wrong().to_owned());
+        }
+        let rest = rest.trim_start();
+        let (matchers, rest) = match rest.starts_with('{') {
+            true => rest.split_at(end_of_matchers(rest).ok_or_else(wrong)?),
+            false => ("", rest),
+        };
+        let matchers = Matcher::parse_all(matchers).map_err(|error| error.to_string())?;
+        let name = name.to_owned();
+        Ok((Self { name, matchers }, rest.trim_start()))
+    }
+
+    /// Returns the values that the registry has of them.
+    pub(crate) fn samples(&self, registry: &Registry) -> Result<Vec<Sample>, LabelError> {
+        let families = [
+            ("", Part::Value),
+            ("_sum", Part::Sum),
+            ("_count", Part::Count),
+        ];
+        let mut samples = Vec::new();
+        for (suffix, part) in families {
+            let name = self.name.strip_suffix(suffix);
+            let Some(family) = name.and_then(|name| registry.family(name)) else {
+                continue;
+            };
+            for series in &family.series {
+                let Some(value) = part.of(&series.value) else {
+                    continue;
+                };
+                let labels = Labels::new(series.labels())?;
+                if self.matchers.iter().all(|matcher| matcher.matches(&labels)) {
+                    samples.push(Sample::new(labels, value));
+                }
+            }
+        }
+        Ok(samples)
+    }
+}
+
+/// Returns the length of matchers in braces, in whose quotes there may be braces.
+fn end_of_matchers(text: &str) -> Option<usize> {
+    let (mut in_quotes, mut escape) = (false, false);
+    for (at, char) in text.char_indices() {
+        match char {
+            _ if escape => escape = false,
+            '\\' if in_quotes => escape = true,
+            '"' => in_quotes = !in_quotes,
+            '}' if !in_quotes => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What of a metric has a name.
+#[derive(Clone, Copy)]
+enum Part {
+    Value,
+    Sum,
+    Count,
+}
+
+impl Part {
+    fn of(self, value: &Value) -> Option<f64> {
+        match (self, value) {
+            (Self::Value, Value::Counter(value)) => Some(*value as f64),
+            (Self::Value, Value::TimeCounter(time)) => Some(time.as_secs_f64()),
+            (Self::Value, Value::Gauge(value)) => Some(*value),
+            (Self::Sum, Value::Histogram(histogram)) => Some(histogram.sum),
+            (Self::Count, Value::Histogram(histogram)) => Some(histogram.count as f64),
+            (Self::Sum, Value::Summary(summary)) => Some(summary.sum),
+            (Self::Count, Value::Summary(summary)) => Some(summary.count as f64),
+            _ => None,
+        }
+    }
+}

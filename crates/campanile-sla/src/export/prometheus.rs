@@ -1,0 +1,288 @@
+//! Rules of Prometheus, with the names and the labels that Sloth's have, so that what is made for those is good for these.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use campanile_series::format_duration;
+
+use super::yaml::{indented, map, quoted};
+use super::{EVENTS, Export, Exported, Selector};
+use crate::Urgency;
+use crate::budget::{self, LEAST_BAD, Limit};
+use crate::share::{WHOLE, percent, ratio};
+
+impl Export {
+    /// Returns recording and alerting rules for Prometheus, in YAML: `slo:sli_error:ratio_rate5m` and so on over each window, the budget and how
+    /// fast it is used, `sloth_slo_info`; and for each of [`BurnAlert`](crate::BurnAlert)'s pairs of windows an alert with the name and the
+    /// labels that `campanile_monitor::burn_rate_rules` gives it, and Sloth's.
+    ///
+    /// Each ratio is that of bad and valid ones over the whole window, where Sloth has the mean of five-minute ratios over 30 days, which gives
+    /// a quiet night the weight of a busy day. An alert also asks for what keeps ours silent: three bad ones, and enough valid ones, in its
+    /// long window.
+    #[must_use]
+    pub fn prometheus_rules(&self) -> String {
+        let mut out = String::from("groups:\n");
+        for slo in &self.slos {
+            let id = slo.id(&self.service);
+            let groups = [
+                ("sli-recordings", self.sli_recordings(slo)),
+                ("meta-recordings", self.meta_recordings(slo)),
+                ("alerts", self.alerts(slo)),
+            ];
+            for (group, rules) in groups {
+                if !rules.is_empty() {
+                    let _ = write!(out, "- name: sloth-slo-{group}-{id}\n  rules:\n{rules}");
+                }
+            }
+        }
+        if self.slos.is_empty() {
+            out = "groups: []\n".to_owned();
+        }
+        out
+    }
+
+    /// Returns the [rules](Self::prometheus_rules) as a `PrometheusRule` for Kubernetes' Prometheus operator, with a name and labels such as
+    /// those that its `ruleSelector` asks for.
+    #[must_use]
+    pub fn prometheus_rule_resource(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        let mut out = format!(
+            "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: {}\n",
+            quoted(name)
+        );
+        let labels = labels.iter().map(|(name, value)| (quoted(name), value));
+        map(&mut out, 2, "labels", labels);
+        out + "spec:\n" + &indented(&self.prometheus_rules(), 2)
+    }
+
+    /// The ratio of bad ones over each window.
+    fn sli_recordings(&self, slo: &Exported) -> String {
+        let mut out = String::new();
+        for window in slo.windows() {
+            let window = format_duration(window);
+            let expr = format!(
+                "(sum(rate({}[{window}])))\n/\n(sum(rate({}[{window}])))",
+                self.events(slo, ",result=\"bad\""),
+                self.events(slo, "")
+            );
+            let record = format!("slo:sli_error:ratio_rate{window}");
+            let labels = [("sloth_window".to_owned(), window)];
+            rule(
+                &mut out,
+                &record,
+                &expr,
+                self.labels(slo).into_iter().chain(labels),
+            );
+        }
+        out
+    }
+
+    /// What the objective is, and what becomes of its budget.
+    fn meta_recordings(&self, slo: &Exported) -> String {
+        let of = Selector {
+            service: &self.service,
+            slo,
+        };
+        let on = "/ on(sloth_id, sloth_slo, sloth_service) group_left";
+        let windows = slo.windows();
+        let shortest = windows.first().copied().unwrap_or_default();
+        let burn_rate = |window: Duration| {
+            let window = format_duration(window);
+            format!("slo:sli_error:ratio_rate{window}{of}\n{on}\nslo:error_budget:ratio{of}")
+        };
+        let days = slo.period.as_secs_f64() / 86_400.0;
+        let mut out = String::new();
+        for (record, expr) in [
+            (
+                "slo:objective:ratio",
+                format!("vector({})", ratio(WHOLE - slo.allowed)),
+            ),
+            (
+                "slo:error_budget:ratio",
+                format!("vector({})", ratio(slo.allowed)),
+            ),
+            ("slo:time_period:days", format!("vector({days})")),
+            ("slo:current_burn_rate:ratio", burn_rate(shortest)),
+            ("slo:period_burn_rate:ratio", burn_rate(slo.period)),
+            (
+                "slo:period_error_budget_remaining:ratio",
+                format!("1 - slo:period_burn_rate:ratio{of}"),
+            ),
+        ] {
+            rule(&mut out, record, &expr, self.labels(slo));
+        }
+        let info = [
+            ("sloth_version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("sloth_mode", "campanile".to_owned()),
+            ("sloth_spec", "campanile/v1".to_owned()),
+            ("sloth_objective", percent(WHOLE - slo.allowed).to_string()),
+        ];
+        let info = info.map(|(name, value)| (name.to_owned(), value));
+        rule(
+            &mut out,
+            "sloth_slo_info",
+            "vector(1)",
+            self.labels(slo).into_iter().chain(info),
+        );
+        out
+    }
+
+    fn alerts(&self, slo: &Exported) -> String {
+        let mut out = String::new();
+        for alert in slo.alerts() {
+            let _ = writeln!(out, "  - alert: {}\n    expr: |", alert.name());
+            out += &indented(&self.alert_expr(slo, &alert), 6);
+            map(&mut out, 4, "labels", alert.labels(slo));
+            map(&mut out, 4, "annotations", self.annotations(slo, &alert));
+        }
+        out
+    }
+
+    /// The burn rate over both windows, and enough to judge by.
+    fn alert_expr(&self, slo: &Exported, alert: &Alert) -> String {
+        let of = Selector {
+            service: &self.service,
+            slo,
+        };
+        let burns = |window: Duration| {
+            format!(
+                "(max(slo:sli_error:ratio_rate{}{of}) without (sloth_window) / {}) > {}",
+                format_duration(window),
+                ratio(slo.allowed),
+                alert.limit.factor()
+            )
+        };
+        let count = |result: &str| {
+            let (events, long) = (self.events(slo, result), format_duration(alert.long));
+            format!("round(sum(increase({events}[{long}])))")
+        };
+        format!(
+            "{}\nand\n{}\nand on() ({} >= {LEAST_BAD})\nand on() ({} >= {})",
+            burns(alert.long),
+            burns(alert.short),
+            count(",result=\"bad\""),
+            count(""),
+            alert.limit.enough(),
+        )
+    }
+
+    /// What there is to say, with the figures of the moment.
+    pub(super) fn annotations(&self, slo: &Exported, alert: &Alert) -> Vec<(&'static str, String)> {
+        let of = Selector {
+            service: &self.service,
+            slo,
+        };
+        let remaining = format!("slo:period_error_budget_remaining:ratio{of}");
+        let rate = format!(
+            "slo:sli_error:ratio_rate{}{of}",
+            format_duration(alert.long)
+        );
+        let seconds = slo.period.as_secs();
+        let lasts = format!(
+            "clamp_min({remaining}, 0) * {seconds} / on(sloth_id) ({rate} / {})",
+            ratio(slo.allowed)
+        );
+        let query = |expr: &str, show: &str| {
+            format!(
+                "{{{{ with query `{expr}` }}}}{{{{ . | first | value | {show} }}}}{{{{ end }}}}"
+            )
+        };
+        let summary = match alert.urgency {
+            Urgency::Page => "is used so fast that it will be gone within days",
+            Urgency::Ticket => "is used faster than its window gives it",
+        };
+        vec![
+            (
+                "summary",
+                format!(
+                    "The error budget of {} of {} {summary}.",
+                    slo.name, self.service
+                ),
+            ),
+            ("burn_rate", "{{ $value | printf \"%.2f\" }}".to_owned()),
+            ("budget_remaining", query(&remaining, "humanizePercentage")),
+            ("budget_exhausted_in", query(&lasts, "humanizeDuration")),
+        ]
+    }
+
+    /// The counter of an objective, with a matcher more.
+    pub(super) fn events(&self, slo: &Exported, matcher: &str) -> String {
+        let matchers = self.matchers.iter().map(|matcher| format!("{matcher},"));
+        let matchers: String = matchers.collect();
+        format!("{EVENTS}{{{matchers}slo=\"{}\"{matcher}}}", slo.name)
+    }
+
+    pub(super) fn labels(&self, slo: &Exported) -> Vec<(String, String)> {
+        let labels = [
+            ("sloth_id", slo.id(&self.service)),
+            ("sloth_service", self.service.clone()),
+            ("sloth_slo", slo.name.clone()),
+        ];
+        labels.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+}
+
+fn rule(
+    out: &mut String,
+    record: &str,
+    expr: &str,
+    labels: impl IntoIterator<Item = (String, String)>,
+) {
+    let _ = writeln!(out, "  - record: {record}\n    expr: |");
+    *out += &indented(expr, 6);
+    map(out, 4, "labels", labels);
+}
+
+/// One of the alerts of an objective.
+pub(super) struct Alert {
+    pub(super) urgency: Urgency,
+    pub(super) limit: Limit,
+    pub(super) long: Duration,
+    pub(super) short: Duration,
+}
+
+impl Alert {
+    pub(super) fn name(&self) -> &'static str {
+        match self.urgency {
+            Urgency::Page => "ErrorBudgetBurnPage",
+            Urgency::Ticket => "ErrorBudgetBurnTicket",
+        }
+    }
+
+    pub(super) fn labels(&self, slo: &Exported) -> [(&'static str, String); 5] {
+        let severity = match self.urgency {
+            Urgency::Page => "high",
+            Urgency::Ticket => "medium",
+        };
+        [
+            ("objective", slo.name.clone()),
+            ("long_window", format_duration(self.long)),
+            ("short_window", format_duration(self.short)),
+            ("severity", severity.to_owned()),
+            ("sloth_severity", self.urgency.as_str().to_owned()),
+        ]
+    }
+}
+
+impl Exported {
+    /// Returns the windows over which there is a ratio, the last of which is the objective's own.
+    pub(super) fn windows(&self) -> Vec<Duration> {
+        let spans = budget::spans(self.period)
+            .into_iter()
+            .map(Duration::from_millis);
+        let mut windows: Vec<_> = spans.filter(|window| *window < self.period).collect();
+        windows.push(self.period);
+        windows
+    }
+
+    /// Returns the alerts that can ring.
+    pub(super) fn alerts(&self) -> impl Iterator<Item = Alert> {
+        let limits = budget::limits(self.allowed, self.period);
+        let limits = limits.filter(|(_, limit, ..)| limit.is_reachable());
+        limits.map(|(urgency, limit, long, short)| Alert {
+            urgency,
+            limit,
+            long,
+            short,
+        })
+    }
+}

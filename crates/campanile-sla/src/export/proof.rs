@@ -1,0 +1,127 @@
+//! What proves that the rules ring, to be run by `promtool test rules`.
+
+use std::fmt::Write;
+
+use campanile_series::MatchOp;
+
+use super::prometheus::Alert;
+use super::yaml::{map, quoted};
+use super::{EVENTS, Export, Exported};
+use crate::share::WHOLE;
+
+/// For how many minutes something is counted.
+const MINUTES: u64 = 60;
+
+impl Export {
+    /// Returns a file for `promtool test rules`, about [rules](Self::prometheus_rules) that are in a file of the given name: of each
+    /// objective, that every alert rings when everything fails; and that none does when nothing does, or two fail. Of the matchers those with `=`
+    /// are in its series.
+    #[must_use]
+    pub fn prometheus_tests(&self, rules: &str) -> String {
+        let mut out = format!(
+            "rule_files:\n- {}\nevaluation_interval: 4m\ntests:\n",
+            quoted(rules)
+        );
+        for slo in &self.slos {
+            let alerts = slo.alerts();
+            // What each of them takes to judge by, twice over in the time that is counted.
+            let most = alerts.map(|alert| alert.limit.enough()).max().unwrap_or(1);
+            let each = u64::try_from(most * 2 / u128::from(MINUTES)).unwrap_or(u64::MAX) + 1;
+            let (none, steady) = ("0x60".to_owned(), format!("0+{each}x60"));
+            self.case(&mut out, slo, "everything fails", (&none, &steady), true);
+            self.case(&mut out, slo, "nothing fails", (&steady, &none), false);
+            self.case(&mut out, slo, "two fail", (&none, "0x30 2x29"), false);
+        }
+        out
+    }
+
+    fn case(
+        &self,
+        out: &mut String,
+        slo: &Exported,
+        what: &str,
+        (good, bad): (&str, &str),
+        rings: bool,
+    ) {
+        let name = quoted(&format!("{}: {what}", slo.name));
+        let _ = write!(out, "- name: {name}\n  interval: 1m\n  input_series:\n");
+        for (result, values) in [("good", good), ("bad", bad)] {
+            let matchers = self.literal_labels();
+            let series = format!(
+                "{EVENTS}{{{matchers}slo=\"{}\",result=\"{result}\"}}",
+                slo.name
+            );
+            let _ = writeln!(
+                out,
+                "  - series: {}\n    values: {}",
+                quoted(&series),
+                quoted(values)
+            );
+        }
+        out.push_str("  alert_rule_test:\n");
+        for name in ["ErrorBudgetBurnPage", "ErrorBudgetBurnTicket"] {
+            let _ = write!(
+                out,
+                "  - eval_time: {MINUTES}m\n    alertname: {name}\n    exp_alerts:"
+            );
+            let alerts = slo.alerts().filter(|alert| rings && alert.name() == name);
+            let alerts: Vec<_> = alerts.collect();
+            out.push_str(if alerts.is_empty() { " []\n" } else { "\n" });
+            for alert in alerts {
+                let labels = self.labels(slo).into_iter();
+                let labels = labels.chain(
+                    alert
+                        .labels(slo)
+                        .map(|(name, value)| (name.to_owned(), value)),
+                );
+                let mut item = String::new();
+                map(&mut item, 6, "exp_labels", labels);
+                map(&mut item, 6, "exp_annotations", self.told(slo, &alert));
+                out.push_str(&item.replacen("      exp_labels", "    - exp_labels", 1));
+            }
+        }
+    }
+
+    /// Returns what an alert says when everything fails.
+    fn told(&self, slo: &Exported, alert: &Alert) -> Vec<(&'static str, String)> {
+        let rate = WHOLE as f64 / slo.allowed as f64;
+        let mut told = self.annotations(slo, alert);
+        for (name, text) in &mut told {
+            match *name {
+                "burn_rate" => *text = format!("{rate:.2}"),
+                "budget_remaining" => *text = percentage(100.0 - 100.0 * rate),
+                "budget_exhausted_in" => *text = "0s".to_owned(),
+                _ => {}
+            }
+        }
+        told
+    }
+
+    /// Returns the labels that the matchers ask for.
+    fn literal_labels(&self) -> String {
+        let equal = self
+            .matchers
+            .iter()
+            .filter(|matcher| matcher.op() == MatchOp::Equal);
+        equal.map(|matcher| format!("{matcher},")).collect()
+    }
+}
+
+/// Writes a number as Prometheus' `humanizePercentage`: with four digits that count.
+fn percentage(number: f64) -> String {
+    let digits = number.abs().log10().floor() as i32;
+    if digits >= 4 {
+        let text = format!("{number:.3e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+        let exponent: i32 = exponent.parse().unwrap_or_default();
+        return format!("{mantissa}e+{exponent:02}%");
+    }
+    let decimals = usize::try_from(3 - digits).unwrap_or_default();
+    let text = format!("{number:.decimals$}");
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    format!("{text}%")
+}

@@ -1,0 +1,96 @@
+use std::collections::VecDeque;
+use std::time::SystemTime;
+
+use crate::report::{ObjectiveReport, Standing};
+use crate::{BurnAlert, Urgency};
+
+/// A time in which an objective was in trouble: one of its [alerts](BurnAlert) that page rang; or, of an objective that has none, it was
+/// violated.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Incident {
+    /// When it was noticed.
+    pub from: SystemTime,
+    /// When it was over; `None` while it lasts.
+    pub until: Option<SystemTime>,
+    /// How many were bad while it lasted.
+    pub bad: u64,
+    /// The highest burn rate over the long window of an alert; `None` without alerts.
+    pub burn_rate: Option<f64>,
+}
+
+/// How many are kept.
+const MOST: usize = 100;
+
+/// The last incidents, from the oldest on.
+#[derive(Debug, Default)]
+pub(crate) struct Incidents {
+    all: VecDeque<Incident>,
+    /// How many were bad at the last look, since the process began.
+    bad: u64,
+}
+
+impl Incidents {
+    /// Takes note of how the objective stands.
+    pub(crate) fn look(
+        &mut self,
+        report: &ObjectiveReport,
+        alerts: &[BurnAlert],
+        at: SystemTime,
+        bad: u64,
+    ) {
+        let new = bad.saturating_sub(self.bad);
+        self.bad = bad;
+        let pages = alerts.iter().filter(|alert| alert.urgency == Urgency::Page);
+        let is_bad = match pages.clone().next() {
+            None => report.standing == Standing::Violated,
+            Some(_) => pages.clone().any(|alert| alert.is_firing),
+        };
+        let rate = pages.filter_map(|alert| alert.rate).reduce(f64::max);
+        let open = self.all.back_mut().filter(|last| last.until.is_none());
+        match (open, is_bad) {
+            (Some(incident), true) => {
+                incident.bad = incident.bad.saturating_add(new);
+                incident.burn_rate = [incident.burn_rate, rate]
+                    .into_iter()
+                    .flatten()
+                    .reduce(f64::max);
+            }
+            (Some(incident), false) => incident.until = Some(at),
+            (None, true) => {
+                self.push(Incident {
+                    from: at,
+                    until: None,
+                    bad: new,
+                    burn_rate: rate,
+                });
+            }
+            (None, false) => {}
+        }
+    }
+
+    /// Returns those that were not over at a moment, from the oldest on.
+    pub(crate) fn since(&self, moment: SystemTime) -> Vec<Incident> {
+        let is_later = |incident: &&Incident| incident.until.is_none_or(|until| until >= moment);
+        self.all.iter().filter(is_later).cloned().collect()
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Incident> {
+        self.all.iter()
+    }
+
+    /// Takes in those from before.
+    pub(crate) fn restore(&mut self, before: Vec<Incident>) {
+        let after = std::mem::take(&mut self.all);
+        for incident in before.into_iter().chain(after) {
+            self.push(incident);
+        }
+    }
+
+    fn push(&mut self, incident: Incident) {
+        if self.all.len() == MOST {
+            self.all.pop_front();
+        }
+        self.all.push_back(incident);
+    }
+}

@@ -1,0 +1,125 @@
+//! What survives a restart.
+
+use std::collections::BTreeMap;
+
+use campanile_series::Now;
+
+use super::Sla;
+use crate::RestoreError;
+use crate::snapshot::{self, Saved, SavedStream};
+use crate::source::{Input, Source};
+use crate::stream::Stream;
+
+impl Sla {
+    /// Returns all counts, adjustments, incidents and times of maintenance, to be [restored](Self::restore) later; at most 60 KB for each
+    /// thing that is counted, and some more for percentiles.
+    pub fn snapshot(&self, now: Now) -> Vec<u8> {
+        let mut saved = Saved {
+            maintenance: self.maintenance().clone(),
+            ..Saved::default()
+        };
+        for source in &self.0.sources {
+            let key = |route| (source.key.clone(), route);
+            let stream = save(&source.stream, &source.sketches, now);
+            saved.streams.insert(key(None), stream);
+            for (route, stream) in source.routes.iter().flat_map(crate::source::Routes::all) {
+                saved
+                    .streams
+                    .insert(key(Some(route)), save(&stream, &[], now));
+            }
+        }
+        for objective in &self.0.objectives {
+            let history = objective.history();
+            let incidents: Vec<_> = history.incidents.all().cloned().collect();
+            let adjustments = history.adjustments.clone();
+            if !adjustments.is_empty() {
+                saved
+                    .adjustments
+                    .insert(objective.name.clone(), adjustments);
+            }
+            if !incidents.is_empty() {
+                saved.incidents.insert(objective.name.clone(), incidents);
+            }
+        }
+        snapshot::write(&saved)
+    }
+
+    /// Adds what was counted before a restart, for the objectives that count what they counted before. The time since then is a gap.
+    ///
+    /// Counts from the future, which a wall clock that was set back leaves behind, are kept: time goes on from them.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a snapshot, or a damaged one; nothing is restored then.
+    pub fn restore(&self, snapshot: &[u8], now: Now) -> Result<(), RestoreError> {
+        let mut saved = snapshot::read(snapshot)?;
+        for ((key, route), stream) in saved.streams {
+            let Some(source) = self.0.sources.iter().find(|source| source.key == key) else {
+                continue;
+            };
+            match (&route, &source.routes) {
+                (None, _) => load(&source.stream, Some(source), stream, now),
+                (Some(route), Some(routes)) => load(&routes.of(route), None, stream, now),
+                (Some(_), None) => {}
+            }
+        }
+        for objective in &self.0.objectives {
+            let mut history = objective.history();
+            let adjustments = saved.adjustments.remove(&objective.name);
+            history.adjustments.extend(adjustments.unwrap_or_default());
+            history.adjustments.sort();
+            history.adjustments.dedup();
+            let incidents = saved.incidents.remove(&objective.name);
+            history.incidents.restore(incidents.unwrap_or_default());
+        }
+        let mut maintenance = self.maintenance();
+        maintenance.extend(saved.maintenance);
+        maintenance.sort();
+        maintenance.dedup();
+        Ok(())
+    }
+}
+
+/// Returns what a stream has, with percentiles over these windows.
+fn save(stream: &Stream, sketches: &[u64], now: Now) -> SavedStream {
+    let windows = stream.windows(now.mono);
+    let rings = windows.rings().iter().map(|ring| {
+        let filled = ring.filled().map(|(number, reading)| (number, *reading));
+        (ring.width(), filled.collect())
+    });
+    let sketches = sketches.iter().zip(stream.sketches()).map(|(_, sketch)| {
+        let parts = sketch.filled().into_iter();
+        let parts = parts.map(|(number, counts)| (number, BTreeMap::from_iter(counts)));
+        (sketch.width(), parts.collect())
+    });
+    SavedStream {
+        time: windows.time(),
+        rings: rings.collect(),
+        sketches: sketches.collect(),
+    }
+}
+
+fn load(stream: &Stream, source: Option<&Source>, saved: SavedStream, now: Now) {
+    let mut windows = stream.windows(now.mono);
+    let is_down = matches!(
+        source.map(|source| source.input),
+        Some(Input::Uptime {
+            down_while_gone: true
+        })
+    );
+    windows.resume(saved.time, is_down.then_some(false));
+    for (width, ring) in saved.rings {
+        windows.merge(width, ring.into_iter());
+    }
+    for (width, parts) in saved.sketches {
+        let sketch = stream
+            .sketches()
+            .iter()
+            .find(|sketch| sketch.width() == width);
+        for (number, counts) in parts {
+            if let Some(sketch) = sketch {
+                sketch.merge(number, counts.into_iter());
+            }
+        }
+    }
+}

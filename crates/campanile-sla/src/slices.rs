@@ -1,0 +1,68 @@
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::ring::Reading;
+use crate::slo::Bound;
+use crate::stream::Stream;
+use crate::windows::Windows;
+
+/// The slices of a gauge's time, each of which is good or bad.
+#[derive(Debug)]
+pub(crate) struct Slices {
+    bound: Bound,
+    /// In milliseconds.
+    width: u64,
+    current: Mutex<Option<Slice>>,
+}
+
+/// The slice that is not over yet.
+#[derive(Clone, Copy, Debug)]
+struct Slice {
+    number: u64,
+    sum: f64,
+    values: u64,
+}
+
+impl Slices {
+    pub(crate) fn new(bound: Bound, slice: Duration) -> Self {
+        Self {
+            bound,
+            width: u64::try_from(slice.as_millis()).unwrap_or(u64::MAX),
+            current: Mutex::new(None),
+        }
+    }
+
+    /// Takes a value of the gauge in. One that is no number is none.
+    pub(crate) fn observe(&self, stream: &Stream, value: f64, at: Instant) {
+        let mut windows = stream.windows(at);
+        self.settle(&mut windows);
+        if value.is_nan() {
+            return;
+        }
+        let number = windows.time() / self.width;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let slice = current.get_or_insert(Slice {
+            number,
+            sum: 0.0,
+            values: 0,
+        });
+        slice.sum += value;
+        slice.values += 1;
+    }
+
+    /// Counts the current slice if it is over.
+    pub(crate) fn settle(&self, windows: &mut Windows) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(slice) = current.take_if(|slice| slice.number < windows.time() / self.width)
+        else {
+            return;
+        };
+        let is_good = self.bound.holds(slice.sum / slice.values as f64);
+        let reading = Reading {
+            good: is_good.into(),
+            bad: (!is_good).into(),
+            ..Reading::default()
+        };
+        windows.add_at(slice.number.saturating_mul(self.width), reading);
+    }
+}

@@ -1,0 +1,242 @@
+//! The form of a snapshot: a mark and the version; numbers in LEB128, of which those in order are written as what they are more than the one
+//! before; texts and lists after their length; and the checksum of all of it, CRC-32C in little endian.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::{RestoreError, Saved, SavedStream};
+use crate::objective::{milliseconds, moment};
+use crate::ring::Reading;
+use crate::{Adjustment, Incident, Maintenance};
+
+/// What a snapshot begins with: a mark, and the version of the format.
+const HEAD: &[u8; 5] = b"CSLA\x02";
+
+pub(crate) fn write(saved: &Saved) -> Vec<u8> {
+    let mut out = Writer(HEAD.to_vec());
+    out.list(&saved.streams, |out, ((key, route), stream)| {
+        out.text(key);
+        out.list(route, |out, route| out.text(route));
+        out.number(stream.time);
+        out.list(&stream.rings, |out, (width, ring)| {
+            out.number(*width);
+            out.ordered(ring, |out, reading| {
+                for number in [reading.good, reading.bad, reading.latency, reading.covered] {
+                    out.number(number);
+                }
+            });
+        });
+        out.list(&stream.sketches, |out, (width, sketch)| {
+            out.number(*width);
+            out.ordered(sketch, |out, part| {
+                out.ordered(part, |out, count| out.number(*count));
+            });
+        });
+    });
+    out.list(&saved.adjustments, |out, (name, adjustments)| {
+        out.text(name);
+        out.list(adjustments, |out, adjustment| {
+            out.moment(adjustment.at);
+            out.number(adjustment.bad);
+            out.text(&adjustment.reason);
+            out.text(&adjustment.author);
+        });
+    });
+    out.list(&saved.incidents, |out, (name, incidents)| {
+        out.text(name);
+        out.list(incidents, |out, incident| {
+            out.moment(incident.from);
+            out.list(incident.until, |out, until| out.moment(until));
+            out.number(incident.bad);
+            out.list(incident.burn_rate, |out, rate| out.number(rate.to_bits()));
+        });
+    });
+    out.list(&saved.maintenance, |out, maintenance| {
+        out.moment(maintenance.from);
+        out.moment(maintenance.until);
+        out.text(&maintenance.reason);
+        out.text(&maintenance.author);
+    });
+    let Writer(mut bytes) = out;
+    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
+}
+
+pub(crate) fn read(bytes: &[u8]) -> Result<Saved, RestoreError> {
+    if !bytes.starts_with(HEAD) {
+        return Err(RestoreError::Unknown);
+    }
+    let (content, sum) = bytes.split_last_chunk().ok_or(RestoreError::Damaged)?;
+    if crc32c::crc32c(content) != u32::from_le_bytes(*sum) {
+        return Err(RestoreError::Damaged);
+    }
+    let content = content.strip_prefix(HEAD).ok_or(RestoreError::Damaged)?;
+    let mut reader = Reader(content);
+    let saved = reader.saved().filter(|_| reader.0.is_empty());
+    saved.ok_or(RestoreError::Damaged)
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.extend(text.as_bytes());
+    }
+
+    fn moment(&mut self, at: SystemTime) {
+        self.number(milliseconds(at));
+    }
+
+    fn list<T>(&mut self, list: impl IntoIterator<Item = T>, one: impl Fn(&mut Self, T)) {
+        let mut count = 0;
+        let mut items = Self(Vec::new());
+        for item in list {
+            one(&mut items, item);
+            count += 1;
+        }
+        self.number(count);
+        self.0.append(&mut items.0);
+    }
+
+    fn ordered<T>(&mut self, map: &BTreeMap<u64, T>, one: impl Fn(&mut Self, &T)) {
+        self.number(map.len() as u64);
+        let mut before = 0;
+        for (number, value) in map {
+            self.number(number - before);
+            before = *number;
+            one(self, value);
+        }
+    }
+}
+
+/// What is left to be read.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            let bits = u64::from(byte & 0x7f);
+            number |= bits
+                .checked_shl(shift)
+                .filter(|part| part >> shift == bits)?;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let len = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).ok()
+    }
+
+    fn moment(&mut self) -> Option<SystemTime> {
+        self.number().map(moment)
+    }
+
+    fn list<T, C: FromIterator<T>>(
+        &mut self,
+        mut one: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<C> {
+        let count = self.number()?;
+        (0..count).map(|_| one(self)).collect()
+    }
+
+    /// Reads what there may be one of.
+    fn option<T>(&mut self, one: impl FnMut(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        let list: Vec<_> = self.list(one)?;
+        let mut list = list.into_iter();
+        let first = list.next();
+        list.next().is_none().then_some(first)
+    }
+
+    fn ordered<T>(
+        &mut self,
+        mut one: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<BTreeMap<u64, T>> {
+        let mut before = 0u64;
+        self.list(|reader| {
+            before = before.checked_add(reader.number()?)?;
+            Some((before, one(reader)?))
+        })
+    }
+
+    fn saved(&mut self) -> Option<Saved> {
+        Some(Saved {
+            streams: self.list(|reader| {
+                let key = (reader.text()?, reader.option(Self::text)?);
+                Some((key, reader.stream()?))
+            })?,
+            adjustments: self.list(|reader| {
+                let name = reader.text()?;
+                let adjustment = |reader: &mut Self| {
+                    Some(Adjustment {
+                        at: reader.moment()?,
+                        bad: reader.number()?,
+                        reason: reader.text()?,
+                        author: reader.text()?,
+                    })
+                };
+                Some((name, reader.list(adjustment)?))
+            })?,
+            incidents: self.list(|reader| {
+                let name = reader.text()?;
+                let incident = |reader: &mut Self| {
+                    Some(Incident {
+                        from: reader.moment()?,
+                        until: reader.option(Self::moment)?,
+                        bad: reader.number()?,
+                        burn_rate: reader.option(Self::number)?.map(f64::from_bits),
+                    })
+                };
+                Some((name, reader.list(incident)?))
+            })?,
+            maintenance: self.list(|reader| {
+                Some(Maintenance {
+                    from: reader.moment()?,
+                    until: reader.moment()?,
+                    reason: reader.text()?,
+                    author: reader.text()?,
+                })
+            })?,
+        })
+    }
+
+    fn stream(&mut self) -> Option<SavedStream> {
+        Some(SavedStream {
+            time: self.number()?,
+            rings: self.list(|reader| {
+                let width = reader.number()?;
+                let reading = |reader: &mut Self| {
+                    Some(Reading {
+                        good: reader.number()?,
+                        bad: reader.number()?,
+                        latency: reader.number()?,
+                        covered: reader.number()?,
+                    })
+                };
+                Some((width, reader.ordered(reading)?))
+            })?,
+            sketches: self.list(|reader| {
+                let width = reader.number()?;
+                let part = |reader: &mut Self| reader.ordered(Self::number);
+                Some((width, reader.ordered(part)?))
+            })?,
+        })
+    }
+}

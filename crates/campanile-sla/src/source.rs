@@ -1,0 +1,214 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use campanile_http::End;
+
+use crate::slices::Slices;
+use crate::slo::{Bound, Select};
+use crate::stream::Stream;
+use crate::windows::LONGEST;
+
+/// What one or several objectives count, before there is a stream for it.
+pub(crate) struct Spec {
+    /// Says whether two are the same.
+    pub(crate) key: String,
+    pub(crate) input: Input,
+    pub(crate) select: Select,
+    pub(crate) class: Class,
+    /// The windows that are asked for, in milliseconds.
+    pub(crate) spans: Vec<u64>,
+    pub(crate) sketches: Vec<u64>,
+    /// How many routes are told apart, over which window.
+    pub(crate) routes: Option<(usize, u64)>,
+}
+
+/// Where what is counted comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Input {
+    Exchanges,
+    Tracked,
+    Uptime { down_while_gone: bool },
+    Gauge { bound: Bound, slice: Duration },
+}
+
+/// Which of what is valid is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Good,
+    Fast(Duration),
+    GoodAndFast(Duration),
+}
+
+impl Class {
+    #[inline]
+    pub(crate) fn is_good(self, good: bool, latency: Duration) -> bool {
+        match self {
+            Self::Good => good,
+            Self::Fast(longest) => latency <= longest,
+            Self::GoodAndFast(longest) => good && latency <= longest,
+        }
+    }
+}
+
+impl Spec {
+    /// Takes in what another one that is the same asks for.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.spans.extend(other.spans);
+        for window in other.sketches {
+            if !self.sketches.contains(&window) {
+                self.sketches.push(window);
+            }
+        }
+        self.routes = match (self.routes, other.routes) {
+            (Some((most, span)), Some((more, other))) => Some((most.max(more), span.max(other))),
+            (one, other) => one.or(other),
+        };
+    }
+}
+
+impl Default for Spec {
+    /// Every exchange, for every window.
+    fn default() -> Self {
+        Self {
+            key: EXCHANGES.to_owned(),
+            input: Input::Exchanges,
+            select: Select::default(),
+            class: Class::Good,
+            spans: [2 * MINUTE, 60 * MINUTE, 24 * 60 * MINUTE, LONGEST].into(),
+            sketches: Vec::new(),
+            routes: None,
+        }
+    }
+}
+
+/// The key of the source that counts every exchange.
+pub(crate) const EXCHANGES: &str = "exchanges";
+
+const MINUTE: u64 = 60 * 1_000;
+
+/// What one or several objectives count.
+pub(crate) struct Source {
+    pub(crate) key: String,
+    pub(crate) input: Input,
+    pub(crate) select: Select,
+    pub(crate) class: Class,
+    pub(crate) stream: Stream,
+    pub(crate) routes: Option<Routes>,
+    pub(crate) slices: Option<Slices>,
+    /// The windows of its percentiles.
+    pub(crate) sketches: Vec<u64>,
+}
+
+impl Source {
+    pub(crate) fn new(spec: Spec, origin: Instant, wall: u64) -> Self {
+        let routes = spec.routes.map(|(most, span)| Routes {
+            most,
+            origin,
+            wall,
+            span,
+            streams: RwLock::default(),
+        });
+        Self {
+            stream: Stream::new(origin, wall, &spec.spans, &spec.sketches),
+            routes,
+            slices: match spec.input {
+                Input::Gauge { bound, slice } => Some(Slices::new(bound, slice)),
+                _ => None,
+            },
+            key: spec.key,
+            input: spec.input,
+            select: spec.select,
+            class: spec.class,
+            sketches: spec.sketches,
+        }
+    }
+
+    /// Counts a valid thing.
+    #[inline]
+    pub(crate) fn record(&self, good: bool, latency: Duration, at: Instant) {
+        self.stream
+            .record(self.class.is_good(good, latency), latency, at);
+    }
+
+    /// Counts an exchange, of which is known what it is by default: good or bad, or not valid.
+    #[inline]
+    pub(crate) fn end(&self, end: &End, verdict: Option<bool>) {
+        let Select {
+            routes,
+            valid,
+            good,
+            ..
+        } = &self.select;
+        if !routes.is_empty() && !routes.iter().any(|route| route == end.route().as_str()) {
+            return;
+        }
+        let is_valid = match valid {
+            Some(valid) => valid(end),
+            None => verdict.is_some(),
+        };
+        if !is_valid {
+            return;
+        }
+        let is_good = match good {
+            Some(good) => good(end),
+            // A cancelled exchange that is valid to the host is no failure of the server.
+            None => verdict.unwrap_or(true),
+        };
+        self.record(is_good, end.latency(), end.at());
+        if let Some(routes) = &self.routes {
+            let is_good = self.class.is_good(is_good, end.latency());
+            let stream = routes.of(end.route().as_str());
+            stream.record(is_good, end.latency(), end.at());
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A stream for each route, up to so many.
+pub(crate) struct Routes {
+    most: usize,
+    origin: Instant,
+    wall: u64,
+    span: u64,
+    streams: RwLock<BTreeMap<String, Arc<Stream>>>,
+}
+
+/// The route of what is too many.
+const OTHER: &str = "_other_";
+
+impl Routes {
+    /// Returns the stream of a route; that of the others, if there are too many.
+    pub(crate) fn of(&self, route: &str) -> Arc<Stream> {
+        {
+            let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(stream) = streams.get(route) {
+                return Arc::clone(stream);
+            }
+        }
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        let are_told = streams.len() - usize::from(streams.contains_key(OTHER));
+        let route = match streams.contains_key(route) || are_told < self.most {
+            true => route,
+            false => OTHER,
+        };
+        let new = || Arc::new(Stream::new(self.origin, self.wall, &[self.span], &[]));
+        Arc::clone(streams.entry(route.to_owned()).or_insert_with(new))
+    }
+
+    /// Returns all that there are.
+    pub(crate) fn all(&self) -> Vec<(String, Arc<Stream>)> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let all = streams.iter();
+        all.map(|(route, stream)| (route.clone(), Arc::clone(stream)))
+            .collect()
+    }
+}

@@ -1,0 +1,30 @@
+//! What service levels do, by what a host can see of them.
+
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+mod adjustments;
+mod kinds;
+#[cfg(feature = "openslo")]
+mod openslo;
+mod oracle;
+mod property;
+mod replicas;
+
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use campanile_series::Now;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// 2026-11-21, 00:00 in UTC.
+fn start() -> Now {
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    let mono = Instant::now();
+    Now {
+        wall: UNIX_EPOCH + DAY * 20_778,
+        mono,
+    }
+}

@@ -1,0 +1,218 @@
+use campanile_sla::{Bound, Sla, Slo, Window, from_open_slo};
+
+use super::*;
+
+fn objectives() -> Vec<Slo> {
+    vec![
+        Slo::availability("availability", "99.9%"),
+        Slo::availability("Odd_name.v2", "99.9999999%").over(Window::month("Europe/Berlin")),
+        Slo::availability("odd-name-v2", "99.5%").over(Window::quarter("UTC")),
+        Slo::latency("fast", "95%", Duration::from_millis(250))
+            .route("/orders")
+            .route("/orders/{id}"),
+        Slo::combined("both", "50%", Duration::from_nanos(1_500)).over(Duration::from_secs(90)),
+        Slo::error_rate("errors", "0.05%").over(DAY).per_route(20),
+        Slo::uptime("up", "99.95%").down_while_gone().check("db"),
+        Slo::uptime("told", "99%").tracked(),
+        Slo::gauge("queue", "99%", Bound::AtMost(10_000.0)).series("queue_size{queue=\"a b\"}"),
+        Slo::gauge("workers", "99%", Bound::AtLeast(2.5)).slice(MINUTE * 5),
+        Slo::availability("jobs", "90%").tracked(),
+    ]
+}
+
+fn build(objectives: Vec<Slo>) -> Sla {
+    let builder = Sla::builder();
+    let builder = objectives
+        .into_iter()
+        .fold(builder, |builder, one| builder.objective(one));
+    builder.build(start()).unwrap()
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let sla = build(objectives());
+    let text = sla.export("orders", "").unwrap().open_slo();
+    let again = build(from_open_slo(&text).unwrap_or_else(|error| panic!("{error}\n{text}")));
+    assert_eq!(again.export("orders", "").unwrap().open_slo(), text);
+    let reports = |sla: &Sla| -> Vec<_> {
+        let objectives = sla.report(start()).objectives.into_iter();
+        objectives
+            .map(|one| (one.name, one.window, one.target, one.unit))
+            .collect()
+    };
+    let (mut ours, theirs) = (reports(&sla), reports(&again));
+    // An error rate comes back as what it is.
+    ours[5].3 = theirs[5].3;
+    assert_eq!(ours, theirs);
+    assert_eq!(text.matches("kind: SLO").count(), objectives().len());
+    for name in ["odd-name-v2\"", "odd-name-v2-2\""] {
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn closures_are_told_of_and_not_read() {
+    let sla = build(vec![Slo::availability("a", "99%").good(|_| true)]);
+    let text = sla.export("orders", "").unwrap().open_slo();
+    let error = from_open_slo(&text).unwrap_err();
+    assert_eq!(error.field(), "metadata.annotations.campanile/closures");
+}
+
+const WHOLE: &str = r#"apiVersion: openslo/v1
+kind: SLO
+metadata:
+  name: checkout
+  annotations:
+    campanile/objective: combined
+    campanile/within: 250ms
+spec:
+  service: orders
+  indicatorRef: checkout
+  timeWindow:
+  - duration: 30d
+    isRolling: true
+  budgetingMethod: Occurrences
+  objectives:
+  - target: 0.99
+"#;
+
+#[test]
+fn mistakes_have_a_line_and_a_field() {
+    assert_eq!(from_open_slo(WHOLE).unwrap().len(), 1);
+    #[track_caller]
+    fn check(from: &str, to: &str, line: u64, field: &str, said: &str) {
+        assert!(WHOLE.contains(from), "{from}");
+        let error = from_open_slo(&WHOLE.replacen(from, to, 1)).unwrap_err();
+        assert_eq!((error.line(), error.field()), (line, field), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    check(
+        "openslo/v1",
+        "openslo/v2alpha1",
+        1,
+        "apiVersion",
+        "give openslo/v1",
+    );
+    check("kind: SLO", "kind: Service", 2, "kind", "give SLO");
+    let annotation = "metadata.annotations.campanile";
+    check(
+        "combined",
+        "speed",
+        6,
+        &format!("{annotation}/objective"),
+        "give availability",
+    );
+    check(
+        "250ms",
+        "fast",
+        7,
+        &format!("{annotation}/within"),
+        "such as 250ms",
+    );
+    check(
+        "campanile/within",
+        "campanile/under",
+        4,
+        "metadata.annotations",
+        "campanile/within is missing",
+    );
+    check(
+        "    campanile/objective: combined\n",
+        "",
+        4,
+        "metadata.annotations",
+        "campanile/objective is missing",
+    );
+    check(
+        "  service: orders\n  indicatorRef: checkout\n",
+        "  service: orders\n",
+        9,
+        "spec.service",
+        "no indicator",
+    );
+    check(
+        "duration: 30d",
+        "duration: 30 days",
+        12,
+        "spec.timeWindow[0].duration",
+        "such as 30d",
+    );
+    check(
+        "isRolling: true",
+        "isRolling: false",
+        13,
+        "spec.timeWindow[0].isRolling",
+        "give a calendar",
+    );
+    check(
+        "timeWindow:\n  - duration: 30d\n    isRolling: true\n",
+        "timeWindow: []\n",
+        11,
+        "spec.timeWindow",
+        "give one time window",
+    );
+    check(
+        "Occurrences",
+        "Timeslices",
+        14,
+        "spec.budgetingMethod",
+        "give Occurrences",
+    );
+    check(
+        "target: 0.99",
+        "target: 99",
+        16,
+        "spec.objectives[0].target",
+        "0.999",
+    );
+    check(
+        "target: 0.99",
+        "targetPercent: 99\n    target: 0.99",
+        16,
+        "spec.objectives[0].target",
+        "either",
+    );
+    check(
+        "  - target: 0.99",
+        "  - target: 0.99\n  - target: 0.9",
+        16,
+        "spec.objectives",
+        "give one objective",
+    );
+    // What is no definition at all is told by its line.
+    check("budgetingMethod", "budgetMethod", 14, "", "budgetMethod");
+    check("isRolling: true", "isRolling: perhaps", 13, "", "");
+    check("spec:", "spec: &a [*a", 8, "", "");
+}
+
+#[test]
+fn targets_are_read_digit_by_digit() {
+    for (written, target) in [
+        ("target: 0.999", 99.9),
+        ("target: 0.9999", 99.99),
+        ("target: 0.5", 50.0),
+        ("target: 0", 0.0),
+        ("target: 0.29", 29.0),
+        ("target: 0.999999999", 99.999_999_9),
+        ("targetPercent: 99.95", 99.95),
+        ("targetPercent: 95", 95.0),
+    ] {
+        let text = WHOLE.replace("target: 0.99", written);
+        let sla = build(from_open_slo(&text).unwrap());
+        assert_eq!(
+            sla.report(start()).objectives[0].target,
+            target,
+            "{written}"
+        );
+    }
+    let error = |written: &str| {
+        let text = WHOLE.replace("target: 0.99", written);
+        let slos = from_open_slo(&text).unwrap();
+        let builder = slos
+            .into_iter()
+            .fold(Sla::builder(), |builder, one| builder.objective(one));
+        builder.build(start()).unwrap_err().to_string()
+    };
+    assert!(error("target: 1").contains("below 100%"));
+    assert!(error("targetPercent: 99.99999999").contains("not valid"));
+}

@@ -1,0 +1,183 @@
+//! Against a list of all that happened.
+
+use std::ops::Range;
+use std::time::SystemTime;
+
+use campanile_sla::{Sla, Slo, Window, merge};
+
+use super::*;
+
+/// What happened at a moment.
+#[derive(Clone, Copy)]
+struct Event {
+    at: SystemTime,
+    good: bool,
+}
+
+/// One process after another, beside a list.
+struct World {
+    now: Now,
+    sla: Sla,
+    events: Vec<Event>,
+    /// In which the process was there.
+    watched: Vec<(SystemTime, SystemTime)>,
+}
+
+const WINDOWS: [(&str, Duration, Duration); 5] = [
+    ("minute", MINUTE, SECOND),
+    ("hour", HOUR, SECOND.saturating_mul(10)),
+    ("day", DAY, MINUTE.saturating_mul(5)),
+    ("month", DAY.saturating_mul(30), HOUR),
+    ("quarter", DAY.saturating_mul(90), HOUR),
+];
+
+fn sla(now: Now) -> Sla {
+    let builder = WINDOWS
+        .iter()
+        .fold(Sla::builder(), |builder, (name, window, _)| {
+            builder.objective(Slo::availability(*name, "99%").over(*window))
+        });
+    let calendar = Slo::availability("calendar", "99%").over(Window::month("UTC"));
+    builder.objective(calendar).build(now).unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let now = start();
+        Self {
+            now,
+            sla: sla(now),
+            events: Vec::new(),
+            watched: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, random: &mut fastrand::Rng) {
+        let most = [SECOND, MINUTE, HOUR, DAY * 3][random.usize(..4)];
+        let time = Duration::from_millis(most.mul_f64(random.f64()).as_millis() as u64);
+        match random.u8(..12) {
+            0..7 => {
+                self.watched.push((self.now.wall, self.now.wall + time));
+                self.now = self.now + time;
+            }
+            // The machine is suspended.
+            7 => {
+                self.now.wall += time + SECOND * 3;
+                self.sla.advance(self.now);
+            }
+            // The process is killed, and another one comes.
+            8 => {
+                let snapshot = self.sla.snapshot(self.now);
+                self.now.wall += time;
+                self.sla = sla(self.now);
+                self.sla.restore(&snapshot, self.now).unwrap();
+            }
+            // What another replica counted at the same time comes to it.
+            9 => {
+                let other = sla(self.now);
+                for _ in 0..random.u8(..4) {
+                    let good = random.bool();
+                    other.record(good, SECOND, self.now.mono);
+                    self.events.push(Event {
+                        at: self.now.wall,
+                        good,
+                    });
+                }
+                let both = merge(&self.sla.snapshot(self.now), &other.snapshot(self.now));
+                self.sla = sla(self.now);
+                self.sla.restore(&both.unwrap(), self.now).unwrap();
+            }
+            // The clock is set back by less than what is noticed, and forth again.
+            10 => {
+                let set = Now {
+                    wall: self.now.wall - time,
+                    ..self.now
+                };
+                self.sla.advance(set);
+                self.sla.advance(self.now);
+            }
+            _ => {}
+        }
+        for _ in 0..random.u8(..3) {
+            let good = random.bool();
+            self.sla.record(good, SECOND, self.now.mono);
+            self.events.push(Event {
+                at: self.now.wall,
+                good,
+            });
+        }
+    }
+
+    /// Compares an objective with the list: what falls into the bucket at the window's start may or may not be in it, and nothing else.
+    fn check(&self, seed: u64, name: &str, from: SystemTime, bucket: Duration) {
+        let report = self.sla.objective(name, self.now).unwrap();
+        let outer = from - bucket;
+        // A second that is being counted may be told as the one before.
+        let count = |good: bool, from: SystemTime| {
+            let events = self.events.iter();
+            let events = events.filter(|event| event.good == good && event.at > from);
+            events.count() as u64
+        };
+        let good = report.samples - report.bad;
+        for (found, is_good) in [(good, true), (report.bad, false)] {
+            let range = count(is_good, from + SECOND)..=count(is_good, outer - SECOND);
+            assert!(
+                range.contains(&found),
+                "{seed} {name}: {found} of {range:?}"
+            );
+        }
+        let part = |(start, end): &(SystemTime, SystemTime), from: SystemTime| {
+            end.duration_since((*start).max(from)).unwrap_or_default()
+        };
+        let watched = |from| {
+            self.watched
+                .iter()
+                .map(|one| part(one, from))
+                .sum::<Duration>()
+        };
+        let window = self.now.wall.duration_since(from).unwrap();
+        let covered = window.mul_f64(report.coverage);
+        // Time stands still for what a clock that is ahead by up to 2 s does not tell.
+        let slack = SECOND * 8;
+        assert!(
+            covered <= watched(outer) + slack,
+            "{seed} {name}: {covered:?}"
+        );
+        assert!(
+            covered + slack >= watched(from).min(window),
+            "{seed} {name}: {covered:?}"
+        );
+    }
+}
+
+#[test]
+fn windows_are_those_of_a_list() {
+    compare(0..5_000);
+}
+
+/// The other half of 10,000 cases, beside the first.
+#[test]
+fn windows_are_those_of_a_list_again() {
+    compare(5_000..10_000);
+}
+
+fn compare(seeds: Range<u64>) {
+    for seed in seeds {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut world = World::new();
+        for _ in 0..random.usize(1..25) {
+            world.step(&mut random);
+        }
+        for (name, window, bucket) in WINDOWS {
+            world.check(seed, name, world.now.wall - window, bucket);
+        }
+        let report = world.sla.objective("calendar", world.now).unwrap();
+        // Its start is a full hour, so that no bucket lies across it.
+        world.check(
+            seed,
+            "calendar",
+            report.from - Duration::from_millis(1),
+            Duration::ZERO,
+        );
+    }
+}

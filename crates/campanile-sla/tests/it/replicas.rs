@@ -1,0 +1,87 @@
+use campanile_sla::{Adjustment, RestoreError, Sla, Slo, merge};
+
+use super::*;
+
+fn sla(now: Now) -> Sla {
+    let builder = Sla::builder()
+        .objective(Slo::availability("a", "99.9%").per_route(3))
+        .objective(Slo::latency("l", "99%", SECOND).tracked())
+        .objective(Slo::percentile("p", "99%", SECOND).tracked())
+        .objective(Slo::throughput("t", 1.0).over(HOUR));
+    builder.build(now).unwrap()
+}
+
+/// A replica with random counts, of random times in the last days.
+fn replica(seed: u64, start: Now) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let sla = sla(start);
+    let mut now = start;
+    for _ in 0..random.usize(..40) {
+        now = now + HOUR.mul_f64(random.f64() * 3.0);
+        if random.u8(..8) == 0 {
+            now.wall += HOUR * 5;
+        }
+        sla.advance(now);
+        let latency = SECOND.mul_f64(random.f64() * 2.0);
+        for _ in 0..random.u8(..5) {
+            sla.record(random.bool(), latency, now.mono);
+            for name in ["l", "p"] {
+                sla.tracker(name)
+                    .unwrap()
+                    .record(random.bool(), latency, now.mono);
+            }
+        }
+    }
+    let adjustment = Adjustment {
+        at: start.wall,
+        bad: random.u64(1..4),
+        reason: "a test".to_owned(),
+        author: "ada".to_owned(),
+    };
+    sla.adjust("a", adjustment, now).unwrap();
+    sla.snapshot(now)
+}
+
+#[test]
+fn the_order_makes_no_difference() {
+    let start = start();
+    for seed in 0..200 {
+        let [a, b, c] = [0, 1, 2].map(|number| replica(seed * 3 + number, start));
+        let ab = merge(&a, &b).unwrap();
+        assert_eq!(ab, merge(&b, &a).unwrap(), "{seed}");
+        let left = merge(&ab, &c).unwrap();
+        let right = merge(&a, &merge(&b, &c).unwrap()).unwrap();
+        assert_eq!(left, right, "{seed}");
+    }
+}
+
+#[test]
+fn counts_are_added_and_time_is_not() {
+    let start = start();
+    let [one, other] = [sla(start), sla(start)];
+    for (sla, count) in [(&one, 300), (&other, 60)] {
+        for number in 0..count {
+            sla.record(number % 10 > 0, SECOND, (start + SECOND * number).mono);
+        }
+    }
+    let now = start + MINUTE * 10;
+    let merged = merge(&one.snapshot(now), &other.snapshot(now)).unwrap();
+    let both = sla(now);
+    both.restore(&merged, now).unwrap();
+    let availability = both.objective("a", now).unwrap();
+    assert_eq!((availability.samples, availability.bad), (360, 36));
+    // Both together, in each second.
+    let throughput = both.objective("t", now).unwrap();
+    assert_eq!(throughput.current, Some(0.6));
+    assert_eq!(throughput.coverage, 1.0 / 6.0);
+}
+
+#[test]
+fn what_is_no_snapshot_is_not_merged() {
+    let whole = sla(start()).snapshot(start());
+    assert_eq!(merge(&whole, b"CSLA\x01"), Err(RestoreError::Unknown));
+    assert_eq!(
+        merge(&whole[..whole.len() - 1], &whole),
+        Err(RestoreError::Damaged)
+    );
+}

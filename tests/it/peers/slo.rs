@@ -1,0 +1,428 @@
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use campanile::series::Now;
+use campanile::sla::{Bound, BurnAlert, Export, Sla, Slo, Window};
+use campanile_tests::find;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::prometheus::Prometheus;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn now() -> Now {
+    #[expect(clippy::disallowed_methods, reason = "the tests are the edge")]
+    Now {
+        wall: SystemTime::now(),
+        mono: Instant::now(),
+    }
+}
+
+fn build(objectives: impl IntoIterator<Item = Slo>, now: Now) -> Sla {
+    let builder = Sla::builder();
+    let builder = objectives
+        .into_iter()
+        .fold(builder, |builder, one| builder.objective(one));
+    builder.build(now).unwrap()
+}
+
+/// Runs promtool, which must be content.
+#[track_caller]
+fn promtool(arguments: &[&str], folder: &Path) -> String {
+    let output = Command::new(find("promtool", "prometheus"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {text}");
+    text
+}
+
+/// Rules of all kinds of objectives: they are read, and do what they should.
+#[test]
+fn promtool_takes_the_rules_and_proves_them() {
+    let sla = build(
+        [
+            Slo::availability("availability", "99.9%"),
+            Slo::availability("month", "99%").over(Window::month("UTC")),
+            Slo::availability("strict", "99.9999%").over(Window::days(28)),
+            Slo::availability("loose", "85%").over(Window::days(90)),
+            Slo::availability("hopeless", "0%"),
+            Slo::latency("fast", "95%", Duration::from_millis(250)).over(Window::days(7)),
+            Slo::error_rate("error_rate", "1%").over(DAY),
+            Slo::error_rate("short", "1%").over(Duration::from_secs(90)),
+            Slo::uptime("up", "99.95%"),
+            Slo::gauge("queue", "99%", Bound::AtMost(10.0)),
+            Slo::throughput("throughput", 1_000.0),
+        ],
+        now(),
+    );
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+    let export = sla
+        .export("orders", r#"job="orders", instance!="a\"b""#)
+        .unwrap();
+    write("rules.yml", export.prometheus_rules());
+    write("tests.yml", export.prometheus_tests("rules.yml"));
+    let checked = promtool(
+        &["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"],
+        folder.path(),
+    );
+    // Two groups of recordings for each of ten objectives, and alerts for those that have some.
+    assert!(checked.contains("SUCCESS: "), "{checked}");
+    promtool(&["test", "rules", "tests.yml"], folder.path());
+    // The proof is one: rules that ring later than they should are found out.
+    let late = export
+        .prometheus_rules()
+        .replace(" / 0.001) > 14.4", " / 0.001) > 1440");
+    write("rules.yml", late);
+    let output = Command::new(find("promtool", "prometheus"))
+        .args(["test", "rules", "tests.yml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    // The operator's form has the same rules.
+    let resource = export.prometheus_rule_resource("orders", &[("release", "prometheus")]);
+    let (head, rules) = resource.split_once("spec:\n").unwrap();
+    assert!(head.contains("kind: PrometheusRule") && head.contains("\"release\": \"prometheus\""));
+    let rules: String = rules
+        .lines()
+        .map(|line| format!("{}\n", &line[2..]))
+        .collect();
+    assert_eq!(rules, export.prometheus_rules());
+    let none = build([Slo::throughput("t", 1.0)], now())
+        .export("orders", "")
+        .unwrap();
+    write("rules.yml", none.prometheus_rules());
+    promtool(&["check", "rules", "rules.yml"], folder.path());
+}
+
+/// What one objective counted, minute by minute.
+struct Traffic {
+    slo: String,
+    /// Per cent of the budget's share.
+    allowed: f64,
+    /// Good and bad ones of all minutes up to each.
+    sums: Vec<(u64, u64)>,
+}
+
+impl Traffic {
+    /// Traffic with days and nights, and times in which much or all of it fails.
+    fn random(number: u64, minutes: usize) -> Self {
+        let mut random = fastrand::Rng::with_seed(number);
+        let target = [0.999, 0.99, 0.95, 0.999_9, 0.9, 0.999][number as usize % 6];
+        let most = [300.0, 20.0, 100.0, 2_000.0, 50.0, 3.0][number as usize % 6];
+        let (mut sum, mut sums) = ((0, 0), vec![(0, 0)]);
+        let (mut left, mut share) = (0usize, 0.0);
+        for minute in 0..minutes {
+            if left == 0 {
+                let is_bad = random.u8(..3) == 0;
+                left = random.usize(5..600);
+                share = if is_bad {
+                    (1.0 - target) * 10f64.powf(random.f64() * 3.0)
+                } else {
+                    0.0
+                };
+            }
+            left -= 1;
+            let day = (minute as f64 / 1_440.0 * std::f64::consts::TAU).sin() + 1.0;
+            let events = (most * day * random.f64()) as u64;
+            let bad = (0..events)
+                .filter(|_| random.f64() < share.min(1.0))
+                .count() as u64;
+            sum = (sum.0 + events - bad, sum.1 + bad);
+            sums.push(sum);
+        }
+        Self {
+            slo: format!("slo-{number}"),
+            allowed: 1.0 - target,
+            sums,
+        }
+    }
+
+    /// Returns the good and bad ones of the minutes before one of them.
+    fn before(&self, minute: usize, minutes: usize) -> (u64, u64) {
+        let (good, bad) = self.sums[minute];
+        let (good_before, bad_before) = self.sums[minute.saturating_sub(minutes)];
+        (good - good_before, bad - bad_before)
+    }
+
+    /// Returns what the share of bad ones may be, a hundredth more or less; `None` if there may be nothing. The bucket at the start of our windows
+    /// may be in them or not, and the minute at the start of Prometheus' too.
+    fn share(&self, minute: usize, window: Duration) -> Option<RangeInclusive<f64>> {
+        let minutes = window.as_secs() as usize / 60;
+        let bucket = match minutes {
+            ..=60 => 1,
+            61..=1_440 => 5,
+            _ => 60,
+        };
+        let (good, bad) = self.before(minute, minutes - 1);
+        let (good_more, bad_more) = self.before(minute, minutes + bucket);
+        (good + bad > 0).then(|| {
+            let least = bad as f64 / (good_more + bad) as f64;
+            let most = bad_more as f64 / (good + bad_more) as f64;
+            least * 0.99..=most * 1.01
+        })
+    }
+
+    /// Returns whether an alert rings; `None` if these counts are too close to its limits to tell.
+    fn rings(&self, minute: usize, alert: &BurnAlert) -> Option<bool> {
+        let limit = alert.factor * self.allowed;
+        let (good, bad) = self.before(minute, alert.long.as_secs() as usize / 60);
+        let enough = 1.0 / limit;
+        let valid = (good + bad) as f64;
+        let shares = [alert.long, alert.short].map(|window| {
+            let share = self.share(minute, window);
+            share.unwrap_or(0.0..=0.0)
+        });
+        let is_close = shares.iter().any(|share| share.contains(&limit))
+            || (2..=3).contains(&bad)
+            || (enough * 0.9..=enough * 1.1).contains(&valid);
+        let burns = shares.iter().all(|share| *share.start() > limit);
+        (!is_close).then_some(burns && bad >= 3 && valid >= enough)
+    }
+}
+
+/// One definition, two engines: the same random traffic is counted here, and given to a Prometheus that runs the exported rules.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_judges_as_we_do() {
+    const MINUTES: usize = 5 * 1_440;
+    let traffic: Vec<_> = (0..6)
+        .map(|number| Traffic::random(number, MINUTES))
+        .collect();
+    // On a multiple of five minutes, which is how often the rules are evaluated.
+    let present = now();
+    let end = present.wall.duration_since(UNIX_EPOCH).unwrap();
+    let end = end.as_secs() / 300 * 300;
+    let begin = Now {
+        wall: UNIX_EPOCH + Duration::from_secs(end) - MINUTE * MINUTES as u32,
+        ..present
+    };
+    let sla = build(
+        traffic.iter().map(|one| {
+            let target = format!("{:.4}%", 100.0 * (1.0 - one.allowed));
+            Slo::availability(&one.slo, target).tracked()
+        }),
+        begin,
+    );
+    // What is asked at random minutes of the last day, when most windows are full.
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut asked: Vec<_> = (0..60)
+        .map(|_| random.usize(4 * 288..MINUTES / 5) * 5)
+        .collect();
+    asked.sort_unstable();
+    asked.dedup();
+    let (mut ours, mut page) = (
+        Vec::new(),
+        String::from("# TYPE campanile_slo_events counter\n"),
+    );
+    let trackers: Vec<_> = traffic
+        .iter()
+        .map(|one| sla.tracker(&one.slo).unwrap())
+        .collect();
+    for minute in 1..=MINUTES {
+        let during = begin + (MINUTE * (minute as u32) - MINUTE / 2);
+        for (one, tracker) in traffic.iter().zip(&trackers) {
+            let (good, bad) = one.before(minute, 1);
+            for number in 0..good + bad {
+                tracker.record(number < good, Duration::ZERO, during.mono);
+            }
+        }
+        let now = begin + MINUTE * minute as u32;
+        sla.advance(now);
+        if asked.contains(&minute) {
+            let rates: Vec<_> = sla
+                .report(now)
+                .objectives
+                .into_iter()
+                .map(|one| one.budget.unwrap())
+                .collect();
+            ours.push((minute, rates, sla.burn_alerts(now)));
+        }
+    }
+    for one in &traffic {
+        for (result, part) in [("good", 0), ("bad", 1)] {
+            for (minute, (good, bad)) in one.sums.iter().enumerate() {
+                let count = [good, bad][part];
+                let time = end - (MINUTES - minute) as u64 * 60;
+                let slo = &one.slo;
+                writeln!(page, "campanile_slo_events_total{{job=\"orders\",slo=\"{slo}\",result=\"{result}\"}} {count} {time}").unwrap();
+            }
+        }
+    }
+    page += "# EOF\n";
+
+    let export = sla.export("orders", r#"job="orders""#).unwrap();
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("page"), page).unwrap();
+    std::fs::write(path("rules.yml"), export.prometheus_rules()).unwrap();
+    promtool(
+        &["tsdb", "create-blocks-from", "openmetrics", "page", "data"],
+        folder.path(),
+    );
+    // The ratios alone need a past: all others are made of them.
+    let rules = export.prometheus_rules();
+    let (head, groups) = rules.split_once("- name: ").unwrap();
+    let ratios = groups
+        .split("- name: ")
+        .filter(|group| group.starts_with("sloth-slo-sli-"));
+    let ratios: String = ratios.map(|group| format!("- name: {group}")).collect();
+    std::fs::write(path("ratios.yml"), format!("{head}{ratios}")).unwrap();
+    let config = format!("rule_files: ['{}']\n", path("rules.yml").display());
+    let prometheus = Prometheus::open(folder, &config).await;
+    let (from, to) = ((end - 86_400).to_string(), end.to_string());
+    let url = format!("--url=http://{}", prometheus.address);
+    promtool(
+        &[
+            "tsdb",
+            "create-blocks-from",
+            "rules",
+            &url,
+            "--start",
+            &from,
+            "--end",
+            &to,
+            "--eval-interval=5m",
+            "--output-dir=data",
+            "ratios.yml",
+        ],
+        prometheus.folder.path(),
+    );
+    let prometheus = Prometheus::open(prometheus.stop(), &config).await;
+
+    let rules = prometheus.ask("/api/v1/rules?type=alert").await.unwrap();
+    let groups = rules["data"]["groups"].as_array().unwrap();
+    let alerts: Vec<&Value> = groups
+        .iter()
+        .flat_map(|group| group["rules"].as_array().unwrap())
+        .collect();
+    let (mut compared, mut close, mut firing) = (0, 0, 0);
+    for (minute, budgets, burn_alerts) in &ours {
+        let time = end - (MINUTES - minute) as u64 * 60;
+        let rates = "{__name__=~\"slo:sli_error:ratio_rate.+\"}";
+        let theirs = by_window(&prometheus, rates, time).await;
+        // Rules are evaluated every five minutes, but not at the beginning of each.
+        let stamped = format!("timestamp({rates})");
+        let evaluated = by_window(&prometheus, &stamped, time).await;
+        for (one, budget) in traffic.iter().zip(budgets) {
+            for burn in &budget.burn_rates {
+                let window = campanile::series::format_duration(burn.window);
+                let who = format!("{window} {minute} {}", one.slo);
+                let key = (one.slo.clone(), window);
+                let before = time as f64 - evaluated[&key];
+                assert!((0.0..=300.0).contains(&before), "{who}: {before}");
+                let their_minute = minute - (before / 60.0).ceil() as usize;
+                let theirs = theirs.get(&key).copied().filter(|share| !share.is_nan());
+                match one.share(their_minute, burn.window) {
+                    Some(share) => assert!(
+                        theirs.is_some_and(|theirs| share.contains(&theirs)),
+                        "{who}: {theirs:?} {share:?}"
+                    ),
+                    None => assert!(theirs.is_none_or(|share| share <= 1.0), "{who}: {theirs:?}"),
+                }
+                let ours = burn.rate.map(|rate| rate * budget.allowed);
+                if let Some(share) = one.share(*minute, burn.window) {
+                    assert!(
+                        ours.is_some_and(|ours| share.contains(&ours)),
+                        "{who}: ours {ours:?} {share:?}"
+                    );
+                }
+            }
+        }
+        for alert in burn_alerts {
+            let one = traffic
+                .iter()
+                .find(|one| one.slo == alert.objective)
+                .unwrap();
+            // What it was when the rules were evaluated may have been something else.
+            let whenever = (minute - 5..=*minute).map(|minute| one.rings(minute, alert));
+            let whenever: Vec<_> = whenever.collect();
+            let [Some(rings), ..] = whenever[..] else {
+                close += 1;
+                continue;
+            };
+            if whenever.iter().any(|then| *then != Some(rings)) {
+                close += 1;
+                continue;
+            }
+            let window = campanile::series::format_duration(alert.long);
+            let rule = alerts.iter().find(|rule| {
+                rule["labels"]["objective"] == *one.slo && rule["labels"]["long_window"] == *window
+            });
+            let expr = rule.unwrap()["query"].as_str().unwrap();
+            let theirs = value(&prometheus, expr, time).await.is_some();
+            assert_eq!(
+                (theirs, alert.is_firing),
+                (rings, rings),
+                "{minute}: {alert:?}"
+            );
+            compared += 1;
+            firing += usize::from(rings);
+        }
+    }
+    assert!(
+        compared > 800 && firing > 80 && close * 5 < compared,
+        "{compared} {firing} {close}"
+    );
+    dashboard(&prometheus, end).await;
+}
+
+/// The values of an expression at a time, by objective and window.
+async fn by_window(
+    prometheus: &Prometheus,
+    expr: &str,
+    time: u64,
+) -> HashMap<(String, String), f64> {
+    let answer = query(prometheus, expr, time).await;
+    let series = answer.as_array().unwrap().iter();
+    let series = series.map(|series| {
+        let label = |name: &str| series["metric"][name].as_str().unwrap().to_owned();
+        let value = series["value"][1].as_str().unwrap().parse().unwrap();
+        ((label("sloth_slo"), label("sloth_window")), value)
+    });
+    series.collect()
+}
+
+/// The value of an expression at a time, if it has one.
+async fn value(prometheus: &Prometheus, expr: &str, time: u64) -> Option<f64> {
+    let answer = query(prometheus, expr, time).await;
+    answer[0]["value"][1].as_str()?.parse().ok()
+}
+
+async fn query(prometheus: &Prometheus, expr: &str, time: u64) -> Value {
+    let query: String = expr.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let path = format!("/api/v1/query?query={query}&time={time}");
+    let mut answer = prometheus.ask(&path).await.unwrap();
+    assert_eq!(answer["status"], "success", "{expr}: {answer}");
+    answer["data"]["result"].take()
+}
+
+/// Each panel of the dashboard asks something that there is an answer to.
+async fn dashboard(prometheus: &Prometheus, end: u64) {
+    let dashboard: Value = serde_json::from_str(Export::grafana_dashboard()).unwrap();
+    let mut asked = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let expr = target["expr"].as_str().unwrap();
+            let expr = expr.replace("$service", "orders").replace("$slo", "slo-0");
+            let expr = expr.replace("$__rate_interval", "5m");
+            let found = value(prometheus, &expr, end).await;
+            // The rules that are made of others have not been evaluated in the past.
+            if expr.contains("campanile_slo_events_total") || expr.contains("vector(0)") {
+                assert!(found.is_some(), "{expr}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 8, "{asked}");
+}

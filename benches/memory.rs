@@ -2,8 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "it is a program that prints figures")]
 
+use std::time::{Duration, Instant, SystemTime};
+
 use campanile::metrics::Registry;
 use campanile::metrics::metrics::{self, Recorder, counter, with_local_recorder};
+use campanile::series::Now;
+use campanile::sla::{Sla, Slo};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 fn main() {
@@ -11,13 +15,51 @@ fn main() {
     let count: fn(&dyn Recorder) -> f64 = match what.as_str() {
         "series" => of_a_series,
         "unscraped" => of_samples_that_nobody_scrapes,
-        _ => panic!("usage: memory series|unscraped"),
+        "objective" | "percentile" => return of_objectives(what == "percentile"),
+        _ => panic!("usage: memory series|unscraped|objective|percentile"),
     };
     let registry = Registry::builder().series_per_family(SERIES).build();
     let registry = registry.expect("the settings are valid");
     let exporter = PrometheusBuilder::new().set_buckets(&[0.1, 1.0]);
     let exporter = exporter.expect("the bounds are valid").build_recorder();
     println!("{} {}", count(&registry), count(&exporter));
+}
+
+/// KiB of an objective over 90 days with traffic, or of a percentile; beside a bucket of counts for each minute.
+fn of_objectives(percentile: bool) {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+    let start = Now {
+        wall: SystemTime::now(),
+        mono: Instant::now(),
+    };
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let slo = |number: u64| match percentile {
+        false => Slo::availability(format!("o{number}"), "99.9%").over(days(90)),
+        true => Slo::percentile(format!("o{number}"), "99%", days(1)),
+    };
+    let of = |objectives: u64| {
+        let measured = allocation_counter::measure(|| {
+            let builder = (0..objectives).fold(Sla::builder(), |builder, number| {
+                builder.objective(slo(number).tracked())
+            });
+            let sla = builder.build(start).expect("the objectives are valid");
+            for number in 0..objectives {
+                let tracker = sla.tracker(&format!("o{number}")).expect("it is tracked");
+                for hour in 0..24 * 90 {
+                    let at = start + Duration::from_secs(hour * 3_600);
+                    tracker.record(true, Duration::from_millis(hour), at.mono);
+                }
+            }
+            sla.advance(start + days(90));
+            std::mem::forget(sla);
+        });
+        measured.bytes_current as f64
+    };
+    let ours = (of(21) - of(1)) / 20.0;
+    let peer = allocation_counter::measure(|| {
+        std::mem::forget(std::hint::black_box(vec![[0u64; 4]; 90 * 24 * 60]));
+    });
+    println!("{} {}", ours / 1_024.0, peer.bytes_current as f64 / 1_024.0);
 }
 
 const SERIES: usize = 100_000;

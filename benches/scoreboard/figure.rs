@@ -76,6 +76,22 @@ impl Figure {
         }
     }
 
+    /// As [`at_most`](Self::at_most), and the goal is met only if ours is also at most `ratio` times the peer's.
+    pub(crate) fn at_most_and(
+        name: (&'static str, &'static str),
+        ours: &[f64],
+        peer: (&'static str, &[f64]),
+        goal: f64,
+        ratio: f64,
+    ) -> Self {
+        let figure = Self::at_most(name, ours, peer, goal);
+        Self {
+            goal: format!("{}, ratio<={ratio}", figure.goal),
+            met: figure.met && figure.ours <= ratio * figure.peer,
+            ..figure
+        }
+    }
+
     fn new(
         (figure, unit): (&'static str, &'static str),
         ours: &[f64],

@@ -17,6 +17,7 @@ mod observe;
 mod probe;
 mod registry;
 mod server;
+mod sla;
 mod stack;
 mod system;
 mod trace;
@@ -48,6 +49,9 @@ const FIGURES: &[(&str, Measure)] = &[
     ("observe.call", observe::observe_call),
     ("observe.timed", observe::observe_timed),
     ("system.read", system::read),
+    ("sla.record", sla::record_1),
+    ("sla.record.2", sla::record_2),
+    ("sla.report", sla::report),
     ("log.line", log::line),
     ("log.event", log::event),
     ("log.event.subscriber", log::event_against_json_subscriber),
@@ -57,21 +61,26 @@ const FIGURES: &[(&str, Measure)] = &[
     ("trace.hang", trace::against_no_answer),
     ("memory.series", memory::series),
     ("memory.unscraped", memory::unscraped),
+    ("sla.memory", memory::objective),
+    ("sla.memory.percentile", memory::percentile),
 ];
 
 type Measure = fn(Effort) -> Figure;
+
+/// What takes minutes to prepare, and is left out by `--quick`.
+const SLOW: &[&str] = &["sla.report"];
 
 const USAGE: &str = "usage: scoreboard [--json] [--quick] [--only FIGURE]";
 
 fn main() -> ExitCode {
     let mut json = false;
-    let mut effort = Effort::FULL;
+    let (mut effort, mut quick) = (Effort::FULL, false);
     let mut only = None;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), arguments.len()) {
             ("--json", _) => json = true,
-            ("--quick", _) => effort = Effort::QUICK,
+            ("--quick", _) => (effort, quick) = (Effort::QUICK, true),
             ("--only", 1..) => only = arguments.next(),
             // The program starts itself so, to be the server that is measured.
             ("--serve", 1..) => return server::serve(&arguments.next().unwrap_or_default()),
@@ -96,10 +105,11 @@ fn main() -> ExitCode {
     if !json {
         println!("{}", figure::HEADER);
     }
-    for (_, measure) in FIGURES
-        .iter()
-        .filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name))
-    {
+    let is_asked = |name: &str| match only.as_deref() {
+        Some(only) => only == name,
+        None => !(quick && SLOW.contains(&name)),
+    };
+    for (_, measure) in FIGURES.iter().filter(|(name, _)| is_asked(name)) {
         let figure = measure(effort);
         if json {
             println!("{}", figure.to_json());

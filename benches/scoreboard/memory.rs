@@ -18,6 +18,20 @@ pub(crate) fn unscraped(_: Effort) -> Figure {
     Figure::at_most(name, &[ours], (EXPORTER, &[peer]), 4_096.0)
 }
 
+pub(crate) fn objective(_: Effort) -> Figure {
+    let (ours, peer) = count("objective");
+    let name = ("sla.memory", "KiB");
+    Figure::at_most(name, &[ours], (MINUTES, &[peer]), 100.0)
+}
+
+pub(crate) fn percentile(_: Effort) -> Figure {
+    let (ours, peer) = count("percentile");
+    let name = ("sla.memory.percentile", "KiB");
+    Figure::at_most(name, &[ours], (MINUTES, &[peer]), 200.0)
+}
+
+const MINUTES: &str = "a bucket for each of 90 days' minutes";
+
 /// Runs the program that counts: our bytes and the exporter's.
 fn count(what: &str) -> (f64, f64) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

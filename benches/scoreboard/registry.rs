@@ -109,7 +109,7 @@ fn encoded(registry: &prometheus_client::registry::Registry) -> String {
 }
 
 /// The milliseconds that something takes.
-fn milliseconds<T>(work: impl FnOnce() -> T) -> f64 {
+pub(crate) fn milliseconds<T>(work: impl FnOnce() -> T) -> f64 {
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     let start = Instant::now();
     black_box(work());

@@ -145,7 +145,8 @@ impl Alerts {
 
     /// Returns the alerts that are pending or firing, in the order of the rules.
     pub fn active(&self) -> Vec<Alert> {
-        let states = self.0.states();
+        // The texts of alerts may be the host's, who may ask for what is under this lock.
+        let states = self.0.states().clone();
         let rules = self.0.rules.iter().zip(states.iter());
         let alerts = rules.flat_map(|(rule, state)| {
             state.alerts.iter().map(|(labels, alert)| Alert {

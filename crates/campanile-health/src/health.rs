@@ -402,6 +402,7 @@ impl Inner {
             name: Arc::clone(&watched.name),
             importance: watched.check.importance,
             status: statuses[number],
+            works: watched.works(now),
             message: outcome.and_then(|outcome| outcome.message.clone()),
             is_error: outcome.is_some_and(|outcome| !outcome.is_healthy()),
             details: outcome.map_or_else(Vec::new, |outcome| outcome.details.clone()),

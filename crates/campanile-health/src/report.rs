@@ -63,6 +63,8 @@ pub struct CheckReport {
     pub importance: Importance,
     /// The status: that of a failed check is unhealthy if it is critical, else degraded.
     pub status: Status,
+    /// Whether what is checked works, whatever that means for the service; `None` if that is not known.
+    pub works: Option<bool>,
     /// What the last call said.
     pub message: Option<String>,
     /// Whether that is an error's text, which may hold what is not for everybody.

@@ -122,20 +122,29 @@ impl Watched {
 
     /// Returns how the check is; no lock is taken, and nothing is called but what is known at any time.
     pub(crate) fn status(&self, now: Instant) -> Status {
-        let level = match &self.check.kind {
-            Kind::Known(find) => find().level,
+        match (self.level(now), self.check.importance) {
+            (None, _) => Status::Unknown,
+            (Some(Level::Healthy), _) => Status::Healthy,
+            (Some(Level::Unhealthy), Importance::Critical) => Status::Unhealthy,
+            (Some(Level::Unhealthy | Level::Degraded), _) => Status::Degraded,
+        }
+    }
+
+    /// Returns whether what is checked works, whatever that means for the service; `None` if it is not known.
+    pub(crate) fn works(&self, now: Instant) -> Option<bool> {
+        self.level(now).map(|level| level != Level::Unhealthy)
+    }
+
+    fn level(&self, now: Instant) -> Option<Level> {
+        match &self.check.kind {
+            Kind::Known(find) => Some(find().level),
             Kind::Async(_) | Kind::Blocking(_) => match self.level.load(Ordering::Acquire) {
-                0 => return Status::Unknown,
-                _ if self.age(now) > self.check.longest() => return Status::Unknown,
-                1 => Level::Healthy,
-                2 => Level::Degraded,
-                _ => Level::Unhealthy,
+                0 => None,
+                _ if self.age(now) > self.check.longest() => None,
+                1 => Some(Level::Healthy),
+                2 => Some(Level::Degraded),
+                _ => Some(Level::Unhealthy),
             },
-        };
-        match (level, self.check.importance) {
-            (Level::Healthy, _) => Status::Healthy,
-            (Level::Unhealthy, Importance::Critical) => Status::Unhealthy,
-            (Level::Unhealthy | Level::Degraded, _) => Status::Degraded,
         }
     }
 

@@ -1,22 +1,25 @@
 //! What the service levels need of others: the health, the metrics, and a place to survive in.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use campanile_health::{Phase, Status};
+use campanile_health::{CheckReport, Importance, Status};
 use campanile_series::Now;
 use campanile_sla::{AdjustError, Adjustment, Maintenance, Slices, Uptime};
 use campanile_store::{Batch, Store, StoreError};
+use serde_json::{Value, json};
 
 use crate::selector::Selector;
 use crate::{Problem, Sources, bodies};
 
+mod body;
 mod csv;
 mod html;
-mod json;
 
+pub(crate) use self::body::{ObjectiveBody, SlaBody};
 pub(crate) use self::csv::csv;
 pub(crate) use self::html::html;
-pub(crate) use self::json::{ObjectiveBody, SlaBody};
 
 /// The service levels, with what feeds them and keeps them.
 pub(crate) struct ServiceLevels {
@@ -24,6 +27,12 @@ pub(crate) struct ServiceLevels {
     gauges: Vec<(Selector, Slices)>,
     /// Of one check, or of the service.
     uptimes: Vec<(Option<String>, Uptime)>,
+    /// Whether what there was before is known: until then nothing is written over it.
+    is_restored: AtomicBool,
+    /// What was decided and is not in the journal yet.
+    entries: Mutex<Vec<String>>,
+    /// How often the clock was found elsewhere.
+    clock_steps: AtomicU64,
 }
 
 /// Where the store has the counts: their parts by number.
@@ -33,10 +42,16 @@ const PART: &str = "windows/";
 /// How long a part is: a store takes 1 MiB.
 const PART_LEN: usize = 512 * 1_024;
 /// The most parts; with the other changes of a batch they are below what it takes.
-const MAX_PARTS: usize = 28;
+const MAX_PARTS: usize = 30;
+/// What the keys of parts that can't be read begin with.
+const ASIDE: &str = "unreadable/";
+/// The most decisions that wait for the journal.
+const MAX_ENTRIES: usize = 1_000;
 
 /// The metric of what objectives count.
-pub(crate) const EVENTS: &str = "campanile_slo_events_total";
+const EVENTS: &str = "campanile_slo_events_total";
+/// The metric of how often the clock was found elsewhere.
+const CLOCK_STEPS: &str = "campanile_clock_steps_total";
 
 impl ServiceLevels {
     pub(crate) fn new(sources: &Sources, problems: &mut Vec<Problem>) -> Self {
@@ -77,13 +92,22 @@ impl ServiceLevels {
                 uptimes.push((check.map(str::to_owned), uptime));
             }
         }
-        sources
-            .metrics()
-            .describe(EVENTS, "What objectives count, by result.");
+        for (name, help) in [
+            (EVENTS, "What objectives count, by result."),
+            (
+                CLOCK_STEPS,
+                "How often the wall clock was set, or the machine suspended.",
+            ),
+        ] {
+            sources.metrics().describe(name, help);
+        }
         Self {
             sources: sources.clone(),
             gauges,
             uptimes,
+            is_restored: AtomicBool::new(false),
+            entries: Mutex::default(),
+            clock_steps: AtomicU64::new(0),
         }
     }
 
@@ -101,10 +125,17 @@ impl ServiceLevels {
         }
         self.look_at_health(now);
         self.sources.sla().advance(now);
+        let steps = self.sources.sla().clock_steps();
+        if self.clock_steps.swap(steps, Ordering::Relaxed) < steps {
+            tracing::warn!(steps, "the clock was set, or the machine was suspended");
+        }
+        // A host that has a name for something else keeps it.
+        if let Ok(counter) = self.sources.metrics().counter(CLOCK_STEPS, &[]) {
+            counter.absolute(steps);
+        }
         for (objective, total) in self.sources.sla().totals(now) {
             for (result, count) in [("good", total.good()), ("bad", total.bad())] {
                 let labels = [("slo", objective), ("result", result)];
-                // A host that has the name for something else keeps it.
                 if let Ok(counter) = self.sources.metrics().counter(EVENTS, &labels) {
                     counter.absolute(count);
                 }
@@ -135,44 +166,60 @@ impl ServiceLevels {
             return;
         }
         let report = self.sources.health().report();
+        // Before the critical checks have run, the service only seems to be down.
+        let has_run =
+            |check: &CheckReport| check.importance != Importance::Critical || check.works.is_some();
+        let of_service = match report.status {
+            Status::Healthy | Status::Degraded => Some(true),
+            _ if !report.checks.iter().all(has_run) => None,
+            Status::Unhealthy => Some(false),
+            Status::Unknown => None,
+        };
         for (check, uptime) in &self.uptimes {
-            let status = match check {
-                // Before all checks have run it only seems to be down.
-                None if report.phase == Phase::Starting => None,
-                None => Some(report.status),
+            let up = match check {
+                None => of_service,
                 Some(name) => {
                     let mut checks = report.checks.iter();
                     let check = checks.find(|check| *check.name == **name);
-                    check.map(|check| check.status)
+                    check.and_then(|check| check.works)
                 }
-            };
-            let up = match status {
-                Some(Status::Healthy | Status::Degraded) => Some(true),
-                Some(Status::Unhealthy) => Some(false),
-                Some(Status::Unknown) | None => None,
             };
             uptime.set(up, now.mono);
         }
     }
 
-    /// Writes the counts down.
+    /// Writes the counts down, and what was decided but could not be; unless it is not known yet what is there.
     pub(crate) async fn write(&self, store: &dyn Store, now: Now) {
-        if let Err(error) = store.commit(self.batch(now)).await {
+        if !self.is_restored.load(Ordering::Acquire) {
+            self.restore(store, now).await;
+        }
+        let mut batch = Batch::new();
+        let entries = std::mem::take(&mut *self.entries());
+        for entry in &entries {
+            batch.append(entry.as_str());
+        }
+        self.put_counts(&mut batch, now);
+        if let Err(error) = store.commit(batch).await {
             tracing::error!(%error, "the service levels' counts can't be written down");
+            let mut waiting = self.entries();
+            waiting.splice(0..0, entries);
+            waiting.truncate(MAX_ENTRIES);
         }
     }
 
-    /// Returns what is to be written: the counts in parts, of which the first says how many there are.
-    fn batch(&self, now: Now) -> Batch {
+    /// Puts the counts in, in parts, of which each says how many there are. Those from before are only replaced once they were taken up.
+    fn put_counts(&self, batch: &mut Batch, now: Now) {
+        if !self.is_restored.load(Ordering::Acquire) {
+            return;
+        }
         let snapshot = self.sources.sla().snapshot(now);
-        let mut batch = Batch::new();
         let parts: Vec<_> = snapshot.chunks(PART_LEN).collect();
         if parts.len() > MAX_PARTS {
             tracing::error!(
                 bytes = snapshot.len(),
                 "there is more to count than can be written down: ask for fewer routes"
             );
-            return batch;
+            return;
         }
         for (number, part) in parts.iter().enumerate() {
             // No more parts than a byte can tell.
@@ -180,26 +227,39 @@ impl ServiceLevels {
             value.extend(*part);
             batch.put(TABLE, format!("{PART}{number:03}"), value);
         }
-        batch
     }
 
-    /// Takes up the counts from before.
+    /// Takes up the counts from before. What can't be read is set aside; what the store doesn't give is asked for again before anything is
+    /// written.
     pub(crate) async fn restore(&self, store: &dyn Store, now: Now) {
-        let restored = match read(store).await {
-            Ok(None) => return,
-            Ok(Some(snapshot)) => {
-                let restored = self.sources.sla().restore(&snapshot, now);
-                restored.map_err(|error| error.to_string())
+        let snapshot = match read(store, PART).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                tracing::error!(%error, "the service levels' counts from before can't be read yet");
+                return;
             }
-            Err(error) => Err(error.to_string()),
         };
-        match restored {
-            Ok(()) => tracing::info!("the service levels' counts from before were taken up"),
-            Err(error) => tracing::error!(
-                error,
-                "the service levels' counts from before can't be taken up"
-            ),
+        if let Some(snapshot) = snapshot {
+            match self.sources.sla().restore(&snapshot, now) {
+                Ok(()) => tracing::info!("the service levels' counts from before were taken up"),
+                Err(error) => {
+                    tracing::error!(
+                        %error,
+                        kept = ASIDE,
+                        "the service levels' counts from before are not readable: they are set aside"
+                    );
+                    let mut batch = Batch::new();
+                    for (number, part) in snapshot.chunks(PART_LEN).enumerate() {
+                        batch.put(TABLE, format!("{ASIDE}{number:03}"), part);
+                    }
+                    if let Err(error) = store.commit(batch).await {
+                        tracing::error!(%error, "they can't be set aside yet");
+                        return;
+                    }
+                }
+            }
         }
+        self.is_restored.store(true, Ordering::Release);
     }
 
     pub(crate) async fn adjust(
@@ -209,7 +269,7 @@ impl ServiceLevels {
         adjustment: Adjustment,
         now: Now,
     ) -> Result<(), DecisionError> {
-        let entry = serde_json::json!({
+        let entry = json!({
             "at": bodies::moment(now.wall),
             "event": "budget_adjusted",
             "objective": objective,
@@ -228,7 +288,7 @@ impl ServiceLevels {
         maintenance: Maintenance,
         now: Now,
     ) -> Result<(), DecisionError> {
-        let entry = serde_json::json!({
+        let entry = json!({
             "at": bodies::moment(now.wall),
             "event": "maintenance_planned",
             "from": bodies::moment(maintenance.from),
@@ -240,25 +300,50 @@ impl ServiceLevels {
         self.keep(store, &entry, now).await
     }
 
-    /// Writes a decision down, with the counts that have it.
-    async fn keep(
+    /// Returns whether there was a maintenance to end.
+    pub(crate) async fn end_maintenance(
         &self,
         store: &dyn Store,
-        entry: &serde_json::Value,
+        author: &str,
         now: Now,
-    ) -> Result<(), DecisionError> {
-        let mut batch = self.batch(now);
-        batch.append(entry.to_string());
-        Ok(store.commit(batch).await?)
+    ) -> Result<bool, DecisionError> {
+        if !self.sources.sla().end_maintenance(now) {
+            return Ok(false);
+        }
+        let entry = json!({
+            "at": bodies::moment(now.wall),
+            "event": "maintenance_ended",
+            "author": author.chars().take(128).collect::<String>(),
+        });
+        self.keep(store, &entry, now).await.map(|()| true)
+    }
+
+    /// Writes a decision down, with the counts that have it.
+    async fn keep(&self, store: &dyn Store, entry: &Value, now: Now) -> Result<(), DecisionError> {
+        let entry = entry.to_string();
+        let mut batch = Batch::new();
+        batch.append(entry.as_str());
+        self.put_counts(&mut batch, now);
+        store.commit(batch).await.map_err(|error| {
+            let mut entries = self.entries();
+            if entries.len() < MAX_ENTRIES {
+                entries.push(entry);
+            }
+            DecisionError::Store(error)
+        })
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Vec<String>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Returns the counts that were written down, if any were.
-async fn read(store: &dyn Store) -> Result<Option<Vec<u8>>, StoreError> {
+async fn read(store: &dyn Store, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let mut snapshot = Vec::new();
     let mut number = 0;
     loop {
-        let Some(value) = store.get(TABLE, &format!("{PART}{number:03}")).await? else {
+        let Some(value) = store.get(TABLE, &format!("{key}{number:03}")).await? else {
             return Ok(Some(snapshot).filter(|_| number > 0));
         };
         let Some((parts, part)) = value.split_first() else {
@@ -279,8 +364,8 @@ pub enum DecisionError {
     /// It is not valid: nothing has changed.
     #[error(transparent)]
     Adjust(#[from] AdjustError),
-    /// The store didn't take it: it holds, and is written down with the next counts, without its entry in the journal.
-    #[error("the decision holds, but can't be written down: {0}")]
+    /// The store didn't take it: it holds, and is written down with the next counts.
+    #[error("the decision holds, but can't be written down yet")]
     Store(#[from] StoreError),
 }
 

@@ -69,6 +69,7 @@
 //! |---|---|---|
 //! | `campanile_alerts` | gauge | `state`: `pending`, `firing` |
 //! | `campanile_auth_failures_total` | counter | `reason` |
+//! | `campanile_clock_steps_total` | counter of how often the wall clock was set, or the machine suspended | |
 //! | `campanile_notices_total` | counter | `channel`, `outcome`: `sent`, `failed` (tried again), `refused`, `dropped` |
 //! | `campanile_notices_waiting` | gauge | `channel` |
 //! | `campanile_rule_failures_total` | counter | |

@@ -93,6 +93,7 @@ impl Monitor {
             stop,
             inner.alerts.run(until_stop()),
             inner.levels.follow_health(until_stop()),
+            inner.writes(until_stop()),
             inner.ticks(until_stop())
         );
     }
@@ -138,6 +139,17 @@ impl Monitor {
         levels.maintain(&**store, maintenance, now()).await
     }
 
+    /// Ends the maintenance that is, as [`Sla::end_maintenance`](campanile_sla::Sla::end_maintenance) does, and writes down who did. Returns
+    /// whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// If the store doesn't take it, it has ended all the same, and is written with the next counts.
+    pub async fn end_maintenance(&self, author: &str) -> Result<bool, DecisionError> {
+        let Inner { levels, store, .. } = &*self.0;
+        levels.end_maintenance(&**store, author, now()).await
+    }
+
     pub(crate) fn business(&self) -> &Business {
         &self.0.business
     }
@@ -171,7 +183,6 @@ impl Inner {
         let mut stop = std::pin::pin!(stop);
         let mut ticks = interval(self.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut written = now().mono;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -180,12 +191,25 @@ impl Inner {
             let now = now();
             self.levels.tick(now);
             self.alerts.tick(now).await;
-            if now.mono.saturating_duration_since(written) >= SLA_PERIOD {
-                written = now.mono;
-                self.levels.write(&*self.store, now).await;
-            }
             self.published.ticked();
             self.published.update(&self.alerts, &*self.store);
+        }
+    }
+
+    /// Writes the service levels down, at least every so often and at the end.
+    async fn writes(&self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let mut writes = interval(SLA_PERIOD);
+        writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        writes.reset();
+        loop {
+            tokio::select! {
+                _ = writes.tick() => {}
+                () = stop.as_mut() => break,
+            }
+            let now = now();
+            self.levels.tick(now);
+            self.levels.write(&*self.store, now).await;
         }
         let last = self.levels.write(&*self.store, now());
         if timeout(LAST_WRITE, last).await.is_err() {

@@ -1,6 +1,5 @@
 use campanile_health::{Details, Health, preferred_type};
 use campanile_series::Now;
-use campanile_sla::{Report, Statement};
 use http::header::{ACCEPT, ALLOW, VARY};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -182,64 +181,88 @@ fn health(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
 }
 
 fn sla(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
-    let sla = monitor.sources().sla();
-    let query = call.request.uri.query().unwrap_or_default();
-    let asked = |name: &str| -> Option<String> {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let (_, value) = pairs.find(|(key, _)| *key == name)?;
-        // The slash of a zone is the only character of it, or of a month, that may come encoded.
-        Some(value.replace("%2F", "/").replace("%2f", "/"))
-    };
-    let Some(month) = asked("month") else {
-        return shown(call, &sla.report(call.now), None);
-    };
-    let zone = asked("zone").unwrap_or_else(|| "UTC".to_owned());
-    match sla.statement(&month, &zone, call.now) {
-        Ok(statement) => shown(call, &statement.report, Some(&statement)),
-        Err(error) => {
-            let text = error.to_string();
-            bodies::error(StatusCode::BAD_REQUEST, "bad_request", &text).map(Body::from)
-        }
-    }
-}
-
-/// Returns the service levels, in the form that is liked best.
-fn shown(call: &Call<'_>, report: &Report, statement: Option<&Statement>) -> Response<Body> {
-    let accept = call.request.headers.get_all(ACCEPT);
-    let response = match preferred_type(
-        accept.iter(),
-        &["application/json", "text/html", "text/csv"],
-    ) {
-        1 => levels::html(report, statement),
-        2 => levels::csv(report),
-        _ => bodies::json(StatusCode::OK, &SlaBody::new(report, statement)),
-    };
-    varied(response).map(Body::from)
+    shown(monitor, call, None)
 }
 
 fn objective(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let sla = monitor.sources().sla();
-    let Some(objective) = sla.objective(call.name, call.now) else {
-        let objectives = sla.report(call.now).objectives.into_iter();
-        let known = objectives.map(|objective| objective.name).collect();
-        return bodies::unknown("there is no objective of this name", known).map(Body::from);
+    if let Err(error) = sla.slo(call.name) {
+        let text = "there is no objective of this name";
+        return bodies::unknown(text, error.known).map(Body::from);
+    }
+    shown(monitor, call, Some(call.name))
+}
+
+/// Returns the service levels, or one of them, now or in a month, in the form that is liked best.
+fn shown(monitor: &Monitor, call: &Call<'_>, name: Option<&str>) -> Response<Body> {
+    let sla = monitor.sources().sla();
+    let query = call.request.uri.query().unwrap_or_default();
+    let bad =
+        |text: &str| bodies::error(StatusCode::BAD_REQUEST, "bad_request", text).map(Body::from);
+    let (month, zone) = match month_of(query) {
+        Ok(asked) => asked,
+        Err(error) => return bad(&error),
     };
-    let accept = call.request.headers.get_all(ACCEPT);
-    let response = match preferred_type(
-        accept.iter(),
-        &["application/json", "text/html", "text/csv"],
-    ) {
-        0 => bodies::json(StatusCode::OK, &ObjectiveBody::new(&objective)),
-        form => {
-            let mut report = sla.report(call.now);
-            report.objectives = vec![objective];
-            match form {
-                1 => levels::html(&report, None),
-                _ => levels::csv(&report),
-            }
-        }
+    let statement = month.map(|month| sla.statement(&month, &zone, call.now));
+    let statement = match statement.transpose() {
+        Ok(statement) => statement,
+        Err(error) => return bad(&error.to_string()),
+    };
+    let mut report = match &statement {
+        Some(statement) => statement.report.clone(),
+        None => sla.report(call.now),
+    };
+    if let Some(name) = name {
+        report.retain(name);
+    }
+    let accept = call.request.headers.get_all(ACCEPT).iter();
+    let media_types = ["application/json", "text/html", "text/csv"];
+    let response = match (preferred_type(accept, &media_types), &report.objectives[..]) {
+        (1, _) => levels::html(&report, statement.as_ref()),
+        (2, _) => levels::csv(&report),
+        (_, [one]) if name.is_some() => bodies::json(StatusCode::OK, &ObjectiveBody::new(one)),
+        _ => bodies::json(StatusCode::OK, &SlaBody::new(&report, statement.as_ref())),
     };
     varied(response).map(Body::from)
+}
+
+/// Returns the month that a query asks for, if it does, and its time zone.
+fn month_of(query: &str) -> Result<(Option<String>, String), String> {
+    let (mut month, mut zone) = (None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = decoded(value).ok_or_else(|| format!("{key} is not encoded as a query is"))?;
+        match key {
+            "month" => month = Some(value),
+            "zone" => zone = Some(value),
+            _ => {
+                return Err(format!(
+                    "{key:?} is not known: give month and zone, or nothing"
+                ));
+            }
+        }
+    }
+    if month.is_none() && zone.is_some() {
+        return Err("there is a zone without a month: give both, or the month alone".to_owned());
+    }
+    Ok((month, zone.unwrap_or_else(|| "UTC".to_owned())))
+}
+
+/// Undoes the encoding of a query's value.
+fn decoded(value: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            b'+' => b' ',
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Says that there are other forms of a thing.

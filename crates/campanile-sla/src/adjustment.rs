@@ -1,4 +1,5 @@
-use std::time::SystemTime;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use campanile_series::Now;
 
@@ -9,7 +10,8 @@ use crate::windows::LONGEST;
 /// Failures that an objective is not charged with, who decided that, and why; for [`Sla::adjust`](crate::Sla::adjust).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Adjustment {
-    /// The moment of the failures: windows that have it are adjusted.
+    /// The moment of the failures: windows that have it are adjusted by all of them. Failures over a longer time are best told in several
+    /// adjustments.
     pub at: SystemTime,
     /// How many bad ones don't count, in the unit that the objective [counts](crate::ObjectiveReport::samples).
     pub bad: u64,
@@ -60,38 +62,75 @@ pub enum AdjustError {
         /// How many characters it may have.
         most: usize,
     },
-    /// The failures are none, have not happened yet, or are longer ago than any window.
-    #[error("the adjustment is not valid: give at least one failure of the last 93 days")]
-    Adjustment,
-    /// The maintenance has begun, ends before it begins, or takes more than 31 days.
+    /// The failures are none.
+    #[error("the adjustment's bad is 0: give how many failures don't count")]
+    Nothing,
+    /// The moment is still to come, or longer ago than any window.
+    #[error("the adjustment's at {at:?} is not valid: give a moment of the last 93 days")]
+    At {
+        /// The moment.
+        at: SystemTime,
+    },
+    /// The same was decided already.
+    #[error("the adjustment is there already: give another moment or reason if it is another one")]
+    Duplicate,
+    /// The maintenance has begun already.
     #[error(
-        "the maintenance is not valid: give a beginning that is still to come, and an end at most 31 days after it; what has happened is adjusted"
+        "the maintenance's from {from:?} is past: give now or later, and adjust what has happened"
     )]
-    Maintenance,
+    From {
+        /// The beginning.
+        from: SystemTime,
+    },
+    /// The maintenance ends before it begins, or takes too long.
+    #[error(
+        "the maintenance's until {until:?} is not valid: give a moment up to 31 days after from"
+    )]
+    Until {
+        /// The end.
+        until: SystemTime,
+    },
     /// There are too many of them.
     #[error("there are 1000 already: an old one goes once no window has its time any more")]
     TooMany,
 }
 
 impl Adjustment {
-    pub(crate) fn check(&self, now: u64) -> Result<(), AdjustError> {
+    /// Returns it as it is kept: to the millisecond.
+    pub(crate) fn checked(mut self, now: u64) -> Result<Self, AdjustError> {
         check_texts(&self.reason, &self.author)?;
         let at = milliseconds(self.at);
-        if self.bad == 0 || at > now || at + LONGEST < now {
-            return Err(AdjustError::Adjustment);
+        if self.bad == 0 {
+            return Err(AdjustError::Nothing);
         }
-        Ok(())
+        if at > now || at.saturating_add(LONGEST) < now {
+            return Err(AdjustError::At { at: self.at });
+        }
+        self.at = moment(at);
+        Ok(self)
     }
 }
 
 impl Maintenance {
-    pub(crate) fn check(&self, now: Now) -> Result<(), AdjustError> {
+    /// Returns it as it is kept: to the millisecond, and from now on if it has just begun.
+    pub(crate) fn checked(mut self, now: Now) -> Result<Self, AdjustError> {
         check_texts(&self.reason, &self.author)?;
-        let (from, until) = self.bounds();
-        if self.from < now.wall || until <= from || until - from > MONTH {
-            return Err(AdjustError::Maintenance);
+        if now
+            .wall
+            .duration_since(self.from)
+            .is_ok_and(|ago| ago <= JUST_NOW)
+        {
+            self.from = now.wall;
         }
-        Ok(())
+        let (from, until) = self.bounds();
+        if self.from < now.wall {
+            return Err(AdjustError::From { from: self.from });
+        }
+        if until <= from || until - from > MONTH {
+            return Err(AdjustError::Until { until: self.until });
+        }
+        (self.from, self.until) = (moment(from), moment(until));
+        Ok(self)
     }
 
     pub(crate) fn bounds(&self) -> (u64, u64) {
@@ -99,6 +138,8 @@ impl Maintenance {
     }
 }
 
+/// Who plans something from now on has read the clock before we do.
+const JUST_NOW: Duration = Duration::from_secs(5);
 const MONTH: u64 = 31 * 24 * 60 * 60 * 1_000;
 
 /// Adds one to those that there are, in their order, without the ones that no window has any more.
@@ -110,12 +151,44 @@ pub(crate) fn add<T: Ord>(
 ) -> Result<(), AdjustError> {
     let oldest = moment(now.saturating_sub(LONGEST));
     all.retain(|one| until(one) >= oldest);
-    if all.len() >= MOST {
-        return Err(AdjustError::TooMany);
+    match all.binary_search(&one) {
+        Ok(_) => return Err(AdjustError::Duplicate),
+        Err(_) if all.len() >= MOST => return Err(AdjustError::TooMany),
+        Err(at) => all.insert(at, one),
     }
-    let at = all.partition_point(|other| *other <= one);
-    all.insert(at, one);
     Ok(())
+}
+
+/// Returns the last of those that are several lists' together, each once.
+pub(crate) fn united<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort_unstable();
+    all.dedup();
+    all.drain(..all.len().saturating_sub(MOST));
+    all
+}
+
+/// The same of maintenance, of which the one that was ended early is the one that holds.
+pub(crate) fn merged(all: Vec<Maintenance>) -> Vec<Maintenance> {
+    let mut ends = BTreeMap::new();
+    for Maintenance {
+        from,
+        until,
+        reason,
+        author,
+    } in all
+    {
+        let end = ends.entry((from, reason, author)).or_insert(until);
+        *end = until.min(*end);
+    }
+    let all = ends
+        .into_iter()
+        .map(|((from, reason, author), until)| Maintenance {
+            from,
+            until,
+            reason,
+            author,
+        });
+    united(all.collect())
 }
 
 fn check_texts(reason: &str, author: &str) -> Result<(), AdjustError> {

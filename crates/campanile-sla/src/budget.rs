@@ -141,7 +141,8 @@ pub(crate) fn budget(allowed: u64, period: &Period, bounds: Bounds, view: View<'
         rate: rate(view.last(window)),
     });
     let burn_rates: Vec<_> = burn_rates.collect();
-    let consumed = rate(view.between(bounds.from, view.time())).unwrap_or(0.0);
+    let so_far = view.between(bounds.from, view.time());
+    let consumed = rate(so_far).unwrap_or(0.0);
     let hour = Duration::from_secs(HOUR);
     let last_hour = burn_rates.iter().find(|burn| burn.window == hour);
     let last_hour = last_hour.and_then(|burn| burn.rate).unwrap_or(0.0);
@@ -149,14 +150,20 @@ pub(crate) fn budget(allowed: u64, period: &Period, bounds: Bounds, view: View<'
     let exhausted_in = match left > 0.0 {
         false => Some(Duration::ZERO),
         // What takes longer than can be told never comes.
+        true if period.is_calendar() => {
+            // Its budget grows with what is counted: as fast as it is used at a rate of 1.
+            let watched = so_far.covered().as_secs_f64();
+            let lasts = left * watched / (last_hour - 1.0).max(0.0);
+            // With a new month comes a new budget.
+            let rest = Duration::from_millis(bounds.until.saturating_sub(view.time()));
+            let lasts = Duration::try_from_secs_f64(lasts).ok();
+            lasts.filter(|time| *time <= rest)
+        }
         true => {
             let lasts = left * bounds.length().as_secs_f64() / last_hour;
             Duration::try_from_secs_f64(lasts).ok()
         }
     };
-    // With a new month comes a new budget.
-    let rest = Duration::from_millis(bounds.until.saturating_sub(view.time()));
-    let exhausted_in = exhausted_in.filter(|time| !period.is_calendar() || *time <= rest);
     Budget {
         allowed: share,
         consumed,
@@ -170,6 +177,7 @@ pub(crate) fn alerts(
     objective: &str,
     allowed: u64,
     period: &Period,
+    slice: Option<Duration>,
     view: View<'_>,
 ) -> Vec<BurnAlert> {
     let alert = |(urgency, limit, long, short): (Urgency, Limit, Duration, Duration)| {
@@ -187,10 +195,21 @@ pub(crate) fn alerts(
             is_firing: is_enough && limit.is_exceeded(over_long) && limit.is_exceeded(over_short),
         }
     };
-    limits(allowed, period.nominal())
-        .filter(|(_, limit, ..)| limit.is_reachable())
+    ringing(allowed, period.nominal(), slice)
         .map(alert)
         .collect()
+}
+
+/// Returns what each alert that can ring takes, if at most one thing is counted in each slice of the time.
+pub(crate) fn ringing(
+    allowed: u64,
+    period: Duration,
+    slice: Option<Duration>,
+) -> impl Iterator<Item = (Urgency, Limit, Duration, Duration)> {
+    let all = limits(allowed, period);
+    all.filter(move |(_, limit, long, short)| {
+        limit.is_reachable() && slice.is_none_or(|slice| limit.fits(slice, *long, *short))
+    })
 }
 
 /// Returns how loud each alert over a period is, what it takes, and its windows.
@@ -249,6 +268,12 @@ impl Limit {
         u128::from(valid) * self.above() >= self.below()
     }
 
+    /// Returns whether there are enough slices in the long window, and at least one in the short one.
+    pub(crate) fn fits(self, slice: Duration, long: Duration, short: Duration) -> bool {
+        let slices = long.as_millis() / slice.as_millis().max(1);
+        slices >= self.enough().max(LEAST_BAD.into()) && short >= slice
+    }
+
     /// Returns of how many a single bad one is within it.
     pub(crate) fn enough(self) -> u128 {
         self.below().div_ceil(self.above().max(1))
@@ -280,12 +305,12 @@ mod tests {
         let spans = [120_000, HOUR * 1_000, 24 * HOUR * 1_000, LONGEST];
         let mut windows = Windows::new(START, &spans);
         for second in 0..seconds {
-            let reading = Reading {
-                good,
-                bad,
+            let counted = Reading {
+                good: good * (second + 1),
+                bad: bad * (second + 1),
                 ..Reading::default()
             };
-            windows.add(second * 1_000, reading);
+            windows.add_up_to(second * 1_000, counted);
             windows.advance((second + 1) * 1_000);
         }
         windows
@@ -303,7 +328,13 @@ mod tests {
     #[test]
     fn rates_are_those_of_the_workbook() {
         let factors = |days: u32, allowed| -> Vec<f64> {
-            let alerts = alerts("a", allowed, &period(days), View::new(&windows(1, 1, 0)));
+            let alerts = alerts(
+                "a",
+                allowed,
+                &period(days),
+                None,
+                View::new(&windows(1, 1, 0)),
+            );
             alerts
                 .iter()
                 .map(|alert| (alert.factor * 1_000.0).round() / 1_000.0)
@@ -323,7 +354,7 @@ mod tests {
     #[test]
     fn an_alert_needs_both_windows_and_enough_exchanges() {
         let firing = |windows: &Windows| -> Vec<bool> {
-            let alerts = alerts("a", ALLOWED, &period(30), View::new(windows));
+            let alerts = alerts("a", ALLOWED, &period(30), None, View::new(windows));
             alerts.iter().map(|alert| alert.is_firing).collect()
         };
         // 2 % of all fail, 20 times what is allowed.
@@ -381,11 +412,20 @@ mod tests {
             (in_month.consumed, in_month.exhausted_in),
             (half.consumed, None)
         );
-        let fast = of(ALLOWED * 11 / 10, &month, &windows);
-        assert!(
-            fast.exhausted_in.is_some_and(|time| time <= DAY * 3),
-            "{fast:?}"
-        );
+        // Two good hours, then half an hour at three times what is allowed: it lasts for as long as it takes to use what they have left.
+        let mut worse = self::windows(7_200, 1_000, 0);
+        for second in 7_200..9_000u64 {
+            let counted = Reading {
+                good: 7_200_000 + 997 * (second - 7_199),
+                bad: 3 * (second - 7_199),
+                ..Reading::default()
+            };
+            worse.add_up_to(second * 1_000, counted);
+            worse.advance((second + 1) * 1_000);
+        }
+        let fast = of(ALLOWED, &month, &worse);
+        let lasts = fast.exhausted_in.map(|time| time.as_secs_f64().round());
+        assert_eq!(lasts, Some(7_200.0), "{fast:?}");
         let nothing = of(ALLOWED, &period(1), &Windows::new(0, &[LONGEST]));
         assert_eq!((nothing.consumed, nothing.exhausted_in), (0.0, None));
         assert_eq!(spans(&nothing), [5, 30, 60, 120, 360, 1_440]);

@@ -3,6 +3,7 @@ use std::fmt;
 
 use campanile_series::Now;
 
+use crate::check::MAX_ROUTES;
 use crate::{Sla, Slo, Window};
 
 /// Settings of an [`Sla`].
@@ -39,6 +40,14 @@ impl SlaBuilder {
             problems.push(Problem::TooMany {
                 objectives: self.objectives.len(),
             });
+        }
+        let routes: usize = self
+            .objectives
+            .iter()
+            .filter_map(|slo| slo.per_route)
+            .fold(0, usize::saturating_add);
+        if routes > MAX_ROUTES {
+            problems.push(Problem::TooManyRoutes { routes });
         }
         let mut names = HashSet::new();
         for Slo { name, .. } in &self.objectives {
@@ -149,6 +158,12 @@ pub enum Problem {
         value: String,
         /// What it may be.
         expected: &'static str,
+    },
+    /// There are too many routes.
+    #[error("the objectives tell {routes} routes apart: give at most 200 in all")]
+    TooManyRoutes {
+        /// How many there are.
+        routes: usize,
     },
     /// There are too many objectives.
     #[error("there are {objectives} objectives: give at most 100")]

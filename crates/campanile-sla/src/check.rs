@@ -12,8 +12,8 @@ use crate::{Problem, budget};
 
 const HOUR: u64 = 60 * 60 * 1_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The most routes that are told apart.
-const MAX_ROUTES: usize = 200;
+/// The most routes that are told apart, by all objectives together.
+pub(crate) const MAX_ROUTES: usize = 200;
 
 impl Slo {
     /// Returns the objective and what it counts, if all is well with it.
@@ -48,6 +48,11 @@ impl Slo {
             select: self.select.clone(),
         };
         Some((Objective::new(self, target, period), spec))
+    }
+
+    pub(crate) fn slice_of_gauge(&self) -> Option<Duration> {
+        let is_gauge = matches!(self.goal, Goal::Gauge(..));
+        is_gauge.then(|| self.slice.unwrap_or(SLICE))
     }
 
     fn input(&self) -> Input {
@@ -147,6 +152,21 @@ impl Slo {
             let is_valid = (Duration::from_secs(1)..=DAY / 24).contains(&slice);
             range("slice", format!("{slice:?}"), is_valid, "1s to 1h");
         }
+        let slice = self.slice.unwrap_or(SLICE);
+        if is_gauge
+            && self
+                .window
+                .check()
+                .is_ok_and(|period| period.nominal() < slice)
+        {
+            let value = format!("{slice:?}");
+            range(
+                "slice",
+                value,
+                false,
+                "one that is no longer than the window",
+            );
+        }
     }
 
     fn check_window(&self, problems: &mut Vec<Problem>) -> Option<Period> {
@@ -238,7 +258,7 @@ impl Slo {
 const SLICE: Duration = Duration::from_secs(60);
 
 /// Returns whether a text can be the name of an objective.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !text.is_empty() && text.len() <= 64 && text.bytes().all(is_valid)
 }

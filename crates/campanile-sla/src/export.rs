@@ -56,6 +56,14 @@ pub enum ExportError {
         /// The name as given.
         service: String,
     },
+    /// The matchers are about a label that is the objective's.
+    #[error(
+        "the matchers have the label {label:?}, which says what is counted: give some such as job=\"orders\""
+    )]
+    Label {
+        /// The label.
+        label: String,
+    },
     /// The matchers are not valid.
     #[error("the matchers {matchers:?} are not valid: {error}; give some such as job=\"orders\"")]
     Matchers {
@@ -104,6 +112,14 @@ impl Sla {
             matchers: matchers.chars().take(256).collect(),
             error,
         })?;
+        if let Some(taken) = parsed
+            .iter()
+            .find(|one| ["slo", "result"].contains(&one.name()))
+        {
+            return Err(ExportError::Label {
+                label: taken.name().to_owned(),
+            });
+        }
         let exported = |objective: &Objective| {
             Some(Exported {
                 name: objective.name.clone(),
@@ -121,10 +137,14 @@ impl Sla {
 }
 
 impl Export {
-    /// Returns a Grafana dashboard in JSON, for everything that has [Sloth's series](Self::prometheus_rules).
+    /// Returns a Grafana dashboard in JSON, for all services that have [Sloth's series](Self::prometheus_rules); what was counted it has of
+    /// the ones that the matchers take.
     #[must_use]
-    pub fn grafana_dashboard() -> &'static str {
-        include_str!("export/grafana.json")
+    pub fn grafana_dashboard(&self) -> String {
+        let matchers = self.matchers.iter().map(|matcher| format!("{matcher}, "));
+        let matchers = yaml::quoted(&matchers.collect::<String>());
+        // The text is inside of JSON's quotes already.
+        include_str!("export/grafana.json").replace("@matchers@", &matchers[1..matchers.len() - 1])
     }
 }
 

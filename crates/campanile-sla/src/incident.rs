@@ -20,7 +20,7 @@ pub struct Incident {
 }
 
 /// How many are kept.
-const MOST: usize = 100;
+pub(crate) const MOST: usize = 100;
 
 /// The last incidents, from the oldest on.
 #[derive(Debug, Default)]
@@ -47,7 +47,13 @@ impl Incidents {
             Some(_) => pages.clone().any(|alert| alert.is_firing),
         };
         let rate = pages.filter_map(|alert| alert.rate).reduce(f64::max);
-        let open = self.all.back_mut().filter(|last| last.until.is_none());
+        if !is_bad {
+            // Of several replicas there may be several.
+            for open in self.all.iter_mut().filter(|one| one.until.is_none()) {
+                open.until = Some(at);
+            }
+        }
+        let open = self.all.iter_mut().rfind(|one| one.until.is_none());
         match (open, is_bad) {
             (Some(incident), true) => {
                 incident.bad = incident.bad.saturating_add(new);
@@ -56,7 +62,6 @@ impl Incidents {
                     .flatten()
                     .reduce(f64::max);
             }
-            (Some(incident), false) => incident.until = Some(at),
             (None, true) => {
                 self.push(Incident {
                     from: at,
@@ -65,7 +70,7 @@ impl Incidents {
                     burn_rate: rate,
                 });
             }
-            (None, false) => {}
+            (_, false) => {}
         }
     }
 

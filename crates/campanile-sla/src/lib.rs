@@ -75,7 +75,8 @@
 //! Every figure says how many things it is made of (`samples`), and which part of its window was watched (`coverage`): the time
 //! before the process began, or when it was suspended, is neither up nor down. Time goes by the monotonic clock. When the wall
 //! clock is found ahead of it, by a suspend or because it was set, a gap without coverage is left; when it is found behind, time
-//! goes on as it did.
+//! goes on as it did. When it is more than a week ahead or a day behind, and stays there for a minute, it was set: then all counts go there with
+//! the ages that they have. [`Sla::clock_steps`] tells how often.
 //!
 //! [`Sla::snapshot`] gives all of it out and [`Sla::restore`] takes it back, so that it can survive a restart; [`merge`] makes one of those of
 //! several replicas. [`Sla::statement`] tells of a month that is over.
@@ -88,8 +89,8 @@
 //!
 //! # Cost
 //!
-//! An exchange takes a comparison and two atomic adds for each thing that is counted, without a lock; once a second one exchange moves the counts
-//! into the rings.
+//! For each thing that is counted an exchange takes a comparison and adds to counters that its thread alone writes to; once a second one exchange
+//! moves the counts of all into the rings. Of more than 32 threads some share their counters.
 //!
 //! # Features
 //!
@@ -111,6 +112,7 @@ mod objective;
 mod observer;
 mod report;
 mod ring;
+mod shards;
 mod share;
 mod sketch;
 mod slices;

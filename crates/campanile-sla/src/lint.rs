@@ -25,6 +25,20 @@ pub enum Lint {
         /// The least target that has it, in percent of good ones.
         least: f64,
     },
+    /// An alert can never ring: its windows have too few of the gauge's slices to judge by. It is left out, here and in exported rules.
+    #[error(
+        "the objective {objective:?} has slices of {} that are too few in some windows: there is no alert over {}; shorter slices have it",
+        format_duration(*slice),
+        format_duration(*long)
+    )]
+    TooFewSlices {
+        /// The objective.
+        objective: String,
+        /// The alert's long window.
+        long: Duration,
+        /// The time of a slice.
+        slice: Duration,
+    },
 }
 
 /// Returns what there is to say of an objective.
@@ -33,13 +47,23 @@ pub(crate) fn lints(objective: &Objective) -> Vec<Lint> {
         return Vec::new();
     };
     let limits = budget::limits(allowed, objective.period.nominal());
-    let unreachable = limits.filter(|(_, limit, ..)| !limit.is_reachable());
-    unreachable
-        .map(|(_, limit, long, _)| Lint::UnreachableBurnRate {
+    let lint = |(_, limit, long, short): (_, budget::Limit, _, _)| {
+        let slice = objective.slice();
+        if let Some(slice) = slice.filter(|slice| !limit.fits(*slice, long, short)) {
+            return Some(Lint::TooFewSlices {
+                objective: objective.name.clone(),
+                long,
+                slice,
+            });
+        }
+        (!limit.is_reachable()).then(|| Lint::UnreachableBurnRate {
             objective: objective.name.clone(),
             long,
             factor: (limit.factor() * 1e3).round() / 1e3,
-            least: 100.0 * (1.0 - limit.reachable() as f64 / WHOLE as f64),
+            // To the third decimal, and no less.
+            least: ((WHOLE - limit.reachable()).div_ceil(10_000) * 10_000) as f64
+                / (WHOLE / 100) as f64,
         })
-        .collect()
+    };
+    limits.filter_map(lint).collect()
 }

@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::Window;
 use crate::adjustment::Adjustment;
 use crate::budget::{self, Budget, BurnAlert};
 use crate::incident::Incidents;
@@ -100,12 +101,17 @@ impl<'a> View<'a> {
 
     /// Returns what was counted from one moment to another.
     pub(crate) fn between(self, from: u64, to: u64) -> Reading {
-        let forgiven = self
-            .adjustments
-            .iter()
-            .filter(|adjustment| (from..=to).contains(&milliseconds(adjustment.at)));
-        let forgiven = forgiven.map(|adjustment| adjustment.bad).sum();
+        let forgiven = self.adjustments(from, to).map(|adjustment| adjustment.bad);
+        let forgiven = forgiven.fold(0, u64::saturating_add);
         self.windows.between(from, to).forgive(forgiven)
+    }
+
+    /// Returns what was forgiven of that.
+    fn adjustments(self, from: u64, to: u64) -> impl Iterator<Item = &'a Adjustment> {
+        // What is in the bucket that the window begins in is counted, and so forgiven.
+        let window = self.windows.reach(from)..=to;
+        let all = self.adjustments.iter();
+        all.filter(move |adjustment| window.contains(&milliseconds(adjustment.at)))
     }
 
     pub(crate) fn time(self) -> u64 {
@@ -133,6 +139,11 @@ impl Objective {
         }
     }
 
+    /// Returns in how much time no more than one thing is counted, if it is a gauge.
+    pub(crate) fn slice(&self) -> Option<Duration> {
+        self.definition.slice_of_gauge()
+    }
+
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +160,8 @@ impl Objective {
 
     fn alerts(&self, view: View<'_>) -> Vec<BurnAlert> {
         let allowed = self.target.allowed().into_iter();
-        let alerts = |allowed| budget::alerts(&self.name, allowed, &self.period, view);
+        let slice = self.slice();
+        let alerts = |allowed| budget::alerts(&self.name, allowed, &self.period, slice, view);
         allowed.flat_map(alerts).collect()
     }
 
@@ -180,21 +192,24 @@ impl Objective {
         let budget = self.target.allowed().map(budget);
         let report = ObjectiveReport {
             budget,
-            adjustments: history
-                .adjustments
-                .iter()
-                .filter(|adjustment| milliseconds(adjustment.at) >= bounds.from)
+            adjustments: view
+                .adjustments(bounds.from, view.time())
                 .cloned()
                 .collect(),
             incidents: history.incidents.since(moment(bounds.from)),
-            ..self.judge(source, view, bounds)
+            ..self.judge(source, view, (&self.definition.window, bounds))
         };
         self.kept.keep(&report);
         report
     }
 
     /// Returns how it stands in a part of what is kept.
-    pub(crate) fn judge(&self, source: &Source, view: View<'_>, bounds: Bounds) -> ObjectiveReport {
+    fn judge(
+        &self,
+        source: &Source,
+        view: View<'_>,
+        (window, bounds): (&Window, Bounds),
+    ) -> ObjectiveReport {
         let is_over = bounds.until < view.time();
         // The bucket that begins when the window ends is not in it.
         let until = if is_over {
@@ -222,7 +237,7 @@ impl Objective {
             } else {
                 Standing::NoData
             },
-            window: self.definition.window.clone(),
+            window: window.clone(),
             from: moment(bounds.from),
             until: moment(bounds.until),
             samples: reading.valid(),
@@ -245,7 +260,7 @@ impl Objective {
         &self,
         source: &Source,
         windows: &Windows,
-        bounds: Bounds,
+        (month, bounds): (&Window, Bounds),
     ) -> Option<ObjectiveReport> {
         if matches!(self.target, Target::Percentile(..)) {
             return None;
@@ -255,15 +270,12 @@ impl Objective {
             windows,
             adjustments: &history.adjustments,
         };
-        let mut report = self.judge(source, view, bounds);
+        let mut report = self.judge(source, view, (month, bounds));
         let budget = |allowed| Budget::past(allowed, report.samples, report.bad);
         report.budget = self.target.allowed().map(budget);
         let (from, until) = (moment(bounds.from), moment(bounds.until));
-        let adjustments = history.adjustments.iter();
-        report.adjustments = adjustments
-            .filter(|adjustment| (from..until).contains(&adjustment.at))
-            .cloned()
-            .collect();
+        let adjustments = view.adjustments(bounds.from, bounds.until.saturating_sub(1));
+        report.adjustments = adjustments.cloned().collect();
         report.incidents = history.incidents.since(from);
         report.incidents.retain(|incident| incident.from < until);
         Some(report)
@@ -319,7 +331,11 @@ impl Objective {
         source: &Source,
         now: std::time::Instant,
     ) -> Vec<RouteReport> {
-        let (Some(routes), Some(allowed)) = (&source.routes, self.target.allowed()) else {
+        let routes = source
+            .routes
+            .as_ref()
+            .filter(|_| self.definition.per_route.is_some());
+        let (Some(routes), Some(allowed)) = (routes, self.target.allowed()) else {
             return Vec::new();
         };
         let of_all = {

@@ -93,17 +93,27 @@ pub struct RouteReport {
 }
 
 impl Report {
+    /// Leaves out all objectives but the one with a name.
+    pub fn retain(&mut self, name: &str) {
+        self.objectives.retain(|one| one.name == name);
+        self.overall = worst(&self.objectives);
+    }
+
     pub(crate) fn new(
         objectives: Vec<ObjectiveReport>,
         maintenance: Vec<Maintenance>,
         at: SystemTime,
     ) -> Self {
-        let standings = objectives.iter().map(|objective| objective.standing);
         Self {
-            overall: standings.max().unwrap_or(Standing::NoData),
+            overall: worst(&objectives),
             at,
             objectives,
             maintenance,
         }
     }
+}
+
+fn worst(objectives: &[ObjectiveReport]) -> Standing {
+    let standings = objectives.iter().map(|objective| objective.standing);
+    standings.max().unwrap_or(Standing::NoData)
 }

@@ -117,11 +117,30 @@ impl Ring {
     pub(crate) fn sum(&self, from: u64, to: u64) -> Reading {
         let oldest = (self.newest + 1).saturating_sub(self.len());
         let (first, last) = ((from / self.width).max(oldest), to / self.width);
+        let last = last.min(self.newest);
         let mut sum = Reading::default();
-        for number in first..=last.min(self.newest) {
-            sum += self.buckets[self.place(number)];
+        if first > last {
+            return sum;
+        }
+        // In two runs, since what follows the last place is at the first.
+        let (first, last) = (self.place(first), self.place(last));
+        let (before, after) = match first <= last {
+            true => (&self.buckets[first..=last], &[][..]),
+            false => (&self.buckets[first..], &self.buckets[..=last]),
+        };
+        for reading in before.iter().chain(after) {
+            sum += *reading;
         }
         sum
+    }
+
+    /// Returns a ring with the same counts at other times.
+    pub(crate) fn moved(&self, to: impl Fn(u64) -> u64) -> Self {
+        let mut ring = Self::new(self.width, self.span());
+        for (number, reading) in self.filled() {
+            ring.add(to(number * self.width), *reading);
+        }
+        ring
     }
 
     /// Returns the number and the contents of each bucket that has some.

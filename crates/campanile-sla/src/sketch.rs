@@ -63,6 +63,21 @@ impl Sketch {
         self.newest.store(number, Ordering::Relaxed);
     }
 
+    /// Goes to another time with all that was counted, which is so many milliseconds later or, if it is negative, earlier.
+    pub(crate) fn shift(&self, by: i64) {
+        let parts = self.filled();
+        for bucket in self.parts.iter().flat_map(|part| part.iter()) {
+            bucket.store(0, Ordering::Relaxed);
+        }
+        let width = i64::try_from(self.width).unwrap_or(i64::MAX);
+        let moved = |number: u64| number.saturating_add_signed(by / width);
+        let newest = self.newest.load(Ordering::Relaxed);
+        self.newest.store(moved(newest), Ordering::Relaxed);
+        for (number, counts) in parts {
+            self.merge(moved(number), counts.into_iter());
+        }
+    }
+
     /// Returns the time that so many parts of `whole` are no longer than; `None` if there are none.
     ///
     /// It is that of the exchange with this rank, by the nearest-rank method.
@@ -103,7 +118,7 @@ impl Sketch {
     /// Takes in what a part had before.
     pub(crate) fn merge(&self, number: u64, counts: impl Iterator<Item = (u64, u64)>) {
         self.advance(number.saturating_mul(self.width));
-        if number + PARTS < self.newest.load(Ordering::Relaxed) {
+        if number.saturating_add(PARTS) < self.newest.load(Ordering::Relaxed) {
             return;
         }
         for (at, count) in counts {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use campanile_series::Now;
 
 use crate::adjustment;
-use crate::objective::{Feed, Objective, milliseconds};
+use crate::objective::{Feed, Objective, milliseconds, moment};
 use crate::report::{ObjectiveReport, Report};
 use crate::ring::Reading;
 use crate::slo::OfHead;
@@ -30,12 +30,16 @@ pub struct Sla(Arc<Inner>);
 struct Inner {
     objectives: Vec<Objective>,
     /// The first counts every exchange.
-    sources: Vec<Source>,
+    sources: Vec<Arc<Source>>,
     /// Those that exchanges count for.
     exchanges: Vec<usize>,
+    /// Those of them that tell no exchange from another.
+    plain: Vec<Arc<Source>>,
     /// Which requests count, for the sources that ask.
     selections: Vec<(usize, OfHead)>,
     lints: Vec<Lint>,
+    /// When it began.
+    origin: Instant,
     /// By their beginning.
     maintenance: Mutex<Vec<Maintenance>>,
 }
@@ -61,15 +65,21 @@ impl Sla {
         let wall = milliseconds(now.wall);
         let sources: Vec<_> = specs
             .into_iter()
-            .map(|spec| Source::new(spec, now.mono, wall))
+            .map(|spec| Arc::new(Source::new(spec, now.mono, wall)))
             .collect();
         let numbered = || sources.iter().enumerate();
-        let is_fed = |(_, source): &(usize, &Source)| source.input == Input::Exchanges;
-        let requests = |(number, source): (usize, &Source)| {
+        let is_fed = |(_, source): &(usize, &Arc<Source>)| source.input == Input::Exchanges;
+        let requests = |(number, source): (usize, &Arc<Source>)| {
             let requests = source.select.requests.clone();
             requests.map(|requests| (number, requests))
         };
+        let is_plain = |(_, source): &(usize, &Arc<Source>)| {
+            let select = &source.select;
+            select.routes.is_empty() && !select.has_closures()
+        };
+        let plain = numbered().filter(is_fed).filter(is_plain);
         Self(Arc::new(Inner {
+            plain: plain.map(|(_, source)| Arc::clone(source)).collect(),
             exchanges: numbered()
                 .filter(is_fed)
                 .map(|(number, _)| number)
@@ -78,6 +88,7 @@ impl Sla {
             lints: objectives.iter().flat_map(lint::lints).collect(),
             objectives,
             sources,
+            origin: now.mono,
             maintenance: Mutex::default(),
         }))
     }
@@ -98,11 +109,8 @@ impl Sla {
     /// It never waits: in the one case that another thread is moving the counts into the rings, it counts for the second before.
     #[inline]
     pub fn record(&self, good: bool, latency: Duration, at: Instant) {
-        for number in &self.0.exchanges {
-            let source = &self.0.sources[*number];
-            if source.select.routes.is_empty() && !source.select.has_closures() {
-                source.record(good, latency, at);
-            }
+        for source in &self.0.plain {
+            source.record(good, latency, at);
         }
     }
 
@@ -160,6 +168,13 @@ impl Sla {
         })
     }
 
+    /// Returns how often the wall clock was found to have been set, or the machine to have been suspended: it was 2 s ahead, or another day
+    /// altogether.
+    pub fn clock_steps(&self) -> u64 {
+        let now = self.0.origin;
+        self.0.sources[0].stream.windows(now).steps()
+    }
+
     /// Returns the name of each uptime that the health checks are asked for, and the check, if it is one of them.
     pub fn uptimes(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let objectives = self.0.objectives.iter();
@@ -185,16 +200,13 @@ impl Sla {
         let times: Vec<_> = self.maintenance().iter().map(Maintenance::bounds).collect();
         for source in &self.0.sources {
             let mut windows = source.stream.windows(now.mono);
-            windows.compare(wall);
-            windows.maintain(&times);
+            source.stream.compare(&mut windows, wall, &times);
             if let Some(slices) = &source.slices {
                 slices.settle(&mut windows);
             }
             drop(windows);
             for (_, stream) in source.routes.iter().flat_map(crate::source::Routes::all) {
-                let mut windows = stream.windows(now.mono);
-                windows.compare(wall);
-                windows.maintain(&times);
+                stream.compare(&mut stream.windows(now.mono), wall, &times);
             }
         }
         for objective in &self.0.objectives {
@@ -237,9 +249,7 @@ impl Sla {
     pub fn report(&self, now: Now) -> Report {
         let objectives = self.0.objectives.iter();
         Report::new(
-            objectives
-                .map(|objective| self.report_of(objective, now))
-                .collect(),
+            objectives.map(|one| self.judge(one, now)).collect(),
             self.maintenance().clone(),
             now.wall,
         )
@@ -248,10 +258,10 @@ impl Sla {
     /// Returns how one objective stands; `None` if there is none of this name.
     pub fn objective(&self, name: &str, now: Now) -> Option<ObjectiveReport> {
         let objective = self.find(name).ok()?;
-        Some(self.report_of(objective, now))
+        Some(self.judge(objective, now))
     }
 
-    fn report_of(&self, objective: &Objective, now: Now) -> ObjectiveReport {
+    fn judge(&self, objective: &Objective, now: Now) -> ObjectiveReport {
         let source = &self.0.sources[objective.source];
         let report = objective.report(source, &source.stream.windows(now.mono));
         ObjectiveReport {
@@ -284,18 +294,18 @@ impl Sla {
             });
         }
         let wall = milliseconds(now.wall);
-        adjustment.check(wall)?;
+        let adjustment = adjustment.checked(wall)?;
         let all = &mut objective.history().adjustments;
         adjustment::add(all, adjustment, wall, |one| one.at)
     }
 
-    /// Plans a time in which nothing counts for any objective.
+    /// Plans a time in which nothing counts for any objective, from now or later on.
     ///
     /// # Errors
     ///
     /// If it is not valid; nothing changes then.
     pub fn maintain(&self, maintenance: Maintenance, now: Now) -> Result<(), AdjustError> {
-        maintenance.check(now)?;
+        let maintenance = maintenance.checked(now)?;
         let wall = milliseconds(now.wall);
         adjustment::add(&mut self.maintenance(), maintenance, wall, |one| one.until)?;
         self.advance(now);
@@ -307,7 +317,7 @@ impl Sla {
         let mut has_ended = false;
         for maintenance in self.maintenance().iter_mut() {
             if (maintenance.from..maintenance.until).contains(&now.wall) {
-                maintenance.until = now.wall;
+                maintenance.until = moment(milliseconds(now.wall));
                 has_ended = true;
             }
         }
@@ -348,7 +358,7 @@ impl Sla {
     #[inline]
     pub(crate) fn exchanges(&self) -> impl Iterator<Item = (usize, &Source)> {
         let exchanges = self.0.exchanges.iter();
-        exchanges.map(|number| (*number, &self.0.sources[*number]))
+        exchanges.map(|number| (*number, &*self.0.sources[*number]))
     }
 }
 

@@ -63,6 +63,7 @@ impl Slices {
             bad: (!is_good).into(),
             ..Reading::default()
         };
-        windows.add_at(slice.number.saturating_mul(self.width), reading);
+        // When it is over, as for who keeps a history of what was counted.
+        windows.add_at((slice.number + 1).saturating_mul(self.width), reading);
     }
 }

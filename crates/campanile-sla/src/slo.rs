@@ -212,8 +212,8 @@ impl Slo {
         self
     }
 
-    /// Counts for each route too, to tell which of them use the budget: for so many at most, 1 to 200, and the others together as `_other_`.
-    /// Each takes as much memory as the objective; the report has the ten worst.
+    /// Counts for each route too, to tell which of them use the budget: for so many at most, 1 to 200 of all objectives together, and the others as `_other_`.
+    /// Each takes 24 KB over 30 days, and 72 over 90; the report has the ten worst.
     ///
     /// Defaults to not telling them apart.
     pub fn per_route(mut self, routes: usize) -> Self {
@@ -247,7 +247,8 @@ impl Slo {
         self
     }
 
-    /// Sets the time over which the [`gauge`](Self::gauge) is averaged, and that counts once: from 1 s to 1 h.
+    /// Sets the time over which the [`gauge`](Self::gauge) is averaged, and that counts once, when it is over: from 1 s to 1 h, and no more than
+    /// the window. One that is cut by a restart doesn't count.
     ///
     /// Defaults to 1 min.
     pub fn slice(mut self, slice: Duration) -> Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ring::Reading;
 use crate::windows::LONGEST;
-use crate::{Adjustment, Incident, Maintenance};
+use crate::{Adjustment, Incident, Maintenance, adjustment, incident};
 
 mod bytes;
 
@@ -46,7 +46,7 @@ pub(crate) struct SavedStream {
 
 /// Returns one snapshot of what two replicas counted, to be [restored](crate::Sla::restore) where both are to be judged together.
 ///
-/// Counts are added. A moment is covered if one of the replicas covered it: of a bucket, as much as the one that covered more. Adjustments,
+/// Counts are added, and so is the time of uptimes: of two replicas of which one was down, it is half. A moment is covered if one of the replicas covered it: of a bucket, as much as the one that covered more. Adjustments,
 /// incidents and maintenance are those of both. The order of replicas, and of merging more of them, makes no difference.
 ///
 /// # Errors
@@ -63,18 +63,17 @@ pub fn merge(one: &[u8], other: &[u8]) -> Result<Vec<u8>, RestoreError> {
     for (name, adjustments) in other.adjustments {
         let all = saved.adjustments.entry(name).or_default();
         all.extend(adjustments);
-        all.sort();
-        all.dedup();
+        *all = adjustment::united(std::mem::take(all));
     }
     for (name, incidents) in other.incidents {
         let all = saved.incidents.entry(name).or_default();
         all.extend(incidents);
         all.sort_by_key(key);
         all.dedup();
+        all.drain(..all.len().saturating_sub(incident::MOST));
     }
     saved.maintenance.extend(other.maintenance);
-    saved.maintenance.sort();
-    saved.maintenance.dedup();
+    saved.maintenance = adjustment::merged(saved.maintenance);
     Ok(write(&saved))
 }
 

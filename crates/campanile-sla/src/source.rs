@@ -105,8 +105,6 @@ impl Source {
     pub(crate) fn new(spec: Spec, origin: Instant, wall: u64) -> Self {
         let routes = spec.routes.map(|(most, span)| Routes {
             most,
-            origin,
-            wall,
             span,
             streams: RwLock::default(),
         });
@@ -159,7 +157,7 @@ impl Source {
         self.record(is_good, end.latency(), end.at());
         if let Some(routes) = &self.routes {
             let is_good = self.class.is_good(is_good, end.latency());
-            let stream = routes.of(end.route().as_str());
+            let stream = routes.of(end.route().as_str(), &self.stream, end.at());
             stream.record(is_good, end.latency(), end.at());
         }
     }
@@ -176,8 +174,6 @@ impl fmt::Debug for Source {
 /// A stream for each route, up to so many.
 pub(crate) struct Routes {
     most: usize,
-    origin: Instant,
-    wall: u64,
     span: u64,
     streams: RwLock<BTreeMap<String, Arc<Stream>>>,
 }
@@ -186,22 +182,29 @@ pub(crate) struct Routes {
 const OTHER: &str = "_other_";
 
 impl Routes {
-    /// Returns the stream of a route; that of the others, if there are too many.
-    pub(crate) fn of(&self, route: &str) -> Arc<Stream> {
-        {
-            let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(stream) = streams.get(route) {
-                return Arc::clone(stream);
-            }
+    /// Returns the stream of a route; that of the others, if there are too many. A new one has the time of the stream of all.
+    pub(crate) fn of(&self, route: &str, all: &Stream, now: Instant) -> Arc<Stream> {
+        let find = |streams: &BTreeMap<String, Arc<Stream>>| {
+            let is_full = streams.len() > self.most;
+            let others = || streams.get(OTHER).filter(|_| is_full);
+            streams.get(route).or_else(others).map(Arc::clone)
+        };
+        let found = find(&self.streams.read().unwrap_or_else(PoisonError::into_inner));
+        if let Some(stream) = found {
+            return stream;
         }
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
-        let are_told = streams.len() - usize::from(streams.contains_key(OTHER));
-        let route = match streams.contains_key(route) || are_told < self.most {
-            true => route,
-            false => OTHER,
+        if let Some(stream) = find(&streams) {
+            return stream;
+        }
+        let route = if streams.len() < self.most {
+            route
+        } else {
+            OTHER
         };
-        let new = || Arc::new(Stream::new(self.origin, self.wall, &[self.span], &[]));
-        Arc::clone(streams.entry(route.to_owned()).or_insert_with(new))
+        let stream = Arc::new(all.beside(&[self.span], now));
+        streams.insert(route.to_owned(), Arc::clone(&stream));
+        stream
     }
 
     /// Returns all that there are.

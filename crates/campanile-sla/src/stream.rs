@@ -1,8 +1,8 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use crate::ring::Reading;
+use crate::shards::Shards;
 use crate::sketch::Sketch;
 use crate::windows::Windows;
 
@@ -13,11 +13,10 @@ pub(crate) struct Stream {
     origin: Instant,
     /// The second, since the origin, that is being counted.
     second: AtomicU64,
-    good: AtomicU64,
-    bad: AtomicU64,
-    /// In nanoseconds.
-    latency: AtomicU64,
+    counts: Shards,
     sketches: Vec<Sketch>,
+    /// Whether nothing counts, as of the last move.
+    is_maintained: AtomicBool,
     windows: Mutex<Windows>,
 }
 
@@ -28,32 +27,64 @@ impl Stream {
         Self {
             origin,
             second: AtomicU64::new(0),
-            good: AtomicU64::new(0),
-            bad: AtomicU64::new(0),
-            latency: AtomicU64::new(0),
+            counts: Shards::new(),
             sketches: sketches.iter().map(sketch).collect(),
+            is_maintained: AtomicBool::new(false),
             windows: Mutex::new(Windows::new(wall, spans)),
         }
     }
 
+    /// Returns another one that has the same time, and nothing yet.
+    pub(crate) fn beside(&self, spans: &[u64], now: Instant) -> Self {
+        let windows = self.windows(now);
+        let other = Self::new(self.origin, windows.offset(), spans, &[]);
+        other.windows(now).maintain(windows.maintenance());
+        other
+    }
+
     /// Counts something that ended at a moment.
     ///
-    /// It never waits: in the one case that another thread is moving the counts into the rings, it counts for the second before.
+    /// It never waits: in the one case that another thread is moving the counts into the rings, it may count for the second before.
     #[inline]
     pub(crate) fn record(&self, good: bool, latency: Duration, at: Instant) {
         let second = at.saturating_duration_since(self.origin).as_secs();
-        if second > self.second.load(Ordering::Relaxed)
-            && let Ok(mut windows) = self.windows.try_lock()
-        {
-            self.roll(&mut windows, at);
+        if second > self.second.load(Ordering::Relaxed) {
+            self.turn(at);
         }
-        let counter = if good { &self.good } else { &self.bad };
-        counter.fetch_add(1, Ordering::Relaxed);
-        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.latency.fetch_add(nanoseconds, Ordering::Relaxed);
+        self.counts.add(good, latency);
+        if !self.sketches.is_empty() && !self.is_maintained.load(Ordering::Relaxed) {
+            for sketch in &self.sketches {
+                sketch.record(latency);
+            }
+        }
+    }
+
+    /// Moves the counts into the rings, unless somebody else does.
+    #[cold]
+    fn turn(&self, now: Instant) {
+        let windows = match self.windows.try_lock() {
+            Ok(windows) => Some(windows),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(mut windows) = windows {
+            self.roll(&mut windows, now);
+        }
+    }
+
+    /// Compares with the wall clock, and takes note of when nothing counts.
+    pub(crate) fn compare(&self, windows: &mut Windows, wall: u64, maintenance: &[(u64, u64)]) {
+        let shifted = windows.compare(wall);
+        windows.maintain(maintenance);
+        let time = windows.time();
         for sketch in &self.sketches {
-            sketch.record(latency);
+            match shifted {
+                Some(by) => sketch.shift(by),
+                None => sketch.advance(time),
+            }
         }
+        self.is_maintained
+            .store(windows.is_maintained(time), Ordering::Relaxed);
     }
 
     /// Says whether the time is good or bad from a moment on, or that it is not known.
@@ -79,16 +110,12 @@ impl Stream {
     fn roll(&self, windows: &mut Windows, now: Instant) {
         let mono = now.saturating_duration_since(self.origin);
         let second = self.second.fetch_max(mono.as_secs(), Ordering::Relaxed);
-        let counted = Reading {
-            good: self.good.swap(0, Ordering::Relaxed),
-            bad: self.bad.swap(0, Ordering::Relaxed),
-            latency: self.latency.swap(0, Ordering::Relaxed),
-            covered: 0,
-        };
-        windows.add(second.saturating_mul(1_000), counted);
+        windows.add_up_to(second.saturating_mul(1_000), self.counts.sum());
         windows.advance(u64::try_from(mono.as_millis()).unwrap_or(u64::MAX));
         for sketch in &self.sketches {
             sketch.advance(windows.time());
         }
+        let is_maintained = windows.is_maintained(windows.time());
+        self.is_maintained.store(is_maintained, Ordering::Relaxed);
     }
 }

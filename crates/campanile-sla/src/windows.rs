@@ -9,6 +9,15 @@ const DAY: u64 = 24 * HOUR;
 pub(crate) const LONGEST: u64 = 93 * DAY;
 /// From here on the wall clock was set, or the machine was suspended.
 const STEP: u64 = 2 * SECOND;
+/// No machine is suspended for longer: from here on the clock was set forward.
+const SET_FORWARD: u64 = 7 * DAY;
+/// From here on the clock was set back by so much that days would be told wrong for long.
+const SET_BACK: u64 = DAY;
+/// How long the clock has to say so before it is believed.
+const BELIEVED: u64 = MINUTE;
+
+/// The end of the year 9999: no time is later.
+pub(crate) const LATEST: u64 = 253_402_300_799_999;
 
 /// The widths of buckets, and the longest window that each is for.
 const RINGS: [(u64, u64); 4] = [
@@ -28,19 +37,26 @@ pub(crate) struct Windows {
     time: u64,
     /// When it began.
     start: u64,
+    /// Since when the wall clock says something else altogether, by this one.
+    doubts: Option<u64>,
+    /// How often it was found elsewhere.
+    steps: u64,
     /// What the clock shows at the origin of the monotonic times that it is given.
     offset: u64,
     /// Whether the time itself is good or bad.
     state: Option<bool>,
     /// Times in which nothing counts, in their order.
     maintenance: Vec<(u64, u64)>,
-    /// All that was counted since it began.
+    /// All that was counted when it was last asked for.
+    counted: Reading,
+    /// All that counts since it began.
     total: Reading,
 }
 
 impl Windows {
     /// Starts at a time of the wall clock, at the origin of the monotonic times, and keeps what windows of these lengths need.
     pub(crate) fn new(wall: u64, spans: &[u64]) -> Self {
+        let wall = wall.min(LATEST);
         let mut rings = Vec::new();
         let mut shortest = 0;
         for (width, longest) in RINGS {
@@ -54,16 +70,28 @@ impl Windows {
             rings,
             time: wall,
             start: wall,
+            doubts: None,
+            steps: 0,
             offset: wall,
             state: None,
             maintenance: Vec::new(),
+            counted: Reading::default(),
             total: Reading::default(),
         }
     }
 
-    /// Adds what was counted in the second of a monotonic time.
-    pub(crate) fn add(&mut self, mono: u64, reading: Reading) {
-        self.add_at(self.offset.saturating_add(mono), reading);
+    /// Adds what was counted in the second of a monotonic time: all that was counted so far, without what was when this was last asked for.
+    pub(crate) fn add_up_to(&mut self, mono: u64, counted: Reading) {
+        let new = Reading {
+            good: counted.good.wrapping_sub(self.counted.good),
+            bad: counted.bad.wrapping_sub(self.counted.bad),
+            latency: counted.latency.wrapping_sub(self.counted.latency),
+            covered: 0,
+        };
+        self.counted = counted;
+        if new != Reading::default() {
+            self.add_at(self.offset.saturating_add(mono), new);
+        }
     }
 
     /// Adds what was counted at a time.
@@ -97,11 +125,50 @@ impl Windows {
         self.state = state;
     }
 
-    /// Compares with the wall clock, having come to the same moment: what it is ahead was not watched.
-    pub(crate) fn compare(&mut self, wall: u64) {
-        if wall > self.time.saturating_add(STEP) {
+    /// Compares with the wall clock, having come to the same moment. What it is ahead was not watched. If it is elsewhere altogether, and for a
+    /// minute, it was set: then all counts go there, with the ages that they have.
+    ///
+    /// Returns by how much they went, if they did.
+    pub(crate) fn compare(&mut self, wall: u64) -> Option<i64> {
+        let ahead = wall.saturating_sub(self.time);
+        if ahead > SET_FORWARD || self.time.saturating_sub(wall) > SET_BACK {
+            let since = *self.doubts.get_or_insert(self.time);
+            if self.time.saturating_sub(since) < BELIEVED {
+                return None;
+            }
+            let before = self.time;
+            self.doubts = None;
+            self.steps += 1;
+            self.shift(wall.min(LATEST));
+            // Both are below the year 10000.
+            return Some(self.time as i64 - before as i64);
+        }
+        self.doubts = None;
+        if ahead > STEP {
+            self.steps += 1;
             self.jump(wall);
         }
+        None
+    }
+
+    /// Returns how often the wall clock was found to have been set, or the machine to have been suspended.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Goes to another time with all that was counted.
+    fn shift(&mut self, time: u64) {
+        let moved = |at: u64, by: &Self| match time >= by.time {
+            true => at.saturating_add(time - by.time),
+            false => at.saturating_sub(by.time - time),
+        };
+        for number in 0..self.rings.len() {
+            let ring = self.rings[number].moved(|at| moved(at, self));
+            self.rings[number] = ring;
+        }
+        self.start = moved(self.start, self);
+        self.offset = moved(self.offset, self);
+        self.time = time;
     }
 
     /// Returns what was counted in the last so much time.
@@ -111,10 +178,21 @@ impl Windows {
 
     /// Returns what was counted from one moment to another, of which the first is not more than the longest window ago.
     pub(crate) fn between(&self, from: u64, to: u64) -> Reading {
+        let ring = self.ring(from);
+        ring.map(|ring| ring.sum(from, to)).unwrap_or_default()
+    }
+
+    /// Returns where the bucket begins that a moment falls into, if what was counted since then is asked for.
+    pub(crate) fn reach(&self, from: u64) -> u64 {
+        self.ring(from)
+            .map_or(from, |ring| from / ring.width() * ring.width())
+    }
+
+    /// Returns the ring with the narrowest buckets that goes back to a moment.
+    fn ring(&self, from: u64) -> Option<&Ring> {
         let age = self.time.saturating_sub(from);
         let ring = self.rings.iter().find(|ring| age <= ring.span());
-        let ring = ring.or(self.rings.last());
-        ring.map(|ring| ring.sum(from, to)).unwrap_or_default()
+        ring.or(self.rings.last())
     }
 
     pub(crate) fn time(&self) -> u64 {
@@ -126,8 +204,17 @@ impl Windows {
         self.total
     }
 
+    /// Returns what the clock showed at the origin of the monotonic times.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     pub(crate) fn rings(&self) -> &[Ring] {
         &self.rings
+    }
+
+    pub(crate) fn maintenance(&self) -> &[(u64, u64)] {
+        &self.maintenance
     }
 
     /// Sets the times in which nothing counts.
@@ -135,7 +222,7 @@ impl Windows {
         self.maintenance = times.to_vec();
     }
 
-    fn is_maintained(&self, time: u64) -> bool {
+    pub(crate) fn is_maintained(&self, time: u64) -> bool {
         let mut times = self.maintenance.iter();
         times.any(|(from, to)| (*from..*to).contains(&time))
     }
@@ -143,7 +230,8 @@ impl Windows {
     /// Goes on from the time of what was counted before, if it is later. The time between was not watched, but may be known to have been bad.
     pub(crate) fn resume(&mut self, before: u64, state: Option<bool>) {
         let covered = false;
-        self.pass(before, self.start, Watched { state, covered });
+        let from = before.max(self.start.saturating_sub(LONGEST));
+        self.pass(from, self.start, Watched { state, covered });
         if before > self.time {
             self.jump(before);
         }
@@ -160,8 +248,9 @@ impl Windows {
     }
 
     fn jump(&mut self, time: u64) {
-        self.offset = self.offset.saturating_add(time - self.time);
-        self.time = time;
+        let time = time.min(LATEST);
+        self.offset = self.offset.saturating_add(time.saturating_sub(self.time));
+        self.time = self.time.max(time);
     }
 
     /// Lets time pass, without that in which nothing counts.
@@ -181,19 +270,25 @@ impl Windows {
 
     fn stretch(&mut self, from: u64, to: u64, watched: Watched) {
         let count = |bucket: &mut Reading, time: u64| {
-            if watched.covered {
-                bucket.covered += time;
-            }
-            match watched.state {
-                Some(true) => bucket.good += time,
-                Some(false) => bucket.bad += time,
-                None => {}
-            }
+            let part = if watched.covered { time } else { 0 };
+            *bucket += Reading {
+                good: if watched.state == Some(true) { time } else { 0 },
+                bad: if watched.state == Some(false) {
+                    time
+                } else {
+                    0
+                },
+                covered: part,
+                latency: 0,
+            };
         };
         for ring in &mut self.rings {
             ring.cover(from, to, count);
         }
-        count(&mut self.total, to.saturating_sub(from));
+        // What was before the process is not of it.
+        if watched.covered {
+            count(&mut self.total, to.saturating_sub(from));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use campanile::series::Now;
 use campanile::sla::{Bound, BurnAlert, Export, Sla, Slo, Window};
-use campanile_tests::find;
+use campanile_tests::{eventually, find};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -278,7 +278,10 @@ async fn prometheus_judges_as_we_do() {
         .filter(|group| group.starts_with("sloth-slo-sli-"));
     let ratios: String = ratios.map(|group| format!("- name: {group}")).collect();
     std::fs::write(path("ratios.yml"), format!("{head}{ratios}")).unwrap();
-    let config = format!("rule_files: ['{}']\n", path("rules.yml").display());
+    let config = format!(
+        "global: {{evaluation_interval: 1s}}\nrule_files: ['{}']\n",
+        path("rules.yml").display()
+    );
     let prometheus = Prometheus::open(folder, &config).await;
     let (from, to) = ((end - 86_400).to_string(), end.to_string());
     let url = format!("--url=http://{}", prometheus.address);
@@ -374,7 +377,7 @@ async fn prometheus_judges_as_we_do() {
         compared > 800 && firing > 80 && close * 5 < compared,
         "{compared} {firing} {close}"
     );
-    dashboard(&prometheus, end).await;
+    dashboard(&prometheus, &export).await;
 }
 
 /// The values of an expression at a time, by objective and window.
@@ -408,19 +411,23 @@ async fn query(prometheus: &Prometheus, expr: &str, time: u64) -> Value {
 }
 
 /// Each panel of the dashboard asks something that there is an answer to.
-async fn dashboard(prometheus: &Prometheus, end: u64) {
-    let dashboard: Value = serde_json::from_str(Export::grafana_dashboard()).unwrap();
+async fn dashboard(prometheus: &Prometheus, export: &Export) {
+    let dashboard: Value = serde_json::from_str(&export.grafana_dashboard()).unwrap();
     let mut asked = 0;
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().unwrap() {
             let expr = target["expr"].as_str().unwrap();
-            let expr = expr.replace("$service", "orders").replace("$slo", "slo-0");
-            let expr = expr.replace("$__rate_interval", "5m");
-            let found = value(prometheus, &expr, end).await;
-            // The rules that are made of others have not been evaluated in the past.
-            if expr.contains("campanile_slo_events_total") || expr.contains("vector(0)") {
-                assert!(found.is_some(), "{expr}");
+            // Nothing rings, and nothing is counted any more: the last hour has what there is.
+            if expr.starts_with("ALERTS") {
+                continue;
             }
+            let expr = expr.replace("$service", "orders").replace("$slo", "slo-0");
+            let expr = expr.replace("$__rate_interval", "1h");
+            let answers = async || {
+                let now = now().wall.duration_since(UNIX_EPOCH).unwrap().as_secs();
+                value(prometheus, &expr, now).await.is_some()
+            };
+            eventually(true, answers).await;
             asked += 1;
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use campanile_health::{Check, Health};
 use campanile_metrics::{Registry, Value};
 use campanile_sla::{Bound, Sla, Slo};
-use campanile_store::Memory;
+use campanile_store::{BoxFuture, Entry, Memory, Record};
 use tokio::time::sleep;
 
 use super::*;
@@ -144,11 +144,15 @@ async fn uptime_follows_the_health() {
         async move { is_up.then_some(()).ok_or("down") }
     });
     let check = check.critical().period(Duration::from_millis(100));
-    let health = Health::builder().check(check).build().unwrap();
+    // One that costs the service nothing may be down all the same.
+    let cache = Check::new("cache", || async { Err::<(), _>("gone") });
+    let health = Health::builder().check(check).check(cache);
+    let health = health.build().unwrap();
     let sources = world(
         vec![
             Slo::uptime("service", "99%").over(HOUR),
             Slo::uptime("db", "99%").over(HOUR).check("db"),
+            Slo::uptime("cache", "99%").over(HOUR).check("cache"),
             Slo::uptime("told", "99%").over(HOUR).tracked(),
         ],
         health.clone(),
@@ -178,6 +182,7 @@ async fn uptime_follows_the_health() {
             sleep(Duration::from_millis(10)).await;
         }
         assert_eq!((good("told"), bad("told")), (0, 0));
+        assert!(good("cache") == 0 && bad("cache") > 0);
     };
     let both = async {
         tokio::select! {
@@ -200,6 +205,7 @@ async fn decisions_are_written_down() {
     for good in [true, false, false, false] {
         sources.sla().record(good, Duration::ZERO, start.mono);
     }
+    monitor.run(std::future::ready(())).await;
     monitor.adjust("a", adjustment(start)).await.unwrap();
     let maintenance = Maintenance {
         from: start.wall + HOUR,
@@ -218,6 +224,7 @@ async fn decisions_are_written_down() {
         .iter()
         .map(|entry| serde_json::from_slice(&entry.payload).unwrap())
         .collect();
+    assert!(!monitor.end_maintenance("ada").await.unwrap());
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0]["event"], "budget_adjusted");
     assert_eq!(
@@ -256,6 +263,7 @@ async fn many_counts_are_written_in_parts() {
     let store = Memory::new();
     let levels = build(&sources).unwrap();
     assert!(sources.sla().snapshot(later).len() > 2 * PART_LEN);
+    levels.restore(&store, later).await;
     levels.write(&store, later).await;
     let after = world(objectives(), no_health());
     build(&after).unwrap().restore(&store, later).await;
@@ -265,8 +273,108 @@ async fn many_counts_are_written_in_parts() {
     // Fewer parts than before leave none of the old ones in it.
     let one = world(vec![Slo::availability("a", "99%")], no_health());
     one.sla().record(true, Duration::ZERO, start.mono);
-    build(&one).unwrap().write(&store, start).await;
+    let levels = build(&one).unwrap();
+    levels.restore(&Memory::new(), start).await;
+    levels.write(&store, start).await;
     let again = world(vec![Slo::availability("a", "99%")], no_health());
     build(&again).unwrap().restore(&store, start).await;
     assert_eq!(again.sla().report(start).objectives[0].samples, 1);
+}
+
+/// A store that does not answer until it is told to.
+#[derive(Debug)]
+struct Late {
+    memory: Memory,
+    answers: AtomicBool,
+}
+
+impl Store for Late {
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        match self.answers.load(Ordering::Relaxed) {
+            true => self.memory.commit(batch),
+            false => Box::pin(std::future::ready(Err(StoreError::Busy { waiting: 256 }))),
+        }
+    }
+
+    fn get<'a>(
+        &'a self,
+        table: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        match self.answers.load(Ordering::Relaxed) {
+            true => self.memory.get(table, key),
+            false => Box::pin(std::future::ready(Err(StoreError::Busy { waiting: 256 }))),
+        }
+    }
+
+    fn scan<'a>(
+        &'a self,
+        table: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+        self.memory.scan(table, after, limit)
+    }
+
+    fn journal(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.memory.journal(after, limit)
+    }
+
+    fn status(&self) -> campanile_store::Status {
+        self.memory.status()
+    }
+}
+
+/// What is there from before is not written over by who has not read it.
+#[tokio::test]
+async fn nothing_is_written_before_it_is_known_what_there_is() {
+    let objectives = || vec![Slo::availability("a", "99%")];
+    let (before, start) = (world(objectives(), no_health()), now());
+    before.sla().record(false, Duration::ZERO, start.mono);
+    let store = Late {
+        memory: Memory::new(),
+        answers: AtomicBool::new(true),
+    };
+    let levels = build(&before).unwrap();
+    levels.restore(&store, start).await;
+    levels.write(&store, start).await;
+
+    store.answers.store(false, Ordering::Relaxed);
+    let after = world(objectives(), no_health());
+    let levels = build(&after).unwrap();
+    levels.restore(&store, start).await;
+    after.sla().record(false, Duration::ZERO, start.mono);
+    // It is decided, and can't be written down yet.
+    let decided = levels.adjust(&store, "a", adjustment(start), now()).await;
+    assert!(matches!(decided, Err(DecisionError::Store(_))));
+    levels.write(&store, start).await;
+    store.answers.store(true, Ordering::Relaxed);
+    levels.write(&store, now()).await;
+    assert_eq!(store.journal(0, 10).await.unwrap().len(), 1);
+    let third = world(objectives(), no_health());
+    build(&third).unwrap().restore(&store, now()).await;
+    for sources in [&after, &third] {
+        let report = sources.sla().objective("a", now()).unwrap();
+        // Two of two bad ones are forgiven.
+        assert_eq!((report.samples, report.bad), (0, 0));
+        assert_eq!(report.adjustments.len(), 1);
+        assert_eq!(report.adjustments[0].author, "ada");
+    }
+}
+
+/// Counts that this version can't read stay where somebody may find them.
+#[tokio::test]
+async fn what_cannot_be_read_is_set_aside() {
+    let sources = world(vec![Slo::availability("a", "99%")], no_health());
+    let store = Memory::new();
+    let mut batch = Batch::new();
+    batch.put(TABLE, "windows/000", b"\x01CSLA\x09 of the future".to_vec());
+    store.commit(batch).await.unwrap();
+    let levels = build(&sources).unwrap();
+    levels.restore(&store, now()).await;
+    levels.write(&store, now()).await;
+    let aside = store.get(TABLE, "unreadable/000").await.unwrap();
+    assert_eq!(aside.as_deref(), Some(&b"CSLA\x09 of the future"[..]));
+    let written = store.get(TABLE, "windows/000").await.unwrap().unwrap();
+    assert!(written.starts_with(b"\x01CSLA\x02"));
 }

@@ -467,6 +467,9 @@ fn service_levels_are_shown_in_three_forms() {
     assert_eq!(one.lines().count(), 2);
     let (_, _, html) = ask_for(&world, "/monitoring/sla/throughput", "text/html");
     assert!(html.contains("throughput") && !html.contains("availability"));
+    // Its verdict is its own, and not that of all.
+    let (_, _, html) = ask_for(&world, "/monitoring/sla/availability", "text/html");
+    assert!(html.contains(": compliant.</p>"), "{html}");
 }
 
 #[test]
@@ -495,7 +498,20 @@ fn a_month_has_a_statement() {
         html.contains(&format!("Service levels in {month}")),
         "{html}"
     );
-    for query in ["month=2026", "month=1999-01", "month=2026-11&zone=Mars"] {
+    let path = format!("/monitoring/sla/availability?month={month}&zone=Etc%2FGMT%2B5");
+    let (_, _, body) = ask_for(&world, &path, "application/json");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["measurement_period"], "month in Etc/GMT+5");
+    for query in [
+        "month=2026",
+        "month",
+        "month=1999-01",
+        "month=2026-11&zone=Mars",
+        "zone=UTC",
+        "mont=2026-11",
+        "month=%2",
+        "month=%ff",
+    ] {
         let path = format!("/monitoring/sla?{query}");
         let (status, _, body) = ask_for(&world, &path, "application/json");
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use serde_saphyr::{Location, Spanned};
 
 use super::openslo::PREFIX;
+use crate::check::is_name;
 use crate::{Bound, Slo, Window};
 
 /// Returns the objectives of OpenSLO's definitions in YAML, of which there may be several, with `---` between them.
@@ -16,7 +17,7 @@ use crate::{Bound, Slo, Window};
 /// What counts is said by the annotations `campanile/…`, as [`Export::open_slo`](crate::Export::open_slo) writes them: `campanile/objective`, one
 /// of `availability`, `latency`, `combined`, `error_rate`, `uptime` and `gauge`, is needed; `campanile/within` for the second and the third. The
 /// indicator, which is for an engine that has the counts from elsewhere, is not looked at. Of a definition, the time window and the target are
-/// taken; names are the display name if there is one.
+/// taken. An objective's name is the display name, if it can be one, or else the name.
 ///
 /// It is strict: an unknown field, another kind or version, more than one objective or time window, and an annotation that is not known
 /// are errors.
@@ -187,11 +188,10 @@ impl Document {
         }
         let window = self.spec.window()?;
         let target = self.spec.target()?;
-        let name = self
-            .metadata
-            .display_name
-            .as_ref()
-            .unwrap_or(&self.metadata.name);
+        // A display name may be any text; one that an objective can have is its name.
+        let display = self.metadata.display_name.as_ref();
+        let name = display.filter(|name| is_name(&name.value));
+        let name = name.unwrap_or(&self.metadata.name);
         let slo = self.metadata.goal(&name.value, target)?;
         self.metadata.settings(slo.over(window))
     }
@@ -320,7 +320,7 @@ impl Metadata {
                 .ok_or_else(|| Self::error(of, "within", "a duration, such as 250ms"))
         };
         let objective = self.needed("objective", kinds)?;
-        Ok(match &*objective.value {
+        let slo = match &*objective.value {
             "availability" => Slo::availability(name, target),
             "latency" => Slo::latency(name, target, within()?),
             "combined" => Slo::combined(name, target, within()?),
@@ -341,7 +341,24 @@ impl Metadata {
                 Slo::gauge(name, target, bound)
             }
             _ => return Err(Self::error(objective, "objective", kinds)),
-        })
+        };
+        // What another kind has is a mistake here, and not to be passed over.
+        let is_fast = matches!(&*objective.value, "latency" | "combined");
+        let is_gauge = objective.value == "gauge";
+        for (name, applies) in [
+            ("within", is_fast),
+            ("at_most", is_gauge && self.annotation("at_least").is_none()),
+            ("at_least", is_gauge),
+        ] {
+            if let Some(of) = self.annotation(name).filter(|_| !applies) {
+                return Err(Self::error(
+                    of,
+                    name,
+                    "nothing: it doesn't apply to the objective",
+                ));
+            }
+        }
+        Ok(slo)
     }
 
     fn settings(&self, mut slo: Slo) -> Result1<Slo> {

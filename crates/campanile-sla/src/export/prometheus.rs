@@ -276,8 +276,8 @@ impl Exported {
 
     /// Returns the alerts that can ring.
     pub(super) fn alerts(&self) -> impl Iterator<Item = Alert> {
-        let limits = budget::limits(self.allowed, self.period);
-        let limits = limits.filter(|(_, limit, ..)| limit.is_reachable());
+        let slice = self.definition.slice_of_gauge();
+        let limits = budget::ringing(self.allowed, self.period, slice);
         limits.map(|(urgency, limit, long, short)| Alert {
             urgency,
             limit,

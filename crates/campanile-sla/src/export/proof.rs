@@ -109,6 +109,9 @@ impl Export {
 
 /// Writes a number as Prometheus' `humanizePercentage`: with four digits that count.
 fn percentage(number: f64) -> String {
+    if number == 0.0 {
+        return "0%".to_owned();
+    }
     let digits = number.abs().log10().floor() as i32;
     if digits >= 4 {
         let text = format!("{number:.3e}");

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use campanile_series::Now;
 
 use super::Sla;
-use crate::RestoreError;
+use crate::adjustment;
 use crate::snapshot::{self, Saved, SavedStream};
 use crate::source::{Input, Source};
 use crate::stream::Stream;
+use crate::{Maintenance, RestoreError};
 
 impl Sla {
-    /// Returns all counts, adjustments, incidents and times of maintenance, to be [restored](Self::restore) later; at most 60 KB for each
-    /// thing that is counted, and some more for percentiles.
+    /// Returns all counts, adjustments, incidents and times of maintenance, to be [restored](Self::restore) later; some 60 KB for each
+    /// thing that is counted, and some more for percentiles. The slice of a gauge that is not over yet is not in it.
     pub fn snapshot(&self, now: Now) -> Vec<u8> {
         let mut saved = Saved {
             maintenance: self.maintenance().clone(),
@@ -53,13 +54,23 @@ impl Sla {
     /// If it is not a snapshot, or a damaged one; nothing is restored then.
     pub fn restore(&self, snapshot: &[u8], now: Now) -> Result<(), RestoreError> {
         let mut saved = snapshot::read(snapshot)?;
+        // What was planned holds for the time without a process too.
+        let times: Vec<_> = {
+            let mut maintenance = self.maintenance();
+            maintenance.append(&mut saved.maintenance);
+            *maintenance = adjustment::merged(std::mem::take(&mut *maintenance));
+            maintenance.iter().map(Maintenance::bounds).collect()
+        };
         for ((key, route), stream) in saved.streams {
             let Some(source) = self.0.sources.iter().find(|source| source.key == key) else {
                 continue;
             };
             match (&route, &source.routes) {
-                (None, _) => load(&source.stream, Some(source), stream, now),
-                (Some(route), Some(routes)) => load(&routes.of(route), None, stream, now),
+                (None, _) => load(&source.stream, Some(source), stream, &times, now),
+                (Some(route), Some(routes)) => {
+                    let of_route = routes.of(route, &source.stream, now.mono);
+                    load(&of_route, None, stream, &times, now);
+                }
                 (Some(_), None) => {}
             }
         }
@@ -67,15 +78,10 @@ impl Sla {
             let mut history = objective.history();
             let adjustments = saved.adjustments.remove(&objective.name);
             history.adjustments.extend(adjustments.unwrap_or_default());
-            history.adjustments.sort();
-            history.adjustments.dedup();
+            history.adjustments = adjustment::united(std::mem::take(&mut history.adjustments));
             let incidents = saved.incidents.remove(&objective.name);
             history.incidents.restore(incidents.unwrap_or_default());
         }
-        let mut maintenance = self.maintenance();
-        maintenance.extend(saved.maintenance);
-        maintenance.sort();
-        maintenance.dedup();
         Ok(())
     }
 }
@@ -99,8 +105,15 @@ fn save(stream: &Stream, sketches: &[u64], now: Now) -> SavedStream {
     }
 }
 
-fn load(stream: &Stream, source: Option<&Source>, saved: SavedStream, now: Now) {
+fn load(
+    stream: &Stream,
+    source: Option<&Source>,
+    saved: SavedStream,
+    maintenance: &[(u64, u64)],
+    now: Now,
+) {
     let mut windows = stream.windows(now.mono);
+    windows.maintain(maintenance);
     let is_down = matches!(
         source.map(|source| source.input),
         Some(Input::Uptime {

@@ -7,11 +7,11 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::Sla;
-use crate::Report;
 use crate::objective::{milliseconds, moment};
 use crate::report::ObjectiveReport;
 use crate::window::month_bounds;
 use crate::windows::LONGEST;
+use crate::{Report, Window};
 
 /// How the objectives stood in a month of the calendar, whatever their own windows are; from [`Sla::statement`].
 #[derive(Clone, Debug, PartialEq)]
@@ -82,9 +82,10 @@ impl Sla {
                 month: month.to_owned(),
             });
         }
+        let window = Window::month(zone);
         let statement = |objective: &crate::objective::Objective| -> Option<ObjectiveReport> {
             let source = &self.0.sources[objective.source];
-            objective.statement(source, &source.stream.windows(now.mono), bounds)
+            objective.statement(source, &source.stream.windows(now.mono), (&window, bounds))
         };
         let objectives = self.0.objectives.iter().filter_map(statement).collect();
         let (from, until) = (moment(bounds.from), moment(bounds.until));

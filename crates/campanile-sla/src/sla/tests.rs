@@ -1,4 +1,4 @@
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use campanile_http::ObserveLayer;
 use http::{Request, Response, StatusCode};
@@ -173,6 +173,53 @@ fn counts_from_the_future_are_kept() {
     record(&after, 1, 0, now + MINUTE);
     assert_eq!(counts(&after, HOUR, now + MINUTE), (11, 5));
     assert_eq!(counts(&after, HOUR, now + HOUR * 2), (0, 0));
+}
+
+/// A clock that is somewhere else for a moment costs nothing; one that stays there takes the counts along.
+#[test]
+fn a_clock_that_is_set_is_followed_with_all_that_was_counted() {
+    #[track_caller]
+    fn check(set: impl Fn(SystemTime) -> SystemTime) {
+        let start = start();
+        let slo = Slo::percentile("p", "99%", SECOND).over(HOUR);
+        let month = Slo::availability("month", "99%").over(crate::Window::month("UTC"));
+        let sla = Sla::builder()
+            .objective(slo)
+            .objective(month)
+            .build(start)
+            .unwrap();
+        record(&sla, 10, 5, start);
+        let at = |minutes: u32| start + MINUTE * minutes;
+        let elsewhere = |minutes: u32| Now {
+            wall: set(at(minutes).wall),
+            ..at(minutes)
+        };
+        // Once, and then it is right again.
+        sla.advance(elsewhere(5));
+        sla.advance(at(6));
+        assert_eq!(counts(&sla, HOUR, at(6)), (10, 5));
+        assert_eq!(sla.clock_steps(), 0);
+        // For good.
+        for minute in [10, 11, 12, 20] {
+            sla.advance(elsewhere(minute));
+        }
+        assert_eq!(sla.clock_steps(), 1);
+        assert_eq!(counts(&sla, HOUR, at(20)), (10, 5));
+        assert_eq!(sla.read(HOUR, at(20)).covered(), MINUTE * 20);
+        let p99 = sla.objective("p", at(20)).unwrap();
+        assert!(p99.current.is_some(), "{p99:?}");
+        let now = sla.objective("month", at(20)).unwrap();
+        assert!(
+            (now.from..now.until).contains(&elsewhere(20).wall),
+            "{now:?}"
+        );
+        // And no longer than that.
+        assert_eq!(counts(&sla, HOUR, at(75)), (0, 0));
+    }
+    check(|wall| wall + DAY * 365 * 80);
+    check(|wall| wall - DAY * 365);
+    check(|wall| wall - DAY * 2);
+    check(|wall| wall + DAY * 8);
 }
 
 #[test]

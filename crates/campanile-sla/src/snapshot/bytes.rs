@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::{RestoreError, Saved, SavedStream};
 use crate::objective::{milliseconds, moment};
 use crate::ring::Reading;
+use crate::windows::LATEST;
 use crate::{Adjustment, Incident, Maintenance};
 
 /// What a snapshot begins with: a mark, and the version of the format.
@@ -73,8 +74,32 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Saved, RestoreError> {
     let content = content.strip_prefix(HEAD).ok_or(RestoreError::Damaged)?;
     let mut reader = Reader(content);
     let saved = reader.saved().filter(|_| reader.0.is_empty());
+    let saved = saved.filter(|saved| saved.streams.values().all(is_possible));
     saved.ok_or(RestoreError::Damaged)
 }
+
+/// Returns whether a stream says nothing that none says.
+fn is_possible(stream: &SavedStream) -> bool {
+    let is_past = |width: u64, number: u64| {
+        let start = width.checked_mul(number);
+        width > 0 && start.is_some_and(|start| start <= stream.time)
+    };
+    let rings = stream.rings.iter().all(|(width, ring)| {
+        let buckets = ring.iter();
+        ring.len() <= MOST
+            && buckets
+                .clone()
+                .all(|(number, bucket)| is_past(*width, *number) && bucket.covered <= *width)
+    });
+    let sketches = stream.sketches.iter().all(|(width, sketch)| {
+        let parts = sketch.keys();
+        sketch.len() <= MOST && parts.clone().all(|number| is_past(*width, *number))
+    });
+    stream.time <= LATEST && rings && sketches
+}
+
+/// More than a ring has buckets: two snapshots that are merged may be of different times.
+const MOST: usize = 10_000;
 
 struct Writer(Vec<u8>);
 

@@ -64,12 +64,15 @@ fn adjustments_are_checked() {
     };
     assert!(matches!(error("x", |_| ()), AdjustError::Unknown(_)));
     assert!(matches!(error("t", |_| ()), AdjustError::NoBudget { .. }));
-    assert_eq!(error("a", |one| one.bad = 0), AdjustError::Adjustment);
-    assert_eq!(error("a", |one| one.at += SECOND), AdjustError::Adjustment);
-    assert_eq!(
+    assert_eq!(error("a", |one| one.bad = 0), AdjustError::Nothing);
+    assert!(matches!(
+        error("a", |one| one.at += SECOND),
+        AdjustError::At { .. }
+    ));
+    assert!(matches!(
         error("a", |one| one.at -= DAY * 94),
-        AdjustError::Adjustment
-    );
+        AdjustError::At { .. }
+    ));
     for change in [
         (|one| one.reason.clear()) as fn(&mut Adjustment),
         |one| one.reason = "r".repeat(1_025),
@@ -78,10 +81,11 @@ fn adjustments_are_checked() {
     ] {
         assert!(matches!(error("a", change), AdjustError::Text { .. }));
     }
-    for _ in 0..1_000 {
-        sla.adjust("a", adjustment(start, 1), start).unwrap();
+    for bad in 1..=1_000 {
+        sla.adjust("a", adjustment(start, bad), start).unwrap();
     }
-    assert_eq!(error("a", |_| ()), AdjustError::TooMany);
+    assert_eq!(error("a", |_| ()), AdjustError::Duplicate);
+    assert_eq!(error("a", |one| one.bad = u64::MAX), AdjustError::TooMany);
     // Old ones make room.
     let later = start + DAY * 94;
     sla.adjust("a", adjustment(later, 1), later).unwrap();
@@ -119,15 +123,14 @@ fn nothing_counts_while_something_is_maintained() {
         sla.maintain(maintenance, now).unwrap_err()
     };
     // What has happened is adjusted.
-    assert_eq!(refused(|one| one.from -= HOUR), AdjustError::Maintenance);
-    assert_eq!(
+    let from = refused(|one| one.from -= HOUR);
+    assert!(matches!(from, AdjustError::From { .. }), "{from}");
+    for until in [
         refused(|one| one.until = one.from),
-        AdjustError::Maintenance
-    );
-    assert_eq!(
         refused(|one| one.until += DAY * 31),
-        AdjustError::Maintenance
-    );
+    ] {
+        assert!(matches!(until, AdjustError::Until { .. }), "{until}");
+    }
     assert!(matches!(
         refused(|one| one.author.clear()),
         AdjustError::Text { .. }
@@ -182,4 +185,92 @@ fn incidents_are_remembered() {
         after.objective("a", at(60)).unwrap().incidents,
         report.incidents
     );
+}
+
+#[test]
+fn maintenance_may_begin_now() {
+    let start = start();
+    let sla = build(start);
+    let maintenance = Maintenance {
+        from: start.wall,
+        until: start.wall + HOUR,
+        reason: "moving the database".to_owned(),
+        author: "ada".to_owned(),
+    };
+    // The clock was read before it was given.
+    sla.maintain(maintenance.clone(), start + SECOND).unwrap();
+    assert_eq!(sla.report(start).maintenance[0].from, start.wall + SECOND);
+    let late = sla.maintain(maintenance, start + SECOND * 6).unwrap_err();
+    assert!(matches!(late, AdjustError::From { .. }), "{late}");
+}
+
+#[test]
+fn what_is_forgiven_stays_forgiven_to_the_end_of_its_window() {
+    // In the middle of an hour's bucket.
+    let start = start() + MINUTE * 5;
+    let sla = build(start);
+    record(&sla, 990, 10, start);
+    sla.adjust("a", adjustment(start, 10), start).unwrap();
+    for minutes in [0, 30, 54, 56, 120] {
+        let now = start + DAY * 30 + MINUTE * minutes;
+        let report = sla.objective("a", now).unwrap();
+        assert_eq!(report.bad, 0, "{minutes}");
+        // For as long as what was counted is in the window, so is what was forgiven.
+        assert_eq!(
+            report.adjustments.is_empty(),
+            report.samples == 0,
+            "{minutes}"
+        );
+    }
+    // Whatever is forgiven, it is never more than all.
+    sla.adjust("a", adjustment(start, u64::MAX), start).unwrap();
+    assert_eq!(sla.objective("a", start).unwrap().bad, 0);
+}
+
+#[test]
+fn maintenance_holds_for_what_is_known_afterwards() {
+    let start = start();
+    let slo = Slo::uptime("up", "99%")
+        .over(HOUR)
+        .tracked()
+        .down_while_gone();
+    let percentile = Slo::percentile("p", "99%", SECOND).over(HOUR).tracked();
+    let build = |now| {
+        let builder = Sla::builder()
+            .objective(slo.clone())
+            .objective(percentile.clone());
+        builder.build(now).unwrap()
+    };
+    let before = build(start);
+    let maintenance = Maintenance {
+        from: start.wall + MINUTE * 10,
+        until: start.wall + MINUTE * 20,
+        reason: "an upgrade".to_owned(),
+        author: "ada".to_owned(),
+    };
+    before.maintain(maintenance, start).unwrap();
+    before.uptime("up").unwrap().set(true, start.mono);
+    let tracker = before.tracker("p").unwrap();
+    tracker.record(true, SECOND, start.mono);
+    let during = start + MINUTE * 12;
+    before.advance(during);
+    tracker.record(true, HOUR, during.mono);
+    // The service's percentile has nothing of that time.
+    let current = before.objective("p", during).unwrap().current.unwrap();
+    assert!(current < 1_100.0, "{current}");
+    // It is gone from minute 12 to 25, of which 5 are not announced.
+    let snapshot = before.snapshot(during);
+    let back = Now {
+        wall: start.wall + MINUTE * 25,
+        ..start
+    };
+    let after = build(back);
+    after.restore(&snapshot, back).unwrap();
+    let report = after.objective("up", back).unwrap();
+    assert_eq!(
+        (report.samples - report.bad, report.bad),
+        (600_000, 300_000)
+    );
+    // And what was before this process is none of its own.
+    assert_eq!(after.totals(back)[0].1.bad(), 0);
 }

@@ -290,14 +290,58 @@ fn lints_tell_what_can_never_ring() {
     let sla = Sla::builder()
         .objective(Slo::availability("strict", "99.9%"))
         .objective(Slo::availability("loose", "90%"))
+        .objective(Slo::availability("third", "83.333%").over(DAY * 7))
         .objective(Slo::error_rate("day", "50%").over(DAY))
+        .objective(Slo::gauge("coarse", "99%", Bound::AtMost(1.0)).slice(MINUTE * 20))
         .build(start())
         .unwrap();
     let lints: Vec<_> = sla.lints().iter().map(ToString::to_string).collect();
     assert_eq!(
         lints,
         [
-            "the objective \"loose\" allows so many failures that a burn rate of 14.4 can't be reached: there is no alert over 1h; a target of at least 93.056% has it"
+            "the objective \"loose\" allows so many failures that a burn rate of 14.4 can't be reached: there is no alert over 1h; a target of at least 93.056% has it",
+            "the objective \"coarse\" has slices of 20m that are too few in some windows: there is no alert over 1h; shorter slices have it",
         ]
     );
+    let alerts = sla.burn_alerts(start());
+    let of = |name: &str| alerts.iter().filter(|one| one.objective == name).count();
+    assert_eq!(
+        (of("strict"), of("loose"), of("third"), of("coarse")),
+        (4, 3, 4, 3)
+    );
+}
+
+#[test]
+fn a_target_that_a_lint_recommends_helps() {
+    for percent in [10, 50, 66, 70, 80, 83, 90, 93] {
+        let build = |target: String| {
+            let slo = Slo::availability("a", target);
+            Sla::builder().objective(slo).build(start()).unwrap()
+        };
+        let sla = build(format!("{percent}%"));
+        for lint in sla.lints() {
+            let text = lint.to_string();
+            let (_, target) = text.split_once("at least ").unwrap();
+            let (target, _) = target.split_once(' ').unwrap();
+            let campanile_sla::Lint::UnreachableBurnRate { long, .. } = lint else {
+                panic!("{lint}");
+            };
+            let better = build(target.to_owned()).burn_alerts(start());
+            assert!(better.iter().any(|alert| alert.long == *long), "{text}");
+        }
+    }
+}
+
+#[test]
+fn routes_are_told_to_who_asked_for_them() {
+    let start = start();
+    let sla = Sla::builder()
+        .objective(Slo::error_rate("asked", "1%").over(DAY).per_route(20))
+        .objective(Slo::availability("not", "99.9%"))
+        .build(start)
+        .unwrap();
+    sla.record(false, SECOND, start.mono);
+    // `record` knows no route.
+    assert!(sla.objective("asked", start).unwrap().routes.is_empty());
+    assert!(sla.objective("not", start).unwrap().routes.is_empty());
 }

@@ -179,10 +179,42 @@ fn mistakes_have_a_line_and_a_field() {
         "spec.objectives",
         "give one objective",
     );
+    // What is of another kind is not passed over.
+    let of = |name: &str| format!("metadata.annotations.campanile/{name}");
+    check(
+        "combined",
+        "availability",
+        7,
+        &of("within"),
+        "doesn't apply",
+    );
+    let more = "250ms\n    campanile/at_most: \"3\"";
+    check("250ms", more, 8, &of("at_most"), "doesn't apply");
+    check(
+        "250ms",
+        "250ms\n    campanile/speed: x",
+        8,
+        &of("speed"),
+        "that there is",
+    );
     // What is no definition at all is told by its line.
     check("budgetingMethod", "budgetMethod", 14, "", "budgetMethod");
     check("isRolling: true", "isRolling: perhaps", 13, "", "");
     check("spec:", "spec: &a [*a", 8, "", "");
+}
+
+#[test]
+fn a_display_name_may_be_any_text() {
+    let name = |display: &str| {
+        let text = WHOLE.replace(
+            "  annotations:",
+            &format!("  displayName: {display}\n  annotations:"),
+        );
+        let sla = build(from_open_slo(&text).unwrap());
+        sla.report(start()).objectives[0].name.clone()
+    };
+    assert_eq!(name("Checkout latency"), "checkout");
+    assert_eq!(name("Checkout_v2"), "Checkout_v2");
 }
 
 #[test]

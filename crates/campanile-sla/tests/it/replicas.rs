@@ -85,3 +85,77 @@ fn what_is_no_snapshot_is_not_merged() {
         Err(RestoreError::Damaged)
     );
 }
+
+#[test]
+fn incidents_of_several_replicas_end() {
+    let start = start();
+    let replica = |after: Duration| {
+        let sla = sla(start);
+        for number in 0..200 {
+            sla.record(number > 100, SECOND, start.mono);
+        }
+        sla.advance(start + after);
+        sla.snapshot(start + after)
+    };
+    let merged = merge(&replica(SECOND), &replica(SECOND * 2)).unwrap();
+    let both = sla(start);
+    both.restore(&merged, start).unwrap();
+    let open = |now| {
+        let incidents = both.objective("a", now).unwrap().incidents;
+        let open = incidents.iter().filter(|one| one.until.is_none()).count();
+        (incidents.len(), open)
+    };
+    assert_eq!(open(start), (2, 2));
+    both.advance(start + DAY);
+    assert_eq!(open(start + DAY), (2, 0));
+}
+
+#[test]
+fn maintenance_that_ended_early_has_ended_everywhere() {
+    let start = start();
+    let maintenance = campanile_sla::Maintenance {
+        from: start.wall,
+        until: start.wall + HOUR,
+        reason: "an upgrade".to_owned(),
+        author: "ada".to_owned(),
+    };
+    let [one, other] = [sla(start), sla(start)];
+    for sla in [&one, &other] {
+        sla.maintain(maintenance.clone(), start).unwrap();
+    }
+    let now = start + MINUTE;
+    assert!(one.end_maintenance(now));
+    let merged = merge(&one.snapshot(now), &other.snapshot(now)).unwrap();
+    let both = sla(now);
+    both.restore(&merged, now).unwrap();
+    let maintenance = both.report(now).maintenance;
+    assert_eq!(maintenance.len(), 1);
+    assert_eq!(maintenance[0].until, now.wall);
+}
+
+/// Snapshots whose checksum is right, and whose content no replica has.
+#[test]
+fn absurd_snapshots_are_refused() {
+    let start = start();
+    let whole = sla(start).snapshot(start);
+    for number in 0..2_000u64 {
+        let mut random = fastrand::Rng::with_seed(number);
+        let mut bytes = whole[..whole.len() - 4].to_vec();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(5..bytes.len());
+            bytes[at] = random.u8(..);
+        }
+        if random.bool() {
+            let at = random.usize(5..bytes.len());
+            bytes.splice(at..at, [0xff; 9]);
+        }
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        let sla = sla(start);
+        if sla.restore(&bytes, start).is_ok() {
+            for second in [0, 1, 100_000] {
+                sla.advance(start + SECOND * second);
+                sla.report(start + SECOND * second);
+            }
+        }
+    }
+}

@@ -132,16 +132,21 @@ pub(crate) fn spans(period: Duration) -> Vec<u64> {
     spans
 }
 
-/// Returns a budget of so many bad parts of `WHOLE`.
-pub(crate) fn budget(allowed: u64, period: &Period, bounds: Bounds, view: View<'_>) -> Budget {
+/// Returns a budget of so many bad parts of `WHOLE`: by what was counted in its window so far, and in the ones that end now.
+pub(crate) fn budget(
+    allowed: u64,
+    period: &Period,
+    (bounds, time): (Bounds, u64),
+    so_far: Reading,
+    spans: &[(u64, Reading)],
+) -> Budget {
     let share = allowed as f64 / WHOLE as f64;
     let rate = |reading: Reading| reading.error_rate().map(|rate| rate / share);
-    let burn_rates = spans(period.nominal()).into_iter().map(|window| BurnRate {
-        window: Duration::from_millis(window),
-        rate: rate(view.last(window)),
+    let burn_rates = spans.iter().map(|(window, reading)| BurnRate {
+        window: Duration::from_millis(*window),
+        rate: rate(*reading),
     });
     let burn_rates: Vec<_> = burn_rates.collect();
-    let so_far = view.between(bounds.from, view.time());
     let consumed = rate(so_far).unwrap_or(0.0);
     let hour = Duration::from_secs(HOUR);
     let last_hour = burn_rates.iter().find(|burn| burn.window == hour);
@@ -155,7 +160,7 @@ pub(crate) fn budget(allowed: u64, period: &Period, bounds: Bounds, view: View<'
             let watched = so_far.covered().as_secs_f64();
             let lasts = left * watched / (last_hour - 1.0).max(0.0);
             // With a new month comes a new budget.
-            let rest = Duration::from_millis(bounds.until.saturating_sub(view.time()));
+            let rest = Duration::from_millis(bounds.until.saturating_sub(time));
             let lasts = Duration::try_from_secs_f64(lasts).ok();
             lasts.filter(|time| *time <= rest)
         }
@@ -376,12 +381,11 @@ mod tests {
     fn a_budget_is_used_and_lasts() {
         let windows = windows(7_200, 999, 1);
         let of = |allowed, period: &Period, windows: &Windows| {
-            budget(
-                allowed,
-                period,
-                period.at(windows.time()),
-                View::new(windows),
-            )
+            let (bounds, view) = (period.at(windows.time()), View::new(windows));
+            let starts = spans(period.nominal()).into_iter();
+            let spans: Vec<_> = starts.map(|span| (span, view.last(span))).collect();
+            let so_far = view.between(bounds.from, windows.time());
+            budget(allowed, period, (bounds, windows.time()), so_far, &spans)
         };
         let used = of(ALLOWED, &period(30), &windows);
         assert!(

@@ -106,6 +106,19 @@ impl<'a> View<'a> {
         self.windows.between(from, to).forgive(forgiven)
     }
 
+    /// Returns what was counted up to now since each of some moments, which are the later the earlier they come.
+    pub(crate) fn since(self, moments: &[u64]) -> Vec<Reading> {
+        let counted = self.windows.since(moments.iter().copied());
+        let forgiven = |from: u64| {
+            let bad = self.adjustments(from, self.time()).map(|one| one.bad);
+            bad.fold(0, u64::saturating_add)
+        };
+        let readings = moments.iter().zip(counted);
+        readings
+            .map(|(from, reading)| reading.forgive(forgiven(*from)))
+            .collect()
+    }
+
     /// Returns what was forgiven of that.
     fn adjustments(self, from: u64, to: u64) -> impl Iterator<Item = &'a Adjustment> {
         // What is in the bucket that the window begins in is counted, and so forgiven.
@@ -188,7 +201,22 @@ impl Objective {
             windows,
             adjustments: &history.adjustments,
         };
-        let budget = |allowed| budget::budget(allowed, &self.period, bounds, view);
+        let time = view.time();
+        let spans = match self.target.allowed() {
+            Some(_) => budget::spans(self.period.nominal()),
+            None => vec![HOUR],
+        };
+        let starts = spans.iter().map(|span| time.saturating_sub(*span));
+        let starts: Vec<_> = starts.chain([bounds.from]).collect();
+        let mut readings = view.since(&starts);
+        let reading = readings.pop().unwrap_or_default();
+        let spans: Vec<_> = spans.into_iter().zip(readings).collect();
+        let last_hour = spans.iter().find(|(span, _)| *span == HOUR);
+        let last_hour = last_hour.map(|(_, reading)| *reading).unwrap_or_default();
+        let budget = |allowed| {
+            let bounds = (bounds, time);
+            budget::budget(allowed, &self.period, bounds, reading, &spans)
+        };
         let budget = self.target.allowed().map(budget);
         let report = ObjectiveReport {
             budget,
@@ -197,34 +225,27 @@ impl Objective {
                 .cloned()
                 .collect(),
             incidents: history.incidents.since(moment(bounds.from)),
-            ..self.judge(source, view, (&self.definition.window, bounds))
+            ..self.judge(
+                source,
+                (&self.definition.window, bounds),
+                time,
+                (reading, last_hour),
+            )
         };
         self.kept.keep(&report);
         report
     }
 
-    /// Returns how it stands in a part of what is kept.
+    /// Returns how it stands by what was counted in a window, at a time, and in the last hour.
     fn judge(
         &self,
         source: &Source,
-        view: View<'_>,
         (window, bounds): (&Window, Bounds),
+        time: u64,
+        (reading, last_hour): (Reading, Reading),
     ) -> ObjectiveReport {
-        let is_over = bounds.until < view.time();
-        // The bucket that begins when the window ends is not in it.
-        let until = if is_over {
-            bounds.until - 1
-        } else {
-            view.time()
-        };
-        let reading = view.between(bounds.from, until);
-        let last_hour = if is_over {
-            Reading::default()
-        } else {
-            view.last(HOUR)
-        };
         let (target, current, unit, standing) = self.figure(source, reading, last_hour);
-        let until = bounds.until.min(view.time());
+        let until = bounds.until.min(time);
         let passed = Duration::from_millis(until.saturating_sub(bounds.from));
         let coverage = reading.covered().as_secs_f64() / passed.as_secs_f64();
         ObjectiveReport {
@@ -270,7 +291,15 @@ impl Objective {
             windows,
             adjustments: &history.adjustments,
         };
-        let mut report = self.judge(source, view, (month, bounds));
+        // The bucket that begins when the month ends is not in it.
+        let until = bounds.until.saturating_sub(1).min(view.time());
+        let reading = view.between(bounds.from, until);
+        // Of a month that is over, the last hour says nothing.
+        let last_hour = match bounds.until < view.time() {
+            true => Reading::default(),
+            false => view.last(HOUR),
+        };
+        let mut report = self.judge(source, (month, bounds), view.time(), (reading, last_hour));
         let budget = |allowed| Budget::past(allowed, report.samples, report.bad);
         report.budget = self.target.allowed().map(budget);
         let (from, until) = (moment(bounds.from), moment(bounds.until));

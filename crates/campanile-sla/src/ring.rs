@@ -117,7 +117,11 @@ impl Ring {
     pub(crate) fn sum(&self, from: u64, to: u64) -> Reading {
         let oldest = (self.newest + 1).saturating_sub(self.len());
         let (first, last) = ((from / self.width).max(oldest), to / self.width);
-        let last = last.min(self.newest);
+        self.run(first, last.min(self.newest))
+    }
+
+    /// Returns what was counted from one bucket to another that comes no later than the newest.
+    fn run(&self, first: u64, last: u64) -> Reading {
         let mut sum = Reading::default();
         if first > last {
             return sum;
@@ -131,6 +135,21 @@ impl Ring {
         for reading in before.iter().chain(after) {
             sum += *reading;
         }
+        sum
+    }
+
+    /// Returns what was counted up to the newest bucket since a moment, where it is known what was counted since a later one.
+    pub(crate) fn sum_more(&self, from: u64, (later, known): (u64, Reading)) -> Reading {
+        let oldest = (self.newest + 1).saturating_sub(self.len());
+        let (first, later) = (
+            (from / self.width).max(oldest),
+            (later / self.width).max(oldest),
+        );
+        if later == 0 || later > self.newest {
+            return self.run(first, self.newest);
+        }
+        let mut sum = self.run(first, later - 1);
+        sum += known;
         sum
     }
 

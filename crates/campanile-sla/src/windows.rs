@@ -182,6 +182,26 @@ impl Windows {
         ring.map(|ring| ring.sum(from, to)).unwrap_or_default()
     }
 
+    /// Returns what was counted up to now since each of some moments, which are the later the earlier they come.
+    pub(crate) fn since(&self, moments: impl Iterator<Item = u64>) -> Vec<Reading> {
+        let mut last = None;
+        let since = moments.map(|from| {
+            let Some(ring) = self.ring(from) else {
+                return Reading::default();
+            };
+            let reading = match last {
+                // The longer window of the same buckets is the shorter one and some more.
+                Some((width, later, known)) if width == ring.width() && from <= later => {
+                    ring.sum_more(from, (later, known))
+                }
+                _ => ring.sum(from, self.time),
+            };
+            last = Some((ring.width(), from, reading));
+            reading
+        });
+        since.collect()
+    }
+
     /// Returns where the bucket begins that a moment falls into, if what was counted since then is asked for.
     pub(crate) fn reach(&self, from: u64) -> u64 {
         self.ring(from)
@@ -298,4 +318,42 @@ struct Watched {
     /// Whether it was good, if the time itself counts.
     state: Option<bool>,
     covered: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Windows that are summed up from shorter ones are the same as those that are summed up on their own.
+    #[test]
+    fn longer_windows_are_shorter_ones_and_more() {
+        for seed in 0..2_000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut windows =
+                Windows::new(random.u64(..LONGEST * 2), &[120_000, HOUR, DAY, LONGEST]);
+            let (mut mono, mut counted) = (0, Reading::default());
+            for _ in 0..random.usize(..100) {
+                let most = [SECOND, MINUTE, HOUR, DAY * 3][random.usize(..4)];
+                mono += random.u64(..most);
+                counted.good += random.u64(..5);
+                counted.bad += random.u64(..5);
+                windows.add_up_to(mono, counted);
+                windows.advance(mono);
+            }
+            let mut spans: Vec<_> = (0..random.usize(1..12))
+                .map(|_| {
+                    let most = [MINUTE, HOUR, DAY, LONGEST + DAY][random.usize(..4)];
+                    random.u64(1..most)
+                })
+                .collect();
+            if random.bool() {
+                spans.sort_unstable();
+            }
+            let starts = spans
+                .iter()
+                .map(|span| windows.time().saturating_sub(*span));
+            let alone: Vec<_> = spans.iter().map(|span| windows.last(*span)).collect();
+            assert_eq!(windows.since(starts), alone, "{seed}");
+        }
+    }
 }

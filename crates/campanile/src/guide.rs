@@ -1,4 +1,4 @@
-//! A page for each question of who measures their own code.
+//! A page for each question of who measures their own code, and promises something of it.
 //!
 //! - [Time a function, a piece of code, or a future](time_a_function)
 //! - [Count what is going on: connections, jobs, queues](count_what_goes_on)
@@ -6,6 +6,7 @@
 //! - [Label by tenant, user or product without an explosion](label_by_tenant)
 //! - [Show business figures that come from a database](show_business_figures)
 //! - [Watch what you depend on: databases, caches, HTTP](watch_what_you_depend_on)
+//! - [Promise a service level, and hear early that it is in danger](promise_a_service_level)
 //! - [See the process, the machine, the runtime, and what observing costs](see_the_machine)
 
 #[doc = include_str!("guide/time_a_function.md")]
@@ -25,6 +26,9 @@ pub mod show_business_figures {}
 
 #[doc = include_str!("guide/watch_what_you_depend_on.md")]
 pub mod watch_what_you_depend_on {}
+
+#[doc = include_str!("guide/promise_a_service_level.md")]
+pub mod promise_a_service_level {}
 
 #[doc = include_str!("guide/see_the_machine.md")]
 pub mod see_the_machine {}

@@ -107,6 +107,7 @@ mod builder;
 mod check;
 mod export;
 mod incident;
+mod judge;
 mod lint;
 mod objective;
 mod observer;

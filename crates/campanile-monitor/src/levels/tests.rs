@@ -268,8 +268,10 @@ async fn many_counts_are_written_in_parts() {
     let after = world(objectives(), no_health());
     build(&after).unwrap().restore(&store, later).await;
     let (before, after) = (sources.sla().report(later), after.sla().report(later));
-    assert_eq!(before, after);
-    assert!(before.objectives.iter().all(|one| one.samples >= 700));
+    for (before, after) in before.objectives.iter().zip(&after.objectives) {
+        assert!(before.samples >= 700);
+        assert_eq!((&before.name, before.samples), (&after.name, after.samples));
+    }
     // Fewer parts than before leave none of the old ones in it.
     let one = world(vec![Slo::availability("a", "99%")], no_health());
     one.sla().record(true, Duration::ZERO, start.mono);

@@ -222,9 +222,25 @@ fn what_is_forgiven_stays_forgiven_to_the_end_of_its_window() {
             "{minutes}"
         );
     }
+}
+
+#[test]
+fn what_just_happened_is_forgiven_at_once() {
+    let start = start();
+    let sla = build(start);
+    record(&sla, 990, 10, start);
+    // The wall clock is ahead of ours by less than what is noticed.
+    let ahead = Now {
+        wall: start.wall + SECOND,
+        ..start
+    };
+    sla.adjust("a", adjustment(ahead, 4), ahead).unwrap();
+    assert_eq!(sla.objective("a", start).unwrap().bad, 6);
     // Whatever is forgiven, it is never more than all.
-    sla.adjust("a", adjustment(start, u64::MAX), start).unwrap();
-    assert_eq!(sla.objective("a", start).unwrap().bad, 0);
+    for bad in [u64::MAX, u64::MAX - 1] {
+        sla.adjust("a", adjustment(start, bad), start).unwrap();
+        assert_eq!(sla.objective("a", start).unwrap().bad, 0);
+    }
 }
 
 #[test]

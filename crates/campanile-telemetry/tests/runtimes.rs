@@ -58,10 +58,9 @@ fn all_end_where_the_collector_takes_what_it_gets() {
         }
     });
     run_all(port, |action, output| {
+        // Who ends without the guard may lose the last lines, and so all of them if they are the first too.
         if !matches!(action, "init" | "emit") {
             assert!(output.contains("lost nothing"), "{action}");
-        }
-        if action != "init" {
             assert!(output.contains(r#""message":"emitted""#), "{action}");
         }
         if action == "panic in a handler" {

@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads two atomics, and so may ask at each request.
+/// Reads a few atomics, and so may ask at each request.
 async fn search(State(slo): State<SloHandle>) -> &'static str {
     if slo.state().budget_remaining() < 0.1 {
         return "three results\n";

@@ -258,4 +258,18 @@ mod tests {
             [Problem::TooMany { objectives: 101 }]
         );
     }
+
+    #[test]
+    fn the_number_of_routes_has_a_cap_over_all_objectives() {
+        let build = |most: usize| {
+            let of = |name: &str, routes| Slo::error_rate(name, "1%").per_route(routes);
+            let builder = Sla::builder().objective(of("a", 150));
+            builder.objective(of("b", most)).build(now())
+        };
+        assert!(build(50).is_ok());
+        assert_eq!(
+            build(51).unwrap_err().problems(),
+            [Problem::TooManyRoutes { routes: 201 }]
+        );
+    }
 }

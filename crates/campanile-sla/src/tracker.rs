@@ -28,7 +28,7 @@ impl Tracker {
     /// Counts a valid thing that ended at a moment, and took so long; of a latency and of what is combined, it is good if it was also fast
     /// enough.
     ///
-    /// It takes a comparison and two atomic adds, and never waits.
+    /// It takes as little as [an exchange](crate#cost), and never waits.
     #[inline]
     pub fn record(&self, good: bool, latency: Duration, at: Instant) {
         self.0.source().record(good, latency, at);

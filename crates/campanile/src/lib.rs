@@ -48,6 +48,7 @@
 //! | `axum` | yes | [`wrap`](Campanile::wrap), [`routes`](Campanile::routes), the route from `MatchedPath`, extractors |
 //! | `health` | yes | checks and probes |
 //! | `check-http`, `check-passive`, `check-postgres`, `check-redis`, `check-system`, `check-tls` | no | checks of what most services need, in `health::checks` |
+//! | `openslo` | no | objectives from OpenSLO's definitions |
 //! | `tonic` | no | the probes as gRPC's `grpc.health.v1` |
 //! | `macros` | yes | [`observe`](macro@observe), [`MetricSet`](derive@MetricSet), [`Labels`](derive@Labels) |
 //! | `metrics` | yes | the registry, `/metrics`, and the metrics of HTTP, process, runtime and system |

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::UNIX_EPOCH;
 
@@ -394,4 +395,36 @@ async fn a_store_that_fails_delays_no_notice_and_loses_no_change() {
     assert_eq!(keys(OUTBOX).await, Vec::<String>::new());
     assert_eq!(store.journal(0, 10).await.unwrap().len(), 4);
     running.abort();
+}
+
+/// The texts of an alert may be made of what else rings, and one that can't be made takes no alert away.
+#[tokio::test]
+async fn texts_are_made_for_each_alert() {
+    let own: Arc<OnceLock<Alerts>> = Arc::default();
+    let rule = {
+        let own = Arc::clone(&own);
+        Rule::when("Own", |_| Some(7.0))
+            .summary("not this one")
+            .annotate(move |labels, value| {
+                let rules = own.get().map_or(0, |alerts| alerts.rules().len());
+                let name = labels.get("alertname").unwrap_or_default();
+                let text = format!("{name} is {value}, of {rules} rules");
+                vec![
+                    ("summary".to_owned(), text),
+                    ("long".to_owned(), "ü".repeat(4_000)),
+                ]
+            })
+    };
+    let broken = Rule::when("Broken", |_| true)
+        .summary("this one")
+        .annotate(|_, _| panic!("no"));
+    let builder = Alerts::builder().rule(rule).rule(broken);
+    let alerts = builder.build().unwrap();
+    own.set(alerts.clone()).unwrap();
+    alerts.tick(start()).await;
+    let active = alerts.active();
+    let text = |number: usize, name: &str| active[number].annotations[name].as_str();
+    assert_eq!(text(0, "summary"), "Own is 7, of 2 rules");
+    assert_eq!(text(0, "long").len(), 4_096);
+    assert_eq!(text(1, "summary"), "this one");
 }

@@ -146,3 +146,27 @@ fn types_can_be_shared() {
         crate::Threshold,
     )>();
 }
+
+/// Counts are written down every 10 s, however long a tick is.
+#[tokio::test(start_paused = true)]
+async fn a_long_tick_loses_no_more_than_a_short_one() {
+    let store = Arc::new(Memory::new());
+    let build = |sources: &Sources| {
+        let builder = Monitor::builder(sources.clone()).store(store.clone());
+        builder.tick(Duration::from_secs(3_600)).build().unwrap()
+    };
+    let first = sources();
+    let monitor = build(&first);
+    let running = tokio::spawn(async move { monitor.run(std::future::pending()).await });
+    sleep(Duration::from_secs(1)).await;
+    first.sla().record(false, Duration::ZERO, now().mono);
+    sleep(Duration::from_secs(10)).await;
+    // It is killed.
+    running.abort();
+    let second = sources();
+    build(&second).run(std::future::ready(())).await;
+    assert_eq!(
+        second.sla().read(Duration::from_secs(3_600), now()).bad(),
+        1
+    );
+}

@@ -319,6 +319,22 @@ fn whatever_is_logged_is_sent_as_the_format_has_it() {
                 .filter(|one| one["service"] == *service)
                 .collect::<Vec<_>>()
         };
+        // The sink says what came before it answers, but what it says has to be read here.
+        #[expect(clippy::disallowed_methods, reason = "a deadline is by the clock")]
+        let started = std::time::Instant::now();
+        let points = || {
+            let metrics = of(sink.all("metrics", "metrics"));
+            metrics.iter().map(points_of).sum::<usize>() as u64
+        };
+        let is_read = || {
+            of(sink.spans()).len() as u64 == exports.traces.emitted
+                && of(sink.all("logs", "log_records")).len() as u64 == exports.logs.emitted
+                && points() == exports.metrics.emitted
+        };
+        while !is_read() {
+            assert!(started.elapsed() < Duration::from_secs(60), "{exports:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let spans = of(sink.spans());
         let [inner, outer, alone] = &spans[..] else {
             panic!("{spans:?}");
@@ -390,6 +406,13 @@ fn whatever_is_logged_is_sent_as_the_format_has_it() {
             .iter()
             .all(|request| request["headers"]["x-tenant"] == "a b")
     );
+}
+
+/// How many points a metric has, whatever its kind is.
+fn points_of(metric: &Value) -> usize {
+    let kinds = ["sum", "gauge", "histogram", "summary"].into_iter();
+    let points = kinds.filter_map(|kind| metric[kind]["data_points"].as_array());
+    points.map(Vec::len).sum()
 }
 
 fn log_everything() {

@@ -159,6 +159,7 @@ impl HealthBuilder {
             for (setting, is_zero) in [
                 ("timeout", check.timeout.is_zero()),
                 ("period", check.period.is_zero()),
+                ("retry delay", check.retry.is_zero()),
                 ("failure threshold", thresholds.failures == 0),
                 ("success threshold", thresholds.successes == 0),
             ] {
@@ -273,7 +274,7 @@ fn with_usual(groups: Vec<Group>, problems: &mut Vec<Problem>) -> Vec<Group> {
     let usual = [
         Group::new("readiness", Select::all()),
         Group::new("liveness", Select::alive()),
-        Group::new("startup", Select::all()),
+        Group::new("startup", Select::alive()),
     ];
     let mut all: Vec<_> = usual
         .into_iter()

@@ -18,6 +18,7 @@ use crate::Outcome;
 /// | [`critical`](Self::critical), [`informational`](Self::informational) | neither: a failure degrades |
 /// | [`timeout`](Self::timeout) | 5 s |
 /// | [`period`](Self::period) | 30 s |
+/// | [`retry`](Self::retry) | 2 s, doubled up to the period |
 /// | [`staleness`](Self::staleness) | 3 periods and the timeout |
 /// | [`thresholds`](Self::thresholds) | 1 failure, 1 success |
 /// | [`tag`](Self::tag), [`depends_on`](Self::depends_on) | none |
@@ -26,6 +27,7 @@ pub struct Check {
     pub(crate) importance: Importance,
     pub(crate) timeout: Duration,
     pub(crate) period: Duration,
+    pub(crate) retry: Duration,
     pub(crate) staleness: Option<Duration>,
     pub(crate) thresholds: Thresholds,
     pub(crate) tags: Vec<String>,
@@ -145,6 +147,7 @@ impl Check {
             importance: Importance::Degrading,
             timeout: Duration::from_secs(5),
             period: Duration::from_secs(30),
+            retry: Duration::from_secs(2),
             staleness: None,
             thresholds: Thresholds {
                 failures: 1,
@@ -190,6 +193,18 @@ impl Check {
     #[must_use]
     pub fn period(mut self, period: Duration) -> Self {
         self.period = period;
+        self
+    }
+
+    /// Sets the delay from the start of a call that failed to the start of the next, more than zero.
+    ///
+    /// The delay doubles with each further failure, up to the [period](Self::period), and starts
+    /// over when the result changes. It also applies to successes that the
+    /// [threshold](Self::thresholds) does not accept as a recovery yet. Calls come up to a tenth
+    /// later, as with the period. Defaults to 2 s.
+    #[must_use]
+    pub fn retry(mut self, delay: Duration) -> Self {
+        self.retry = delay;
         self
     }
 

@@ -21,7 +21,10 @@ use crate::{Check, Problem, Status};
 /// |---|---|---|
 /// | `readiness`, at `/health/ready` too | all checks | `not_ready`, too, while the service starts or drains |
 /// | `liveness`, at `/health/live` too | [heartbeats](crate::Heartbeat) and the [watchdog](crate::Watchdog) | never to depend on what a restart doesn't mend |
-/// | `startup` | all checks | 503 until no critical one of them is unhealthy or unknown, once |
+/// | `startup` | heartbeats and the watchdog | 503 until no [hold](crate::Health::hold_startup) is left, once |
+///
+/// Kubernetes restarts a container whose startup probe fails for too long, and no restart repairs a
+/// dependency. So dependencies are in `readiness`, and neither in `startup` nor in `liveness`.
 #[derive(Clone, Debug)]
 #[must_use = "a group is there once a health is built with it"]
 pub struct Group {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::check::Kind;
 use crate::group::Resolved;
@@ -57,6 +57,9 @@ pub(crate) struct Parts {
 /// How often it is looked whether a result has become too old, or a heartbeat is missing.
 const TICK: Duration = Duration::from_millis(500);
 
+/// The limit of time for cancelling calls at the end of a run.
+const STOP: Duration = Duration::from_secs(1);
+
 impl Health {
     /// Returns a builder.
     pub fn builder() -> HealthBuilder {
@@ -87,8 +90,11 @@ impl Health {
         &self.0
     }
 
-    /// Runs the checks, each at once and then once a period, until `shutdown` completes; after the last run the service has
-    /// [stopped](Phase::Stopped).
+    /// Runs the checks until `shutdown` completes: each immediately, then once a period, and after a
+    /// failure [earlier](Check::retry). After the last run the service has
+    /// [stopped](Phase::Stopped). A run after that starts over.
+    ///
+    /// A check that blocks its thread delays the return by at most 1 s.
     ///
     /// Each has a task of its own, which ends with this future, and at most as many are called at a time as the builder
     /// [says](HealthBuilder::concurrency). Only one call of a check is in progress at a time; for the same reason a second `run`
@@ -127,8 +133,8 @@ impl Health {
             watchdog.start(self)
         });
         shutdown.await;
-        // Calls in progress end here, and not some time later.
-        tasks.shutdown().await;
+        // A call that blocks its thread can't be cancelled.
+        let _ = timeout(STOP, tasks.shutdown()).await;
     }
 
     /// Returns how the service is, from what the checks found last; no check runs for it.
@@ -213,7 +219,7 @@ impl Health {
         };
         signal().await;
         self.drain();
-        let _ = tokio::time::timeout(delay, signal()).await;
+        let _ = timeout(delay, signal()).await;
         Ok(())
     }
 
@@ -315,8 +321,9 @@ impl Inner {
                 self.tell(watched, now);
                 begun
             };
-            let later = watched.check.period.mul_f64(self.jitter * fastrand::f64());
-            let next = begun.checked_add(watched.check.period.saturating_add(later));
+            let delay = watched.delay();
+            let later = delay.mul_f64(self.jitter * fastrand::f64());
+            let next = begun.checked_add(delay.saturating_add(later));
             let due = async {
                 match next {
                     Some(next) => sleep_until(next).await,
@@ -473,7 +480,10 @@ struct Run<'a>(&'a Health);
 
 impl<'a> Run<'a> {
     fn begin(health: &'a Health) -> Self {
-        health.0.runs.fetch_add(1, Ordering::Relaxed);
+        let is_first = health.0.runs.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first && health.0.life.restart() {
+            health.0.changes.send_modify(|number| *number += 1);
+        }
         Self(health)
     }
 }

@@ -8,8 +8,8 @@ impl Health {
     ///
     /// If the [watchdog](crate::Watchdog) listens, liveness is asked of it: then its address must be one that the container can be reached at.
     ///
-    /// The startup probe has time for the longest of: 5 min, and three periods of the slowest check. A probe takes 1 s at most, since it only
-    /// reads.
+    /// The startup probe may fail for 5 min, or for three periods of the slowest check of the group
+    /// `startup` if that is longer. A probe's timeout is 1 s, since no probe runs a check.
     ///
     /// ```
     /// use campanile_health::Health;
@@ -20,11 +20,13 @@ impl Health {
     /// ```
     #[must_use]
     pub fn probes_yaml(&self, port: &str) -> String {
-        let periods = self
-            .inner()
-            .checks
+        let inner = self.inner();
+        let startup = inner
+            .group("startup")
+            .map_or(&[][..], |group| &group.members);
+        let periods = startup
             .iter()
-            .map(|of| of.check.period.as_secs());
+            .map(|&number| inner.checks[number].check.period.as_secs());
         let slowest = periods.max().unwrap_or(0);
         // One every 2 s.
         let starting = slowest.saturating_mul(3).max(300).div_ceil(2);

@@ -35,7 +35,7 @@
 //! | `/health/detailed` | the same, with each check and the uptime | the same |
 //! | `/health/readiness`, `/health/ready`, `/readyz` | the group `readiness`, and whether the service has started and doesn't drain | `ready`, `not_ready` |
 //! | `/health/liveness`, `/health/live`, `/livez` | the group `liveness` | `alive`, `not_alive` |
-//! | `/health/startup`, `/startupz` | whether the group `startup` has been well once | `started`, `starting` |
+//! | `/health/startup`, `/startupz` | whether the service has started, whatever its dependencies do | `started`, `starting` |
 //! | `/health/{group}` | any other [`Group`], with its checks | as `/health` |
 //! | `/health/{group}/{check}`, `/readyz/{check}`, … | one check of a group | `healthy`, `degraded`, `unhealthy`, `unknown` |
 //!
@@ -54,11 +54,11 @@
 //! A check's [`Outcome`] is healthy, degraded or unhealthy; with [thresholds](Check::thresholds) it takes some in a row. A failed check makes the
 //! service degraded, a failed [critical](Check::critical) one unhealthy, an [informational](Check::informational) one nothing; the worst of
 //! them counts. A check that has not run yet, or whose result is older than [three periods](Check::staleness), is unknown, and counts as if it
-//! had failed. Without [`Health::run`] no check ever runs.
+//! had failed. Without [`Health::run`] no check ever runs. A check that fails is [retried](Check::retry) before its period is over.
 //!
 //! # Life
 //!
-//! A service is [starting](Phase::Starting) until the group `startup` is not unhealthy and no [hold](Health::hold_startup) is left, then ready, and
+//! A service is [starting](Phase::Starting) until no [hold](Health::hold_startup) is left and the group `startup` (heartbeats and the watchdog) is healthy, then ready, and
 //! [draining](Health::drain_after) before it ends, so that whoever balances the load looks elsewhere first.
 //!
 //! | what ends it | how |

@@ -27,7 +27,10 @@ use crate::{Check, HealthFuture, Outcome, clock};
 ///
 /// Of the requests of the last minute, it is unhealthy if at least as many as one in two failed, and degraded if one in ten did: by a
 /// status of 500 or more, a failure of gRPC's server, an error or a panic. Requests that were cancelled before an answer began say nothing: put a
-/// timeout within this layer, where it is an error. If there were fewer than five, the probe is asked.
+/// timeout within this layer, where it is an error. If there were fewer than five, the probe is called.
+///
+/// While it is not healthy and fewer than five requests came in the last 10 s, the probe is called too: a service that is
+/// not ready gets no requests that could show a recovery. If that probe succeeds, the requests before it count no more.
 ///
 /// A clone is the same (an `Arc`).
 #[derive(Clone, Debug)]
@@ -45,6 +48,9 @@ const WINDOW: u64 = 60;
 
 /// How many requests it takes to know something.
 const ENOUGH: u32 = 5;
+
+/// The seconds in which that many requests must have come to show that a failure persists.
+const FRESH: u64 = 10;
 
 impl Passive {
     /// Returns one that has seen nothing.
@@ -83,22 +89,33 @@ impl Passive {
             if let Some(outcome) = seen.judge() {
                 return Box::pin(std::future::ready(outcome));
             }
-            let probed = probe();
-            Box::pin(async move { probed.await.into() })
+            let (probed, seen, second) = (probe(), seen.clone(), seen.seen().second());
+            Box::pin(async move {
+                let outcome: Outcome = probed.await.into();
+                if outcome.is_healthy() {
+                    seen.forget_before(second);
+                }
+                outcome
+            })
         })
     }
 
+    /// Forgets the requests before a second.
+    fn forget_before(&self, first: u64) {
+        for place in &mut self.seen().seconds {
+            if place.0 < first {
+                *place = (u64::MAX, 0, 0);
+            }
+        }
+    }
+
+    /// Returns what the requests say; `None` if too few came.
     fn judge(&self) -> Option<Outcome> {
         let seen = self.seen();
-        let first = seen.second().saturating_sub(WINDOW - 1);
-        let recent = seen
-            .seconds
-            .iter()
-            .filter(|(second, ..)| *second != u64::MAX && *second >= first);
-        let (good, bad) = recent.fold((0_u32, 0_u32), |(good, bad), (_, more, worse)| {
-            (good.saturating_add(*more), bad.saturating_add(*worse))
-        });
+        let (good, bad) = seen.counts(WINDOW);
+        let (fresh_good, fresh_bad) = seen.counts(FRESH);
         drop(seen);
+        let is_fresh = fresh_good.saturating_add(fresh_bad) >= ENOUGH;
         let all = good.saturating_add(bad);
         if all < ENOUGH {
             return None;
@@ -111,6 +128,9 @@ impl Passive {
         } else {
             Outcome::healthy()
         };
+        if !outcome.is_healthy() && !is_fresh {
+            return None;
+        }
         Some(outcome.detail("requests", all).detail("failed", bad))
     }
 
@@ -121,6 +141,16 @@ impl Passive {
 }
 
 impl Seen {
+    /// Returns the good and the bad requests of the last seconds.
+    fn counts(&self, seconds: u64) -> (u32, u32) {
+        let first = self.second().saturating_sub(seconds - 1);
+        let recent = self.seconds.iter();
+        let recent = recent.filter(|(second, ..)| *second != u64::MAX && *second >= first);
+        recent.fold((0, 0), |(good, bad), (_, more, worse)| {
+            (good.saturating_add(*more), bad.saturating_add(*worse))
+        })
+    }
+
     fn second(&self) -> u64 {
         clock::now().saturating_duration_since(self.start).as_secs()
     }
@@ -188,6 +218,36 @@ mod tests {
         advance(Duration::from_secs(60)).await;
         assert_eq!(found().await.message.as_deref(), Some("refused"));
         assert_eq!(probes.load(Ordering::Relaxed), 2);
+    }
+
+    /// A service that is not ready gets no requests, so nothing but the probe can show the recovery.
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_ends_a_failure_that_no_request_contradicts() {
+        let passive = Passive::new();
+        let works = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let probed = Arc::clone(&works);
+        let check = passive.check("payments", move || {
+            let works = probed.load(Ordering::Relaxed);
+            async move { works.then_some(()).ok_or("refused") }
+        });
+        let found = async || crate::checks::called(&check).await;
+        (0..10).for_each(|_| passive.record(false));
+        assert_eq!(found().await.level, Level::Unhealthy);
+        // Requests that fail count for more than a probe that succeeds.
+        works.store(true, Ordering::Relaxed);
+        for _ in 0..20 {
+            advance(Duration::from_secs(1)).await;
+            passive.record(false);
+            assert_eq!(found().await.level, Level::Unhealthy);
+        }
+        // No request comes any more.
+        advance(Duration::from_secs(10)).await;
+        assert_eq!(found().await.level, Level::Healthy);
+        // The failures before the probe are not held against it.
+        passive.record(true);
+        assert_eq!(found().await.level, Level::Healthy);
+        (0..5).for_each(|_| passive.record(false));
+        assert_eq!(found().await.level, Level::Unhealthy);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 /// Where a service is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// A critical check of the group `startup` has not been well yet, or there is a [hold](crate::Health::hold_startup).
+    /// A [hold](crate::Health::hold_startup) is left, or the group `startup` has not been healthy yet.
     Starting,
     /// It works.
     Ready,
@@ -26,7 +26,7 @@ impl Phase {
     }
 }
 
-/// The phase, which only ever goes on.
+/// The phase. It only advances, except that a new run restarts a service that has stopped.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     phase: AtomicU8,
@@ -46,6 +46,16 @@ impl Life {
     /// Goes on to a phase, unless it is past it; returns whether it was not there yet.
     pub(crate) fn advance(&self, phase: Phase) -> bool {
         self.phase.fetch_max(phase as u8, Ordering::Relaxed) < phase as u8
+    }
+
+    /// Starts over if the service has stopped; returns whether it had.
+    pub(crate) fn restart(&self) -> bool {
+        let (stopped, starting) = (Phase::Stopped as u8, Phase::Starting as u8);
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        let restarted = self
+            .phase
+            .compare_exchange(stopped, starting, success, failure);
+        restarted.is_ok()
     }
 
     pub(crate) fn is_held(&self) -> bool {

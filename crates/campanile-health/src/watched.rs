@@ -34,6 +34,8 @@ pub(crate) struct Watched {
 struct State {
     standing: Standing,
     last: Option<Last>,
+    /// How many results in a row were of the last one's level.
+    repeated: u32,
 }
 
 /// The last result.
@@ -110,6 +112,15 @@ impl Watched {
             // What it was said to be is not known any more.
             state.standing = Standing::default();
         }
+        let is_repeated = state
+            .last
+            .as_ref()
+            .is_some_and(|last| last.outcome.level == outcome.level);
+        state.repeated = if is_repeated {
+            state.repeated.saturating_add(1)
+        } else {
+            1
+        };
         let level = state.standing.step(outcome.level, self.check.thresholds);
         state.last = Some(Last {
             outcome,
@@ -118,6 +129,19 @@ impl Watched {
         });
         self.at.store(self.nanoseconds(at), Ordering::Relaxed);
         self.level.store(1 + level as u8, Ordering::Release);
+    }
+
+    /// Returns the time from the start of the last call to that of the next: the period, or less
+    /// while the check is not healthy or about to change.
+    pub(crate) fn delay(&self) -> Duration {
+        let state = self.state();
+        let is_steady = state.standing.against.1 == 0;
+        if is_steady && state.standing.level == Some(Level::Healthy) {
+            return self.check.period;
+        }
+        let doubled = 1_u32.checked_shl(state.repeated.saturating_sub(1));
+        let retry = self.check.retry.saturating_mul(doubled.unwrap_or(u32::MAX));
+        retry.min(self.check.period)
     }
 
     /// Returns how the check is; no lock is taken, and nothing is called but what is known at any time.

@@ -57,7 +57,7 @@ async fn check_and_watch_say_what_the_probes_say() {
     for (service, expected) in [
         ("", not_serving),
         ("liveness", serving),
-        ("startup", not_serving),
+        ("startup", serving),
     ] {
         let answer = client.check(of(service)).await.unwrap().into_inner();
         assert_eq!(answer.status, expected, "{service}");

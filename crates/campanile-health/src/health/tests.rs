@@ -112,7 +112,7 @@ async fn answers_follow_the_checks() {
     );
     assert_eq!(
         status(&health, "/health/ready"),
-        (503, json!({"status": "not_ready", "phase": "starting"}))
+        (503, json!({"status": "not_ready"}))
     );
     assert_eq!(
         status(&health, "/health/live"),

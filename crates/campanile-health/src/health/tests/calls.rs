@@ -255,3 +255,75 @@ async fn no_panic_ends_a_check_for_good() {
         pass(Duration::from_millis(1)).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_check_is_retried_before_its_period_is_over() {
+    let dependency = Dependency::new(Answer::Fail);
+    let (health, _stop) = run(vec![dependency.check("db").critical()]);
+    pass(Duration::from_secs(1)).await;
+    dependency.set(Answer::Well);
+    pass(Duration::from_secs(2)).await;
+    assert_eq!(health.ask("/readyz").status(), 200);
+    // A check that succeeds is called once a period.
+    let calls = dependency.calls();
+    pass(Duration::from_secs(29)).await;
+    assert_eq!(dependency.calls(), calls);
+    // The delay starts at 2 s and doubles up to the period.
+    dependency.set(Answer::Fail);
+    pass(Duration::from_secs(4)).await;
+    let calls = dependency.calls();
+    for (seconds, expected) in [(1, 0), (2, 1), (4, 2), (8, 3), (16, 4), (30, 5), (30, 6)] {
+        pass(Duration::from_secs(seconds)).await;
+        assert!(
+            dependency.calls() - calls <= expected,
+            "{} calls after {seconds} s more, expected at most {expected}",
+            dependency.calls() - calls
+        );
+    }
+    assert!(dependency.calls() - calls >= 5);
+}
+
+/// With thresholds of 3 and 2 and a period of 30 s, three failures take seconds.
+#[tokio::test(start_paused = true)]
+async fn thresholds_are_reached_by_retries() {
+    let dependency = Dependency::new(Answer::Well);
+    let (health, _stop) = run(vec![dependency.check("db").critical().steady()]);
+    pass(Duration::ZERO).await;
+    dependency.set(Answer::Fail);
+    let seconds = async |seconds| {
+        for _ in 0..seconds {
+            pass(Duration::from_secs(1)).await;
+        }
+    };
+    seconds(35).await;
+    assert_eq!(health.ask("/readyz").status(), 200);
+    seconds(2).await;
+    assert_eq!(health.ask("/readyz").status(), 503);
+    dependency.set(Answer::Well);
+    seconds(12).await;
+    assert_eq!(health.ask("/readyz").status(), 200);
+}
+
+/// A call that blocks its thread can't be cancelled, and the stop does not wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_that_blocks_its_thread_does_not_delay_the_stop() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let begun = Arc::new(Notify::new());
+    let check = Check::new("pool", {
+        let begun = Arc::clone(&begun);
+        move || {
+            let (released, begun) = (Arc::clone(&released), Arc::clone(&begun));
+            async move {
+                begun.notify_one();
+                let _ = released.lock().unwrap().recv();
+                Ok::<_, String>(())
+            }
+        }
+    });
+    let health = Health::builder().check(check).build().unwrap();
+    let stop = async move { begun.notified().await };
+    let stopped = timeout(Duration::from_secs(30), health.run(stop)).await;
+    assert!(stopped.is_ok(), "the stop waits for the check");
+    drop(release);
+}

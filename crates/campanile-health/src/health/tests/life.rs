@@ -16,6 +16,59 @@ async fn one_run_is_enough() {
     assert_eq!(dependency.calls(), 1);
 }
 
+/// Kubernetes restarts a container whose startup probe fails for too long; no restart repairs a
+/// database.
+#[tokio::test(start_paused = true)]
+async fn a_failed_dependency_fails_readiness_and_never_startup() {
+    let dependency = Dependency::new(Answer::Fail);
+    let (health, _stop) = run(vec![dependency.check("db").critical()]);
+    for _ in 0..300 {
+        pass(Duration::from_secs(2)).await;
+        assert_eq!(health.ask("/startupz").status(), 200);
+        assert_eq!(health.ask("/readyz").status(), 503);
+    }
+}
+
+/// A service can still choose to let its startup depend on a check.
+#[tokio::test(start_paused = true)]
+async fn a_startup_group_of_the_application_is_waited_for() {
+    let dependency = Dependency::new(Answer::Fail);
+    let builder = Health::builder()
+        .check(dependency.check("migrations").critical())
+        .group(Group::new("startup", Select::check("migrations")));
+    let (health, _stop) = run_with(builder);
+    pass(Duration::ZERO).await;
+    assert_eq!(health.ask("/startupz").status(), 503);
+    dependency.set(Answer::Well);
+    pass(Duration::from_secs(4)).await;
+    assert_eq!(health.ask("/startupz").status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_after_a_run_is_ready_again() {
+    let dependency = Dependency::new(Answer::Well);
+    let check = dependency.check("db").critical();
+    let health = Health::builder().check(check).build().unwrap();
+    health.run(std::future::ready(())).await;
+    assert_eq!(health.phase(), Phase::Stopped);
+    let running = tokio::spawn({
+        let health = health.clone();
+        async move { health.run(std::future::pending()).await }
+    });
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(health.phase(), Phase::Ready);
+    assert_eq!(health.ask("/readyz").status(), 200);
+    // A second run beside the first does not end a drain.
+    health.drain();
+    let _second = tokio::spawn({
+        let health = health.clone();
+        async move { health.run(std::future::pending()).await }
+    });
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(health.phase(), Phase::Draining);
+    running.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_starts_works_drains_and_stops() {
     let dependency = Dependency::new(Answer::Fail);

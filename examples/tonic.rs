@@ -46,6 +46,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let serving =
         tokio::spawn(server.serve_with_incoming_shutdown(TcpIncoming::from(listener), drained));
 
+    // The checks, and all other background work.
+    let running = tokio::spawn({
+        let campanile = campanile.clone();
+        async move { campanile.run(std::future::pending()).await }
+    });
+
     let mut client = HealthClient::new(Channel::from_shared(url)?.connect().await?);
     for name in ["orders", "orders", "unknown"] {
         let request = Request::new(HealthCheckRequest {
@@ -77,6 +83,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     drop(stop);
     serving.await??;
+    running.abort();
     let page = campanile.metrics().render();
     page.lines()
         .filter(|line| line.starts_with("http_requests_"))

@@ -58,6 +58,8 @@ async fn start(name: &str, app: Router) -> Result<SocketAddr, Error> {
     let app = campanile.wrap(app);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
+    // A server of another library needs the background work beside it.
+    tokio::spawn(async move { campanile.run(std::future::pending()).await });
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(address)
 }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,7 +9,7 @@ use campanile_metrics::Business;
 use campanile_series::Now;
 use campanile_sla::{Adjustment, Maintenance};
 use campanile_store::Store;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::guard::Refusal;
@@ -31,6 +32,8 @@ struct Inner {
     business: Business,
     levels: ServiceLevels,
     published: Published,
+    /// Held by the run that works.
+    turn: Mutex<()>,
 }
 
 /// How often the counts of the service levels are written down.
@@ -64,15 +67,23 @@ impl Monitor {
             business,
             levels,
             published,
+            turn: Mutex::new(()),
         }))
     }
 
     /// Ticks, sends notices and writes counts down, until `shutdown` completes and then for as long as the last notices and the last
     /// write take: 5 s at most.
     ///
-    /// The health checks have a `run` of their own.
+    /// One run works at a time; a second one takes over when the first ends. The health checks have a
+    /// `run` of their own.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let inner = &*self.0;
+        let mut shutdown = pin!(shutdown);
+        let _turn = tokio::select! {
+            biased;
+            turn = inner.turn.lock() => turn,
+            () = shutdown.as_mut() => return,
+        };
         if !inner.store.status().durable {
             tracing::warn!(
                 "alerts and service levels are kept in memory, and end with the process: give a store"
@@ -180,7 +191,7 @@ impl Monitor {
 
 impl Inner {
     async fn ticks(&self, stop: impl Future<Output = ()>) {
-        let mut stop = std::pin::pin!(stop);
+        let mut stop = pin!(stop);
         let mut ticks = interval(self.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -198,7 +209,7 @@ impl Inner {
 
     /// Writes the service levels down, at least every so often and at the end.
     async fn writes(&self, stop: impl Future<Output = ()>) {
-        let mut stop = std::pin::pin!(stop);
+        let mut stop = pin!(stop);
         let mut writes = interval(SLA_PERIOD);
         writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         writes.reset();

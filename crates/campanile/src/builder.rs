@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use campanile_correlation::CorrelationIdLayer;
 #[cfg(feature = "health")]
@@ -16,6 +17,7 @@ use crate::background::Background;
 use crate::campanile::Parts;
 #[cfg(all(feature = "metrics", feature = "telemetry"))]
 use crate::layer::LogGuard;
+use crate::runs::Runs;
 use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 
 #[cfg(feature = "monitor")]
@@ -241,12 +243,14 @@ impl Builder {
         };
         #[cfg(all(feature = "metrics", feature = "telemetry"))]
         let log = LogGuard::default();
+        let runs = Arc::new(Runs::new(instant()));
         let parts = || {
             #[cfg(feature = "monitor")]
             let (monitor, business) = built?;
             Some(Parts {
                 layer: {
                     let observers = Observers::new(
+                        Arc::clone(&runs),
                         #[cfg(feature = "metrics")]
                         &registry,
                         #[cfg(feature = "metrics")]
@@ -260,6 +264,7 @@ impl Builder {
                     CampanileLayer::new(self.correlation, observe.build())
                 },
                 name: self.name,
+                runs,
                 #[cfg(feature = "telemetry")]
                 telemetry: telemetry.clone(),
                 #[cfg(all(feature = "metrics", feature = "telemetry"))]
@@ -316,6 +321,14 @@ impl Builder {
 #[cfg(any(feature = "health", feature = "sla", feature = "telemetry"))]
 fn noted<T, E: Into<Problem>>(built: Result<T, E>, problems: &mut Vec<Problem>) -> Option<T> {
     built.map_err(|error| problems.push(error.into())).ok()
+}
+
+pub(crate) fn instant() -> std::time::Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the time to start a run begins with the build"
+    )]
+    std::time::Instant::now()
 }
 
 #[cfg(feature = "sla")]

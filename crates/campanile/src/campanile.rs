@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 #[cfg(feature = "metrics")]
 use crate::background::Background;
+use crate::runs::Runs;
 use crate::{Builder, CampanileLayer, Serve};
 
 /// A service's observability: what the builder made, to be wired into the service.
@@ -31,6 +32,7 @@ pub struct Campanile(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) layer: CampanileLayer,
+    pub(crate) runs: Arc<Runs>,
     #[cfg(feature = "health")]
     pub(crate) health: Health,
     #[cfg(feature = "metrics")]
@@ -153,13 +155,17 @@ impl Campanile {
         Serve::new(self.clone(), listener, app)
     }
 
-    /// Runs all background work, until `shutdown` completes and then for the last notices and writes, 5 s at most; for a host that doesn't
-    /// use [`serve`](Self::serve), which runs it itself.
+    /// Runs all background work until `shutdown` completes, and then for at most 5 s more to send the last notifications and
+    /// write the last counts. [`serve`](Self::serve) calls it; another server needs it
+    /// [beside it](crate::guide::serve_yourself).
+    ///
+    /// One run of a handle works at a time: a second one, and so a second server, takes over when the first ends.
     ///
     /// It is the health checks, the rules, the notices, what is written to the store, the collectors of business figures, and every 10 s
     /// the metrics of the process, the system, and the runtime that this is called in. The system is read on a thread of its own,
     /// `campanile-system`.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        self.0.runs.begin();
         let (running, stopped) = watch::channel(());
         let stop = || {
             let mut stopped = stopped.clone();
@@ -171,14 +177,15 @@ impl Campanile {
         #[cfg(not(feature = "health"))]
         let checks = stop();
         #[cfg(all(feature = "health", feature = "metrics"))]
-        let checks = async {
-            let told = crate::health_metrics::watch(&self.0.registry, &self.0.health);
-            let told = self.0.background.metered(told);
+        let transitions = async {
+            let counted = crate::health_metrics::watch(&self.0.registry, &self.0.health);
             tokio::select! {
-                () = checks => {}
-                () = told => {}
+                () = stop() => {}
+                () = self.0.background.metered(counted) => {}
             }
         };
+        #[cfg(not(all(feature = "health", feature = "metrics")))]
+        let transitions = stop();
         #[cfg(feature = "monitor")]
         let monitor = self.0.background.metered(self.0.monitor.run(stop()));
         #[cfg(not(feature = "monitor"))]
@@ -195,7 +202,8 @@ impl Campanile {
             shutdown.await;
             drop(running);
         };
-        tokio::join!(shutdown, checks, monitor, background, business);
+        let work = async { tokio::join!(transitions, monitor, background, business) };
+        tokio::join!(shutdown, checks, self.0.runs.take_turns(work, stop()));
         #[cfg(feature = "telemetry")]
         if let Some(telemetry) = self.0.telemetry.clone() {
             let flushed = move || telemetry.flush(LAST_EXPORT);

@@ -7,6 +7,7 @@
 //! - [Show business figures that come from a database](show_business_figures)
 //! - [Watch what you depend on: databases, caches, HTTP](watch_what_you_depend_on)
 //! - [Promise a service level, and hear early that it is in danger](promise_a_service_level)
+//! - [Serve with `axum::serve`, tonic or hyper](serve_yourself)
 //! - [See the process, the machine, the runtime, and what observing costs](see_the_machine)
 
 #[doc = include_str!("guide/time_a_function.md")]
@@ -29,6 +30,9 @@ pub mod watch_what_you_depend_on {}
 
 #[doc = include_str!("guide/promise_a_service_level.md")]
 pub mod promise_a_service_level {}
+
+#[doc = include_str!("guide/serve_yourself.md")]
+pub mod serve_yourself {}
 
 #[doc = include_str!("guide/see_the_machine.md")]
 pub mod see_the_machine {}

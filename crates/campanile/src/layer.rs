@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use campanile_correlation::{Correlate, CorrelationIdLayer};
 use campanile_http::{End, Head, Observe, ObserveLayer, Observer};
 #[cfg(feature = "metrics")]
@@ -8,6 +10,8 @@ use campanile_sla::{Sla, SliObserver};
 use campanile_telemetry::HttpSpans;
 use http::{HeaderMap, StatusCode};
 use tower_layer::Layer;
+
+use crate::runs::Runs;
 
 /// A [`Layer`] with all that [`Campanile`](crate::Campanile) has for a request; from
 /// [`Campanile::layer`](crate::Campanile::layer).
@@ -49,6 +53,7 @@ impl<S> Layer<S> for CampanileLayer {
 #[derive(Debug)]
 pub struct Observers {
     inner: Inner,
+    runs: Arc<Runs>,
     #[cfg(feature = "metrics")]
     overhead: Overhead,
     /// The process's log, which goes on while somebody serves with the layer.
@@ -58,10 +63,11 @@ pub struct Observers {
 
 /// What keeps the process's log, once it is installed.
 #[cfg(all(feature = "metrics", feature = "telemetry"))]
-pub(crate) type LogGuard = std::sync::Arc<std::sync::OnceLock<campanile_telemetry::TelemetryGuard>>;
+pub(crate) type LogGuard = Arc<std::sync::OnceLock<campanile_telemetry::TelemetryGuard>>;
 
 impl Observers {
     pub(crate) fn new(
+        runs: Arc<Runs>,
         #[cfg(feature = "metrics")] registry: &Registry,
         #[cfg(feature = "metrics")] overhead: Overhead,
         #[cfg(all(feature = "metrics", feature = "telemetry"))] log: LogGuard,
@@ -81,6 +87,7 @@ impl Observers {
         let sli = ();
         Self {
             inner: (spans, metrics, sli),
+            runs,
             #[cfg(feature = "metrics")]
             overhead,
             #[cfg(all(feature = "metrics", feature = "telemetry"))]
@@ -130,5 +137,6 @@ impl Observer for Observers {
 
     fn end(&self, exchange: Self::Exchange, end: &End) {
         self.sampled(|| self.inner.end(exchange, end));
+        self.runs.request_ended(end.at());
     }
 }

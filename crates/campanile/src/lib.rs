@@ -31,7 +31,8 @@
 //! - [`Campanile::wrap`] for an axum router: our routes, and around the host's own the correlation id, the metrics and the
 //!   service levels.
 //! - [`Campanile::layer`] for any tower stack; [`Campanile::routes`] beside it, in axum.
-//! - [`Campanile::serve`] to listen, with the limits that a public port needs; or `axum::serve`.
+//! - [`Campanile::serve`] to listen, with the limits that a public port needs; or another server, with
+//!   [`Campanile::run`] [beside it](guide::serve_yourself).
 //! - [`Builder::build`] puts nothing in a global place; [`Builder::install`] also makes the registry the process's recorder,
 //!   so that the `metrics` macros reach it from everywhere, and writes the log.
 //!
@@ -85,6 +86,7 @@ mod exports;
 #[cfg(all(feature = "health", feature = "metrics"))]
 mod health_metrics;
 mod layer;
+mod runs;
 mod serve;
 #[cfg(feature = "axum")]
 mod wrap;

@@ -1,5 +1,3 @@
-use std::sync::Mutex;
-
 use campanile_alerts::{BoxFuture, Notice, Notify, NotifyError, Rule};
 use campanile_health::Health;
 use campanile_metrics::{Registry, Value};
@@ -11,7 +9,7 @@ use super::*;
 use crate::Problem;
 
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<String>>>);
+struct Sink(Arc<std::sync::Mutex<Vec<String>>>);
 
 impl Notify for Sink {
     fn name(&self) -> &str {
@@ -80,6 +78,44 @@ async fn a_run_evaluates_tells_and_publishes() {
         Some(Value::Counter(2))
     );
     running.abort();
+}
+
+/// Two servers of one handle run one monitor.
+#[tokio::test(start_paused = true)]
+async fn a_second_run_takes_over_when_the_first_ends() {
+    let (sources, sink) = (sources(), Sink::default());
+    let depth = sources.metrics().gauge("queue_size", &[]).unwrap();
+    depth.set(20.0);
+    let monitor = Monitor::builder(sources.clone())
+        .rule(Rule::promql("Backlog", "queue_size > 10"))
+        .channel(sink.clone())
+        .build()
+        .unwrap();
+    let start = |life| {
+        let monitor = monitor.clone();
+        tokio::spawn(async move { monitor.run(sleep(Duration::from_secs(life))).await })
+    };
+    let first = start(21);
+    let second = start(43);
+    let stopped = start(1);
+    sleep(Duration::from_secs(2)).await;
+    assert!(stopped.is_finished());
+    sleep(Duration::from_secs(18)).await;
+    let ticks = || sources.metrics().get("campanile_ticks_total", &[]);
+    // At 0, 5, 10 and 15 s, and maybe at 20 s.
+    assert!(
+        matches!(ticks(), Some(Value::Counter(4..=5))),
+        "{:?}",
+        ticks()
+    );
+    assert_eq!(*sink.0.lock().unwrap(), ["firing Backlog"]);
+    first.await.unwrap();
+    depth.set(0.0);
+    second.await.unwrap();
+    assert_eq!(
+        *sink.0.lock().unwrap(),
+        ["firing Backlog", "resolved Backlog"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -186,8 +186,10 @@ fn the_guard_stands_before_every_route() {
                 let expected = match (may, is_read) {
                     (false, _) => (401, (true, false)),
                     (true, false) => (405, (false, true)),
-                    // There is nothing that a restart would mend.
-                    (true, true) if path == "/livez/db" => (404, (false, false)),
+                    // A restart does not repair a dependency.
+                    (true, true) if ["/livez/db", "/startupz/db"].contains(&&*path) => {
+                        (404, (false, false))
+                    }
                     (true, true) => (200, (false, false)),
                 };
                 assert_eq!((status, told), expected, "{who:?} {method} {path}{slash}");

@@ -1,0 +1,110 @@
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+/// The runs of one handle: one at a time works, and a service without a run is warned of.
+#[derive(Debug)]
+pub(crate) struct Runs {
+    built: Instant,
+    /// A run began, or the warning was logged.
+    is_settled: AtomicBool,
+    turn: Mutex<()>,
+}
+
+/// The time that an application has to start a run, in seconds after the build.
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Runs {
+    pub(crate) fn new(built: Instant) -> Self {
+        Self {
+            built,
+            is_settled: AtomicBool::new(false),
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Notes that a run began.
+    pub(crate) fn begin(&self) {
+        self.is_settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Does the work as soon as no other run of the handle does, unless `stop` completes before.
+    pub(crate) async fn take_turns(&self, work: impl Future, stop: impl Future<Output = ()>) {
+        if let Ok(_turn) = self.turn.try_lock() {
+            work.await;
+            return;
+        }
+        tracing::info!("background work runs already; this run takes over when it ends");
+        let turn = tokio::select! {
+            turn = self.turn.lock() => turn,
+            () = stop => return,
+        };
+        work.await;
+        drop(turn);
+    }
+
+    /// Logs a warning if requests are handled and no run has begun; returns whether it did.
+    #[inline]
+    pub(crate) fn request_ended(&self, at: Instant) -> bool {
+        !self.is_settled.load(Ordering::Relaxed) && self.warn(at)
+    }
+
+    #[cold]
+    fn warn(&self, at: Instant) -> bool {
+        if at.saturating_duration_since(self.built) < GRACE
+            || self.is_settled.swap(true, Ordering::Relaxed)
+        {
+            return false;
+        }
+        tracing::warn!(
+            "no background work runs: no health check, rule, notification or collector; \
+             serve with `Campanile::serve`, or spawn `Campanile::run` beside the server"
+        );
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_service_without_a_run_is_warned_of_once() {
+        let built = crate::builder::instant();
+        let late = built + GRACE;
+        let runs = Runs::new(built);
+        assert!(!runs.request_ended(built + Duration::from_secs(9)));
+        assert!(runs.request_ended(late));
+        assert!(!runs.request_ended(late));
+        let runs = Runs::new(built);
+        runs.begin();
+        assert!(!runs.request_ended(late));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_run_works_when_the_first_has_ended() {
+        let runs = Runs::new(crate::builder::instant());
+        let sleep = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        let (first_ended, second_began) = (Cell::new(false), Cell::new(false));
+        let first = async {
+            sleep(5).await;
+            first_ended.set(true);
+        };
+        let second = async {
+            assert!(first_ended.get());
+            second_began.set(true);
+        };
+        // A run that is stopped while it waits does no work.
+        let stopped = async { panic!("the first run works") };
+        tokio::join!(
+            runs.take_turns(first, sleep(60)),
+            runs.take_turns(second, sleep(60)),
+            runs.take_turns(stopped, sleep(1))
+        );
+        assert!(second_began.get());
+    }
+}

@@ -4,37 +4,49 @@ use std::future::{Future, IntoFuture};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
+use self::connection::Settings;
 use self::connections::{Connections, Permit};
 use self::head_timer::{Heads, Socket};
+pub use self::request_body::{RequestBody, RequestBodyError};
+use self::timeouts::Timeouts;
 use self::upgrades::Upgrades;
 use crate::Campanile;
 
+mod clock;
 mod connection;
 mod connections;
 mod head_timer;
+mod limit;
+mod request_body;
+mod stall;
+mod timeouts;
+mod tracked;
 mod upgrades;
 
 /// A server of HTTP/1 and HTTP/2 without TLS; from [`Campanile::serve`], to be awaited.
 ///
 /// What `axum::serve` (0.8) lacks is in force: a client that sends its request's head slowly is cut off, idle connections are
-/// closed, the number of connections has a cap, and a stop has an end.
+/// closed, clients that send a body or read a response too slowly are cut off, the number of connections has a limit,
+/// and a stop has an end.
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`header_timeout`](Self::header_timeout) | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | 75 s |
-/// | [`max_connections`](Self::max_connections) | 10,000 |
+/// | [`body_timeout`](Self::body_timeout) | 10 s, and 1 s for every 500 bytes |
+/// | [`write_timeout`](Self::write_timeout) | 30 s |
+/// | [`max_connections`](Self::max_connections) | 10,000, or fewer if the process may open fewer files |
 /// | [`drain_delay`](Self::drain_delay) | 5 s after SIGTERM, with feature `health`; else none |
 /// | [`drain_timeout`](Self::drain_timeout) | 20 s |
 /// | [`shutdown`](Self::shutdown) | SIGTERM or SIGINT |
@@ -42,10 +54,11 @@ mod upgrades;
 /// A dead HTTP/2 connection is found by a ping every 30 s, and one has at most 100 streams at a time. With feature `axum` each
 /// request has a `ConnectInfo<SocketAddr>`. With feature `metrics` the gauge `campanile_server_connections` counts connections,
 /// the gauge `http_upgraded_active` those of HTTP/1 and streams of HTTP/2 that were upgraded (101, CONNECT) and have not ended,
-/// and `campanile_server_connections_full_total` how often the cap was reached.
+/// `campanile_server_connections_full_total` those that arrived at the limit, `campanile_server_connections_evicted_total` idle
+/// ones that were closed for others, and `campanile_server_timeouts_total{stage}` requests that a timeout ended, where the
+/// stage is `request_body` or `response`.
 ///
-/// The time for a request's body and for the reading of a response has no limit here, because only the host knows what is
-/// slow: see tower-http's `RequestBodyDeadlineLayer` and `TimeoutLayer`.
+/// The time that a handler takes has no limit here: see tower-http's `TimeoutLayer`.
 ///
 /// # Stopping
 ///
@@ -68,7 +81,9 @@ pub struct Serve<S> {
     app: S,
     header_timeout: Duration,
     idle_timeout: Duration,
-    max_connections: usize,
+    body_timeout: Duration,
+    write_timeout: Duration,
+    max_connections: Option<usize>,
     drain_delay: Option<Duration>,
     drain_timeout: Duration,
     shutdown: Option<BoxFuture<()>>,
@@ -84,7 +99,9 @@ impl<S> Serve<S> {
             app,
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
-            max_connections: 10_000,
+            body_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            max_connections: None,
             drain_delay: None,
             drain_timeout: Duration::from_secs(20),
             shutdown: None,
@@ -109,12 +126,37 @@ impl<S> Serve<S> {
         self
     }
 
-    /// Sets how many connections are held at a time, upgraded ones among them; more wait in the system's backlog. 0 counts as
-    /// 1.
+    /// Sets how long a request's body may keep the application waiting for the client.
     ///
-    /// Each needs a file descriptor, so the process's limit must be above this. Defaults to 10,000.
+    /// Only the time in which the application reads the body and none has arrived counts. Each 500 bytes received add 1 s,
+    /// so a large upload is not limited, and a client that sends a byte now and then is. Past the limit, reading the body
+    /// fails with [`RequestBodyError::Timeout`]. gRPC calls, upgrades and CONNECT have no limit, since their streams may be
+    /// silent. Defaults to 10 s; `Duration::MAX` is no limit.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.body_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a client may accept nothing of a response that is ready. The connection, or the stream of HTTP/2, is
+    /// then closed.
+    ///
+    /// A response without new data, such as a quiet event stream, keeps no client waiting and is not limited; upgraded
+    /// connections neither. Defaults to 30 s; `Duration::MAX` is no limit.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// Sets the limit of connections held at a time, upgraded ones among them. 0 counts as 1.
+    ///
+    /// At the limit, a new connection takes the place of the one that has been idle longest. If each has a request in
+    /// progress, 16 more are accepted for health probes, and other requests on these are answered with 503. Further ones
+    /// wait in the system's backlog.
+    ///
+    /// Each connection needs a file descriptor. Defaults to 10,000, or to the process's limit of open files less 256 if that
+    /// is lower.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections.clamp(1, Semaphore::MAX_PERMITS);
+        self.max_connections = Some(connections.clamp(1, Semaphore::MAX_PERMITS));
         self
     }
 
@@ -146,7 +188,7 @@ impl<S> Serve<S> {
 
 impl<S, B> IntoFuture for Serve<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -177,7 +219,7 @@ where
 
 impl<S, B> Serve<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -193,6 +235,8 @@ where
             app,
             header_timeout,
             idle_timeout,
+            body_timeout,
+            write_timeout,
             max_connections,
             drain_delay,
             drain_timeout,
@@ -207,8 +251,16 @@ where
             tracing::info!(service, %address, "serving");
         }
 
+        let max_connections = limit::connections(max_connections);
         let room = Connections::new(max_connections, &campanile);
-        let upgrades = Upgrades::new(&campanile);
+        let timeouts = Timeouts::new(&campanile);
+        let settings = Settings {
+            upgrades: Upgrades::new(&campanile),
+            timeouts: timeouts.clone(),
+            idle_timeout,
+            body_timeout,
+            write_timeout,
+        };
         let (stopping, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
         {
@@ -230,9 +282,10 @@ where
                     Some(_) = connections.join_next() => {}
                     (stream, peer, permit) = accepting.as_mut() => {
                         let heads = Heads::new(header_timeout);
-                        let socket = Socket::new(stream, heads.clone(), permit.opened());
-                        let (app, upgrades, stopped) = (app.clone(), upgrades.clone(), stopped.clone());
-                        connections.spawn(connection::serve(socket, peer, app, heads, upgrades, idle_timeout, stopped));
+                        let connection = Arc::clone(permit.connection());
+                        let socket = Socket::new(stream, heads.clone(), permit, write_timeout, timeouts.clone());
+                        let (app, settings, stopped) = (app.clone(), settings.clone(), stopped.clone());
+                        connections.spawn(connection::serve(socket, peer, app, heads, connection, settings, stopped));
                         accepting.set(accept(&listener, &room));
                     }
                 }
@@ -345,9 +398,8 @@ impl Stop {
     }
 }
 
-/// Accepts the next connection once there is room for it.
+/// Accepts the next connection, and waits until there is room for it.
 async fn accept(listener: &TcpListener, room: &Connections) -> (TcpStream, SocketAddr, Permit) {
-    let permit = room.permit().await;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -355,7 +407,8 @@ async fn accept(listener: &TcpListener, room: &Connections) -> (TcpStream, Socke
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY could not be set");
                 }
-                return (stream, peer, permit);
+                limit::keep_alive(&stream);
+                return (stream, peer, room.place().await);
             }
             // The client left before it was accepted.
             Err(error)
@@ -378,6 +431,8 @@ impl<S> fmt::Debug for Serve<S> {
             .field("listener", &self.listener)
             .field("header_timeout", &self.header_timeout)
             .field("idle_timeout", &self.idle_timeout)
+            .field("body_timeout", &self.body_timeout)
+            .field("write_timeout", &self.write_timeout)
             .field("max_connections", &self.max_connections)
             .field("drain_timeout", &self.drain_timeout)
             .finish_non_exhaustive()

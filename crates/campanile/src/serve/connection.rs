@@ -1,25 +1,40 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode, Version};
-use http_body::{Body, Frame, SizeHint};
+use http::header::{CONNECTION, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use pin_project_lite::pin_project;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tower_service::Service;
 
+use super::connections::{Connection, InProgress};
 use super::head_timer::{HeadTimer, Heads, Socket};
+use super::request_body::{RequestBody, may_be_silent};
+use super::timeouts::Timeouts;
+use super::tracked::Tracked;
 use super::upgrades::{Streams, Upgrades};
+
+/// What the connections of a server have in common.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) upgrades: Upgrades,
+    pub(super) timeouts: Timeouts,
+    pub(super) idle_timeout: Duration,
+    pub(super) body_timeout: Duration,
+    pub(super) write_timeout: Duration,
+}
+
+/// The time that a client has to close a connection without requests, after the server asked for it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end: the client's, that of its idle time, or, once `stop` is set, that of its last request.
 pub(super) async fn serve<S, B>(
@@ -27,11 +42,11 @@ pub(super) async fn serve<S, B>(
     peer: SocketAddr,
     app: S,
     heads: Arc<Heads>,
-    upgrades: Upgrades,
-    idle_timeout: Duration,
+    connection: Arc<Connection>,
+    settings: Settings,
     mut stop: watch::Receiver<bool>,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -40,11 +55,15 @@ pub(super) async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut builder = auto::Builder::new(Streams(upgrades.clone()));
+    let mut builder = auto::Builder::new(Streams {
+        upgrades: settings.upgrades.clone(),
+        write_timeout: settings.write_timeout,
+        timeouts: settings.timeouts.clone(),
+    });
     builder
         .http1()
         .timer(HeadTimer(Arc::clone(&heads)))
-        .header_read_timeout(idle_timeout);
+        .header_read_timeout(settings.idle_timeout);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -53,68 +72,68 @@ pub(super) async fn serve<S, B>(
         // WebSockets over HTTP/2 (RFC 8441).
         .enable_connect_protocol();
 
-    let requests = Arc::new(Requests::default());
+    let idle_timeout = settings.idle_timeout;
     let app = TowerToHyperService::new(app);
     let service = {
-        let (requests, heads) = (Arc::clone(&requests), Arc::clone(&heads));
+        let (connection, heads) = (Arc::clone(&connection), Arc::clone(&heads));
         hyper::service::service_fn(move |request: Request<Incoming>| {
-            let in_progress = InProgress::new(&requests);
-            #[cfg(feature = "axum")]
-            let request = {
-                let mut request = request;
-                request
-                    .extensions_mut()
-                    .insert(axum::extract::ConnectInfo(peer));
-                request
-            };
-            #[cfg(feature = "monitor")]
-            let request = {
-                let mut request = request;
-                let peer = campanile_monitor::Peer(peer);
-                request.extensions_mut().insert(peer);
-                request
-            };
+            let in_progress = InProgress::new(&connection);
+            let is_allowed = !connection.is_reserved() || is_probe(request.uri().path());
+            if connection.is_reserved() {
+                connection.close();
+            }
             let version = request.version();
             let is_connect = request.method() == Method::CONNECT;
-            let response = app.call(request);
-            let (heads, upgrades) = (Arc::clone(&heads), upgrades.clone());
+            let response = is_allowed.then(|| app.call(prepared(request, peer, &settings)));
+            let (heads, connection) = (Arc::clone(&heads), Arc::clone(&connection));
+            let upgrades = settings.upgrades.clone();
             async move {
+                let Some(response) = response else {
+                    return Ok(overloaded(version, in_progress));
+                };
                 let response = response.await?;
                 let status = response.status();
                 if version == Version::HTTP_11
                     && (status == StatusCode::SWITCHING_PROTOCOLS
                         || is_connect && status.is_success())
                 {
+                    connection.upgrade();
                     heads.upgrade(upgrades.begin());
                 }
-                Ok::<_, Infallible>(response.map(|inner| Tracked {
-                    inner,
-                    _in_progress: in_progress,
-                }))
+                Ok::<_, Infallible>(response.map(|inner| Tracked::new(Some(inner), in_progress)))
             }
         })
     };
 
-    let mut connection =
-        pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
+    let mut served = pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
     // Hyper has an idle timeout for HTTP/1 only.
     let mut ticks = interval((idle_timeout / 4).max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut idle_ticks, mut begun) = (0, 0);
-    let mut closing = false;
+    let (mut idle_ticks, mut used) = (0, connection.used());
+    // A stop waits for what is not sent yet; the server limits it.
+    let (mut closing, mut is_limited) = (false, false);
+    let mut limit = pin!(sleep(Duration::ZERO));
     let result = loop {
         tokio::select! {
-            result = connection.as_mut() => break result,
+            result = served.as_mut() => break result,
             _ = stop.wait_for(|stop| *stop), if !closing => closing = true,
+            () = connection.closing(), if !closing => (closing, is_limited) = (true, true),
             _ = ticks.tick(), if !closing => {
-                let idle = heads.is_http2() && requests.are_none() && requests.begun() == begun;
-                idle_ticks = if idle { idle_ticks + 1 } else { 0 };
-                begun = requests.begun();
-                closing = idle_ticks > 4;
+                let is_idle = heads.is_http2() && connection.is_unused() && connection.used() == used;
+                idle_ticks = if is_idle { idle_ticks + 1 } else { 0 };
+                used = connection.used();
+                (closing, is_limited) = (idle_ticks > 4, idle_ticks > 4);
+            }
+            () = limit.as_mut(), if is_limited => {
+                if connection.is_unused() {
+                    tracing::debug!(%peer, "closing a connection that its client does not close");
+                    return;
+                }
             }
         }
         if closing {
-            connection.as_mut().graceful_shutdown();
+            served.as_mut().graceful_shutdown();
+            limit.set(sleep(CLOSE_TIMEOUT));
         }
     };
     if let Err(error) = result {
@@ -123,64 +142,38 @@ pub(super) async fn serve<S, B>(
     }
 }
 
-/// How many requests a connection has had.
-#[derive(Default)]
-struct Requests {
-    begun: AtomicU64,
-    ended: AtomicU64,
+/// Returns a request as the application gets it.
+fn prepared(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    settings: &Settings,
+) -> Request<RequestBody> {
+    let limit = (!may_be_silent(&request)).then_some(settings.body_timeout);
+    let mut request = request.map(|body| RequestBody::new(body, limit, &settings.timeouts));
+    let extensions = request.extensions_mut();
+    #[cfg(feature = "axum")]
+    extensions.insert(axum::extract::ConnectInfo(peer));
+    #[cfg(feature = "monitor")]
+    extensions.insert(campanile_monitor::Peer(peer));
+    #[cfg(not(any(feature = "axum", feature = "monitor")))]
+    let _ = (extensions, peer);
+    request
 }
 
-impl Requests {
-    fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
-    }
-
-    fn are_none(&self) -> bool {
-        self.begun() == self.ended.load(Ordering::Relaxed)
-    }
+/// Returns whether a path is that of a health probe, maybe below a prefix.
+fn is_probe(path: &str) -> bool {
+    let mut segments = path.split('/');
+    segments.any(|segment| ["livez", "readyz", "startupz", "health"].contains(&segment))
 }
 
-/// A request, from its head to the end of its response's body.
-struct InProgress(Arc<Requests>);
-
-impl InProgress {
-    fn new(requests: &Arc<Requests>) -> Self {
-        requests.begun.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(requests))
+/// The response to a request on a connection that may only probe.
+fn overloaded<B>(version: Version, in_progress: InProgress) -> Response<Tracked<B>> {
+    let mut response = Response::new(Tracked::new(None, in_progress));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-}
-
-impl Drop for InProgress {
-    fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-pin_project! {
-    /// A response's body, with its request's mark.
-    struct Tracked<B> {
-        #[pin]
-        inner: B,
-        _in_progress: InProgress,
-    }
-}
-
-impl<B: Body> Body for Tracked<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    response
 }

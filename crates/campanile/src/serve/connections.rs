@@ -1,118 +1,262 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[cfg(feature = "metrics")]
 use campanile_metrics::{Counter, Gauge};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
+use super::clock::now;
 use crate::Campanile;
 
-/// The connections that there may be, and how many there are.
+/// The connections of a server, and the limit on them.
 #[derive(Clone)]
-pub(super) struct Connections {
+pub(super) struct Connections(Arc<Shared>);
+
+struct Shared {
+    start: Instant,
     permits: Arc<Semaphore>,
-    warned: Arc<AtomicBool>,
+    /// Room for connections that may only probe.
+    reserve: Arc<Semaphore>,
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    next: AtomicU64,
+    has_warned: AtomicBool,
     #[cfg(feature = "metrics")]
-    open: Option<Gauge>,
+    open_gauge: Option<Gauge>,
     #[cfg(feature = "metrics")]
     full: Option<Counter>,
+    #[cfg(feature = "metrics")]
+    evicted: Option<Counter>,
 }
 
+/// The connections above the limit that are accepted to answer health probes.
+const RESERVE: usize = 16;
+
+/// The time that an evicted connection has to close before a further one is evicted.
+const EVICTION: Duration = Duration::from_millis(50);
+
 impl Connections {
-    #[cfg_attr(
-        not(feature = "metrics"),
-        expect(unused_variables, reason = "only metrics need it")
-    )]
-    pub(super) fn new(cap: usize, campanile: &Campanile) -> Self {
+    pub(super) fn new(limit: usize, campanile: &Campanile) -> Self {
         #[cfg(feature = "metrics")]
-        let registry = campanile.metrics();
+        let counter = |name, help| {
+            campanile.metrics().describe(name, help);
+            // An application that has this name for something else keeps it.
+            campanile.metrics().counter(name, &[]).ok()
+        };
         #[cfg(feature = "metrics")]
-        {
-            registry.describe(OPEN, "Connections that campanile's server holds.");
-            registry.describe(
-                FULL,
-                "Times that campanile's server stopped accepting at its cap on connections.",
-            );
+        campanile.metrics().describe(
+            "campanile_server_connections",
+            "Connections that campanile's server holds.",
+        );
+        #[cfg(not(feature = "metrics"))]
+        let _ = campanile;
+        Self(Arc::new(Shared {
+            start: now(),
+            permits: Arc::new(Semaphore::new(limit)),
+            reserve: Arc::new(Semaphore::new(RESERVE)),
+            open: Mutex::default(),
+            next: AtomicU64::new(0),
+            has_warned: AtomicBool::new(false),
+            #[cfg(feature = "metrics")]
+            open_gauge: campanile
+                .metrics()
+                .gauge("campanile_server_connections", &[])
+                .ok(),
+            #[cfg(feature = "metrics")]
+            full: counter(
+                "campanile_server_connections_full_total",
+                "Connections that arrived while campanile's server held its limit of connections.",
+            ),
+            #[cfg(feature = "metrics")]
+            evicted: counter(
+                "campanile_server_connections_evicted_total",
+                "Idle connections that campanile's server closed to make room for others.",
+            ),
+        }))
+    }
+
+    /// Returns a place for a connection that was accepted, as soon as there is one.
+    ///
+    /// At the limit, the connection that has been idle longest is closed. If none is idle, the place
+    /// is one of the reserve.
+    pub(super) async fn place(&self) -> Permit {
+        if let Ok(permit) = Arc::clone(&self.0.permits).try_acquire_owned() {
+            return self.permit(permit, false);
         }
-        Self {
-            permits: Arc::new(Semaphore::new(cap)),
-            warned: Arc::default(),
-            // A host that has these names for something else keeps them.
-            #[cfg(feature = "metrics")]
-            open: registry.gauge(OPEN, &[]).ok(),
-            #[cfg(feature = "metrics")]
-            full: registry.counter(FULL, &[]).ok(),
+        self.note_full();
+        loop {
+            self.evict();
+            let permit = Arc::clone(&self.0.permits).acquire_owned();
+            // Nothing closes the semaphores.
+            if let Ok(Ok(permit)) = timeout(EVICTION, permit).await {
+                return self.permit(permit, false);
+            }
+            if let Ok(permit) = Arc::clone(&self.0.reserve).try_acquire_owned() {
+                return self.permit(permit, true);
+            }
         }
     }
 
-    /// Waits until there is room for one more.
-    pub(super) async fn permit(&self) -> Permit {
-        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => Ok(permit),
-            Err(_) => {
-                self.note_full();
-                Arc::clone(&self.permits).acquire_owned().await
-            }
-        };
-        // Nothing closes the semaphore, and without it there would be no cap to keep.
-        Permit {
-            _permit: permit.ok(),
+    fn permit(&self, permit: OwnedSemaphorePermit, is_reserved: bool) -> Permit {
+        let connection = Arc::new(Connection {
             connections: self.clone(),
-            open: false,
+            is_reserved,
+            active: AtomicUsize::new(0),
+            used: AtomicU64::new(0),
+            idle_since: AtomicU64::new(self.elapsed()),
+            is_evicted: AtomicBool::new(false),
+            close: Notify::new(),
+        });
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.open().insert(number, Arc::clone(&connection));
+        self.count(1.0);
+        Permit {
+            connection,
+            number,
+            _permit: permit,
+        }
+    }
+
+    /// Closes the connection that has been idle longest; none if all have a request in progress.
+    fn evict(&self) {
+        let open = self.open();
+        let idle = open.values().filter(|connection| connection.is_idle());
+        let longest = idle.min_by_key(|of| of.idle_since.load(Ordering::Relaxed));
+        if let Some(connection) = longest {
+            connection.is_evicted.store(true, Ordering::Relaxed);
+            connection.close.notify_one();
+            #[cfg(feature = "metrics")]
+            if let Some(evicted) = &self.0.evicted {
+                evicted.increment(1);
+            }
         }
     }
 
     fn note_full(&self) {
         #[cfg(feature = "metrics")]
-        if let Some(full) = &self.full {
+        if let Some(full) = &self.0.full {
             full.increment(1);
         }
-        if !self.warned.swap(true, Ordering::Relaxed) {
+        if !self.0.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "the cap on connections is reached: more wait until some end; further times are counted only"
+                "the server holds its limit of connections: idle ones are closed, and if none is idle, \
+                 only probes are answered on new ones; further times are only counted"
             );
         }
     }
-}
 
-#[cfg(feature = "metrics")]
-const OPEN: &str = "campanile_server_connections";
-#[cfg(feature = "metrics")]
-const FULL: &str = "campanile_server_connections_full_total";
-
-/// Room for one connection.
-pub(super) struct Permit {
-    _permit: Option<OwnedSemaphorePermit>,
-    connections: Connections,
-    open: bool,
-}
-
-impl Permit {
-    /// Takes note that there is a connection in the room.
-    pub(super) fn opened(mut self) -> Self {
-        self.open = true;
-        self.connections.count(1.0);
-        self
-    }
-}
-
-impl Connections {
     #[cfg_attr(
         not(feature = "metrics"),
         expect(unused_variables, clippy::unused_self, reason = "only metrics count")
     )]
     fn count(&self, by: f64) {
         #[cfg(feature = "metrics")]
-        if let Some(open) = &self.open {
+        if let Some(open) = &self.0.open_gauge {
             open.increment(by);
         }
+    }
+
+    /// Returns the time since the server's start, in nanoseconds.
+    fn elapsed(&self) -> u64 {
+        let since = now().saturating_duration_since(self.0.start);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        // Nothing that can panic runs under the lock.
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection, as its server sees it.
+pub(super) struct Connection {
+    connections: Connections,
+    /// It may only probe.
+    is_reserved: bool,
+    /// The requests in progress.
+    active: AtomicUsize,
+    /// The requests so far.
+    used: AtomicU64,
+    /// The end of the last request, in nanoseconds since the server's start.
+    idle_since: AtomicU64,
+    is_evicted: AtomicBool,
+    close: Notify,
+}
+
+impl Connection {
+    pub(super) fn is_reserved(&self) -> bool {
+        self.is_reserved
+    }
+
+    /// Returns whether no request is in progress.
+    pub(super) fn is_unused(&self) -> bool {
+        self.active.load(Ordering::Relaxed) == 0
+    }
+
+    /// Returns the number of requests so far.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.is_unused() && !self.is_evicted.load(Ordering::Relaxed)
+    }
+
+    /// Completes when the connection shall close after the requests in progress.
+    pub(super) async fn closing(&self) {
+        self.close.notified().await;
+    }
+
+    /// Closes the connection after the requests in progress.
+    pub(super) fn close(&self) {
+        self.close.notify_one();
+    }
+
+    /// Keeps the connection from being idle for good: it left HTTP.
+    pub(super) fn upgrade(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A request in progress, from its head to the end of its response's body.
+pub(super) struct InProgress(Arc<Connection>);
+
+impl InProgress {
+    pub(super) fn new(connection: &Arc<Connection>) -> Self {
+        connection.active.fetch_add(1, Ordering::Relaxed);
+        connection.used.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        let elapsed = connection.connections.elapsed();
+        connection.idle_since.store(elapsed, Ordering::Relaxed);
+        connection.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection's place among those of the server, until it is dropped.
+pub(super) struct Permit {
+    connection: Arc<Connection>,
+    number: u64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.open {
-            self.connections.count(-1.0);
-        }
+        let connections = &self.connection.connections;
+        connections.open().remove(&self.number);
+        connections.count(-1.0);
     }
 }

@@ -10,7 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::clock::{later, now};
 use super::connections::Permit;
+use super::timeouts::Timeouts;
 use super::upgrades::Upgraded;
 
 /// What a connection's reads and its timer of heads tell each other.
@@ -41,6 +43,10 @@ impl Heads {
 
     pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Ordering::Relaxed)
+    }
+
+    fn is_upgraded(&self) -> bool {
+        self.upgraded.get().is_some()
     }
 
     pub(super) fn upgrade(&self, upgraded: Upgraded) {
@@ -106,8 +112,11 @@ impl Future for HeadSleep {
 
 impl hyper::rt::Sleep for HeadSleep {}
 
-/// A connection's socket. It counts what it reads, holds the connection's permit for as long as it lives, upgraded or not,
-/// and fails if the client doesn't say in time which version of HTTP it speaks, because hyper doesn't time that.
+/// A connection's socket. It counts the bytes received and holds the connection's permit for as long as it lives, upgraded or
+/// not.
+///
+/// It fails where hyper has no timeout: if the client doesn't say in time which version of HTTP it speaks, and if it
+/// accepts nothing of a response for too long.
 pub(super) struct Socket {
     stream: TcpStream,
     heads: Arc<Heads>,
@@ -115,6 +124,10 @@ pub(super) struct Socket {
     deadline: Option<Pin<Box<Sleep>>>,
     /// How much of [`PREFACE`] has come.
     preface: usize,
+    write_timeout: Duration,
+    /// While the client accepts nothing.
+    write_deadline: Option<Pin<Box<Sleep>>>,
+    timeouts: Timeouts,
     _permit: Permit,
 }
 
@@ -122,15 +135,46 @@ pub(super) struct Socket {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, heads: Arc<Heads>, permit: Permit) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        heads: Arc<Heads>,
+        permit: Permit,
+        write_timeout: Duration,
+        timeouts: Timeouts,
+    ) -> Self {
         let deadline = tokio::time::sleep_until(later(heads.start, heads.timeout));
         Self {
             stream,
             heads,
             deadline: Some(Box::pin(deadline)),
             preface: 0,
+            write_timeout,
+            write_deadline: None,
+            timeouts,
             _permit: permit,
         }
+    }
+
+    /// Passes a write's result on, and fails if writes have been pending for too long.
+    fn written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() || self.heads.is_upgraded() {
+            self.write_deadline = None;
+            return polled;
+        }
+        let timeout = self.write_timeout;
+        let deadline = self
+            .write_deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(later(now(), timeout))));
+        if deadline.as_mut().poll(cx).is_ready() {
+            self.timeouts.response();
+            let error = io::Error::new(ErrorKind::TimedOut, "response read too slowly");
+            return Poll::Ready(Err(error));
+        }
+        polled
     }
 
     fn received(&mut self, bytes: &[u8]) {
@@ -182,7 +226,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -190,7 +235,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -204,18 +250,4 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
-}
-
-/// The end of a timeout, as late as there is time for one that is practically endless.
-fn later(start: Instant, timeout: Duration) -> Instant {
-    const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    start + timeout.min(YEARS)
-}
-
-fn now() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the server is an edge that times its clients"
-    )]
-    Instant::now()
 }

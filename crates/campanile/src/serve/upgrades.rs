@@ -2,12 +2,15 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 #[cfg(feature = "metrics")]
 use campanile_metrics::Gauge;
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 
+use super::stall::Watch;
+use super::timeouts::Timeouts;
 use crate::Campanile;
 
 /// The gauge of upgrades: connections of HTTP/1 and streams of HTTP/2 that have left HTTP.
@@ -71,7 +74,11 @@ impl Drop for Upgraded {
 ///
 /// What a stream itself spawns, hyper does for one purpose only: to copy the bytes of an upgraded stream until its end.
 #[derive(Clone)]
-pub(super) struct Streams(pub(super) Upgrades);
+pub(super) struct Streams {
+    pub(super) upgrades: Upgrades,
+    pub(super) write_timeout: Duration,
+    pub(super) timeouts: Timeouts,
+}
 
 thread_local! {
     static IN_STREAM: Cell<bool> = const { Cell::new(false) };
@@ -83,13 +90,14 @@ where
 {
     fn execute(&self, future: F) {
         if IN_STREAM.get() {
-            let upgraded = self.0.begin();
+            let upgraded = self.upgrades.begin();
             tokio::spawn(async move {
                 future.await;
                 drop(upgraded);
             });
         } else {
-            tokio::spawn(Stream { future });
+            let watch = Watch::new(self.write_timeout, self.timeouts.clone());
+            tokio::spawn(Stream { future, watch });
         }
     }
 }
@@ -98,6 +106,7 @@ pin_project! {
     struct Stream<F> {
         #[pin]
         future: F,
+        watch: Watch,
     }
 }
 
@@ -106,7 +115,8 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let _left = Entered(IN_STREAM.replace(true));
-        self.project().future.poll(cx)
+        let this = self.project();
+        this.watch.poll(cx, |cx| this.future.poll(cx))
     }
 }
 

@@ -11,6 +11,9 @@ mod host;
 // What happens to an exchange, over real sockets.
 mod lifecycle;
 
+// Background work that panics or blocks.
+mod background;
+
 // A server that stops while clients are at it.
 mod drain;
 

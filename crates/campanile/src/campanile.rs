@@ -1,6 +1,8 @@
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "health")]
 use campanile_health::Health;
@@ -16,10 +18,12 @@ use campanile_sla::Sla;
 use campanile_telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 #[cfg(feature = "metrics")]
 use crate::background::Background;
 use crate::runs::Runs;
+use crate::supervise::{self, stop};
 use crate::{Builder, CampanileLayer, Serve};
 
 /// A service's observability: what the builder made, to be wired into the service.
@@ -155,9 +159,12 @@ impl Campanile {
         Serve::new(self.clone(), listener, app)
     }
 
-    /// Runs all background work until `shutdown` completes, and then for at most 5 s more to send the last notifications and
-    /// write the last counts. [`serve`](Self::serve) calls it; another server needs it
+    /// Runs all background work until `shutdown` completes, and then for at most 4 s more to send the last notifications and
+    /// write the last counts, and 2 s for the last exports. [`serve`](Self::serve) calls it; another server needs it
     /// [beside it](crate::guide::serve_yourself).
+    ///
+    /// Each part is a task: one that panics or blocks stops no other. A part that panicked starts again after 5 s, and
+    /// `campanile_background_panics_total{part}` counts it. Dropping the future aborts them all.
     ///
     /// One run of a handle works at a time: a second one, and so a second server, takes over when the first ends.
     ///
@@ -166,44 +173,31 @@ impl Campanile {
     /// `campanile-system`.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         self.0.runs.begin();
-        let (running, stopped) = watch::channel(());
-        let stop = || {
-            let mut stopped = stopped.clone();
-            // It changes only by being closed.
-            async move { while stopped.changed().await.is_ok() {} }
+        let (stopping, stopped) = watch::channel(false);
+        let work = async {
+            let mut checks = self.parts(&stopped);
+            #[cfg(feature = "health")]
+            checks.start(
+                "health",
+                self.part(|this, stop| async move { this.health.run(stop).await }),
+            );
+            let others = async { self.others(&stopped).join().await };
+            tokio::join!(
+                checks.join(),
+                self.0.runs.take_turns(others, stop(stopped.clone()))
+            );
         };
-        #[cfg(feature = "health")]
-        let checks = self.0.health.run(stop());
-        #[cfg(not(feature = "health"))]
-        let checks = stop();
-        #[cfg(all(feature = "health", feature = "metrics"))]
-        let transitions = async {
-            let counted = crate::health_metrics::watch(&self.0.registry, &self.0.health);
-            tokio::select! {
-                () = stop() => {}
-                () = self.0.background.metered(counted) => {}
-            }
-        };
-        #[cfg(not(all(feature = "health", feature = "metrics")))]
-        let transitions = stop();
-        #[cfg(feature = "monitor")]
-        let monitor = self.0.background.metered(self.0.monitor.run(stop()));
-        #[cfg(not(feature = "monitor"))]
-        let monitor = stop();
-        #[cfg(feature = "metrics")]
-        let background = self.0.background.run(stop());
-        #[cfg(not(feature = "metrics"))]
-        let background = stop();
-        #[cfg(feature = "monitor")]
-        let business = self.0.business.run(stop());
-        #[cfg(not(feature = "monitor"))]
-        let business = stop();
-        let shutdown = async {
-            shutdown.await;
-            drop(running);
-        };
-        let work = async { tokio::join!(transitions, monitor, background, business) };
-        tokio::join!(shutdown, checks, self.0.runs.take_turns(work, stop()));
+        let mut work = pin!(work);
+        let mut shutdown = pin!(shutdown);
+        tokio::select! {
+            // Only a runtime that ends ends the work before.
+            () = work.as_mut() => return shutdown.await,
+            () = shutdown.as_mut() => {}
+        }
+        stopping.send_replace(true);
+        if timeout(LAST_WORK, work).await.is_err() {
+            tracing::error!(limit = ?LAST_WORK, "background work did not end in time");
+        }
         #[cfg(feature = "telemetry")]
         if let Some(telemetry) = self.0.telemetry.clone() {
             let flushed = move || telemetry.flush(LAST_EXPORT);
@@ -213,9 +207,69 @@ impl Campanile {
     }
 }
 
-/// How long the last lines and exports may take; when the guard is dropped there are 3 s more.
+/// The limit of time for the last notifications and writes.
+const LAST_WORK: Duration = Duration::from_secs(4);
+
+/// The limit of time for the last lines and exports.
 #[cfg(feature = "telemetry")]
-const LAST_EXPORT: std::time::Duration = std::time::Duration::from_secs(2);
+const LAST_EXPORT: Duration = Duration::from_secs(2);
+
+impl Campanile {
+    fn parts(&self, stopped: &watch::Receiver<bool>) -> supervise::Parts {
+        supervise::Parts::new(
+            stopped,
+            #[cfg(feature = "metrics")]
+            &self.0.registry,
+        )
+    }
+
+    /// Starts the parts of which only one run of the handle has its own.
+    fn others(&self, stopped: &watch::Receiver<bool>) -> supervise::Parts {
+        #[cfg_attr(
+            not(feature = "metrics"),
+            expect(unused_mut, reason = "there are none")
+        )]
+        let mut parts = self.parts(stopped);
+        #[cfg(all(feature = "health", feature = "metrics"))]
+        parts.start(
+            "health_metrics",
+            self.part(|this, stop| async move {
+                let counted = crate::health_metrics::watch(&this.registry, &this.health);
+                tokio::select! {
+                    () = stop => {}
+                    () = this.background.metered(counted) => {}
+                }
+            }),
+        );
+        #[cfg(feature = "metrics")]
+        parts.start(
+            "system",
+            self.part(|this, stop| async move { this.background.run(stop).await }),
+        );
+        #[cfg(feature = "monitor")]
+        parts.start(
+            "monitor",
+            self.part(|this, stop| async move {
+                this.background.metered(this.monitor.run(stop)).await;
+            }),
+        );
+        #[cfg(feature = "monitor")]
+        parts.start(
+            "business",
+            self.part(|this, stop| async move { this.business.run(stop).await }),
+        );
+        parts
+    }
+
+    #[cfg(any(feature = "health", feature = "metrics"))]
+    fn part<F, W>(&self, work: W) -> impl Fn(supervise::BoxFuture) -> F + Send + 'static
+    where
+        W: Fn(Arc<Parts>, supervise::BoxFuture) -> F + Send + 'static,
+    {
+        let parts = Arc::clone(&self.0);
+        move |stop| work(Arc::clone(&parts), stop)
+    }
+}
 
 impl fmt::Debug for Campanile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

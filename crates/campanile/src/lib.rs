@@ -88,6 +88,7 @@ mod health_metrics;
 mod layer;
 mod runs;
 mod serve;
+mod supervise;
 #[cfg(feature = "axum")]
 mod wrap;
 

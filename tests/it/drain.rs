@@ -36,6 +36,7 @@ async fn who_obeys_readiness_notices_nothing_of_a_stop() {
 
     let is_ready = Arc::new(AtomicBool::new(true));
     let (sent, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut pool = JoinSet::new();
     let load = tokio::spawn({
         let (is_ready, sent, failed) = (
             Arc::clone(&is_ready),
@@ -63,9 +64,37 @@ async fn who_obeys_readiness_notices_nothing_of_a_stop() {
             }
         }
     });
-    // A connection from before goes on until it is told to end.
-    let mut kept = Client::connect(address).await.unwrap();
-    assert_eq!(kept.send(Method::GET, "/slow", "").await.0, StatusCode::OK);
+    // Clients with a pool keep their connections until a response says that they close.
+    let (pooled, pooled_failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..8 {
+        let (is_ready, sent, failed) = (
+            Arc::clone(&is_ready),
+            Arc::clone(&pooled),
+            Arc::clone(&pooled_failed),
+        );
+        pool.spawn(async move {
+            let mut connection = None;
+            while is_ready.load(Ordering::Relaxed) {
+                let mut client = match connection.take() {
+                    Some(client) => client,
+                    None => Client::connect(address).await.unwrap(),
+                };
+                sent.fetch_add(1, Ordering::Relaxed);
+                match client.try_send(Method::GET, "/slow", "").await {
+                    Ok(response) => {
+                        let headers = response.headers();
+                        let closes = headers
+                            .get("connection")
+                            .is_some_and(|value| value == "close");
+                        connection = (!closes).then_some(client);
+                    }
+                    Err(_) => {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+        });
+    }
     eventually(true, async || sent.load(Ordering::Relaxed) > 250).await;
 
     drop(stop);
@@ -73,14 +102,17 @@ async fn who_obeys_readiness_notices_nothing_of_a_stop() {
     #[expect(clippy::disallowed_methods, reason = "a balancer has a clock")]
     let draining = Instant::now();
     assert_eq!(ready().await, Some(StatusCode::SERVICE_UNAVAILABLE));
-    assert_eq!(kept.send(Method::GET, "/slow", "").await.0, StatusCode::OK);
     let before = sent.load(Ordering::Relaxed);
     // The balancer takes a while to notice.
     tokio::time::sleep_until(draining + Duration::from_millis(500)).await;
     is_ready.store(false, Ordering::Relaxed);
     load.await.unwrap();
+    while pool.join_next().await.is_some() {}
     let (sent, failed) = (sent.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
     assert_eq!(failed, 0, "of {sent}");
+    let pooled = pooled.load(Ordering::Relaxed);
+    assert_eq!(pooled_failed.load(Ordering::Relaxed), 0, "of {pooled}");
+    assert!(pooled > 100, "{pooled}");
     assert!(sent > before + 50, "{sent} of {before}");
     server.await.unwrap().unwrap();
     assert_eq!(campanile.health().phase(), Phase::Stopped);

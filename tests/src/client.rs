@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -49,6 +49,25 @@ impl Client {
     ///
     /// If there is no whole response.
     pub async fn send(&mut self, method: Method, path: &str, body: &str) -> (StatusCode, String) {
+        let response = self.try_send(method, path, body).await.unwrap();
+        let status = response.status();
+        (
+            status,
+            String::from_utf8(response.into_body().to_vec()).unwrap(),
+        )
+    }
+
+    /// Sends a request like [`send`](Self::send), and returns the whole response.
+    ///
+    /// # Errors
+    ///
+    /// If the connection fails.
+    pub async fn try_send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: &str,
+    ) -> hyper::Result<Response<Bytes>> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -60,11 +79,10 @@ impl Client {
             request = request.header("content-type", "application/json");
         }
         let request = request.body(Full::from(body.to_owned())).unwrap();
-        self.sender.ready().await.unwrap();
-        let response = self.sender.send_request(request).await.unwrap();
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        self.sender.ready().await?;
+        let (head, body) = self.sender.send_request(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Response::from_parts(head, body))
     }
 }
 

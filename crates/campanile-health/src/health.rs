@@ -180,6 +180,31 @@ impl Health {
         self.advance(Phase::Draining);
     }
 
+    /// Completes when the service starts to drain, or has stopped: for handlers that end long
+    /// responses by themselves, such as event streams.
+    ///
+    /// ```
+    /// # async fn send(_: u32) {}
+    /// # async fn example(health: campanile_health::Health, mut events: tokio::sync::mpsc::Receiver<u32>) {
+    /// let draining = health.draining();
+    /// tokio::pin!(draining);
+    /// loop {
+    ///     tokio::select! {
+    ///         () = &mut draining => break,
+    ///         Some(event) = events.recv() => send(event).await,
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        let health = self.clone();
+        async move {
+            let mut changes = health.0.changes.subscribe();
+            // The sender lives as long as the health.
+            while health.0.life.phase() < Phase::Draining && changes.changed().await.is_ok() {}
+        }
+    }
+
     /// Waits for `signal`, [drains](Self::drain), and waits until whoever balances the load has noticed: for axum's
     /// `with_graceful_shutdown`, tonic's `serve_with_shutdown`, or before hyper's `graceful_shutdown`.
     ///

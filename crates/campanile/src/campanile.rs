@@ -172,6 +172,10 @@ impl Campanile {
     /// the metrics of the process, the system, and the runtime that this is called in. The system is read on a thread of its own,
     /// `campanile-system`.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        self.run_within(shutdown, LastWork::default()).await;
+    }
+
+    pub(crate) async fn run_within(&self, shutdown: impl Future<Output = ()>, last: LastWork) {
         self.0.runs.begin();
         let (stopping, stopped) = watch::channel(false);
         let work = async {
@@ -195,24 +199,39 @@ impl Campanile {
             () = shutdown.as_mut() => {}
         }
         stopping.send_replace(true);
-        if timeout(LAST_WORK, work).await.is_err() {
-            tracing::error!(limit = ?LAST_WORK, "background work did not end in time");
+        if timeout(last.work, work).await.is_err() {
+            tracing::error!(limit = ?last.work, "background work did not end in time");
         }
         #[cfg(feature = "telemetry")]
         if let Some(telemetry) = self.0.telemetry.clone() {
-            let flushed = move || telemetry.flush(LAST_EXPORT);
+            let flushed = move || telemetry.flush(last.export);
             // A runtime that ends has no threads any more: then it is done when the log ends.
             let _ = tokio::task::spawn_blocking(flushed).await;
         }
     }
 }
 
-/// The limit of time for the last notifications and writes.
-const LAST_WORK: Duration = Duration::from_secs(4);
+/// The limits of the work after the shutdown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastWork {
+    /// For the last notifications and writes.
+    pub(crate) work: Duration,
+    /// For the last lines and exports.
+    #[cfg_attr(
+        not(feature = "telemetry"),
+        expect(dead_code, reason = "there are none")
+    )]
+    pub(crate) export: Duration,
+}
 
-/// The limit of time for the last lines and exports.
-#[cfg(feature = "telemetry")]
-const LAST_EXPORT: Duration = Duration::from_secs(2);
+impl Default for LastWork {
+    fn default() -> Self {
+        Self {
+            work: Duration::from_secs(4),
+            export: Duration::from_secs(2),
+        }
+    }
+}
 
 impl Campanile {
     fn parts(&self, stopped: &watch::Receiver<bool>) -> supervise::Parts {

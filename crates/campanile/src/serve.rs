@@ -15,7 +15,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
-use self::connection::Settings;
+use self::budget::Budget;
+use self::connection::{Settings, Stage};
 use self::connections::{Connections, Permit};
 use self::head_timer::{Heads, Socket};
 pub use self::request_body::{RequestBody, RequestBodyError};
@@ -23,6 +24,7 @@ use self::timeouts::Timeouts;
 use self::upgrades::Upgrades;
 use crate::Campanile;
 
+mod budget;
 mod clock;
 mod connection;
 mod connections;
@@ -48,7 +50,7 @@ mod upgrades;
 /// | [`write_timeout`](Self::write_timeout) | 30 s |
 /// | [`max_connections`](Self::max_connections) | 10,000, or fewer if the process may open fewer files |
 /// | [`drain_delay`](Self::drain_delay) | 5 s after SIGTERM, with feature `health`; else none |
-/// | [`drain_timeout`](Self::drain_timeout) | 20 s |
+/// | [`stop_timeout`](Self::stop_timeout) | 25 s |
 /// | [`shutdown`](Self::shutdown) | SIGTERM or SIGINT |
 ///
 /// A dead HTTP/2 connection is found by a ping every 30 s, and one has at most 100 streams at a time. With feature `axum` each
@@ -62,9 +64,14 @@ mod upgrades;
 ///
 /// # Stopping
 ///
-/// At the signal readiness fails (feature `health`), and for the drain delay all goes on, so that whoever balances the load looks elsewhere first. Then
-/// the listener is closed, idle connections are closed, and those with a request in progress are closed after
-/// its response. What is left after the drain timeout is cut. A second signal ends the delay, or cuts. Dropping the future cuts everything.
+/// 1. At the signal readiness fails (feature `health`), and [`Health::draining`](campanile_health::Health::draining) completes.
+///    Requests are still accepted for the drain delay, so that load balancers can notice. Meanwhile each response over
+///    HTTP/1 says `Connection: close`, and each HTTP/2 connection gets a GOAWAY: clients move to new connections.
+/// 2. Connections that the system has accepted already are served, and the listener is closed. Idle connections are closed
+///    after 250 ms, and those with a request in progress after its response.
+/// 3. What is left when the stop timeout nears its end is cut. Then the last notifications, writes and exports are made.
+///
+/// A second signal ends the delay, or cuts. Dropping the future cuts everything.
 /// Upgraded connections are the host's: they count for the cap, and are neither waited for nor cut. An upgraded stream of
 /// HTTP/2 is one of its connection's, and is waited for and cut with it.
 ///
@@ -85,7 +92,7 @@ pub struct Serve<S> {
     write_timeout: Duration,
     max_connections: Option<usize>,
     drain_delay: Option<Duration>,
-    drain_timeout: Duration,
+    stop_timeout: Duration,
     shutdown: Option<BoxFuture<()>>,
 }
 
@@ -103,7 +110,7 @@ impl<S> Serve<S> {
             write_timeout: Duration::from_secs(30),
             max_connections: None,
             drain_delay: None,
-            drain_timeout: Duration::from_secs(20),
+            stop_timeout: Duration::from_secs(25),
             shutdown: None,
         }
     }
@@ -169,11 +176,13 @@ impl<S> Serve<S> {
         self
     }
 
-    /// Sets how long requests in progress may take after the signal to stop, and the drain delay.
+    /// Sets the limit of the whole stop, from the signal to the return of the future.
     ///
-    /// Kubernetes kills a process 30 s after SIGTERM by default. Defaults to 20 s.
-    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.drain_timeout = timeout;
+    /// The drain delay, the requests in progress, the last notifications, writes and exports share it. The last 8 s, or a
+    /// third of a limit below 24 s, are for what follows the requests: those still in progress then are cut. Kubernetes kills
+    /// a process 30 s after SIGTERM by default. Defaults to 25 s.
+    pub fn stop_timeout(mut self, timeout: Duration) -> Self {
+        self.stop_timeout = timeout;
         self
     }
 
@@ -202,6 +211,7 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         let campanile = self.campanile.clone();
+        let limits = budget::last_work(self.stop_timeout);
         Box::pin(async move {
             let (serving, served) = oneshot::channel::<()>();
             // The background work goes on until the last request has ended.
@@ -210,7 +220,7 @@ where
                 drop(serving);
                 result
             };
-            let work = campanile.run(async { drop(served.await) });
+            let work = campanile.run_within(async { drop(served.await) }, limits);
             let (result, ()) = tokio::join!(serve, work);
             result
         })
@@ -239,7 +249,7 @@ where
             write_timeout,
             max_connections,
             drain_delay,
-            drain_timeout,
+            stop_timeout,
             shutdown,
         } = self;
         // Hyper adds it to the time, which must not overflow.
@@ -261,44 +271,63 @@ where
             body_timeout,
             write_timeout,
         };
-        let (stopping, stopped) = watch::channel(false);
+        let (stage, staged) = watch::channel(Stage::Serving);
         let mut connections = JoinSet::new();
+        let mut budget = Budget::new(stop_timeout);
+        let serve = move |connections: &mut JoinSet<()>, stream, peer, permit: Permit| {
+            let heads = Heads::new(header_timeout);
+            let connection = Arc::clone(permit.connection());
+            let socket = Socket::new(
+                stream,
+                heads.clone(),
+                permit,
+                write_timeout,
+                timeouts.clone(),
+            );
+            let (app, settings, staged) = (app.clone(), settings.clone(), staged.clone());
+            connections.spawn(connection::serve(
+                socket, peer, app, heads, connection, settings, staged,
+            ));
+        };
         {
             let mut accepting = pin!(accept(&listener, &room));
             let mut delayed = pin!(OptionFuture(None));
             loop {
                 tokio::select! {
                     signal = stop.wait() => {
+                        budget.begin();
                         #[cfg(feature = "health")]
                         campanile.health().drain();
-                        let delay = drain_delay.unwrap_or(signal.delay());
+                        let delay = drain_delay.unwrap_or(signal.delay()).min(budget.of_requests());
                         if delayed.0.is_some() || delay.is_zero() {
                             break;
                         }
                         tracing::info!(service, ?delay, "no longer ready");
+                        stage.send_replace(Stage::Draining(delay));
                         delayed.set(OptionFuture(Some(Box::pin(tokio::time::sleep(delay)))));
                     }
                     () = delayed.as_mut() => break,
                     Some(_) = connections.join_next() => {}
                     (stream, peer, permit) = accepting.as_mut() => {
-                        let heads = Heads::new(header_timeout);
-                        let connection = Arc::clone(permit.connection());
-                        let socket = Socket::new(stream, heads.clone(), permit, write_timeout, timeouts.clone());
-                        let (app, settings, stopped) = (app.clone(), settings.clone(), stopped.clone());
-                        connections.spawn(connection::serve(socket, peer, app, heads, connection, settings, stopped));
+                        serve(&mut connections, stream, peer, permit);
                         accepting.set(accept(&listener, &room));
                     }
                 }
             }
         }
 
-        drop(listener);
+        // The clients of connections that wait in the system's queue may have sent their requests.
+        for (stream, peer) in limit::queued(listener) {
+            if let Some(permit) = room.try_place() {
+                serve(&mut connections, stream, peer, permit);
+            }
+        }
         tracing::info!(service, connections = connections.len(), "draining");
-        stopping.send_replace(true);
+        stage.send_replace(Stage::Stopping);
         let cut = tokio::select! {
             () = async { while connections.join_next().await.is_some() {} } => None,
             _ = stop.wait() => Some("another signal"),
-            () = tokio::time::sleep(drain_timeout) => Some("the drain timeout"),
+            () = budget.end_of_requests() => Some("the stop timeout"),
         };
         if let Some(reason) = cut {
             tracing::warn!(
@@ -308,7 +337,7 @@ where
                 "connections are cut"
             );
             // What is cut is counted before the server returns; a handler that blocks its thread is not waited for.
-            let _ = tokio::time::timeout(Duration::from_secs(1), connections.shutdown()).await;
+            let _ = tokio::time::timeout(budget.of_cut(), connections.shutdown()).await;
         }
         Ok(())
     }
@@ -434,7 +463,7 @@ impl<S> fmt::Debug for Serve<S> {
             .field("body_timeout", &self.body_timeout)
             .field("write_timeout", &self.write_timeout)
             .field("max_connections", &self.max_connections)
-            .field("drain_timeout", &self.drain_timeout)
+            .field("stop_timeout", &self.stop_timeout)
             .finish_non_exhaustive()
     }
 }

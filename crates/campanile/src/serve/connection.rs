@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tower_service::Service;
 
 use super::connections::{Connection, InProgress};
@@ -33,10 +33,23 @@ pub(super) struct Settings {
     pub(super) write_timeout: Duration,
 }
 
+/// How far the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Serving,
+    /// Requests are still accepted, for so long. Clients are asked to move to other connections.
+    Draining(Duration),
+    /// Connections end after the requests in progress.
+    Stopping,
+}
+
+/// The time in which a request that is on its way at the stop may still arrive.
+const LINGER: Duration = Duration::from_millis(250);
+
 /// The time that a client has to close a connection without requests, after the server asked for it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves one connection to its end: the client's, that of its idle time, or, once `stop` is set, that of its last request.
+/// Serves one connection to its end: the client's, that of its idle time, or, once the server stops, that of its last request.
 pub(super) async fn serve<S, B>(
     socket: Socket,
     peer: SocketAddr,
@@ -44,7 +57,7 @@ pub(super) async fn serve<S, B>(
     heads: Arc<Heads>,
     connection: Arc<Connection>,
     settings: Settings,
-    mut stop: watch::Receiver<bool>,
+    mut staged: watch::Receiver<Stage>,
 ) where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
@@ -76,6 +89,7 @@ pub(super) async fn serve<S, B>(
     let app = TowerToHyperService::new(app);
     let service = {
         let (connection, heads) = (Arc::clone(&connection), Arc::clone(&heads));
+        let staged = staged.clone();
         hyper::service::service_fn(move |request: Request<Incoming>| {
             let in_progress = InProgress::new(&connection);
             let is_allowed = !connection.is_reserved() || is_probe(request.uri().path());
@@ -86,16 +100,19 @@ pub(super) async fn serve<S, B>(
             let is_connect = request.method() == Method::CONNECT;
             let response = is_allowed.then(|| app.call(prepared(request, peer, &settings)));
             let (heads, connection) = (Arc::clone(&heads), Arc::clone(&connection));
-            let upgrades = settings.upgrades.clone();
+            let (upgrades, staged) = (settings.upgrades.clone(), staged.clone());
             async move {
                 let Some(response) = response else {
                     return Ok(overloaded(version, in_progress));
                 };
-                let response = response.await?;
+                let mut response = response.await?;
                 let status = response.status();
-                if version == Version::HTTP_11
-                    && (status == StatusCode::SWITCHING_PROTOCOLS
-                        || is_connect && status.is_success())
+                let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
+                if version < Version::HTTP_2 && !is_upgrade && *staged.borrow() != Stage::Serving {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                if version == Version::HTTP_11 && (is_upgrade || is_connect && status.is_success())
                 {
                     connection.upgrade();
                     heads.upgrade(upgrades.begin());
@@ -113,10 +130,12 @@ pub(super) async fn serve<S, B>(
     // A stop waits for what is not sent yet; the server limits it.
     let (mut closing, mut is_limited) = (false, false);
     let mut limit = pin!(sleep(Duration::ZERO));
+    let mut goodbye = pin!(goodbye(&mut staged, &heads, peer));
     let result = loop {
         tokio::select! {
+            biased;
             result = served.as_mut() => break result,
-            _ = stop.wait_for(|stop| *stop), if !closing => closing = true,
+            () = goodbye.as_mut(), if !closing => closing = true,
             () = connection.closing(), if !closing => (closing, is_limited) = (true, true),
             _ = ticks.tick(), if !closing => {
                 let is_idle = heads.is_http2() && connection.is_unused() && connection.used() == used;
@@ -140,6 +159,27 @@ pub(super) async fn serve<S, B>(
         // What clients do is no fault of the service: they leave, and they send garbage.
         tracing::debug!(%peer, error, "a connection ended with an error");
     }
+}
+
+/// Completes when the connection shall end because the server stops.
+///
+/// HTTP/2 is told while the server drains, each connection at another time, so that clients do not
+/// all connect anew at once. HTTP/1 is told with each response.
+async fn goodbye(staged: &mut watch::Receiver<Stage>, heads: &Heads, peer: SocketAddr) {
+    let drained = staged.wait_for(|stage| *stage != Stage::Serving).await;
+    let stage = drained.map_or(Stage::Stopping, |stage| *stage);
+    if let Stage::Draining(delay) = stage {
+        // Ports differ from one connection to the next.
+        let share = f64::from(peer.port() % 1_000) / 1_000.0;
+        let stopping = staged.wait_for(|stage| *stage == Stage::Stopping);
+        if timeout(delay.mul_f64(share * 0.8), stopping).await.is_err() {
+            if heads.is_http2() {
+                return;
+            }
+            let _ = staged.wait_for(|stage| *stage == Stage::Stopping).await;
+        }
+    }
+    sleep(LINGER).await;
 }
 
 /// Returns a request as the application gets it.

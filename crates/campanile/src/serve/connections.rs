@@ -99,6 +99,12 @@ impl Connections {
         }
     }
 
+    /// Returns a place if there is one now.
+    pub(super) fn try_place(&self) -> Option<Permit> {
+        let permit = Arc::clone(&self.0.permits).try_acquire_owned().ok()?;
+        Some(self.permit(permit, false))
+    }
+
     fn permit(&self, permit: OwnedSemaphorePermit, is_reserved: bool) -> Permit {
         let connection = Arc::new(Connection {
             connections: self.clone(),

@@ -1,9 +1,10 @@
 //! The limits that the system sets.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// The default limit of connections.
 const CONNECTIONS: usize = 10_000;
@@ -14,6 +15,9 @@ const OTHER_FILES: usize = 256;
 /// The time after which a silent peer is probed, and the time between two probes; the system gives
 /// up after a few of them.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
+
+/// The limit of connections that are taken from the system's queue at a stop.
+const QUEUED: usize = 4_096;
 
 /// Returns the limit of connections: the one that is set, or what the process may open.
 pub(super) fn connections(set: Option<usize>) -> usize {
@@ -55,6 +59,20 @@ pub(super) fn keep_alive(stream: &TcpStream) {
     if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keep_alive) {
         tracing::debug!(%error, "failed to enable TCP keepalive");
     }
+}
+
+/// Closes a listener and returns the connections that the system had accepted for it.
+pub(super) fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(listener) = listener.into_std() else {
+        return Vec::new();
+    };
+    // It does not block: it ends when the queue is empty, and the queue has a limit.
+    let accepted = std::iter::from_fn(|| listener.accept().ok());
+    let streams = accepted.filter_map(|(stream, peer)| {
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    });
+    streams.take(QUEUED).collect()
 }
 
 #[cfg(test)]

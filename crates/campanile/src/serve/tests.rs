@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::*;
 
+mod drain;
 mod slow;
 
 /// A server on a free port, and what stops it.
@@ -273,7 +274,7 @@ async fn timeouts_that_never_end_are_fine() {
         serve
             .header_timeout(Duration::MAX)
             .idle_timeout(Duration::MAX)
-            .drain_timeout(Duration::MAX)
+            .stop_timeout(Duration::MAX)
     })
     .await;
     let mut stream = server.send(GET).await;
@@ -374,7 +375,7 @@ async fn a_stop_has_an_end() {
         std::future::pending().await
     });
     let app = Router::new().route("/stuck", handler);
-    let server = Server::start(app, |serve| serve.drain_timeout(Duration::from_millis(50))).await;
+    let server = Server::start(app, |serve| serve.stop_timeout(Duration::from_millis(75))).await;
     let stuck = server
         .send("GET /stuck HTTP/1.1\r\nhost: test\r\n\r\n")
         .await;

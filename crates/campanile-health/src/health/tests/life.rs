@@ -124,6 +124,18 @@ async fn a_service_starts_works_drains_and_stops() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_can_wait_for_the_drain() {
+    let (health, _stop) = run(Vec::new());
+    let waiting = tokio::spawn(health.draining());
+    pass(Duration::from_secs(60)).await;
+    assert!(!waiting.is_finished());
+    health.drain();
+    waiting.await.unwrap();
+    // A service that drains already keeps nobody waiting.
+    health.draining().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_becomes_of_checks_is_told() {
     let dependency = Dependency::new(Answer::Well);
     let (health, _stop) = run(vec![

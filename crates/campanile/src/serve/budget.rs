@@ -23,12 +23,15 @@ fn after_requests(total: Duration) -> Duration {
     AFTER_REQUESTS.min(total / 3)
 }
 
-/// Returns the limits of the work after the requests: half of that time, and a quarter.
+/// Returns the limits of the work after the requests.
+///
+/// Of the 8 s, the cut has 1 s, the last notifications and writes 3 s, the last exports 1 s, and the
+/// end of the log, when its guard is dropped, 3 s.
 pub(super) fn last_work(total: Duration) -> LastWork {
     let after = after_requests(total);
     LastWork {
-        work: after / 2,
-        export: after / 4,
+        work: after / 8 * 3,
+        export: after / 8,
     }
 }
 
@@ -65,13 +68,13 @@ impl Budget {
 mod tests {
     use super::*;
 
-    /// The end of the log takes as long as a cut.
     #[test]
     fn the_parts_of_a_stop_are_its_whole() {
         for total in [0, 1, 9, 25, 300].map(Duration::from_secs) {
             let (budget, last) = (Budget::new(total), last_work(total));
-            let parts =
-                budget.of_requests() + budget.of_cut() + last.work + last.export + budget.of_cut();
+            let end_of_log = after_requests(total) / 8 * 3;
+            let work = last.work + last.export + end_of_log;
+            let parts = budget.of_requests() + budget.of_cut() + work;
             assert!(parts <= total, "{parts:?} of {total:?}");
         }
         let budget = Budget::new(Duration::from_secs(25));

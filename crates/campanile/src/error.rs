@@ -1,7 +1,9 @@
 use std::fmt;
 
 /// A [`Campanile`](crate::Campanile) cannot be built: all that is wrong, at once.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Its `Debug` form is its message, since that is what `main` prints of an error that it returns.
+#[derive(Clone, PartialEq)]
 pub struct BuildError {
     pub(crate) problems: Vec<Problem>,
 }
@@ -20,6 +22,12 @@ impl fmt::Display for BuildError {
             write!(f, "{separator}{problem}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -75,9 +83,11 @@ pub enum Problem {
 }
 
 /// A [`Campanile`](crate::Campanile) cannot be installed.
+///
+/// Its `Debug` form is its message, since that is what `main` prints of an error that it returns.
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
     /// It cannot be built.
@@ -93,4 +103,28 @@ pub enum InstallError {
         "the process has a tracing subscriber already: leave `Builder::telemetry` out, or build and add `Telemetry::layer` to it"
     )]
     Subscriber,
+}
+
+#[cfg(feature = "metrics")]
+impl fmt::Debug for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Campanile;
+
+    /// `main() -> Result<(), Box<dyn Error>>` prints the `Debug` form.
+    #[test]
+    fn main_prints_a_readable_error() {
+        let error = Campanile::builder("").build().unwrap_err();
+        assert_eq!(format!("{error:?}"), error.to_string());
+        #[cfg(feature = "metrics")]
+        {
+            let error = Campanile::builder("").install().unwrap_err();
+            assert_eq!(format!("{error:?}"), error.to_string());
+        }
+    }
 }

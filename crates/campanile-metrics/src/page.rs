@@ -31,6 +31,7 @@ impl Format {
 }
 
 /// Where the writing of a page is.
+#[derive(Clone)]
 pub(crate) struct Cursor {
     format: Format,
     /// The last family that was written whole.

@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -9,10 +8,11 @@ use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use self::rendering::{Node, Rendering};
-use crate::Registry;
+use self::rendering::{Reader, Start};
+use crate::{Registry, clock};
 
 mod accept;
+mod gzip;
 mod rendering;
 
 pub(crate) use self::rendering::Ongoing;
@@ -21,8 +21,10 @@ impl Registry {
     /// Answers a GET or HEAD of `/metrics`: in OpenMetrics 1.0.0 or Prometheus' text format 0.0.4, by `Accept`, and compressed with
     /// gzip if `Accept-Encoding` asks for that. An `Accept` that makes no sense gets text; any other method is 405.
     ///
-    /// A long page is written piece by piece as it is sent, so that the runtime is never held for long, and clients that come at
-    /// the same time share the work.
+    /// A long response is written in pieces of 32 KiB as it is sent, so that the runtime is never held for
+    /// long. Clients that come within 100 ms share the pieces. A registry keeps at most 8 MiB of pieces
+    /// for slower readers; a client that falls further behind gets its own. A response that is not read
+    /// holds a few hundred bytes.
     pub fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<Page> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut response = Response::new(Page::from("only GET and HEAD are served here\n"));
@@ -35,7 +37,10 @@ impl Registry {
         let page = if method == Method::HEAD {
             Page(Content::Head)
         } else {
-            self.0.ongoing.page(self, format, gzip)
+            match self.0.ongoing.start(self, format, gzip, clock::now()) {
+                Start::Whole(bytes) => Page::from(bytes),
+                Start::Long(reader) => Page(Content::Long(reader)),
+            }
         };
         let mut response = Response::new(page);
         let headers = response.headers_mut();
@@ -58,23 +63,7 @@ enum Content {
     Whole(Option<Bytes>),
     /// That of an answer to HEAD, whose length is not known.
     Head,
-    Rendered {
-        rendering: Arc<Rendering>,
-        /// The next piece.
-        node: Arc<Node>,
-        /// Whether the runtime had its turn since the last piece was written here.
-        had_turn: bool,
-    },
-}
-
-impl Page {
-    fn rendered(rendering: Arc<Rendering>, node: Arc<Node>, had_turn: bool) -> Self {
-        Self(Content::Rendered {
-            rendering,
-            node,
-            had_turn,
-        })
-    }
+    Long(Reader),
 }
 
 impl Body for Page {
@@ -88,28 +77,13 @@ impl Body for Page {
         match &mut self.0 {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Content::Head => Poll::Ready(None),
-            Content::Rendered {
-                rendering,
-                node,
-                had_turn,
-            } => {
-                if node.get().is_none() && std::mem::take(had_turn) {
-                    rendering.write(node);
+            Content::Long(reader) => match reader.read() {
+                Some(bytes) => Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes)))),
+                None => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
                 }
-                match node.get() {
-                    Some(Some(piece)) => {
-                        let bytes = piece.bytes.clone();
-                        *node = piece.next();
-                        Poll::Ready(Some(Ok(Frame::data(bytes))))
-                    }
-                    Some(None) => Poll::Ready(None),
-                    None => {
-                        *had_turn = true;
-                        cx.waker().wake_by_ref();
-                        Poll::Pending
-                    }
-                }
-            }
+            },
         }
     }
 
@@ -117,7 +91,7 @@ impl Body for Page {
         match &self.0 {
             Content::Whole(bytes) => bytes.is_none(),
             Content::Head => true,
-            Content::Rendered { node, .. } => matches!(node.get(), Some(None)),
+            Content::Long(reader) => reader.is_at_end(),
         }
     }
 
@@ -126,7 +100,7 @@ impl Body for Page {
             Content::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Content::Head | Content::Rendered { .. } => SizeHint::default(),
+            Content::Head | Content::Long(_) => SizeHint::default(),
         }
     }
 }

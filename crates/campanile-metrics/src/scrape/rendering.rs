@@ -1,188 +1,351 @@
-use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::Crc;
 
-use super::Page;
+use super::gzip::{self, Compressor};
 use crate::page::{Cursor, Format};
 use crate::{Registry, clock};
 
-/// How much text is written at a time. At about 30 ns a line, and 3 ns a byte to compress, that takes a tenth of a millisecond.
+/// How much text is written at a time. At about 30 ns a line, and 3 ns a byte to compress, that takes
+/// a tenth of a millisecond.
 const PIECE: usize = 32 << 10;
 
-/// How long after its beginning others may join a rendering: what they get is at most that old.
+/// How long after its start a rendering can be joined: its values are at most that old.
 const JOINABLE: Duration = Duration::from_millis(100);
 
-/// The renderings that are going on, for each format without and with compression.
-#[derive(Default)]
-pub(crate) struct Ongoing([Mutex<Vec<Weak<Rendering>>>; 4]);
+/// The maximum number of renderings that keep pieces.
+const MAX_SHARED: usize = 8;
 
-/// How many renderings of a format may be joined. A reader that has joined and reads slowly keeps the pieces that others have read,
-/// a page at most; one that reads alone keeps a piece.
-const MAX_JOINABLE: usize = 4;
+/// The maximum number of bytes that a rendering keeps for slower readers.
+const MAX_KEPT: usize = 1 << 20;
+
+/// The renderings of a registry that readers can share.
+///
+/// Only these keep pieces, so a registry keeps at most [`MAX_SHARED`] times [`MAX_KEPT`] bytes, however
+/// many clients do not read their responses.
+#[derive(Default)]
+pub(crate) struct Ongoing {
+    /// The oldest first.
+    shared: Mutex<VecDeque<Weak<Rendering>>>,
+    compressor: Compressor,
+}
+
+/// The start of a scrape response.
+pub(super) enum Start {
+    /// The response fits into one piece.
+    Whole(Bytes),
+    Long(Reader),
+}
 
 impl Ongoing {
-    /// Returns a page: one that somebody else has just begun to read, or a new one.
-    pub(super) fn page(&self, registry: &Registry, format: Format, gzip: bool) -> Page {
-        let place = usize::from(format == Format::OpenMetrics) + 2 * usize::from(gzip);
-        let mut ongoing = lock(&self.0[place]);
-        ongoing.retain(|rendering| rendering.strong_count() > 0);
-        let mut joinable = ongoing.iter().filter_map(Weak::upgrade);
-        let joined = joinable.find_map(|rendering| Some((rendering.first()?, rendering)));
-        if let Some((node, rendering)) = joined {
-            return Page::rendered(rendering, node, true);
+    /// Starts a scrape response: joins a rendering that has just started, or starts a new one.
+    pub(super) fn start(
+        &self,
+        registry: &Registry,
+        format: Format,
+        gzip: bool,
+        now: Instant,
+    ) -> Start {
+        let mut shared = lock(&self.shared);
+        shared.retain(|rendering| rendering.strong_count() > 0);
+        let joined = shared.iter().rev().filter_map(Weak::upgrade);
+        let joined = { joined }.find(|rendering| rendering.is_joinable(format, gzip, now));
+        if let Some(rendering) = joined {
+            return Start::Long(Reader::new(rendering, true));
         }
-        let (rendering, first) = Rendering::begin(registry, format, gzip);
-        // A short page is whole now, and its length is known.
-        rendering.write(&first);
-        match first.get() {
-            Some(Some(piece)) if matches!(piece.next().get(), Some(None)) => {
-                Page::from(piece.bytes.clone())
+        registry.publish_own();
+        let rendering = Rendering::new(registry, Place::new(format), format, gzip, now, true);
+        // A short response is whole now, and its length is known.
+        rendering.write(0);
+        let whole = match &mut *lock(&rendering.pieces) {
+            pieces if pieces.is_done && pieces.kept.len() <= 1 => {
+                let only = pieces.kept.pop_front();
+                Some(only.map(|piece| piece.bytes.clone()).unwrap_or_default())
             }
-            Some(None) => Page::default(),
-            _ => {
-                let rendering = Arc::new(rendering);
-                if ongoing.len() < MAX_JOINABLE {
-                    ongoing.push(Arc::downgrade(&rendering));
-                } else {
-                    rendering.close();
-                }
-                Page::rendered(rendering, first, false)
-            }
+            _ => None,
+        };
+        if let Some(bytes) = whole {
+            return Start::Whole(bytes);
         }
-    }
-}
-
-/// A place in a page: not written yet, a piece of it, or its end. Pieces that all readers have passed are freed.
-pub(super) type Node = OnceLock<Option<Piece>>;
-
-pub(super) struct Piece {
-    pub(super) bytes: Bytes,
-    /// `None` only while it is dropped.
-    next: Option<Arc<Node>>,
-}
-
-impl Piece {
-    pub(super) fn next(&self) -> Arc<Node> {
-        self.next.clone().unwrap_or_default()
-    }
-}
-
-impl Drop for Piece {
-    /// Frees the pieces that only this one leads to, one after the other: each within the drop of the one before would need a stack as
-    /// long as the page.
-    fn drop(&mut self) {
-        let mut next = self.next.take();
-        while let Some(Some(mut piece)) = next
-            .and_then(Arc::into_inner)
-            .and_then(OnceLock::into_inner)
+        let rendering = Arc::new(rendering);
+        if shared.len() >= MAX_SHARED
+            && let Some(oldest) = shared.pop_front().and_then(|oldest| oldest.upgrade())
         {
-            next = piece.next.take();
+            lock(&oldest.pieces).close();
+        }
+        shared.push_back(Arc::downgrade(&rendering));
+        Start::Long(Reader::new(rendering, false))
+    }
+}
+
+/// A place between two pieces of a response, from which another rendering can continue.
+struct Place {
+    cursor: Cursor,
+    /// The checksum and length of the text before it, for gzip.
+    crc: Crc,
+    /// Whether bytes were sent before it.
+    is_begun: bool,
+}
+
+impl Place {
+    fn new(format: Format) -> Self {
+        Self {
+            cursor: Cursor::new(format),
+            crc: Crc::new(),
+            is_begun: false,
+        }
+    }
+
+    fn copy(&self) -> Self {
+        let mut crc = Crc::new();
+        crc.combine(&self.crc);
+        Self {
+            cursor: self.cursor.clone(),
+            crc,
+            is_begun: self.is_begun,
         }
     }
 }
 
-/// A page that is being written, by whichever of its readers is the furthest.
-pub(super) struct Rendering {
-    begun: Instant,
-    /// Where others may join.
-    first: Mutex<Option<Arc<Node>>>,
-    writer: Mutex<Writer>,
+struct Piece {
+    bytes: Bytes,
+    after: Arc<Place>,
 }
 
-struct Writer {
-    registry: Registry,
-    cursor: Cursor,
-    text: String,
-    gzip: Option<GzEncoder<Vec<u8>>>,
+/// The pieces of a rendering that were written and not dropped.
+struct Pieces {
+    /// The number of the first kept piece.
+    first: usize,
+    kept: VecDeque<Arc<Piece>>,
+    /// The length of the kept pieces.
+    bytes: usize,
+    /// Whether pieces are kept for more than one reader.
+    is_shared: bool,
+    /// Whether the last piece was written.
     is_done: bool,
 }
 
-impl Rendering {
-    fn begin(registry: &Registry, format: Format, gzip: bool) -> (Self, Arc<Node>) {
-        registry.publish_own();
-        let first = Arc::new(Node::new());
-        let rendering = Self {
-            begun: clock::now(),
-            first: Mutex::new(Some(Arc::clone(&first))),
-            writer: Mutex::new(Writer {
-                registry: registry.clone(),
-                cursor: Cursor::new(format),
-                text: String::new(),
-                gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
-                is_done: false,
-            }),
-        };
-        (rendering, first)
+/// The state of a piece for a reader.
+enum Next {
+    Piece(Arc<Piece>),
+    NotWritten,
+    /// The reader was too slow.
+    Dropped,
+    End,
+}
+
+impl Pieces {
+    fn get(&self, number: usize) -> Next {
+        match number.checked_sub(self.first) {
+            None => Next::Dropped,
+            Some(index) => match self.kept.get(index) {
+                Some(piece) => Next::Piece(Arc::clone(piece)),
+                None if self.is_done => Next::End,
+                None => Next::NotWritten,
+            },
+        }
     }
 
-    /// Returns where to begin to read, if it is early enough.
-    fn first(&self) -> Option<Arc<Node>> {
-        let mut first = lock(&self.first);
-        if clock::now().saturating_duration_since(self.begun) >= JOINABLE {
-            *first = None;
+    fn push(&mut self, piece: Piece) {
+        self.bytes += piece.bytes.len();
+        self.kept.push_back(Arc::new(piece));
+        while self.bytes > MAX_KEPT && self.kept.len() > 1 {
+            self.drop_first();
         }
-        first.clone()
     }
 
-    /// Lets nobody join any more.
-    fn close(&self) {
-        *lock(&self.first) = None;
+    fn drop_first(&mut self) {
+        if let Some(piece) = self.kept.pop_front() {
+            self.bytes -= piece.bytes.len();
+            self.first += 1;
+        }
     }
 
-    /// Writes the next piece to the last node, unless that takes more than one turn or somebody else is at it.
-    pub(super) fn write(&self, node: &Node) {
-        let mut writer = match self.writer.try_lock() {
-            Ok(writer) => writer,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        if node.get().is_some() {
-            return;
+    /// Drops the pieces up to this one.
+    fn drop_to(&mut self, number: usize) {
+        while self.first <= number && !self.kept.is_empty() {
+            self.drop_first();
         }
-        let begun = clock::of_thread();
-        let (bytes, is_done) = writer.piece();
-        if let Some((begun, ended)) = begun.zip(clock::of_thread()) {
-            writer.registry.note_page(ended.saturating_sub(begun));
-        }
-        let end = Arc::new(Node::new());
-        if is_done {
-            // Neither was set before: only the writer sets them.
-            let _ = end.set(None);
-        }
-        if !bytes.is_empty() {
-            let next = Some(end);
-            let _ = node.set(Some(Piece { bytes, next }));
-        } else if is_done {
-            let _ = node.set(None);
-        }
-        if is_done {
-            self.close();
-        } else {
-            // Lets go of what is too old to be joined.
-            self.first();
-        }
+    }
+
+    /// Keeps no piece for slower readers from now on.
+    fn close(&mut self) {
+        self.is_shared = false;
+        self.first += self.kept.len();
+        self.bytes = 0;
+        self.kept = VecDeque::new();
     }
 }
 
-impl Writer {
-    /// Returns the next bytes, which may be none yet, and whether they are the last.
-    fn piece(&mut self) -> (Bytes, bool) {
-        self.text.clear();
-        let is_done = self.is_done || !self.cursor.write(&self.registry, &mut self.text, PIECE);
-        self.is_done = is_done;
-        let Some(gzip) = &mut self.gzip else {
-            return (Bytes::from(std::mem::take(&mut self.text)), is_done);
-        };
-        // Writing to memory doesn't fail.
-        let _ = gzip.write_all(self.text.as_bytes());
-        if is_done {
-            let _ = gzip.try_finish();
+/// A response that is being written, one piece at a time, by the reader that needs the next piece.
+pub(super) struct Rendering {
+    registry: Registry,
+    format: Format,
+    gzip: bool,
+    begun: Instant,
+    writer: Mutex<Place>,
+    pieces: Mutex<Pieces>,
+}
+
+impl Rendering {
+    fn new(
+        registry: &Registry,
+        place: Place,
+        format: Format,
+        gzip: bool,
+        begun: Instant,
+        is_shared: bool,
+    ) -> Self {
+        Self {
+            registry: registry.clone(),
+            format,
+            gzip,
+            begun,
+            writer: Mutex::new(place),
+            pieces: Mutex::new(Pieces {
+                first: 0,
+                kept: VecDeque::new(),
+                bytes: 0,
+                is_shared,
+                is_done: false,
+            }),
         }
-        (Bytes::from(std::mem::take(gzip.get_mut())), is_done)
+    }
+
+    /// Returns whether a new reader gets values of the last [`JOINABLE`] from its first piece on.
+    fn is_joinable(&self, format: Format, gzip: bool, now: Instant) -> bool {
+        let is_same = self.format == format && self.gzip == gzip;
+        let is_new = now.saturating_duration_since(self.begun) < JOINABLE;
+        is_same && is_new && {
+            let pieces = lock(&self.pieces);
+            pieces.is_shared && pieces.first == 0 && !pieces.is_done
+        }
+    }
+
+    /// Writes the piece with this number, unless it is written, it takes more than one turn, or
+    /// another reader is writing.
+    fn write(&self, number: usize) {
+        let mut place = match self.writer.try_lock() {
+            Ok(place) => place,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if !matches!(lock(&self.pieces).get(number), Next::NotWritten) {
+            return;
+        }
+        let begun = clock::of_thread();
+        let (bytes, is_done) = self.piece(&mut place);
+        if let Some((begun, ended)) = begun.zip(clock::of_thread()) {
+            self.registry.note_page(ended.saturating_sub(begun));
+        }
+        place.is_begun |= !bytes.is_empty();
+        let mut pieces = lock(&self.pieces);
+        pieces.is_done = is_done;
+        if !bytes.is_empty() {
+            let after = Arc::new(place.copy());
+            pieces.push(Piece { bytes, after });
+        }
+    }
+
+    /// Returns the next bytes, which may be none, and whether they are the last.
+    fn piece(&self, place: &mut Place) -> (Bytes, bool) {
+        let mut text = String::with_capacity(PIECE + PIECE / 8);
+        let is_done = !place.cursor.write(&self.registry, &mut text, PIECE);
+        if !self.gzip {
+            text.shrink_to_fit();
+            return (text.into(), is_done);
+        }
+        place.crc.update(text.as_bytes());
+        if text.is_empty() && !is_done {
+            return (Bytes::new(), false);
+        }
+        let mut bytes = Vec::new();
+        if !place.is_begun {
+            bytes.extend(gzip::HEADER);
+        }
+        let compressor = &self.registry.0.ongoing.compressor;
+        compressor.compress(text.as_bytes(), is_done, &mut bytes);
+        if is_done {
+            bytes.extend(gzip::trailer(&place.crc));
+        }
+        bytes.shrink_to_fit();
+        (bytes.into(), is_done)
+    }
+}
+
+/// A reader of a [`Rendering`].
+pub(super) struct Reader {
+    rendering: Arc<Rendering>,
+    /// The number of the next piece.
+    next: usize,
+    /// The place before the next piece, unless that is the first.
+    place: Option<Arc<Place>>,
+    /// Whether the runtime had its turn since the last piece was written here.
+    had_turn: bool,
+}
+
+impl Reader {
+    fn new(rendering: Arc<Rendering>, had_turn: bool) -> Self {
+        Self {
+            rendering,
+            next: 0,
+            place: None,
+            had_turn,
+        }
+    }
+
+    /// Returns the next piece, `Some(None)` at the end, and `None` if the runtime is to have its turn.
+    pub(super) fn read(&mut self) -> Option<Option<Bytes>> {
+        if matches!(self.look(), Next::Dropped) {
+            self.detach();
+        }
+        if matches!(self.look(), Next::NotWritten) && std::mem::take(&mut self.had_turn) {
+            self.rendering.write(self.next);
+        }
+        match self.take() {
+            Next::Piece(piece) => {
+                self.next += 1;
+                self.place = Some(Arc::clone(&piece.after));
+                Some(Some(piece.bytes.clone()))
+            }
+            Next::End => Some(None),
+            Next::NotWritten | Next::Dropped => {
+                self.had_turn = true;
+                None
+            }
+        }
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        matches!(self.look(), Next::End)
+    }
+
+    fn look(&self) -> Next {
+        lock(&self.rendering.pieces).get(self.next)
+    }
+
+    /// Looks, and drops the piece if no other reader can want it.
+    fn take(&self) -> Next {
+        let is_alone = Arc::strong_count(&self.rendering) == 1;
+        let mut pieces = lock(&self.rendering.pieces);
+        let next = pieces.get(self.next);
+        if is_alone || !pieces.is_shared {
+            pieces.drop_to(self.next);
+        }
+        next
+    }
+
+    /// Continues in a rendering of this reader alone.
+    fn detach(&mut self) {
+        let of = &self.rendering;
+        let place = self.place.as_deref();
+        let place = place.map_or_else(|| Place::new(of.format), Place::copy);
+        let rendering = Rendering::new(&of.registry, place, of.format, of.gzip, of.begun, false);
+        self.rendering = Arc::new(rendering);
+        self.next = 0;
     }
 }
 

@@ -1,10 +1,12 @@
 use std::io::Read;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 
 use super::*;
+use crate::page::Format;
 
 /// A registry whose page has several pieces.
 fn long() -> Registry {
@@ -265,4 +267,129 @@ fn readers_on_many_threads_get_the_same_page() {
             });
         }
     });
+}
+
+/// Starts a response that nobody has read.
+fn start(registry: &Registry, gzip: bool, now: Instant) -> Page {
+    match registry.0.ongoing.start(registry, Format::Text, gzip, now) {
+        Start::Whole(bytes) => Page::from(bytes),
+        Start::Long(reader) => Page(Content::Long(reader)),
+    }
+}
+
+fn text(page: &mut Page, gzip: bool) -> String {
+    let bytes = rest(page);
+    let mut text = String::new();
+    if gzip {
+        let mut decoder = GzDecoder::new(&bytes[..]);
+        decoder.read_to_string(&mut text).unwrap();
+    } else {
+        text = String::from_utf8(bytes).unwrap();
+    }
+    text
+}
+
+#[test]
+fn responses_that_nobody_reads_hold_little_memory() {
+    let registry = long();
+    let expected = registry.render();
+    let mut now = clock::now();
+    for gzip in [false, true] {
+        let mut unread = Vec::with_capacity(100);
+        let info = allocation_counter::measure(|| {
+            for _ in 0..100 {
+                // None of them can be joined by the next one.
+                now += Duration::from_millis(101);
+                unread.push(start(&registry, gzip, now));
+            }
+        });
+        // A compressor is 0.4 MB.
+        assert!(info.bytes_current < 2 << 20, "{}", info.bytes_current);
+        assert!(text(&mut unread[0], gzip) == expected);
+        assert!(text(&mut unread[99], gzip) == expected);
+    }
+}
+
+#[test]
+fn a_reader_that_falls_behind_another_holds_little_memory_and_gets_a_whole_page() {
+    let registry = long();
+    let expected = registry.render();
+    let mut now = clock::now();
+    for gzip in [false, true] {
+        let pairs = if gzip { 12 } else { 60 };
+        for read_before in [0, 1] {
+            let mut behind = Vec::with_capacity(60);
+            let info = allocation_counter::measure(|| {
+                for _ in 0..pairs {
+                    now += Duration::from_millis(101);
+                    let mut fast = start(&registry, gzip, now);
+                    let mut slow = start(&registry, gzip, now);
+                    let mut first = Vec::new();
+                    for _ in 0..read_before {
+                        while poll(&mut slow)
+                            .map(|piece| first.extend(piece.unwrap()))
+                            .is_pending()
+                        {}
+                    }
+                    rest(&mut fast);
+                    behind.push((first, slow));
+                }
+            });
+            // A page has 400 KB.
+            assert!(info.bytes_current < 10 << 20, "{}", info.bytes_current);
+            for index in [0, pairs / 2, pairs - 1] {
+                let (first, slow) = &mut behind[index];
+                first.extend(rest(slow));
+                let mut text = String::new();
+                if gzip {
+                    GzDecoder::new(&first[..])
+                        .read_to_string(&mut text)
+                        .unwrap();
+                } else {
+                    text = String::from_utf8(std::mem::take(first)).unwrap();
+                }
+                assert!(text == expected, "{gzip} {read_before} {index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn readers_that_hang_keep_nobody_from_sharing() {
+    let registry = long();
+    let last = registry.gauge("z", &[]).unwrap();
+    let mut now = clock::now();
+    let mut stuck = Vec::new();
+    for _ in 0..20 {
+        now += Duration::from_millis(101);
+        stuck.push(start(&registry, false, now));
+    }
+    now += Duration::from_millis(101);
+    let mut first = start(&registry, false, now);
+    let mut second = start(&registry, false, now);
+    let first = rest(&mut first);
+    last.set(1.0);
+    assert!(rest(&mut second) == first);
+}
+
+#[test]
+fn a_page_much_longer_than_what_is_kept_is_whole_for_each_reader() {
+    let registry = Registry::builder()
+        .series_per_family(12_000)
+        .build()
+        .unwrap();
+    for number in 0..12_000 {
+        let number = number.to_string();
+        let labels = [("number", number.as_str()), ("text", &"x".repeat(200))];
+        registry.gauge("g", &labels).unwrap();
+    }
+    let expected = registry.render();
+    assert!(expected.len() > 2 << 20);
+    let now = clock::now();
+    let mut readers = [0; 3].map(|_| start(&registry, false, now));
+    let (fast, others) = readers.split_first_mut().unwrap();
+    assert!(rest(fast) == expected.as_bytes());
+    for reader in others {
+        assert!(rest(reader) == expected.as_bytes());
+    }
 }

@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method, Request};
@@ -90,6 +91,7 @@ impl GrpcStatus {
     }
 }
 
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 impl fmt::Display for GrpcStatus {
@@ -107,6 +109,35 @@ impl fmt::Debug for GrpcStatus {
 /// Returns whether a request is a gRPC call. The browsers' gRPC-Web, whose status is in the body, is not.
 pub(crate) fn is_call<B>(request: &Request<B>) -> bool {
     request.method() == Method::POST && is_grpc(request.headers())
+}
+
+/// Returns the timeout of a call, from its `grpc-timeout`: at most eight digits and a unit.
+pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let (unit, digits) = headers.get(GRPC_TIMEOUT)?.as_bytes().split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits
+        .iter()
+        .fold(0, |number, digit| 10 * number + u64::from(digit - b'0'));
+    match unit {
+        b'H' => Some(Duration::from_secs(number * 3_600)),
+        b'M' => Some(Duration::from_secs(number * 60)),
+        b'S' => Some(Duration::from_secs(number)),
+        b'm' => Some(Duration::from_millis(number)),
+        b'u' => Some(Duration::from_micros(number)),
+        b'n' => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// Returns whether a call that took this long was dropped at its deadline.
+///
+/// The client's timer starts before the request arrives here, so the deadline counts as passed a
+/// twentieth of the timeout early, 20 ms at most.
+pub(crate) fn is_past(timeout: Duration, total: Duration) -> bool {
+    let early = (timeout / 20).min(Duration::from_millis(20));
+    total >= timeout - early
 }
 
 /// Returns whether headers announce gRPC.
@@ -128,26 +159,26 @@ const MAX_METHODS: usize = 200;
 impl Methods {
     /// Returns the route of a call, which is its path if its method is known to exist.
     ///
-    /// An answer makes it known, unless it is one that is given to anything: UNIMPLEMENTED, or a refusal of the caller. No
-    /// answer (`None`) shows nothing.
-    pub(crate) fn route(&self, path: &str, status: Option<GrpcStatus>) -> Route {
+    /// A response makes the method known, unless a layer may send it to any path: UNIMPLEMENTED, or a
+    /// rejection in the response head (trailers-only). `None` stands for no response.
+    pub(crate) fn route(&self, path: &str, answer: Option<Answer>) -> Route {
+        let status = answer.map(|answer| answer.status);
         if status == Some(GrpcStatus::UNIMPLEMENTED) || !is_method(path) {
             return Route::UNMATCHED;
         }
         // Nothing that can panic runs under the lock.
-        if let Some(method) = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(path)
-        {
-            return Arc::clone(method).into();
-        }
-        if matches!(
-            status,
-            None | Some(GrpcStatus::UNAUTHENTICATED | GrpcStatus::PERMISSION_DENIED)
-        ) {
+        let is_full = {
+            let methods = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(method) = methods.get(path) {
+                return Arc::clone(method).into();
+            }
+            methods.len() >= MAX_METHODS
+        };
+        if !answer.is_some_and(Answer::shows_method) {
             return Route::UNMATCHED;
+        }
+        if is_full {
+            return Route::OTHER;
         }
         let mut methods = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if methods.len() >= MAX_METHODS && !methods.contains(path) {
@@ -156,6 +187,33 @@ impl Methods {
         let method: Arc<str> = path.into();
         methods.insert(Arc::clone(&method));
         method.into()
+    }
+}
+
+/// The response of a call, as far as it shows that the method exists.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer {
+    pub(crate) status: GrpcStatus,
+    /// Whether there was a message, or the status was in trailers.
+    pub(crate) has_body: bool,
+}
+
+impl Answer {
+    /// Returns whether only a method sends such a response. A rejection by a layer, such as a rate
+    /// limit, load shedding, a timeout or a check of credentials, has no body.
+    fn shows_method(self) -> bool {
+        self.has_body
+            || !matches!(
+                self.status,
+                GrpcStatus::CANCELLED
+                    | GrpcStatus::INVALID_ARGUMENT
+                    | GrpcStatus::DEADLINE_EXCEEDED
+                    | GrpcStatus::PERMISSION_DENIED
+                    | GrpcStatus::RESOURCE_EXHAUSTED
+                    | GrpcStatus::FAILED_PRECONDITION
+                    | GrpcStatus::UNAVAILABLE
+                    | GrpcStatus::UNAUTHENTICATED
+            )
     }
 }
 
@@ -246,30 +304,84 @@ mod tests {
     }
 
     #[test]
+    fn timeouts_have_at_most_eight_digits_and_a_unit() {
+        #[track_caller]
+        fn check(text: &[u8], expected: Option<Duration>) {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", http::HeaderValue::from_bytes(text).unwrap());
+            assert_eq!(timeout(&headers), expected, "{text:?}");
+        }
+        check(b"1H", Some(Duration::from_secs(3_600)));
+        check(b"2M", Some(Duration::from_secs(120)));
+        check(b"3S", Some(Duration::from_secs(3)));
+        check(b"50m", Some(Duration::from_millis(50)));
+        check(b"7u", Some(Duration::from_micros(7)));
+        check(b"0n", Some(Duration::ZERO));
+        check(b"99999999H", Some(Duration::from_secs(99_999_999 * 3_600)));
+        check(b"00000001S", Some(Duration::from_secs(1)));
+        for garbage in [
+            &b""[..],
+            b"S",
+            b"1",
+            b"1s",
+            b"1h",
+            b"-1S",
+            b"+1S",
+            b"1.5S",
+            b" 1S",
+            b"1 S",
+            b"123456789n",
+            b"\xffS",
+            b"1\xff",
+        ] {
+            check(garbage, None);
+        }
+        assert_eq!(timeout(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_deadline_has_passed_a_twentieth_of_the_timeout_early() {
+        let is_past =
+            |timeout, total| is_past(Duration::from_millis(timeout), Duration::from_millis(total));
+        assert!(!is_past(100, 94));
+        assert!(is_past(100, 95));
+        assert!(!is_past(10_000, 9_979));
+        assert!(is_past(10_000, 9_980));
+        assert!(is_past(0, 0));
+    }
+
+    fn answer(status: GrpcStatus, has_body: bool) -> Option<Answer> {
+        Some(Answer { status, has_body })
+    }
+
+    #[test]
     fn only_answers_of_methods_make_routes() {
         let methods = Methods::default();
         let route = |path: &str, status| methods.route(path, status).as_str().to_owned();
-        let ok = Some(GrpcStatus::OK);
+        let ok = answer(GrpcStatus::OK, false);
+        let rejections = [1, 3, 4, 7, 8, 9, 12, 14, 16].map(GrpcStatus);
         assert_eq!(route("/a.B/C", None), "_unmatched_");
+        for status in rejections {
+            assert_eq!(route("/a.B/C", answer(status, false)), "_unmatched_");
+        }
+        let unimplemented = answer(GrpcStatus::UNIMPLEMENTED, true);
+        assert_eq!(route("/a.B/C", unimplemented), "_unmatched_");
         assert_eq!(
-            route("/a.B/C", Some(GrpcStatus::UNAUTHENTICATED)),
-            "_unmatched_"
+            route("/a.B/C", answer(GrpcStatus::NOT_FOUND, false)),
+            "/a.B/C"
         );
         assert_eq!(
-            route("/a.B/C", Some(GrpcStatus::PERMISSION_DENIED)),
-            "_unmatched_"
+            route("/a.B/D", answer(GrpcStatus::UNAVAILABLE, true)),
+            "/a.B/D"
         );
-        assert_eq!(
-            route("/a.B/C", Some(GrpcStatus::UNIMPLEMENTED)),
-            "_unmatched_"
-        );
-        assert_eq!(route("/a.B/C", Some(GrpcStatus::NOT_FOUND)), "/a.B/C");
         assert_eq!(route("/a.B/C", None), "/a.B/C");
-        assert_eq!(route("/a.B/C", Some(GrpcStatus::UNAUTHENTICATED)), "/a.B/C");
-        assert_eq!(
-            route("/a.B/C", Some(GrpcStatus::UNIMPLEMENTED)),
-            "_unmatched_"
-        );
+        for status in rejections {
+            let expected = match status {
+                GrpcStatus::UNIMPLEMENTED => "_unmatched_",
+                _ => "/a.B/C",
+            };
+            assert_eq!(route("/a.B/C", answer(status, false)), expected);
+        }
         for path in [
             "",
             "/",
@@ -296,7 +408,7 @@ mod tests {
                 "_other_"
             };
             assert_eq!(
-                methods.route(&path, Some(GrpcStatus::OK)).as_str(),
+                methods.route(&path, answer(GrpcStatus::OK, true)).as_str(),
                 expected
             );
         }

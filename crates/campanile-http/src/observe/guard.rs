@@ -1,7 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::uri::PathAndQuery;
@@ -40,6 +40,10 @@ struct Call {
     /// Whether the route is what the host says, and not the path.
     routed: bool,
     status: Option<GrpcStatus>,
+    /// Whether the status was in trailers.
+    has_trailers: bool,
+    /// The client's timeout, from the beginning.
+    timeout: Option<Duration>,
 }
 
 /// What the request's method says of the response's body (RFC 9110, sections 9.3.2 and 9.3.6).
@@ -90,6 +94,8 @@ impl<O: Observer> Guard<O> {
             path: path.clone(),
             routed,
             status: None,
+            has_trailers: false,
+            timeout: grpc::timeout(request.headers()),
         });
         Some(Self {
             shared: Arc::clone(shared),
@@ -183,8 +189,11 @@ impl<O: Observer> Guard<O> {
 
     /// Takes note of trailers that were handed to the server.
     pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(call) = &mut self.call {
-            call.status = GrpcStatus::of(trailers).or(call.status);
+        if let Some(call) = &mut self.call
+            && let Some(status) = GrpcStatus::of(trailers)
+        {
+            call.status = Some(status);
+            call.has_trailers = true;
         }
     }
 
@@ -199,6 +208,7 @@ impl<O: Observer> Guard<O> {
             return;
         };
         let now = self.shared.clock.now();
+        let total = now.saturating_duration_since(self.begun);
         let status = self.status.unwrap_or_else(|| match outcome {
             Outcome::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -206,9 +216,15 @@ impl<O: Observer> Guard<O> {
         let route = std::mem::replace(&mut self.route, Route::UNMATCHED);
         let (route, grpc) = match self.call.take() {
             Some(call) => {
-                let (route, grpc) =
-                    call.settle(&self.shared.methods, route, self.status.is_some(), outcome);
-                (route, Some(grpc))
+                let status = call.status(outcome, total);
+                let answer = self.status.map(|_| grpc::Answer {
+                    status,
+                    has_body: call.has_trailers || self.sent > 0,
+                });
+                (
+                    call.route(&self.shared.methods, route, answer),
+                    Some(status),
+                )
             }
             None => (route, None),
         };
@@ -222,7 +238,7 @@ impl<O: Observer> Guard<O> {
                 .responded
                 .map(|responded| responded.saturating_duration_since(self.begun)),
             event_stream: self.event_stream,
-            total: now.saturating_duration_since(self.begun),
+            total,
             at: now,
         };
         self.shared
@@ -234,24 +250,24 @@ impl<O: Observer> Guard<O> {
 }
 
 impl Call {
-    /// Returns the call's route and status, now that it has ended.
-    fn settle(
-        self,
-        methods: &Methods,
-        route: Route,
-        responded: bool,
-        outcome: Outcome,
-    ) -> (Route, GrpcStatus) {
-        let status = self.status.unwrap_or(match outcome {
-            Outcome::Cancelled => GrpcStatus::CANCELLED,
+    /// Returns the call's status, after it has ended.
+    fn status(&self, outcome: Outcome, total: Duration) -> GrpcStatus {
+        self.status.unwrap_or_else(|| match outcome {
+            Outcome::Cancelled => match self.timeout {
+                Some(timeout) if grpc::is_past(timeout, total) => GrpcStatus::DEADLINE_EXCEEDED,
+                _ => GrpcStatus::CANCELLED,
+            },
             _ => GrpcStatus::UNKNOWN,
-        });
-        let route = if self.routed {
+        })
+    }
+
+    /// Returns the call's route.
+    fn route(self, methods: &Methods, route: Route, answer: Option<grpc::Answer>) -> Route {
+        if self.routed {
             route
         } else {
-            methods.route(self.path.path(), responded.then_some(status))
-        };
-        (route, status)
+            methods.route(self.path.path(), answer)
+        }
     }
 }
 

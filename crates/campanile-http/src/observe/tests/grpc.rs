@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -11,7 +12,7 @@ use http_body_util::channel::Channel;
 use http_body_util::{BodyExt, Empty};
 use tower::{Layer, Service, service_fn};
 
-use crate::{End, Head, ObserveLayer, Observer, Route};
+use crate::{Clock, End, Head, ObserveLayer, Observer, Route};
 
 /// Keeps a line for the last end.
 #[derive(Clone, Default)]
@@ -241,4 +242,78 @@ async fn a_route_of_the_hosts_holds() {
         *last.0.lock().unwrap(),
         "/mine 200 completed Some(UNIMPLEMENTED)"
     );
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_after_its_deadline_is_deadline_exceeded() {
+    async fn check(timeout: Option<&'static str>, has_head: bool, after: u64, expected: &str) {
+        let begun = Clock::system().now();
+        let now = Arc::new(Mutex::new(begun));
+        let clock = Clock::new({
+            let now = Arc::clone(&now);
+            move || *now.lock().unwrap()
+        });
+        let last = Last::default();
+        let layer = ObserveLayer::builder(last.clone()).clock(clock).build();
+        let mut service = layer.layer(service_fn(move |_: Request<()>| async move {
+            if !has_head {
+                std::future::pending::<()>().await;
+            }
+            let (sender, body) = Channel::<Bytes, Infallible>::new(1);
+            let body = body.map_frame(move |frame| {
+                let _open = &sender;
+                frame
+            });
+            let mut response = Response::new(body);
+            let grpc = "application/grpc".parse().unwrap();
+            response.headers_mut().insert(CONTENT_TYPE, grpc);
+            Ok::<_, Infallible>(response)
+        }));
+        let mut request =
+            Request::post("/pkg.Service/Method").header(CONTENT_TYPE, "application/grpc");
+        if let Some(timeout) = timeout {
+            request = request.header("grpc-timeout", timeout);
+        }
+        let mut future = Box::pin(service.call(request.body(()).unwrap()));
+        let response = super::futures_poll_once(future.as_mut());
+        assert_eq!(response.is_some(), has_head);
+        *now.lock().unwrap() = begun + Duration::from_millis(after);
+        drop((future, response));
+        let last = last.0.lock().unwrap();
+        assert!(last.ends_with(expected), "{last}");
+    }
+    for has_head in [false, true] {
+        let exceeded = "cancelled Some(DEADLINE_EXCEEDED)";
+        let cancelled = "cancelled Some(CANCELLED)";
+        check(Some("100m"), has_head, 100, exceeded).await;
+        check(Some("100m"), has_head, 50, cancelled).await;
+        check(Some("1S"), has_head, 5_000, exceeded).await;
+        check(Some("1s"), has_head, 5_000, cancelled).await;
+        check(None, has_head, 5_000, cancelled).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_by_a_layer_makes_no_route() {
+    let last = Last::default();
+    let layer = ObserveLayer::new(last.clone());
+    let content_type = "application/grpc";
+    for number in 0..200 {
+        let rejection = Answer {
+            headers: Some("8"),
+            data: false,
+            ..GRPC
+        };
+        let path = format!("/evil.Text/Number{number}");
+        call(&layer, &path, content_type, rejection).await;
+        let line = "_unmatched_ 200 completed Some(RESOURCE_EXHAUSTED)";
+        assert_eq!(*last.0.lock().unwrap(), line);
+    }
+    let ok = Answer {
+        trailers: Some("0"),
+        ..GRPC
+    };
+    call(&layer, "/orders.Orders/Get", content_type, ok).await;
+    let line = "/orders.Orders/Get 200 completed Some(OK)";
+    assert_eq!(*last.0.lock().unwrap(), line);
 }

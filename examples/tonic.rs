@@ -86,7 +86,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     running.abort();
     let page = campanile.metrics().render();
     page.lines()
-        .filter(|line| line.starts_with("http_requests_"))
+        .filter(|line| {
+            line.starts_with("http_requests_") || line.starts_with("grpc_server_handled")
+        })
         .for_each(|line| println!("{line}"));
     Ok(())
 }

@@ -33,11 +33,14 @@ fn tonic_counts_calls_by_method() {
     let text = String::from_utf8(output.stdout).unwrap();
     let counted: Vec<_> = text
         .lines()
-        .filter(|line| line.starts_with("http_requests_"))
+        .filter(|line| line.starts_with("http_requests_") || line.starts_with("grpc_server_"))
         .collect();
     assert_eq!(
         counted,
         [
+            r#"grpc_server_handled_total{grpc_code="Canceled",grpc_method="Watch",grpc_service="grpc.health.v1.Health",grpc_type="unknown"} 1"#,
+            r#"grpc_server_handled_total{grpc_code="NotFound",grpc_method="Check",grpc_service="grpc.health.v1.Health",grpc_type="unknown"} 1"#,
+            r#"grpc_server_handled_total{grpc_code="OK",grpc_method="Check",grpc_service="grpc.health.v1.Health",grpc_type="unknown"} 2"#,
             r#"http_requests_abnormal_total{endpoint="/grpc.health.v1.Health/Watch",method="POST",outcome="cancelled"} 1"#,
             "http_requests_in_flight 0",
             r#"http_requests_total{endpoint="/grpc.health.v1.Health/Check",method="POST",status_code="200"} 3"#,

@@ -2,7 +2,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
+use campanile_http::{End, GrpcStatus, Head, Observer, Outcome, Route, TraceRef, method_label};
 use http::uri::Scheme;
 use http::{StatusCode, Version};
 use metrics::Recorder;
@@ -13,6 +13,7 @@ use crate::snapshot::Kind;
 use crate::table::Table;
 use crate::{Counter, Gauge, Histogram, Registry};
 
+mod grpc;
 mod sink;
 
 /// An [`Observer`] that counts and times HTTP exchanges.
@@ -27,6 +28,23 @@ mod sink;
 ///
 /// The first two are there with [`Preset::Classic`], the last with [`Preset::OpenTelemetry`], and all with [`Preset::Both`].
 ///
+/// gRPC calls count in these too, mostly with the status 200, and have families of their own:
+///
+/// | metric | kind | labels | what it is |
+/// |---|---|---|---|
+/// | `grpc_server_handled_total` | counter | `grpc_type`, `grpc_service`, `grpc_method`, `grpc_code` | calls that have ended |
+/// | `grpc_server_handling_seconds` | histogram | `grpc_type`, `grpc_service`, `grpc_method` | [`End::latency`] |
+/// | `rpc_server_call_duration_seconds` | histogram | `rpc_system_name`, `rpc_method`, `rpc_response_status_code`, `error_type` | [`End::latency`], with [`Preset::OpenTelemetry`] |
+///
+/// `grpc_code` has the spelling of Go's gRPC, as in `OK`, `NotFound` and `Canceled`. `grpc_type` is always `unknown`, because HTTP does
+/// not show whether a call is unary or streams. `grpc_service` and `grpc_method` are the two parts of the route
+/// `/pkg.Service/Method`. A route of another form, such as `_unmatched_`, is the value of both.
+///
+/// `rpc_method` is `pkg.Service/Method`, and `_OTHER` for an unknown method. `rpc_response_status_code` is the status' name, as in
+/// `NOT_FOUND`. `error_type` is that name if the [server failed](GrpcStatus::is_server_failure). The layer knows at most 200
+/// methods, and there are 17 codes: with more than 117 methods, raise
+/// [`RegistryBuilder::series_per_family`](crate::RegistryBuilder::series_per_family).
+///
 /// `endpoint` is the [`Route`], `_unmatched_` without one; `method` is [`method_label`]; `status_code` is [`End::status`]:
 /// 499 for an exchange cancelled before its response head, 500 for a panic or an error of the service. `http_route` is not there
 /// without a route; `error_type` is the status from 500 on, or the outcome; `url_scheme` is that of the URI, `http` without one.
@@ -35,7 +53,7 @@ mod sink;
 ///
 /// If an observer before this one leaves a [`TraceRef`] in the request's extensions, the durations have exemplars.
 ///
-/// Handles are cached for each route, method and status, so that an exchange costs a lookup without a lock and five atomic
+/// Handles are cached for each route, method, status and gRPC status, so that an exchange costs a lookup without a lock and five atomic
 /// adds; past about 4,000 of them, and past a cap of the registry, the rest is looked up there each time. A route has at most ten methods, so R
 /// routes with S statuses have at most 10·R·S series of `http_requests_total`, and usually one or two methods' worth: with
 /// more than 2,000, raise [`RegistryBuilder::series_per_family`](crate::RegistryBuilder::series_per_family).
@@ -53,10 +71,12 @@ struct Inner {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preset {
-    /// `http_requests_total` and `http_request_duration_seconds`.
+    /// `http_requests_total` and `http_request_duration_seconds`; for gRPC calls also `grpc_server_handled_total` and
+    /// `grpc_server_handling_seconds`.
     #[default]
     Classic,
-    /// `http_server_request_duration_seconds`, as OpenTelemetry's semantic conventions name and label it.
+    /// `http_server_request_duration_seconds`, and for gRPC calls also `rpc_server_call_duration_seconds`, as OpenTelemetry's
+    /// semantic conventions name and label them.
     OpenTelemetry,
     /// All of them.
     Both,
@@ -67,6 +87,7 @@ pub enum Preset {
 struct Key {
     method: &'static str,
     status: StatusCode,
+    grpc: Option<GrpcStatus>,
     /// What only OpenTelemetry's labels tell apart.
     telemetry: Option<(Version, bool, Outcome)>,
 }
@@ -75,6 +96,7 @@ struct Key {
 struct Handles {
     requests: Option<Either<Counter, metrics::Counter>>,
     durations: [Option<Either<Histogram, metrics::Histogram>>; 2],
+    grpc: Option<grpc::Handles>,
 }
 
 /// What is kept of an exchange.
@@ -101,29 +123,7 @@ impl HttpMetrics {
     }
 
     fn to(sink: Sink, preset: Preset) -> Self {
-        for (name, help, kind) in [
-            (REQUESTS, "HTTP requests that have ended.", Kind::Counter),
-            (
-                DURATION,
-                "Time from a request's head to the last byte of its response.",
-                Kind::Histogram,
-            ),
-            (
-                SERVER_DURATION,
-                "Duration of HTTP server requests.",
-                Kind::Histogram,
-            ),
-            (
-                IN_FLIGHT,
-                "HTTP requests that have begun and not ended.",
-                Kind::Gauge,
-            ),
-            (
-                ABNORMAL,
-                "HTTP requests that did not complete.",
-                Kind::Counter,
-            ),
-        ] {
+        for (name, help, kind) in METRICS.into_iter().chain(grpc::METRICS) {
             sink.describe(name, help, kind);
         }
         Self(Arc::new(Inner {
@@ -170,14 +170,19 @@ impl Inner {
             self.sink.histogram(SERVER_DURATION, &labels)
         });
         let requests = is_classic.then(|| self.sink.counter(REQUESTS, &labels));
+        let grpc = key
+            .grpc
+            .map(|status| grpc::Handles::new(&self.sink, self.preset, route, status));
         let is_own = requests.as_ref().is_none_or(|given| given.is_own)
             && [&classic, &telemetry]
                 .into_iter()
                 .flatten()
-                .all(|given| given.is_own);
+                .all(|given| given.is_own)
+            && grpc.as_ref().is_none_or(|given| given.is_own);
         let handles = Handles {
             requests: requests.map(|given| given.handle),
             durations: [classic, telemetry].map(|given| given.map(|given| given.handle)),
+            grpc: grpc.map(|given| given.handle),
         };
         (handles, is_own)
     }
@@ -209,6 +214,30 @@ const SERVER_DURATION: &str = "http_server_request_duration_seconds";
 const IN_FLIGHT: &str = "http_requests_in_flight";
 const ABNORMAL: &str = "http_requests_abnormal_total";
 
+const METRICS: [(&str, &str, Kind); 5] = [
+    (REQUESTS, "HTTP requests that have ended.", Kind::Counter),
+    (
+        DURATION,
+        "Time from a request's head to the last byte of its response.",
+        Kind::Histogram,
+    ),
+    (
+        SERVER_DURATION,
+        "Duration of HTTP server requests.",
+        Kind::Histogram,
+    ),
+    (
+        IN_FLIGHT,
+        "HTTP requests that have begun and not ended.",
+        Kind::Gauge,
+    ),
+    (
+        ABNORMAL,
+        "HTTP requests that did not complete.",
+        Kind::Counter,
+    ),
+];
+
 impl Observer for HttpMetrics {
     type Exchange = Begun;
 
@@ -232,6 +261,7 @@ impl Observer for HttpMetrics {
         let key = Key {
             method: begun.method,
             status: end.status(),
+            grpc: end.grpc(),
             telemetry: begun
                 .telemetry
                 .map(|(version, is_https)| (version, is_https, end.outcome())),
@@ -243,8 +273,13 @@ impl Observer for HttpMetrics {
             for duration in handles.durations.iter().flatten() {
                 duration.record(end.latency(), begun.trace);
             }
+            if let Some(grpc) = &handles.grpc {
+                grpc.record(end.latency(), begun.trace);
+            }
         };
-        let hash = FxBuildHasher.hash_one((route.as_str(), key.method, key.status.as_u16()));
+        let code = key.grpc.map_or(0, |status| 1 + u16::from(status.code()));
+        let status = u32::from(key.status.as_u16()) << 8 | u32::from(code);
+        let hash = FxBuildHasher.hash_one((route.as_str(), key.method, status));
         let is_it = |(of, that, _): &(Route, Key, Handles)| *that == key && of == route;
         match inner.table.get(hash, is_it) {
             Some((_, _, handles)) => record(handles),

@@ -35,6 +35,12 @@ impl<E> Table<E> {
         }
     }
 
+    /// Returns the number of entries.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().filter(|slot| slot.get().is_some()).count()
+    }
+
     fn slots(&self, hash: u64) -> impl Iterator<Item = &OnceLock<Box<E>>> {
         let first = hash as usize;
         (first..first.wrapping_add(PROBES)).map(|slot| &self.0[slot % SLOTS])

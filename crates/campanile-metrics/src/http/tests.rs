@@ -242,3 +242,148 @@ async fn a_route_that_was_turned_away_has_its_series_once_there_is_room() {
     exchange(&metrics, Method::GET, "/a", 200).await;
     assert_eq!(requests(&registry, "GET", "/a", "200"), Some(1));
 }
+
+/// Sends a gRPC call to a service that answers with a status in its head.
+async fn call(metrics: &HttpMetrics, path: &str, route: Option<&'static str>, status: &str) {
+    let layer = ObserveLayer::builder(metrics.clone())
+        .route(move |_| route.map(Route::from_static))
+        .build();
+    let service = layer.layer(service_fn(async |_: Request<Empty<&'static [u8]>>| {
+        Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-status", status)
+            .body(Empty::<&'static [u8]>::new())
+    }));
+    let request = Request::post(path)
+        .header("content-type", "application/grpc")
+        .body(Empty::new())
+        .unwrap();
+    drop(service.oneshot(request).await.unwrap());
+}
+
+#[tokio::test]
+async fn grpc_calls_have_their_status_in_families_of_their_own() {
+    for preset in [Preset::Classic, Preset::OpenTelemetry, Preset::Both] {
+        let registry = Registry::builder().preset(preset).build().unwrap();
+        let metrics = HttpMetrics::new(&registry);
+        call(&metrics, "/shop.Shop/Buy", None, "0").await;
+        for _ in 0..2 {
+            call(&metrics, "/shop.Shop/Buy", None, "5").await;
+            call(&metrics, "/shop.Shop/Buy", None, "13").await;
+            call(&metrics, "/evil.Text/Buy", None, "14").await;
+            call(&metrics, "/shop.Shop/Buy", Some("/mine"), "13").await;
+        }
+        let page = registry.render();
+        let handled = |service, method, code| {
+            let labels = [
+                ("grpc_type", "unknown"),
+                ("grpc_service", service),
+                ("grpc_method", method),
+                ("grpc_code", code),
+            ];
+            counter(&registry, "grpc_server_handled_total", &labels)
+        };
+        let duration = |name: &str, labels: &[(&str, &str)]| match registry.get(name, labels) {
+            Some(Value::Histogram(histogram)) => Some(histogram.count),
+            _ => None,
+        };
+        let handling = |service, method| {
+            let labels = [
+                ("grpc_type", "unknown"),
+                ("grpc_service", service),
+                ("grpc_method", method),
+            ];
+            duration("grpc_server_handling_seconds", &labels)
+        };
+        let telemetry = |method, status, error| {
+            let labels = [
+                ("rpc_system_name", "grpc"),
+                ("rpc_method", method),
+                ("rpc_response_status_code", status),
+                ("error_type", error),
+            ];
+            duration("rpc_server_call_duration_seconds", &labels)
+        };
+        let classic = |count| (preset != Preset::OpenTelemetry).then_some(count);
+        let semantic = |count| (preset != Preset::Classic).then_some(count);
+        assert_eq!(handled("shop.Shop", "Buy", "OK"), classic(1), "{page}");
+        assert_eq!(handled("shop.Shop", "Buy", "NotFound"), classic(2));
+        assert_eq!(handled("shop.Shop", "Buy", "Internal"), classic(2));
+        assert_eq!(
+            handled("_unmatched_", "_unmatched_", "Unavailable"),
+            classic(2)
+        );
+        assert_eq!(handled("/mine", "/mine", "Internal"), classic(2));
+        assert_eq!(handling("shop.Shop", "Buy"), classic(5));
+        assert_eq!(
+            requests(&registry, "POST", "/shop.Shop/Buy", "200"),
+            classic(5)
+        );
+        assert_eq!(telemetry("shop.Shop/Buy", "OK", ""), semantic(1));
+        assert_eq!(telemetry("shop.Shop/Buy", "NOT_FOUND", ""), semantic(2));
+        assert_eq!(
+            telemetry("shop.Shop/Buy", "INTERNAL", "INTERNAL"),
+            semantic(2)
+        );
+        assert_eq!(
+            telemetry("_OTHER", "UNAVAILABLE", "UNAVAILABLE"),
+            semantic(2)
+        );
+        assert_eq!(telemetry("/mine", "INTERNAL", "INTERNAL"), semantic(2));
+        assert!(!page.contains("evil"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn every_grpc_status_has_its_go_name() {
+    let registry = Registry::new();
+    let metrics = HttpMetrics::new(&registry);
+    // More statuses than the cache probes slots for one hash.
+    for _ in 0..2 {
+        for code in 0..=16 {
+            call(&metrics, "/", Some("/a.B/C"), &code.to_string()).await;
+        }
+    }
+    let handled = registry.family("grpc_server_handled_total").unwrap();
+    let codes = handled.series.iter().map(|series| {
+        assert_eq!(series.value, Value::Counter(2));
+        series.label("grpc_code").unwrap().into_owned()
+    });
+    let codes: Vec<_> = codes.collect();
+    let expected = [
+        "Aborted",
+        "AlreadyExists",
+        "Canceled",
+        "DataLoss",
+        "DeadlineExceeded",
+        "FailedPrecondition",
+        "Internal",
+        "InvalidArgument",
+        "NotFound",
+        "OK",
+        "OutOfRange",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "Unauthenticated",
+        "Unavailable",
+        "Unimplemented",
+        "Unknown",
+    ];
+    assert_eq!(codes, expected);
+    assert_eq!(metrics.0.table.len(), 17);
+}
+
+#[tokio::test]
+async fn a_recorder_of_another_library_gets_the_families_of_grpc() {
+    let registry = Registry::new();
+    let metrics = HttpMetrics::with_recorder(registry.clone(), Preset::Both);
+    call(&metrics, "/shop.Shop/Buy", None, "0").await;
+    call(&metrics, "/shop.Shop/Buy", None, "13").await;
+    let page = registry.render();
+    for line in [
+        r#"grpc_server_handled_total{grpc_code="Internal",grpc_method="Buy",grpc_service="shop.Shop",grpc_type="unknown"} 1"#,
+        r#"rpc_server_call_duration_seconds_count{error_type="INTERNAL",rpc_method="shop.Shop/Buy",rpc_response_status_code="INTERNAL",rpc_system_name="grpc"} 1"#,
+    ] {
+        assert!(page.contains(line), "{page}");
+    }
+}

@@ -63,7 +63,7 @@ pub struct HttpMetrics(Arc<Inner>);
 struct Inner {
     sink: Sink,
     preset: Preset,
-    in_flight: Either<Gauge, metrics::Gauge>,
+    in_flight: Either<Gauge>,
     table: Table<(Route, Key, Handles)>,
 }
 
@@ -94,18 +94,20 @@ struct Key {
 
 /// What an exchange writes to.
 struct Handles {
-    requests: Option<Either<Counter, metrics::Counter>>,
-    durations: [Option<Either<Histogram, metrics::Histogram>>; 2],
+    requests: Option<Either<Counter>>,
+    durations: [Option<Either<Histogram>>; 2],
     grpc: Option<grpc::Handles>,
 }
 
 /// What is kept of an exchange.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Begun {
     method: &'static str,
     /// The version and whether it came by HTTPS, if that is among the labels.
     telemetry: Option<(Version, bool)>,
     trace: Option<TraceRef>,
+    /// The gauge that was incremented, if it is another recorder's.
+    in_flight: Option<metrics::Gauge>,
 }
 
 impl HttpMetrics {
@@ -116,8 +118,11 @@ impl HttpMetrics {
         Self::to(Sink::Registry(registry.clone()), registry.preset())
     }
 
-    /// Returns an observer that writes to the recorder of another library, such as that of metrics-exporter-prometheus, which a
-    /// host already has. Its values can't be read back in process, and its caps and buckets are its own.
+    /// Returns an observer that writes to the recorder of another library, such as that of metrics-exporter-prometheus, which an
+    /// application already has. Its values can't be read back in process, and its limits and buckets are its own.
+    ///
+    /// The recorder may remove idle series (the exporter's `idle_timeout`): each request looks its handles up. If it removes the gauge
+    /// `http_requests_in_flight` too, the next request starts it anew, without the requests that are older.
     pub fn with_recorder(recorder: impl Recorder + Send + Sync + 'static, preset: Preset) -> Self {
         Self::to(Sink::Recorder(Arc::new(recorder)), preset)
     }
@@ -242,8 +247,8 @@ impl Observer for HttpMetrics {
     type Exchange = Begun;
 
     fn begin(&self, head: &mut Head<'_>) -> Begun {
-        self.0.in_flight.move_by(1.0);
         Begun {
+            in_flight: self.0.in_flight.begin(),
             method: method_label(head.method()),
             telemetry: (self.0.preset != Preset::Classic)
                 .then(|| (head.version(), head.uri().scheme() == Some(&Scheme::HTTPS))),
@@ -296,7 +301,15 @@ impl Observer for HttpMetrics {
         if end.outcome() != Outcome::Completed {
             inner.abnormal(begun.method, end);
         }
-        inner.in_flight.move_by(-1.0);
+        inner.in_flight.end(begun.in_flight);
+    }
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
     }
 }
 

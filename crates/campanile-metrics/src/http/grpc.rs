@@ -32,8 +32,8 @@ pub(super) const METRICS: [(&str, &str, Kind); 3] = [
 
 /// The handles of the calls with one route and one status.
 pub(super) struct Handles {
-    handled: Option<Either<Counter, metrics::Counter>>,
-    durations: [Option<Either<Histogram, metrics::Histogram>>; 2],
+    handled: Option<Either<Counter>>,
+    durations: [Option<Either<Histogram>>; 2],
 }
 
 impl Handles {

@@ -19,10 +19,13 @@ pub(super) enum Sink {
     Recorder(Arc<dyn Recorder + Send + Sync>),
 }
 
-/// A handle of either.
-pub(super) enum Either<O, R> {
+/// A handle of the registry, or what finds one of another library's recorder.
+///
+/// Another recorder may remove a series when it is idle, and a handle that is kept would write to the
+/// removed series. So only the key is kept, and the handle is looked up for each write.
+pub(super) enum Either<O> {
     Registry(O),
-    Recorder(R),
+    Recorder(Arc<dyn Recorder + Send + Sync>, Key),
 }
 
 /// A handle, and whether it is the one that was asked for and worth keeping: neither an overflow series, nor one that no page shows.
@@ -77,7 +80,7 @@ impl Sink {
         &self,
         name: &'static str,
         labels: &[(&'static str, &str)],
-    ) -> Given<Either<Counter, metrics::Counter>> {
+    ) -> Given<Either<Counter>> {
         match self {
             Self::Registry(registry) => {
                 let labels = labels.iter().copied();
@@ -86,13 +89,13 @@ impl Sink {
                 given.map(|series| Either::Registry(Counter(series)))
             }
             Self::Recorder(recorder) => Given {
-                handle: Either::Recorder(recorder.register_counter(&key(name, labels), &METADATA)),
+                handle: Either::Recorder(Arc::clone(recorder), key(name, labels)),
                 is_own: true,
             },
         }
     }
 
-    pub(super) fn gauge(&self, name: &'static str) -> Either<Gauge, metrics::Gauge> {
+    pub(super) fn gauge(&self, name: &'static str) -> Either<Gauge> {
         match self {
             Self::Registry(registry) => {
                 let found = registry.lenient(name, std::iter::empty(), |_| GaugeCell::default());
@@ -100,9 +103,7 @@ impl Sink {
                 let refused = || Series::detached(GaugeCell::default());
                 Either::Registry(Gauge(series.unwrap_or_else(refused)))
             }
-            Self::Recorder(recorder) => {
-                Either::Recorder(recorder.register_gauge(&key(name, &[]), &METADATA))
-            }
+            Self::Recorder(recorder) => Either::Recorder(Arc::clone(recorder), key(name, &[])),
         }
     }
 
@@ -110,7 +111,7 @@ impl Sink {
         &self,
         name: &'static str,
         labels: &[(&'static str, &str)],
-    ) -> Given<Either<Histogram, metrics::Histogram>> {
+    ) -> Given<Either<Histogram>> {
         match self {
             Self::Registry(registry) => {
                 let labels = labels.iter().copied();
@@ -118,13 +119,10 @@ impl Sink {
                 let given = Given::from(found, || registry.new_histogram(name));
                 given.map(|series| Either::Registry(Histogram(series)))
             }
-            Self::Recorder(recorder) => {
-                let key = key(name, labels);
-                Given {
-                    handle: Either::Recorder(recorder.register_histogram(&key, &METADATA)),
-                    is_own: true,
-                }
-            }
+            Self::Recorder(recorder) => Given {
+                handle: Either::Recorder(Arc::clone(recorder), key(name, labels)),
+                is_own: true,
+            },
         }
     }
 }
@@ -138,25 +136,45 @@ fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
     Key::from_parts(name, labels.collect::<Vec<_>>())
 }
 
-impl Either<Counter, metrics::Counter> {
+impl Either<Counter> {
     pub(super) fn increment(&self) {
         match self {
             Self::Registry(counter) => counter.increment(1),
-            Self::Recorder(counter) => counter.increment(1),
+            Self::Recorder(recorder, key) => {
+                recorder.register_counter(key, &METADATA).increment(1);
+            }
         }
     }
 }
 
-impl Either<Gauge, metrics::Gauge> {
-    pub(super) fn move_by(&self, by: f64) {
+impl Either<Gauge> {
+    /// Adds one. Returns the handle that has to be decremented, if it is another recorder's: one
+    /// that is looked up then could be a new series, which would become negative.
+    pub(super) fn begin(&self) -> Option<metrics::Gauge> {
         match self {
-            Self::Registry(gauge) => gauge.increment(by),
-            Self::Recorder(gauge) => gauge.increment(by),
+            Self::Registry(gauge) => {
+                gauge.increment(1.0);
+                None
+            }
+            Self::Recorder(recorder, key) => {
+                let gauge = recorder.register_gauge(key, &METADATA);
+                gauge.increment(1.0);
+                Some(gauge)
+            }
+        }
+    }
+
+    /// Takes one away.
+    pub(super) fn end(&self, begun: Option<metrics::Gauge>) {
+        match (self, begun) {
+            (_, Some(gauge)) => gauge.decrement(1.0),
+            (Self::Registry(gauge), None) => gauge.decrement(1.0),
+            (Self::Recorder(..), None) => {}
         }
     }
 }
 
-impl Either<Histogram, metrics::Histogram> {
+impl Either<Histogram> {
     #[inline]
     pub(super) fn record(&self, time: Duration, trace: Option<TraceRef>) {
         match self {
@@ -164,7 +182,9 @@ impl Either<Histogram, metrics::Histogram> {
                 Some(trace) => histogram.record_duration_in_trace(time, trace),
                 None => histogram.record_duration(time),
             },
-            Self::Recorder(histogram) => histogram.record(time),
+            Self::Recorder(recorder, key) => {
+                recorder.register_histogram(key, &METADATA).record(time);
+            }
         }
     }
 }

@@ -387,3 +387,101 @@ async fn a_recorder_of_another_library_gets_the_families_of_grpc() {
         assert!(page.contains(line), "{page}");
     }
 }
+
+/// A recorder that removes its series when it is told to, as metrics-exporter-prometheus does when they
+/// are idle. What has a handle then writes to a series that nobody sees.
+#[derive(Clone, Default)]
+struct Forgetful(Arc<std::sync::Mutex<Registry>>);
+
+impl Forgetful {
+    fn registry(&self) -> Registry {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Recorder for Forgetful {
+    fn describe_counter(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn describe_gauge(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn describe_histogram(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+
+    fn register_counter(
+        &self,
+        key: &metrics::Key,
+        metadata: &metrics::Metadata<'_>,
+    ) -> metrics::Counter {
+        self.registry().register_counter(key, metadata)
+    }
+
+    fn register_gauge(
+        &self,
+        key: &metrics::Key,
+        metadata: &metrics::Metadata<'_>,
+    ) -> metrics::Gauge {
+        self.registry().register_gauge(key, metadata)
+    }
+
+    fn register_histogram(
+        &self,
+        key: &metrics::Key,
+        metadata: &metrics::Metadata<'_>,
+    ) -> metrics::Histogram {
+        self.registry().register_histogram(key, metadata)
+    }
+}
+
+#[tokio::test]
+async fn a_series_that_another_recorder_removes_comes_back_with_the_next_request() {
+    let recorder = Forgetful::default();
+    let metrics = HttpMetrics::with_recorder(recorder.clone(), Preset::Both);
+    let layer = ObserveLayer::new(metrics.clone());
+    for _ in 0..3 {
+        exchange(&metrics, Method::GET, "/a", 200).await;
+        call(&metrics, "/", Some("/a.B/C"), "0").await;
+        let registry = recorder.registry();
+        assert_eq!(requests(&registry, "GET", "/a", "200"), Some(1));
+        assert_eq!(registry.get(IN_FLIGHT, &[]), Some(Value::Gauge(0.0)));
+        for name in [
+            DURATION,
+            SERVER_DURATION,
+            grpc::HANDLED,
+            grpc::HANDLING,
+            grpc::CALL_DURATION,
+        ] {
+            assert!(registry.family(name).is_some(), "{name}");
+        }
+        // An exchange that is older than the series leaves no negative gauge behind.
+        let service = layer.layer(service_fn(|_: Request<()>| {
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        }));
+        let pending = Box::pin(service.oneshot(Request::new(())));
+        let mut pending = pending;
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(pending.as_mut().poll(&mut context).is_pending());
+        *recorder.0.lock().unwrap() = Registry::new();
+        exchange(&metrics, Method::GET, "/b", 200).await;
+        drop(pending);
+        assert_eq!(
+            recorder.registry().get(IN_FLIGHT, &[]),
+            Some(Value::Gauge(0.0))
+        );
+        *recorder.0.lock().unwrap() = Registry::new();
+    }
+}

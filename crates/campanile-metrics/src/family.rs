@@ -190,8 +190,8 @@ impl AnyFamily {
     }
 
     /// Removes the series that are not in use; returns how many.
-    pub(crate) fn remove_idle(&self, before: u32) -> usize {
-        with!(&self.series, set => set.remove_idle(before))
+    pub(crate) fn remove_idle(&self, before: u32, now: u32) -> usize {
+        with!(&self.series, set => set.remove_idle(before, now))
     }
 
     /// Takes note of labels that were turned away.

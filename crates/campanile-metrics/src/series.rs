@@ -12,7 +12,7 @@ pub(crate) struct Series<C> {
     pub(crate) labels: Arc<str>,
     /// When it was made, in milliseconds since 1970.
     pub(crate) created: u64,
-    /// The sweep before which it was last asked for.
+    /// The sweep before which it was last looked up, or the last sweep at which it had a handle.
     touched: AtomicU32,
     cell: C,
 }
@@ -96,13 +96,17 @@ impl<C> SeriesSet<C> {
         set.get(labels).is_some_and(is_free) && set.remove(labels)
     }
 
-    /// Removes the series that nobody has asked for since a sweep and nobody has a handle to; returns how many.
-    pub(crate) fn remove_idle(&self, before: u32) -> usize {
+    /// Removes the series that were not in use since a sweep; returns how many. A series with a handle
+    /// is in use, because writes through a handle leave no trace.
+    pub(crate) fn remove_idle(&self, before: u32, now: u32) -> usize {
         let mut set = self.write();
         let all = set.len();
         // New handles come from this map only, which is locked.
         set.retain(|ByLabels(series)| {
-            Arc::strong_count(series) > 1 || series.touched.load(Relaxed) >= before
+            if Arc::strong_count(series) > 1 {
+                series.touch(now);
+            }
+            series.touched.load(Relaxed) >= before
         });
         all - set.len()
     }

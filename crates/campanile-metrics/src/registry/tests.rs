@@ -454,3 +454,20 @@ fn types_can_be_shared() {
         crate::HttpMetrics,
     )>();
 }
+
+#[test]
+fn what_was_written_through_a_handle_stays_for_a_timeout_after_it() {
+    let minute = Duration::from_secs(60);
+    let registry = Registry::builder().idle_timeout(minute).build().unwrap();
+    let begun = clock::now();
+    let labels = [("connection", "7")];
+    let bytes = registry.counter("bytes_total", &labels).unwrap();
+    registry.sweep(begun + minute * 60);
+    bytes.increment(1_000_000);
+    drop(bytes);
+    registry.sweep(begun + minute * 61 + Duration::from_secs(1));
+    let value = registry.get("bytes_total", &labels);
+    assert_eq!(value, Some(Value::Counter(1_000_000)));
+    registry.sweep(begun + minute * 63);
+    assert_eq!(registry.get("bytes_total", &labels), None);
+}

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use self::collector::Collected;
 use self::gauges::Gauges;
 use crate::name::truncated;
-use crate::{Counter, RegisterError, Registry, clock};
+use crate::{Counter, Gauge, RegisterError, Registry, clock};
 
 pub use self::collector::BusinessCollector;
 pub use self::error::{BusinessError, BusinessProblem};
@@ -98,6 +98,8 @@ struct Last {
     figures: Option<(Map<String, Value>, jiff::Timestamp, Instant)>,
     failure: Option<Failure>,
     gauges: Gauges,
+    /// The gauge of the last success. It is kept, so that it does not expire while collections fail.
+    succeeded: Option<Gauge>,
 }
 
 /// How a collection failed.
@@ -257,7 +259,10 @@ impl Section {
             Ok(figures) => {
                 let at = timestamp();
                 // There is no such series before, since 0 would be in 1970.
-                if let Ok(succeeded) = registry.gauge(SUCCEEDED, &[("section", section)]) {
+                if last.succeeded.is_none() {
+                    last.succeeded = registry.gauge(SUCCEEDED, &[("section", section)]).ok();
+                }
+                if let Some(succeeded) = &last.succeeded {
                     succeeded.set(at.as_millisecond() as f64 / 1e3);
                 }
                 last.figures = Some((figures, at, now()));

@@ -210,3 +210,27 @@ fn mistakes_are_told_together() {
     );
     assert_eq!(error.problems().len(), 8);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_success_does_not_expire_while_collections_fail() {
+    let registry = Registry::builder()
+        .idle_timeout(60 * SECOND)
+        .build()
+        .unwrap();
+    let begun = now();
+    let (collector, _) = script(
+        "users",
+        &[
+            || Ok(json!({"active": 5})),
+            || Err("the database is gone".to_owned()),
+            || Err("the database is gone".to_owned()),
+        ],
+    );
+    let business = business(&registry, vec![collector.every(10 * SECOND)]);
+    run_for(&business, 25 * SECOND).await;
+    for minute in 1..5 {
+        registry.sweep((begun + minute * 61 * SECOND).into());
+    }
+    let name = "campanile_business_last_success_timestamp_seconds";
+    assert!(registry.family(name).is_some(), "{}", registry.render());
+}

@@ -38,6 +38,7 @@ pub struct CacheMetrics {
     hits: Counter,
     misses: Counter,
     ratio: OnceLock<Gauge>,
+    entries: OnceLock<Gauge>,
 }
 
 const HITS: &str = "cache_hits_total";
@@ -66,6 +67,7 @@ impl CacheMetrics {
             registry: registry.clone(),
             cache_type: cache_type.into(),
             ratio: OnceLock::new(),
+            entries: OnceLock::new(),
         })
     }
 
@@ -84,7 +86,8 @@ impl CacheMetrics {
 
     /// Sets how many entries the cache has.
     pub fn entries(&self, entries: usize) {
-        self.gauge(ENTRIES).set(entries as f64);
+        let gauge = self.entries.get_or_init(|| self.gauge(ENTRIES));
+        gauge.set(entries as f64);
     }
 
     fn gauge(&self, name: &str) -> Gauge {
@@ -92,5 +95,25 @@ impl CacheMetrics {
             .registry
             .gauge(name, &[("cache_type", &self.cache_type)]);
         gauge.unwrap_or_else(|_| Gauge::detached(&self.registry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Value, clock};
+
+    #[test]
+    fn the_gauge_of_a_cache_that_does_not_change_does_not_expire() {
+        let minute = Duration::from_secs(60);
+        let registry = Registry::builder().idle_timeout(minute).build().unwrap();
+        let cache = CacheMetrics::new(&registry, "users").unwrap();
+        cache.entries(7);
+        let begun = clock::now();
+        (1..5).for_each(|number| registry.sweep(begun + 2 * number * minute));
+        let entries = registry.get(ENTRIES, &[("cache_type", "users")]);
+        assert_eq!(entries, Some(Value::Gauge(7.0)));
     }
 }

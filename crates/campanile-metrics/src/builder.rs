@@ -59,7 +59,7 @@ impl Names {
 }
 
 impl RegistryBuilder {
-    /// Sets how many series a family may have before new ones go to its overflow series.
+    /// Sets how many series a family may have before new ones go to its overflow series; new gauges are dropped then.
     ///
     /// Defaults to 2,000.
     pub fn series_per_family(mut self, cap: usize) -> Self {

@@ -23,8 +23,10 @@ impl Counter {
     }
 
     /// Raises the counter to a value that was counted elsewhere; one that is lower changes nothing.
+    ///
+    /// The overflow series of a family is not changed: the values of several series can't be told apart there.
     pub fn absolute(&self, value: u64) {
-        self.0.absolute(value);
+        CounterFn::absolute(&*self.0, value);
     }
 
     /// Returns the counter's value.
@@ -47,7 +49,12 @@ impl TimeCounter {
     }
 
     /// Raises the counter to a time that was counted elsewhere; one that is lower changes nothing.
+    ///
+    /// The overflow series of a family is not changed, as with [`Counter::absolute`].
     pub fn absolute(&self, value: Duration) {
+        if self.0.is_overflow() {
+            return;
+        }
         let TimeCounterCell(nanoseconds) = &**self.0;
         nanoseconds.fetch_max(whole(value), Ordering::Relaxed);
     }
@@ -129,7 +136,9 @@ impl CounterFn for Series<CounterCell> {
     }
 
     fn absolute(&self, value: u64) {
-        CounterCell::absolute(self, value);
+        if !self.is_overflow() {
+            CounterCell::absolute(self, value);
+        }
     }
 }
 
@@ -206,6 +215,9 @@ impl GaugeFn for Series<GaugeCell> {
 
 impl Cell for GaugeCell {
     is_kind!(Gauge);
+
+    /// The last of several series to set the value would hide the others.
+    const SUMS: bool = false;
 
     fn read(&self) -> Value {
         Value::Gauge(f64::from_bits(self.0.load(Ordering::Relaxed)))

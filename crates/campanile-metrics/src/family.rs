@@ -17,7 +17,7 @@ pub(crate) struct AnyFamily {
     pub(crate) series: AnySeries,
     /// The labels of the overflow series: one for the family, whatever labels are turned away later.
     pub(crate) overflow: OnceLock<Arc<str>>,
-    /// How often a new series was turned away to the overflow series.
+    /// How often a new series was turned away.
     overflowed: AtomicU64,
     /// The labels that were turned away most often.
     turned_away: Mutex<Top>,
@@ -30,6 +30,8 @@ pub(crate) trait Cell: Sized {
     const KIND: Kind;
     /// The most series of a family, whatever the registry's cap.
     const CAP: usize = usize::MAX;
+    /// Whether values of several series can be summed in an overflow series.
+    const SUMS: bool = true;
     /// How much longer a line takes to write than one of a counter.
     const WEIGHT: usize = 1;
 
@@ -194,10 +196,11 @@ impl AnyFamily {
         with!(&self.series, set => set.remove_idle(before, now))
     }
 
-    /// Takes note of labels that were turned away.
-    pub(crate) fn turn_away(&self, labels: &str) {
-        self.overflowed.fetch_add(1, Ordering::Relaxed);
+    /// Counts labels that were turned away; returns whether they are the first.
+    pub(crate) fn turn_away(&self, labels: &str) -> bool {
+        let before = self.overflowed.fetch_add(1, Ordering::Relaxed);
         self.top().count(labels);
+        before == 0
     }
 
     pub(crate) fn overflowed(&self) -> u64 {

@@ -30,7 +30,7 @@
 //!
 //! | what | default | past it |
 //! |---|---|---|
-//! | series of a family | 2,000 | the series whose label values are all `_other_` takes the value; `campanile_registry_overflow_total{family}` counts, and [`Registry::turned_away`] knows the most frequent |
+//! | series of a family | 2,000 | counters, histograms and summaries are summed in the series whose label values are all `_other_`; a gauge, and a counter's `absolute`, are not recorded; `campanile_registry_overflow_total{family}` counts, and [`Registry::turned_away`] knows the most frequent |
 //! | summaries of a family | 200 | as above |
 //! | series of the registry | 100,000 | the same; a new family is refused |
 //! | bytes of a label value | 256 | cut at a character; `campanile_registry_truncated_labels_total` counts |

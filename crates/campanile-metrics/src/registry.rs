@@ -150,7 +150,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// As [`counter`](Self::counter).
+    /// As [`counter`](Self::counter). Past a limit the gauge is detached: it can be used, but is not exported, because the values of
+    /// several gauges can't be shown as one.
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Result<Gauge, RegisterError> {
         self.strict(name, labels, |_| GaugeCell::default())
             .map(Gauge)

@@ -2,7 +2,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::{Bound, Deref};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// One series: its labels, and its value.
@@ -14,6 +14,8 @@ pub(crate) struct Series<C> {
     pub(crate) created: u64,
     /// The sweep before which it was last looked up, or the last sweep at which it had a handle.
     touched: AtomicU32,
+    /// Whether it sums up series that were turned away.
+    is_overflow: AtomicBool,
     cell: C,
 }
 
@@ -23,6 +25,7 @@ impl<C> Series<C> {
             labels,
             created,
             touched: AtomicU32::new(sweep),
+            is_overflow: AtomicBool::new(false),
             cell,
         }
     }
@@ -30,6 +33,17 @@ impl<C> Series<C> {
     /// Returns a series that no page shows.
     pub(crate) fn detached(cell: C) -> Arc<Self> {
         Arc::new(Self::new("".into(), 0, 0, cell))
+    }
+
+    /// Makes it the family's overflow series.
+    pub(crate) fn overflow(&self) {
+        self.is_overflow.store(true, Relaxed);
+    }
+
+    /// Returns whether writes of several label sets come together here, so that none of them can set
+    /// the value.
+    pub(crate) fn is_overflow(&self) -> bool {
+        self.is_overflow.load(Relaxed)
     }
 
     pub(crate) fn touch(&self, sweep: u32) {

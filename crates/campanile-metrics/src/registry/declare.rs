@@ -59,7 +59,8 @@ impl Registry {
                 name: Arc::clone(&name),
                 kind: family.kind(),
                 series: family.len(),
-                most_series: known.unwrap_or(cap + 1),
+                // All but gauges have an overflow series.
+                most_series: known.unwrap_or(cap + usize::from(family.kind() != Kind::Gauge)),
                 samples: match family.kind() {
                     Kind::Histogram => self.bounds(&name).values().len() + 3,
                     Kind::Summary => SummaryCell::SAMPLES,

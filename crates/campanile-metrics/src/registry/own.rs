@@ -11,7 +11,7 @@ use crate::series::read;
 const OWN: [(&str, &str); 4] = [
     (
         "campanile_registry_overflow_total",
-        "Times that a new series of the family was turned away to its `_other_` series.",
+        "Times that a new series of the family was turned away, to its `_other_` series or, for a gauge, to none.",
     ),
     (
         "campanile_registry_refused_total",
@@ -64,7 +64,7 @@ impl Registry {
         tracing::warn!(
             %family,
             cap,
-            "the family or the registry is full: new series are counted as one whose labels are `_other_`"
+            "family or registry is full: new series are summed in the series `_other_`, new gauges are dropped"
         );
     }
 

@@ -195,6 +195,15 @@ impl Registry {
                 if let Some(ByLabels(series)) = set.get(text.text.as_str()) {
                     return found(series, true);
                 }
+                if !C::SUMS && is_full(&set) {
+                    drop(set);
+                    if family.turn_away(&text.text) {
+                        self.note_overflow(&exported, cap);
+                    }
+                    let series = Series::detached(new(&exported));
+                    let is_own = false;
+                    return Ok(Found { series, is_own });
+                }
                 let overflow = family.overflow.get().and_then(|text| set.get(&**text));
                 if let Some(ByLabels(series)) = overflow.filter(|_| is_full(&set)) {
                     family.turn_away(&text.text);
@@ -209,17 +218,21 @@ impl Registry {
             if let Some(ByLabels(series)) = set.get(text.text.as_str()) {
                 return found(series, true);
             }
+            // A gauge that finds the last place taken meanwhile tries again.
             let is_own = !is_full(&set);
+            if !is_own && !C::SUMS {
+                continue;
+            }
             let mut is_first_overflow = false;
             let labels: Arc<str> = if is_own {
                 text.text.into()
             } else {
-                family.turn_away(&text.text);
-                let overflow = family.overflow.get_or_init(|| {
-                    is_first_overflow = true;
-                    LabelText::other(&labels).into()
-                });
+                is_first_overflow = family.turn_away(&text.text);
+                let other = || LabelText::other(&labels).into();
+                let overflow = family.overflow.get_or_init(other);
                 if let Some(ByLabels(series)) = set.get(&**overflow) {
+                    // An application can have made a series with these labels.
+                    series.overflow();
                     return found(series, false);
                 }
                 Arc::clone(overflow)
@@ -227,6 +240,9 @@ impl Registry {
             self.0.series.fetch_add(1, Ordering::Relaxed);
             let cell = new(&exported);
             let series = Arc::new(Series::new(labels, clock::milliseconds(), sweep, cell));
+            if !is_own {
+                series.overflow();
+            }
             set.insert(ByLabels(Arc::clone(&series)));
             // Whoever listens to the log may ask for a series too.
             drop(set);

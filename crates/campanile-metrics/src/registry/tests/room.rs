@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, with_local_recorder};
+use metrics::{counter, gauge, with_local_recorder};
 
 use super::*;
 
@@ -300,4 +300,54 @@ fn a_value_that_is_cut_to_nothing_is_none() {
     registry.gauge("g", &[("k", "\u{1f514}")]).unwrap().set(1.0);
     assert_eq!(registry.get("g", &[]), Some(Value::Gauge(1.0)));
     assert_eq!(registry.render().matches("g 1\n").count(), 1);
+}
+
+#[test]
+fn past_the_cap_a_gauge_shows_nothing_and_is_turned_away() {
+    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    for (queue, depth) in [("a", 1.0), ("b", 99.0), ("c", 3.0)] {
+        let gauge = registry.gauge("queue_depth", &[("queue", queue)]).unwrap();
+        gauge.set(depth);
+        assert_eq!(gauge.value(), depth);
+    }
+    with_local_recorder(&registry, || gauge!("queue_depth", "queue" => "b").set(7.0));
+    let family = registry.family("queue_depth").unwrap();
+    let values: Vec<_> = family.series.iter().map(|series| &series.value).collect();
+    assert_eq!(values, [&Value::Gauge(1.0)]);
+    let labels = [("family", "queue_depth")];
+    let overflow = registry.get("campanile_registry_overflow_total", &labels);
+    assert_eq!(overflow, Some(Value::Counter(3)));
+    let (most, count) = registry.turned_away("queue_depth").remove(0);
+    assert_eq!((most.as_str(), count), (r#"queue="b""#, 2));
+    let budget = registry.budget();
+    let budget = budget.iter().find(|one| &*one.name == "queue_depth");
+    assert_eq!(budget.unwrap().most_series, 1);
+}
+
+#[test]
+fn past_the_cap_absolute_values_are_not_published_and_increments_are_summed() {
+    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    let second = Duration::from_secs(1);
+    for (topic, seen) in [("a", 5), ("b", 70), ("c", 20)] {
+        let labels = [("topic", topic)];
+        let counter = registry.counter("seen_total", &labels).unwrap();
+        counter.absolute(seen);
+        counter.increment(1);
+        let time = registry
+            .time_counter("busy_seconds_total", &labels)
+            .unwrap();
+        time.absolute(second * 9);
+        time.increment(second);
+        with_local_recorder(&registry, || {
+            let topic = topic.to_owned();
+            counter!("read_total", "topic" => topic).absolute(seen);
+        });
+    }
+    let get = |name, topic| registry.get(name, &[("topic", topic)]);
+    assert_eq!(get("seen_total", "a"), Some(Value::Counter(6)));
+    assert_eq!(get("seen_total", "_other_"), Some(Value::Counter(2)));
+    let time = Some(Value::TimeCounter(2 * second));
+    assert_eq!(get("busy_seconds_total", "_other_"), time);
+    assert_eq!(get("read_total", "a"), Some(Value::Counter(5)));
+    assert_eq!(get("read_total", "_other_"), Some(Value::Counter(0)));
 }

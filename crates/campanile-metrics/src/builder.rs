@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::histogram::Bounds;
-use crate::name::{LabelText, sanitised, sanitised_label};
+use crate::name::{LabelText, labels, push, sanitised, sanitised_label};
 use crate::{BuildError, Preset, RegisterError, Registry};
 
 /// Settings of a [`Registry`].
@@ -129,8 +129,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Adds a label that all series have in an exposition. A series can't have one of this name itself, and what is read back in
-    /// process is without it.
+    /// Adds a label that all series have in an exposition. If a series has a label of this name itself, its own value is exposed.
+    /// Values that are read back in process do not have constant labels.
     ///
     /// Defaults to none.
     pub fn constant_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -237,7 +237,7 @@ fn checked(bounds: &[f64], of: impl FnOnce() -> String) -> Result<Arc<Bounds>, B
 pub(crate) struct Constant {
     /// As they are exposed.
     pub(crate) text: String,
-    names: Vec<String>,
+    labels: Vec<(String, String)>,
 }
 
 impl Constant {
@@ -252,21 +252,41 @@ impl Constant {
             | RegisterError::DuplicateLabel { label, .. } => invalid(label),
             other => invalid(other.to_string()),
         })?;
-        let names = labels.into_iter().map(|(name, value)| {
+        let text = text.text;
+        for (name, value) in &labels {
             // `family` is a label of the registry's own.
-            if sanitised_label(&name) != name || value.is_empty() || name == "family" {
-                return Err(invalid(name));
+            if sanitised_label(name) != *name || value.is_empty() || name == "family" {
+                return Err(invalid(name.clone()));
             }
-            Ok(name)
-        });
-        Ok(Self {
-            text: text.text,
-            names: names.collect::<Result<_, _>>()?,
-        })
+        }
+        Ok(Self { text, labels })
     }
 
-    pub(crate) fn has(&self, label: &str) -> bool {
-        self.names.iter().any(|name| name == label)
+    /// Returns whether a series exposes this label without having it.
+    pub(crate) fn has(&self, name: &str, value: &str) -> bool {
+        self.value(name) == Some(value)
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        let mut labels = self.labels.iter();
+        labels.find_map(|(of, value)| (of == name).then_some(value.as_str()))
+    }
+
+    /// Returns whether a series with these labels has one of the names itself.
+    pub(crate) fn is_overridden(&self, text: &str) -> bool {
+        let is_constant = |(name, _): (&str, _)| self.value(name).is_some();
+        !self.labels.is_empty() && labels(text).any(is_constant)
+    }
+
+    /// Returns the labels that a series with these labels does not have itself, as they are exposed.
+    pub(crate) fn without(&self, text: &str) -> String {
+        let mut rest = String::new();
+        for (name, value) in labels(&self.text) {
+            if !labels(text).any(|(own, _)| own == name) {
+                push(&mut rest, name, &value);
+            }
+        }
+        rest
     }
 }
 

@@ -178,6 +178,7 @@ impl AnyFamily {
                 .len()
                 .saturating_add(length.saturating_sub(lines.len()) / C::WEIGHT);
             set.walk(after, |series| {
+                lines.overridden(series.overrides.then_some(&*series.labels));
                 series.write(series, lines);
                 lines.len() < length
             })

@@ -88,7 +88,7 @@ impl LabelText {
     }
 }
 
-fn truncated_value(value: &str, longest: usize) -> &str {
+pub(crate) fn truncated_value(value: &str, longest: usize) -> &str {
     let end = (0..=longest.min(value.len()))
         .rev()
         .find(|&end| value.is_char_boundary(end));

@@ -1,9 +1,11 @@
 //! The lines of an exposition: Prometheus' text format 0.0.4 and OpenMetrics 1.0.0.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::Registry;
+use crate::builder::Constant;
 use crate::exemplar::Exemplar;
 use crate::family::AnyFamily;
 use crate::name::escaped;
@@ -91,8 +93,10 @@ pub(crate) struct Lines<'a> {
     kind: Kind,
     /// The name without a counter's `_total`.
     name: &'a str,
-    /// The labels of all series, as they are exposed.
-    constant: &'a str,
+    /// The labels of all series.
+    constants: &'a Constant,
+    /// Those that the current series does not have itself, as they are exposed.
+    constant: Cow<'a, str>,
     /// The lines that come before the first sample.
     header: String,
     /// What the lines of a sample begin with, for each suffix that was needed so far.
@@ -105,7 +109,7 @@ impl<'a> Lines<'a> {
         format: Format,
         name: &'a str,
         kind: Kind,
-        constant: &'a str,
+        constants: &'a Constant,
         text: &'a mut String,
     ) -> Self {
         let base = name.strip_suffix("_total").filter(|_| kind.is_counter());
@@ -113,11 +117,24 @@ impl<'a> Lines<'a> {
             format,
             kind,
             name: base.unwrap_or(name),
-            constant,
+            constants,
+            constant: Cow::Borrowed(&constants.text),
             header: String::new(),
             heads: Vec::new(),
             text,
         }
+    }
+
+    /// Sets the labels of the current series, if one of them has the name of a constant label.
+    pub(crate) fn overridden(&mut self, labels: Option<&str>) {
+        if labels.is_none() && matches!(self.constant, Cow::Borrowed(_)) {
+            return;
+        }
+        self.heads.clear();
+        self.constant = match labels {
+            Some(labels) => Cow::Owned(self.constants.without(labels)),
+            None => Cow::Borrowed(&self.constants.text),
+        };
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -157,7 +174,7 @@ impl<'a> Lines<'a> {
             Some(head) => head,
             None => {
                 let comma = if self.constant.is_empty() { "" } else { "," };
-                let head = [self.name, suffix, "{", self.constant, comma].concat();
+                let head = [self.name, suffix, "{", &*self.constant, comma].concat();
                 self.heads.push((suffix, head));
                 self.heads.len() - 1
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use self::register::Families;
 use metrics::Unit;
 
-use crate::builder::Settings;
+use crate::builder::{Constant, Settings};
 use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
 use crate::clock;
 use crate::error::{InstallError, RegisterError};
@@ -233,7 +233,9 @@ impl Registry {
             .iter()
             .map(|&(name, value)| (Cow::Borrowed(name), value))
             .collect();
-        let labels = LabelText::new(name, &mut labels, self.0.settings.label_value_bytes).ok()?;
+        let longest = self.0.settings.label_value_bytes;
+        self.drop_constant(&mut labels, longest);
+        let labels = LabelText::new(name, &mut labels, longest).ok()?;
         self.publish_if_own(name);
         let family = read(&self.0.families).get(name).cloned()?;
         family.get(&labels.text)
@@ -389,9 +391,9 @@ impl Registry {
         Duration::from_nanos(self.0.in_pages.load(Ordering::Relaxed))
     }
 
-    /// The labels of all series, as they are exposed.
-    pub(crate) fn constant(&self) -> &str {
-        &self.0.settings.constant.text
+    /// The labels of all series.
+    pub(crate) fn constant(&self) -> &Constant {
+        &self.0.settings.constant
     }
 
     pub(crate) fn preset(&self) -> Preset {

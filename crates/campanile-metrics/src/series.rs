@@ -12,6 +12,8 @@ pub(crate) struct Series<C> {
     pub(crate) labels: Arc<str>,
     /// When it was made, in milliseconds since 1970.
     pub(crate) created: u64,
+    /// Whether one of its labels has the name of a constant label.
+    pub(crate) overrides: bool,
     /// The sweep before which it was last looked up, or the last sweep at which it had a handle.
     touched: AtomicU32,
     /// Whether it sums up series that were turned away.
@@ -24,6 +26,7 @@ impl<C> Series<C> {
         Self {
             labels,
             created,
+            overrides: false,
             touched: AtomicU32::new(sweep),
             is_overflow: AtomicBool::new(false),
             cell,

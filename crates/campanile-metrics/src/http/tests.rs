@@ -485,3 +485,24 @@ async fn a_series_that_another_recorder_removes_comes_back_with_the_next_request
         *recorder.0.lock().unwrap() = Registry::new();
     }
 }
+
+#[tokio::test]
+async fn exchanges_count_although_a_constant_label_has_the_name_of_theirs() {
+    let mut builder = Registry::builder().preset(Preset::Both);
+    for label in ["method", "endpoint", "outcome", "grpc_code", "error_type"] {
+        builder = builder.constant_label(label, "x");
+    }
+    let registry = builder.build().unwrap();
+    let metrics = HttpMetrics::new(&registry);
+    exchange(&metrics, Method::GET, "/a", 200).await;
+    call(&metrics, "/", Some("/a.B/C"), "13").await;
+    assert_eq!(requests(&registry, "GET", "/a", "200"), Some(1));
+    let page = registry.render();
+    for line in [
+        r#"http_requests_total{error_type="x",grpc_code="x",outcome="x",endpoint="/a",method="GET",status_code="200"} 1"#,
+        r#"grpc_code="Internal",grpc_method="C",grpc_service="a.B",grpc_type="unknown"} 1"#,
+        r#"http_requests_in_flight{endpoint="x",error_type="x",grpc_code="x",method="x",outcome="x"} 0"#,
+    ] {
+        assert!(page.contains(line), "{page}");
+    }
+}

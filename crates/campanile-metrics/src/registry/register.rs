@@ -8,7 +8,7 @@ use super::Registry;
 use crate::clock;
 use crate::error::RegisterError;
 use crate::family::{AnyFamily, Cell};
-use crate::name::{LabelText, sanitised, sanitised_label};
+use crate::name::{LabelText, sanitised, sanitised_label, truncated_value};
 use crate::series::{ByLabels, Map, Series, SeriesSet, read, write};
 use crate::snapshot::Kind;
 
@@ -162,12 +162,12 @@ impl Registry {
         let mut labels: Vec<_> = labels
             .map(|(name, value)| (sanitised_label(name), value))
             .collect();
-        self.not_constant(name, &labels)?;
         // The registry's own label is a family's name, which is not cut.
         let longest = match under {
             Under::Caps => settings.label_value_bytes,
             Under::None => usize::MAX,
         };
+        self.drop_constant(&mut labels, longest);
         let text = LabelText::new(name, &mut labels, longest)?;
         if text.truncated > 0 {
             let truncated = &self.0.truncated;
@@ -239,7 +239,9 @@ impl Registry {
             };
             self.0.series.fetch_add(1, Ordering::Relaxed);
             let cell = new(&exported);
-            let series = Arc::new(Series::new(labels, clock::milliseconds(), sweep, cell));
+            let mut series = Series::new(labels, clock::milliseconds(), sweep, cell);
+            series.overrides = self.constant().is_overridden(&series.labels);
+            let series = Arc::new(series);
             if !is_own {
                 series.overflow();
             }
@@ -253,20 +255,13 @@ impl Registry {
         }
     }
 
-    /// Checks that no label is one that all series have.
-    pub(super) fn not_constant(
-        &self,
-        name: &str,
-        labels: &[(Cow<'_, str>, &str)],
-    ) -> Result<(), RegisterError> {
-        let constant = &self.0.settings.constant;
-        match labels.iter().find(|(label, _)| constant.has(label)) {
-            Some((label, _)) => Err(RegisterError::DuplicateLabel {
-                metric: name.into(),
-                label: label.clone().into_owned(),
-            }),
-            None => Ok(()),
+    /// Drops the labels that are exposed anyway, so that a series is the same with them and without.
+    pub(super) fn drop_constant(&self, labels: &mut Vec<(Cow<'_, str>, &str)>, longest: usize) {
+        let constant = self.constant();
+        if constant.text.is_empty() {
+            return;
         }
+        labels.retain(|(name, value)| !constant.has(name, truncated_value(value, longest)));
     }
 
     /// Returns the family of a name as it was given, and the name that it is exported under.

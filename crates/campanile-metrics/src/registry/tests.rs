@@ -250,8 +250,6 @@ fn a_prefix_and_constant_labels_are_in_every_exposition() {
     registry.gauge("size", &[("k", "v")]).unwrap();
     registry.histogram("t", &[]).unwrap();
     registry.gauge("campanile_x", &[]).unwrap();
-    let refused = registry.gauge("size", &[("app", "y")]).unwrap_err();
-    assert!(matches!(refused, RegisterError::DuplicateLabel { .. }));
     let constant = r#"app="x",zone="a \"b\"""#;
     let page = format!(
         "# TYPE campanile_x gauge\ncampanile_x{{{constant}}} 0\n\
@@ -263,6 +261,57 @@ fn a_prefix_and_constant_labels_are_in_every_exposition() {
     assert_eq!(registry.render(), page);
     let size = registry.get("shop_size", &[("k", "v")]);
     assert_eq!(size, Some(Value::Gauge(0.0)));
+}
+
+#[test]
+fn a_series_own_label_wins_over_a_constant_label() {
+    let registry = Registry::builder()
+        .constant_label("env", "prod")
+        .constant_label("zone", "a")
+        .buckets(&[1.0])
+        .build()
+        .unwrap();
+    with_local_recorder(&registry, || {
+        counter!("jobs_total", "env" => "test").increment(1);
+        counter!("jobs_total", "env" => "test", "k" => "v").increment(2);
+        counter!("jobs_total", "k" => "v").increment(3);
+        // The same series as the one without labels.
+        counter!("jobs_total").increment(4);
+        counter!("jobs_total", "env" => "prod").increment(5);
+        counter!("jobs_total", "env" => "").increment(6);
+        histogram!("t", "env" => "test", "zone" => "b").record(1.0);
+    });
+    let page = "# TYPE jobs_total counter\n\
+        jobs_total{env=\"prod\",zone=\"a\"} 15\n\
+        jobs_total{zone=\"a\",env=\"test\"} 1\n\
+        jobs_total{zone=\"a\",env=\"test\",k=\"v\"} 2\n\
+        jobs_total{env=\"prod\",zone=\"a\",k=\"v\"} 3\n\
+        # TYPE t histogram\n\
+        t_bucket{env=\"test\",zone=\"b\",le=\"1.0\"} 1\n\
+        t_bucket{env=\"test\",zone=\"b\",le=\"+Inf\"} 1\n\
+        t_sum{env=\"test\",zone=\"b\"} 1\n\
+        t_count{env=\"test\",zone=\"b\"} 1\n";
+    assert_eq!(registry.render(), page);
+    let get = |env| registry.get("jobs_total", &[("env", env)]);
+    assert_eq!(get("test"), Some(Value::Counter(1)));
+    assert_eq!(get("prod"), Some(Value::Counter(15)));
+    assert_eq!(get(""), Some(Value::Counter(15)));
+}
+
+#[test]
+fn the_librarys_own_metrics_work_with_constant_labels_of_their_names() {
+    let mut builder = Registry::builder().series_per_family(1);
+    for label in ["part", "mountpoint", "cache_type", "section"] {
+        builder = builder.constant_label(label, "x");
+    }
+    let registry = builder.build().unwrap();
+    let cache = crate::CacheMetrics::new(&registry, "users").unwrap();
+    cache.entries(7);
+    let entries = registry.get("cache_entries", &[("cache_type", "users")]);
+    assert_eq!(entries, Some(Value::Gauge(7.0)));
+    let page = registry.render();
+    let line = r#"cache_entries{mountpoint="x",part="x",section="x",cache_type="users"} 7"#;
+    assert!(page.contains(line), "{page}");
 }
 
 #[test]

@@ -49,7 +49,9 @@ mod sink;
 /// 499 for an exchange cancelled before its response head, 500 for a panic or an error of the service. `http_route` is not there
 /// without a route; `error_type` is the status from 500 on, or the outcome; `url_scheme` is that of the URI, `http` without one.
 ///
-/// While the host's code runs for an exchange, the `metrics` macros write to this observer's registry.
+/// While the application's code runs for an exchange, the `metrics` macros write to this observer's registry. They also write to the
+/// recorder that is current where the layer is called: the application's own global recorder, if it has one. Each counts once, also if
+/// the global recorder is this registry. With [`with_recorder`](Self::with_recorder) they write to that recorder alone.
 ///
 /// If an observer before this one leaves a [`TraceRef`] in the request's extensions, the durations have exemplars.
 ///

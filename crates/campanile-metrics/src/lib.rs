@@ -20,7 +20,7 @@
 //! # The registry
 //!
 //! [`Registry`] is a [`metrics::Recorder`], so the `metrics` macros write to it once it is [installed](Registry::install),
-//! and inside of an observed exchange even if it is not. Values are aggregated as they are recorded, and nothing queues:
+//! and inside of an observed exchange even if it is not, beside the application's own recorder. Values are aggregated as they are recorded, and nothing queues:
 //! a counter is one atomic add, a histogram a bucket search and two, a summary a sketch behind a lock. Reading stops no writer that
 //! has its handle.
 //!
@@ -58,6 +58,7 @@
 //! `_total` is a counter's: another kind's name that ends with it is a [`RegisterError`], and through the macros a line in the log.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod both;
 mod builder;
 mod registry;
 

@@ -27,6 +27,9 @@ impl Recorder for Registry {
 
     #[inline]
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> metrics::Counter {
+        if self.is_registering() {
+            return metrics::Counter::noop();
+        }
         if let Some(Handle::Counter(counter)) = self.0.keys.get(key) {
             return metrics::Counter::from_arc(Arc::clone(counter));
         }
@@ -36,6 +39,9 @@ impl Recorder for Registry {
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
+        if self.is_registering() {
+            return metrics::Gauge::noop();
+        }
         if let Some(Handle::Gauge(gauge)) = self.0.keys.get(key) {
             return metrics::Gauge::from_arc(Arc::clone(gauge));
         }
@@ -45,6 +51,9 @@ impl Recorder for Registry {
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> metrics::Histogram {
+        if self.is_registering() {
+            return metrics::Histogram::noop();
+        }
         match self.0.keys.get(key) {
             Some(Handle::Histogram(histogram)) => {
                 return metrics::Histogram::from_arc(Arc::clone(histogram));

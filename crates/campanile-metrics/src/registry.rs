@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     /// The families that have an overflow series.
     overflowing: Mutex<Vec<Arc<str>>>,
     dropped: Arc<AtomicU64>,
+    /// Whether this is the process's recorder.
+    pub(crate) is_installed: AtomicBool,
     /// The nanoseconds in which pages were written.
     in_pages: AtomicU64,
     /// What has gauges that follow from something else.
@@ -75,6 +77,8 @@ pub(crate) trait Refresh: Send + Sync {
 struct Description {
     help: Box<str>,
     unit: Option<&'static str>,
+    /// Whether another recorder has it too.
+    is_passed_on: AtomicBool,
 }
 
 impl Registry {
@@ -101,6 +105,7 @@ impl Registry {
             truncated: AtomicU64::new(0),
             overflowing: Mutex::default(),
             dropped: Arc::default(),
+            is_installed: AtomicBool::new(false),
             in_pages: AtomicU64::new(0),
             refreshed: Mutex::default(),
             logged: Default::default(),
@@ -117,7 +122,9 @@ impl Registry {
     ///
     /// If the process has a recorder already.
     pub fn install(&self) -> Result<(), InstallError> {
-        metrics::set_global_recorder(self.clone()).map_err(|_| InstallError::Taken)
+        metrics::set_global_recorder(self.clone()).map_err(|_| InstallError::Taken)?;
+        self.0.is_installed.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Returns the counter with this name and these labels, at 0 if it is new. A name that does not end with `_total` gets that.
@@ -192,6 +199,16 @@ impl Registry {
         self.describe_as(name, help, unit.map(|unit| unit.as_str()));
     }
 
+    /// Does so, and returns whether another recorder has to get the description too: once for each name.
+    pub(crate) fn describe_both(&self, name: &str, help: &str, unit: Option<Unit>) -> bool {
+        self.describe_with_unit(name, help, unit);
+        let name = self.prefixed(sanitised(name));
+        let descriptions = read(&self.0.descriptions);
+        let description = descriptions.get(&*name);
+        description
+            .is_some_and(|description| !description.is_passed_on.swap(true, Ordering::Relaxed))
+    }
+
     /// Does so with any unit.
     pub(crate) fn describe_as(&self, name: &str, help: &str, unit: Option<&'static str>) {
         let name = self.prefixed(sanitised(name));
@@ -204,7 +221,12 @@ impl Registry {
             Entry::Occupied(_) => {}
             Entry::Vacant(entry) if room => {
                 let help = help.into();
-                entry.insert(Description { help, unit });
+                let is_passed_on = AtomicBool::new(false);
+                entry.insert(Description {
+                    help,
+                    unit,
+                    is_passed_on,
+                });
             }
             Entry::Vacant(_) => {
                 self.0.refused.fetch_add(1, Ordering::Relaxed);

@@ -71,7 +71,7 @@ impl Sink {
 
     pub(super) fn scope<T>(&self, poll: impl FnOnce() -> T) -> T {
         match self {
-            Self::Registry(registry) => metrics::with_local_recorder(registry, poll),
+            Self::Registry(registry) => registry.scope(poll),
             Self::Recorder(recorder) => metrics::with_local_recorder(&**recorder, poll),
         }
     }

@@ -64,10 +64,10 @@ impl End {
 
     /// Returns the status of a gRPC call; `None` for any other exchange.
     ///
-    /// A call that is dropped before its status is known is DEADLINE_EXCEEDED if the deadline of its
-    /// `grpc-timeout` has passed, and CANCELLED otherwise. The deadline counts as passed a twentieth of
-    /// the timeout early, 20 ms at most, because the client's timer starts earlier. A call that fails
-    /// or panics before its status is known is UNKNOWN.
+    /// A call that is dropped before its status is known is DEADLINE_EXCEEDED if the deadline of
+    /// its `grpc-timeout` has passed, and CANCELLED otherwise. The deadline counts as passed a
+    /// twentieth of the timeout early, 20 ms at most, because the client's timer starts earlier. A
+    /// call that fails or panics before its status is known is UNKNOWN.
     pub fn grpc(&self) -> Option<GrpcStatus> {
         self.grpc
     }

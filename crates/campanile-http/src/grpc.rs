@@ -159,8 +159,8 @@ const MAX_METHODS: usize = 200;
 impl Methods {
     /// Returns the route of a call, which is its path if its method is known to exist.
     ///
-    /// A response makes the method known, unless a layer may send it to any path: UNIMPLEMENTED, or a
-    /// rejection in the response head (trailers-only). `None` stands for no response.
+    /// A response makes the method known, unless a layer may send it to any path: UNIMPLEMENTED, or
+    /// a rejection in the response head (trailers-only). `None` stands for no response.
     pub(crate) fn route(&self, path: &str, answer: Option<Answer>) -> Route {
         let status = answer.map(|answer| answer.status);
         if status == Some(GrpcStatus::UNIMPLEMENTED) || !is_method(path) {

@@ -55,23 +55,25 @@
 //! # gRPC
 //!
 //! A POST whose content type is `application/grpc`, and whose response's is too, has a [`GrpcStatus`]: from its trailers, or
-//! from its headers if there is nothing else; UNKNOWN if it is missing or not a code. A call that is dropped after the deadline of
-//! its `grpc-timeout` is DEADLINE_EXCEEDED.
+//! from its headers if there is nothing else; UNKNOWN if it is missing or not a code. A call that
+//! is dropped after the deadline of its `grpc-timeout` is DEADLINE_EXCEEDED.
 //!
-//! Unless the application sets a route itself, the route is `/pkg.Service/Method`, settled at the end. It is
-//! [`Route::OTHER`] past 200 methods. It is [`Route::UNMATCHED`] if the status is UNIMPLEMENTED, and until a response
-//! shows that the method exists: a message, a status in trailers, or a status in the head that layers do not send to any
-//! path. Layers do send CANCELLED, INVALID_ARGUMENT, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED,
-//! FAILED_PRECONDITION, UNAVAILABLE and UNAUTHENTICATED.
+//! Unless the application sets a route itself, the route is `/pkg.Service/Method`, settled at the
+//! end. It is [`Route::OTHER`] past 200 methods. It is [`Route::UNMATCHED`] if the status is
+//! UNIMPLEMENTED, and until a response shows that the method exists: a message, a status in
+//! trailers, or a status in the head that layers do not send to any path. Layers do send CANCELLED,
+//! INVALID_ARGUMENT, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION,
+//! UNAVAILABLE and UNAUTHENTICATED.
 //!
 //! # What it cannot see
 //!
 //! - HTTP/1 servers buffer: a client that leaves while the last bytes are in the socket's buffer counts as completed.
 //! - An upgrade (101, a 2xx to CONNECT) is the end of its exchange, and what comes after is not HTTP. `Campanile::serve` counts
 //!   the upgrades that have not ended; a host with a server of its own counts them where it handles them.
-//! - tonic's `Server::timeout`, `load_shed` and `concurrency_limit_per_connection` are outside of every layer of its `Server`. A call that
-//!   `timeout` drops is CANCELLED unless its `grpc-timeout` has passed too, and a call that `load_shed` rejects is not
-//!   seen. Use tower's layers *inside* this layer instead.
+//! - tonic's `Server::timeout`, `load_shed` and `concurrency_limit_per_connection` are outside of
+//!   every layer of its `Server`. A call that `timeout` drops is CANCELLED unless its
+//!   `grpc-timeout` has passed too, and a call that `load_shed` rejects is not seen. Use tower's
+//!   layers *inside* this layer instead.
 //! - Panics are seen as the stack unwinds; with `panic = "abort"` there is nothing to see.
 //! - A panic and an error of the inner service have no response. To send one, put tower-http's `CatchPanic` or axum's
 //!   `HandleError` *inside* this layer.

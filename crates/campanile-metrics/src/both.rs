@@ -1,5 +1,5 @@
-//! What the `metrics` macros write to while a request is handled: the registry, and the recorder that was
-//! current before.
+//! What the `metrics` macros write to while a request is handled: the registry, and the recorder
+//! that was current before.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -46,7 +46,8 @@ impl Registry {
 }
 
 thread_local! {
-    /// The registries that have the metric already which this thread registers with further recorders.
+    /// The registries that have the metric already which this thread registers with further
+    /// recorders.
     static REGISTERING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
     /// How many they are.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
@@ -77,7 +78,8 @@ struct Both<'a> {
 }
 
 impl Both<'_> {
-    /// Registers with the other recorder. If that leads to the registry again, nothing counts twice.
+    /// Registers with the other recorder. If that leads to the registry again, nothing counts
+    /// twice.
     fn outer<T>(&self, register: impl FnOnce(&dyn Recorder) -> T) -> T {
         let _registering = Registering::new(self.registry);
         register(self.outer)
@@ -85,7 +87,8 @@ impl Both<'_> {
 }
 
 impl Recorder for Both<'_> {
-    // The other recorder gets each description once, since observed functions describe their metrics often.
+    // The other recorder gets each description once, since observed functions describe their
+    // metrics often.
     fn describe_counter(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
         if self.registry.describe_both(name.as_str(), &help, unit) {
             self.outer.describe_counter(name, unit, help);

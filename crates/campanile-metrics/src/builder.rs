@@ -59,7 +59,8 @@ impl Names {
 }
 
 impl RegistryBuilder {
-    /// Sets how many series a family may have before new ones go to its overflow series; new gauges are dropped then.
+    /// Sets how many series a family may have before new ones go to its overflow series; new gauges
+    /// are dropped then.
     ///
     /// Defaults to 2,000.
     pub fn series_per_family(mut self, cap: usize) -> Self {
@@ -129,8 +130,9 @@ impl RegistryBuilder {
         self
     }
 
-    /// Adds a label that all series have in an exposition. If a series has a label of this name itself, its own value is exposed.
-    /// Values that are read back in process do not have constant labels.
+    /// Adds a label that all series have in an exposition. If a series has a label of this name
+    /// itself, its own value is exposed. Values that are read back in process do not have constant
+    /// labels.
     ///
     /// Defaults to none.
     pub fn constant_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -278,7 +280,8 @@ impl Constant {
         !self.labels.is_empty() && labels(text).any(is_constant)
     }
 
-    /// Returns the labels that a series with these labels does not have itself, as they are exposed.
+    /// Returns the labels that a series with these labels does not have itself, as they are
+    /// exposed.
     pub(crate) fn without(&self, text: &str) -> String {
         let mut rest = String::new();
         for (name, value) in labels(&self.text) {

@@ -98,7 +98,8 @@ struct Last {
     figures: Option<(Map<String, Value>, jiff::Timestamp, Instant)>,
     failure: Option<Failure>,
     gauges: Gauges,
-    /// The gauge of the last success. It is kept, so that it does not expire while collections fail.
+    /// The gauge of the last success. It is kept, so that it does not expire while collections
+    /// fail.
     succeeded: Option<Gauge>,
 }
 

@@ -24,7 +24,8 @@ impl Counter {
 
     /// Raises the counter to a value that was counted elsewhere; one that is lower changes nothing.
     ///
-    /// The overflow series of a family is not changed: the values of several series can't be told apart there.
+    /// The overflow series of a family is not changed: the values of several series can't be told
+    /// apart there.
     pub fn absolute(&self, value: u64) {
         CounterFn::absolute(&*self.0, value);
     }

@@ -36,26 +36,30 @@ mod sink;
 /// | `grpc_server_handling_seconds` | histogram | `grpc_type`, `grpc_service`, `grpc_method` | [`End::latency`] |
 /// | `rpc_server_call_duration_seconds` | histogram | `rpc_system_name`, `rpc_method`, `rpc_response_status_code`, `error_type` | [`End::latency`], with [`Preset::OpenTelemetry`] |
 ///
-/// `grpc_code` has the spelling of Go's gRPC, as in `OK`, `NotFound` and `Canceled`. `grpc_type` is always `unknown`, because HTTP does
-/// not show whether a call is unary or streams. `grpc_service` and `grpc_method` are the two parts of the route
-/// `/pkg.Service/Method`. A route of another form, such as `_unmatched_`, is the value of both.
+/// `grpc_code` has the spelling of Go's gRPC, as in `OK`, `NotFound` and `Canceled`. `grpc_type` is
+/// always `unknown`, because HTTP does not show whether a call is unary or streams. `grpc_service`
+/// and `grpc_method` are the two parts of the route `/pkg.Service/Method`. A route of another form,
+/// such as `_unmatched_`, is the value of both.
 ///
-/// `rpc_method` is `pkg.Service/Method`, and `_OTHER` for an unknown method. `rpc_response_status_code` is the status' name, as in
-/// `NOT_FOUND`. `error_type` is that name if the [server failed](GrpcStatus::is_server_failure). The layer knows at most 200
-/// methods, and there are 17 codes: with more than 117 methods, raise
+/// `rpc_method` is `pkg.Service/Method`, and `_OTHER` for an unknown method.
+/// `rpc_response_status_code` is the status' name, as in `NOT_FOUND`. `error_type` is that name if
+/// the [server failed](GrpcStatus::is_server_failure). The layer knows at most 200 methods, and
+/// there are 17 codes: with more than 117 methods, raise
 /// [`RegistryBuilder::series_per_family`](crate::RegistryBuilder::series_per_family).
 ///
 /// `endpoint` is the [`Route`], `_unmatched_` without one; `method` is [`method_label`]; `status_code` is [`End::status`]:
 /// 499 for an exchange cancelled before its response head, 500 for a panic or an error of the service. `http_route` is not there
 /// without a route; `error_type` is the status from 500 on, or the outcome; `url_scheme` is that of the URI, `http` without one.
 ///
-/// While the application's code runs for an exchange, the `metrics` macros write to this observer's registry. They also write to the
-/// recorder that is current where the layer is called: the application's own global recorder, if it has one. Each counts once, also if
-/// the global recorder is this registry. With [`with_recorder`](Self::with_recorder) they write to that recorder alone.
+/// While the application's code runs for an exchange, the `metrics` macros write to this observer's
+/// registry. They also write to the recorder that is current where the layer is called: the
+/// application's own global recorder, if it has one. Each counts once, also if the global recorder
+/// is this registry. With [`with_recorder`](Self::with_recorder) they write to that recorder alone.
 ///
 /// If an observer before this one leaves a [`TraceRef`] in the request's extensions, the durations have exemplars.
 ///
-/// Handles are cached for each route, method, status and gRPC status, so that an exchange costs a lookup without a lock and five atomic
+/// Handles are cached for each route, method, status and gRPC status, so that an exchange costs a
+/// lookup without a lock and five atomic
 /// adds; past about 4,000 of them, and past a cap of the registry, the rest is looked up there each time. A route has at most ten methods, so R
 /// routes with S statuses have at most 10·R·S series of `http_requests_total`, and usually one or two methods' worth: with
 /// more than 2,000, raise [`RegistryBuilder::series_per_family`](crate::RegistryBuilder::series_per_family).
@@ -73,12 +77,13 @@ struct Inner {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preset {
-    /// `http_requests_total` and `http_request_duration_seconds`; for gRPC calls also `grpc_server_handled_total` and
-    /// `grpc_server_handling_seconds`.
+    /// `http_requests_total` and `http_request_duration_seconds`; for gRPC calls also
+    /// `grpc_server_handled_total` and `grpc_server_handling_seconds`.
     #[default]
     Classic,
-    /// `http_server_request_duration_seconds`, and for gRPC calls also `rpc_server_call_duration_seconds`, as OpenTelemetry's
-    /// semantic conventions name and label them.
+    /// `http_server_request_duration_seconds`, and for gRPC calls also
+    /// `rpc_server_call_duration_seconds`, as OpenTelemetry's semantic conventions name and label
+    /// them.
     OpenTelemetry,
     /// All of them.
     Both,
@@ -120,11 +125,13 @@ impl HttpMetrics {
         Self::to(Sink::Registry(registry.clone()), registry.preset())
     }
 
-    /// Returns an observer that writes to the recorder of another library, such as that of metrics-exporter-prometheus, which an
-    /// application already has. Its values can't be read back in process, and its limits and buckets are its own.
+    /// Returns an observer that writes to the recorder of another library, such as that of
+    /// metrics-exporter-prometheus, which an application already has. Its values can't be read back
+    /// in process, and its limits and buckets are its own.
     ///
-    /// The recorder may remove idle series (the exporter's `idle_timeout`): each request looks its handles up. If it removes the gauge
-    /// `http_requests_in_flight` too, the next request starts it anew, without the requests that are older.
+    /// The recorder may remove idle series (the exporter's `idle_timeout`): each request looks its
+    /// handles up. If it removes the gauge `http_requests_in_flight` too, the next request starts
+    /// it anew, without the requests that are older.
     pub fn with_recorder(recorder: impl Recorder + Send + Sync + 'static, preset: Preset) -> Self {
         Self::to(Sink::Recorder(Arc::new(recorder)), preset)
     }

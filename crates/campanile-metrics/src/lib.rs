@@ -20,7 +20,8 @@
 //! # The registry
 //!
 //! [`Registry`] is a [`metrics::Recorder`], so the `metrics` macros write to it once it is [installed](Registry::install),
-//! and inside of an observed exchange even if it is not, beside the application's own recorder. Values are aggregated as they are recorded, and nothing queues:
+//! and inside of an observed exchange even if it is not, beside the application's own recorder.
+//! Values are aggregated as they are recorded, and nothing queues:
 //! a counter is one atomic add, a histogram a bucket search and two, a summary a sketch behind a lock. Reading stops no writer that
 //! has its handle.
 //!

@@ -157,8 +157,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// As [`counter`](Self::counter). Past a limit the gauge is detached: it can be used, but is not exported, because the values of
-    /// several gauges can't be shown as one.
+    /// As [`counter`](Self::counter). Past a limit the gauge is detached: it can be used, but is
+    /// not exported, because the values of several gauges can't be shown as one.
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Result<Gauge, RegisterError> {
         self.strict(name, labels, |_| GaugeCell::default())
             .map(Gauge)
@@ -199,7 +199,8 @@ impl Registry {
         self.describe_as(name, help, unit.map(|unit| unit.as_str()));
     }
 
-    /// Does so, and returns whether another recorder has to get the description too: once for each name.
+    /// Does so, and returns whether another recorder has to get the description too: once for each
+    /// name.
     pub(crate) fn describe_both(&self, name: &str, help: &str, unit: Option<Unit>) -> bool {
         self.describe_with_unit(name, help, unit);
         let name = self.prefixed(sanitised(name));
@@ -321,8 +322,9 @@ impl Registry {
 
     /// Removes the series that have not been in use for the [idle timeout](RegistryBuilder::idle_timeout); does nothing without one.
     ///
-    /// A series goes once it was idle for between one and two timeouts, or between two sweeps if they are further apart. It is in use
-    /// while a handle to it exists, and when it is looked up. `Campanile::run`
+    /// A series goes once it was idle for between one and two timeouts, or between two sweeps if
+    /// they are further apart. It is in use while a handle to it exists, and when it is looked up.
+    /// `Campanile::run`
     /// sweeps every 10 s. With 100,000 series it takes some ten milliseconds, once in a timeout.
     pub fn sweep(&self, now: Instant) {
         let Some(timeout) = self.0.settings.idle_timeout else {

@@ -21,10 +21,10 @@ impl Registry {
     /// Answers a GET or HEAD of `/metrics`: in OpenMetrics 1.0.0 or Prometheus' text format 0.0.4, by `Accept`, and compressed with
     /// gzip if `Accept-Encoding` asks for that. An `Accept` that makes no sense gets text; any other method is 405.
     ///
-    /// A long response is written in pieces of 32 KiB as it is sent, so that the runtime is never held for
-    /// long. Clients that come within 100 ms share the pieces. A registry keeps at most 8 MiB of pieces
-    /// for slower readers; a client that falls further behind gets its own. A response that is not read
-    /// holds a few hundred bytes.
+    /// A long response is written in pieces of 32 KiB as it is sent, so that the runtime is never
+    /// held for long. Clients that come within 100 ms share the pieces. A registry keeps at most 8
+    /// MiB of pieces for slower readers; a client that falls further behind gets its own. A
+    /// response that is not read holds a few hundred bytes.
     pub fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<Page> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut response = Response::new(Page::from("only GET and HEAD are served here\n"));

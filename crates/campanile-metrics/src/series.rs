@@ -43,8 +43,8 @@ impl<C> Series<C> {
         self.is_overflow.store(true, Relaxed);
     }
 
-    /// Returns whether writes of several label sets come together here, so that none of them can set
-    /// the value.
+    /// Returns whether writes of several label sets come together here, so that none of them can
+    /// set the value.
     pub(crate) fn is_overflow(&self) -> bool {
         self.is_overflow.load(Relaxed)
     }
@@ -113,8 +113,8 @@ impl<C> SeriesSet<C> {
         set.get(labels).is_some_and(is_free) && set.remove(labels)
     }
 
-    /// Removes the series that were not in use since a sweep; returns how many. A series with a handle
-    /// is in use, because writes through a handle leave no trace.
+    /// Removes the series that were not in use since a sweep; returns how many. A series with a
+    /// handle is in use, because writes through a handle leave no trace.
     pub(crate) fn remove_idle(&self, before: u32, now: u32) -> usize {
         let mut set = self.write();
         let all = set.len();

@@ -1,4 +1,5 @@
-//! An application that has a global recorder of its own, and a layer whose registry is not installed.
+//! An application that has a global recorder of its own, and a layer whose registry is not
+//! installed.
 
 use std::convert::Infallible;
 

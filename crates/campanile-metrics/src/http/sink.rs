@@ -21,8 +21,8 @@ pub(super) enum Sink {
 
 /// A handle of the registry, or what finds one of another library's recorder.
 ///
-/// Another recorder may remove a series when it is idle, and a handle that is kept would write to the
-/// removed series. So only the key is kept, and the handle is looked up for each write.
+/// Another recorder may remove a series when it is idle, and a handle that is kept would write to
+/// the removed series. So only the key is kept, and the handle is looked up for each write.
 pub(super) enum Either<O> {
     Registry(O),
     Recorder(Arc<dyn Recorder + Send + Sync>, Key),

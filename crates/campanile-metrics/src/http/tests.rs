@@ -388,8 +388,8 @@ async fn a_recorder_of_another_library_gets_the_families_of_grpc() {
     }
 }
 
-/// A recorder that removes its series when it is told to, as metrics-exporter-prometheus does when they
-/// are idle. What has a handle then writes to a series that nobody sees.
+/// A recorder that removes its series when it is told to, as metrics-exporter-prometheus does when
+/// they are idle. What has a handle then writes to a series that nobody sees.
 #[derive(Clone, Default)]
 struct Forgetful(Arc<std::sync::Mutex<Registry>>);
 

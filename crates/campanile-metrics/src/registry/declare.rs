@@ -31,8 +31,8 @@ pub struct Budget {
     pub kind: Kind,
     /// How many series there are.
     pub series: usize,
-    /// How many there can be: one for each label set where they are known when the program is compiled, and else the limit and,
-    /// except for gauges, the overflow series.
+    /// How many there can be: one for each label set where they are known when the program is
+    /// compiled, and else the limit and, except for gauges, the overflow series.
     pub most_series: usize,
     /// How many samples a series is on a page, which are what Prometheus stores: one, or for a histogram one for each bucket and two
     /// more.

@@ -255,7 +255,8 @@ impl Registry {
         }
     }
 
-    /// Drops the labels that are exposed anyway, so that a series is the same with them and without.
+    /// Drops the labels that are exposed anyway, so that a series is the same with them and
+    /// without.
     pub(super) fn drop_constant(&self, labels: &mut Vec<(Cow<'_, str>, &str)>, longest: usize) {
         let constant = self.constant();
         if constant.text.is_empty() {

@@ -9,8 +9,8 @@ use super::gzip::{self, Compressor};
 use crate::page::{Cursor, Format};
 use crate::{Registry, clock};
 
-/// How much text is written at a time. At about 30 ns a line, and 3 ns a byte to compress, that takes
-/// a tenth of a millisecond.
+/// How much text is written at a time. At about 30 ns a line, and 3 ns a byte to compress, that
+/// takes a tenth of a millisecond.
 const PIECE: usize = 32 << 10;
 
 /// How long after its start a rendering can be joined: its values are at most that old.
@@ -24,8 +24,8 @@ const MAX_KEPT: usize = 1 << 20;
 
 /// The renderings of a registry that readers can share.
 ///
-/// Only these keep pieces, so a registry keeps at most [`MAX_SHARED`] times [`MAX_KEPT`] bytes, however
-/// many clients do not read their responses.
+/// Only these keep pieces, so a registry keeps at most [`MAX_SHARED`] times [`MAX_KEPT`] bytes,
+/// however many clients do not read their responses.
 #[derive(Default)]
 pub(crate) struct Ongoing {
     /// The oldest first.
@@ -51,8 +51,9 @@ impl Ongoing {
     ) -> Start {
         let mut shared = lock(&self.shared);
         shared.retain(|rendering| rendering.strong_count() > 0);
-        let joined = shared.iter().rev().filter_map(Weak::upgrade);
-        let joined = { joined }.find(|rendering| rendering.is_joinable(format, gzip, now));
+        let mut newest = shared.iter().rev().filter_map(Weak::upgrade);
+        let joined = newest.find(|rendering| rendering.is_joinable(format, gzip, now));
+        drop(newest);
         if let Some(rendering) = joined {
             return Start::Long(Reader::new(rendering, true));
         }
@@ -297,7 +298,8 @@ impl Reader {
         }
     }
 
-    /// Returns the next piece, `Some(None)` at the end, and `None` if the runtime is to have its turn.
+    /// Returns the next piece, `Some(None)` at the end, and `None` if the runtime is to have its
+    /// turn.
     pub(super) fn read(&mut self) -> Option<Option<Bytes>> {
         if matches!(self.look(), Next::Dropped) {
             self.detach();

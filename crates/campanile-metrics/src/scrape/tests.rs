@@ -316,9 +316,9 @@ fn a_reader_that_falls_behind_another_holds_little_memory_and_gets_a_whole_page(
     let expected = registry.render();
     let mut now = clock::now();
     for gzip in [false, true] {
-        let pairs = if gzip { 12 } else { 60 };
+        let pairs = if gzip { 10 } else { 40 };
         for read_before in [0, 1] {
-            let mut behind = Vec::with_capacity(60);
+            let mut behind = Vec::with_capacity(40);
             let info = allocation_counter::measure(|| {
                 for _ in 0..pairs {
                     now += Duration::from_millis(101);

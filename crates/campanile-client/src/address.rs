@@ -82,22 +82,37 @@ impl FromStr for Cidr {
 }
 
 /// Addresses that no guarded target has.
-const NEVER: [Cidr; 12] = [
+const NEVER: [Cidr; 23] = [
     Cidr::v4(0, 0, 0, 0, 8),
     Cidr::v4(169, 254, 0, 0, 16),
     // Alibaba's metadata service.
     Cidr::v4(100, 100, 100, 200, 32),
+    // Azure's WireServer.
+    Cidr::v4(168, 63, 129, 16, 32),
     Cidr::v4(192, 0, 0, 0, 24),
+    // Documentation, and 6to4 relays.
+    Cidr::v4(192, 0, 2, 0, 24),
+    Cidr::v4(198, 51, 100, 0, 24),
+    Cidr::v4(203, 0, 113, 0, 24),
+    Cidr::v4(192, 88, 99, 0, 24),
     Cidr::v4(224, 0, 0, 0, 4),
     Cidr::v4(240, 0, 0, 0, 4),
     Cidr::v6([0; 8], 128),
-    Cidr::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
-    Cidr::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
+    // NAT64 with a prefix of the network: the place of the IPv4 address is not known.
+    Cidr::v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
+    // Discard, Teredo and other protocols, documentation, segment routing.
+    Cidr::v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),
+    Cidr::v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
+    Cidr::v6([0x2001, 0x0db8, 0, 0, 0, 0, 0, 0], 32),
+    Cidr::v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),
+    Cidr::v6([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16),
+    Cidr::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 9),
     Cidr::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
-    // Amazon's metadata service.
-    Cidr::v6([0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254], 128),
-    // Google's.
+    // Amazon's metadata, credentials, DNS and time services.
+    Cidr::v6([0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0], 32),
+    // Google's and Scaleway's metadata services.
     Cidr::v6([0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254], 128),
+    Cidr::v6([0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042], 128),
 ];
 
 /// Addresses that a guarded target has only if they are allowed.
@@ -145,7 +160,7 @@ fn canonical(address: IpAddr) -> IpAddr {
         // Compatible, mapped, translated, NAT64.
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 0 | 1, _, _, _, high, low] => from(high, low),
+        | [0x64, 0xff9b, 0, _, _, _, high, low] => from(high, low),
         // 6to4.
         [0x2002, high, low, ..] => from(high, low),
         _ => address,
@@ -187,6 +202,37 @@ mod tests {
         }
         let all: Cidr = "0.0.0.0/0".parse().unwrap();
         assert!(all.contains([1, 2, 3, 4].into()));
+    }
+
+    #[test]
+    fn an_allowed_range_opens_no_service_of_a_cloud() {
+        let allowed = ["fd00::/8", "0.0.0.0/0", "::/0"].map(|range| range.parse().unwrap());
+        let guarded = Policy::Guarded(allowed.to_vec());
+        for address in [
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
+            "169.254.169.254",
+            "169.254.170.23",
+            "100.100.100.200",
+            "203.0.113.7",
+            "192.0.2.1",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd00:ec2::253",
+            "fd00:42::42",
+            "fd20:ce::254",
+            "2001:db8::1",
+            "2001::1",
+            "100::1",
+            "3fff::1",
+            "5f00::1",
+            "64:ff9b:1:a9fe:a9:fe00:101:101",
+        ] {
+            assert!(!guarded.allows(address.parse().unwrap()), "{address}");
+        }
+        for address in ["10.0.0.1", "fd00::1", "127.0.0.1", "2001:4860:4860::8888"] {
+            assert!(guarded.allows(address.parse().unwrap()), "{address}");
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Inner;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::Policy;
-use crate::resolve::{Forbidden, Resolver};
+use crate::connect::{Connector, Forbidden, Network, Tcp};
 use crate::{Cidr, InvalidCertificates, SendError, Target};
 
 /// Sends requests.
@@ -27,7 +26,7 @@ use crate::{Cidr, InvalidCertificates, SendError, Target};
 /// A clone is the same client (an `Arc`).
 #[derive(Clone)]
 pub struct Client {
-    inner: Inner<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    inner: Inner<HttpsConnector<Connector>, Full<Bytes>>,
     policy: Arc<Policy>,
     timeout: Duration,
     max_body: usize,
@@ -99,13 +98,6 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Answer, SendError> {
-        // The connector resolves names only.
-        if target
-            .address()
-            .is_some_and(|address| !self.policy.allows(address))
-        {
-            return Err(forbidden(target));
-        }
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = target.uri().clone();
@@ -290,21 +282,25 @@ impl ClientBuilder {
 
     /// Returns the client.
     pub fn build(self) -> Client {
+        let network = Tcp {
+            timeout: self.timeout,
+        };
+        self.build_on(Arc::new(network))
+    }
+
+    fn build_on(self, network: Arc<dyn Network>) -> Client {
         let policy = Arc::new(self.policy);
-        let resolver = Resolver::new(Arc::clone(&policy));
-        let mut connector_of_http = HttpConnector::new_with_resolver(resolver);
-        connector_of_http.enforce_http(false);
-        connector_of_http.set_connect_timeout(Some(self.timeout));
+        let tcp = Connector::new(Arc::clone(&policy), network);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls(self.roots, self.identity))
             .https_or_http();
         #[cfg(feature = "http2")]
         let connector = match self.is_http2 {
-            true => connector.enable_http2().wrap_connector(connector_of_http),
-            false => connector.enable_http1().wrap_connector(connector_of_http),
+            true => connector.enable_http2().wrap_connector(tcp),
+            false => connector.enable_http1().wrap_connector(tcp),
         };
         #[cfg(not(feature = "http2"))]
-        let connector = connector.enable_http1().wrap_connector(connector_of_http);
+        let connector = connector.enable_http1().wrap_connector(tcp);
         let mut builder = Inner::builder(TokioExecutor::new());
         // A connection that is kept may be dead by the time that it is needed: for who calls seldom it is not worth it.
         let kept = usize::from(!self.keep_alive.is_zero());

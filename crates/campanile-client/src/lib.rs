@@ -37,23 +37,27 @@
 //!
 //! # Addresses
 //!
-//! A target that the host's code or environment names is trusted. For one that somebody else names, a client
-//! [guards](ClientBuilder::guard) the address that its name resolves to, at the moment of connecting:
+//! A target from the application's code or environment is trusted. For a target from an API, a client
+//! [guards](ClientBuilder::guard) each address that it connects to:
 //!
 //! | address | guarded |
 //! |---|---|
-//! | link-local, the metadata services of clouds, unspecified, multicast, reserved | refused |
+//! | link-local, metadata services of clouds, unspecified, multicast, reserved, documentation | refused |
 //! | loopback, private, shared, benchmarking | refused unless a [`Cidr`] allows it |
 //! | any other | allowed |
 //!
-//! An IPv4 address that is written inside of an IPv6 one (mapped, compatible, NAT64, 6to4) is judged as the IPv4 address that it is.
+//! An IPv4 address inside an IPv6 address (mapped, compatible, NAT64, 6to4) is judged as the IPv4 address.
+//!
+//! A URL's host is a DNS name, an IPv4 address as four decimal numbers, or an IPv6 address in brackets.
+//! [`Target::parse`] rejects everything else, such as `0x7f.1`, `[127.0.0.1]` and zones. The client
+//! connects to the address that it checked: no other parser reads the host.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
 
 mod address;
+mod connect;
 mod error;
-mod resolve;
 mod retry;
 mod target;
 

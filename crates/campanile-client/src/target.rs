@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::Uri;
@@ -8,6 +8,9 @@ use http::Uri;
 const MAX_URL: usize = 2_048;
 
 /// A URL that a [`Client`](crate::Client) can send to: `http` or `https`, with a host, at most 2,048 bytes.
+///
+/// The host is a DNS name of at most 253 characters, an IPv4 address as four decimal numbers, or an IPv6
+/// address in brackets, without a zone.
 ///
 /// The URLs of webhooks are secrets, so neither `Debug` nor `Display` shows more than scheme, host and port.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -38,15 +41,17 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(TargetError::Credentials);
         }
-        let port = authority
-            .as_str()
-            .rsplit_once(']')
-            .map_or_else(|| authority.as_str(), |(_, rest)| rest);
-        let has_port = port.contains(':');
-        if uri.host().is_none_or(str::is_empty)
-            || has_port && authority.port_u16().is_none_or(|port| port == 0)
+        let after = authority.as_str().strip_prefix(authority.host());
+        let is_port = |after: &str| {
+            after.starts_with(':') && authority.port_u16().is_some_and(|port| port > 0)
+        };
+        if authority.host().is_empty()
+            || !after.is_some_and(|after| after.is_empty() || is_port(after))
         {
             return Err(TargetError::Form);
+        }
+        if Host::parse(authority.host()).is_none() {
+            return Err(TargetError::Host);
         }
         Ok(Self(uri))
     }
@@ -56,20 +61,43 @@ impl Target {
         self.0.host().unwrap_or_default()
     }
 
-    /// Returns the address, if the host is given as one.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        let host = self.host();
-        match host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-        {
-            Some(host) => host.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-            None => host.parse().ok(),
-        }
-    }
-
     pub(crate) fn uri(&self) -> &Uri {
         &self.0
+    }
+}
+
+/// The host of a URL. This is the only place that reads a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host<'a> {
+    Address(IpAddr),
+    Name(&'a str),
+}
+
+impl<'a> Host<'a> {
+    pub(crate) fn parse(host: &'a str) -> Option<Self> {
+        if let Some(host) = host.strip_prefix('[') {
+            let address: Ipv6Addr = host.strip_suffix(']')?.parse().ok()?;
+            return Some(Self::Address(address.into()));
+        }
+        if let Ok(address) = host.parse::<Ipv4Addr>() {
+            return Some(Self::Address(address.into()));
+        }
+        let name = host.strip_suffix('.').unwrap_or(host);
+        let is_label = |label: &str| {
+            let is_known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && label.bytes().all(is_known)
+        };
+        // Resolvers read a name that ends with a number as an address, in more forms than there are parsers.
+        let last = name.rsplit('.').next().unwrap_or_default();
+        let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
+        let is_number = match hex {
+            Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            None => last.bytes().all(|byte| byte.is_ascii_digit()),
+        };
+        (name.len() <= 253 && name.split('.').all(is_label) && !is_number)
+            .then_some(Self::Name(host))
     }
 }
 
@@ -112,6 +140,11 @@ pub enum TargetError {
         "the URL is not valid: give one such as https://example.com/hook, with nothing but visible ASCII characters"
     )]
     Form,
+    /// Its host is neither a name nor an address.
+    #[error(
+        "invalid host in the URL: expected a DNS name, an IPv4 address as four decimal numbers, or an IPv6 address in brackets without a zone"
+    )]
+    Host,
     /// Its scheme is another.
     #[error("the URL's scheme is neither http nor https")]
     Scheme,
@@ -159,6 +192,31 @@ mod tests {
         ] {
             check(url, Err(TargetError::Form));
         }
+        for url in [
+            "http://[127.0.0.1]/",
+            "http://[::1%251]/",
+            "http://[fe80::1%25eth0]/",
+            "http://[v1.x]/",
+            "http://127.1/",
+            "http://0x7F/",
+            "http://host.1/",
+            "http://a..b/",
+            "http://.a/",
+            "http://a%2fb/",
+        ] {
+            assert!(
+                matches!(
+                    Target::parse(url),
+                    Err(TargetError::Host | TargetError::Form)
+                ),
+                "{url}"
+            );
+        }
+        check(
+            "http://my_service.example.",
+            Ok("http://my_service.example."),
+        );
+        check("http://1.example:80", Ok("http://1.example:80"));
         for url in [
             "file:///etc/passwd",
             "ftp://example.com",

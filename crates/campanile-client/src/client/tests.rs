@@ -1,8 +1,15 @@
+use std::future::ready;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tower_service::Service;
 
 use super::*;
+use crate::connect::{BoxError, BoxFuture};
 
 /// Answers one connection with these bytes, and then with more of them for as long as somebody reads; returns what it was sent.
 async fn server(answer: &'static [u8], then: &'static [u8]) -> (Target, JoinHandle<Vec<u8>>) {
@@ -155,32 +162,14 @@ async fn a_guarded_client_connects_to_what_is_allowed() {
             }
         );
     }
-    for url in [
-        "http://[::ffff:7f00:1]/",
-        "http://0x7f.1/",
-        "http://2130706433/",
-        "http://127.1/",
-        "http://[::]/",
-        "http://0/",
-    ] {
-        let error = guarded
-            .get(&Target::parse(url).unwrap(), HeaderMap::new())
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(error, SendError::Forbidden { .. }),
-            "{url}: {error}"
-        );
-    }
     let loopback = ["127.0.0.0/8", "::1/128"].map(|range| range.parse().unwrap());
     let allowed = Client::builder().guard(loopback).build();
     let answer = allowed.get(&name, HeaderMap::new()).await.unwrap();
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
 }
 
-/// URLs that somebody may give to a service to make it talk to what only it can reach, or to itself.
-const HOSTILE: [&str; 64] = [
-    // What is no URL of HTTP.
+/// Texts that are no URL of HTTP, or have no host that is one.
+const MALFORMED: [&str; 30] = [
     "",
     "/",
     "//host/",
@@ -209,66 +198,239 @@ const HOSTILE: [&str; 64] = [
     "http://127.0.0.1 /",
     "http://127.0.0.1\n/",
     "http://127.0.0.1\r\nhost: x/",
-    "http://\u{ff11}27.0.0.1/",
-    "http://ⓛocalhost/",
-    // Addresses of the machine, in every way that they are written.
-    "http://127.0.0.1/",
-    "http://127.0.0.1:6379/",
-    "http://127.1/",
-    "http://127.0.1/",
-    "http://2130706433/",
-    "http://0x7f000001/",
-    "http://0x7f.0.0.1/",
-    "http://0177.0.0.1/",
-    "http://017700000001/",
-    "http://0/",
-    "http://0.0.0.0/",
-    "http://localhost/",
-    "http://LOCALHOST/",
-    "http://localhost./",
-    "http://[::1]/",
-    "http://[::]/",
-    "http://[0:0:0:0:0:0:0:1]/",
-    "http://[::ffff:127.0.0.1]/",
-    "http://[::ffff:7f00:1]/",
-    "http://[::127.0.0.1]/",
-    "http://[64:ff9b::7f00:1]/",
-    "http://[2002:7f00:1::]/",
-    // What clouds and networks have for those within.
-    "http://169.254.169.254/latest/meta-data/",
-    "http://[fd00:ec2::254]/",
-    "http://100.100.100.200/",
-    "http://192.0.0.192/",
-    "http://[::ffff:a9fe:a9fe]/",
-    "http://2852039166/",
-    "http://10.0.0.1/",
-    "http://172.16.0.1/",
-    "http://192.168.0.1/",
-    "http://100.64.0.1/",
-    "http://[fe80::1]/",
-    "http://[fc00::1]/",
+    "http://127.0.0.1\t/",
+    "http://[::1]x/",
 ];
 
-#[tokio::test]
-async fn nothing_hostile_is_connected_to() {
-    let guarded = Client::builder()
-        .guard([])
-        .timeout(Duration::from_secs(5))
-        .build();
-    for url in HOSTILE {
-        let Ok(target) = Target::parse(url) else {
-            continue;
+/// Spellings of internal hosts, and the address that each has if it is a valid host.
+const INTERNAL: [(&str, Option<&str>); 100] = [
+    // Loopback, as IPv4.
+    ("127.0.0.1", Some("127.0.0.1")),
+    ("127.255.255.254", Some("127.255.255.254")),
+    ("127.0.0.1.", None),
+    ("127.1", None),
+    ("127.0.1", None),
+    ("127.0.0.1.1", None),
+    ("127", None),
+    ("2130706433", None),
+    ("2130706433.", None),
+    ("0x7f000001", None),
+    ("0X7F000001", None),
+    ("0x7f.0x0.0x0.0x1", None),
+    ("0x7f.1", None),
+    ("0x7f.0.0.1", None),
+    ("127.0.0.0x1", None),
+    ("0177.0.0.1", None),
+    ("0177.0.0.01", None),
+    ("00177.0.0.1", None),
+    ("017700000001", None),
+    ("127.0.0.01", None),
+    ("127.0.0.001", None),
+    ("127.0.0.256", None),
+    ("127.0.0.-1", None),
+    ("127..0.1", None),
+    ("0", None),
+    ("0x", None),
+    ("0x0", None),
+    ("00", None),
+    ("0.0.0.0", Some("0.0.0.0")),
+    ("255.255.255.255", Some("255.255.255.255")),
+    // IPv4 in brackets.
+    ("[127.0.0.1]", None),
+    ("[169.254.169.254]", None),
+    ("[10.0.0.1]", None),
+    ("[0.0.0.0]", None),
+    ("[0x7f000001]", None),
+    ("[localhost]", None),
+    ("[]", None),
+    ("[[::1]]", None),
+    ("[::1", None),
+    ("::1]", None),
+    ("::1", None),
+    // Loopback, as IPv6.
+    ("[::1]", Some("::1")),
+    ("[::]", Some("::")),
+    ("[0:0:0:0:0:0:0:1]", Some("::1")),
+    ("[0000:0000:0000:0000:0000:0000:0000:0001]", Some("::1")),
+    ("[::0001]", Some("::1")),
+    ("[::0.0.0.1]", Some("::1")),
+    ("[::00001]", None),
+    ("[::1.]", None),
+    ("[::1%1]", None),
+    ("[::1%251]", None),
+    ("[::1%25lo]", None),
+    ("[fe80::1%25eth0]", None),
+    ("[v1.127.0.0.1]", None),
+    // IPv4 in IPv6.
+    ("[::ffff:127.0.0.1]", Some("::ffff:127.0.0.1")),
+    ("[::FFFF:127.0.0.1]", Some("::ffff:127.0.0.1")),
+    ("[::ffff:7f00:1]", Some("::ffff:127.0.0.1")),
+    ("[0:0:0:0:0:ffff:7f00:0001]", Some("::ffff:127.0.0.1")),
+    ("[::ffff:127.1]", None),
+    ("[::ffff:0177.0.0.1]", None),
+    ("[::127.0.0.1]", Some("::127.0.0.1")),
+    ("[::ffff:0:127.0.0.1]", Some("::ffff:0:127.0.0.1")),
+    ("[64:ff9b::127.0.0.1]", Some("64:ff9b::127.0.0.1")),
+    ("[64:ff9b::7f00:1]", Some("64:ff9b::7f00:1")),
+    ("[64:ff9b:1::a9fe:a9fe]", Some("64:ff9b:1::a9fe:a9fe")),
+    ("[2002:7f00:1::]", Some("2002:7f00:1::")),
+    ("[2002:a9fe:a9fe::1]", Some("2002:a9fe:a9fe::1")),
+    ("[2001:0:a9fe:a9fe::]", Some("2001:0:a9fe:a9fe::")),
+    // Metadata services.
+    ("169.254.169.254", Some("169.254.169.254")),
+    ("2852039166", None),
+    ("0xa9fea9fe", None),
+    ("0251.0376.0251.0376", None),
+    ("169.254.43518", None),
+    ("[::ffff:a9fe:a9fe]", Some("::ffff:169.254.169.254")),
+    ("[::a9fe:a9fe]", Some("::169.254.169.254")),
+    ("[64:ff9b::a9fe:a9fe]", Some("64:ff9b::a9fe:a9fe")),
+    ("[fd00:ec2::254]", Some("fd00:ec2::254")),
+    ("[FD00:EC2::23]", Some("fd00:ec2::23")),
+    ("[fd20:ce::254]", Some("fd20:ce::254")),
+    ("100.100.100.200", Some("100.100.100.200")),
+    ("168.63.129.16", Some("168.63.129.16")),
+    ("192.0.0.192", Some("192.0.0.192")),
+    ("169.254.170.2", Some("169.254.170.2")),
+    // Private networks.
+    ("10.0.0.1", Some("10.0.0.1")),
+    ("172.31.255.255", Some("172.31.255.255")),
+    ("192.168.0.1", Some("192.168.0.1")),
+    ("100.64.0.1", Some("100.64.0.1")),
+    ("[fe80::1]", Some("fe80::1")),
+    ("[fc00::1]", Some("fc00::1")),
+    ("[ff02::1]", Some("ff02::1")),
+    // Names that resolve to internal addresses.
+    ("localhost", Some("127.0.0.1")),
+    ("LOCALHOST", Some("127.0.0.1")),
+    ("localhost.", Some("127.0.0.1")),
+    ("localhost..", None),
+    ("metadata.google.internal", Some("169.254.169.254")),
+    ("Metadata.Google.Internal.", Some("169.254.169.254")),
+    ("127.0.0.1.nip.example", Some("127.0.0.1")),
+    ("metadata", Some("169.254.169.254")),
+    ("instance-data", Some("169.254.169.254")),
+    ("kubernetes.default.svc", Some("10.96.0.1")),
+];
+
+/// Spellings of a host with what no URL may have.
+const UNPRINTABLE: [&str; 18] = [
+    "\u{ff11}\u{ff12}\u{ff17}.0.0.1",
+    "127\u{3002}0\u{3002}0\u{3002}1",
+    "127\u{ff0e}0\u{ff0e}0\u{ff0e}1",
+    "127\u{ff61}0\u{ff61}0\u{ff61}1",
+    "①②⑦.0.0.1",
+    "١٢٧.0.0.1",
+    "ⓛocalhost",
+    "loc\u{ad}alhost",
+    "localhost\u{200b}",
+    "%31%32%37.0.0.1",
+    "127.0.0.1%00",
+    "127.0.0.1%2f",
+    "127.0.0.1%23",
+    "127.0.0.1%2eexample.com",
+    "localhost%2e",
+    "%6cocalhost",
+    "example.com%40127.0.0.1",
+    "[%3a%3a1]",
+];
+
+/// Resolves names without a network, and records what it should connect to.
+#[derive(Default)]
+struct Recorder {
+    connected: Mutex<Vec<SocketAddr>>,
+}
+
+impl Network for Recorder {
+    fn resolve(&self, name: &str) -> BoxFuture<io::Result<Vec<IpAddr>>> {
+        let name = name.to_lowercase();
+        let address = match name.trim_end_matches('.') {
+            "localhost" | "127.0.0.1.nip.example" => "127.0.0.1",
+            "metadata.google.internal" | "metadata" | "instance-data" => "169.254.169.254",
+            "kubernetes.default.svc" => "10.96.0.1",
+            "example.com" => "1.1.1.1",
+            name => panic!("{name} is resolved"),
         };
-        let error = guarded.get(&target, HeaderMap::new()).await.unwrap_err();
-        // A name that is none on this machine is not looked up in vain.
-        let is_name = matches!(error, SendError::Connection { ref reason } if reason.contains("dns") || reason.contains("lookup"));
-        assert!(
-            matches!(error, SendError::Forbidden { .. }) || is_name,
-            "{url}: {error:?}"
+        Box::pin(ready(Ok(vec![address.parse().unwrap()])))
+    }
+
+    fn connect(&self, found: Vec<SocketAddr>) -> BoxFuture<Result<TokioIo<TcpStream>, BoxError>> {
+        self.connected.lock().unwrap().extend(found);
+        Box::pin(ready(Err("not connected".into())))
+    }
+}
+
+impl Recorder {
+    /// Sends a request, and returns why it failed and what was connected to.
+    async fn send(self: &Arc<Self>, client: ClientBuilder, url: &str) -> Sent {
+        let Ok(target) = Target::parse(url) else {
+            return Sent::Unparsed;
+        };
+        let client = client.build_on(Arc::clone(self) as _);
+        let error = client.get(&target, HeaderMap::new()).await.unwrap_err();
+        let connected = std::mem::take(&mut *self.connected.lock().unwrap());
+        match (&error, &connected[..]) {
+            (SendError::Forbidden { .. }, []) => Sent::Forbidden,
+            (SendError::Connection { .. }, [address]) => Sent::Connected(*address),
+            _ => panic!("{url}: {error:?}, {connected:?}"),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Sent {
+    Unparsed,
+    Forbidden,
+    Connected(SocketAddr),
+}
+
+#[tokio::test]
+async fn no_spelling_of_an_internal_host_passes_the_guard() {
+    let recorder = Arc::new(Recorder::default());
+    let guarded = || Client::builder().guard([]);
+    for (host, address) in INTERNAL {
+        for (scheme, port) in [("http", 80), ("https", 443), ("HTTP", 6379)] {
+            let url = match port {
+                6379 => format!("{scheme}://{host}:{port}/x?y#z"),
+                _ => format!("{scheme}://{host}/"),
+            };
+            let address = address.map(|address| address.parse().unwrap());
+            let expected = address.map_or(Sent::Unparsed, |_| Sent::Forbidden);
+            assert_eq!(recorder.send(guarded(), &url).await, expected, "{url}");
+            // What is trusted is connected to as it was parsed.
+            let expected = address.map_or(Sent::Unparsed, |address| {
+                Sent::Connected(SocketAddr::new(address, port))
+            });
+            let sent = recorder.send(Client::builder(), &url).await;
+            assert_eq!(sent, expected, "{url}");
+        }
+    }
+    for host in UNPRINTABLE {
+        let url = format!("http://{host}/");
+        assert_eq!(
+            recorder.send(guarded(), &url).await,
+            Sent::Unparsed,
+            "{url}"
         );
     }
-    let long = format!("http://example.com/{}", "x".repeat(3_000));
-    assert!(Target::parse(&long).is_err());
+    for url in MALFORMED {
+        assert_eq!(recorder.send(guarded(), url).await, Sent::Unparsed, "{url}");
+    }
+    let public = recorder.send(guarded(), "https://example.com/").await;
+    assert_eq!(public, Sent::Connected("1.1.1.1:443".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn a_guarded_client_asks_for_the_address_of_each_connection() {
+    // The URI of a connection that no `Target` has checked.
+    let recorder = Arc::new(Recorder::default());
+    let policy = Arc::new(Policy::Guarded(Vec::new()));
+    let mut connector = Connector::new(policy, Arc::clone(&recorder) as _);
+    for uri in ["http://[127.0.0.1]/", "http://127.1/", "http://[::1]/"] {
+        let error = connector.call(uri.parse().unwrap()).await.unwrap_err();
+        assert!(error.is::<Forbidden>(), "{uri}: {error}");
+    }
+    assert!(recorder.connected.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -1,0 +1,144 @@
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, Ready, ready};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::vec;
+
+use http::Uri;
+use http::uri::Scheme;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::address::Policy;
+use crate::target::Host;
+
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a connector needs of the system.
+pub(crate) trait Network: Send + Sync {
+    /// Resolves a name.
+    fn resolve(&self, name: &str) -> BoxFuture<io::Result<Vec<IpAddr>>>;
+
+    /// Connects to one of these addresses.
+    fn connect(
+        &self,
+        addresses: Vec<SocketAddr>,
+    ) -> BoxFuture<Result<TokioIo<TcpStream>, BoxError>>;
+}
+
+/// Connects to the addresses of a URI's host that the policy allows.
+///
+/// The host is read once, by [`Host`], and the network is given addresses only. So the address that
+/// is checked is the address that is connected to, whatever a name resolves to a moment later.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    policy: Arc<Policy>,
+    network: Arc<dyn Network>,
+}
+
+impl Connector {
+    pub(crate) fn new(policy: Arc<Policy>, network: Arc<dyn Network>) -> Self {
+        Self { policy, network }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { policy, network } = self.clone();
+        Box::pin(async move {
+            let found = match uri.host().and_then(Host::parse) {
+                Some(Host::Address(address)) => vec![address],
+                Some(Host::Name(name)) => network.resolve(name).await?,
+                // `Target::parse` refuses these.
+                None => return Err(Forbidden.into()),
+            };
+            let default_port = match uri.scheme() {
+                Some(scheme) if *scheme == Scheme::HTTPS => 443,
+                _ => 80,
+            };
+            let port = uri.port_u16().unwrap_or(default_port);
+            let allowed: Vec<_> = found
+                .into_iter()
+                .filter(|&address| policy.allows(address))
+                .map(|address| SocketAddr::new(address, port))
+                .collect();
+            if allowed.is_empty() {
+                return Err(Forbidden.into());
+            }
+            network.connect(allowed).await
+        })
+    }
+}
+
+/// The system's resolver, and TCP.
+pub(crate) struct Tcp {
+    pub(crate) timeout: Duration,
+}
+
+impl Network for Tcp {
+    fn resolve(&self, name: &str) -> BoxFuture<io::Result<Vec<IpAddr>>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+
+    fn connect(
+        &self,
+        addresses: Vec<SocketAddr>,
+    ) -> BoxFuture<Result<TokioIo<TcpStream>, BoxError>> {
+        let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
+        connector.set_connect_timeout(Some(self.timeout));
+        // The connector resolves this name to the addresses, and sees no other host.
+        let connecting = connector.call(Uri::from_static("http://resolved.invalid"));
+        Box::pin(async move { Ok(connecting.await?) })
+    }
+}
+
+/// Resolves every name to these addresses.
+#[derive(Clone)]
+struct Resolved(Vec<SocketAddr>);
+
+impl Service<Name> for Resolved {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(std::mem::take(&mut self.0).into_iter()))
+    }
+}
+
+/// A host has no address that is allowed.
+#[derive(Debug)]
+pub(crate) struct Forbidden;
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the address is not allowed")
+    }
+}
+
+impl Error for Forbidden {}

@@ -45,8 +45,8 @@ pub use self::open::OpenError;
 /// A new file is made as `….new-<process>-<number>` and then gets its name, so that a process which is killed over it leaves no half of
 /// one; what it may leave under the other name can be deleted.
 ///
-/// A file that is damaged is set aside as `….corrupt-<seconds since 1970>`, never deleted, and the store begins anew; its
-/// [`Status`] and the log say so. When the disk fails or is full, writes fail, and the file is opened again after 5 s, and then
+/// A store that is damaged is set aside as `….corrupt-<seconds since 1970>`, never deleted, and the store begins anew; its
+/// [`Status`] and the log say so. A file of another program, or of another file format, is neither renamed nor changed. When the disk fails or is full, writes fail, and the file is opened again after 5 s, and then
 /// at intervals that double up to 60 s.
 ///
 /// Dropping it closes the file, on its thread, after the operations that wait.
@@ -69,7 +69,8 @@ impl Redb {
     ///
     /// # Errors
     ///
-    /// If another process has it open, if it is of a newer version, or if the system refuses.
+    /// If another process has the file open, if it is a file of another program, if it has a newer or an older format, or if the
+    /// system returns an error.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
         let (file, notice) = File::open(&path)?;

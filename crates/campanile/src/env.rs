@@ -80,7 +80,8 @@ fn open(path: &str) -> Result<Arc<dyn Store>, String> {
     or_memory(Redb::open(path))
 }
 
-/// The service is worth more than its memory: where nothing can be written, it starts without a file.
+/// Returns a store in memory if nothing can be written, or if the file is not a store that this program can read: the
+/// service starts without a file rather than not at all.
 #[cfg(feature = "redb")]
 fn or_memory(opened: Result<Redb, OpenError>) -> Result<Arc<dyn Store>, String> {
     match opened {
@@ -89,7 +90,8 @@ fn or_memory(opened: Result<Redb, OpenError>) -> Result<Arc<dyn Store>, String> 
             error @ OpenError::Io {
                 kind: ErrorKind::ReadOnlyFilesystem,
                 ..
-            },
+            }
+            | error @ (OpenError::Foreign { .. } | OpenError::Newer { .. } | OpenError::Older { .. }),
         ) => {
             tracing::error!(%error, "what is to be kept is kept in memory, and ends with the process");
             Ok(Arc::new(Memory::in_place_of(error.to_string())))
@@ -161,6 +163,23 @@ mod tests {
         or_memory(Err(refused(ErrorKind::PermissionDenied)))
             .err()
             .unwrap();
+    }
+
+    #[cfg(feature = "redb")]
+    #[test]
+    fn a_path_of_another_programs_file_costs_the_file_and_not_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = folder.path().join("orders.db");
+        std::fs::write(&theirs, "SQLite format 3\0").unwrap();
+        let (env, problems) = read(&[(STORE, theirs.to_str().unwrap())]);
+        assert_eq!(problems, []);
+        let status = env.store.unwrap().status();
+        assert!(!status.durable);
+        assert!(format!("{status:?}").contains("is not a store"));
+        assert_eq!(
+            std::fs::read_to_string(&theirs).unwrap(),
+            "SQLite format 3\0"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::ops::Bound;
 use std::path::Path;
 
 use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
     WriteTransaction,
 };
 
@@ -28,6 +28,26 @@ const QUICK_REPAIR: u64 = 64 << 20;
 pub(super) struct File {
     database: Database,
     quick_repair: bool,
+}
+
+/// What a redb file holds.
+enum Content {
+    Nothing,
+    /// A store of this version.
+    Store(u64),
+    /// Tables of another program.
+    Foreign,
+}
+
+/// Returns nothing if a table is missing, or is of another type, as in the file of another program.
+fn is_foreign(error: TableError) -> Result<Option<u64>, TableError> {
+    match error {
+        TableError::TableDoesNotExist(_)
+        | TableError::TableTypeMismatch { .. }
+        | TableError::TableIsMultimap(_)
+        | TableError::TypeDefinitionChanged { .. } => Ok(None),
+        error => Err(error),
+    }
 }
 
 /// Why an operation failed.
@@ -63,26 +83,36 @@ impl File {
             reason: failure.error().to_string(),
             kind: std::io::ErrorKind::Other,
         };
-        match file.version().map_err(failed)? {
-            Some(found) if found > VERSION => Err(OpenError::Newer {
+        match file.content().map_err(failed)? {
+            Content::Store(found) if found > VERSION => Err(OpenError::Newer {
                 path: path.to_owned(),
                 found,
                 known: VERSION,
             }),
-            Some(_) => Ok((file, notice)),
-            None => {
+            Content::Store(_) => Ok((file, notice)),
+            Content::Nothing => {
                 file.initialize().map_err(failed)?;
                 Ok((file, notice))
             }
+            Content::Foreign => Err(OpenError::Foreign {
+                path: path.to_owned(),
+            }),
         }
     }
 
-    fn version(&self) -> Result<Option<u64>, Failure> {
-        match self.database.begin_read()?.open_table(META) {
-            Ok(meta) => Ok(meta.get("version")?.map(|version| version.value())),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+    /// Returns what the file holds. The tables of a store are made in one transaction.
+    fn content(&self) -> Result<Content, Failure> {
+        let transaction = self.database.begin_read()?;
+        let is_empty = transaction.list_tables()?.next().is_none()
+            && transaction.list_multimap_tables()?.next().is_none();
+        if is_empty {
+            return Ok(Content::Nothing);
         }
+        let version = match transaction.open_table(META) {
+            Ok(meta) => meta.get("version")?.map(|version| version.value()),
+            Err(error) => is_foreign(error)?,
+        };
+        Ok(version.map_or(Content::Foreign, Content::Store))
     }
 
     fn initialize(&self) -> Result<(), Failure> {

@@ -1,4 +1,5 @@
-use std::io::{self, ErrorKind};
+use std::fs;
+use std::io::{self, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +18,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// It was written by a newer version.
+    /// It was written by a newer version of this crate, or has a newer file format.
     #[error("the store {} is of version {found}, and this program knows {known}: use a newer program, or another file", path.display())]
     Newer {
         /// The file.
@@ -26,6 +27,22 @@ pub enum OpenError {
         found: u64,
         /// The newest version that this program knows.
         known: u64,
+    },
+    /// It has an older format, which this program can't read.
+    #[error("the store {} has file format {found}, which is older than {known}: upgrade it with an older program, or use another file", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its format's version.
+        found: u64,
+        /// The version that this program reads.
+        known: u64,
+    },
+    /// It is a file of another program. It is not changed.
+    #[error("{} is not a store, but a file of another program: use another path", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
     },
     /// The system refused.
     #[error("the store {} can't be opened: {reason}", path.display())]
@@ -55,7 +72,7 @@ const CACHE: usize = 4 << 20;
 const TRIES: usize = 5;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Opens a file and checks it; sets a corrupt one aside, and says so.
+/// Opens a file and checks it. Sets a store aside that is corrupt, and returns a notice of it.
 pub(super) fn open(path: &Path) -> Result<(Database, Option<String>), OpenError> {
     if !path.exists() {
         make(path);
@@ -63,6 +80,7 @@ pub(super) fn open(path: &Path) -> Result<(Database, Option<String>), OpenError>
     match attempt(path)? {
         Ok(database) => Ok((database, None)),
         Err(reason) => {
+            recognize(path)?;
             let notice = set_aside(path, &reason)?;
             let database = attempt(path)?.map_err(|reason| OpenError::Io {
                 path: path.to_owned(),
@@ -87,13 +105,10 @@ fn make(path: &Path) {
     }));
     if made.unwrap_or_default() {
         // If another process was faster, its file is the one.
-        let _ = std::fs::hard_link(&new, path);
+        let _ = fs::hard_link(&new, path);
     }
-    let _ = std::fs::remove_file(&new);
-    if let Some(folder) = path
-        .parent()
-        .and_then(|folder| std::fs::File::open(folder).ok())
-    {
+    let _ = fs::remove_file(&new);
+    if let Some(folder) = path.parent().and_then(|folder| fs::File::open(folder).ok()) {
         let _ = folder.sync_all();
     }
 }
@@ -131,6 +146,34 @@ fn attempt(path: &Path) -> Result<Result<Database, String>, OpenError> {
     })
 }
 
+/// The first bytes of a redb file, and where its two commit slots have the version of the format.
+const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+const FORMAT_AT: [usize; 2] = [64, 192];
+/// The version of the format that redb 3 and 4 write.
+const FORMAT: u8 = 3;
+
+/// Returns an error unless a file that was not opened is a redb file of the known format.
+fn recognize(path: &Path) -> Result<(), OpenError> {
+    let mut head = Vec::new();
+    let file = fs::File::open(path).map_err(|error| OpenError::io(path, &error))?;
+    file.take(256)
+        .read_to_end(&mut head)
+        .map_err(|error| OpenError::io(path, &error))?;
+    let path = path.to_owned();
+    if !head.starts_with(MAGIC) {
+        return Err(OpenError::Foreign { path });
+    }
+    let [first, second] = FORMAT_AT.map(|at| head.get(at).copied().unwrap_or_default());
+    let (found, known) = (first.into(), FORMAT.into());
+    match first {
+        // A version that only one of them has is damage.
+        _ if first != second => Ok(()),
+        0 | FORMAT => Ok(()),
+        1..FORMAT => Err(OpenError::Older { path, found, known }),
+        _ => Err(OpenError::Newer { path, found, known }),
+    }
+}
+
 /// Returns whether an error is about what is in the file, and not about the system.
 fn is_of_contents(error: &io::Error) -> bool {
     matches!(
@@ -159,7 +202,7 @@ pub(super) fn set_aside(path: &Path, reason: &str) -> Result<String, OpenError> 
     };
     let aside = (0..).map(name).find(|aside| !aside.exists());
     let aside = aside.unwrap_or_else(|| name(0));
-    std::fs::rename(path, &aside).map_err(|error| OpenError::io(path, &error))?;
+    fs::rename(path, &aside).map_err(|error| OpenError::io(path, &error))?;
     let (path, aside) = (path.display(), aside.display());
     tracing::error!(%path, %aside, reason, "the store was corrupt: it was set aside, and begins anew");
     Ok(format!(

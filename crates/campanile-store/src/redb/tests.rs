@@ -136,18 +136,120 @@ fn a_newer_file_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_corrupt_file_is_set_aside() {
-    for contents in ["no store".repeat(1_000), "x".to_owned()] {
+async fn a_corrupt_store_is_set_aside() {
+    let folder = TempDir::new().unwrap();
+    drop(Redb::open(path(&folder)).unwrap());
+    drop(database(&path(&folder)));
+    let good = fs::read(path(&folder)).unwrap();
+    // Cut off, noise in both commit slots, and a version of the format in one of them only.
+    let noise = [&good[..65], &[0xa5; 255], &good[320..]].concat();
+    let mut version = good.clone();
+    version[192] = 4;
+    for contents in [good[..1_000].to_vec(), noise, version] {
         let folder = TempDir::new().unwrap();
         fs::write(path(&folder), &contents).unwrap();
         let store = Redb::open(path(&folder)).unwrap();
         let [file] = &aside(&folder)[..] else {
             panic!("not set aside: {:?}", aside(&folder))
         };
-        assert_eq!(fs::read_to_string(file).unwrap(), contents);
+        assert_eq!(fs::read(file).unwrap(), contents);
         let notice = store.status().notice.unwrap();
         assert!(notice.contains(&file.display().to_string()), "{notice}");
         contract::records_and_journal(&store).await;
+    }
+}
+
+#[test]
+fn a_file_of_another_program_is_left_alone() {
+    let sqlite = [&b"SQLite format 3\0"[..], &[0; 4_080]].concat();
+    for contents in [
+        sqlite,
+        b"no store".repeat(1_000),
+        b"x".to_vec(),
+        vec![0; 4_096],
+        MAGIC[..4].to_vec(),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let path = path(&folder);
+        fs::write(&path, &contents).unwrap();
+        let foreign = OpenError::Foreign { path: path.clone() };
+        assert_eq!(Redb::open(&path).unwrap_err(), foreign);
+        assert!(foreign.to_string().contains("is not a store"), "{foreign}");
+        assert_eq!(fs::read(&path).unwrap(), contents);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+/// The first bytes of a redb file.
+const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+
+#[test]
+fn a_redb_file_of_another_program_is_left_alone() {
+    type Fill = fn(&redb::WriteTransaction);
+    let fills: [Fill; 4] = [
+        |transaction| {
+            let users = redb::TableDefinition::<u64, &str>::new("users");
+            transaction.open_table(users).unwrap();
+        },
+        |transaction| {
+            let users = redb::MultimapTableDefinition::<u64, &str>::new("users");
+            transaction.open_multimap_table(users).unwrap();
+        },
+        // Tables that have the name of one of ours.
+        |transaction| {
+            let meta = redb::TableDefinition::<&str, &str>::new("meta");
+            let mut meta = transaction.open_table(meta).unwrap();
+            meta.insert("version", "1").unwrap();
+        },
+        |transaction| {
+            let meta = redb::TableDefinition::<&str, u64>::new("meta");
+            transaction
+                .open_table(meta)
+                .unwrap()
+                .insert("users", 1)
+                .unwrap();
+        },
+    ];
+    for fill in fills {
+        let folder = TempDir::new().unwrap();
+        let path = path(&folder);
+        let theirs = redb::Database::create(&path).unwrap();
+        let transaction = theirs.begin_write().unwrap();
+        fill(&transaction);
+        transaction.commit().unwrap();
+        drop(theirs);
+        let foreign = OpenError::Foreign { path: path.clone() };
+        assert_eq!(Redb::open(&path).unwrap_err(), foreign);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // No table of ours is in it.
+        let database = database(&path);
+        let transaction = redb::ReadableDatabase::begin_read(&database).unwrap();
+        let tables: Vec<_> = transaction.list_tables().unwrap().collect();
+        assert!(tables.len() <= 1, "{}", tables.len());
+    }
+}
+
+#[test]
+fn a_file_of_another_format_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    drop(Redb::open(path(&folder)).unwrap());
+    drop(database(&path(&folder)));
+    let good = fs::read(path(&folder)).unwrap();
+    for version in [1, 2, 4, 255] {
+        let mut bytes = good.clone();
+        // Where the two commit slots have it.
+        for at in [64, 192] {
+            bytes[at] = version;
+        }
+        fs::write(path(&folder), &bytes).unwrap();
+        let (path, found, known) = (path(&folder), version.into(), 3);
+        let expected = match version {
+            1 | 2 => OpenError::Older { path, found, known },
+            _ => OpenError::Newer { path, found, known },
+        };
+        assert_eq!(Redb::open(self::path(&folder)).unwrap_err(), expected);
+        assert_eq!(fs::read(self::path(&folder)).unwrap(), bytes);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
 
@@ -227,7 +329,16 @@ async fn no_corruption_is_read_as_data() {
             bytes[at..end].fill_with(|| random.u8(..));
         }
         fs::write(path(&folder), &bytes).unwrap();
-        let store = Redb::open(path(&folder)).unwrap();
+        let store = match Redb::open(path(&folder)) {
+            Ok(store) => store,
+            Err(error) => {
+                // It can't be told from a file of another program.
+                assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+                assert!(!bytes.starts_with(MAGIC), "round {round}");
+                assert_eq!(fs::read(path(&folder)).unwrap(), bytes, "round {round}");
+                continue;
+            }
+        };
         let records = store.scan("t", None, 1_000).await.unwrap();
         let entries = store.journal(0, 1_000).await.unwrap();
         if aside(&folder).is_empty() {

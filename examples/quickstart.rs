@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `CAMPANILE_ADDR` | `127.0.0.1:8000` | the address to listen on |
 //! | `CAMPANILE_STORE` | memory | the file in which alerts and service levels survive the process |
-//! | `CAMPANILE_TOKENS` | none | who may read from another machine, beside the token that is printed |
+//! | `CAMPANILE_TOKENS` | none | tokens that may read, besides the token that is printed |
 //! | `ALERT_WEBHOOK` | the log | the URL that alerts are posted to |
 //! | `ERROR_WINDOW` | `1m` | how far the rule on errors looks back; with `5s` it rings and is resolved while you watch |
 //! | `DATABASE_URL` | none | a PostgreSQL that the service needs |

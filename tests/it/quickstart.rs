@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 pub(crate) struct Quickstart {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    /// The token that it prints.
+    pub(crate) token: String,
 }
 
 impl Quickstart {
@@ -32,15 +34,21 @@ impl Quickstart {
             .strip_prefix("http://")
             .and_then(|url| url.split('/').next())
             .unwrap();
+        let printed = process.line_with("admin token");
+        let token = printed.trim().rsplit(' ').next().unwrap().to_owned();
         Self {
             address: address.parse().unwrap(),
             process,
+            token,
         }
     }
 
-    /// The status of a page and what it says, as JSON.
+    /// The status of a page and what it says, as JSON, for the bearer of the token.
     pub(crate) async fn json(&self, path: &str) -> (u16, Value) {
-        let (status, body) = get(self.address, path).await.unwrap();
+        let client = Client::connect(self.address).await.unwrap();
+        let bearer = format!("Bearer {}", self.token);
+        let mut client = client.header("authorization", &bearer);
+        let (status, body) = client.send(Method::GET, path, "").await;
         (status.as_u16(), serde_json::from_str(&body).unwrap())
     }
 

@@ -7,6 +7,7 @@ use campanile_alerts::{Alerts, AlertsBuilder, Notify, Rule};
 use campanile_metrics::Business;
 use campanile_store::{Memory, Store};
 
+use crate::guard::Guard;
 use crate::levels::ServiceLevels;
 use crate::{Monitor, Sources, Threshold, Token};
 
@@ -18,6 +19,7 @@ use crate::{Monitor, Sources, Threshold, Token};
 /// | [`channel`](Self::channel) | none: alerts are shown, and nobody is told |
 /// | [`store`](Self::store) | [`Memory`] |
 /// | [`token`](Self::token) | none |
+/// | [`trust_loopback`](Self::trust_loopback) | yes, while there is no token |
 /// | [`tick`](Self::tick) | 5 s |
 /// | [`business`](Self::business) | none |
 #[must_use = "a builder does nothing until `build` is called"]
@@ -26,6 +28,7 @@ pub struct MonitorBuilder {
     alerts: AlertsBuilder,
     store: Option<Arc<dyn Store>>,
     tokens: Vec<Token>,
+    trusts_loopback: bool,
     tick: Duration,
     business: Business,
 }
@@ -40,6 +43,7 @@ impl MonitorBuilder {
             alerts: Alerts::builder(),
             store: None,
             tokens: Vec::new(),
+            trusts_loopback: true,
             tick: Duration::from_secs(5),
             business: Business::default(),
         }
@@ -71,9 +75,21 @@ impl MonitorBuilder {
 
     /// Adds a token, 1,000 at most, whose name no other has.
     ///
-    /// Defaults to none: only programs on the same machine can read, and nobody can do more.
+    /// Defaults to none: only clients on the same machine can read, and no client can do more. With a token, clients on the same
+    /// machine need one too.
     pub fn token(mut self, token: Token) -> Self {
         self.tokens.push(token);
+        self
+    }
+
+    /// Sets whether clients on the same machine may read without a credential while no [`token`](Self::token) is configured.
+    ///
+    /// Turn it off if a proxy on the same machine forwards requests without the headers that
+    /// [the crate's docs](crate#who-may-see-what) list, as nginx does by default.
+    ///
+    /// Defaults to true.
+    pub fn trust_loopback(mut self, trust: bool) -> Self {
+        self.trusts_loopback = trust;
         self
     }
 
@@ -127,7 +143,7 @@ impl MonitorBuilder {
                 self.sources,
                 alerts,
                 store,
-                self.tokens,
+                Guard::new(self.tokens, self.trusts_loopback),
                 self.tick,
                 self.business,
                 levels,
@@ -142,6 +158,7 @@ impl fmt::Debug for MonitorBuilder {
         f.debug_struct("MonitorBuilder")
             .field("alerts", &self.alerts)
             .field("tokens", &self.tokens)
+            .field("trusts_loopback", &self.trusts_loopback)
             .field("tick", &self.tick)
             .finish_non_exhaustive()
     }

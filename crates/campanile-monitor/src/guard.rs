@@ -1,26 +1,34 @@
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::{Role, Token, bodies, peer};
+use crate::guesses::Guesses;
+use crate::{Peer, Role, Token, bodies, peer};
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Access {
-    /// Anybody.
+    /// Any client.
     Public,
-    /// Whoever has a credential, and programs on the same machine.
+    /// Clients with a credential. While no token is configured, also clients on the same machine.
     Read,
-    /// Whoever has a credential with at least this role.
+    /// Clients with a credential that has at least this role.
     Role(Role),
 }
 
-/// Who asks, as far as it is known.
+/// The client of a request that was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Visitor {
     /// The role of the credential, if there is a valid one.
     pub(crate) role: Option<Role>,
+    /// What was wrong with the credential, on a route that needs none.
+    pub(crate) refusal: Option<Refusal>,
+    /// Whether the client may read because it is on the same machine.
+    pub(crate) is_local: bool,
 }
 
 /// Why a request is refused.
@@ -30,34 +38,84 @@ pub(crate) enum Refusal {
     Missing,
     /// What it has is not of the form of one.
     Malformed,
-    /// Nobody has that secret.
+    /// No token has that secret.
     Unknown,
     /// The role may not.
     Forbidden,
+    /// Its peer has sent too many unknown secrets.
+    RateLimited {
+        /// How long until the peer's next secret is looked at.
+        retry_after: Duration,
+    },
 }
 
 /// The most bytes of a header `Authorization`.
 const MAX_HEADER: usize = 4_096;
 
-/// Decides about a request.
-pub(crate) fn admit(tokens: &[Token], access: Access, request: &Parts) -> Result<Visitor, Refusal> {
-    let credential = credential(request).and_then(|secret| {
-        secret
-            .map(|secret| Token::find(tokens, secret).ok_or(Refusal::Unknown))
-            .transpose()
-    });
-    let stranger = Visitor { role: None };
-    match (access, credential) {
-        (Access::Public, credential) => Ok(Visitor {
-            role: credential.ok().flatten().map(Token::role),
-        }),
-        (_, Err(refusal)) => Err(refusal),
-        (Access::Read, Ok(None)) if peer::is_local(request) => Ok(stranger),
-        (_, Ok(None)) => Err(Refusal::Missing),
-        (Access::Role(least), Ok(Some(token))) if token.role() < least => Err(Refusal::Forbidden),
-        (_, Ok(Some(token))) => Ok(Visitor {
-            role: Some(token.role()),
-        }),
+/// Decides about requests.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    tokens: Vec<Token>,
+    trusts_loopback: bool,
+    guesses: Mutex<Guesses>,
+}
+
+impl Guard {
+    pub(crate) fn new(tokens: Vec<Token>, trusts_loopback: bool) -> Self {
+        // With a credential configured, no client needs another way in. A proxy on the same machine may look like a local client.
+        let trusts_loopback = trusts_loopback && tokens.is_empty();
+        Self {
+            tokens,
+            trusts_loopback,
+            guesses: Mutex::default(),
+        }
+    }
+
+    /// Decides about a request at a time of the monotonic clock.
+    pub(crate) fn admit(
+        &self,
+        access: Access,
+        request: &Parts,
+        now: Instant,
+    ) -> Result<Visitor, Refusal> {
+        let credential = match credential(request) {
+            Ok(None) => Ok(None),
+            Ok(Some(secret)) => self.find(secret, request, now).map(Some),
+            Err(refusal) => Err(refusal),
+        };
+        let (token, refusal) = match (access, credential) {
+            (_, Ok(token)) => (token, None),
+            // A header of another scheme, such as `Basic`, is not for us.
+            (Access::Public, Err(Refusal::Malformed)) => (None, None),
+            // A guess at a token gets what a client without one gets.
+            (Access::Public, Err(refusal @ Refusal::Unknown)) => (None, Some(refusal)),
+            (_, Err(refusal)) => return Err(refusal),
+        };
+        let visitor = Visitor {
+            role: token.map(Token::role),
+            refusal,
+            is_local: self.trusts_loopback && token.is_none() && peer::is_local(request),
+        };
+        match (access, visitor.role) {
+            (Access::Public, _) | (Access::Read, Some(_)) => Ok(visitor),
+            (Access::Read, None) if visitor.is_local => Ok(visitor),
+            (Access::Read | Access::Role(_), None) => Err(Refusal::Missing),
+            (Access::Role(least), Some(role)) if role < least => Err(Refusal::Forbidden),
+            (Access::Role(_), Some(_)) => Ok(visitor),
+        }
+    }
+
+    fn find(&self, secret: &[u8], request: &Parts, now: Instant) -> Result<&Token, Refusal> {
+        let peer = request.extensions.get::<Peer>();
+        let peer = peer.map(|Peer(address)| address.ip());
+        let guesses = || self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(retry_after) = guesses().retry_after(peer, now) {
+            return Err(Refusal::RateLimited { retry_after });
+        }
+        Token::find(&self.tokens, secret).ok_or_else(|| {
+            guesses().add(peer, now);
+            Refusal::Unknown
+        })
     }
 }
 
@@ -82,19 +140,21 @@ fn credential(request: &Parts) -> Result<Option<&[u8]>, Refusal> {
 
 impl Refusal {
     /// All reasons.
-    pub(crate) const ALL: [Self; 4] = [
-        Self::Missing,
-        Self::Malformed,
-        Self::Unknown,
-        Self::Forbidden,
+    pub(crate) const REASONS: [&str; 5] = [
+        "missing",
+        "malformed",
+        "unknown",
+        "forbidden",
+        "rate_limited",
     ];
 
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
             Self::Unknown => "unknown",
             Self::Forbidden => "forbidden",
+            Self::RateLimited { .. } => "rate_limited",
         }
     }
 
@@ -106,6 +166,15 @@ impl Refusal {
                 "forbidden",
                 "the credential's role may not do this",
             );
+        }
+        if let Self::RateLimited { retry_after } = self {
+            let text = "too many unknown credentials from this address";
+            let code = StatusCode::TOO_MANY_REQUESTS;
+            let mut response = bodies::error(code, "too_many_requests", text);
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            let seconds = HeaderValue::from(seconds);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+            return response;
         }
         let text = "a credential is needed: send `Authorization: Bearer <token>`";
         let mut response = bodies::error(StatusCode::UNAUTHORIZED, "unauthorized", text);
@@ -168,7 +237,13 @@ mod tests {
 
     #[test]
     fn refusals_tell_no_more_than_that() {
-        let [missing, malformed, unknown, forbidden] = Refusal::ALL.map(Refusal::response);
+        let [missing, malformed, unknown, forbidden] = [
+            Refusal::Missing,
+            Refusal::Malformed,
+            Refusal::Unknown,
+            Refusal::Forbidden,
+        ]
+        .map(Refusal::response);
         for response in [&malformed, &unknown] {
             assert_eq!(
                 (response.status(), response.body(), response.headers()),
@@ -183,5 +258,43 @@ mod tests {
             (missing.status().as_u16(), forbidden.status().as_u16()),
             (401, 403)
         );
+    }
+
+    #[test]
+    fn a_peer_has_thirty_guesses_a_minute() {
+        let (token, secret) = Token::generate("ada", Role::Viewer).unwrap();
+        let guard = Guard::new(vec![token], true);
+        let start = crate::monitor::now().mono;
+        let ask = |peer: &str, secret: &str, access, seconds| {
+            let mut request = request(&[format!("Bearer {secret}").as_bytes()]);
+            request.extensions.insert(Peer(peer.parse().unwrap()));
+            let now = start + Duration::from_secs(seconds);
+            let visitor = guard.admit(access, &request, now)?;
+            visitor.refusal.map_or(Ok(visitor.role), Err)
+        };
+        for n in 0..30 {
+            let access = if n % 2 == 0 {
+                Access::Public
+            } else {
+                Access::Read
+            };
+            let guess = ask("10.0.0.1:1", "guess", access, 100 + n);
+            assert_eq!(guess, Err(Refusal::Unknown));
+        }
+        let retry_after = Duration::from_secs(30);
+        let limited = Refusal::RateLimited { retry_after };
+        // The right secret is not looked at either, so that nothing tells it from a wrong one.
+        for access in [Access::Public, Access::Read] {
+            assert_eq!(ask("10.0.0.1:2", &secret, access, 130), Err(limited));
+        }
+        assert_eq!(limited.response().headers()[RETRY_AFTER], "30");
+        // Another peer, and the same one a minute later.
+        let admitted = Ok(Some(Role::Viewer));
+        assert_eq!(ask("10.0.0.2:1", &secret, Access::Read, 130), admitted);
+        assert_eq!(ask("10.0.0.1:1", &secret, Access::Read, 160), admitted);
+        // No number of right secrets is too many.
+        for _ in 0..100 {
+            assert_eq!(ask("10.0.0.3:1", &secret, Access::Read, 130), admitted);
+        }
     }
 }

@@ -48,13 +48,18 @@
 //!
 //! # Who may see what
 //!
-//! A *reader* has a credential, or is a program on the same machine. A credential is a header `Authorization: Bearer <token>`, whose
-//! SHA-256 is that of a [`Token`]; a [role](Role) that may do more may also do all that the ones before it may. A request comes from the same
-//! machine if its [`Peer`] is a loopback address, it has no `Forwarded`, `X-Forwarded-…`, `X-Real-IP` or `Via`, and its host is `localhost` or a
-//! loopback address; a request without a peer is taken for a stranger's. One that has an `Authorization` is judged by it alone.
+//! A *reader* has a credential: a header `Authorization: Bearer <token>`, whose SHA-256 is that of a [`Token`]. A [role](Role) that may
+//! do more may also do all that the ones before it may. A request with an `Authorization` is judged by it alone.
 //!
-//! What is refused gets 401 or 403 with a constant text, and counts in `campanile_auth_failures_total`, whose label `reason` is `missing`,
-//! `malformed`, `unknown` or `forbidden`.
+//! While no token is configured, clients on the same machine are readers too, unless
+//! [`trust_loopback`](MonitorBuilder::trust_loopback) is off. A request comes from the same machine if its [`Peer`] is a loopback
+//! address, it has no `Forwarded`, `X-Forwarded-…`, `X-Real-IP` or `Via`, and its host is `localhost` or a loopback address. A request
+//! without a peer counts as remote.
+//!
+//! A request that is refused gets 401 or 403 with a constant text, and counts in `campanile_auth_failures_total`, whose label `reason` is
+//! `missing`, `malformed`, `unknown`, `forbidden` or `rate_limited`. Unknown tokens are refused and counted on public routes too. After 30
+//! unknown tokens in a minute from one address (for IPv6 from one /64 network), requests with a token from it get 429 with `Retry-After`
+//! until the minute is over. The addresses of 1,024 clients are kept. Clients behind one proxy share its address.
 //!
 //! # The tick
 //!
@@ -86,6 +91,7 @@ mod bodies;
 mod builder;
 mod burn;
 mod guard;
+mod guesses;
 mod levels;
 mod peer;
 mod publish;

@@ -12,10 +12,10 @@ use campanile_store::Store;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::guard::Refusal;
+use crate::guard::{Guard, Refusal};
 use crate::levels::ServiceLevels;
 use crate::publish::Published;
-use crate::{DecisionError, MonitorBuilder, Sources, Token};
+use crate::{DecisionError, MonitorBuilder, Sources};
 
 /// The tick, the REST API and the guard.
 ///
@@ -27,7 +27,7 @@ struct Inner {
     sources: Sources,
     alerts: Alerts,
     store: Arc<dyn Store>,
-    tokens: Vec<Token>,
+    guard: Guard,
     tick: Duration,
     business: Business,
     levels: ServiceLevels,
@@ -51,7 +51,7 @@ impl Monitor {
         sources: Sources,
         alerts: Alerts,
         store: Arc<dyn Store>,
-        tokens: Vec<Token>,
+        guard: Guard,
         tick: Duration,
         business: Business,
         levels: ServiceLevels,
@@ -62,7 +62,7 @@ impl Monitor {
             sources,
             alerts,
             store,
-            tokens,
+            guard,
             tick,
             business,
             levels,
@@ -165,8 +165,8 @@ impl Monitor {
         &self.0.business
     }
 
-    pub(crate) fn tokens(&self) -> &[Token] {
-        &self.0.tokens
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.0.guard
     }
 
     pub(crate) fn note_refusal(&self, refusal: Refusal) {
@@ -245,7 +245,7 @@ impl fmt::Debug for Monitor {
         f.debug_struct("Monitor")
             .field("sources", &self.0.sources)
             .field("alerts", &self.0.alerts)
-            .field("tokens", &self.0.tokens)
+            .field("guard", &self.0.guard)
             .finish_non_exhaustive()
     }
 }

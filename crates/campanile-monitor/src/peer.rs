@@ -5,8 +5,9 @@ use http::request::Parts;
 
 /// The address that a request's connection comes from, in the request's extensions: the server puts it there.
 ///
-/// Behind a proxy it is the proxy's; a proxy on the same machine has to say that it is one, by one of the headers that [the crate's
-/// docs](crate#who-may-see-what) list.
+/// Behind a proxy it is the proxy's. A proxy on the same machine that adds none of the headers in [the crate's
+/// docs](crate#who-may-see-what) looks like a local client: configure a token, or turn
+/// [`trust_loopback`](crate::MonitorBuilder::trust_loopback) off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 

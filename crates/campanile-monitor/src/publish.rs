@@ -8,7 +8,7 @@ use crate::guard::Refusal;
 pub(crate) struct Published {
     registry: Registry,
     ticks: Option<Counter>,
-    refusals: [Option<Counter>; 4],
+    refusals: [Option<Counter>; Refusal::REASONS.len()],
 }
 
 const ALERTS: &str = "campanile_alerts";
@@ -42,11 +42,8 @@ impl Published {
         ] {
             registry.describe(name, help);
         }
-        let refusals = Refusal::ALL.map(|refusal| {
-            registry
-                .counter(AUTH_FAILURES, &[("reason", refusal.as_str())])
-                .ok()
-        });
+        let refusals = Refusal::REASONS
+            .map(|reason| registry.counter(AUTH_FAILURES, &[("reason", reason)]).ok());
         Self {
             registry: registry.clone(),
             ticks: registry.counter(TICKS, &[]).ok(),
@@ -61,7 +58,8 @@ impl Published {
     }
 
     pub(crate) fn refused(&self, refusal: Refusal) {
-        let place = Refusal::ALL.iter().position(|one| *one == refusal);
+        let reason = refusal.reason();
+        let place = Refusal::REASONS.iter().position(|one| *one == reason);
         if let Some(Some(counter)) = place.map(|place| &self.refusals[place]) {
             counter.increment(1);
         }

@@ -5,9 +5,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::bodies::{self, AlertsBody};
-use crate::guard::{self, Visitor};
+use crate::guard::Visitor;
 use crate::levels::{self, ObjectiveBody, SlaBody};
-use crate::{Access, Body, Monitor, peer};
+use crate::{Access, Body, Monitor};
 
 /// A path of the [`Monitor`], and who may use it.
 #[derive(Clone, Copy, Debug)]
@@ -116,13 +116,17 @@ impl Monitor {
             )
             .map(Body::from);
         };
-        let visitor = match guard::admit(self.tokens(), route.access, request) {
+        let now = crate::monitor::now();
+        let visitor = match self.guard().admit(route.access, request, now.mono) {
             Ok(visitor) => visitor,
             Err(refusal) => {
                 self.note_refusal(refusal);
                 return refusal.response().map(Body::from);
             }
         };
+        if let Some(refusal) = visitor.refusal {
+            self.note_refusal(refusal);
+        }
         if !matches!(request.method, Method::GET | Method::HEAD) {
             let text = "only GET and HEAD are served at this path";
             let mut response =
@@ -132,7 +136,6 @@ impl Monitor {
                 .insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
             return response.map(Body::from);
         }
-        let now = crate::monitor::now();
         (route.answer)(
             self,
             &Call {
@@ -163,7 +166,7 @@ fn health(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let errors = call.visitor.role.is_some();
     let is_detailed = call.path == "/health/detailed";
     let details = Details {
-        messages: errors || peer::is_local(call.request),
+        messages: errors || call.visitor.is_local,
         errors,
         notes: if is_detailed {
             monitor.notes(errors)

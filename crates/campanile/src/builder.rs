@@ -36,6 +36,7 @@ mod telemetry;
 /// | [`channel`](Self::channel) | the log |
 /// | [`store`](Self::store) | memory |
 /// | [`token`](Self::token) | none |
+/// | [`trust_loopback`](Self::trust_loopback) | yes, while there is no token |
 /// | [`tick`](Self::tick) | 5 s |
 /// | [`telemetry`](Self::telemetry) | none; for [`install`](Self::install) JSON on the standard output |
 /// | [`from_env`](Self::from_env) | nothing is read from the environment |

@@ -148,7 +148,7 @@ async fn counts_are_written_down_and_taken_up() {
 
 #[test]
 fn mistakes_are_told_together() {
-    let (token, _) = Token::generate("ada", crate::Role::Admin).unwrap();
+    let (token, _) = crate::Token::generate("ada", crate::Role::Admin).unwrap();
     let error = Monitor::builder(sources())
         .rule(Rule::promql("Backlog", "queue_size"))
         .token(token.clone())
@@ -176,7 +176,7 @@ fn types_can_be_shared() {
     check::<(
         Monitor,
         Sources,
-        Token,
+        crate::Token,
         crate::BuildError,
         crate::Route,
         crate::Threshold,

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use campanile_alerts::{Rule, Severity};
 use campanile_health::{Check, Health};
 use campanile_metrics::{Business, BusinessCollector, Registry};
@@ -35,14 +37,23 @@ const EVERYBODY: [Who; 8] = [
 struct World {
     monitor: Monitor,
     secrets: [(Role, String); 3],
+    asked: AtomicU16,
+}
+
+/// What a monitor is told of credentials.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Credentials {
+    Tokens,
+    Loopback,
+    Nothing,
 }
 
 impl World {
     fn new() -> Self {
-        Self::with(Business::default())
+        Self::with(Business::default(), Credentials::Tokens)
     }
 
-    fn with(business: Business) -> Self {
+    fn with(business: Business, credentials: Credentials) -> Self {
         let sla = Sla::builder()
             .objective(Slo::availability("availability", "99.9%"))
             .objective(
@@ -62,13 +73,18 @@ impl World {
         let roles = [Role::Viewer, Role::Operator, Role::Admin];
         let tokens = roles.map(|role| Token::generate(role.as_str(), role).unwrap());
         let builder = Monitor::builder(sources).rule(rule).business(business);
-        let builder = tokens
-            .iter()
-            .fold(builder, |builder, (token, _)| builder.token(token.clone()));
+        let builder = match credentials {
+            Credentials::Tokens => tokens
+                .iter()
+                .fold(builder, |builder, (token, _)| builder.token(token.clone())),
+            Credentials::Loopback => builder,
+            Credentials::Nothing => builder.trust_loopback(false),
+        };
         let secrets = tokens.map(|(token, secret)| (token.role(), secret));
         Self {
             monitor: builder.build().unwrap(),
             secrets,
+            asked: AtomicU16::new(0),
         }
     }
 
@@ -96,13 +112,14 @@ impl World {
                 bearer(headers, secret);
             }
         }
-        let peer = match who {
-            Who::Local | Who::LocalThroughProxy | Who::BadToken | Who::TwoTokens => {
-                "127.0.0.1:5000"
-            }
-            Who::Stranger | Who::Bearer(_) => "10.0.0.1:5000",
+        // Each from another address, so that none has too many guesses.
+        let [high, low] = self.asked.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let network = match who {
+            Who::Local | Who::LocalThroughProxy | Who::BadToken | Who::TwoTokens => 127,
+            Who::Stranger | Who::Bearer(_) => 10,
         };
-        request.extensions_mut().insert(Peer(peer.parse().unwrap()));
+        let peer = ([network, 0, high, low], 5_000).into();
+        request.extensions_mut().insert(Peer(peer));
         whole(self.monitor.respond(&request.into_parts().0))
     }
 
@@ -124,11 +141,15 @@ async fn what_a_collector_failed_with_is_for_credentials() {
     business
         .run(tokio::time::sleep(std::time::Duration::from_secs(1)))
         .await;
-    let world = World::with(business);
-    for (who, error) in [
-        (Who::Local, "failed"),
-        (Who::Bearer(Role::Viewer), "password authentication failed"),
+    for (credentials, who, error) in [
+        (Credentials::Loopback, Who::Local, "failed"),
+        (
+            Credentials::Tokens,
+            Who::Bearer(Role::Viewer),
+            "password authentication failed",
+        ),
     ] {
+        let world = World::with(business.clone(), credentials);
         let body = world.json(who, "/metrics/business");
         assert_eq!(body["orders"]["error"], error);
         assert_eq!(
@@ -147,10 +168,20 @@ fn whole(response: Response<Body>) -> Response<String> {
     })
 }
 
-/// Every route, by everybody, with every method, with and without a final slash.
+/// Every route, with every way to configure credentials, by everybody, with every method, with and without a final slash.
 #[test]
 fn the_guard_stands_before_every_route() {
-    let world = World::new();
+    for credentials in [
+        Credentials::Tokens,
+        Credentials::Loopback,
+        Credentials::Nothing,
+    ] {
+        check_every_route(credentials);
+    }
+}
+
+fn check_every_route(credentials: Credentials) {
+    let world = World::with(Business::default(), credentials);
     let mut asked = 0;
     for route in Monitor::routes() {
         let path = [
@@ -166,11 +197,13 @@ fn the_guard_stands_before_every_route() {
             .into_iter()
             .flat_map(|who| [(who, ""), (who, "/")])
         {
+            let has_tokens = credentials == Credentials::Tokens;
             let may = match (route.access(), who) {
                 (Access::Public, _) => true,
-                (Access::Read, who) => matches!(who, Who::Local | Who::Bearer(_)),
-                (Access::Role(least), Who::Bearer(role)) => role >= least,
-                (Access::Role(_), _) => false,
+                (Access::Read, Who::Local) => credentials == Credentials::Loopback,
+                (Access::Read, Who::Bearer(_)) => has_tokens,
+                (Access::Role(least), Who::Bearer(role)) => has_tokens && role >= least,
+                (Access::Read | Access::Role(_), _) => false,
             };
             for method in [
                 "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
@@ -192,12 +225,30 @@ fn the_guard_stands_before_every_route() {
                     }
                     (true, true) => (200, (false, false)),
                 };
-                assert_eq!((status, told), expected, "{who:?} {method} {path}{slash}");
+                assert_eq!(
+                    (status, told),
+                    expected,
+                    "{credentials:?} {who:?} {method} {path}{slash}"
+                );
                 asked += 1;
             }
         }
     }
     assert_eq!(asked, Monitor::routes().len() * EVERYBODY.len() * 2 * 11);
+}
+
+/// A proxy on the same machine that adds no header sends just this.
+#[test]
+fn a_local_client_has_no_privilege_once_there_is_a_token() {
+    for (credentials, status) in [
+        (Credentials::Loopback, StatusCode::OK),
+        (Credentials::Tokens, StatusCode::UNAUTHORIZED),
+        (Credentials::Nothing, StatusCode::UNAUTHORIZED),
+    ] {
+        let world = World::with(Business::default(), credentials);
+        let response = world.ask(Who::Local, "GET", "/metrics/business");
+        assert_eq!(response.status(), status, "{credentials:?}");
+    }
 }
 
 #[test]
@@ -282,13 +333,18 @@ fn refusals_are_counted() {
     world.ask(Who::LocalThroughProxy, "GET", "/monitoring/sla");
     world.ask(Who::BadToken, "GET", "/monitoring/sla");
     world.ask(Who::TwoTokens, "GET", "/monitoring/sla");
-    world.ask(Who::BadToken, "GET", "/metrics");
+    // A scraper that sends `Basic`, or two headers, to a public route is no attack. A guess is one on every route.
+    world.ask(Who::TwoTokens, "GET", "/metrics");
+    for path in ["/metrics", "/health/detailed", "/livez"] {
+        world.ask(Who::BadToken, "GET", path);
+    }
     let page = world.ask(Who::Stranger, "GET", "/metrics");
     for (reason, count) in [
         ("missing", 2),
         ("malformed", 1),
-        ("unknown", 1),
+        ("unknown", 4),
         ("forbidden", 0),
+        ("rate_limited", 0),
     ] {
         let line = format!("campanile_auth_failures_total{{reason=\"{reason}\"}} {count}\n");
         assert!(
@@ -296,6 +352,36 @@ fn refusals_are_counted() {
             "{line} is not in {}",
             page.body()
         );
+    }
+}
+
+/// A public route doesn't tell whether a secret is right for longer than a minute's guesses.
+#[test]
+fn too_many_guesses_get_no_answer() {
+    let world = World::new();
+    let ask = |secret: &str| {
+        let request = Request::get("/health/detailed")
+            .header("authorization", format!("Bearer {secret}"))
+            .extension(Peer("10.0.0.9:1".parse().unwrap()));
+        let request = request.body(()).unwrap().into_parts().0;
+        whole(world.monitor.respond(&request))
+    };
+    for _ in 0..30 {
+        assert_eq!(ask("guess").status(), StatusCode::OK);
+    }
+    for secret in ["guess", &world.secrets[2].1] {
+        let response = ask(secret);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let retry_after = response.headers()["retry-after"].to_str().unwrap();
+        assert!(
+            (1..=60).contains(&retry_after.parse().unwrap()),
+            "{retry_after}"
+        );
+    }
+    let page = world.ask(Who::Stranger, "GET", "/metrics").into_body();
+    for (reason, count) in [("unknown", 30), ("rate_limited", 2)] {
+        let line = format!("campanile_auth_failures_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(page.contains(&line), "{page}");
     }
 }
 
@@ -307,7 +393,7 @@ fn objectives_are_shown() {
     for good in [true, true, true, false] {
         sla.record(good, std::time::Duration::from_millis(5), now.mono);
     }
-    let report = world.json(Who::Local, "/monitoring/sla");
+    let report = world.json(Who::Bearer(Role::Viewer), "/monitoring/sla");
     assert_eq!(report["overall_status"], "violated");
     assert!(report["timestamp"].as_str().unwrap().ends_with('Z'));
     let availability = &report["metrics"]["availability"];
@@ -338,9 +424,9 @@ fn objectives_are_shown() {
         report["sla_definitions"]["throughput"],
         json!({"target": 1000.0, "unit": "req/s", "period": "1h"})
     );
-    let one = world.json(Who::Local, "/monitoring/sla/availability");
+    let one = world.json(Who::Bearer(Role::Viewer), "/monitoring/sla/availability");
     assert_eq!(one["samples"], availability["samples"]);
-    let response = world.ask(Who::Local, "GET", "/monitoring/sla/nothing");
+    let response = world.ask(Who::Bearer(Role::Viewer), "GET", "/monitoring/sla/nothing");
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     let body: Value = serde_json::from_str(response.body()).unwrap();
     assert_eq!(
@@ -352,10 +438,10 @@ fn objectives_are_shown() {
 #[tokio::test]
 async fn active_alerts_are_shown() {
     let world = World::new();
-    let none = world.json(Who::Local, "/api/v1/monitor/alerts/active");
+    let none = world.json(Who::Bearer(Role::Viewer), "/api/v1/monitor/alerts/active");
     assert_eq!((&none["total"], &none["alerts"]), (&json!(0), &json!([])));
     world.monitor.alerts().tick(crate::monitor::now()).await;
-    let body = world.json(Who::Local, "/api/v1/monitor/alerts/active");
+    let body = world.json(Who::Bearer(Role::Viewer), "/api/v1/monitor/alerts/active");
     let alert = &body["alerts"][0];
     let fingerprint = alert["fingerprint"].as_str().unwrap();
     let id = alert["id"].as_str().unwrap();
@@ -408,12 +494,12 @@ async fn what_a_check_failed_with_is_for_credentials() {
     running.abort();
 }
 
-/// Asks as a program on the same machine, with an `Accept`.
+/// Asks as a viewer, with an `Accept`.
 fn ask_for(world: &World, path: &str, accept: &str) -> (StatusCode, String, String) {
     let request = Request::get(path)
         .header("host", "localhost")
         .header("accept", accept)
-        .extension(Peer("127.0.0.1:1".parse().unwrap()));
+        .header("authorization", format!("Bearer {}", world.secrets[0].1));
     let request = request.body(()).unwrap().into_parts().0;
     let response = whole(world.monitor.respond(&request));
     let media_type = response.headers()["content-type"].to_str().unwrap();

@@ -84,12 +84,22 @@ impl Builder {
         self
     }
 
-    /// Adds a token, whose bearer may read from another machine.
+    /// Adds a token, whose bearer may read. With a token, clients on the same machine need one too.
     ///
     /// Defaults to none.
     pub fn token(mut self, token: Token) -> Self {
         let add = |builder: MonitorBuilder, _: &Sources| builder.token(token);
         self.monitor.settings.push(Box::new(add));
+        self
+    }
+
+    /// Sets whether clients on the same machine may read without a credential while no token is configured, as
+    /// [`MonitorBuilder::trust_loopback`] explains.
+    ///
+    /// Defaults to true.
+    pub fn trust_loopback(mut self, trust: bool) -> Self {
+        let set = move |builder: MonitorBuilder, _: &Sources| builder.trust_loopback(trust);
+        self.monitor.settings.push(Box::new(set));
         self
     }
 

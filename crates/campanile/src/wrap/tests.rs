@@ -278,10 +278,21 @@ mod monitor {
                     async |peer, bearer: &str| ask(&app, path, peer, bearer).await.0.as_u16();
                 assert_eq!(status(None, "").await, 401, "{path}");
                 assert_eq!(status(Some("10.0.0.1:1"), "").await, 401, "{path}");
-                assert_eq!(status(Some("127.0.0.1:1"), "").await, 200, "{path}");
+                assert_eq!(status(Some("127.0.0.1:1"), "").await, 401, "{path}");
                 assert_eq!(status(Some("127.0.0.1:1"), "x").await, 401, "{path}");
                 assert_eq!(status(Some("10.0.0.1:1"), &secret).await, 200, "{path}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_local_client_reads_without_a_token_if_it_is_trusted() {
+        for (trust, expected) in [(true, StatusCode::OK), (false, StatusCode::UNAUTHORIZED)] {
+            let builder = Campanile::builder("test").trust_loopback(trust);
+            let app = builder.build().unwrap().wrap(Router::new());
+            let path = "/api/v1/monitor/alerts/active";
+            let (status, _) = ask(&app, path, Some("127.0.0.1:1"), "").await;
+            assert_eq!(status, expected);
         }
     }
 

@@ -1,10 +1,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use tracing_subscriber::EnvFilter;
-
 use crate::capture::Capture;
-use crate::filter::LogFilter;
+use crate::filter::{LogFilter, directives};
 use crate::keys::Keys;
 use crate::layer::TelemetryLayer;
 use crate::limit::Limit;
@@ -212,7 +210,7 @@ impl TelemetryBuilder {
         };
         let recorded = self.recorder.as_ref().map(|recorder| &recorder.filter);
         let recorded = recorded.map(|filter| {
-            let parsed = EnvFilter::try_new(filter);
+            let parsed = directives::parse(filter);
             parsed.map_err(|error| invalid(filter, " of the flight recorder", &error))
         });
         let filter = LogFilter::new(&self.filter, recorded.transpose()?)

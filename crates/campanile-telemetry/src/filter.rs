@@ -20,6 +20,8 @@ use crate::clock;
 use crate::recorder::Ring;
 use crate::span::Kept;
 
+pub(crate) mod directives;
+
 /// Which events the log has: a [`Layer`] that can be changed while the service runs; from [`Telemetry::filter`](crate::Telemetry::filter).
 ///
 /// As a layer beside others it holds for all of them. While something is set for a time, a thread waits for its end, `campanile-filter`.
@@ -67,7 +69,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl LogFilter {
     pub(crate) fn new(directives: &str, recorded: Option<EnvFilter>) -> Result<Self, ParseError> {
-        let usual = EnvFilter::try_new(directives)?;
+        let usual = directives::parse(directives)?;
         Ok(Self(Arc::new(Inner {
             usual: directives.to_owned(),
             knows_spans: AtomicBool::new(knows_spans(&usual)),
@@ -230,7 +232,7 @@ impl Inner {
 
     fn replace_by_usual(&self) {
         // It was read before.
-        self.replace(EnvFilter::try_new(&self.usual).unwrap_or_default());
+        self.replace(directives::parse(&self.usual).unwrap_or_default());
     }
 
     /// Ends what is over; returns when the next is, and whether anything has changed.
@@ -447,7 +449,7 @@ fn knows_spans(filter: &EnvFilter) -> bool {
 }
 
 fn parsed(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
-    EnvFilter::try_new(directives).map_err(|error| InvalidDirectives {
+    directives::parse(directives).map_err(|error| InvalidDirectives {
         directives: directives.to_owned(),
         reason: error.to_string(),
     })

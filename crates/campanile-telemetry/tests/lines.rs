@@ -535,3 +535,21 @@ fn files_are_written_to_at_their_end() {
         "{text}"
     );
 }
+
+#[test]
+fn white_space_in_a_filter_changes_nothing() {
+    for filter in [
+        "info\n",
+        " info",
+        "info\r\n",
+        "warn, lines=info",
+        " info , lines=debug ",
+    ] {
+        let text = text(Telemetry::builder("test").filter(filter), || {
+            tracing::info!("hello");
+            tracing::trace!("not this");
+        });
+        assert!(text.contains("hello"), "{filter:?}");
+        assert!(!text.contains("not this"), "{filter:?}");
+    }
+}

@@ -1,0 +1,75 @@
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// Reads directives as `RUST_LOG` has them. White space around a directive, and around its `=`, means nothing.
+///
+/// This is the only place that reads directives: `EnvFilter` takes a level with white space for a target.
+pub(crate) fn parse(directives: &str) -> Result<EnvFilter, ParseError> {
+    let trimmed: Vec<_> = split(directives).map(trimmed).collect();
+    EnvFilter::try_new(trimmed.join(","))
+}
+
+/// Splits at the commas that are not in `[…]` or `{…}`, and drops what is empty.
+fn split(directives: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    let is_comma = move |char| {
+        match char {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        char == ',' && depth == 0
+    };
+    let parts = directives.split(is_comma).map(str::trim);
+    parts.filter(|part| !part.is_empty())
+}
+
+/// Returns a directive without the white space around the `=` before its level.
+fn trimmed(directive: &str) -> String {
+    // The fields of a span may have signs like it, and may need their white space.
+    match directive.rsplit_once('=') {
+        Some((target, level)) if !level.contains([']', '}']) => {
+            format!("{}={}", target.trim_end(), level.trim_start())
+        }
+        _ => directive.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_means_nothing() {
+        #[track_caller]
+        fn check(directives: &str, expected: &str) {
+            let plain = EnvFilter::try_new(expected).unwrap().to_string();
+            let parsed =
+                parse(directives).unwrap_or_else(|error| panic!("{directives:?}: {error}"));
+            assert_eq!(parsed.to_string(), plain, "{directives:?}");
+        }
+        for directives in [
+            "info\n",
+            " info",
+            "info\r\n",
+            "\tinfo ",
+            "info,",
+            " , info ,, ",
+        ] {
+            check(directives, "info");
+        }
+        check("warn, orders=debug", "warn,orders=debug");
+        check(" warn ,\n orders = debug \n", "warn,orders=debug");
+        check("orders::db=trace,\n  info", "orders::db=trace,info");
+        check("[a{x}]=debug , info", "[a{x}]=debug,info");
+        check(
+            "orders[load{id=7}]=trace, warn",
+            "orders[load{id=7}]=trace,warn",
+        );
+        check(" orders[load] ", "orders[load]");
+        check("", "");
+        check(" \n", "");
+        assert!(parse("orders=debugg").is_err());
+        assert!(parse("warn info=x").is_err());
+    }
+}

@@ -28,7 +28,7 @@ impl Selector {
             true => rest.split_at(end_of_matchers(rest).ok_or_else(wrong)?),
             false => ("", rest),
         };
-        let matchers = Matcher::parse_all(matchers).map_err(|error| error.to_string())?;
+        let matchers = Matcher::parse_promql(matchers).map_err(|error| error.to_string())?;
         let name = name.to_owned();
         Ok((Self { name, matchers }, rest.trim_start()))
     }
@@ -60,15 +60,16 @@ impl Selector {
     }
 }
 
-/// Returns the length of matchers in braces, in whose quotes there may be braces.
+/// Returns the length of matchers in braces, in whose strings there may be braces.
 fn end_of_matchers(text: &str) -> Option<usize> {
-    let (mut in_quotes, mut escape) = (false, false);
+    let (mut quote, mut escape) = (None, false);
     for (at, char) in text.char_indices() {
-        match char {
+        match (char, quote) {
             _ if escape => escape = false,
-            '\\' if in_quotes => escape = true,
-            '"' => in_quotes = !in_quotes,
-            '}' if !in_quotes => return Some(at + 1),
+            ('\\', Some('"' | '\'')) => escape = true,
+            (char, Some(open)) if char == open => quote = None,
+            ('"' | '\'' | '`', None) => quote = Some(char),
+            ('}', None) => return Some(at + 1),
             _ => {}
         }
     }

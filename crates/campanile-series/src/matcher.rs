@@ -5,6 +5,8 @@ use regex::{Regex, RegexBuilder};
 use crate::Labels;
 use crate::labels::is_label_name;
 
+mod parse;
+
 /// A test of one label, as in PromQL's selectors and in Alertmanager's routes and silences.
 ///
 /// A label that is missing has the value `""`. A pattern must match the whole value.
@@ -86,60 +88,28 @@ impl Matcher {
         })
     }
 
-    /// Reads matchers separated by commas, with or without braces: `{severity="critical", team=~"a|b"}`, `severity=critical`.
+    /// Reads PromQL's matchers, separated by commas, with or without braces: `{severity="critical", team=~'a|b'}`.
     ///
-    /// A value is quoted, with `\\`, `\"` and `\n` for those characters, or it goes as it is to the next comma, brace or end.
-    /// An empty list is one.
+    /// A value is one of PromQL's strings: `"…"` or `'…'` with Go's escapes, or `` `…` `` without escapes. An empty list is valid.
+    ///
+    /// # Errors
+    ///
+    /// If PromQL doesn't accept the text, and as [`new`](Self::new).
+    pub fn parse_promql(text: &str) -> Result<Vec<Self>, MatcherError> {
+        parse::list(text, parse::promql_value)
+    }
+
+    /// Reads Alertmanager's matchers, separated by commas, with or without braces: `{severity="critical", team=~"a|b"}`,
+    /// `severity=critical`.
+    ///
+    /// A value is a string in double quotes with Go's escapes, in which a backslash before any other character stands for itself. A
+    /// value without quotes ends at white space, a comma or a brace, and has none of ``{ } ! = ~ \ " ' ` ``. An empty list is valid.
     ///
     /// # Errors
     ///
     /// If the text is not such a list, and as [`new`](Self::new).
     pub fn parse_all(text: &str) -> Result<Vec<Self>, MatcherError> {
-        let error = |at: &str, expected| MatcherError::Syntax {
-            offset: text.len() - at.len(),
-            expected,
-        };
-        let mut rest = text.trim_start();
-        let braced = rest.starts_with('{');
-        if braced {
-            rest = rest[1..].trim_start();
-        }
-        let mut matchers = Vec::new();
-        while !rest.is_empty() && !rest.starts_with('}') {
-            let name_len = rest
-                .find(|char: char| !char.is_ascii_alphanumeric() && char != '_')
-                .unwrap_or(rest.len());
-            let (name, after) = rest.split_at(name_len);
-            if !is_label_name(name) {
-                return Err(error(rest, "a label name"));
-            }
-            let after = after.trim_start();
-            let ops = [
-                ("=~", MatchOp::Regex),
-                ("!~", MatchOp::NotRegex),
-                ("!=", MatchOp::NotEqual),
-                ("=", MatchOp::Equal),
-            ];
-            let found = ops
-                .into_iter()
-                .find_map(|(sign, op)| Some((op, after.strip_prefix(sign)?)));
-            let (op, after) = found.ok_or_else(|| error(after, "one of = != =~ !~"))?;
-            let (value, after) = value(after.trim_start())
-                .ok_or_else(|| error(after, "a value, with its quotes closed"))?;
-            matchers.push(Self::new(name, op, value)?);
-            rest = after.trim_start();
-            match rest.strip_prefix(',') {
-                Some(next) => rest = next.trim_start(),
-                None if rest.is_empty() || rest.starts_with('}') => {}
-                None => return Err(error(rest, "a comma or the end")),
-            }
-        }
-        match (braced, rest.strip_prefix('}')) {
-            (true, Some(after)) if after.trim_start().is_empty() => Ok(matchers),
-            (false, None) => Ok(matchers),
-            (true, None) => Err(error(rest, "a closing brace")),
-            (_, Some(_)) => Err(error(rest, "the end")),
-        }
+        parse::list(text, parse::alertmanager_value)
     }
 
     /// Returns whether labels pass.
@@ -172,33 +142,6 @@ impl Matcher {
     }
 }
 
-/// Reads a value, and returns it with what follows.
-fn value(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find([',', '}', '"', '{']).unwrap_or(text.len());
-        return Some((text[..end].trim_end().to_owned(), &text[end..]));
-    };
-    let mut value = String::new();
-    let mut chars = quoted.char_indices();
-    while let Some((at, char)) = chars.next() {
-        let unescaped = match char {
-            '"' => return Some((value, &quoted[at + 1..])),
-            '\\' => match chars.next()?.1 {
-                'n' => '\n',
-                char @ ('\\' | '"') => char,
-                // As in a pattern: `\.`.
-                char => {
-                    value.push('\\');
-                    char
-                }
-            },
-            char => char,
-        };
-        value.push(unescaped);
-    }
-    None
-}
-
 fn regex_syntax_error(pattern: &str) -> Option<regex::Error> {
     RegexBuilder::new(pattern)
         .size_limit(MAX_COMPILED)
@@ -225,7 +168,7 @@ impl fmt::Display for MatchOp {
     }
 }
 
-/// Writes the matcher so that [`Matcher::parse_all`] reads it back.
+/// Writes the matcher so that [`Matcher::parse_promql`] and [`Matcher::parse_all`] read it back.
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self

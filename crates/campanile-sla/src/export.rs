@@ -107,7 +107,7 @@ impl Sla {
                 service: service.chars().take(64).collect(),
             });
         }
-        let parsed = Matcher::parse_all(matchers);
+        let parsed = Matcher::parse_promql(matchers);
         let parsed = parsed.map_err(|error| ExportError::Matchers {
             matchers: matchers.chars().take(256).collect(),
             error,

@@ -70,6 +70,13 @@ async fn series_are_compared() {
     )
     .await;
     check(r#"queue_size{queue="a \"b\"} > 1"} > 1"#, &[odd]).await;
+    check("queue_size{queue='a \"b\"} > 1'} > 1", &[odd]).await;
+    check("queue_size{queue=`a \"b\"} > 1`} > 1", &[odd]).await;
+    check("queue_size{queue='orders'} > 0", &[orders]).await;
+    check("queue_size{queue=`orders`} > 0", &[orders]).await;
+    check(r#"queue_size{queue="\x6frders"} > 0"#, &[orders]).await;
+    check("queue_size{queue=~'m[a-i]+l'} > 0", &[mail]).await;
+    check("queue_size{queue!='orders'} > 3", &[odd]).await;
     check("queue_size{} > 1e4", &[orders]).await;
     check("jobs_total > 11.5", &["{} 12"]).await;
     check("jobs_total > 12", &[]).await;
@@ -105,7 +112,12 @@ async fn what_is_no_comparison_is_refused() {
         let error = evaluate(expr).await.unwrap_err();
         assert!(error.starts_with("give a metric"), "{expr}: {error}");
     }
-    for expr in [r#"queue_size{queue=~"("} > 1"#, "queue_size{1=2} > 1"] {
+    for expr in [
+        r#"queue_size{queue=~"("} > 1"#,
+        "queue_size{1=2} > 1",
+        "queue_size{queue=orders} > 1",
+        r#"queue_size{queue="\."} > 1"#,
+    ] {
         let error = evaluate(expr).await.unwrap_err();
         assert!(!error.starts_with("give a metric"), "{expr}: {error}");
     }

@@ -248,3 +248,19 @@ fn targets_are_read_digit_by_digit() {
     assert!(error("target: 1").contains("below 100%"));
     assert!(error("targetPercent: 99.99999999").contains("not valid"));
 }
+
+/// All of PromQL's strings mean the same in what is exported.
+#[test]
+fn matchers_are_promql() {
+    let sla = build(vec![Slo::availability("availability", "99.9%")]);
+    let rules = |matchers: &str| {
+        let export = sla.export("orders", matchers)?;
+        Ok::<_, campanile_sla::ExportError>(export.prometheus_rules())
+    };
+    let expected = rules(r#"job="orders""#).unwrap();
+    assert!(expected.contains(r#"job="orders""#), "{expected}");
+    for matchers in ["job='orders'", "job=`orders`", r#"{job="\x6frders"}"#] {
+        assert_eq!(rules(matchers).unwrap(), expected, "{matchers}");
+    }
+    assert!(rules("job=orders").is_err());
+}

@@ -24,10 +24,12 @@ mod duration;
 mod labels;
 mod matcher;
 mod now;
+mod pattern;
 mod sample;
 
 pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::labels::{Fingerprint, LabelError, Labels};
-pub use self::matcher::{MatchOp, Matcher, MatcherError, PatternError};
+pub use self::matcher::{MatchOp, Matcher, MatcherError};
 pub use self::now::Now;
+pub use self::pattern::PatternError;
 pub use self::sample::Sample;

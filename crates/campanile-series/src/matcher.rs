@@ -1,15 +1,17 @@
 use std::fmt;
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use crate::Labels;
 use crate::labels::is_label_name;
+use crate::pattern::{self, PatternError};
 
 mod parse;
 
 /// A test of one label, as in PromQL's selectors and in Alertmanager's routes and silences.
 ///
-/// A label that is missing has the value `""`. A pattern must match the whole value.
+/// A label that is missing has the value `""`. A pattern is a regular expression in the syntax of Go's RE2, as in Prometheus and
+/// Alertmanager, and must match the whole value: `\d`, `\w`, `\s` and `\b` are ASCII, and `.` matches a line break too.
 #[derive(Clone)]
 pub struct Matcher {
     name: String,
@@ -35,9 +37,6 @@ pub enum MatchOp {
 /// The most bytes that a pattern may have.
 const MAX_PATTERN: usize = 1_024;
 
-/// The most bytes that a compiled pattern may take.
-const MAX_COMPILED: usize = 1 << 20;
-
 impl Matcher {
     /// Returns a matcher.
     ///
@@ -62,23 +61,15 @@ impl Matcher {
                     bytes: value.len(),
                 });
             }
-            MatchOp::Regex | MatchOp::NotRegex => {
-                let anchored = format!("^(?s:{value})$");
-                let compiled = RegexBuilder::new(&anchored)
-                    .size_limit(MAX_COMPILED)
-                    .build();
-                // The pattern must be one by itself: `a)(b` is not.
-                let alone = regex_syntax_error(&value);
-                match (compiled, alone) {
-                    (Ok(pattern), None) => Some(pattern),
-                    (Err(source), _) | (Ok(_), Some(source)) => {
-                        return Err(MatcherError::Pattern {
-                            pattern: value,
-                            source: PatternError(source),
-                        });
-                    }
+            MatchOp::Regex | MatchOp::NotRegex => match pattern::compile(&value) {
+                Ok(pattern) => Some(pattern),
+                Err(source) => {
+                    return Err(MatcherError::Pattern {
+                        pattern: value,
+                        source,
+                    });
                 }
-            }
+            },
         };
         Ok(Self {
             name,
@@ -140,13 +131,6 @@ impl Matcher {
     pub fn value(&self) -> &str {
         &self.value
     }
-}
-
-fn regex_syntax_error(pattern: &str) -> Option<regex::Error> {
-    RegexBuilder::new(pattern)
-        .size_limit(MAX_COMPILED)
-        .build()
-        .err()
 }
 
 impl PartialEq for Matcher {
@@ -221,13 +205,6 @@ pub enum MatcherError {
         source: PatternError,
     },
 }
-
-/// Why a pattern can't be compiled.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error(transparent)]
-pub struct PatternError(regex::Error);
-
-impl Eq for PatternError {}
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,9 @@ mod health;
 // Collectors: rotel, and a strict reader in Python.
 mod otlp;
 
+// promtool, for what a pattern is.
+mod patterns;
+
 // A PostgreSQL server that the quickstart needs.
 mod postgres;
 

@@ -1,16 +1,16 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use campanile_series::{Labels, Now, Sample};
+use campanile_series::{Labels, Now};
 use campanile_store::{Batch, Store};
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use self::found::{Found, MAX_ALERTS, found};
 use self::restore::Restored;
 use crate::evaluate::evaluate;
 use crate::lane::{Lane, Owed};
@@ -22,6 +22,7 @@ use crate::rule::CheckedRule;
 use crate::step::{self, Change, Phase, Terms, step};
 use crate::{Alert, AlertsBuilder, EvalError, Event, Notice, RuleReport, Stats, time};
 
+mod found;
 mod restore;
 
 /// A service's alert rules, their alerts, and the channels that tell of them.
@@ -47,6 +48,8 @@ struct Inner {
 #[derive(Clone, Default)]
 struct RuleState {
     alerts: step::Alerts,
+    /// How many series matched at the last evaluation without an alert of their own.
+    overflow: usize,
     evaluated_at: Option<SystemTime>,
     error: Option<EvalError>,
 }
@@ -56,8 +59,6 @@ type Heartbeat = Option<Instant>;
 
 /// How often that is written down.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// The most alerts of a rule.
-const MAX_ALERTS: usize = 1_000;
 /// How long notices may be sent for after the shutdown.
 const LAST_NOTICES: Duration = Duration::from_secs(5);
 
@@ -188,6 +189,7 @@ impl Alerts {
         Stats {
             firing: firing.len(),
             pending: pending.len(),
+            overflow: states.iter().map(|state| state.overflow).sum(),
             evaluation_failures: inner.evaluation_failures.load(Ordering::Relaxed),
             store_failures: inner.ledger.failures(),
             store_dropped: inner.ledger.dropped(),
@@ -205,10 +207,17 @@ impl Inner {
         now: Now,
     ) -> (RuleState, Vec<(Labels, Change)>) {
         let answer = evaluate(&*rule.prepared, now).await;
-        let found = answer.and_then(|answer| Ok((found(rule, answer.samples)?, answer.covers)));
+        let found = answer.and_then(|answer| {
+            let found = found(rule, answer.samples, &before.alerts)?;
+            Ok((found, answer.covers))
+        });
         let evaluated_at = Some(now.wall);
         match found {
-            Ok((found, covers)) => {
+            Ok((Found { alerts, overflow }, covers)) => {
+                if overflow > 0 && before.overflow == 0 {
+                    let rule = &rule.name;
+                    tracing::warn!(rule, overflow, limit = MAX_ALERTS, "too many alerts");
+                }
                 if before.error.is_some() {
                     tracing::info!(rule = rule.name, "a rule can be evaluated again");
                 }
@@ -216,9 +225,10 @@ impl Inner {
                     hold: rule.hold,
                     look_back: rule.prepared.look_back(),
                 };
-                let (alerts, changes) = step(&before.alerts, terms, &found, covers, now);
+                let (alerts, changes) = step(&before.alerts, terms, &alerts, covers, now);
                 let state = RuleState {
                     alerts,
+                    overflow,
                     evaluated_at,
                     error: None,
                 };
@@ -231,6 +241,7 @@ impl Inner {
                 }
                 let state = RuleState {
                     alerts: before.alerts.clone(),
+                    overflow: before.overflow,
                     evaluated_at,
                     error: Some(error),
                 };
@@ -347,30 +358,6 @@ impl Inner {
         // Nothing that can panic runs under the lock.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Returns what a rule found, by the alerts' labels: those of the samples, and the rule's own in their place.
-fn found(rule: &CheckedRule, samples: Vec<Sample>) -> Result<BTreeMap<Labels, f64>, EvalError> {
-    if samples.len() > MAX_ALERTS {
-        let error = format!(
-            "it found {} things: at most {MAX_ALERTS} can be alerts",
-            samples.len()
-        );
-        return Err(EvalError::new(error));
-    }
-    let mut found = BTreeMap::new();
-    for Sample { labels, value } in samples {
-        let others = labels
-            .iter()
-            .filter(|(name, _)| *name != "__name__" && rule.labels.get(name).is_none());
-        let labels = Labels::new(others.chain(rule.labels.iter()));
-        let labels = labels.map_err(|error| EvalError::new(error.to_string()))?;
-        if found.contains_key(&labels) {
-            return Err(EvalError::new(format!("it found {labels} twice")));
-        }
-        found.insert(labels, value);
-    }
-    Ok(found)
 }
 
 fn wall() -> SystemTime {

@@ -44,6 +44,9 @@
 //! that was firing, nor resolves it before the rule has seen as much of the past as it [looks back](Prepared::look_back) on.
 //! The time for which a pending alert must hold goes on after a restart where it stood; after an hour it begins anew.
 //!
+//! If more than 1,000 series match a rule, the alerts that are active stay, and then come the series with the largest values. For the rest
+//! there is one alert with the rule's labels and `overflow="true"`: its value is their number, and its `summary` says so.
+//!
 //! # Notices
 //!
 //! Each firing and each resolving is told once to each [channel](Notify), in this order. A change and the notices that it owes are
@@ -60,7 +63,7 @@
 //! | what | limit | past it |
 //! |---|---|---|
 //! | rules, channels | 1,000, 100 | [`BuildError`] |
-//! | alerts of a rule | 1,000 | the rule can't be evaluated |
+//! | alerts of a rule | 1,000 | one more alert, with the label `overflow="true"`, says how many more series match |
 //! | time of an evaluation | 10 s | the same |
 //! | time of sending | 30 s | another attempt |
 //! | notices that wait for a channel | 10,000 | dropped and [counted](ChannelStats::dropped) |

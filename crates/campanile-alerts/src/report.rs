@@ -47,6 +47,9 @@ pub struct Stats {
     pub firing: usize,
     /// Alerts that are pending.
     pub pending: usize,
+    /// Series that match a rule without an alert of their own, because the rule has 1,000 alerts: an alert with the label
+    /// `overflow="true"` stands for them.
+    pub overflow: usize,
     /// Evaluations that failed.
     pub evaluation_failures: u64,
     /// Writes that the store did not take; what was to be written is kept and tried again.

@@ -211,17 +211,24 @@ impl Rule {
         if problems.len() > before {
             return None;
         }
+        let labels = labels.ok()?;
+        let others = labels.iter().filter(|(name, _)| *name != OVERFLOW);
+        let overflow = Labels::new(others.chain([(OVERFLOW, "true")])).ok()?;
         Some(CheckedRule {
             name,
             prepared: prepared.ok()?,
             hold: self.hold,
             severity: self.severity,
-            labels: labels.ok()?,
+            labels,
+            overflow,
             annotations: self.annotations,
             annotate: self.annotate,
         })
     }
 }
+
+/// The label of the alert that stands for the series beyond the limit.
+const OVERFLOW: &str = "overflow";
 
 /// How many bytes an annotation may have.
 const MAX_TEXT: usize = 4_096;
@@ -237,6 +244,8 @@ pub(crate) struct CheckedRule {
     pub(crate) severity: Severity,
     /// With `alertname` and `severity`.
     pub(crate) labels: Labels,
+    /// The labels of the alert that stands for the series beyond the limit.
+    pub(crate) overflow: Labels,
     annotations: BTreeMap<String, String>,
     annotate: Option<Annotate>,
 }
@@ -245,6 +254,13 @@ impl CheckedRule {
     /// Returns the texts of an alert.
     pub(crate) fn annotations(&self, labels: &Labels, value: f64) -> BTreeMap<String, String> {
         let mut annotations = self.annotations.clone();
+        if *labels == self.overflow {
+            let name = &self.name;
+            let summary =
+                format!("{name}: {value} more series match, beyond the limit of 1000 alerts");
+            annotations.insert("summary".to_owned(), summary);
+            return annotations;
+        }
         let own = self.annotate.as_ref().map(|annotate| {
             let own = catch_unwind(AssertUnwindSafe(|| annotate(labels, value)));
             own.unwrap_or_else(|_| {

@@ -78,6 +78,7 @@
 //! | `campanile_notices_total` | counter | `channel`, `outcome`: `sent`, `failed` (tried again), `refused`, `dropped` |
 //! | `campanile_notices_waiting` | gauge | `channel` |
 //! | `campanile_rule_failures_total` | counter | |
+//! | `campanile_rule_overflow_series` | gauge of series that match rules beyond their limit of 1,000 alerts | |
 //! | `campanile_slo_events_total` | counter of what objectives with a budget count | `slo`, `result`: `good`, `bad` |
 //! | `campanile_store_durable` | gauge: 1, or 0 for memory | |
 //! | `campanile_store_failures_total` | counter | |

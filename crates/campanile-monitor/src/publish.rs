@@ -15,6 +15,7 @@ const ALERTS: &str = "campanile_alerts";
 const AUTH_FAILURES: &str = "campanile_auth_failures_total";
 const NOTICES: &str = "campanile_notices_total";
 const NOTICES_WAITING: &str = "campanile_notices_waiting";
+const OVERFLOW: &str = "campanile_rule_overflow_series";
 const RULE_FAILURES: &str = "campanile_rule_failures_total";
 const STORE_DURABLE: &str = "campanile_store_durable";
 const STORE_FAILURES: &str = "campanile_store_failures_total";
@@ -28,6 +29,10 @@ impl Published {
             (AUTH_FAILURES, "Requests that the guard refused, by reason."),
             (NOTICES, "Notices, by channel and outcome of the attempt."),
             (NOTICES_WAITING, "Notices that wait for their channel."),
+            (
+                OVERFLOW,
+                "Series that match rules beyond their limit of 1000 alerts.",
+            ),
             (RULE_FAILURES, "Evaluations of rules that failed."),
             (
                 STORE_DURABLE,
@@ -70,6 +75,7 @@ impl Published {
         let stats = alerts.stats();
         self.gauge(ALERTS, &[("state", "firing")], stats.firing as f64);
         self.gauge(ALERTS, &[("state", "pending")], stats.pending as f64);
+        self.gauge(OVERFLOW, &[], stats.overflow as f64);
         self.counter(RULE_FAILURES, &[], stats.evaluation_failures);
         self.counter(STORE_FAILURES, &[], stats.store_failures);
         for channel in &stats.channels {

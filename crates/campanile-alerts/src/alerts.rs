@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -38,6 +39,8 @@ struct Inner {
     /// For each rule its alerts, and how its evaluation went.
     states: Mutex<Vec<RuleState>>,
     restored: OnceCell<()>,
+    /// Held by the `run` that sends.
+    running: tokio::sync::Mutex<()>,
     /// Held for the time of a tick.
     ticking: tokio::sync::Mutex<Heartbeat>,
     /// The number of the next notice.
@@ -76,6 +79,7 @@ impl Alerts {
             ledger: Ledger::new(store),
             states: Mutex::new(states),
             restored: OnceCell::new(),
+            running: tokio::sync::Mutex::default(),
             ticking: tokio::sync::Mutex::default(),
             number: AtomicU64::new(1),
             evaluation_failures: AtomicU64::new(0),
@@ -86,8 +90,17 @@ impl Alerts {
     ///
     /// Each channel has its own order and its own pace. Rules are evaluated by [`tick`](Self::tick). What a durable store holds is sent
     /// after the next start.
+    ///
+    /// Only one `run` sends at a time: a second one waits until the first ends, and then takes over.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let inner = &*self.0;
+        let mut shutdown = pin!(shutdown);
+        let _running = tokio::select! {
+            // A run that need not wait sends its last notices, even if the shutdown is already complete.
+            biased;
+            running = inner.running.lock() => running,
+            () = shutdown.as_mut() => return,
+        };
         let lanes = inner.lanes.iter().map(|lane| lane.run(&inner.ledger, wall));
         let stop = async {
             shutdown.await;

@@ -164,7 +164,7 @@ impl Lane {
         }
     }
 
-    /// Takes the first notice off the queue: it arrived, or was refused for a reason.
+    /// Takes a notice off the queue: it arrived, or was refused for a reason.
     async fn settle(&self, ledger: &Ledger, owed: &Owed, refused: Option<&str>, at: SystemTime) {
         let Owed { key, notice } = owed;
         let mut batch = Batch::new();
@@ -177,7 +177,11 @@ impl Lane {
         )));
         // The ledger keeps what the store doesn't take, and says so.
         let _ = ledger.save([batch]).await;
-        self.queue().pop_front();
+        let mut queue = self.queue();
+        if let Some(place) = queue.iter().position(|one| one.key == *key) {
+            queue.remove(place);
+        }
+        drop(queue);
         self.settled.notify_waiters();
     }
 

@@ -194,3 +194,57 @@ async fn the_number_of_notices_that_wait_has_a_cap() {
         10_000
     );
 }
+
+/// A channel that takes a while.
+#[derive(Clone, Default)]
+struct Slow(Sink);
+
+impl Notify for Slow {
+    fn name(&self) -> &str {
+        "slow"
+    }
+
+    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            self.0.send(notice).await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_run_waits_and_takes_over() {
+    let world = World::default();
+    let slow = Slow::default();
+    let alerts = world.builder(0, 0).channel(slow.clone()).build().unwrap();
+    let (first, second) = (run(&alerts), run(&alerts));
+    fire(&world, &alerts, "abcdefghij").await;
+    // In the middle of the fifth.
+    tokio::time::sleep(Duration::from_millis(225)).await;
+    let expected: Vec<_> = "abcdefghij"
+        .chars()
+        .map(|name| format!("firing {name}"))
+        .collect();
+    assert_eq!(slow.0.lines(), expected[..4]);
+    first.abort();
+    tokio::time::sleep(seconds(1)).await;
+    assert_eq!(slow.0.lines(), expected);
+    assert_eq!(world.channel.lines(), expected);
+    // Nothing waits, and nothing was taken off that was not sent.
+    for channel in alerts.stats().channels {
+        assert_eq!((channel.waiting, channel.sent), (0, 10), "{channel:?}");
+    }
+    assert_eq!(world.store.scan("outbox", None, 100).await.unwrap(), []);
+    second.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_ends_with_its_shutdown() {
+    let world = World::default();
+    let alerts = world.alerts(0, 0);
+    let running = run(&alerts);
+    settle().await;
+    alerts.run(tokio::time::sleep(seconds(1))).await;
+    assert!(!running.is_finished());
+    running.abort();
+}

@@ -85,8 +85,9 @@ impl Guard {
         };
         let (token, refusal) = match (access, credential) {
             (_, Ok(token)) => (token, None),
-            // A header of another scheme, such as `Basic`, is not for us.
+            // A header of another scheme, such as `Basic`, is not for us. Without tokens, no header is.
             (Access::Public, Err(Refusal::Malformed)) => (None, None),
+            (Access::Public, Err(_)) if self.tokens.is_empty() => (None, None),
             // A guess at a token gets what a client without one gets.
             (Access::Public, Err(refusal @ Refusal::Unknown)) => (None, Some(refusal)),
             (_, Err(refusal)) => return Err(refusal),
@@ -106,6 +107,10 @@ impl Guard {
     }
 
     fn find(&self, secret: &[u8], request: &Parts, now: Instant) -> Result<&Token, Refusal> {
+        if self.tokens.is_empty() {
+            // There is nothing to guess.
+            return Err(Refusal::Unknown);
+        }
         let peer = request.extensions.get::<Peer>();
         let peer = peer.map(|Peer(address)| address.ip());
         let guesses = || self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -258,6 +263,21 @@ mod tests {
             (missing.status().as_u16(), forbidden.status().as_u16()),
             (401, 403)
         );
+    }
+
+    #[test]
+    fn without_tokens_there_is_nothing_to_guess() {
+        let guard = Guard::new(Vec::new(), true);
+        let mut request = request(&[b"Bearer of-another-service"]);
+        let peer = Peer("127.0.0.1:1".parse().unwrap());
+        request.extensions.insert(peer);
+        let now = crate::monitor::now().mono;
+        for _ in 0..100 {
+            let visitor = guard.admit(Access::Public, &request, now).unwrap();
+            assert_eq!((visitor.role, visitor.refusal), (None, None));
+            let read = guard.admit(Access::Read, &request, now);
+            assert_eq!(read, Err(Refusal::Unknown));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use campanile_store::{Memory, Store};
 
 use crate::guard::Guard;
 use crate::levels::ServiceLevels;
+use crate::monitor::Parts;
 use crate::{Monitor, Sources, Threshold, Token};
 
 /// Settings of a [`Monitor`].
@@ -31,6 +32,7 @@ pub struct MonitorBuilder {
     trusts_loopback: bool,
     tick: Duration,
     business: Business,
+    env_warnings: Vec<String>,
 }
 
 /// The most tokens.
@@ -46,6 +48,7 @@ impl MonitorBuilder {
             trusts_loopback: true,
             tick: Duration::from_secs(5),
             business: Business::default(),
+            env_warnings: Vec::new(),
         }
     }
 
@@ -109,6 +112,14 @@ impl MonitorBuilder {
         self
     }
 
+    /// Adds variables of the environment that were ignored, each with the reason and without its value.
+    ///
+    /// `/health/detailed` has their number as `env_warnings`, and their texts for clients with a credential. Defaults to none.
+    pub fn env_warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        self.env_warnings.extend(warnings);
+        self
+    }
+
     /// Returns the monitor.
     ///
     /// # Errors
@@ -139,15 +150,16 @@ impl MonitorBuilder {
         }
         let levels = ServiceLevels::new(&self.sources, &mut problems);
         match alerts {
-            Ok(alerts) if problems.is_empty() => Ok(Monitor::new(
-                self.sources,
+            Ok(alerts) if problems.is_empty() => Ok(Monitor::new(Parts {
+                sources: self.sources,
                 alerts,
                 store,
-                Guard::new(self.tokens, self.trusts_loopback),
-                self.tick,
-                self.business,
+                guard: Guard::new(self.tokens, self.trusts_loopback),
+                tick: self.tick,
+                business: self.business,
                 levels,
-            )),
+                env_warnings: self.env_warnings,
+            })),
             _ => Err(BuildError { problems }),
         }
     }

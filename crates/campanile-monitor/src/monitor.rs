@@ -31,9 +31,22 @@ struct Inner {
     tick: Duration,
     business: Business,
     levels: ServiceLevels,
+    env_warnings: Vec<String>,
     published: Published,
     /// Held by the run that works.
     turn: Mutex<()>,
+}
+
+/// What a monitor is made of, once that is known to be valid.
+pub(crate) struct Parts {
+    pub(crate) sources: Sources,
+    pub(crate) alerts: Alerts,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) guard: Guard,
+    pub(crate) tick: Duration,
+    pub(crate) business: Business,
+    pub(crate) levels: ServiceLevels,
+    pub(crate) env_warnings: Vec<String>,
 }
 
 /// How often the counts of the service levels are written down.
@@ -47,15 +60,17 @@ impl Monitor {
         MonitorBuilder::new(sources)
     }
 
-    pub(crate) fn new(
-        sources: Sources,
-        alerts: Alerts,
-        store: Arc<dyn Store>,
-        guard: Guard,
-        tick: Duration,
-        business: Business,
-        levels: ServiceLevels,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            sources,
+            alerts,
+            store,
+            guard,
+            tick,
+            business,
+            levels,
+            env_warnings,
+        } = parts;
         let published = Published::new(sources.metrics());
         published.update(&alerts, &*store);
         Self(Arc::new(Inner {
@@ -66,6 +81,7 @@ impl Monitor {
             tick,
             business,
             levels,
+            env_warnings,
             published,
             turn: Mutex::new(()),
         }))
@@ -185,6 +201,16 @@ impl Monitor {
         let notice = status.notice.filter(|_| errors);
         let mut notes = vec![("store", store.into())];
         notes.extend(notice.map(|notice| ("store_notice", notice.into())));
+        if !self.0.env_warnings.is_empty() {
+            let texts = || self.0.env_warnings.join("; ").into();
+            let number = i64::try_from(self.0.env_warnings.len()).unwrap_or(i64::MAX);
+            let note = if errors {
+                texts()
+            } else {
+                campanile_health::Value::Integer(number)
+            };
+            notes.push(("env_warnings", note));
+        }
         notes
     }
 }

@@ -11,7 +11,7 @@ use crate::names::FieldNames;
 use crate::queue::Queue;
 use crate::recorder::FlightRecorder;
 use crate::redact::Redaction;
-use crate::{BuildError, InstallError, Telemetry, TelemetryGuard, Writer};
+use crate::{BuildError, EnvWarning, InstallError, Telemetry, TelemetryGuard, Writer};
 
 mod env;
 #[cfg(feature = "otlp")]
@@ -53,7 +53,7 @@ pub struct TelemetryBuilder {
     capture: Option<Capture>,
     recorder: Option<FlightRecorder>,
     /// For the message of its error: where it is from, if it is not from the code.
-    filter_is_from: &'static str,
+    env_warnings: Vec<EnvWarning>,
     /// What else is known of the service.
     #[cfg(feature = "otlp")]
     resource: Vec<(String, String)>,
@@ -77,7 +77,7 @@ impl TelemetryBuilder {
             rate_limit: None,
             capture: None,
             recorder: None,
-            filter_is_from: "",
+            env_warnings: Vec::new(),
             #[cfg(feature = "otlp")]
             resource: Vec::new(),
             #[cfg(feature = "otlp")]
@@ -138,7 +138,6 @@ impl TelemetryBuilder {
     /// Defaults to `info`.
     pub fn filter(mut self, directives: impl Into<String>) -> Self {
         self.filter = directives.into();
-        self.filter_is_from = "";
         self
     }
 
@@ -186,6 +185,14 @@ impl TelemetryBuilder {
         self
     }
 
+    /// Returns whether something is exported to a collector, for example because the environment names one.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    #[must_use]
+    pub fn is_exporting(&self) -> bool {
+        self.exports.is_on()
+    }
+
     /// Opens the writer and starts the threads: `campanile-log`, which writes, and `campanile-otlp` if something is exported. Nothing global
     /// changes.
     ///
@@ -214,7 +221,7 @@ impl TelemetryBuilder {
             parsed.map_err(|error| invalid(filter, " of the flight recorder", &error))
         });
         let filter = LogFilter::new(&self.filter, recorded.transpose()?)
-            .map_err(|error| invalid(&self.filter, self.filter_is_from, &error))?;
+            .map_err(|error| invalid(&self.filter, "", &error))?;
         let colours = self.format == Format::Pretty && self.writer.is_terminal();
         let values = [
             Some(&self.service),
@@ -242,10 +249,23 @@ impl TelemetryBuilder {
             name: "campanile-log",
             reason: error.to_string(),
         })?);
+        #[cfg_attr(
+            not(feature = "otlp"),
+            expect(unused_mut, reason = "nothing is exported")
+        )]
+        let mut env_warnings = self.env_warnings;
+        #[cfg(feature = "otlp")]
+        let exporter = self
+            .exports
+            .start(resource, &style, &queue, &mut env_warnings)?;
+        for warning in &env_warnings {
+            queue.push([&style.own_line("WARN", &warning.to_string()), ""]);
+        }
         Ok(Telemetry {
+            env_warnings: env_warnings.into(),
             layer: TelemetryLayer {
                 #[cfg(feature = "otlp")]
-                exporter: self.exports.start(resource, &style, &queue)?,
+                exporter,
                 keys: Arc::new(Keys::new(self.redaction, style.names)),
                 style,
                 capture: self.capture,

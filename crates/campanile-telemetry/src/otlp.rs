@@ -69,7 +69,6 @@ pub struct Otlp {
     signals: [OfSignal; 3],
     metrics_every: Duration,
     max_waiting_bytes: usize,
-    problem: Option<(String, String)>,
 }
 
 /// What may be different for a signal.
@@ -139,7 +138,6 @@ impl Otlp {
             signals: [signal(5), signal(1), metrics],
             metrics_every: Duration::from_secs(60),
             max_waiting_bytes: 8 << 20,
-            problem: None,
         }
     }
 
@@ -254,9 +252,6 @@ impl Otlp {
         source: Option<Arc<dyn MetricSource>>,
         report: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Result<Plan, BuildError> {
-        if let Some((setting, problem)) = self.problem {
-            return Err(BuildError::Otlp { setting, problem });
-        }
         if !sampler.is_valid() {
             return Err(problem("the sampler", "give a share from 0 to 1"));
         }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
@@ -9,7 +10,7 @@ use crate::layer::TelemetryLayer;
 #[cfg(feature = "otlp")]
 use crate::otlp::Counts;
 use crate::queue::LogStats;
-use crate::{InstallError, TelemetryBuilder, clock};
+use crate::{EnvWarning, InstallError, TelemetryBuilder, clock};
 
 /// A service's telemetry: what writes its log, and exports its traces.
 ///
@@ -46,6 +47,7 @@ use crate::{InstallError, TelemetryBuilder, clock};
 pub struct Telemetry {
     pub(crate) layer: TelemetryLayer,
     pub(crate) filter: LogFilter,
+    pub(crate) env_warnings: Arc<[EnvWarning]>,
 }
 
 impl Telemetry {
@@ -92,6 +94,12 @@ impl Telemetry {
     #[must_use]
     pub fn capture(&self) -> Option<&Capture> {
         self.layer.capture.as_ref()
+    }
+
+    /// Returns the variables of the environment that were ignored, because they are not usable.
+    #[must_use]
+    pub fn env_warnings(&self) -> &[EnvWarning] {
+        &self.env_warnings
     }
 
     /// Returns what became of lines that were not written.

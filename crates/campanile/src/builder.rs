@@ -208,7 +208,7 @@ impl Builder {
         let registry = self.registry.unwrap_or_default();
         #[cfg(feature = "telemetry")]
         let telemetry = match self.telemetry {
-            asked if asked.configure.is_some() || asked.built.is_some() => {
+            asked if asked.is_wanted(&self.name) => {
                 let built = asked.build(
                     &self.name,
                     #[cfg(feature = "metrics")]
@@ -235,7 +235,20 @@ impl Builder {
                 .map_or_else(|| Sla::builder().build(now()).ok(), Some);
             let sources = health.zip(sla);
             let sources = sources.map(|(health, sla)| Sources::new(registry.clone(), health, sla));
-            sources.and_then(|sources| self.monitor.build(&sources, &mut problems))
+            let warnings = || {
+                #[cfg(feature = "telemetry")]
+                let ignored = telemetry
+                    .as_ref()
+                    .map_or(&[][..], |telemetry| telemetry.env_warnings());
+                #[cfg(feature = "telemetry")]
+                return ignored
+                    .iter()
+                    .map(|of| format!("{}: {}", of.variable(), of.reason()))
+                    .collect();
+                #[cfg(not(feature = "telemetry"))]
+                Vec::new()
+            };
+            sources.and_then(|sources| self.monitor.build(&sources, warnings(), &mut problems))
         };
         #[cfg(feature = "metrics")]
         let disks = match self.disks {

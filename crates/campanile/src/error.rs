@@ -45,16 +45,6 @@ pub enum Problem {
         /// The name as given.
         name: String,
     },
-    /// A variable of the environment is not valid.
-    #[cfg(feature = "monitor")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
-    #[error("{variable} in the environment is not valid: {reason}")]
-    Environment {
-        /// The variable.
-        variable: &'static str,
-        /// What is wrong with it, without its value, which may be a secret.
-        reason: String,
-    },
     /// The health checks' settings are not valid.
     #[cfg(feature = "health")]
     #[cfg_attr(docsrs, doc(cfg(feature = "health")))]

@@ -206,3 +206,18 @@ async fn a_long_tick_loses_no_more_than_a_short_one() {
         1
     );
 }
+
+#[test]
+fn ignored_variables_are_in_the_detailed_health() {
+    let warning = "CAMPANILE_STORE: the file is locked".to_owned();
+    let monitor = Monitor::builder(sources()).env_warnings([warning]);
+    let monitor = monitor.build().unwrap();
+    let notes = |errors| format!("{:?}", monitor.notes(errors));
+    assert!(
+        notes(true).contains("the file is locked"),
+        "{}",
+        notes(true)
+    );
+    let number = r#"("env_warnings", Integer(1))"#;
+    assert!(notes(false).contains(number), "{}", notes(false));
+}

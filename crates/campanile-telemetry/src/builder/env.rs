@@ -1,4 +1,6 @@
 use super::TelemetryBuilder;
+use crate::EnvWarning;
+use crate::filter::directives;
 
 impl TelemetryBuilder {
     /// Reads the environment, in place of what was set before. What is not there, or empty, changes nothing.
@@ -30,6 +32,11 @@ impl TelemetryBuilder {
     /// | `OTEL_SDK_DISABLED` | `false` | `true`: nothing is exported, whatever the code says |
     ///
     /// Those of `OTEL_EXPORTER_OTLP_` can be for one signal too, as the endpoint's. Other variables of OpenTelemetry are not read.
+    ///
+    /// A variable that is not usable is ignored, with a line in the log and in [`Telemetry::env_warnings`]. If a certificate or key
+    /// can't be read, its signal is not exported.
+    ///
+    /// [`Telemetry::env_warnings`]: crate::Telemetry::env_warnings
     pub fn from_env(self) -> Self {
         self.from(&|name| std::env::var(name).ok())
     }
@@ -37,8 +44,13 @@ impl TelemetryBuilder {
     pub(super) fn from(mut self, variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         if let Some(filter) = variable("RUST_LOG") {
-            self.filter = filter;
-            self.filter_is_from = " of RUST_LOG";
+            match directives::parse(&filter) {
+                Ok(_) => self.filter = filter,
+                Err(error) => {
+                    let reason = format!("invalid directives: {error}");
+                    self.env_warnings.push(EnvWarning::new("RUST_LOG", reason));
+                }
+            }
         }
         let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
         let pairs = attributes
@@ -65,7 +77,7 @@ impl TelemetryBuilder {
             self.service = name;
         }
         #[cfg(feature = "otlp")]
-        self.exports.read(&variable);
+        self.exports.read(&variable, &mut self.env_warnings);
         self
     }
 }
@@ -91,6 +103,36 @@ pub(crate) fn decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use crate::Telemetry;
+
+    #[test]
+    fn a_filter_that_is_not_valid_is_ignored() {
+        let builder = Telemetry::builder("a").filter("warn");
+        let builder = builder.from(&|name| (name == "RUST_LOG").then(|| "info,x=y=z".to_owned()));
+        assert_eq!(builder.filter, "warn");
+        let telemetry = builder.build().unwrap();
+        assert_eq!(telemetry.env_warnings()[0].variable(), "RUST_LOG");
+    }
+
+    #[cfg(feature = "otlp")]
+    #[test]
+    fn an_endpoint_of_the_environment_that_is_no_url_exports_nothing() {
+        let read = |name: &str| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "s3cret collector".to_owned())
+        };
+        let telemetry = Telemetry::builder("a").from(&read).build().unwrap();
+        assert!(telemetry.exports().is_none());
+        let [warning] = telemetry.env_warnings() else {
+            panic!("{:?}", telemetry.env_warnings())
+        };
+        assert!(!warning.to_string().contains("s3cret"), "{warning}");
+        // What the code says is an error.
+        let otlp = crate::Otlp::at("s3cret collector");
+        Telemetry::builder("a")
+            .from(&read)
+            .otlp(otlp)
+            .build()
+            .unwrap_err();
+    }
 
     #[test]
     fn the_environment_goes_before_what_was_set() {

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use campanile_correlation::CorrelationId;
 
 use super::TelemetryBuilder;
-use crate::BuildError;
 use crate::line::Style;
 use crate::otlp::{Exporter, MetricSource, Otlp, Wire, text_attribute};
 use crate::queue::Queue;
 use crate::sampler::Sampler;
+use crate::{BuildError, EnvWarning};
 
 /// What is exported.
 #[derive(Default)]
@@ -17,8 +17,8 @@ pub(super) struct Exports {
     source: Option<Arc<dyn MetricSource>>,
     /// Whether the environment has the last word, which is no.
     is_disabled: bool,
-    /// What is wrong with a variable of the environment.
-    problem: Option<BuildError>,
+    /// Whether the environment names the collector.
+    is_from_env: bool,
 }
 
 impl TelemetryBuilder {
@@ -28,6 +28,7 @@ impl TelemetryBuilder {
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     pub fn otlp(mut self, collector: Otlp) -> Self {
         self.exports.otlp = Some(collector);
+        self.exports.is_from_env = false;
         self
     }
 
@@ -89,23 +90,31 @@ impl TelemetryBuilder {
 }
 
 impl Exports {
-    pub(super) fn read(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+    /// Returns whether something is exported.
+    pub(super) fn is_on(&self) -> bool {
+        self.otlp.is_some() && !self.is_disabled
+    }
+
+    pub(super) fn read(
+        &mut self,
+        variable: &dyn Fn(&str) -> Option<String>,
+        warnings: &mut Vec<EnvWarning>,
+    ) {
         let is_true = |value: String| value.trim().eq_ignore_ascii_case("true");
         self.is_disabled = variable("OTEL_SDK_DISABLED").is_some_and(is_true);
-        if let Some(otlp) = Otlp::of_env(variable) {
+        if let Some(otlp) = Otlp::of_env(variable, warnings) {
             self.otlp = Some(otlp);
+            self.is_from_env = true;
         }
         if let Some(name) = variable("OTEL_TRACES_SAMPLER") {
             let argument = variable("OTEL_TRACES_SAMPLER_ARG");
-            match Sampler::of_env(name.trim(), argument.as_deref()) {
+            let name = name.trim().to_ascii_lowercase();
+            match Sampler::of_env(&name, argument.as_deref()) {
                 Some(sampler) => self.sampler = sampler,
                 None => {
-                    self.problem = Some(BuildError::Otlp {
-                        setting: "OTEL_TRACES_SAMPLER".to_owned(),
-                        problem: "give `always_on`, `always_off` or `traceidratio`, the last with a share from 0 to 1 in \
-                                  OTEL_TRACES_SAMPLER_ARG, or one of them after `parentbased_`"
-                            .to_owned(),
-                    });
+                    let reason = "expected `always_on`, `always_off` or `traceidratio`, maybe after `parentbased_`; \
+                                  a ratio in OTEL_TRACES_SAMPLER_ARG is from 0 to 1";
+                    warnings.push(EnvWarning::new("OTEL_TRACES_SAMPLER", reason));
                 }
             }
         }
@@ -116,13 +125,11 @@ impl Exports {
         resource: Vec<u8>,
         style: &Arc<Style>,
         queue: &Arc<Queue>,
+        warnings: &mut Vec<EnvWarning>,
     ) -> Result<Option<Arc<Exporter>>, BuildError> {
         let Some(otlp) = self.otlp.filter(|_| !self.is_disabled) else {
             return Ok(None);
         };
-        if let Some(problem) = self.problem {
-            return Err(problem);
-        }
         let report = {
             let (style, queue) = (Arc::clone(style), Arc::downgrade(queue));
             move |text: &str| {
@@ -131,7 +138,15 @@ impl Exports {
                 }
             }
         };
-        let plan = otlp.plan(resource, self.sampler, self.source, Arc::new(report))?;
+        let plan = match otlp.plan(resource, self.sampler, self.source, Arc::new(report)) {
+            Ok(plan) => plan,
+            Err(BuildError::Otlp { setting, problem }) if self.is_from_env => {
+                let reason = format!("{setting}: {problem}; nothing is exported");
+                warnings.push(EnvWarning::new("OTEL_EXPORTER_OTLP_*", reason));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         let exporter = Exporter::start(plan).map_err(|error| BuildError::Thread {
             name: "campanile-otlp",
             reason: error.to_string(),

@@ -4,47 +4,41 @@
 use std::time::Duration;
 
 use super::{LOGS, METRICS, NAMES, Options, Otlp, Protocol, TRACES};
+use crate::EnvWarning;
 use crate::builder::decoded;
 
-/// Reads variables, and notes the first that is not valid.
+/// Reads variables; one that is not usable is ignored with a warning.
 struct Reader<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
-    problem: Option<(String, String)>,
+    warnings: &'a mut Vec<EnvWarning>,
 }
 
 impl Otlp {
     /// Returns the collector that the environment names, if it names one.
-    pub(crate) fn of_env(variable: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
-        let mut reader = Reader {
-            variable,
-            problem: None,
-        };
+    ///
+    /// A signal whose certificates can't be read is not exported: without them it would trust others.
+    pub(crate) fn of_env(
+        variable: &dyn Fn(&str) -> Option<String>,
+        warnings: &mut Vec<EnvWarning>,
+    ) -> Option<Self> {
+        let mut reader = Reader { variable, warnings };
         let endpoint = variable("OTEL_EXPORTER_OTLP_ENDPOINT");
         let mut is_asked_for = endpoint.is_some();
-        let common = reader.options("");
+        let (common, has_certificates) = reader.options("");
         let mut otlp = Self::at(endpoint.clone().unwrap_or_default());
         otlp.options = common;
         for (signal, name) in NAMES.into_iter().enumerate() {
             let upper = name.to_uppercase();
             let own = &mut otlp.signals[signal];
-            own.options = reader.options(&format!("{upper}_"));
+            let (options, has_own_certificates) = reader.options(&format!("{upper}_"));
+            own.options = options;
             own.url = variable(&format!("OTEL_EXPORTER_OTLP_{upper}_ENDPOINT"));
             let exporter = format!("OTEL_{upper}_EXPORTER");
             let has_endpoint = endpoint.is_some() || own.url.is_some();
-            let value = variable(&exporter);
-            own.is_on = match (value.as_deref().map(str::trim), signal) {
-                (None, _) => has_endpoint,
-                (Some("otlp"), _) => true,
-                // The log is on the console, and the metrics are on a page, anyway.
-                (Some("none"), _) | (Some("console"), LOGS) | (Some("prometheus"), METRICS) => {
-                    false
-                }
-                (Some(_), _) => {
-                    reader.note(&exporter, "give `otlp` or `none`");
-                    is_asked_for = true;
-                    false
-                }
-            };
+            let is_on = reader
+                .is_exported(&exporter, signal)
+                .unwrap_or(has_endpoint);
+            own.is_on = is_on && has_certificates && has_own_certificates;
             is_asked_for |= own.is_on;
             if !has_endpoint {
                 let protocol = own.options.protocol.or(otlp.options.protocol);
@@ -87,34 +81,56 @@ impl Otlp {
         otlp.signals[METRICS].options.patience = reader.time("OTEL_METRIC_EXPORT_TIMEOUT");
         let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
         if variable(temporality).is_some_and(|value| !value.eq_ignore_ascii_case("cumulative")) {
-            reader.note(temporality, "metrics are exported as `cumulative` alone");
+            reader.warn(
+                temporality,
+                "expected `cumulative`, the only temporality supported",
+            );
         }
-        otlp.problem = reader.problem;
         is_asked_for.then_some(otlp)
     }
 }
 
 impl Reader<'_> {
-    /// Reads what there is for all signals, or for one.
-    fn options(&mut self, signal: &str) -> Options {
+    /// Reads a list of exporters; returns whether OTLP is among them. `None` if nothing usable is.
+    fn is_exported(&mut self, name: &str, signal: usize) -> Option<bool> {
+        let list = (self.variable)(name)?.to_ascii_lowercase();
+        let mut found = None;
+        for exporter in list.split(',').map(str::trim).filter(|of| !of.is_empty()) {
+            match (exporter, signal) {
+                ("otlp", _) => found = Some(true),
+                // The log is on the console, and metrics are at `/metrics`, in any case.
+                ("none", _) | ("console", LOGS) | ("prometheus", METRICS) => {
+                    found.get_or_insert(false);
+                }
+                _ => self.warn(name, "expected `otlp` or `none`"),
+            }
+        }
+        found
+    }
+
+    /// Reads the options for all signals, or for one; returns whether its certificates are usable, too.
+    fn options(&mut self, signal: &str) -> (Options, bool) {
         let name = |name: &str| format!("OTEL_EXPORTER_OTLP_{signal}{name}");
         let protocol = name("PROTOCOL");
-        let protocol = self.parsed(&protocol, |value| match value {
+        let protocol = self.parsed(&protocol, |value| match &*value.to_ascii_lowercase() {
             "http/protobuf" => Ok(Protocol::HttpProtobuf),
             #[cfg(feature = "grpc")]
             "grpc" => Ok(Protocol::Grpc),
             #[cfg(not(feature = "grpc"))]
-            "grpc" => Err("it needs the feature `grpc` of campanile-telemetry"),
-            _ => Err("give `http/protobuf` or `grpc`"),
+            "grpc" => Err("`grpc` needs the feature `grpc` of campanile-telemetry"),
+            _ => Err("expected `http/protobuf` or `grpc`"),
         });
-        let is_compressed = self.parsed(&name("COMPRESSION"), |value| match value {
-            "gzip" => Ok(true),
-            "none" => Ok(false),
-            _ => Err("give `gzip` or `none`"),
+        let is_compressed = self.parsed(&name("COMPRESSION"), |value| {
+            match &*value.to_ascii_lowercase() {
+                "gzip" => Ok(true),
+                "none" => Ok(false),
+                _ => Err("expected `gzip` or `none`"),
+            }
         });
         let headers = self.parsed(&name("HEADERS"), |value| {
-            headers(value).ok_or("give `name=value,name=value`, with what is special as in a URL")
+            headers(value).ok_or("expected `name=value,name=value`, percent-encoded")
         });
+        let warnings = self.warnings.len();
         let certificate = self.file(&name("CERTIFICATE"));
         let client_certificate = self.file(&name("CLIENT_CERTIFICATE"));
         let client_key = self.file(&name("CLIENT_KEY"));
@@ -122,19 +138,20 @@ impl Reader<'_> {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
             _ => {
-                let both = "give OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY, or neither";
-                self.note(&name("CLIENT_CERTIFICATE"), both);
+                let both = "expected a usable client key and client certificate together";
+                self.warn(&name("CLIENT_CERTIFICATE"), both);
                 None
             }
         };
+        let has_certificates = self.warnings.len() == warnings;
         let is_insecure = self.parsed(&name("INSECURE"), |value| {
             match &*value.to_ascii_lowercase() {
                 "true" => Ok(true),
                 "false" => Ok(false),
-                _ => Err("give `true` or `false`"),
+                _ => Err("expected `true` or `false`"),
             }
         });
-        Options {
+        let options = Options {
             protocol,
             headers,
             timeout: self.time(&name("TIMEOUT")),
@@ -143,12 +160,13 @@ impl Reader<'_> {
             identity,
             is_insecure,
             patience: None,
-        }
+        };
+        (options, has_certificates)
     }
 
     fn file(&mut self, name: &str) -> Option<Vec<u8>> {
         self.parsed(name, |path| {
-            std::fs::read(path).map_err(|_| "the file can't be read")
+            std::fs::read(path).map_err(|_| "failed to read the file; the signal is not exported")
         })
     }
 
@@ -162,7 +180,7 @@ impl Reader<'_> {
             let number = value.parse::<u32>();
             number
                 .map(|number| number as usize)
-                .map_err(|_| "give a whole number")
+                .map_err(|_| "expected a whole number")
         })
     }
 
@@ -173,12 +191,11 @@ impl Reader<'_> {
     ) -> Option<T> {
         let value = (self.variable)(name)?;
         let parsed = parse(value.trim());
-        parsed.map_err(|problem| self.note(name, problem)).ok()
+        parsed.map_err(|reason| self.warn(name, reason)).ok()
     }
 
-    fn note(&mut self, name: &str, problem: &str) {
-        self.problem
-            .get_or_insert_with(|| (name.to_owned(), problem.to_owned()));
+    fn warn(&mut self, name: &str, reason: &str) {
+        self.warnings.push(EnvWarning::new(name, reason));
     }
 }
 
@@ -196,11 +213,17 @@ fn headers(text: &str) -> Option<Vec<(String, String)>> {
 mod tests {
     use super::*;
 
-    fn of(variables: &[(&str, &str)]) -> Option<Otlp> {
-        Otlp::of_env(&|name| {
+    fn read(variables: &[(&str, &str)]) -> (Option<Otlp>, Vec<EnvWarning>) {
+        let mut warnings = Vec::new();
+        let variable = |name: &str| {
             let found = variables.iter().find(|(of, _)| *of == name);
             found.map(|(_, value)| (*value).to_owned())
-        })
+        };
+        (Otlp::of_env(&variable, &mut warnings), warnings)
+    }
+
+    fn of(variables: &[(&str, &str)]) -> Option<Otlp> {
+        read(variables).0
     }
 
     #[test]
@@ -209,8 +232,7 @@ mod tests {
         assert!(of(&[("OTEL_TRACES_EXPORTER", "none")]).is_none());
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/");
         assert!(of(&[("OTEL_METRICS_EXPORTER", "prometheus")]).is_none());
-        let zipkin = of(&[("OTEL_TRACES_EXPORTER", "zipkin")]);
-        assert!(zipkin.unwrap().problem.is_some());
+        assert!(of(&[("OTEL_TRACES_EXPORTER", "zipkin")]).is_none());
         let on = |otlp: Option<Otlp>| otlp.unwrap().signals.map(|signal| signal.is_on);
         assert_eq!(on(of(&[endpoint])), [true; 3]);
         let none = ("OTEL_LOGS_EXPORTER", "none");
@@ -219,6 +241,14 @@ mod tests {
             on(of(&[("OTEL_TRACES_EXPORTER", "otlp")])),
             [true, false, false]
         );
+        for (list, expected) in [("otlp,console", true), ("console", true), ("None", false)] {
+            let exporter = ("OTEL_TRACES_EXPORTER", list);
+            assert_eq!(
+                on(of(&[endpoint, exporter])),
+                [expected, true, true],
+                "{list}"
+            );
+        }
         let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:1/x");
         assert_eq!(on(of(&[own])), [false, false, true]);
     }
@@ -295,25 +325,52 @@ mod tests {
         assert_eq!(target("false"), "https://collector:4317/…");
     }
 
+    /// Operators set these variables for a whole cluster: one that is not usable stops no service.
     #[test]
-    fn what_is_not_valid_is_named() {
+    fn an_unusable_variable_is_ignored_with_a_warning() {
         #[track_caller]
-        fn check(name: &str, value: &str) {
-            let otlp = of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1"), (name, value)]);
-            let (setting, _) = otlp.unwrap().problem.unwrap();
-            assert_eq!(setting, name);
+        fn check(name: &str, value: &str) -> Otlp {
+            let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1");
+            let (otlp, warnings) = read(&[endpoint, (name, value)]);
+            assert_eq!(warnings[0].variable(), name, "{warnings:?}");
+            assert!(!warnings[0].to_string().contains(value), "{warnings:?}");
+            otlp.unwrap()
         }
-        check("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
-        check("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "x");
-        check("OTEL_EXPORTER_OTLP_TIMEOUT", "-1");
-        check("OTEL_EXPORTER_OTLP_HEADERS", "novalue");
-        check("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz");
-        check("OTEL_EXPORTER_OTLP_COMPRESSION", "br");
-        check("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem");
-        check("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nowhere/key.pem");
-        check("OTEL_EXPORTER_OTLP_INSECURE", "1");
-        check("OTEL_BSP_SCHEDULE_DELAY", "soon");
-        check("OTEL_TRACES_EXPORTER", "zipkin");
-        check("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta");
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "spdy"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "novalue"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "br"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "yes"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_METRICS_EXPORTER", "console"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+        ] {
+            let otlp = check(name, value);
+            otlp.signal(TRACES).unwrap();
+            assert_eq!(otlp.signals.map(|signal| signal.is_on), [true; 3], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_signal_whose_certificates_are_not_usable_is_not_exported() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:1");
+        for (name, expected) in [
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", None),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", None),
+            (
+                "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE",
+                Some([true, false, true]),
+            ),
+        ] {
+            let (otlp, warnings) = read(&[endpoint, (name, "/nowhere/ca.pem")]);
+            let on = otlp.unwrap().signals.map(|signal| signal.is_on);
+            assert_eq!(on, expected.unwrap_or([false; 3]), "{name}");
+            assert_eq!(warnings[0].variable(), name);
+        }
     }
 }

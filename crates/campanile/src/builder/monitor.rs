@@ -123,6 +123,9 @@ impl Builder {
 
     /// Reads the [environment](crate#environment) when it is built. What the code sets goes before; tokens are added to the code's.
     ///
+    /// A variable that is not usable is ignored: it never stops the service. The log and `/health/detailed` name it. If the store's
+    /// file can't be opened, the store is in memory. If tokens can't be read, clients on the same machine need a token, too.
+    ///
     /// Defaults to reading nothing.
     pub fn from_env(mut self) -> Self {
         self.monitor.from_env = true;
@@ -138,16 +141,23 @@ impl Settings {
     pub(super) fn build(
         self,
         sources: &Sources,
+        env_warnings: Vec<String>,
         problems: &mut Vec<Problem>,
     ) -> Option<(Monitor, Business)> {
         let business = noted(Business::new(sources.metrics(), self.collectors), problems);
         let mut builder = Monitor::builder(sources.clone());
         let mut store = self.store;
+        let mut warnings = env_warnings;
         if self.from_env {
-            let env = crate::env::Env::read(store.is_none(), problems);
+            let env = crate::env::Env::read(store.is_none());
             store = store.or(env.store);
             builder = env.tokens.into_iter().fold(builder, MonitorBuilder::token);
+            if env.lacks_tokens {
+                builder = builder.trust_loopback(false);
+            }
+            warnings.extend(env.warnings);
         }
+        builder = builder.env_warnings(warnings);
         if let Some(store) = store {
             builder = builder.store(store);
         }

@@ -18,6 +18,16 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Returns whether the application configured it, or the environment names a collector.
+    pub(super) fn is_wanted(&self, name: &str) -> bool {
+        let is_set = self.configure.is_some() || self.built.is_some();
+        #[cfg(feature = "otlp")]
+        let is_set = is_set || self.from_env && Telemetry::builder(name).from_env().is_exporting();
+        #[cfg(not(feature = "otlp"))]
+        let _ = name;
+        is_set
+    }
+
     pub(super) fn build(
         self,
         name: &str,

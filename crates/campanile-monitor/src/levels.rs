@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use campanile_health::{CheckReport, Importance, Status};
 use campanile_series::Now;
 use campanile_sla::{AdjustError, Adjustment, Maintenance, Slices, Uptime};
 use campanile_store::{Batch, Store, StoreError};
 use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::selector::Selector;
 use crate::{Problem, Sources, bodies};
@@ -33,6 +35,8 @@ pub(crate) struct ServiceLevels {
     entries: Mutex<Vec<String>>,
     /// How often the clock was found elsewhere.
     clock_steps: AtomicU64,
+    /// The number of times that the process stood still.
+    stalls: AtomicU64,
 }
 
 /// Where the store has the counts: their parts by number.
@@ -52,6 +56,10 @@ const MAX_ENTRIES: usize = 1_000;
 const EVENTS: &str = "campanile_slo_events_total";
 /// The metric of how often the clock was found elsewhere.
 const CLOCK_STEPS: &str = "campanile_clock_steps_total";
+/// The metric of how often the process stood still.
+const STALLS: &str = "campanile_stalls_total";
+/// The interval between looks at the health and the time. They don't wait for the store, unlike the ticks.
+const LOOK: Duration = Duration::from_secs(5);
 
 impl ServiceLevels {
     pub(crate) fn new(sources: &Sources, problems: &mut Vec<Problem>) -> Self {
@@ -98,6 +106,10 @@ impl ServiceLevels {
                 CLOCK_STEPS,
                 "How often the wall clock was set, or the machine suspended.",
             ),
+            (
+                STALLS,
+                "How often the process stood still for more than 30 s.",
+            ),
         ] {
             sources.metrics().describe(name, help);
         }
@@ -108,6 +120,7 @@ impl ServiceLevels {
             is_restored: AtomicBool::new(false),
             entries: Mutex::default(),
             clock_steps: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
         }
     }
 
@@ -129,9 +142,15 @@ impl ServiceLevels {
         if self.clock_steps.swap(steps, Ordering::Relaxed) < steps {
             tracing::warn!(steps, "the clock was set, or the machine was suspended");
         }
+        let stalls = self.sources.sla().stalls();
+        if self.stalls.swap(stalls, Ordering::Relaxed) < stalls {
+            tracing::warn!(stalls, "process was paused or blocked for more than 30 s");
+        }
         // A host that has a name for something else keeps it.
-        if let Ok(counter) = self.sources.metrics().counter(CLOCK_STEPS, &[]) {
-            counter.absolute(steps);
+        for (name, count) in [(CLOCK_STEPS, steps), (STALLS, stalls)] {
+            if let Ok(counter) = self.sources.metrics().counter(name, &[]) {
+                counter.absolute(count);
+            }
         }
         for (objective, total) in self.sources.sla().totals(now) {
             for (result, count) in [("good", total.good()), ("bad", total.bad())] {
@@ -143,7 +162,7 @@ impl ServiceLevels {
         }
     }
 
-    /// Takes note of each change of the health when it comes.
+    /// Takes note of each change of the health when it comes, and of the time while ticks wait for the store.
     pub(crate) async fn follow_health(&self, stop: impl Future<Output = ()>) {
         let follow = async {
             let mut transitions = self.sources.health().transitions();
@@ -152,12 +171,20 @@ impl ServiceLevels {
             }
             std::future::pending().await
         };
-        if self.uptimes.is_empty() {
-            return stop.await;
-        }
+        let look = async {
+            let mut looks = interval(LOOK);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                let now = crate::monitor::now();
+                self.look_at_health(now);
+                self.sources.sla().advance(now);
+            }
+        };
         tokio::select! {
             () = stop => {}
             () = follow => {}
+            () = look => {}
         }
     }
 

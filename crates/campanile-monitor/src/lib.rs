@@ -81,6 +81,7 @@
 //! | `campanile_rule_failures_total` | counter | |
 //! | `campanile_rule_overflow_series` | gauge of series that match rules beyond their limit of 1,000 alerts | |
 //! | `campanile_slo_events_total` | counter of what objectives with a budget count | `slo`, `result`: `good`, `bad` |
+//! | `campanile_stalls_total` | counter of how often the process stood still for more than 30 s | |
 //! | `campanile_store_durable` | gauge: 1, or 0 for memory | |
 //! | `campanile_store_failures_total` | counter | |
 //! | `campanile_store_up` | gauge: 0 while the store fails | |

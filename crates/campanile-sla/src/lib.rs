@@ -73,7 +73,7 @@
 //! another 92 KB; objectives that count the same share it. A route that is [told apart](Slo::per_route) takes 24 KB over 30 days.
 //!
 //! Every figure says how many things it is made of (`samples`), and which part of its window was watched (`coverage`): the time
-//! before the process began, or when it was suspended, is neither up nor down. Time goes by the monotonic clock. When the wall
+//! before the process began, or when it was suspended, paused or blocked for more than 30 s, is neither up nor down. Time goes by the monotonic clock. When the wall
 //! clock is found ahead of it, by a suspend or because it was set, a gap without coverage is left; when it is found behind, time
 //! goes on as it did. When it is more than a week ahead or a day behind, and stays there for a minute, it was set: then all counts go there with
 //! the ages that they have. [`Sla::clock_steps`] tells how often.

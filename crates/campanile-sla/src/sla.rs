@@ -175,6 +175,13 @@ impl Sla {
         self.0.sources[0].stream.windows(now).steps()
     }
 
+    /// Returns the number of gaps of more than 30 s between two calls of [`advance`](Self::advance): the process was paused, or its threads were
+    /// blocked.
+    pub fn stalls(&self) -> u64 {
+        let now = self.0.origin;
+        self.0.sources[0].stream.windows(now).stalls()
+    }
+
     /// Returns the name of each uptime that the health checks are asked for, and the check, if it is one of them.
     pub fn uptimes(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let objectives = self.0.objectives.iter();
@@ -195,12 +202,22 @@ impl Sla {
 
     /// Compares its time with the wall clock, to leave a gap where the machine was suspended, and takes note of how the objectives
     /// [stand](Self::slo) and of [incidents](crate::Incident); to be called every few seconds.
+    ///
+    /// The first call begins a watch, and each call extends it by 30 s. Time beyond that is not covered, and an uptime's state is then unknown, or
+    /// down with [`down_while_gone`](crate::Slo::down_while_gone). [`stalls`](Self::stalls) counts such gaps.
     pub fn advance(&self, now: Now) {
+        self.compare(now, true);
+    }
+
+    fn compare(&self, now: Now, is_look: bool) {
         let wall = milliseconds(now.wall);
         let times: Vec<_> = self.maintenance().iter().map(Maintenance::bounds).collect();
         for source in &self.0.sources {
             let mut windows = source.stream.windows(now.mono);
             source.stream.compare(&mut windows, wall, &times);
+            if is_look {
+                windows.look();
+            }
             if let Some(slices) = &source.slices {
                 slices.settle(&mut windows);
             }
@@ -308,7 +325,7 @@ impl Sla {
         let maintenance = maintenance.checked(now)?;
         let wall = milliseconds(now.wall);
         adjustment::add(&mut self.maintenance(), maintenance, wall, |one| one.until)?;
-        self.advance(now);
+        self.compare(now, false);
         Ok(())
     }
 
@@ -321,7 +338,7 @@ impl Sla {
                 has_ended = true;
             }
         }
-        self.advance(now);
+        self.compare(now, false);
         has_ended
     }
 

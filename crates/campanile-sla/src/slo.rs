@@ -230,8 +230,8 @@ impl Slo {
         self
     }
 
-    /// Counts the time in which the process was gone, as far as it is known from what was [restored](crate::Sla::restore), as down. It is for
-    /// [`uptime`](Self::uptime) alone.
+    /// Counts the time in which the process was gone, as far as it is known from what was [restored](crate::Sla::restore), as down; and so the
+    /// time in which the process was paused or blocked for more than [30 s](crate::Sla::advance). It is for [`uptime`](Self::uptime) alone.
     ///
     /// Defaults to counting it neither as up nor as down: another replica may have served.
     pub fn down_while_gone(mut self) -> Self {

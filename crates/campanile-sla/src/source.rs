@@ -33,6 +33,18 @@ pub(crate) enum Input {
     Gauge { bound: Bound, slice: Duration },
 }
 
+impl Input {
+    /// Returns whether time that was not watched counts as down.
+    pub(crate) fn is_down_while_gone(self) -> bool {
+        matches!(
+            self,
+            Self::Uptime {
+                down_while_gone: true
+            }
+        )
+    }
+}
+
 /// Which of what is valid is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -108,8 +120,12 @@ impl Source {
             span,
             streams: RwLock::default(),
         });
+        let stream = Stream::new(origin, wall, &spec.spans, &spec.sketches);
+        if spec.input.is_down_while_gone() {
+            stream.windows(origin).set_unwatched(Some(false));
+        }
         Self {
-            stream: Stream::new(origin, wall, &spec.spans, &spec.sketches),
+            stream,
             routes,
             slices: match spec.input {
                 Input::Gauge { bound, slice } => Some(Slices::new(bound, slice)),

@@ -15,6 +15,8 @@ const SET_FORWARD: u64 = 7 * DAY;
 const SET_BACK: u64 = DAY;
 /// How long the clock has to say so before it is believed.
 const BELIEVED: u64 = MINUTE;
+/// How long after a look the time is still watched. A process that was stopped for longer says nothing of that time.
+pub(crate) const WATCHED: u64 = 30 * SECOND;
 
 /// The end of the year 9999: no time is later.
 pub(crate) const LATEST: u64 = 253_402_300_799_999;
@@ -45,6 +47,12 @@ pub(crate) struct Windows {
     offset: u64,
     /// Whether the time itself is good or bad.
     state: Option<bool>,
+    /// Until when the time is watched; for good before the first look.
+    watched: Option<u64>,
+    /// The state of time in the process's life that was not watched.
+    unwatched: Option<bool>,
+    /// The number of gaps between two looks.
+    stalls: u64,
     /// Times in which nothing counts, in their order.
     maintenance: Vec<(u64, u64)>,
     /// All that was counted when it was last asked for.
@@ -74,6 +82,9 @@ impl Windows {
             steps: 0,
             offset: wall,
             state: None,
+            watched: None,
+            unwatched: None,
+            stalls: 0,
             maintenance: Vec::new(),
             counted: Reading::default(),
             total: Reading::default(),
@@ -105,19 +116,41 @@ impl Windows {
         }
     }
 
-    /// Comes to a monotonic time. The time up to it was watched.
+    /// Comes to a monotonic time. The time up to it was watched, as far as the last look reaches.
     pub(crate) fn advance(&mut self, mono: u64) {
         let (from, to) = (self.time, self.offset.saturating_add(mono).max(self.time));
-        let state = self.state;
-        self.pass(
-            from,
-            to,
-            Watched {
-                state,
-                covered: true,
-            },
-        );
+        let end = self.watched.unwrap_or(to).clamp(from, to);
+        let watched = Watched {
+            state: self.state,
+            covered: true,
+            of_process: true,
+        };
+        self.pass(from, end, watched);
+        let unwatched = Watched {
+            state: self.unwatched,
+            covered: false,
+            of_process: true,
+        };
+        self.pass(end, to, unwatched);
         self.time = to;
+    }
+
+    /// Watches the time for a while from now on, and counts a stall if the last look was too long ago.
+    pub(crate) fn look(&mut self) {
+        if self.watched.is_some_and(|watched| watched < self.time) {
+            self.stalls += 1;
+        }
+        self.watched = Some(self.time.saturating_add(WATCHED));
+    }
+
+    /// Returns the number of gaps between two looks.
+    pub(crate) fn stalls(&self) -> u64 {
+        self.stalls
+    }
+
+    /// Sets the state of time that was not watched.
+    pub(crate) fn set_unwatched(&mut self, state: Option<bool>) {
+        self.unwatched = state;
     }
 
     /// Says whether the time from now on counts itself, as good or as bad.
@@ -168,6 +201,7 @@ impl Windows {
         }
         self.start = moved(self.start, self);
         self.offset = moved(self.offset, self);
+        self.watched = self.watched.map(|watched| moved(watched, self));
         self.time = time;
     }
 
@@ -249,9 +283,13 @@ impl Windows {
 
     /// Goes on from the time of what was counted before, if it is later. The time between was not watched, but may be known to have been bad.
     pub(crate) fn resume(&mut self, before: u64, state: Option<bool>) {
-        let covered = false;
         let from = before.max(self.start.saturating_sub(LONGEST));
-        self.pass(from, self.start, Watched { state, covered });
+        let watched = Watched {
+            state,
+            covered: false,
+            of_process: false,
+        };
+        self.pass(from, self.start, watched);
         if before > self.time {
             self.jump(before);
         }
@@ -269,7 +307,9 @@ impl Windows {
 
     fn jump(&mut self, time: u64) {
         let time = time.min(LATEST);
-        self.offset = self.offset.saturating_add(time.saturating_sub(self.time));
+        let by = time.saturating_sub(self.time);
+        self.offset = self.offset.saturating_add(by);
+        self.watched = self.watched.map(|watched| watched.saturating_add(by));
         self.time = self.time.max(time);
     }
 
@@ -306,7 +346,7 @@ impl Windows {
             ring.cover(from, to, count);
         }
         // What was before the process is not of it.
-        if watched.covered {
+        if watched.of_process {
             count(&mut self.total, to.saturating_sub(from));
         }
     }
@@ -318,6 +358,8 @@ struct Watched {
     /// Whether it was good, if the time itself counts.
     state: Option<bool>,
     covered: bool,
+    /// Whether it passed while the process ran.
+    of_process: bool,
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use campanile_health::{Check, Health};
 use campanile_metrics::{Registry, Value};

@@ -7,7 +7,7 @@ use campanile_series::Now;
 use super::Sla;
 use crate::adjustment;
 use crate::snapshot::{self, Saved, SavedStream};
-use crate::source::{Input, Source};
+use crate::source::Source;
 use crate::stream::Stream;
 use crate::{Maintenance, RestoreError};
 
@@ -114,12 +114,7 @@ fn load(
 ) {
     let mut windows = stream.windows(now.mono);
     windows.maintain(maintenance);
-    let is_down = matches!(
-        source.map(|source| source.input),
-        Some(Input::Uptime {
-            down_while_gone: true
-        })
-    );
+    let is_down = source.is_some_and(|source| source.input.is_down_while_gone());
     windows.resume(saved.time, is_down.then_some(false));
     for (width, ring) in saved.rings {
         windows.merge(width, ring.into_iter());

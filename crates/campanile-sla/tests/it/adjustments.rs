@@ -104,10 +104,11 @@ fn nothing_counts_while_something_is_maintained() {
     sla.maintain(maintenance.clone(), start).unwrap();
     for minute in 0..30 {
         let now = start + MINUTE * minute;
-        sla.advance(now);
+        watch(&sla, start + MINUTE * minute.saturating_sub(1), now);
         record(&sla, 1, u64::from((10..20).contains(&minute)), now);
     }
     let now = start + MINUTE * 30;
+    watch(&sla, start + MINUTE * 29, now);
     let report = sla.report(now);
     assert_eq!(
         (report.objectives[0].samples, report.objectives[0].bad),
@@ -269,7 +270,7 @@ fn maintenance_holds_for_what_is_known_afterwards() {
     let tracker = before.tracker("p").unwrap();
     tracker.record(true, SECOND, start.mono);
     let during = start + MINUTE * 12;
-    before.advance(during);
+    watch(&before, start, during);
     tracker.record(true, HOUR, during.mono);
     // The service's percentile has nothing of that time.
     let current = before.objective("p", during).unwrap().current.unwrap();

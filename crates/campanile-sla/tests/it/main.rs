@@ -9,6 +9,7 @@ mod openslo;
 mod oracle;
 mod property;
 mod replicas;
+mod stalls;
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -27,4 +28,14 @@ fn start() -> Now {
         wall: UNIX_EPOCH + DAY * 20_778,
         mono,
     }
+}
+
+/// Advances as the monitor does, to all moments up to one.
+fn watch(sla: &campanile_sla::Sla, from: Now, to: Now) {
+    let mut now = from;
+    while now.mono < to.mono {
+        sla.advance(now);
+        now = now + SECOND * 30;
+    }
+    sla.advance(to);
 }

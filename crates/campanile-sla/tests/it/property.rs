@@ -21,6 +21,8 @@ struct World {
     events: Vec<Event>,
     /// In which the process was there.
     watched: Vec<(SystemTime, SystemTime)>,
+    /// When it was told of the time last.
+    looked: Option<SystemTime>,
 }
 
 const WINDOWS: [(&str, Duration, Duration); 5] = [
@@ -49,7 +51,13 @@ impl World {
             sla: sla(now),
             events: Vec::new(),
             watched: Vec::new(),
+            looked: None,
         }
+    }
+
+    fn advance(&mut self) {
+        self.sla.advance(self.now);
+        self.looked = Some(self.now.wall);
     }
 
     fn step(&mut self, random: &mut fastrand::Rng) {
@@ -57,19 +65,25 @@ impl World {
         let time = Duration::from_millis(most.mul_f64(random.f64()).as_millis() as u64);
         match random.u8(..12) {
             0..7 => {
-                self.watched.push((self.now.wall, self.now.wall + time));
+                let (from, to) = (self.now.wall, self.now.wall + time);
+                // Unless it is told again, it believes in the time for half a minute.
+                let end = self.looked.map_or(to, |looked| looked + SECOND * 30);
+                self.watched.push((from, end.clamp(from, to)));
                 self.now = self.now + time;
+                if time < MINUTE {
+                    self.advance();
+                }
             }
             // The machine is suspended.
             7 => {
                 self.now.wall += time + SECOND * 3;
-                self.sla.advance(self.now);
+                self.advance();
             }
             // The process is killed, and another one comes.
             8 => {
                 let snapshot = self.sla.snapshot(self.now);
                 self.now.wall += time;
-                self.sla = sla(self.now);
+                (self.sla, self.looked) = (sla(self.now), None);
                 self.sla.restore(&snapshot, self.now).unwrap();
             }
             // What another replica counted at the same time comes to it.
@@ -84,7 +98,7 @@ impl World {
                     });
                 }
                 let both = merge(&self.sla.snapshot(self.now), &other.snapshot(self.now));
-                self.sla = sla(self.now);
+                (self.sla, self.looked) = (sla(self.now), None);
                 self.sla.restore(&both.unwrap(), self.now).unwrap();
             }
             // The clock is set back by less than what is noticed, and forth again.
@@ -94,7 +108,7 @@ impl World {
                     ..self.now
                 };
                 self.sla.advance(set);
-                self.sla.advance(self.now);
+                self.advance();
             }
             _ => {}
         }

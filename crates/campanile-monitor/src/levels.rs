@@ -193,14 +193,13 @@ impl ServiceLevels {
             return;
         }
         let report = self.sources.health().report();
-        // Before the critical checks have run, the service only seems to be down.
-        let has_run =
-            |check: &CheckReport| check.importance != Importance::Critical || check.works.is_some();
+        let is_critical = |check: &&CheckReport| check.importance == Importance::Critical;
+        let mut critical = report.checks.iter().filter(is_critical);
+        let has_failed = |check: &CheckReport| works(check) == Some(false);
         let of_service = match report.status {
             Status::Healthy | Status::Degraded => Some(true),
-            _ if !report.checks.iter().all(has_run) => None,
-            Status::Unhealthy => Some(false),
-            Status::Unknown => None,
+            // Before the critical checks have run, the service only seems to be down.
+            Status::Unhealthy | Status::Unknown => critical.any(has_failed).then_some(false),
         };
         for (check, uptime) in &self.uptimes {
             let up = match check {
@@ -208,7 +207,7 @@ impl ServiceLevels {
                 Some(name) => {
                     let mut checks = report.checks.iter();
                     let check = checks.find(|check| *check.name == **name);
-                    check.and_then(|check| check.works)
+                    check.and_then(works)
                 }
             };
             uptime.set(up, now.mono);
@@ -363,6 +362,12 @@ impl ServiceLevels {
     fn entries(&self) -> MutexGuard<'_, Vec<String>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns whether what a check is about works; `None` if it has never run. A check that hangs is as good as failed once its last result is
+/// stale.
+fn works(check: &CheckReport) -> Option<bool> {
+    check.works.or(check.at.map(|_| false))
 }
 
 /// Returns the counts that were written down, if any were.

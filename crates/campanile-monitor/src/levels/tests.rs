@@ -194,6 +194,57 @@ async fn uptime_follows_the_health() {
         .unwrap();
 }
 
+/// A check that hangs has a result that is too old: that is no reason to believe in nothing any more.
+#[tokio::test]
+async fn a_check_that_hangs_is_an_outage() {
+    let ms = Duration::from_millis;
+    let (release, hung) = std::sync::mpsc::channel::<()>();
+    let hung = Mutex::new(hung);
+    let nfs = Check::blocking("nfs", move || {
+        let _ = hung.lock().unwrap().recv_timeout(ms(60_000));
+        Ok::<_, String>(())
+    });
+    let nfs = nfs.critical().period(ms(100)).timeout(ms(50));
+    let db = Check::new("db", || async { Err::<(), _>("refused") });
+    let db = db.critical().period(ms(100));
+    let health = Health::builder().check(nfs).check(db).build().unwrap();
+    let sources = world(
+        vec![
+            Slo::uptime("service", "99%").over(HOUR),
+            Slo::uptime("nfs", "99%").over(HOUR).check("nfs"),
+        ],
+        health.clone(),
+    );
+    let levels = build(&sources).unwrap();
+    let watch = async {
+        let is_stale = || {
+            let report = health.report();
+            let nfs = report.checks.iter().find(|check| &*check.name == "nfs");
+            nfs.is_some_and(|nfs| nfs.at.is_some() && nfs.works.is_none())
+        };
+        while !is_stale() {
+            sleep(ms(10)).await;
+        }
+        levels.tick(now());
+        let bad = |name| sources.sla().objective(name, now()).unwrap().bad;
+        let before = (bad("service"), bad("nfs"));
+        while bad("service") == before.0 || bad("nfs") == before.1 {
+            assert!(is_stale());
+            sleep(ms(10)).await;
+        }
+        drop(release);
+    };
+    let both = async {
+        tokio::select! {
+            () = health.run(std::future::pending()) => {}
+            () = watch => {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), both)
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn decisions_are_written_down() {
     let store = Arc::new(Memory::new());

@@ -139,7 +139,8 @@ async fn a_service_does_less_while_its_budget_is_short() {
     eventually(Some(false), found).await;
     let (_, report) = get(address, "/monitoring/sla/search").await.unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
-    assert_eq!(report["status"], "violated");
+    // Most of its window is still to come.
+    assert_eq!(report["status"], "warning");
     let budget = &report["error_budget"];
     assert!(budget["consumed"].as_f64().unwrap() > 1.0, "{budget}");
     assert_eq!(budget["exhausted_in_seconds"], 0.0);

@@ -117,11 +117,12 @@ mod tests {
             .fold(builder, |builder, rule| builder.rule(rule));
         let alerts = alerts.build().unwrap();
         let second = Duration::from_secs(1);
+        let now = start + second * 6 * 3_600;
         for number in 0..1_000 {
-            sla.record(number % 50 > 0, second, start.mono);
+            sla.record(number % 50 > 0, second, now.mono);
         }
-        sla.advance(start + second * 10);
-        alerts.tick(start + second * 10).await;
+        sla.advance(now);
+        alerts.tick(now).await;
         let active = alerts.active();
         let mut found: Vec<_> = active
             .iter()

@@ -83,7 +83,8 @@ impl Urgency {
 /// 3 d and 6 h, which don't. For another window the rates are such that the long window uses the same share of the budget (2, 5, 10 and
 /// 10 %). Objectives over less than a week have none, nor are there rates that no share of failures can reach.
 ///
-/// One rings only if there were three bad exchanges in its long window, and as many valid ones as it takes for a single bad one to be no alarm.
+/// One rings only if there were three bad exchanges in its long window (for an uptime 30 s), and as many valid ones as it takes for a single bad one to be no alarm.
+/// It also takes a long window that is covered for as long as the short one: after a start without a store, the first page comes after five minutes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BurnAlert {
@@ -182,13 +183,16 @@ pub(crate) fn alerts(
     objective: &str,
     allowed: u64,
     period: &Period,
-    slice: Option<Duration>,
+    (slice, unit): (Option<Duration>, u64),
     view: View<'_>,
 ) -> Vec<BurnAlert> {
     let alert = |(urgency, limit, long, short): (Urgency, Limit, Duration, Duration)| {
         let last = |window: Duration| view.last(window.as_secs() * 1_000);
         let (over_long, over_short) = (last(long), last(short));
-        let is_enough = over_long.bad() >= LEAST_BAD && limit.has_enough(over_long.valid());
+        let is_enough = over_long.bad() >= LEAST_BAD * unit
+            && limit.has_enough(over_long.valid())
+            // Of a long window that has hardly begun, no failures tell anything.
+            && over_long.covered() >= short;
         let share = allowed as f64 / WHOLE as f64;
         BurnAlert {
             objective: objective.to_owned(),
@@ -307,12 +311,18 @@ mod tests {
 
     /// Windows in which so many exchanges were good and bad in each second up to now.
     fn windows(seconds: u64, good: u64, bad: u64) -> Windows {
+        after(0, seconds, good, bad)
+    }
+
+    /// The same after some seconds without any.
+    fn after(quiet: u64, seconds: u64, good: u64, bad: u64) -> Windows {
         let spans = [120_000, HOUR * 1_000, 24 * HOUR * 1_000, LONGEST];
         let mut windows = Windows::new(START, &spans);
-        for second in 0..seconds {
+        windows.advance(quiet * 1_000);
+        for second in quiet..quiet + seconds {
             let counted = Reading {
-                good: good * (second + 1),
-                bad: bad * (second + 1),
+                good: good * (second - quiet + 1),
+                bad: bad * (second - quiet + 1),
                 ..Reading::default()
             };
             windows.add_up_to(second * 1_000, counted);
@@ -337,7 +347,7 @@ mod tests {
                 "a",
                 allowed,
                 &period(days),
-                None,
+                (None, 1),
                 View::new(&windows(1, 1, 0)),
             );
             alerts
@@ -358,23 +368,43 @@ mod tests {
 
     #[test]
     fn an_alert_needs_both_windows_and_enough_exchanges() {
-        let firing = |windows: &Windows| -> Vec<bool> {
-            let alerts = alerts("a", ALLOWED, &period(30), None, View::new(windows));
+        let of = |unit: u64, windows: &Windows| -> Vec<bool> {
+            let view = View::new(windows);
+            let alerts = alerts("a", ALLOWED, &period(30), (None, unit), view);
             alerts.iter().map(|alert| alert.is_firing).collect()
         };
+        let firing = |seconds, good, bad| of(1, &after(6 * HOUR, seconds, good, bad));
         // 2 % of all fail, 20 times what is allowed.
-        assert_eq!(firing(&windows(3_600, 98, 2)), [true; 4]);
+        assert_eq!(firing(3_600, 98, 2), [true; 4]);
         // Exactly 14.4 times is not more.
-        assert_eq!(firing(&windows(100, 9_856, 144)), [false, true, true, true]);
-        assert_eq!(firing(&windows(100, 9_855, 144)), [true; 4]);
+        assert_eq!(firing(100, 9_856, 144), [false, true, true, true]);
+        assert_eq!(firing(100, 9_855, 144), [true; 4]);
         // It has ended: the short window knows.
-        let mut ended = windows(3_600, 98, 2);
-        ended.advance((3_600 + 330) * 1_000);
-        assert_eq!(firing(&ended), [false, true, true, true]);
+        let mut ended = after(6 * HOUR, 3_600, 98, 2);
+        ended.advance((6 * HOUR + 3_600 + 330) * 1_000);
+        assert_eq!(of(1, &ended), [false, true, true, true]);
         // Two bad ones are no alarm, and three of ten neither: with so few a single one would be.
-        assert_eq!(firing(&windows(1, 500, 2)), [false; 4]);
-        assert_eq!(firing(&windows(1, 67, 3)), [true, false, false, false]);
-        assert_eq!(firing(&windows(1, 7, 3)), [false; 4]);
+        assert_eq!(firing(1, 500, 2), [false; 4]);
+        assert_eq!(firing(1, 67, 3), [true, false, false, false]);
+        assert_eq!(firing(1, 7, 3), [false; 4]);
+        // Of an uptime three are half a minute.
+        assert_eq!(of(10_000, &after(6 * HOUR, 1, 0, 29_999)), [false; 4]);
+        assert_eq!(of(10_000, &after(6 * HOUR, 1, 0, 30_000)), [true; 4]);
+    }
+
+    #[test]
+    fn an_alert_needs_a_long_window_that_is_covered_for_as_long_as_its_short_one() {
+        let firing = |seconds: u64| -> Vec<bool> {
+            let windows = windows(seconds, 0, 10);
+            let view = View::new(&windows);
+            let alerts = alerts("a", ALLOWED, &period(30), (None, 1), view);
+            alerts.iter().map(|alert| alert.is_firing).collect()
+        };
+        assert_eq!(firing(299), [false; 4]);
+        assert_eq!(firing(300), [true, false, false, false]);
+        assert_eq!(firing(1_800), [true, true, false, false]);
+        assert_eq!(firing(7_200), [true, true, true, false]);
+        assert_eq!(firing(6 * HOUR), [true; 4]);
     }
 
     #[test]

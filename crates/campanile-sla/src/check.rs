@@ -55,6 +55,14 @@ impl Slo {
         is_gauge.then(|| self.slice.unwrap_or(SLICE))
     }
 
+    /// Returns how many samples are as good as one request.
+    pub(crate) fn unit(&self) -> u64 {
+        match self.goal {
+            Goal::Uptime(_) => 10_000,
+            _ => 1,
+        }
+    }
+
     fn input(&self) -> Input {
         match &self.goal {
             Goal::Uptime(_) => Input::Uptime {

@@ -22,8 +22,8 @@
 //! let now = start + Duration::from_secs(60);
 //! let report = sla.report(now);
 //! assert_eq!(report.objectives[0].current, Some(99.9));
-//! // One failure in a thousand is all that the objective allows: its budget is used up.
-//! assert_eq!(report.objectives[0].standing, Standing::Violated);
+//! // One failure in a thousand is all that the objective allows, but most of its 30 days are still to come.
+//! assert_eq!(report.objectives[0].standing, Standing::Warning);
 //! assert_eq!(report.objectives[1].current, Some(20.0));
 //! assert_eq!(sla.read(Duration::from_secs(3_600), now).bad(), 1);
 //! # Ok::<_, campanile_sla::BuildError>(())
@@ -55,6 +55,21 @@
 //! up, *warning* while less than a quarter is left or the last hour used it faster than the window gives it (burn rate above 1),
 //! *compliant* otherwise. The others are compliant at their target or better, in warning within 10 % of it, violated beyond. Without
 //! anything valid there is *no data*, which is neither.
+//!
+//! # Young windows
+//!
+//! A window is young until there are counts for all of it: after a first start, after a restart without a store, and in a calendar's month until it
+//! ends. Its figures are those that were counted, and never extrapolated. Its verdict is more careful:
+//!
+//! | objective | *provisional* | *violated* |
+//! |---|---|---|
+//! | share | fewer samples than one failure takes to stay within the target, and fewer than three failures | the failures exceed what the whole window allows at the traffic so far; until then *warning* |
+//! | error rate | the same, and at least 20 samples | the same |
+//! | response time, percentile | fewer than 20 samples, also when the window is full | as ever |
+//! | throughput | less than a minute, or than the window, is covered | as ever |
+//!
+//! For an uptime ten seconds count as one sample here. While an objective is provisional, [`SloState`] is that of no data, so that a gate stays open. A
+//! [`BurnAlert`] waits until its long window is covered for as long as its short one.
 //!
 //! # Budgets
 //!

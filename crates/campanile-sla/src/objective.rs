@@ -5,7 +5,7 @@ use crate::Window;
 use crate::adjustment::Adjustment;
 use crate::budget::{self, Budget, BurnAlert};
 use crate::incident::Incidents;
-use crate::judge::{at_least, at_most, by_budget};
+use crate::judge::{self, Part, by_budget, by_latency, by_rate, by_throughput};
 use crate::report::{ObjectiveReport, RouteReport, Standing};
 use crate::ring::Reading;
 use crate::share::{WHOLE, percent};
@@ -154,6 +154,11 @@ impl Objective {
         }
     }
 
+    /// Returns how many samples are as good as one request: an uptime's are milliseconds, of which ten seconds are one.
+    pub(crate) fn unit(&self) -> u64 {
+        self.definition.unit()
+    }
+
     /// Returns in how much time no more than one thing is counted, if it is a gauge.
     pub(crate) fn slice(&self) -> Option<Duration> {
         self.definition.slice_of_gauge()
@@ -175,8 +180,9 @@ impl Objective {
 
     fn alerts(&self, view: View<'_>) -> Vec<BurnAlert> {
         let allowed = self.target.allowed().into_iter();
-        let slice = self.slice();
-        let alerts = |allowed| budget::alerts(&self.name, allowed, &self.period, slice, view);
+        let (slice, unit) = (self.slice(), self.unit());
+        let alerts =
+            |allowed| budget::alerts(&self.name, allowed, &self.period, (slice, unit), view);
         allowed.flat_map(alerts).collect()
     }
 
@@ -230,7 +236,7 @@ impl Objective {
             ..self.judge(
                 source,
                 (&self.definition.window, bounds),
-                time,
+                windows,
                 (reading, last_hour),
             )
         };
@@ -238,16 +244,25 @@ impl Objective {
         report
     }
 
-    /// Returns how it stands by what was counted in a window, at a time, and in the last hour.
+    /// Returns how it stands by what was counted in a window and in the last hour.
     fn judge(
         &self,
         source: &Source,
         (window, bounds): (&Window, Bounds),
-        time: u64,
+        windows: &Windows,
         (reading, last_hour): (Reading, Reading),
     ) -> ObjectiveReport {
-        let (target, current, unit, standing) = self.figure(source, reading, last_hour);
-        let until = bounds.until.min(time);
+        let until = bounds.until.min(windows.time());
+        let part = Part {
+            passed: until.saturating_sub(bounds.from.max(windows.since_when())),
+            // Nothing can be expected any more of what is over.
+            whole: match bounds.until < windows.time() {
+                true => 0,
+                false => bounds.until.saturating_sub(bounds.from),
+            },
+        };
+        let figure = self.figure(source, (reading, last_hour), part);
+        let (target, current, unit, standing) = figure;
         let passed = Duration::from_millis(until.saturating_sub(bounds.from));
         let coverage = reading.covered().as_secs_f64() / passed.as_secs_f64();
         ObjectiveReport {
@@ -265,6 +280,13 @@ impl Objective {
             until: moment(bounds.until),
             samples: reading.valid(),
             bad: reading.bad(),
+            samples_needed: match self.target {
+                Target::Share(parts) => judge::needed(WHOLE - parts, self.unit()),
+                Target::ErrorRate(parts) => judge::needed_of_rate(parts),
+                Target::ResponseTime(_) | Target::Percentile(..) => judge::needed_of_latency(),
+                Target::Throughput(_) => 0,
+            },
+            is_estimated: !part.is_full(),
             // The time at the very start of a month is nothing yet.
             coverage: if coverage.is_nan() {
                 0.0
@@ -301,7 +323,7 @@ impl Objective {
             true => Reading::default(),
             false => view.last(HOUR),
         };
-        let mut report = self.judge(source, (month, bounds), view.time(), (reading, last_hour));
+        let mut report = self.judge(source, (month, bounds), windows, (reading, last_hour));
         let budget = |allowed| Budget::past(allowed, report.samples, report.bad);
         report.budget = self.target.allowed().map(budget);
         let (from, until) = (moment(bounds.from), moment(bounds.until));
@@ -316,8 +338,8 @@ impl Objective {
     fn figure(
         &self,
         source: &Source,
-        reading: Reading,
-        last_hour: Reading,
+        (reading, last_hour): (Reading, Reading),
+        part: Part,
     ) -> (f64, Option<f64>, &'static str, Standing) {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let share = |part: u64| 100.0 * part as f64 / reading.valid() as f64;
@@ -327,17 +349,22 @@ impl Objective {
                 percent(parts),
                 is_known.then(|| share(reading.good())),
                 "%",
-                by_budget(parts, reading, last_hour),
+                by_budget(WHOLE - parts, self.unit(), (reading, last_hour), part),
             ),
             Target::ErrorRate(parts) => {
                 let target = percent(parts);
                 let current = is_known.then(|| share(reading.bad()));
-                (target, current, "%", at_most(target, current))
+                (target, current, "%", by_rate(target, parts, reading, part))
             }
             Target::ResponseTime(time) => {
                 let target = milliseconds(time);
                 let current = reading.mean_latency().map(milliseconds);
-                (target, current, "ms", at_most(target, current))
+                (
+                    target,
+                    current,
+                    "ms",
+                    by_latency(target, current, reading.valid()),
+                )
             }
             Target::Percentile(parts, time) => {
                 let at = source
@@ -347,11 +374,16 @@ impl Objective {
                 let sketch = at.map(|at| &source.stream.sketches()[at]);
                 let found = sketch.and_then(|sketch| sketch.percentile(parts, WHOLE));
                 let (target, current) = (milliseconds(time), found.map(milliseconds));
-                (target, current, "ms", at_most(target, current))
+                (
+                    target,
+                    current,
+                    "ms",
+                    by_latency(target, current, reading.valid()),
+                )
             }
             Target::Throughput(rate) => {
                 let current = reading.throughput().filter(|_| is_known);
-                (rate, current, "req/s", at_least(rate, current))
+                (rate, current, "req/s", by_throughput(rate, reading, part))
             }
         }
     }

@@ -8,6 +8,8 @@ use crate::{Adjustment, Budget, Incident, Maintenance, Window};
 pub enum Standing {
     /// Nothing was counted, so that nothing can be said.
     NoData,
+    /// There are figures, but too few samples for a verdict. The window is [young](crate#young-windows), or there are fewer than 20 latencies.
+    Provisional,
     /// It is met.
     Compliant,
     /// It is about to be missed, or missed by little.
@@ -17,10 +19,11 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Returns the standing in words: `no_data`, `compliant`, `warning`, `violated`.
+    /// Returns the standing in words: `no_data`, `provisional`, `compliant`, `warning`, `violated`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoData => "no_data",
+            Self::Provisional => "provisional",
             Self::Compliant => "compliant",
             Self::Warning => "warning",
             Self::Violated => "violated",
@@ -66,6 +69,10 @@ pub struct ObjectiveReport {
     pub samples: u64,
     /// How many of them were bad.
     pub bad: u64,
+    /// The number of samples that a verdict takes while the window is young, in the unit of `samples`; 0 for a throughput, which takes a minute.
+    pub samples_needed: u64,
+    /// Whether the window is [young](crate#young-windows): `standing` then allows for the rest of the window. All figures are as they were counted.
+    pub is_estimated: bool,
     /// Which part of the window, up to now, was watched, from 0 to 1.
     pub coverage: f64,
     /// What it allows, and how fast that is used; of objectives that allow a share of failures only.

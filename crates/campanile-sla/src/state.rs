@@ -39,14 +39,21 @@ pub struct SloState {
 }
 
 impl SloState {
-    /// Returns how much of the error budget is left, from 1 down; below 0 if more was used than there is. 1 for objectives that have none, and
-    /// without data.
+    /// Returns whether there is too little to judge by, so that the budget is told as if there were no data.
+    #[must_use]
+    pub fn is_provisional(&self) -> bool {
+        self.standing == Standing::Provisional
+    }
+
+    /// Returns how much of the error budget is left, from 1 down; below 0 if more was used than there is. 1 for objectives that have none, without
+    /// data, and while it is [provisional](Self::is_provisional).
     #[must_use]
     pub fn budget_remaining(&self) -> f64 {
         1.0 - self.consumed
     }
 
-    /// Returns how fast the budget was used in the last hour: at 1 it lasts for exactly the objective's window. `None` without data.
+    /// Returns how fast the budget was used in the last hour: at 1 it lasts for exactly the objective's window. `None` without data, and
+    /// while it is provisional.
     #[must_use]
     pub fn burn_rate(&self) -> Option<f64> {
         self.last_hour
@@ -80,8 +87,9 @@ impl SloHandle {
     }
 }
 
-const STANDINGS: [Standing; 4] = [
+const STANDINGS: [Standing; 5] = [
     Standing::NoData,
+    Standing::Provisional,
     Standing::Compliant,
     Standing::Warning,
     Standing::Violated,
@@ -91,7 +99,9 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 impl Kept {
     pub(crate) fn keep(&self, report: &ObjectiveReport) {
+        // A gate stays open until there is something to close it for.
         let budget = report.budget.as_ref();
+        let budget = budget.filter(|_| report.standing != Standing::Provisional);
         let burn_rates = budget.map_or(&[][..], |budget| &budget.burn_rates);
         let last_hour = burn_rates.iter().find(|burn| burn.window == HOUR);
         let last_hour = last_hour.and_then(|burn| burn.rate).unwrap_or(f64::NAN);

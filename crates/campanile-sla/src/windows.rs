@@ -39,6 +39,8 @@ pub(crate) struct Windows {
     time: u64,
     /// When it began.
     start: u64,
+    /// Since when there is anything, with what was counted before.
+    since: u64,
     /// Since when the wall clock says something else altogether, by this one.
     doubts: Option<u64>,
     /// How often it was found elsewhere.
@@ -78,6 +80,7 @@ impl Windows {
             rings,
             time: wall,
             start: wall,
+            since: wall,
             doubts: None,
             steps: 0,
             offset: wall,
@@ -200,6 +203,7 @@ impl Windows {
             self.rings[number] = ring;
         }
         self.start = moved(self.start, self);
+        self.since = moved(self.since, self);
         self.offset = moved(self.offset, self);
         self.watched = self.watched.map(|watched| moved(watched, self));
         self.time = time;
@@ -293,6 +297,16 @@ impl Windows {
         if before > self.time {
             self.jump(before);
         }
+    }
+
+    /// Returns since when there is anything, with what was counted before.
+    pub(crate) fn since_when(&self) -> u64 {
+        self.since
+    }
+
+    /// Takes note that what was counted before began no later.
+    pub(crate) fn began(&mut self, time: u64) {
+        self.since = self.since.min(time);
     }
 
     /// Takes in what was counted before in buckets of a width.

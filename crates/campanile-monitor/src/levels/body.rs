@@ -44,6 +44,10 @@ pub(crate) struct ObjectiveBody<'a> {
     until: String,
     samples: u64,
     bad: u64,
+    /// Of a window that is not full.
+    samples_needed: u64,
+    /// Whether the window is not full yet.
+    is_estimated: bool,
     coverage: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_budget: Option<BudgetBody>,
@@ -174,6 +178,8 @@ impl<'a> ObjectiveBody<'a> {
             until: moment(objective.until),
             samples: objective.samples,
             bad: objective.bad,
+            samples_needed: objective.samples_needed,
+            is_estimated: objective.is_estimated,
             coverage: objective.coverage,
             error_budget: objective.budget.as_ref().map(BudgetBody::new),
             worst_routes: objective.routes.iter().map(route).collect(),

@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::bodies::{moment, page};
 
 /// The columns; those of a budget are empty for an objective that has none.
-const HEAD: &str = "name,target,current,unit,status,window,from,until,samples,bad,coverage,budget_consumed,budget_remaining,incidents";
+const HEAD: &str = "name,target,current,unit,status,window,from,until,samples,bad,coverage,budget_consumed,budget_remaining,incidents,samples_needed,is_estimated";
 
 pub(crate) fn csv(report: &Report) -> Response<String> {
     let mut text = format!("{HEAD}\r\n");
@@ -28,6 +28,8 @@ pub(crate) fn csv(report: &Report) -> Response<String> {
             number(budget.map(|budget| budget.consumed)).unwrap_or_default(),
             number(budget.map(|budget| budget.remaining())).unwrap_or_default(),
             objective.incidents.len().to_string(),
+            objective.samples_needed.to_string(),
+            objective.is_estimated.to_string(),
         ];
         text += &cells.map(|cell| quoted(&cell)).join(",");
         text += "\r\n";

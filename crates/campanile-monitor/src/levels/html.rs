@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use campanile_series::format_duration;
-use campanile_sla::{ObjectiveReport, Report, Statement};
+use campanile_sla::{ObjectiveReport, Report, Standing, Statement};
 use http::header::CONTENT_SECURITY_POLICY;
 use http::{HeaderValue, Response, StatusCode};
 
@@ -107,6 +107,7 @@ fn objectives(out: &mut Html, report: &Report) {
         let status = objective.standing.as_str();
         let _ = write!(out.0, "<td class=\"{status}\">");
         out.text(words(status));
+        out.text(&reservation(objective));
         for cell in [
             objective.window.to_string(),
             objective.samples.to_string(),
@@ -165,6 +166,25 @@ fn details(out: &mut Html, objective: &ObjectiveReport) {
         ["Of", "Bad", "Reason", "Author"],
         adjustments,
     );
+}
+
+/// Returns what limits the meaning of a status: too few samples, a window that is not full, or gaps in it.
+fn reservation(objective: &ObjectiveReport) -> String {
+    let ObjectiveReport {
+        samples,
+        samples_needed,
+        coverage,
+        ..
+    } = objective;
+    match objective.standing {
+        Standing::NoData => String::new(),
+        Standing::Provisional if samples < samples_needed => {
+            format!(" ({samples} of at least {samples_needed} samples)")
+        }
+        _ if objective.is_estimated => " (the window is not full yet)".to_owned(),
+        _ if *coverage < 0.995 => format!(" (by {:.1}% of the time)", 100.0 * coverage),
+        _ => String::new(),
+    }
 }
 
 fn words(status: &str) -> &str {

@@ -117,6 +117,16 @@ fn load(
     let is_down = source.is_some_and(|source| source.input.is_down_while_gone());
     windows.resume(saved.time, is_down.then_some(false));
     for (width, ring) in saved.rings {
+        if let Some((number, first)) = ring.first_key_value() {
+            let end = number.saturating_add(1).saturating_mul(width);
+            // What was watched of the first bucket is at its end.
+            let watched = if first.covered > 0 {
+                first.covered
+            } else {
+                width
+            };
+            windows.began(end.min(saved.time).saturating_sub(watched));
+        }
         windows.merge(width, ring.into_iter());
     }
     for (width, parts) in saved.sketches {

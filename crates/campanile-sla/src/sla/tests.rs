@@ -395,7 +395,7 @@ fn a_state_is_that_of_the_last_look() {
     let state = slo.state();
     assert_eq!(
         (state.standing, state.current),
-        (Standing::Violated, Some(99.8))
+        (Standing::Warning, Some(99.8))
     );
     assert!((state.budget_remaining() + 1.0).abs() < 1e-9);
     assert!(

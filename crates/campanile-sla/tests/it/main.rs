@@ -10,6 +10,7 @@ mod oracle;
 mod property;
 mod replicas;
 mod stalls;
+mod young;
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -38,4 +39,17 @@ fn watch(sla: &campanile_sla::Sla, from: Now, to: Now) {
         now = now + SECOND * 30;
     }
     sla.advance(to);
+}
+
+fn one(slo: campanile_sla::Slo, now: Now) -> campanile_sla::Sla {
+    campanile_sla::Sla::builder()
+        .objective(slo)
+        .build(now)
+        .unwrap()
+}
+
+fn record(sla: &campanile_sla::Sla, good: u64, bad: u64, now: Now) {
+    for number in 0..good + bad {
+        sla.record(number < good, SECOND, now.mono);
+    }
 }

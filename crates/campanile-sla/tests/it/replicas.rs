@@ -92,12 +92,12 @@ fn incidents_of_several_replicas_end() {
     let replica = |after: Duration| {
         let sla = sla(start);
         for number in 0..200 {
-            sla.record(number > 100, SECOND, start.mono);
+            sla.record(number > 100, SECOND, (start + after).mono);
         }
         sla.advance(start + after);
         sla.snapshot(start + after)
     };
-    let merged = merge(&replica(SECOND), &replica(SECOND * 2)).unwrap();
+    let merged = merge(&replica(MINUTE * 6), &replica(MINUTE * 7)).unwrap();
     let both = sla(start);
     both.restore(&merged, start).unwrap();
     let open = |now| {

@@ -83,7 +83,8 @@ impl Urgency {
 /// 3 d and 6 h, which don't. For another window the rates are such that the long window uses the same share of the budget (2, 5, 10 and
 /// 10 %). Objectives over less than a week have none, nor are there rates that no share of failures can reach.
 ///
-/// One rings only if there were three bad exchanges in its long window (for an uptime 30 s), and as many valid ones as it takes for a single bad one to be no alarm.
+/// One rings only if there were three bad exchanges in its long window (for an uptime 30 s), however few valid ones there were: fewer than three failures
+/// in three days never ring.
 /// It also takes a long window that is covered for as long as the short one: after a start without a store, the first page comes after five minutes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -190,7 +191,6 @@ pub(crate) fn alerts(
         let last = |window: Duration| view.last(window.as_secs() * 1_000);
         let (over_long, over_short) = (last(long), last(short));
         let is_enough = over_long.bad() >= LEAST_BAD * unit
-            && limit.has_enough(over_long.valid())
             // Of a long window that has hardly begun, no failures tell anything.
             && over_long.covered() >= short;
         let share = allowed as f64 / WHOLE as f64;
@@ -217,7 +217,7 @@ pub(crate) fn ringing(
 ) -> impl Iterator<Item = (Urgency, Limit, Duration, Duration)> {
     let all = limits(allowed, period);
     all.filter(move |(_, limit, long, short)| {
-        limit.is_reachable() && slice.is_none_or(|slice| limit.fits(slice, *long, *short))
+        limit.is_reachable() && slice.is_none_or(|slice| Limit::fits(slice, *long, *short))
     })
 }
 
@@ -272,20 +272,10 @@ impl Limit {
         self.above() < self.below()
     }
 
-    /// Returns whether a single bad exchange among so many is within it.
-    fn has_enough(self, valid: u64) -> bool {
-        u128::from(valid) * self.above() >= self.below()
-    }
-
     /// Returns whether there are enough slices in the long window, and at least one in the short one.
-    pub(crate) fn fits(self, slice: Duration, long: Duration, short: Duration) -> bool {
+    pub(crate) fn fits(slice: Duration, long: Duration, short: Duration) -> bool {
         let slices = long.as_millis() / slice.as_millis().max(1);
-        slices >= self.enough().max(LEAST_BAD.into()) && short >= slice
-    }
-
-    /// Returns of how many a single bad one is within it.
-    pub(crate) fn enough(self) -> u128 {
-        self.below().div_ceil(self.above().max(1))
+        slices >= LEAST_BAD.into() && short >= slice
     }
 
     /// Returns the share of bad ones, in parts of `WHOLE`, that would make it reachable.
@@ -383,10 +373,10 @@ mod tests {
         let mut ended = after(6 * HOUR, 3_600, 98, 2);
         ended.advance((6 * HOUR + 3_600 + 330) * 1_000);
         assert_eq!(of(1, &ended), [false, true, true, true]);
-        // Two bad ones are no alarm, and three of ten neither: with so few a single one would be.
-        assert_eq!(firing(1, 500, 2), [false; 4]);
-        assert_eq!(firing(1, 67, 3), [true, false, false, false]);
-        assert_eq!(firing(1, 7, 3), [false; 4]);
+        // Two bad ones are no alarm, and three are one, of however few.
+        assert_eq!(firing(1, 5, 2), [false; 4]);
+        assert_eq!(firing(1, 67, 3), [true; 4]);
+        assert_eq!(firing(1, 0, 3), [true; 4]);
         // Of an uptime three are half a minute.
         assert_eq!(of(10_000, &after(6 * HOUR, 1, 0, 29_999)), [false; 4]);
         assert_eq!(of(10_000, &after(6 * HOUR, 1, 0, 30_000)), [true; 4]);
@@ -468,19 +458,17 @@ mod tests {
 
     #[test]
     fn what_it_takes_is_known() {
-        let least = |days| -> Vec<u64> {
-            let limits = limits(ALLOWED, DAY * days);
-            limits.map(|(_, limit, ..)| limit.enough() as u64).collect()
-        };
-        // 1 / (14.4 * 0.001) and so on.
-        assert_eq!(least(30), [70, 167, 334, 1_000]);
         let (_, limit, ..) = limits(ALLOWED, DAY * 30).next().unwrap();
-        assert!(limit.has_enough(70) && !limit.has_enough(69));
         // 93.06 %
         assert_eq!(limit.reachable() / 1_000, 69_444);
         for (allowed, is_reachable) in [(limit.reachable(), true), (limit.reachable() + 1, false)] {
             let limit = Limit { allowed, ..limit };
             assert_eq!(limit.is_reachable(), is_reachable);
         }
+        let fits = |slice: u64| {
+            let slice = Duration::from_secs(slice);
+            Limit::fits(slice, Duration::from_secs(HOUR), Duration::from_secs(300))
+        };
+        assert!(fits(60) && fits(300) && !fits(301));
     }
 }

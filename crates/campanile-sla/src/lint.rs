@@ -49,7 +49,7 @@ pub(crate) fn lints(objective: &Objective) -> Vec<Lint> {
     let limits = budget::limits(allowed, objective.period.nominal());
     let lint = |(_, limit, long, short): (_, budget::Limit, _, _)| {
         let slice = objective.slice();
-        if let Some(slice) = slice.filter(|slice| !limit.fits(*slice, long, short)) {
+        if let Some(slice) = slice.filter(|slice| !budget::Limit::fits(*slice, long, short)) {
             return Some(Lint::TooFewSlices {
                 objective: objective.name.clone(),
                 long,

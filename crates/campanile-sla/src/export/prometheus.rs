@@ -17,8 +17,8 @@ impl Export {
     /// labels that `campanile_monitor::burn_rate_rules` gives it, and Sloth's.
     ///
     /// Each ratio is that of bad and valid ones over the whole window, where Sloth has the mean of five-minute ratios over 30 days, which gives
-    /// a quiet night the weight of a busy day. An alert also asks for what keeps ours silent: three bad ones, and enough valid ones, in its
-    /// long window.
+    /// a quiet night the weight of a busy day. An alert also asks for what keeps ours silent: three bad ones in its long window (for
+    /// an uptime 30 s), and counts from before its short one.
     #[must_use]
     pub fn prometheus_rules(&self) -> String {
         let mut out = String::from("groups:\n");
@@ -151,17 +151,15 @@ impl Export {
                 alert.limit.factor()
             )
         };
-        let count = |result: &str| {
-            let (events, long) = (self.events(slo, result), format_duration(alert.long));
-            format!("round(sum(increase({events}[{long}])))")
-        };
+        let bad = self.events(slo, ",result=\"bad\"");
+        let (long, short) = (format_duration(alert.long), format_duration(alert.short));
+        let before = format_duration(alert.long.saturating_sub(alert.short));
+        let least = LEAST_BAD * slo.definition.unit();
         format!(
-            "{}\nand\n{}\nand on() ({} >= {LEAST_BAD})\nand on() ({} >= {})",
+            "{}\nand\n{}\nand on() (round(sum(increase({bad}[{long}]))) >= {least})\n\
+             and on() (count(last_over_time({bad}[{before}] offset {short})) > 0)",
             burns(alert.long),
             burns(alert.short),
-            count(",result=\"bad\""),
-            count(""),
-            alert.limit.enough(),
         )
     }
 

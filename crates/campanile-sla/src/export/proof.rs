@@ -9,8 +9,8 @@ use super::yaml::{map, quoted};
 use super::{EVENTS, Export, Exported};
 use crate::share::WHOLE;
 
-/// For how many minutes something is counted.
-const MINUTES: u64 = 60;
+/// The minutes in which something is counted: more than the longest of the short windows.
+const MINUTES: u64 = 420;
 
 impl Export {
     /// Returns a file for `promtool test rules`, about [rules](Self::prometheus_rules) that are in a file of the given name: of each
@@ -23,14 +23,13 @@ impl Export {
             quoted(rules)
         );
         for slo in &self.slos {
-            let alerts = slo.alerts();
-            // What each of them takes to judge by, twice over in the time that is counted.
-            let most = alerts.map(|alert| alert.limit.enough()).max().unwrap_or(1);
-            let each = u64::try_from(most * 2 / u128::from(MINUTES)).unwrap_or(u64::MAX) + 1;
-            let (none, steady) = ("0x60".to_owned(), format!("0+{each}x60"));
+            let (unit, half) = (slo.definition.unit(), MINUTES / 2);
+            let none = format!("0x{MINUTES}");
+            let steady = format!("0+{unit}x{MINUTES}");
+            let two = format!("0x{half} {}x{half}", 2 * unit);
             self.case(&mut out, slo, "everything fails", (&none, &steady), true);
             self.case(&mut out, slo, "nothing fails", (&steady, &none), false);
-            self.case(&mut out, slo, "two fail", (&none, "0x30 2x29"), false);
+            self.case(&mut out, slo, "two fail", (&none, &two), false);
         }
         out
     }

@@ -8,6 +8,7 @@ mod kinds;
 mod openslo;
 mod oracle;
 mod property;
+mod quiet;
 mod replicas;
 mod stalls;
 mod young;

@@ -85,6 +85,8 @@ impl Urgency {
 ///
 /// One rings only if there were three bad exchanges in its long window (for an uptime 30 s), however few valid ones there were: fewer than three failures
 /// in three days never ring.
+/// One that rings goes on while nothing valid is counted in its short window, as long as its long window is above the rate; exported rules don't know of
+/// that, since a Prometheus sees all replicas.
 /// It also takes a long window that is covered for as long as the short one: after a start without a store, the first page comes after five minutes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -186,6 +188,7 @@ pub(crate) fn alerts(
     period: &Period,
     (slice, unit): (Option<Duration>, u64),
     view: View<'_>,
+    was_firing: impl Fn(Urgency, Duration) -> bool,
 ) -> Vec<BurnAlert> {
     let alert = |(urgency, limit, long, short): (Urgency, Limit, Duration, Duration)| {
         let last = |window: Duration| view.last(window.as_secs() * 1_000);
@@ -193,6 +196,8 @@ pub(crate) fn alerts(
         let is_enough = over_long.bad() >= LEAST_BAD * unit
             // Of a long window that has hardly begun, no failures tell anything.
             && over_long.covered() >= short;
+        // Where nothing is asked for, nothing has recovered: the balancer may have taken the service out.
+        let goes_on = over_short.valid() == 0 && was_firing(urgency, long);
         let share = allowed as f64 / WHOLE as f64;
         BurnAlert {
             objective: objective.to_owned(),
@@ -201,7 +206,9 @@ pub(crate) fn alerts(
             short,
             factor: limit.factor(),
             rate: over_long.error_rate().map(|rate| rate / share),
-            is_firing: is_enough && limit.is_exceeded(over_long) && limit.is_exceeded(over_short),
+            is_firing: is_enough
+                && limit.is_exceeded(over_long)
+                && (goes_on || limit.is_exceeded(over_short)),
         }
     };
     ringing(allowed, period.nominal(), slice)
@@ -339,6 +346,7 @@ mod tests {
                 &period(days),
                 (None, 1),
                 View::new(&windows(1, 1, 0)),
+                |_, _| false,
             );
             alerts
                 .iter()
@@ -360,7 +368,7 @@ mod tests {
     fn an_alert_needs_both_windows_and_enough_exchanges() {
         let of = |unit: u64, windows: &Windows| -> Vec<bool> {
             let view = View::new(windows);
-            let alerts = alerts("a", ALLOWED, &period(30), (None, unit), view);
+            let alerts = alerts("a", ALLOWED, &period(30), (None, unit), view, |_, _| false);
             alerts.iter().map(|alert| alert.is_firing).collect()
         };
         let firing = |seconds, good, bad| of(1, &after(6 * HOUR, seconds, good, bad));
@@ -387,7 +395,7 @@ mod tests {
         let firing = |seconds: u64| -> Vec<bool> {
             let windows = windows(seconds, 0, 10);
             let view = View::new(&windows);
-            let alerts = alerts("a", ALLOWED, &period(30), (None, 1), view);
+            let alerts = alerts("a", ALLOWED, &period(30), (None, 1), view, |_, _| false);
             alerts.iter().map(|alert| alert.is_firing).collect()
         };
         assert_eq!(firing(299), [false; 4]);

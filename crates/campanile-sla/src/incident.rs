@@ -74,6 +74,10 @@ impl Incidents {
         }
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.all.iter().any(|incident| incident.until.is_none())
+    }
+
     /// Returns those that were not over at a moment, from the oldest on.
     pub(crate) fn since(&self, moment: SystemTime) -> Vec<Incident> {
         let is_later = |incident: &&Incident| incident.until.is_none_or(|until| until >= moment);

@@ -36,6 +36,9 @@ pub(crate) fn by_budget(
     (reading, last_hour): (Reading, Reading),
     part: Part,
 ) -> Standing {
+    if reading.valid() == 0 {
+        return Standing::NoData;
+    }
     if is_too_little(reading, needed(allowed, unit), unit, part) {
         return Standing::Provisional;
     }
@@ -56,6 +59,9 @@ pub(crate) fn by_budget(
 
 /// How a rate of errors stands: within a tenth of its target it is a warning.
 pub(crate) fn by_rate(target: f64, allowed: u64, reading: Reading, part: Part) -> Standing {
+    if reading.valid() == 0 {
+        return Standing::NoData;
+    }
     if is_too_little(reading, needed_of_rate(allowed), 1, part) {
         return Standing::Provisional;
     }
@@ -95,7 +101,7 @@ pub(crate) fn by_throughput(target: f64, reading: Reading, part: Part) -> Standi
 /// Returns whether a window that is not full has too little to judge by. Three bad ones are enough, whatever they are of.
 fn is_too_little(reading: Reading, needed: u64, unit: u64, part: Part) -> bool {
     let few = reading.valid() < needed && reading.bad() < LEAST_BAD * unit;
-    few && reading.valid() > 0 && !part.is_full()
+    few && !part.is_full()
 }
 
 /// How an objective stands that has failed more than its window so far allows: it is violated once the whole window, at the same traffic, could not
@@ -168,6 +174,8 @@ mod tests {
         check((97, 3), 34, Standing::Violated);
         check((998, 2), 499, Standing::Warning);
         check((998, 2), 500, Standing::Violated);
+        check((0, 0), 1, Standing::NoData);
+        check((0, 0), 1_000, Standing::NoData);
         // At the very start of a month.
         check((0, 10), 0, Standing::Warning);
         // What is full is judged whatever there is.

@@ -54,7 +54,7 @@
 //! A share of what is good is judged by its error budget, which is the share of failures that the target allows: *violated* once it is used
 //! up, *warning* while less than a quarter is left or the last hour used it faster than the window gives it (burn rate above 1),
 //! *compliant* otherwise. The others are compliant at their target or better, in warning within 10 % of it, violated beyond. Without
-//! anything valid there is *no data*, which is neither.
+//! anything valid there is *no data*, which is neither; a throughput of nothing is 0, and has no data without coverage only.
 //!
 //! # Young windows
 //!

@@ -1,7 +1,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::Window;
 use crate::adjustment::Adjustment;
 use crate::budget::{self, Budget, BurnAlert};
 use crate::incident::Incidents;
@@ -14,6 +13,7 @@ use crate::source::Source;
 use crate::state::Kept;
 use crate::window::{Bounds, Period};
 use crate::windows::Windows;
+use crate::{Urgency, Window};
 
 /// An objective that was checked.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct History {
     /// By time.
     pub(crate) adjustments: Vec<Adjustment>,
     pub(crate) incidents: Incidents,
+    /// The long windows of the alerts that ring.
+    ringing: Vec<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,30 +172,34 @@ impl Objective {
 
     /// Returns the alerts on its budget.
     pub(crate) fn burn_alerts(&self, windows: &Windows) -> Vec<BurnAlert> {
-        let history = self.history();
+        self.alerts(&mut self.history(), windows)
+    }
+
+    fn alerts(&self, history: &mut History, windows: &Windows) -> Vec<BurnAlert> {
+        let Some(allowed) = self.target.allowed() else {
+            return Vec::new();
+        };
         let view = View {
             windows,
             adjustments: &history.adjustments,
         };
-        self.alerts(view)
-    }
-
-    fn alerts(&self, view: View<'_>) -> Vec<BurnAlert> {
-        let allowed = self.target.allowed().into_iter();
-        let (slice, unit) = (self.slice(), self.unit());
-        let alerts =
-            |allowed| budget::alerts(&self.name, allowed, &self.period, (slice, unit), view);
-        allowed.flat_map(alerts).collect()
+        // After a restart it is the incident that knows.
+        let is_paging = history.incidents.is_open();
+        let was_firing = |urgency, long| {
+            (is_paging && urgency == Urgency::Page) || history.ringing.contains(&long)
+        };
+        let kind = (self.slice(), self.unit());
+        let alerts = budget::alerts(&self.name, allowed, &self.period, kind, view, was_firing);
+        let ringing = alerts.iter().filter(|alert| alert.is_firing);
+        history.ringing = ringing.map(|alert| alert.long).collect();
+        alerts
     }
 
     /// Takes note of how it stands, and whether it is in an incident.
     pub(crate) fn look(&self, source: &Source, windows: &Windows) {
         let report = self.report(source, windows);
         let mut history = self.history();
-        let alerts = self.alerts(View {
-            windows,
-            adjustments: &history.adjustments,
-        });
+        let alerts = self.alerts(&mut history, windows);
         history.incidents.look(
             &report,
             &alerts,
@@ -270,11 +276,7 @@ impl Objective {
             target,
             current,
             unit,
-            standing: if reading.valid() > 0 {
-                standing
-            } else {
-                Standing::NoData
-            },
+            standing,
             window: window.clone(),
             from: moment(bounds.from),
             until: moment(bounds.until),
@@ -382,7 +384,7 @@ impl Objective {
                 )
             }
             Target::Throughput(rate) => {
-                let current = reading.throughput().filter(|_| is_known);
+                let current = reading.throughput();
                 (rate, current, "req/s", by_throughput(rate, reading, part))
             }
         }

@@ -1,6 +1,6 @@
 //! Alerts of services that have few requests, or suddenly none.
 
-use campanile_sla::Slo;
+use campanile_sla::{Sla, Slo, Standing};
 
 use super::*;
 
@@ -20,4 +20,57 @@ fn an_outage_of_a_quiet_service_rings() {
     let firing = |long| alerts.iter().any(|one| one.is_firing && one.long == long);
     assert!(firing(HOUR * 6) && firing(DAY), "{alerts:?}");
     assert!(!sla.objective("a", now).unwrap().incidents.is_empty());
+}
+
+fn is_paging(sla: &Sla, now: Now) -> bool {
+    let alerts = sla.burn_alerts(now);
+    alerts.iter().any(|one| one.is_firing && one.long == HOUR)
+}
+
+#[test]
+fn silence_is_no_recovery() {
+    let start = start();
+    let slo = || Slo::availability("a", "99.9%");
+    let sla = one(slo(), start);
+    let outage = start + MINUTE * 10;
+    watch(&sla, start, outage);
+    record(&sla, 0, 1_000, outage);
+    let at = |minutes: u32| outage + MINUTE * minutes;
+    watch(&sla, outage, at(1));
+    assert!(is_paging(&sla, at(1)));
+    // The balancer has taken it out, and nothing comes any more.
+    watch(&sla, at(1), at(20));
+    assert!(is_paging(&sla, at(20)));
+    assert_eq!(sla.objective("a", at(20)).unwrap().incidents.len(), 1);
+    // A restart does not end it.
+    let after = one(slo(), at(20));
+    after.restore(&sla.snapshot(at(20)), at(20)).unwrap();
+    assert!(is_paging(&after, at(20)));
+    // It does not begin so.
+    let other = one(slo(), start);
+    record(&other, 0, 1_000, outage);
+    assert!(!is_paging(&other, at(20)));
+    // It works again.
+    record(&sla, 1_000, 0, at(21));
+    watch(&sla, at(20), at(21) + SECOND);
+    assert!(!is_paging(&sla, at(21) + SECOND));
+    // At last its failures are too long ago.
+    watch(&after, at(20), at(61));
+    assert!(!is_paging(&after, at(61)));
+}
+
+#[test]
+fn nothing_at_all_is_too_little() {
+    let start = start();
+    let sla = one(Slo::throughput("jobs", 1.0).over(HOUR).tracked(), start);
+    let report = |now| sla.objective("jobs", now).unwrap();
+    assert_eq!(report(start).standing, Standing::NoData);
+    let now = start + HOUR * 2;
+    sla.advance(now);
+    let report = report(now);
+    assert_eq!(report.coverage, 1.0);
+    assert_eq!(
+        (report.current, report.standing),
+        (Some(0.0), Standing::Violated)
+    );
 }

@@ -10,10 +10,11 @@ use crate::windows::LONGEST;
 /// Failures that an objective is not charged with, who decided that, and why; for [`Sla::adjust`](crate::Sla::adjust).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Adjustment {
-    /// The moment of the failures: windows that have it are adjusted by all of them. Failures over a longer time are best told in several
-    /// adjustments.
+    /// The time of the failures: windows that contain it are adjusted by all of them. Failures over a longer time take several adjustments.
     pub at: SystemTime,
-    /// How many bad ones don't count, in the unit that the objective [counts](crate::ObjectiveReport::samples).
+    /// The number of failures that don't count, in the unit that the objective [counts](crate::ObjectiveReport::samples). It is at most the number of
+    /// failures around `at` that no other adjustment excludes: in its bucket, the one before and the one after. Buckets are those of
+    /// [windows](crate#windows): 10 s within the last hour, 5 min within a day, then 1 h.
     pub bad: u64,
     /// Why: 1 to 1,024 characters.
     pub reason: String,
@@ -65,6 +66,16 @@ pub enum AdjustError {
     /// The failures are none.
     #[error("the adjustment's bad is 0: give how many failures don't count")]
     Nothing,
+    /// There were fewer failures at that time.
+    #[error(
+        "the adjustment's bad {bad} is too many: expected at most {there_were}, the failures around that time that are not excluded yet"
+    )]
+    TooManyBad {
+        /// The number as given.
+        bad: u64,
+        /// The number of failures that can be excluded.
+        there_were: u64,
+    },
     /// The moment is still to come, or longer ago than any window.
     #[error("the adjustment's at {at:?} is not valid: give a moment of the last 93 days")]
     At {

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::adjustment::Adjustment;
+use crate::adjustment::{self, AdjustError, Adjustment};
 use crate::budget::{self, Budget, BurnAlert};
 use crate::incident::Incidents;
 use crate::judge::{self, Part, by_budget, by_latency, by_rate, by_throughput};
@@ -168,6 +168,31 @@ impl Objective {
 
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Excludes failures, of which there must be as many at that time that no other adjustment has excluded.
+    pub(crate) fn adjust(
+        &self,
+        windows: &Windows,
+        adjustment: Adjustment,
+        now: u64,
+    ) -> Result<(), AdjustError> {
+        let mut history = self.history();
+        let (from, to) = windows.around(milliseconds(adjustment.at).min(windows.time()));
+        let counted = windows.between(from, to).bad();
+        let others = history.adjustments.iter().filter(|one| {
+            // The wall clock may be a little ahead of ours.
+            (from..=to).contains(&milliseconds(one.at).min(windows.time()))
+        });
+        let excluded = others.map(|one| one.bad).fold(0, u64::saturating_add);
+        let there_were = counted.saturating_sub(excluded);
+        if adjustment.bad > there_were && !history.adjustments.contains(&adjustment) {
+            return Err(AdjustError::TooManyBad {
+                bad: adjustment.bad,
+                there_were,
+            });
+        }
+        adjustment::add(&mut history.adjustments, adjustment, now, |one| one.at)
     }
 
     /// Returns the alerts on its budget.

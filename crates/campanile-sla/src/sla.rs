@@ -297,12 +297,13 @@ impl Sla {
         alerts.collect()
     }
 
-    /// Forgives an objective failures: those of a dependency that doesn't count, or of a test. Each such decision is kept with who made it and
-    /// why, and shown in the report.
+    /// Excludes past failures of an objective: those of a dependency that doesn't count, or of a test. Each such decision is kept with its author and
+    /// reason, and shown in the report. Future failures are never excluded: there must be as many failures as are given.
     ///
     /// # Errors
     ///
-    /// If there is no objective of this name, it has no budget, or the adjustment is not valid; nothing changes then.
+    /// If there is no objective of this name, it has no budget, the adjustment is not valid, or there were fewer failures at that time
+    /// ([`AdjustError::TooManyBad`] says how many); nothing changes then.
     pub fn adjust(&self, name: &str, adjustment: Adjustment, now: Now) -> Result<(), AdjustError> {
         let objective = self.find(name)?;
         if objective.target.allowed().is_none() {
@@ -312,8 +313,8 @@ impl Sla {
         }
         let wall = milliseconds(now.wall);
         let adjustment = adjustment.checked(wall)?;
-        let all = &mut objective.history().adjustments;
-        adjustment::add(all, adjustment, wall, |one| one.at)
+        let stream = &self.0.sources[objective.source].stream;
+        objective.adjust(&stream.windows(now.mono), adjustment, wall)
     }
 
     /// Plans a time in which nothing counts for any objective, from now or later on.

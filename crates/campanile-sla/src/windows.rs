@@ -246,6 +246,14 @@ impl Windows {
             .map_or(from, |ring| from / ring.width() * ring.width())
     }
 
+    /// Returns the time from one bucket before a moment to one after it, in the narrowest buckets that there are for it; nothing of the future.
+    pub(crate) fn around(&self, at: u64) -> (u64, u64) {
+        let width = self.ring(at).map_or(1, Ring::width);
+        let first = at / width * width;
+        let from = first.saturating_sub(width);
+        (from, first.saturating_add(width * 2 - 1).min(self.time))
+    }
+
     /// Returns the ring with the narrowest buckets that goes back to a moment.
     fn ring(&self, from: u64) -> Option<&Ring> {
         let age = self.time.saturating_sub(from);

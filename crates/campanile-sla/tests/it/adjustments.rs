@@ -29,9 +29,8 @@ fn failures_are_forgiven_in_the_windows_that_have_them() {
     let report = sla.objective("a", now).unwrap();
     assert_eq!((report.samples, report.bad), (1_991, 1));
     assert_eq!(report.adjustments, [adjustment(start, 9)]);
-    sla.adjust("a", adjustment(start + MINUTE, 5), now).unwrap();
+    sla.adjust("a", adjustment(start + MINUTE, 1), now).unwrap();
     let report = sla.objective("a", now).unwrap();
-    // No more than there were.
     assert_eq!((report.samples, report.bad), (1_990, 0));
     assert_eq!(report.standing, Standing::Compliant);
     // What is kept as it was counted stays.
@@ -72,13 +71,20 @@ fn adjustments_are_checked() {
     ] {
         assert!(matches!(error("a", change), AdjustError::Text { .. }));
     }
-    for bad in 1..=1_000 {
-        sla.adjust("a", adjustment(start, bad), start).unwrap();
+    record(&sla, 0, 1_001, start);
+    for number in 0..1_000 {
+        let mut adjustment = adjustment(start, 1);
+        adjustment.reason = number.to_string();
+        sla.adjust("a", adjustment, start).unwrap();
     }
-    assert_eq!(error("a", |_| ()), AdjustError::Duplicate);
-    assert_eq!(error("a", |one| one.bad = u64::MAX), AdjustError::TooMany);
+    assert_eq!(
+        error("a", |one| one.reason = "0".to_owned()),
+        AdjustError::Duplicate
+    );
+    assert_eq!(error("a", |_| ()), AdjustError::TooMany);
     // Old ones make room.
     let later = start + DAY * 94;
+    record(&sla, 0, 1, later);
     sla.adjust("a", adjustment(later, 1), later).unwrap();
 }
 
@@ -229,11 +235,43 @@ fn what_just_happened_is_forgiven_at_once() {
     };
     sla.adjust("a", adjustment(ahead, 4), ahead).unwrap();
     assert_eq!(sla.objective("a", start).unwrap().bad, 6);
-    // Whatever is forgiven, it is never more than all.
-    for bad in [u64::MAX, u64::MAX - 1] {
-        sla.adjust("a", adjustment(start, bad), start).unwrap();
-        assert_eq!(sla.objective("a", start).unwrap().bad, 0);
+    let error = sla.adjust("a", adjustment(ahead, 7), ahead).unwrap_err();
+    assert_eq!(
+        error,
+        AdjustError::TooManyBad {
+            bad: 7,
+            there_were: 6
+        }
+    );
+}
+
+#[test]
+fn what_is_excluded_is_no_credit() {
+    let start = start();
+    let sla = build(start);
+    record(&sla, 10_000, 50, start);
+    let error = sla
+        .adjust("a", adjustment(start, 5_000), start)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the adjustment's bad 5000 is too many: expected at most 50, the failures around that time that are not excluded yet"
+    );
+    assert_eq!(sla.objective("a", start).unwrap().bad, 50);
+    sla.adjust("a", adjustment(start, 50), start).unwrap();
+    let outage = start + MINUTE * 30;
+    watch(&sla, start, outage);
+    record(&sla, 6_000, 4_000, outage);
+    let now = outage + SECOND * 30;
+    assert_eq!(sla.objective("a", now).unwrap().bad, 4_000);
+    assert!(sla.burn_alerts(now).iter().any(|alert| alert.is_firing));
+    // Failures are found where they were, by the narrowest buckets that there are.
+    for (minutes, bad, is_taken) in [(29, 1, false), (30, 4_001, false), (30, 4_000, true)] {
+        let adjustment = adjustment(start + MINUTE * minutes, bad);
+        let taken = sla.adjust("a", adjustment, now);
+        assert_eq!(taken.is_ok(), is_taken, "{minutes} {bad}: {taken:?}");
     }
+    assert_eq!(sla.objective("a", now).unwrap().bad, 0);
 }
 
 #[test]

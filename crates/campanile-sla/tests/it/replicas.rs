@@ -16,6 +16,7 @@ fn replica(seed: u64, start: Now) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     let sla = sla(start);
     let mut now = start;
+    sla.record(false, SECOND, now.mono);
     for _ in 0..random.usize(..40) {
         now = now + HOUR.mul_f64(random.f64() * 3.0);
         if random.u8(..8) == 0 {
@@ -34,8 +35,8 @@ fn replica(seed: u64, start: Now) -> Vec<u8> {
     }
     let adjustment = Adjustment {
         at: start.wall,
-        bad: random.u64(1..4),
-        reason: "a test".to_owned(),
+        bad: 1,
+        reason: format!("test {}", random.u8(..4)),
         author: "ada".to_owned(),
     };
     sla.adjust("a", adjustment, now).unwrap();

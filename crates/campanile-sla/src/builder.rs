@@ -209,6 +209,7 @@ mod tests {
             .objective(
                 Slo::latency("l", "99%", Duration::ZERO)
                     .good(|_| true)
+                    .abandoned_after(Duration::ZERO)
                     .per_route(0),
             )
             .objective(Slo::gauge("g", "99%", Bound::AtMost(f64::NAN)).slice(Duration::ZERO))
@@ -235,6 +236,8 @@ mod tests {
                 r#"the target "0" of the objective "p" is not valid: give a time above 0"#,
                 r#"the target "0%" of the objective "p" is not valid: give a percentage from above 0% to 100%, such as 99%"#,
                 r#"the setting good of the objective "l" doesn't apply to such an objective: leave it out"#,
+                r#"the setting abandoned_after of the objective "l" doesn't apply to such an objective: leave it out"#,
+                r#"the setting abandoned_after of the objective "l" can't be 0ns: give 1ms to 1h"#,
                 r#"the setting per_route of the objective "l" can't be 0: give 1 to 200"#,
                 r#"the target "0" of the objective "l" is not valid: give a time above 0"#,
                 r#"the setting slice of the objective "g" can't be 0ns: give 1s to 1h"#,

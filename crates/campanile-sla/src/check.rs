@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::objective::{Objective, Target};
 use crate::share::{WHOLE, parts_of};
-use crate::slo::{Goal, Select, Slo};
+use crate::slo::{ABANDONED, Goal, Select, Slo};
 use crate::source::{Class, Input, Spec};
 use crate::window::{Period, WindowProblem};
 use crate::windows::LONGEST;
@@ -101,12 +101,17 @@ impl Slo {
             Class::GoodAndFast(longest) => format!(" good within {longest:?}"),
         };
         let routes = self.select.routes.iter().map(|route| format!(" {route:?}"));
-        format!("{what}{class}{}", routes.collect::<String>())
+        let abandoned = match self.select.abandoned_after {
+            ABANDONED => String::new(),
+            latency => format!(" abandoned after {latency:?}"),
+        };
+        format!("{what}{class}{abandoned}{}", routes.collect::<String>())
     }
 
     fn check_settings(&self, problems: &mut Vec<Problem>) {
         let Select {
             routes,
+            abandoned_after,
             requests,
             valid,
             good,
@@ -124,6 +129,11 @@ impl Slo {
             ("requests", requests.is_some(), is_exchanges),
             ("valid", valid.is_some(), is_exchanges),
             ("good", good.is_some(), is_exchanges && judges),
+            (
+                "abandoned_after",
+                *abandoned_after != ABANDONED,
+                is_exchanges && !matches!(self.goal, Goal::Latency(..)),
+            ),
             (
                 "per_route",
                 self.per_route.is_some(),
@@ -152,6 +162,13 @@ impl Slo {
                 });
             }
         };
+        let (least, most) = (Duration::from_millis(1), DAY / 24);
+        range(
+            "abandoned_after",
+            format!("{abandoned_after:?}"),
+            (least..=most).contains(abandoned_after),
+            "1ms to 1h",
+        );
         if let Some(routes) = self.per_route {
             let is_valid = (1..=MAX_ROUTES).contains(&routes);
             range("per_route", routes.to_string(), is_valid, "1 to 200");

@@ -31,8 +31,11 @@
 //!
 //! # What counts
 //!
-//! An exchange is *valid* unless it was cancelled, since a client that leaves says nothing of the service, or is a probe of Kubernetes or a
-//! scrape of Prometheus. A valid exchange is *bad* if its status is 500 or above, if it panicked, or if its service or its body failed; of gRPC
+//! An exchange is *valid* unless it is a probe of Kubernetes or a scrape of Prometheus, or its client left early. A request that is cancelled after 10 s
+//! ([`abandoned_after`](Slo::abandoned_after)) was abandoned, and is *bad*. For a latency, a request is bad if it was cancelled after its
+//! bound had passed, and not valid if it was cancelled before; a combined objective has both rules. So a service that hangs has data.
+//!
+//! A valid exchange is *bad* if its status is 500 or above, if it panicked, or if its service or its body failed; of gRPC
 //! calls those are bad whose status is a [failure of the server](campanile_http::GrpcStatus::is_server_failure). All others are good. An
 //! objective may have [other requests](Slo::requests), [routes](Slo::route), and another idea of what is [valid](Slo::valid) and
 //! [good](Slo::good); or count [what it is told](Slo::tracked).

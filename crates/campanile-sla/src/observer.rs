@@ -45,6 +45,7 @@ impl Observer for SliObserver {
 
     fn end(&self, Counted(counted): Counted, end: &End) {
         let verdict = match end.outcome() {
+            // What that says depends on how long the client waited, and on the objective.
             Outcome::Cancelled => None,
             Outcome::Completed => Some(match end.grpc() {
                 Some(status) => !status.is_server_failure(),

@@ -13,6 +13,7 @@ use crate::Window;
 /// | [`over`](Self::over) | 30 days; of a percentile 24 hours |
 /// | [`route`](Self::route), [`requests`](Self::requests) | every exchange |
 /// | [`valid`](Self::valid), [`good`](Self::good) | as [the crate's docs](crate#what-counts) have it |
+/// | [`abandoned_after`](Self::abandoned_after) | 10 s |
 /// | [`per_route`](Self::per_route) | not told apart |
 /// | [`tracked`](Self::tracked) | exchanges count |
 /// | [`down_while_gone`](Self::down_while_gone) | unknown |
@@ -83,9 +84,10 @@ impl fmt::Display for Bound {
 }
 
 /// Which exchanges count, and how.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Select {
     pub(crate) routes: Vec<String>,
+    pub(crate) abandoned_after: Duration,
     pub(crate) requests: Option<OfHead>,
     pub(crate) valid: Option<OfEnd>,
     pub(crate) good: Option<OfEnd>,
@@ -93,6 +95,21 @@ pub(crate) struct Select {
 
 pub(crate) type OfHead = Arc<dyn Fn(&Head<'_>) -> bool + Send + Sync>;
 pub(crate) type OfEnd = Arc<dyn Fn(&End) -> bool + Send + Sync>;
+
+/// From which latency on a cancelled request is bad.
+pub(crate) const ABANDONED: Duration = Duration::from_secs(10);
+
+impl Default for Select {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            abandoned_after: ABANDONED,
+            requests: None,
+            valid: None,
+            good: None,
+        }
+    }
+}
 
 impl Select {
     pub(crate) fn has_closures(&self) -> bool {
@@ -191,7 +208,8 @@ impl Slo {
 
     /// Sets which exchanges are valid. Those that are not don't count at all.
     ///
-    /// It must not block. If it panics the exchange doesn't count here. Defaults to those that the client did not cancel.
+    /// It must not block. If it panics the exchange doesn't count here. Defaults to those that the client did not cancel
+    /// [early](crate#what-counts).
     pub fn valid(mut self, is_valid: impl Fn(&End) -> bool + Send + Sync + 'static) -> Self {
         self.select.valid = Some(Arc::new(is_valid));
         self
@@ -206,9 +224,23 @@ impl Slo {
     /// let slo = Slo::availability("orders", "99.9%").good(|end| end.status() == 503 || !end.status().is_server_error());
     /// ```
     ///
+    /// A cancelled request has no response: unless [`valid`](Self::valid) is set too, it is judged by [default](crate#what-counts).
+    ///
     /// It must not block. If it panics the exchange doesn't count here. Defaults to [what the server did not fail at](crate#what-counts).
     pub fn good(mut self, is_good: impl Fn(&End) -> bool + Send + Sync + 'static) -> Self {
         self.select.good = Some(Arc::new(is_good));
+        self
+    }
+
+    /// Sets the latency from which on a cancelled request is bad: its client has given up on the service. A request that is cancelled earlier is not
+    /// valid. 1 ms to 1 h. It does not apply to [`latency`](Self::latency), whose bound holds instead.
+    ///
+    /// The latency of an event stream ends with its head, so that closing one is not bad. A long download counts to its last byte: where clients may
+    /// cancel one at any time, leave its route out, or set [`valid`](Self::valid).
+    ///
+    /// Defaults to 10 s.
+    pub fn abandoned_after(mut self, latency: Duration) -> Self {
+        self.select.abandoned_after = latency;
         self
     }
 

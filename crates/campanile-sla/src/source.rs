@@ -149,26 +149,12 @@ impl Source {
     /// Counts an exchange, of which is known what it is by default: good or bad, or not valid.
     #[inline]
     pub(crate) fn end(&self, end: &End, verdict: Option<bool>) {
-        let Select {
-            routes,
-            valid,
-            good,
-            ..
-        } = &self.select;
+        let routes = &self.select.routes;
         if !routes.is_empty() && !routes.iter().any(|route| route == end.route().as_str()) {
             return;
         }
-        let is_valid = match valid {
-            Some(valid) => valid(end),
-            None => verdict.is_some(),
-        };
-        if !is_valid {
+        let Some(is_good) = self.judge(end, verdict) else {
             return;
-        }
-        let is_good = match good {
-            Some(good) => good(end),
-            // A cancelled exchange that is valid to the host is no failure of the server.
-            None => verdict.unwrap_or(true),
         };
         self.record(is_good, end.latency(), end.at());
         if let Some(routes) = &self.routes {
@@ -176,6 +162,33 @@ impl Source {
             let stream = routes.of(end.route().as_str(), &self.stream, end.at());
             stream.record(is_good, end.latency(), end.at());
         }
+    }
+}
+
+impl Source {
+    /// Returns whether an exchange is good; `None` if it is not valid. Only a cancelled one has no verdict.
+    #[inline]
+    fn judge(&self, end: &End, verdict: Option<bool>) -> Option<bool> {
+        let Select { valid, good, .. } = &self.select;
+        let is_abandoned = || end.latency() >= self.select.abandoned_after;
+        match valid {
+            Some(valid) if !valid(end) => return None,
+            // There is no response that a closure could call good.
+            None if verdict.is_none() => {
+                let is_bad = match self.class {
+                    Class::Good => is_abandoned(),
+                    Class::Fast(bound) => end.latency() > bound,
+                    Class::GoodAndFast(bound) => is_abandoned() || end.latency() > bound,
+                };
+                return is_bad.then_some(false);
+            }
+            _ => {}
+        }
+        Some(match good {
+            Some(good) => good(end),
+            // An early cancellation that is valid to the application is no failure of the server.
+            None => verdict.unwrap_or_else(|| !is_abandoned()),
+        })
     }
 }
 

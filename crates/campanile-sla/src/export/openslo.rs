@@ -10,7 +10,7 @@ use super::yaml::{indented, map, quoted};
 use super::{Export, Exported};
 use crate::Slo;
 use crate::share::{WHOLE, ratio};
-use crate::slo::{Bound, Goal};
+use crate::slo::{ABANDONED, Bound, Goal};
 use crate::window::Unit;
 
 /// What the keys of our annotations begin with.
@@ -156,6 +156,12 @@ fn annotations(slo: &Slo) -> Vec<(&'static str, String)> {
         (
             "routes",
             Some(select.routes.join(" ")).filter(|routes| !routes.is_empty()),
+        ),
+        (
+            "abandoned_after",
+            Some(select.abandoned_after)
+                .filter(|latency| *latency != ABANDONED)
+                .map(nanoseconds),
         ),
         ("per_route", slo.per_route.map(|routes| routes.to_string())),
         ("tracked", flag(slo.tracked)),

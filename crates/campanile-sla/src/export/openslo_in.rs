@@ -379,6 +379,7 @@ impl Metadata {
                 "objective" | "within" | "at_most" | "at_least" => slo,
                 "window" => slo.over(time()?),
                 "slice" => slo.slice(time()?),
+                "abandoned_after" => slo.abandoned_after(time()?),
                 "routes" => text.split_whitespace().fold(slo, Slo::route),
                 "check" => slo.check(text),
                 "series" => slo.series(text),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod adjustments;
+mod cancelled;
 mod kinds;
 #[cfg(feature = "openslo")]
 mod openslo;

@@ -15,6 +15,7 @@ fn objectives() -> Vec<Slo> {
         Slo::uptime("up", "99.95%").down_while_gone().check("db"),
         Slo::uptime("told", "99%").tracked(),
         Slo::gauge("queue", "99%", Bound::AtMost(10_000.0)).series("queue_size{queue=\"a b\"}"),
+        Slo::availability("patient", "99%").abandoned_after(MINUTE * 2),
         Slo::gauge("workers", "99%", Bound::AtLeast(2.5)).slice(MINUTE * 5),
         Slo::availability("jobs", "90%").tracked(),
     ]

@@ -1,0 +1,109 @@
+//! A client that gives up says something of the service, if it waited for long.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use campanile_http::{Clock, ObserveLayer, Route};
+use campanile_sla::{Sla, Slo};
+use http::{Request, Response};
+use http_body_util::{BodyStream, Full, StreamBody};
+use tower::{Layer, ServiceExt};
+
+use super::*;
+
+type Body = Full<&'static [u8]>;
+
+/// Sends a request to a service that hangs, whose client leaves after a time: before the head, or with one of these content types, after it.
+async fn leave(sla: &Sla, start: Now, after: Duration, head: Option<&'static str>) {
+    let time = Arc::new(Mutex::new(start.mono));
+    let clock = Clock::new({
+        let time = Arc::clone(&time);
+        move || *time.lock().unwrap()
+    });
+    let layer = ObserveLayer::builder(sla.observer()).clock(clock).build();
+    let service = layer.layer(tower::service_fn(async |_: Request<Body>| {
+        let Some(content_type) = head else {
+            return std::future::pending().await;
+        };
+        let response = Response::builder().header("content-type", content_type);
+        // Of which nobody knows how long it is.
+        let body = StreamBody::new(BodyStream::new(Body::new(b"x")));
+        Ok::<_, Infallible>(response.body(body).unwrap())
+    }));
+    let mut request = Request::new(Body::default());
+    request.extensions_mut().insert(Route::from_static("/buy"));
+    let mut exchange = Box::pin(service.oneshot(request));
+    let response = std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match exchange.as_mut().poll(cx) {
+            std::task::Poll::Ready(response) => Some(response),
+            std::task::Poll::Pending => None,
+        })
+    });
+    let response = response.await;
+    *time.lock().unwrap() += after;
+    drop((response, exchange));
+}
+
+#[tokio::test]
+async fn what_a_client_that_leaves_says_depends_on_how_long_it_waited() {
+    let bound = Duration::from_millis(300);
+    let objectives = || {
+        [
+            Slo::availability("available", "99.9%"),
+            Slo::availability("patient", "99.9%").abandoned_after(MINUTE),
+            Slo::error_rate("error_rate", "1%").route("/buy"),
+            Slo::latency("fast", "99%", bound),
+            Slo::latency("slow", "99%", MINUTE),
+            Slo::combined("both", "99%", bound),
+            Slo::combined("slow_both", "99%", MINUTE),
+            Slo::availability("valid", "99%").valid(|_| true),
+            Slo::availability("good", "99%").good(|end| !end.status().is_server_error()),
+            Slo::availability("own", "99%")
+                .valid(|_| true)
+                .good(|_| true),
+        ]
+    };
+    let check = async |after, head, expected: [(u64, u64); 10]| {
+        let start = start();
+        let builder = objectives().into_iter();
+        let builder = builder.fold(Sla::builder(), |all, one| all.objective(one));
+        let sla = builder.build(start).unwrap();
+        leave(&sla, start, after, head).await;
+        let report = sla.report(start + DAY);
+        for (found, expected) in report.objectives.iter().zip(expected) {
+            let counts = (found.samples - found.bad, found.bad);
+            assert_eq!(counts, expected, "{} after {after:?}", found.name);
+        }
+    };
+    let (none, good, bad) = ((0, 0), (1, 0), (0, 1));
+    let tick = Duration::from_nanos(1);
+    let early = [none, none, none, none, none, none, none, good, none, good];
+    check(bound, None, early).await;
+    let late = [none, none, none, bad, none, bad, none, good, none, good];
+    check(bound + tick, None, late).await;
+    check(SECOND * 10 - tick, None, late).await;
+    let abandoned = [bad, none, bad, bad, none, bad, bad, bad, bad, good];
+    check(SECOND * 10, None, abandoned).await;
+    check(SECOND * 10, Some("text/plain"), abandoned).await;
+    let all = [bad, bad, bad, bad, bad, bad, bad, bad, bad, good];
+    check(MINUTE + tick, None, all).await;
+    // An event stream is there for as long as its client likes.
+    check(HOUR, Some("text/event-stream"), early).await;
+}
+
+/// All users wait for two seconds and leave.
+#[tokio::test]
+async fn a_service_that_hangs_has_data() {
+    let start = start();
+    let slo = Slo::latency("fast", "99%", Duration::from_millis(300)).per_route(3);
+    let sla = one(slo, start);
+    for _ in 0..500 {
+        leave(&sla, start, SECOND * 2, None).await;
+    }
+    let report = sla.objective("fast", start + MINUTE).unwrap();
+    assert_eq!((report.current, report.bad), (Some(0.0), 500));
+    assert_eq!(
+        (&*report.routes[0].route, report.routes[0].bad),
+        ("/buy", 500)
+    );
+}

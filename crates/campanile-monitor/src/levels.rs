@@ -1,5 +1,6 @@
 //! What the service levels need of others: the health, the metrics, and a place to survive in.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use campanile_health::{CheckReport, Importance, Status};
 use campanile_series::Now;
-use campanile_sla::{AdjustError, Adjustment, Maintenance, Slices, Uptime};
+use campanile_sla::{AdjustError, Adjustment, Lint, Maintenance, Slices, Uptime};
 use campanile_store::{Batch, Store, StoreError};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
@@ -37,6 +38,8 @@ pub(crate) struct ServiceLevels {
     clock_steps: AtomicU64,
     /// The number of times that the process stood still.
     stalls: AtomicU64,
+    /// The objectives whose routes were logged as unmatched.
+    unmatched: Mutex<BTreeSet<String>>,
 }
 
 /// Where the store has the counts: their parts by number.
@@ -121,6 +124,7 @@ impl ServiceLevels {
             entries: Mutex::default(),
             clock_steps: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
+            unmatched: Mutex::default(),
         }
     }
 
@@ -152,6 +156,9 @@ impl ServiceLevels {
                 counter.absolute(count);
             }
         }
+        for lint in self.sources.sla().lints() {
+            self.warn_of_routes(&lint);
+        }
         for (objective, total) in self.sources.sla().totals(now) {
             for (result, count) in [("good", total.good()), ("bad", total.bad())] {
                 let labels = [("slo", objective), ("result", result)];
@@ -159,6 +166,18 @@ impl ServiceLevels {
                     counter.absolute(count);
                 }
             }
+        }
+    }
+
+    /// Logs once for each objective that no request matches its routes.
+    fn warn_of_routes(&self, lint: &Lint) {
+        let Lint::UnmatchedRoute { objective, .. } = lint else {
+            return;
+        };
+        let logged = self.unmatched.lock();
+        let mut logged = logged.unwrap_or_else(PoisonError::into_inner);
+        if logged.insert(objective.clone()) {
+            tracing::warn!("{lint}");
         }
     }
 

@@ -39,7 +39,24 @@ pub enum Lint {
         /// The time of a slice.
         slice: Duration,
     },
+    /// No request has matched the objective's routes, while at least 100 others were observed since the process began.
+    #[error(
+        "no request of the last {requests} matched the route{} {} of the objective {objective:?}: expected a full route template, including the prefix of `nest`, as in the label `endpoint` of the HTTP metrics",
+        if routes.len() == 1 { "" } else { "s" },
+        routes.iter().map(|route| format!("{route:?}")).collect::<Vec<_>>().join(", ")
+    )]
+    UnmatchedRoute {
+        /// The objective.
+        objective: String,
+        /// Its routes.
+        routes: Vec<String>,
+        /// The number of valid requests that were observed.
+        requests: u64,
+    },
 }
+
+/// From how many requests on a route that none of them matched is reported.
+pub(crate) const OBSERVED: u64 = 100;
 
 /// Returns what there is to say of an objective.
 pub(crate) fn lints(objective: &Objective) -> Vec<Lint> {

@@ -322,6 +322,7 @@ impl Objective {
             },
             budget: None,
             routes: Vec::new(),
+            unmatched_routes: Vec::new(),
             adjustments: Vec::new(),
             incidents: Vec::new(),
         }

@@ -79,6 +79,9 @@ pub struct ObjectiveReport {
     pub budget: Option<Budget>,
     /// The ten routes that used most of the budget, from the worst on, if routes are [told apart](crate::Slo::per_route).
     pub routes: Vec<RouteReport>,
+    /// The objective's routes, if no request has matched any of them while at least 100 others were observed; else empty. See
+    /// [`Lint::UnmatchedRoute`](crate::Lint::UnmatchedRoute).
+    pub unmatched_routes: Vec<String>,
     /// What was forgiven in the window, by time.
     pub adjustments: Vec<Adjustment>,
     /// The last 100 incidents, as far as they are in the window, from the oldest on.

@@ -11,6 +11,7 @@ use crate::ring::Reading;
 use crate::slo::OfHead;
 use crate::source::{Input, Source, Spec};
 use crate::tracker::Handle;
+use crate::windows::LONGEST;
 use crate::{
     AdjustError, Adjustment, BurnAlert, Lint, Maintenance, SlaBuilder, SliObserver, Slices,
     SloHandle, TrackError, Tracker, UnknownObjective, Uptime, lint,
@@ -98,9 +99,35 @@ impl Sla {
         SliObserver::new(self.clone())
     }
 
-    /// Returns what is valid about the objectives, but of less use than it looks; most often nothing.
-    pub fn lints(&self) -> &[Lint] {
-        &self.0.lints
+    /// Returns what is valid about the objectives, but of less use than it looks; most often nothing. Routes that no request has matched are known only
+    /// after 100 requests.
+    pub fn lints(&self) -> Vec<Lint> {
+        let mut lints = self.0.lints.clone();
+        lints.extend(self.unmatched_routes());
+        lints
+    }
+
+    /// Returns the objectives whose routes no request has matched, now or before what was restored, while many others came.
+    fn unmatched_routes(&self) -> impl Iterator<Item = Lint> {
+        self.0.objectives.iter().filter_map(|objective| {
+            let requests = self.unmatched(objective)?;
+            Some(Lint::UnmatchedRoute {
+                objective: objective.name.clone(),
+                routes: objective.definition.select.routes.clone(),
+                requests,
+            })
+        })
+    }
+
+    /// Returns how many requests there were of which none has matched an objective's routes; `None` if it has none, or there were too few.
+    fn unmatched(&self, objective: &Objective) -> Option<u64> {
+        if objective.definition.select.routes.is_empty() {
+            return None;
+        }
+        let windows = |source: usize| self.0.sources[source].stream.windows(self.0.origin);
+        let observed = windows(0).total().valid();
+        let has_matched = || windows(objective.source).last(LONGEST).valid() > 0;
+        (observed >= lint::OBSERVED && !has_matched()).then_some(observed)
     }
 
     /// Counts a valid exchange that ended at a moment, for the objectives that tell no exchange from another; a [`Tracker`] is for those that
@@ -283,6 +310,10 @@ impl Sla {
         let report = objective.report(source, &source.stream.windows(now.mono));
         ObjectiveReport {
             routes: objective.worst_routes(source, now.mono),
+            unmatched_routes: match self.unmatched(objective) {
+                Some(_) => objective.definition.select.routes.clone(),
+                None => Vec::new(),
+            },
             ..report
         }
     }

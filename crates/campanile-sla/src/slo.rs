@@ -183,7 +183,8 @@ impl Slo {
     }
 
     /// Counts the exchanges of a [route](campanile_http::Route) alone, such as `/orders/{id}` or `/pkg.Service/Method`; of several, if it is
-    /// called several times.
+    /// called several times. It is the full template, including the prefix of a `nest`. If no request matches it, [`Sla::lints`](crate::Sla::lints) and
+    /// the [report](crate::ObjectiveReport::unmatched_routes) say so after 100 requests.
     ///
     /// Defaults to every route.
     pub fn route(mut self, route: impl Into<String>) -> Self {

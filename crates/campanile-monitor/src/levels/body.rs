@@ -53,6 +53,9 @@ pub(crate) struct ObjectiveBody<'a> {
     error_budget: Option<BudgetBody>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     worst_routes: Vec<RouteBody<'a>>,
+    /// Routes that no request has matched, while many others came.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unmatched_routes: &'a [String],
     adjustments: Vec<AdjustmentBody<'a>>,
     incidents: Vec<IncidentBody>,
 }
@@ -183,6 +186,7 @@ impl<'a> ObjectiveBody<'a> {
             coverage: objective.coverage,
             error_budget: objective.budget.as_ref().map(BudgetBody::new),
             worst_routes: objective.routes.iter().map(route).collect(),
+            unmatched_routes: &objective.unmatched_routes,
             adjustments: objective.adjustments.iter().map(adjustment).collect(),
             incidents: objective.incidents.iter().map(incident).collect(),
         }

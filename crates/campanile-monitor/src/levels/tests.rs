@@ -75,6 +75,33 @@ fn what_objectives_count_is_published() {
 }
 
 #[test]
+fn routes_that_match_nothing_are_shown_and_logged_once() {
+    let sources = world(
+        vec![
+            Slo::availability("a", "99%").route("/v1/a"),
+            Slo::availability("b", "99%"),
+        ],
+        no_health(),
+    );
+    let levels = build(&sources).unwrap();
+    let start = now();
+    for _ in 0..100 {
+        // It has no route.
+        sources.sla().record(true, Duration::ZERO, start.mono);
+    }
+    for _ in 0..2 {
+        levels.tick(start);
+        let logged = levels.unmatched.lock().unwrap();
+        assert_eq!(logged.iter().collect::<Vec<_>>(), ["a"]);
+    }
+    let report = sources.sla().report(start);
+    let body = serde_json::to_value(SlaBody::new(&report, None)).unwrap();
+    let metrics = &body["metrics"];
+    assert_eq!(metrics["a"]["unmatched_routes"], json!(["/v1/a"]));
+    assert_eq!(metrics["b"].get("unmatched_routes"), None);
+}
+
+#[test]
 fn gauges_are_read_from_their_series() {
     let slo = |name: &str, series: &str| {
         let slo = Slo::gauge(name, "99%", Bound::AtMost(10.0)).over(HOUR);

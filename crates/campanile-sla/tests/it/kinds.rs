@@ -319,7 +319,7 @@ fn a_target_that_a_lint_recommends_helps() {
             Sla::builder().objective(slo).build(start()).unwrap()
         };
         let sla = build(format!("{percent}%"));
-        for lint in sla.lints() {
+        for lint in &sla.lints() {
             let text = lint.to_string();
             let (_, target) = text.split_once("at least ").unwrap();
             let (target, _) = target.split_once(' ').unwrap();
@@ -344,4 +344,51 @@ fn routes_are_told_to_who_asked_for_them() {
     // `record` knows no route.
     assert!(sla.objective("asked", start).unwrap().routes.is_empty());
     assert!(sla.objective("not", start).unwrap().routes.is_empty());
+}
+
+#[tokio::test]
+async fn routes_that_match_nothing_are_reported() {
+    let start = start();
+    let build = || {
+        Sla::builder()
+            .objective(Slo::availability("a", "99%").route("/v1/a"))
+            .objective(Slo::availability("b", "99%").route("/svc/v1/a"))
+            .objective(Slo::availability("c", "99%").route("/c").route("/c/{id}"))
+            .build(start)
+            .unwrap()
+    };
+    let sla = build();
+    for _ in 0..99 {
+        send(&sla, "/svc/v1/a", 200, "curl").await;
+    }
+    assert_eq!(sla.lints(), []);
+    send(&sla, "/svc/v1/a", 200, "curl").await;
+    let texts = |sla: &Sla| -> Vec<_> { sla.lints().iter().map(ToString::to_string).collect() };
+    let rest = "expected a full route template, including the prefix of `nest`, as in the label `endpoint` of the HTTP metrics";
+    assert_eq!(
+        texts(&sla),
+        [
+            format!(
+                "no request of the last 100 matched the route \"/v1/a\" of the objective \"a\": {rest}"
+            ),
+            format!(
+                "no request of the last 100 matched the routes \"/c\", \"/c/{{id}}\" of the objective \"c\": {rest}"
+            ),
+        ]
+    );
+    let unmatched = |name| sla.objective(name, start).unwrap().unmatched_routes;
+    assert_eq!(unmatched("a"), ["/v1/a"]);
+    assert!(unmatched("b").is_empty());
+    assert_eq!(unmatched("c"), ["/c", "/c/{id}"]);
+    // A route that was asked for before a restart is one.
+    send(&sla, "/v1/a", 200, "curl").await;
+    send(&sla, "/c", 200, "curl").await;
+    assert_eq!(sla.lints(), []);
+    let after = build();
+    let snapshot = sla.snapshot(start + SECOND * 5);
+    after.restore(&snapshot, start + SECOND * 5).unwrap();
+    for _ in 0..100 {
+        send(&after, "/svc/v1/a", 200, "curl").await;
+    }
+    assert_eq!(after.lints(), []);
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use campanile_alerts::{Rule, Severity};
@@ -7,8 +8,10 @@ use campanile_sla::{BurnAlert, Sla, Urgency};
 /// Returns the rules that ring while a service level's error budget is used too fast, as [`BurnAlert`] has it: `ErrorBudgetBurnPage`, of severity
 /// high, and `ErrorBudgetBurnTicket`, of severity medium.
 ///
-/// Each objective and each pair of windows is an alert of its own, with the labels `objective`, `long_window` and `short_window`; its value is the rate
-/// over the long window. The annotations `burn_rate`, `budget_remaining` and `budget_exhausted_in` say the same in words, as of the last tick.
+/// Each objective has at most one alert at a time. It rings if one of the rule's pairs of windows is exceeded, and a ticket does not ring while the page
+/// of the same objective does. Labels are `objective` and, if the service levels know it, [`service`](campanile_sla::SlaBuilder::service). The value is
+/// the burn rate over the long window of the first pair that is exceeded. The annotation `summary` names the objective and the service; `burn_rate`,
+/// `budget_remaining` and `budget_exhausted_in` are as of the last tick.
 ///
 /// ```
 /// use campanile_monitor::burn_rate_rules;
@@ -22,50 +25,74 @@ use campanile_sla::{BurnAlert, Sla, Urgency};
 /// # Ok::<_, campanile_sla::BuildError>(())
 /// ```
 pub fn burn_rate_rules(sla: &Sla) -> [Rule; 2] {
-    let rule = |name: &str, urgency: Urgency, severity: Severity, summary: &str| {
+    let rule = |name: &str, urgency: Urgency, severity: Severity, what: &'static str| {
         let burning = {
             let sla = sla.clone();
-            move |now: Now| -> Vec<Sample> {
-                let alerts = sla.burn_alerts(now).into_iter();
-                let firing = alerts.filter(|alert| alert.urgency == urgency && alert.is_firing);
-                firing.filter_map(|alert| sample(&alert)).collect()
-            }
+            move |now: Now| burning(&sla.burn_alerts(now), urgency)
         };
-        let sla = sla.clone();
-        Rule::when(name, burning)
-            .severity(severity)
-            .summary(summary)
-            .annotate(move |labels, value| texts(&sla, labels, value))
+        let texts = {
+            let sla = sla.clone();
+            move |labels: &Labels, value: f64| texts(&sla, labels, value, what)
+        };
+        let rule = Rule::when(name, burning).severity(severity).annotate(texts);
+        match sla.service() {
+            Some(service) => rule.label("service", service),
+            None => rule,
+        }
     };
     [
         rule(
             "ErrorBudgetBurnPage",
             Urgency::Page,
             Severity::High,
-            "The error budget is used so fast that it will be gone within days.",
+            "is used so fast that it will be gone within days",
         ),
         rule(
             "ErrorBudgetBurnTicket",
             Urgency::Ticket,
             Severity::Medium,
-            "The error budget is used faster than the objective's window gives it.",
+            "is used faster than its window gives it",
         ),
     ]
 }
 
+/// Returns one sample for each objective that has such an alert, and nothing louder.
+fn burning(alerts: &[BurnAlert], urgency: Urgency) -> Vec<Sample> {
+    let firing = |urgency: Urgency| {
+        let firing = alerts.iter().filter(|alert| alert.is_firing);
+        firing.filter(move |alert| alert.urgency == urgency)
+    };
+    let mut told = BTreeSet::new();
+    if urgency == Urgency::Ticket {
+        told.extend(firing(Urgency::Page).map(|alert| &alert.objective));
+    }
+    let new = firing(urgency).filter(|alert| told.insert(&alert.objective));
+    new.filter_map(sample).collect()
+}
+
+fn sample(alert: &BurnAlert) -> Option<Sample> {
+    let labels = Labels::new([("objective", alert.objective.clone())]);
+    Some(Sample::new(labels.ok()?, alert.rate?))
+}
+
 /// Returns what there is to say of an alert, as of the last tick.
-fn texts(sla: &Sla, labels: &Labels, burn_rate: f64) -> Vec<(String, String)> {
+fn texts(sla: &Sla, labels: &Labels, burn_rate: f64, what: &str) -> Vec<(String, String)> {
     let objective = labels.get("objective").unwrap_or_default();
     let Ok(slo) = sla.slo(objective) else {
         return Vec::new();
     };
+    let of_service = sla.service().map(|service| format!(" of {service}"));
+    let of_service = of_service.unwrap_or_default();
     let state = slo.state();
     let exhausted_in = match state.exhausted_in() {
-        Some(Duration::ZERO) => "it is".to_owned(),
         Some(time) => format_duration(Duration::from_secs(time.as_secs())),
         None => "never".to_owned(),
     };
     [
+        (
+            "summary",
+            format!("The error budget of {objective}{of_service} {what}."),
+        ),
         ("burn_rate", format!("{burn_rate:.2}")),
         (
             "budget_remaining",
@@ -75,15 +102,6 @@ fn texts(sla: &Sla, labels: &Labels, burn_rate: f64) -> Vec<(String, String)> {
     ]
     .map(|(name, text)| (name.to_owned(), text))
     .into()
-}
-
-fn sample(alert: &BurnAlert) -> Option<Sample> {
-    let labels = Labels::new([
-        ("objective", alert.objective.clone()),
-        ("long_window", format_duration(alert.long)),
-        ("short_window", format_duration(alert.short)),
-    ]);
-    Some(Sample::new(labels.ok()?, alert.rate?))
 }
 
 #[cfg(test)]
@@ -104,9 +122,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_burst_rings_for_each_pair_of_windows() {
+    async fn an_outage_is_one_page_and_then_a_ticket() {
         let start = start();
         let sla = Sla::builder()
+            .service("orders")
             .objective(Slo::availability("availability", "99.9%"))
             .objective(Slo::throughput("throughput", 1.0))
             .build(start)
@@ -116,42 +135,53 @@ mod tests {
             .into_iter()
             .fold(builder, |builder, rule| builder.rule(rule));
         let alerts = alerts.build().unwrap();
-        let second = Duration::from_secs(1);
-        let now = start + second * 6 * 3_600;
+        let minute = Duration::from_secs(60);
+        let found = async |now| {
+            sla.advance(now);
+            alerts.tick(now).await;
+            let active = alerts.active();
+            let found = active.iter().map(|alert| {
+                let label = |name| alert.labels.get(name).unwrap_or_default();
+                ["alertname", "objective", "service", "severity"]
+                    .map(label)
+                    .join(" ")
+            });
+            let texts = active.iter().map(|alert| alert.annotations.clone());
+            (found.collect::<Vec<_>>(), texts.collect::<Vec<_>>())
+        };
+        // Both pairs of windows of both rules are exceeded.
+        let outage = start + minute * 6 * 60;
         for number in 0..1_000 {
-            sla.record(number % 50 > 0, second, now.mono);
+            sla.record(number % 50 > 0, minute, outage.mono);
         }
-        sla.advance(now);
-        alerts.tick(now).await;
-        let active = alerts.active();
-        let mut found: Vec<_> = active
-            .iter()
-            .map(|alert| {
-                let label = |name| alert.labels.get(name).unwrap_or_default().to_owned();
-                (
-                    label("alertname"),
-                    label("objective"),
-                    label("long_window"),
-                    label("severity"),
-                )
-            })
-            .collect();
-        found.sort();
-        let expected = [
-            ("ErrorBudgetBurnPage", "1h", "high"),
-            ("ErrorBudgetBurnPage", "6h", "high"),
-            ("ErrorBudgetBurnTicket", "1d", "medium"),
-            ("ErrorBudgetBurnTicket", "3d", "medium"),
-        ];
-        let expected = expected.map(|(name, long, severity)| {
-            (
-                name.to_owned(),
-                "availability".to_owned(),
-                long.to_owned(),
-                severity.to_owned(),
+        let all = sla.burn_alerts(outage);
+        assert_eq!(all.iter().filter(|alert| alert.is_firing).count(), 4);
+        let (page, texts) = found(outage).await;
+        assert_eq!(page, ["ErrorBudgetBurnPage availability orders high"]);
+        let text = |name: &str| texts[0].get(name).map(String::as_str);
+        assert_eq!(
+            text("summary"),
+            Some(
+                "The error budget of availability of orders is used so fast that it will be gone within days."
             )
-        });
-        assert_eq!(found, expected);
-        assert!(active.iter().all(|alert| (alert.value - 20.0).abs() < 1e-9));
+        );
+        assert_eq!(text("burn_rate"), Some("20.00"));
+        assert_eq!(text("budget_exhausted_in"), Some("0s"));
+        // The fast pair is over, the slow one is not: it is the same page.
+        let later = outage + minute * 10;
+        for _ in 0..1_000 {
+            sla.record(true, minute, later.mono);
+        }
+        let (page, _) = found(later).await;
+        assert_eq!(page, ["ErrorBudgetBurnPage availability orders high"]);
+        assert_eq!(alerts.active()[0].value, 10.0);
+        let later = outage + minute * 45;
+        for _ in 0..1_000 {
+            sla.record(true, minute, later.mono);
+        }
+        let (ticket, texts) = found(later).await;
+        assert_eq!(ticket, ["ErrorBudgetBurnTicket availability orders medium"]);
+        let summary = &texts[0]["summary"];
+        assert!(summary.ends_with("is used faster than its window gives it."));
     }
 }

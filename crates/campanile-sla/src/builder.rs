@@ -11,11 +11,16 @@ use crate::{Sla, Slo, Window};
 /// | setting | default |
 /// |---|---|
 /// | [`objective`](Self::objective) | none |
+/// | [`service`](Self::service) | none |
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct SlaBuilder {
     objectives: Vec<Slo>,
+    service: Option<String>,
 }
+
+/// The longest name of a service, in characters.
+const MAX_SERVICE: usize = 255;
 
 /// The most objectives.
 const MAX_OBJECTIVES: usize = 100;
@@ -26,6 +31,14 @@ impl SlaBuilder {
     /// Defaults to none: exchanges are counted all the same.
     pub fn objective(mut self, objective: Slo) -> Self {
         self.objectives.push(objective);
+        self
+    }
+
+    /// Sets the name of the service, which alerts on its budgets carry: 1 to 255 characters, none of them a control character.
+    ///
+    /// Defaults to none. `Campanile` sets its own name.
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.service = Some(name.into());
         self
     }
 
@@ -49,6 +62,14 @@ impl SlaBuilder {
         if routes > MAX_ROUTES {
             problems.push(Problem::TooManyRoutes { routes });
         }
+        let is_name = |name: &&String| {
+            (1..=MAX_SERVICE).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+        };
+        if let Some(service) = self.service.as_ref().filter(|name| !is_name(name)) {
+            problems.push(Problem::Service {
+                service: service.chars().take(64).collect(),
+            });
+        }
         let mut names = HashSet::new();
         for Slo { name, .. } in &self.objectives {
             if !names.insert(name.to_ascii_lowercase()) {
@@ -62,7 +83,7 @@ impl SlaBuilder {
         if !problems.is_empty() {
             return Err(BuildError { problems });
         }
-        Ok(Sla::new(checked, now))
+        Ok(Sla::new(checked, self.service, now))
     }
 }
 
@@ -159,6 +180,14 @@ pub enum Problem {
         /// What it may be.
         expected: &'static str,
     },
+    /// The service's name can't be one.
+    #[error(
+        "invalid service name {service:?}: expected 1 to 255 characters, none of them a control character"
+    )]
+    Service {
+        /// The beginning of the name.
+        service: String,
+    },
     /// There are too many routes.
     #[error("the objectives tell {routes} routes apart: give at most 200 in all")]
     TooManyRoutes {
@@ -245,6 +274,21 @@ mod tests {
             ]
         );
         assert_eq!(error.to_string(), problems.join("; "));
+    }
+
+    #[test]
+    fn the_name_of_the_service_has_limits() {
+        let build = |name: &str| Sla::builder().service(name).build(now());
+        let longest = "ä".repeat(255);
+        assert_eq!(build(&longest).unwrap().service(), Some(&*longest));
+        for name in ["", "a\nb", &format!("{longest}ä")] {
+            let error = build(name).unwrap_err();
+            assert!(
+                matches!(error.problems(), [Problem::Service { .. }]),
+                "{error}"
+            );
+        }
+        assert_eq!(Sla::builder().build(now()).unwrap().service(), None);
     }
 
     #[test]

@@ -41,6 +41,7 @@ struct Inner {
     lints: Vec<Lint>,
     /// When it began.
     origin: Instant,
+    service: Option<String>,
     /// By their beginning.
     maintenance: Mutex<Vec<Maintenance>>,
 }
@@ -51,7 +52,7 @@ impl Sla {
         SlaBuilder::default()
     }
 
-    pub(crate) fn new(checked: Vec<(Objective, Spec)>, now: Now) -> Self {
+    pub(crate) fn new(checked: Vec<(Objective, Spec)>, service: Option<String>, now: Now) -> Self {
         let mut objectives = Vec::new();
         let mut specs = vec![Spec::default()];
         for (mut objective, spec) in checked {
@@ -90,8 +91,14 @@ impl Sla {
             objectives,
             sources,
             origin: now.mono,
+            service,
             maintenance: Mutex::default(),
         }))
+    }
+
+    /// Returns the name of the [service](SlaBuilder::service), if it was given.
+    pub fn service(&self) -> Option<&str> {
+        self.0.service.as_deref()
     }
 
     /// Returns an observer that counts each exchange that a layer sees.

@@ -223,7 +223,13 @@ impl Builder {
         #[cfg(feature = "health")]
         let health = noted(self.health.build(), &mut problems);
         #[cfg(feature = "sla")]
-        let sla = noted(self.sla.build(now()), &mut problems);
+        let sla = match problems.is_empty() {
+            true => self.sla.service(&self.name),
+            // The name may be the problem.
+            false => self.sla,
+        };
+        #[cfg(feature = "sla")]
+        let sla = noted(sla.build(now()), &mut problems);
         #[cfg(feature = "monitor")]
         let built = {
             // A mistake elsewhere must not hide one of the monitor's.

@@ -196,7 +196,7 @@ fn words(status: &str) -> &str {
 
 fn lasts(time: Duration) -> String {
     match time {
-        Duration::ZERO => "it is".to_owned(),
+        Duration::ZERO => "used up".to_owned(),
         time => format_duration(Duration::from_secs(time.as_secs())),
     }
 }

@@ -13,8 +13,8 @@ use crate::share::{WHOLE, percent, ratio};
 
 impl Export {
     /// Returns recording and alerting rules for Prometheus, in YAML: `slo:sli_error:ratio_rate5m` and so on over each window, the budget and how
-    /// fast it is used, `sloth_slo_info`; and for each of [`BurnAlert`](crate::BurnAlert)'s pairs of windows an alert with the name and the
-    /// labels that `campanile_monitor::burn_rate_rules` gives it, and Sloth's.
+    /// fast it is used, `sloth_slo_info`; and a page and a ticket over [`BurnAlert`](crate::BurnAlert)'s pairs of windows, with the names and the
+    /// labels that `campanile_monitor::burn_rate_rules` gives them, and Sloth's. While an objective's page fires, its ticket does not.
     ///
     /// Each ratio is that of bad and valid ones over the whole window, where Sloth has the mean of five-minute ratios over 30 days, which gives
     /// a quiet night the weight of a busy day. An alert also asks for what keeps ours silent: three bad ones in its long window (for
@@ -129,16 +129,33 @@ impl Export {
     fn alerts(&self, slo: &Exported) -> String {
         let mut out = String::new();
         for alert in slo.alerts() {
+            let mut expr = self.alert_expr(slo, &alert);
+            // A page says all that a ticket has to say.
+            if let Some(page) = slo.alerts().find(|one| one.urgency == Urgency::Page)
+                && alert.urgency == Urgency::Ticket
+            {
+                expr = format!(
+                    "(\n{expr}\n)\nunless\n(\n{}\n)",
+                    self.alert_expr(slo, &page)
+                );
+            }
             let _ = writeln!(out, "  - alert: {}\n    expr: |", alert.name());
-            out += &indented(&self.alert_expr(slo, &alert), 6);
-            map(&mut out, 4, "labels", alert.labels(slo));
+            out += &indented(&expr, 6);
+            map(&mut out, 4, "labels", alert.labels(&self.service, slo));
             map(&mut out, 4, "annotations", self.annotations(slo, &alert));
         }
         out
     }
 
-    /// The burn rate over both windows, and enough to judge by.
+    /// One of an alert's pairs of windows.
     fn alert_expr(&self, slo: &Exported, alert: &Alert) -> String {
+        let pairs = alert.pairs.iter().map(|pair| self.pair_expr(slo, pair));
+        let pairs: Vec<_> = pairs.map(|expr| format!("(\n{expr}\n)")).collect();
+        pairs.join("\nor\n")
+    }
+
+    /// The burn rate over both windows, and enough to judge by.
+    fn pair_expr(&self, slo: &Exported, pair: &Pair) -> String {
         let of = Selector {
             service: &self.service,
             slo,
@@ -148,18 +165,18 @@ impl Export {
                 "(max(slo:sli_error:ratio_rate{}{of}) without (sloth_window) / {}) > {}",
                 format_duration(window),
                 ratio(slo.allowed),
-                alert.limit.factor()
+                pair.limit.factor()
             )
         };
         let bad = self.events(slo, ",result=\"bad\"");
-        let (long, short) = (format_duration(alert.long), format_duration(alert.short));
-        let before = format_duration(alert.long.saturating_sub(alert.short));
+        let (long, short) = (format_duration(pair.long), format_duration(pair.short));
+        let before = format_duration(pair.long.saturating_sub(pair.short));
         let least = LEAST_BAD * slo.definition.unit();
         format!(
             "{}\nand\n{}\nand on() (round(sum(increase({bad}[{long}]))) >= {least})\n\
              and on() (count(last_over_time({bad}[{before}] offset {short})) > 0)",
-            burns(alert.long),
-            burns(alert.short),
+            burns(pair.long),
+            burns(pair.short),
         )
     }
 
@@ -172,7 +189,7 @@ impl Export {
         let remaining = format!("slo:period_error_budget_remaining:ratio{of}");
         let rate = format!(
             "slo:sli_error:ratio_rate{}{of}",
-            format_duration(alert.long)
+            format_duration(alert.pairs[0].long)
         );
         let seconds = slo.period.as_secs();
         let lasts = format!(
@@ -230,12 +247,18 @@ fn rule(
     map(out, 4, "labels", labels);
 }
 
-/// One of the alerts of an objective.
+/// One of the alerts of an objective: it rings if one of its pairs of windows does.
 pub(super) struct Alert {
     pub(super) urgency: Urgency,
-    pub(super) limit: Limit,
-    pub(super) long: Duration,
-    pub(super) short: Duration,
+    /// At least one.
+    pairs: Vec<Pair>,
+}
+
+/// A long window and a short one.
+struct Pair {
+    limit: Limit,
+    long: Duration,
+    short: Duration,
 }
 
 impl Alert {
@@ -246,15 +269,14 @@ impl Alert {
         }
     }
 
-    pub(super) fn labels(&self, slo: &Exported) -> [(&'static str, String); 5] {
+    pub(super) fn labels(&self, service: &str, slo: &Exported) -> [(&'static str, String); 4] {
         let severity = match self.urgency {
             Urgency::Page => "high",
             Urgency::Ticket => "medium",
         };
         [
             ("objective", slo.name.clone()),
-            ("long_window", format_duration(self.long)),
-            ("short_window", format_duration(self.short)),
+            ("service", service.to_owned()),
             ("severity", severity.to_owned()),
             ("sloth_severity", self.urgency.as_str().to_owned()),
         ]
@@ -272,15 +294,19 @@ impl Exported {
         windows
     }
 
-    /// Returns the alerts that can ring.
+    /// Returns the alerts that can ring, the page first.
     pub(super) fn alerts(&self) -> impl Iterator<Item = Alert> {
         let slice = self.definition.slice_of_gauge();
-        let limits = budget::ringing(self.allowed, self.period, slice);
-        limits.map(|(urgency, limit, long, short)| Alert {
-            urgency,
-            limit,
-            long,
-            short,
-        })
+        let alerts = [Urgency::Page, Urgency::Ticket].into_iter();
+        let alert = move |urgency| {
+            let limits = budget::ringing(self.allowed, self.period, slice);
+            let limits = limits.filter(|(of, ..)| *of == urgency);
+            let pairs = limits.map(|(_, limit, long, short)| Pair { limit, long, short });
+            Alert {
+                urgency,
+                pairs: pairs.collect(),
+            }
+        };
+        alerts.map(alert).filter(|alert| !alert.pairs.is_empty())
     }
 }

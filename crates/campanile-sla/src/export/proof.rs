@@ -7,15 +7,18 @@ use campanile_series::MatchOp;
 use super::prometheus::Alert;
 use super::yaml::{map, quoted};
 use super::{EVENTS, Export, Exported};
+use crate::Urgency;
 use crate::share::WHOLE;
 
 /// The minutes in which something is counted: more than the longest of the short windows.
 const MINUTES: u64 = 420;
+/// The last minutes, in which nothing comes any more: more than the short windows of a page.
+const QUIET: u64 = 60;
 
 impl Export {
-    /// Returns a file for `promtool test rules`, about [rules](Self::prometheus_rules) that are in a file of the given name: of each
-    /// objective, that every alert rings when everything fails; and that none does when nothing does, or two fail. Of the matchers those with `=`
-    /// are in its series.
+    /// Returns a file for `promtool test rules`, about [rules](Self::prometheus_rules) that are in a file of the given name. For each objective it
+    /// proves which alert rings when everything fails, that the ticket follows the page when nothing fails any more, and that nothing rings when nothing or
+    /// two fail. Matchers with `=` become labels of its series.
     #[must_use]
     pub fn prometheus_tests(&self, rules: &str) -> String {
         let mut out = format!(
@@ -26,21 +29,36 @@ impl Export {
             let (unit, half) = (slo.definition.unit(), MINUTES / 2);
             let none = format!("0x{MINUTES}");
             let steady = format!("0+{unit}x{MINUTES}");
+            let loudest = slo.alerts().next();
+            let case = (&*none, &*steady);
+            self.case(&mut out, slo, "everything fails", case, loudest.as_ref());
+            if loudest.is_some_and(|alert| alert.urgency == Urgency::Page) {
+                let failing = MINUTES - QUIET;
+                let ends = format!("0+{unit}x{failing} {}x{}", unit * failing, QUIET - 1);
+                let ticket = slo.alerts().find(|one| one.urgency == Urgency::Ticket);
+                self.case(
+                    &mut out,
+                    slo,
+                    "it fails no more",
+                    (&none, &ends),
+                    ticket.as_ref(),
+                );
+            }
             let two = format!("0x{half} {}x{half}", 2 * unit);
-            self.case(&mut out, slo, "everything fails", (&none, &steady), true);
-            self.case(&mut out, slo, "nothing fails", (&steady, &none), false);
-            self.case(&mut out, slo, "two fail", (&none, &two), false);
+            self.case(&mut out, slo, "nothing fails", (&steady, &none), None);
+            self.case(&mut out, slo, "two fail", (&none, &two), None);
         }
         out
     }
 
+    /// Writes a case, with the one alert that rings.
     fn case(
         &self,
         out: &mut String,
         slo: &Exported,
         what: &str,
         (good, bad): (&str, &str),
-        rings: bool,
+        rings: Option<&Alert>,
     ) {
         let name = quoted(&format!("{}: {what}", slo.name));
         let _ = write!(out, "- name: {name}\n  interval: 1m\n  input_series:\n");
@@ -63,21 +81,18 @@ impl Export {
                 out,
                 "  - eval_time: {MINUTES}m\n    alertname: {name}\n    exp_alerts:"
             );
-            let alerts = slo.alerts().filter(|alert| rings && alert.name() == name);
-            let alerts: Vec<_> = alerts.collect();
-            out.push_str(if alerts.is_empty() { " []\n" } else { "\n" });
-            for alert in alerts {
-                let labels = self.labels(slo).into_iter();
-                let labels = labels.chain(
-                    alert
-                        .labels(slo)
-                        .map(|(name, value)| (name.to_owned(), value)),
-                );
-                let mut item = String::new();
-                map(&mut item, 6, "exp_labels", labels);
-                map(&mut item, 6, "exp_annotations", self.told(slo, &alert));
-                out.push_str(&item.replacen("      exp_labels", "    - exp_labels", 1));
-            }
+            let Some(alert) = rings.filter(|alert| alert.name() == name) else {
+                out.push_str(" []\n");
+                continue;
+            };
+            out.push('\n');
+            let labels = self.labels(slo).into_iter();
+            let own = alert.labels(&self.service, slo);
+            let labels = labels.chain(own.map(|(name, value)| (name.to_owned(), value)));
+            let mut item = String::new();
+            map(&mut item, 6, "exp_labels", labels);
+            map(&mut item, 6, "exp_annotations", self.told(slo, alert));
+            out.push_str(&item.replacen("      exp_labels", "    - exp_labels", 1));
         }
     }
 

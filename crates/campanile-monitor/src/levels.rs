@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use campanile_health::{CheckReport, Importance, Status};
 use campanile_series::Now;
-use campanile_sla::{AdjustError, Adjustment, Lint, Maintenance, Slices, Uptime};
+use campanile_sla::{AdjustError, Adjustment, Lint, Maintenance, RestoreError, Slices, Uptime};
 use campanile_store::{Batch, Store, StoreError};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
@@ -276,7 +276,12 @@ impl ServiceLevels {
 
     /// Takes up the counts from before. What can't be read is set aside; what the store doesn't give is asked for again before anything is
     /// written.
+    ///
+    /// Counts are taken up once, however often it runs.
     pub(crate) async fn restore(&self, store: &dyn Store, now: Now) {
+        if self.is_restored.load(Ordering::Acquire) {
+            return;
+        }
         let snapshot = match read(store, PART).await {
             Ok(snapshot) => snapshot,
             Err(error) => {
@@ -287,6 +292,10 @@ impl ServiceLevels {
         if let Some(snapshot) = snapshot {
             match self.sources.sla().restore(&snapshot, now) {
                 Ok(()) => tracing::info!("the service levels' counts from before were taken up"),
+                // By another run at the same time, or by the application itself.
+                Err(RestoreError::Duplicate) => {
+                    tracing::info!("service levels were restored before; stored counts not added");
+                }
                 Err(error) => {
                     tracing::error!(
                         %error,

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,8 @@ struct Inner {
     /// When it began.
     origin: Instant,
     service: Option<String>,
+    /// Whether a snapshot was restored.
+    is_restored: AtomicBool,
     /// By their beginning.
     maintenance: Mutex<Vec<Maintenance>>,
 }
@@ -92,6 +95,7 @@ impl Sla {
             sources,
             origin: now.mono,
             service,
+            is_restored: AtomicBool::new(false),
             maintenance: Mutex::default(),
         }))
     }

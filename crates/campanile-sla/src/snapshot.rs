@@ -10,7 +10,7 @@ mod bytes;
 
 pub(crate) use self::bytes::{read, write};
 
-/// A snapshot cannot be restored, or not be merged.
+/// A snapshot can't be restored or merged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
@@ -20,6 +20,9 @@ pub enum RestoreError {
     /// Its checksum is wrong, or it says what no snapshot says.
     #[error("the snapshot is damaged")]
     Damaged,
+    /// A snapshot was restored already, and its counts would be added a second time.
+    #[error("duplicate restore: expected one snapshot for each `Sla`, use `merge` for several")]
+    Duplicate,
 }
 
 /// All that a snapshot has.

@@ -447,6 +447,36 @@ async fn nothing_is_written_before_it_is_known_what_there_is() {
     }
 }
 
+/// A second run, after the first or beside it, finds what this process has written down.
+#[tokio::test]
+async fn a_second_run_does_not_double_the_counts() {
+    let store = Arc::new(Memory::new());
+    let objectives = || vec![Slo::availability("a", "99%")];
+    let sources = world(objectives(), no_health());
+    let samples = |sources: &Sources| sources.sla().objective("a", now()).unwrap().samples;
+    for _ in 0..100 {
+        sources.sla().record(true, Duration::ZERO, now().mono);
+    }
+    let monitor = Monitor::builder(sources.clone()).store(store.clone());
+    let monitor = monitor.build().unwrap();
+    for _ in 0..2 {
+        monitor.run(std::future::ready(())).await;
+        assert_eq!(samples(&sources), 100);
+    }
+    // After a restart there are two at once.
+    let after = world(objectives(), no_health());
+    let monitor = Monitor::builder(after.clone()).store(store.clone());
+    let monitor = monitor.build().unwrap();
+    let run = || monitor.run(std::future::ready(()));
+    tokio::join!(run(), run());
+    assert_eq!(samples(&after), 100);
+    let levels = build(&after).unwrap();
+    levels.restore(&*store, now()).await;
+    assert_eq!(samples(&after), 100);
+    // What it holds is readable, and stays where it is.
+    assert!(store.get(TABLE, "unreadable/000").await.unwrap().is_none());
+}
+
 /// Counts that this version can't read stay where somebody may find them.
 #[tokio::test]
 async fn what_cannot_be_read_is_set_aside() {

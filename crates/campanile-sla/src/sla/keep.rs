@@ -1,6 +1,7 @@
 //! What survives a restart.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use campanile_series::Now;
 
@@ -49,11 +50,16 @@ impl Sla {
     ///
     /// Counts from the future, which a wall clock that was set back leaves behind, are kept: time goes on from them.
     ///
+    /// It restores one snapshot only, as counts are added. [`merge`](crate::merge) makes one of several.
+    ///
     /// # Errors
     ///
-    /// If it is not a snapshot, or a damaged one; nothing is restored then.
+    /// If it is not a snapshot, or a damaged one, or if a snapshot was restored before; nothing is restored then.
     pub fn restore(&self, snapshot: &[u8], now: Now) -> Result<(), RestoreError> {
         let mut saved = snapshot::read(snapshot)?;
+        if self.0.is_restored.swap(true, Ordering::AcqRel) {
+            return Err(RestoreError::Duplicate);
+        }
         // What was planned holds for the time without a process too.
         let times: Vec<_> = {
             let mut maintenance = self.maintenance();

@@ -1,4 +1,6 @@
-use campanile_sla::{AdjustError, Adjustment, Maintenance, Sla, Slo, Standing};
+use campanile_sla::{
+    AdjustError, Adjustment, Maintenance, RestoreError, Sla, Slo, Standing, merge,
+};
 
 use super::*;
 
@@ -39,7 +41,14 @@ fn failures_are_forgiven_in_the_windows_that_have_them() {
     let snapshot = sla.snapshot(now);
     let after = build(now);
     after.restore(&snapshot, now).unwrap();
-    after.restore(&after.snapshot(now), now).unwrap();
+    assert_eq!(
+        after.restore(&after.snapshot(now), now),
+        Err(RestoreError::Duplicate)
+    );
+    let merged = merge(&snapshot, &after.snapshot(now)).unwrap();
+    let both = build(now);
+    both.restore(&merged, now).unwrap();
+    assert_eq!(both.objective("a", now).unwrap().adjustments.len(), 2);
     assert_eq!(after.objective("a", now).unwrap().adjustments.len(), 2);
 }
 

@@ -160,3 +160,22 @@ fn absurd_snapshots_are_refused() {
         }
     }
 }
+
+/// Counts are added, so that a second time would double them.
+#[test]
+fn a_snapshot_is_restored_once() {
+    let start = start();
+    let before = sla(start);
+    record(&before, 90, 10, start);
+    let snapshot = before.snapshot(start);
+    let after = sla(start);
+    // What is damaged was not restored.
+    assert!(after.restore(&snapshot[1..], start).is_err());
+    assert_eq!(after.restore(&snapshot, start), Ok(()));
+    assert_eq!(
+        after.restore(&snapshot, start),
+        Err(RestoreError::Duplicate)
+    );
+    let report = after.objective("a", start).unwrap();
+    assert_eq!((report.samples, report.bad), (100, 10));
+}

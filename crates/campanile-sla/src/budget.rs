@@ -87,7 +87,10 @@ impl Urgency {
 /// in three days never ring.
 /// One that rings goes on while nothing valid is counted in its short window, as long as its long window is above the rate; exported rules don't know of
 /// that, since a Prometheus sees all replicas.
+///
 /// It also takes a long window that is covered for as long as the short one: after a start without a store, the first page comes after five minutes.
+///
+/// `campanile_monitor::burn_rate_rules` and the [exported rules](crate::Export::prometheus_rules) make one page and one ticket of an objective's pairs.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BurnAlert {

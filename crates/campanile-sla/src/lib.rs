@@ -78,7 +78,7 @@
 //!
 //! The failures that an objective allows are its [`Budget`]: how much is used, how fast in several windows, and when it is used up.
 //! [`Sla::slo`] tells it to each request that asks, without a lock, so that a service can shed load or hold a rollout.
-//! [`Sla::burn_alerts`] rings over two windows at a time, as the SRE workbook has it, and not for a handful of requests.
+//! [`Sla::burn_alerts`] rings over two windows at a time, as the SRE workbook has it, and not for fewer than three failures.
 //! [`Sla::lints`] says which of them never can.
 //!
 //! What should not count is [forgiven](Sla::adjust) afterwards or [announced](Sla::maintain) before, by somebody and for a reason.

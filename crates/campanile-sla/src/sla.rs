@@ -137,7 +137,10 @@ impl Sla {
         }
         let windows = |source: usize| self.0.sources[source].stream.windows(self.0.origin);
         let observed = windows(0).total().valid();
-        let has_matched = || windows(objective.source).last(LONGEST).valid() > 0;
+        let has_matched = || {
+            let windows = windows(objective.source);
+            windows.total().valid() > 0 || windows.last(LONGEST).valid() > 0
+        };
         (observed >= lint::OBSERVED && !has_matched()).then_some(observed)
     }
 

@@ -12,7 +12,7 @@ use crate::bodies::{moment, page};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em;max-width:70em}\
 table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .8em;text-align:left;border-bottom:1px solid #ccc}\
-.violated{color:#b00020}.warning{color:#8a5a00}.compliant{color:#1b6e2c}";
+.violated{color:#b00020}.warning{color:#8a5a00}.compliant{color:#1b6e2c}.provisional{color:#555}";
 
 pub(crate) fn html(report: &Report, statement: Option<&Statement>) -> Response<String> {
     let title = match statement {

@@ -12,7 +12,7 @@ use crate::share::WHOLE;
 
 /// The minutes in which something is counted: more than the longest of the short windows.
 const MINUTES: u64 = 420;
-/// The last minutes, in which nothing comes any more: more than the short windows of a page.
+/// The minutes of a shorter case, and those in which nothing comes any more: more than the short windows of a page.
 const QUIET: u64 = 60;
 
 impl Export {
@@ -26,27 +26,31 @@ impl Export {
             quoted(rules)
         );
         for slo in &self.slos {
-            let (unit, half) = (slo.definition.unit(), MINUTES / 2);
-            let none = format!("0x{MINUTES}");
-            let steady = format!("0+{unit}x{MINUTES}");
             let loudest = slo.alerts().next();
-            let case = (&*none, &*steady);
-            self.case(&mut out, slo, "everything fails", case, loudest.as_ref());
-            if loudest.is_some_and(|alert| alert.urgency == Urgency::Page) {
+            let ticket = slo.alerts().find(|one| one.urgency == Urgency::Ticket);
+            let pages = loudest
+                .as_ref()
+                .is_some_and(|alert| alert.urgency == Urgency::Page);
+            // A page has short windows, and needs less of the past.
+            let minutes = if pages { QUIET } else { MINUTES };
+            let (unit, half) = (slo.definition.unit(), MINUTES / 2);
+            let none = |minutes: u64| format!("0x{minutes}");
+            let steady = |minutes: u64| format!("0+{unit}x{minutes}");
+            let mut case = |what, minutes, counts: (&str, &str), rings| {
+                self.case(&mut out, slo, (what, minutes), counts, rings);
+            };
+            let counts = (&*none(minutes), &*steady(minutes));
+            case("everything fails", minutes, counts, loudest.as_ref());
+            if pages {
                 let failing = MINUTES - QUIET;
                 let ends = format!("0+{unit}x{failing} {}x{}", unit * failing, QUIET - 1);
-                let ticket = slo.alerts().find(|one| one.urgency == Urgency::Ticket);
-                self.case(
-                    &mut out,
-                    slo,
-                    "it fails no more",
-                    (&none, &ends),
-                    ticket.as_ref(),
-                );
+                let counts = (&*none(MINUTES), &*ends);
+                case("it fails no more", MINUTES, counts, ticket.as_ref());
             }
+            let counts = (&*steady(QUIET), &*none(QUIET));
+            case("nothing fails", QUIET, counts, None);
             let two = format!("0x{half} {}x{half}", 2 * unit);
-            self.case(&mut out, slo, "nothing fails", (&steady, &none), None);
-            self.case(&mut out, slo, "two fail", (&none, &two), None);
+            case("two fail", MINUTES, (&none(MINUTES), &two), None);
         }
         out
     }
@@ -56,7 +60,7 @@ impl Export {
         &self,
         out: &mut String,
         slo: &Exported,
-        what: &str,
+        (what, minutes): (&str, u64),
         (good, bad): (&str, &str),
         rings: Option<&Alert>,
     ) {
@@ -79,7 +83,7 @@ impl Export {
         for name in ["ErrorBudgetBurnPage", "ErrorBudgetBurnTicket"] {
             let _ = write!(
                 out,
-                "  - eval_time: {MINUTES}m\n    alertname: {name}\n    exp_alerts:"
+                "  - eval_time: {minutes}m\n    alertname: {name}\n    exp_alerts:"
             );
             let Some(alert) = rings.filter(|alert| alert.name() == name) else {
                 out.push_str(" []\n");

@@ -11,6 +11,9 @@ mod host;
 // What happens to an exchange, over real sockets.
 mod lifecycle;
 
+// Two servers of one handle.
+mod two_servers;
+
 // Background work that panics or blocks.
 mod background;
 

@@ -88,8 +88,11 @@ impl Guard {
             // A header of another scheme, such as `Basic`, is not for us. Without tokens, no header is.
             (Access::Public, Err(Refusal::Malformed)) => (None, None),
             (Access::Public, Err(_)) if self.tokens.is_empty() => (None, None),
-            // A guess at a token gets what a client without one gets.
-            (Access::Public, Err(refusal @ Refusal::Unknown)) => (None, Some(refusal)),
+            // A guess at a token gets what a client without one gets. So do further guesses: a health probe with a foreign
+            // credential must not fail.
+            (Access::Public, Err(refusal @ (Refusal::Unknown | Refusal::RateLimited { .. }))) => {
+                (None, Some(refusal))
+            }
             (_, Err(refusal)) => return Err(refusal),
         };
         let visitor = Visitor {

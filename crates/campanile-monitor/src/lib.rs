@@ -59,8 +59,8 @@
 //! A request that is refused gets 401 or 403 with a constant text, and counts in `campanile_auth_failures_total`, whose label `reason` is
 //! `missing`, `malformed`, `unknown`, `forbidden` or `rate_limited`. Unknown tokens on public routes are
 //! counted too, and get what a request without a token gets; without a configured token they are not looked at. After 30
-//! unknown tokens in a minute from one address (for IPv6 from one /64 network), requests with a token from it get 429 with `Retry-After`
-//! until the minute is over. The addresses of 1,024 clients are kept. Clients behind one proxy share its address.
+//! unknown tokens in a minute from one address (for IPv6 from one /64 network), its tokens are not looked at until the minute
+//! is over: public routes answer as without a token, and others with 429 and `Retry-After`. The addresses of 1,024 clients are kept. Clients behind one proxy share its address.
 //!
 //! # The tick
 //!

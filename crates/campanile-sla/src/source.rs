@@ -165,6 +165,9 @@ impl Source {
     }
 }
 
+/// The status of a request that was cancelled before its response head.
+const CANCELLED_BEFORE_HEAD: u16 = 499;
+
 impl Source {
     /// Returns whether an exchange is good; `None` if it is not valid. Only a cancelled one has no verdict.
     #[inline]
@@ -175,6 +178,10 @@ impl Source {
             Some(valid) if !valid(end) => return None,
             // There is no response that a closure could call good.
             None if verdict.is_none() => {
+                // Clients end the streams of gRPC by cancelling them.
+                if end.grpc().is_some() && end.status() != CANCELLED_BEFORE_HEAD {
+                    return None;
+                }
                 let is_bad = match self.class {
                     Class::Good => is_abandoned(),
                     Class::Fast(bound) => end.latency() > bound,

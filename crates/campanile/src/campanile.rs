@@ -179,6 +179,7 @@ impl Campanile {
         self.0.runs.begin();
         let (stopping, stopped) = watch::channel(false);
         let work = async {
+            #[cfg_attr(not(feature = "health"), expect(unused_mut, reason = "there are none"))]
             let mut checks = self.parts(&stopped);
             #[cfg(feature = "health")]
             checks.start(

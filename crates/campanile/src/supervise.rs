@@ -1,3 +1,8 @@
+#![cfg_attr(
+    not(any(feature = "health", feature = "metrics")),
+    expect(dead_code, reason = "there is no background work")
+)]
+
 use std::future::Future;
 use std::time::Duration;
 

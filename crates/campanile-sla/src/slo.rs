@@ -136,7 +136,8 @@ impl Slo {
     }
 
     /// Returns the objective that the service is up for so much of the time: that it is not unhealthy. The monitor says so, from the health
-    /// checks; without it, [`Uptime`](crate::Uptime) does.
+    /// checks; without it, [`Uptime`](crate::Uptime) does. A critical check with a stale result is down, as it is for readiness; before its first
+    /// result the time is unknown.
     pub fn uptime(name: impl Into<String>, target: impl Into<String>) -> Self {
         Self::new(name, Goal::Uptime(target.into()))
     }

@@ -33,7 +33,8 @@
 //!
 //! The layer reads `x-correlation-id`, and only if the request has none, `x-request-id`. The value must be 1 to 128
 //! characters of `[A-Za-z0-9._:@/+=-]` on a single line. Anything else, two lines of one header included, is replaced by a
-//! new id (a UUIDv7), and its text appears nowhere. A request without an id that belongs to a trace has the trace's id, so that
+//! new id (a UUIDv7), and its text appears nowhere. The layer removes the headers that it does not take up from the request, and
+//! those of a trace and of baggage too, so that a proxy does not pass them on. A request without an id that belongs to a trace has the trace's id, so that
 //! one search finds all. The headers, the generator, and whose ids are taken up, can be [set](CorrelationIdLayer).
 //!
 //! # Traces and baggage

@@ -114,6 +114,14 @@ impl Propagation {
         let begun = || Some(TraceParent::of(current.id()?));
         let trace = place.or(current.trace());
         let child = || Some(trace.map(|trace| trace.parent).or_else(begun)?.child());
+        // A proxy sends the head that it received: the parent of the next span is this service's, not the client's.
+        if let Some(trace) = current.trace()
+            && headers
+                .get(TRACEPARENT)
+                .is_some_and(|header| *header == trace.parent.to_string())
+        {
+            headers.remove(TRACEPARENT);
+        }
         if let Some(parent) = place.map(|place| place.parent).or_else(child) {
             let value = || HeaderValue::from_str(&parent.to_string()).ok();
             if add(headers, TRACEPARENT, value) {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::correlation::{BAGGAGE, TRACEPARENT};
+use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::current::Scoped;
 use crate::layer::{Settings, X_CORRELATION_ID};
 use crate::{Correlation, CorrelationId, CorrelationIdLayer, Inbound, Reject, Replace};
@@ -107,7 +107,11 @@ where
             extensions: request.extensions(),
         };
         let (id, correlation) = match settings.trusts(inbound) {
-            false => (None, Correlation::default()),
+            false => {
+                discard(request.headers_mut(), &settings.read);
+                discard(request.headers_mut(), &CARRIED);
+                (None, Correlation::default())
+            }
             true => {
                 let headers = request.headers();
                 let there = There::look(headers, &settings.read);
@@ -115,10 +119,21 @@ where
                     true => id(headers, &settings.read),
                     false => None,
                 };
-                match there.carried {
-                    true => (id, Correlation::extract(headers)),
-                    false => (id, Correlation::default()),
+                let correlation = match there.carried {
+                    true => Correlation::extract(headers),
+                    false => Correlation::default(),
+                };
+                let headers = request.headers_mut();
+                if matches!(id, Some(None)) {
+                    discard(headers, &settings.read);
                 }
+                if there.carried && correlation.trace().is_none() {
+                    discard(headers, &CARRIED[..2]);
+                }
+                if there.carried && correlation.baggage().is_none() {
+                    discard(headers, &CARRIED[2..]);
+                }
+                (id, correlation)
             }
         };
         let answer = matches!(id, Some(None)).then(I::answer).flatten();
@@ -146,6 +161,19 @@ where
                 inner: Scoped::make(correlation, || self.inner.call(request)),
                 write,
             },
+        }
+    }
+}
+
+/// The headers of a trace, and of baggage.
+const CARRIED: [HeaderName; 3] = [TRACEPARENT, TRACESTATE, BAGGAGE];
+
+/// Removes headers that are not taken up, so that no proxy passes them on.
+#[inline]
+fn discard(headers: &mut HeaderMap, names: &[HeaderName]) {
+    if !headers.is_empty() {
+        for name in names {
+            headers.remove(name);
         }
     }
 }

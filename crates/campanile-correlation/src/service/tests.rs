@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::{TraceContext, Trust};
+use crate::{Propagation, TraceContext, Trust};
 use tower_layer::Layer as _;
 
 /// Sends a request with these headers, and returns the id that its handler saw, having checked that the response and
@@ -220,6 +220,63 @@ async fn whose_ids_are_taken_up() {
     }
 }
 
+/// A reverse proxy sends the head of the request that it received.
+#[tokio::test]
+async fn a_proxy_passes_on_only_what_was_taken_up() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let proxied = async |trust: Trust, headers: &[(&str, &str)]| {
+        let upstream = service_fn(async |request: Request<()>| {
+            Ok::<_, Infallible>(Response::new(request.headers().clone()))
+        });
+        let proxy = service_fn(move |request| Propagation::new().layer(upstream).oneshot(request));
+        let service = CorrelationIdLayer::new().trust(trust).layer(proxy);
+        let mut request = Request::get("/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+        let (head, sent) = response.into_parts();
+        assert_eq!(sent["x-correlation-id"], head.headers["x-correlation-id"]);
+        sent
+    };
+    let hostile = [
+        ("x-correlation-id", "<script>"),
+        ("x-request-id", "mine"),
+        ("traceparent", TRACE),
+        ("tracestate", "a=b"),
+        ("baggage", "role=admin"),
+    ];
+    let sent = proxied(Trust::Never, &hostile).await;
+    assert!(
+        !sent.contains_key("x-request-id") && !sent.contains_key("baggage"),
+        "{sent:?}"
+    );
+    assert!(!sent.contains_key("tracestate"), "{sent:?}");
+    assert!(
+        !sent["traceparent"]
+            .to_str()
+            .unwrap()
+            .contains("0af7651916cd43dd8448eb211c80319c")
+    );
+    // A trusted client's trace goes on, below a span of this service.
+    let sent = proxied(Trust::Always, &hostile).await;
+    let traceparent = sent["traceparent"].to_str().unwrap();
+    assert!(
+        traceparent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"),
+        "{traceparent}"
+    );
+    assert!(!traceparent.contains("b7ad6b7169203331"), "{traceparent}");
+    assert_eq!(
+        (&sent["tracestate"], &sent["baggage"]),
+        (&"a=b".parse().unwrap(), &"role=admin".parse().unwrap())
+    );
+    // A malformed trace does not.
+    let malformed = [("traceparent", "00-x"), ("tracestate", "a=b")];
+    let sent = proxied(Trust::Always, &malformed).await;
+    assert!(!sent.contains_key("tracestate"), "{sent:?}");
+    assert_ne!(sent["traceparent"], "00-x");
+}
+
 #[tokio::test]
 async fn a_malformed_id_can_be_refused() {
     let layer = || CorrelationIdLayer::new().reject_invalid();
@@ -337,7 +394,7 @@ async fn calls_of_tonic_take_it_along() {
         request
             .metadata_mut()
             .insert("other", "kept".parse().unwrap());
-        crate::Propagation::new().call(request).unwrap()
+        Propagation::new().call(request).unwrap()
     });
     assert_eq!(request.metadata().get("x-correlation-id").unwrap(), "abc");
     assert_eq!(request.metadata().get("other").unwrap(), "kept");

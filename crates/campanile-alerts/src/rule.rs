@@ -34,7 +34,7 @@ type Annotate = Arc<dyn Fn(&Labels, f64) -> Vec<(String, String)> + Send + Sync>
 /// Where a rule's answers come from.
 enum Source {
     Expr(String),
-    Closure(Box<dyn FnOnce(Duration) -> Arc<dyn Prepared>>),
+    Closure(Box<dyn FnOnce(Duration) -> Arc<dyn Prepared> + Send>),
     Prepared(Arc<dyn Prepared>),
 }
 

@@ -63,7 +63,7 @@ pub struct Builder {
     observe: Configure,
 }
 
-type Configure = Box<dyn FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers>>;
+type Configure = Box<dyn FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers> + Send>;
 
 impl Builder {
     pub(crate) fn new(name: String) -> Self {
@@ -183,7 +183,7 @@ impl Builder {
     /// Defaults to observing every exchange. A second call replaces the first.
     pub fn observe(
         mut self,
-        observe: impl FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers> + 'static,
+        observe: impl FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers> + Send + 'static,
     ) -> Self {
         self.observe = Box::new(observe);
         self
@@ -380,6 +380,7 @@ mod tests {
         fn check<T: Send + Sync + fmt::Debug + 'static>() {}
         check::<(Campanile, CampanileLayer, Observers, BuildError, Problem)>();
         fn check_send<T: Send + fmt::Debug + 'static>() {}
+        check_send::<Builder>();
         check_send::<crate::Serve<()>>();
     }
 

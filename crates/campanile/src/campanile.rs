@@ -30,6 +30,7 @@ use crate::{Builder, CampanileLayer, Serve};
 ///
 /// A clone is the same campanile (an `Arc`).
 #[derive(Clone)]
+#[must_use = "the log that `install` set up ends when the last clone is dropped"]
 pub struct Campanile(Arc<Parts>);
 
 /// What a builder makes.

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tower_service::Service;
 
 use self::budget::Budget;
+use self::closed::{Closed, Reason};
 use self::connection::{Settings, Stage};
 use self::connections::{Connections, Permit};
 use self::head_timer::{Heads, Socket};
@@ -26,6 +27,7 @@ use crate::Campanile;
 
 mod budget;
 mod clock;
+mod closed;
 mod connection;
 mod connections;
 mod head_timer;
@@ -48,16 +50,20 @@ mod upgrades;
 /// | [`idle_timeout`](Self::idle_timeout) | 75 s |
 /// | [`body_timeout`](Self::body_timeout) | 10 s, and 1 s for every 500 bytes |
 /// | [`write_timeout`](Self::write_timeout) | 30 s |
+/// | [`max_streams`](Self::max_streams) | 200 |
+/// | [`max_connection_age`](Self::max_connection_age) | none |
 /// | [`max_connections`](Self::max_connections) | 10,000, or fewer if the process may open fewer files |
 /// | [`drain_delay`](Self::drain_delay) | 5 s after SIGTERM, with feature `health`; else none |
 /// | [`stop_timeout`](Self::stop_timeout) | 25 s |
 /// | [`shutdown`](Self::shutdown) | SIGTERM or SIGINT |
 ///
-/// A dead HTTP/2 connection is found by a ping every 30 s, and one has at most 100 streams at a time. With feature `axum` each
+/// A dead HTTP/2 connection is found by a ping every 30 s. With feature `axum` each
 /// request has a `ConnectInfo<SocketAddr>`. With feature `metrics` the gauge `campanile_server_connections` counts connections,
 /// the gauge `http_upgraded_active` those of HTTP/1 and streams of HTTP/2 that were upgraded (101, CONNECT) and have not ended,
 /// `campanile_server_connections_full_total` those that arrived at the limit, `campanile_server_connections_evicted_total` idle
-/// ones that were closed for others, and `campanile_server_timeouts_total{stage}` requests that a timeout ended, where the
+/// ones that were closed for others, `campanile_server_connections_closed_total{reason}` all that were closed (`client`, `idle`,
+/// `evicted`, `age`, `stop`, `cut`, `head_timeout`, `response_timeout`, `bad_request`, `head_too_large`, `error`), and
+/// `campanile_server_timeouts_total{stage}` requests that a timeout ended, where the
 /// stage is `request_body` or `response`.
 ///
 /// The time that a handler takes has no limit here: see tower-http's `TimeoutLayer`.
@@ -91,6 +97,8 @@ pub struct Serve<S> {
     body_timeout: Duration,
     write_timeout: Duration,
     max_connections: Option<usize>,
+    max_streams: u32,
+    max_connection_age: Option<Duration>,
     drain_delay: Option<Duration>,
     stop_timeout: Duration,
     shutdown: Option<BoxFuture<()>>,
@@ -109,6 +117,8 @@ impl<S> Serve<S> {
             body_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
             max_connections: None,
+            max_streams: 200,
+            max_connection_age: None,
             drain_delay: None,
             stop_timeout: Duration::from_secs(25),
             shutdown: None,
@@ -164,6 +174,23 @@ impl<S> Serve<S> {
     /// is lower.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections.clamp(1, Semaphore::MAX_PERMITS));
+        self
+    }
+
+    /// Sets the limit of requests in progress on one connection of HTTP/2. A client waits with further ones. 0 counts as 1.
+    ///
+    /// Defaults to 200.
+    pub fn max_streams(mut self, streams: u32) -> Self {
+        self.max_streams = streams.max(1);
+        self
+    }
+
+    /// Sets the age at which a connection closes after its requests in progress, give or take a tenth.
+    ///
+    /// Clients of gRPC keep the instances that they found first. With an age they connect anew now and then, and new
+    /// instances get their share. At least 1 s. Defaults to no limit.
+    pub fn max_connection_age(mut self, age: Duration) -> Self {
+        self.max_connection_age = Some(age.max(Duration::from_secs(1)));
         self
     }
 
@@ -248,6 +275,8 @@ where
             body_timeout,
             write_timeout,
             max_connections,
+            max_streams,
+            max_connection_age,
             drain_delay,
             stop_timeout,
             shutdown,
@@ -270,7 +299,11 @@ where
             idle_timeout,
             body_timeout,
             write_timeout,
+            max_streams,
+            max_age: max_connection_age,
+            closed: Closed::new(&campanile),
         };
+        let closed = settings.closed.clone();
         let (stage, staged) = watch::channel(Stage::Serving);
         let mut connections = JoinSet::new();
         let mut budget = Budget::new(stop_timeout);
@@ -336,6 +369,7 @@ where
                 reason,
                 "connections are cut"
             );
+            closed.count(Reason::Cut, connections.len());
             // What is cut is counted before the server returns; a handler that blocks its thread is not waited for.
             let _ = tokio::time::timeout(budget.of_cut(), connections.shutdown()).await;
         }

@@ -19,7 +19,7 @@ pub(super) struct Settings {
     from_env: bool,
 }
 
-type Setting = Box<dyn FnOnce(MonitorBuilder, &Sources) -> MonitorBuilder>;
+type Setting = Box<dyn FnOnce(MonitorBuilder, &Sources) -> MonitorBuilder + Send>;
 
 /// What the monitor adds.
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
@@ -54,7 +54,7 @@ impl Builder {
     /// Defaults to none.
     pub fn rules<R: IntoIterator<Item = Rule>>(
         mut self,
-        rules: impl FnOnce(&Sources) -> R + 'static,
+        rules: impl FnOnce(&Sources) -> R + Send + 'static,
     ) -> Self {
         let add = |builder, sources: &Sources| {
             rules(sources)

@@ -11,7 +11,7 @@ use crate::{BuildError, Campanile};
 /// How the log is written, if it is asked for.
 #[derive(Default)]
 pub(super) struct Settings {
-    pub(super) configure: Option<Box<dyn FnOnce(TelemetryBuilder) -> TelemetryBuilder>>,
+    pub(super) configure: Option<Box<dyn FnOnce(TelemetryBuilder) -> TelemetryBuilder + Send>>,
     pub(super) from_env: bool,
     /// What was built of it before the rest is, so that this can log already.
     pub(super) built: Option<Telemetry>,
@@ -77,7 +77,7 @@ impl Builder {
     #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
     pub fn telemetry(
         mut self,
-        configure: impl FnOnce(TelemetryBuilder) -> TelemetryBuilder + 'static,
+        configure: impl FnOnce(TelemetryBuilder) -> TelemetryBuilder + Send + 'static,
     ) -> Self {
         self.telemetry.configure = Some(Box::new(configure));
         self

@@ -13,9 +13,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tower_service::Service;
 
+use super::clock::{later, now};
+use super::closed::{Closed, Reason};
 use super::connections::{Connection, InProgress};
 use super::head_timer::{HeadTimer, Heads, Socket};
 use super::request_body::{RequestBody, may_be_silent};
@@ -31,6 +33,9 @@ pub(super) struct Settings {
     pub(super) idle_timeout: Duration,
     pub(super) body_timeout: Duration,
     pub(super) write_timeout: Duration,
+    pub(super) max_streams: u32,
+    pub(super) max_age: Option<Duration>,
+    pub(super) closed: Closed,
 }
 
 /// How far the server is.
@@ -81,11 +86,14 @@ pub(super) async fn serve<S, B>(
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
-        .max_concurrent_streams(100)
+        .max_concurrent_streams(settings.max_streams)
         // WebSockets over HTTP/2 (RFC 8441).
         .enable_connect_protocol();
 
-    let idle_timeout = settings.idle_timeout;
+    let (idle_timeout, closed) = (settings.idle_timeout, settings.closed.clone());
+    // Ports differ from one connection to the next, so not all of them end at one time.
+    let share = f64::from(peer.port() % 1_000) / 1_000.0;
+    let age = settings.max_age.map(|age| age.mul_f64(0.9 + share * 0.2));
     let app = TowerToHyperService::new(app);
     let service = {
         let (connection, heads) = (Arc::clone(&connection), Arc::clone(&heads));
@@ -127,50 +135,58 @@ pub(super) async fn serve<S, B>(
     let mut ticks = interval((idle_timeout / 4).max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut idle_ticks, mut used) = (0, connection.used());
-    // A stop waits for what is not sent yet; the server limits it.
-    let (mut closing, mut is_limited) = (false, false);
+    let mut closing = None;
     let mut limit = pin!(sleep(Duration::ZERO));
-    let mut goodbye = pin!(goodbye(&mut staged, &heads, peer));
+    let mut aged = pin!(sleep_until(later(now(), age.unwrap_or(Duration::MAX))));
+    let mut goodbye = pin!(goodbye(&mut staged, &heads, share));
     let result = loop {
         tokio::select! {
             biased;
             result = served.as_mut() => break result,
-            () = goodbye.as_mut(), if !closing => closing = true,
-            () = connection.closing(), if !closing => (closing, is_limited) = (true, true),
-            _ = ticks.tick(), if !closing => {
+            () = goodbye.as_mut(), if closing.is_none() => closing = Some(Reason::Stop),
+            () = connection.closing(), if closing.is_none() => closing = Some(Reason::Evicted),
+            () = aged.as_mut(), if closing.is_none() && age.is_some() => closing = Some(Reason::Age),
+            _ = ticks.tick(), if closing.is_none() && heads.may_be_http2() => {
                 let is_idle = heads.is_http2() && connection.is_unused() && connection.used() == used;
                 idle_ticks = if is_idle { idle_ticks + 1 } else { 0 };
                 used = connection.used();
-                (closing, is_limited) = (idle_ticks > 4, idle_ticks > 4);
+                closing = (idle_ticks > 4).then_some(Reason::Idle);
             }
-            () = limit.as_mut(), if is_limited => {
+            // A stop waits for what is not sent yet; the server limits it.
+            () = limit.as_mut(), if closing.is_some_and(|reason| reason != Reason::Stop) => {
                 if connection.is_unused() {
                     tracing::debug!(%peer, "closing a connection that its client does not close");
-                    return;
+                    break Ok(());
                 }
             }
         }
-        if closing {
+        if closing.is_some() {
             served.as_mut().graceful_shutdown();
             limit.set(sleep(CLOSE_TIMEOUT));
         }
     };
-    if let Err(error) = result {
+    let ended = result.map_err(|error| {
         // What clients do is no fault of the service: they leave, and they send garbage.
         tracing::debug!(%peer, error, "a connection ended with an error");
-    }
+        Reason::of(&*error)
+    });
+    let reason = match (ended, closing) {
+        (Err(_), _) if heads.was_unread() => Reason::ResponseTimeout,
+        (Err(_), _) if heads.was_idle() => Reason::Idle,
+        (Err(reason), _) => reason,
+        (Ok(()), reason) => reason.unwrap_or(Reason::Client),
+    };
+    closed.count(reason, 1);
 }
 
 /// Completes when the connection shall end because the server stops.
 ///
 /// HTTP/2 is told while the server drains, each connection at another time, so that clients do not
 /// all connect anew at once. HTTP/1 is told with each response.
-async fn goodbye(staged: &mut watch::Receiver<Stage>, heads: &Heads, peer: SocketAddr) {
+async fn goodbye(staged: &mut watch::Receiver<Stage>, heads: &Heads, share: f64) {
     let drained = staged.wait_for(|stage| *stage != Stage::Serving).await;
     let stage = drained.map_or(Stage::Stopping, |stage| *stage);
     if let Stage::Draining(delay) = stage {
-        // Ports differ from one connection to the next.
-        let share = f64::from(peer.port() % 1_000) / 1_000.0;
         let stopping = staged.wait_for(|stage| *stage == Stage::Stopping);
         if timeout(delay.mul_f64(share * 0.8), stopping).await.is_err() {
             if heads.is_http2() {

@@ -25,6 +25,10 @@ pub(super) struct Heads {
     http1: AtomicBool,
     /// HTTP/2's preface has come.
     http2: AtomicBool,
+    /// The idle timeout of HTTP/1 is over.
+    idle: AtomicBool,
+    /// The client read a response too slowly.
+    unread: AtomicBool,
     /// Once the connection has left HTTP/1, and for as long as its socket lives, which then is all that holds this.
     upgraded: OnceLock<Upgraded>,
 }
@@ -37,12 +41,29 @@ impl Heads {
             received: AtomicU64::new(0),
             http1: AtomicBool::new(false),
             http2: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             upgraded: OnceLock::new(),
         })
     }
 
     pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the connection is one of HTTP/2, as far as is known.
+    pub(super) fn may_be_http2(&self) -> bool {
+        !self.http1.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the connection ended because it was idle.
+    pub(super) fn was_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the connection ended because its client read a response too slowly.
+    pub(super) fn was_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
     }
 
     fn is_upgraded(&self) -> bool {
@@ -106,7 +127,11 @@ impl Future for HeadSleep {
             this.begun = true;
             this.sleep.as_mut().reset(later(now(), this.heads.timeout));
         }
-        this.sleep.as_mut().poll(cx)
+        let polled = this.sleep.as_mut().poll(cx);
+        if polled.is_ready() && !this.begun {
+            this.heads.idle.store(true, Ordering::Relaxed);
+        }
+        polled
     }
 }
 
@@ -171,6 +196,7 @@ impl Socket {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(later(now(), timeout))));
         if deadline.as_mut().poll(cx).is_ready() {
             self.timeouts.response();
+            self.heads.unread.store(true, Ordering::Relaxed);
             let error = io::Error::new(ErrorKind::TimedOut, "response read too slowly");
             return Poll::Ready(Err(error));
         }

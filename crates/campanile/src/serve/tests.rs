@@ -15,6 +15,8 @@ use tokio::time::timeout;
 
 use super::*;
 
+#[cfg(feature = "metrics")]
+mod closed;
 mod drain;
 mod slow;
 

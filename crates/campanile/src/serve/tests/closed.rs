@@ -1,0 +1,88 @@
+//! What closes connections, and how it is counted.
+
+use campanile_metrics::Value;
+
+use super::*;
+
+impl Server {
+    async fn closed(&self, reason: &str, expected: u64) {
+        let metrics = self.campanile.metrics();
+        let closed = || {
+            let labels = [("reason", reason)];
+            metrics.get("campanile_server_connections_closed_total", &labels)
+        };
+        let counted = timeout(Duration::from_secs(20), async {
+            while closed() != Some(Value::Counter(expected)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(counted.await.is_ok(), "{reason}: {:?}", closed());
+    }
+}
+
+#[tokio::test]
+async fn each_connection_is_counted_by_what_closed_it() {
+    let short = Duration::from_millis(200);
+    let server = Server::start(app(), |serve| {
+        serve.header_timeout(short).idle_timeout(short * 3)
+    });
+    let server = server.await;
+    let large = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\ncookie: {}\r\n\r\n",
+        "a".repeat(1 << 20)
+    );
+    for (sent, answer, reason) in [
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 200",
+            "client",
+        ),
+        ("\0\0\r\n\r\n", "HTTP/1.1 400", "bad_request"),
+        (&*large, "", "head_too_large"),
+        ("GET /", "", "head_timeout"),
+        (GET, "HTTP/1.1 200", "idle"),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // The server may close before it has read all of it.
+        let _ = stream.write_all(sent.as_bytes()).await;
+        let received = rest(stream).await;
+        assert!(received.starts_with(answer), "{reason}: {received}");
+        server.closed(reason, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ends_at_its_age_after_its_requests() {
+    let server = Server::start(app(), |serve| serve.max_connection_age(Duration::ZERO)).await;
+    let mut kept = server.send(GET).await;
+    response(&mut kept).await;
+    assert_eq!(rest(kept).await, "");
+    server.closed("age", 1).await;
+}
+
+#[tokio::test]
+async fn a_connection_has_the_streams_that_are_set() {
+    let (entered, mut waiting) = tokio::sync::mpsc::channel(10);
+    let handler = get(async move || -> &'static str {
+        entered.send(()).await.unwrap();
+        std::future::pending().await
+    });
+    let app = Router::new().route("/stuck", handler);
+    let server = Server::start(app, |serve| serve.max_streams(2)).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    for _ in 0..3 {
+        let mut sender = sender.clone();
+        let request = Request::get("http://test/stuck").body(Empty::<&[u8]>::new());
+        tokio::spawn(async move { sender.send_request(request.unwrap()).await });
+    }
+    for _ in 0..2 {
+        waiting.recv().await.unwrap();
+    }
+    timeout(Duration::from_millis(200), waiting.recv())
+        .await
+        .expect_err("a third request was begun");
+}

@@ -67,6 +67,10 @@ impl Campanile {
         Self(Arc::new(parts))
     }
 
+    pub(crate) fn runs(&self) -> &Arc<Runs> {
+        &self.0.runs
+    }
+
     /// Returns the service's name.
     pub fn name(&self) -> &str {
         &self.0.name

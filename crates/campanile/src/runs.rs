@@ -1,5 +1,6 @@
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -11,6 +12,8 @@ pub(crate) struct Runs {
     /// A run began, or the warning was logged.
     is_settled: AtomicBool,
     turn: Mutex<()>,
+    /// The servers that accept requests.
+    servers: AtomicUsize,
 }
 
 /// The time that an application has to start a run, in seconds after the build.
@@ -22,7 +25,14 @@ impl Runs {
             built,
             is_settled: AtomicBool::new(false),
             turn: Mutex::new(()),
+            servers: AtomicUsize::new(0),
         }
+    }
+
+    /// Notes that a server accepts requests, until what is returned is dropped.
+    pub(crate) fn server(self: &Arc<Self>) -> Server {
+        self.servers.fetch_add(1, Ordering::Relaxed);
+        Server(Arc::clone(self))
     }
 
     /// Notes that a run began.
@@ -63,6 +73,23 @@ impl Runs {
              serve with `Campanile::serve`, or spawn `Campanile::run` beside the server"
         );
         true
+    }
+}
+
+/// A server that accepts requests.
+#[derive(Debug)]
+pub(crate) struct Server(Arc<Runs>);
+
+impl Server {
+    /// Returns whether the handle has no other server.
+    pub(crate) fn is_last(&self) -> bool {
+        self.0.servers.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.servers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -24,6 +24,7 @@ pub use self::request_body::{RequestBody, RequestBodyError};
 use self::timeouts::Timeouts;
 use self::upgrades::Upgrades;
 use crate::Campanile;
+use crate::runs::Server;
 
 mod budget;
 mod clock;
@@ -33,6 +34,7 @@ mod connections;
 mod head_timer;
 mod limit;
 mod request_body;
+mod sending;
 mod stall;
 mod timeouts;
 mod tracked;
@@ -70,7 +72,7 @@ mod upgrades;
 ///
 /// # Stopping
 ///
-/// 1. At the signal readiness fails (feature `health`), and [`Health::draining`](campanile_health::Health::draining) completes.
+/// 1. At the signal readiness fails (feature `health`), unless the handle has another server, and [`Health::draining`](campanile_health::Health::draining) completes.
 ///    Requests are still accepted for the drain delay, so that load balancers can notice. Meanwhile each response over
 ///    HTTP/1 says `Connection: close`, and each HTTP/2 connection gets a GOAWAY: clients move to new connections.
 /// 2. Connections that the system has accepted already are served, and the listener is closed. Idle connections are closed
@@ -147,15 +149,15 @@ impl<S> Serve<S> {
     ///
     /// Only the time in which the application reads the body and none has arrived counts. Each 500 bytes received add 1 s,
     /// so a large upload is not limited, and a client that sends a byte now and then is. Past the limit, reading the body
-    /// fails with [`RequestBodyError::Timeout`]. gRPC calls, upgrades and CONNECT have no limit, since their streams may be
-    /// silent. Defaults to 10 s; `Duration::MAX` is no limit.
+    /// fails with [`RequestBodyError::Timeout`]. gRPC calls and CONNECT have no limit, since their streams may be silent.
+    /// Defaults to 10 s; `Duration::MAX` is no limit.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
         self
     }
 
     /// Sets how long a client may accept nothing of a response that is ready. The connection, or the stream of HTTP/2, is
-    /// then closed.
+    /// then closed. A connection of HTTP/2 is closed, too, if the rest of a small response is not accepted for so long.
     ///
     /// A response without new data, such as a quiet event stream, keeps no client waiting and is not limited; upgraded
     /// connections neither. Defaults to 30 s; `Duration::MAX` is no limit.
@@ -167,8 +169,8 @@ impl<S> Serve<S> {
     /// Sets the limit of connections held at a time, upgraded ones among them. 0 counts as 1.
     ///
     /// At the limit, a new connection takes the place of the one that has been idle longest. If each has a request in
-    /// progress, 16 more are accepted for health probes, and other requests on these are answered with 503. Further ones
-    /// wait in the system's backlog.
+    /// progress or a response that is not sent yet, 16 more are accepted for health probes, and other requests on these are
+    /// answered with 503. Further ones wait in the system's backlog.
     ///
     /// Each connection needs a file descriptor. Defaults to 10,000, or to the process's limit of open files less 256 if that
     /// is lower.
@@ -238,12 +240,13 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         let campanile = self.campanile.clone();
+        let server = campanile.runs().server();
         let limits = budget::last_work(self.stop_timeout);
         Box::pin(async move {
             let (serving, served) = oneshot::channel::<()>();
             // The background work goes on until the last request has ended.
             let serve = async {
-                let result = self.run().await;
+                let result = self.run(server).await;
                 drop(serving);
                 result
             };
@@ -265,7 +268,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    async fn run(self) -> io::Result<()> {
+    async fn run(self, server: Server) -> io::Result<()> {
         let Self {
             campanile,
             listener,
@@ -303,6 +306,7 @@ where
             max_age: max_connection_age,
             closed: Closed::new(&campanile),
         };
+        let settings = Arc::new(settings);
         let closed = settings.closed.clone();
         let (stage, staged) = watch::channel(Stage::Serving);
         let mut connections = JoinSet::new();
@@ -325,12 +329,19 @@ where
         {
             let mut accepting = pin!(accept(&listener, &room));
             let mut delayed = pin!(OptionFuture(None));
+            let mut accepts = Some(server);
             loop {
                 tokio::select! {
                     signal = stop.wait() => {
                         budget.begin();
+                        // Another server of the handle goes on, and is ready.
+                        let is_last = accepts.take().is_some_and(|server| server.is_last());
                         #[cfg(feature = "health")]
-                        campanile.health().drain();
+                        if is_last {
+                            campanile.health().drain();
+                        }
+                        #[cfg(not(feature = "health"))]
+                        let _ = is_last;
                         let delay = drain_delay.unwrap_or(signal.delay()).min(budget.of_requests());
                         if delayed.0.is_some() || delay.is_zero() {
                             break;

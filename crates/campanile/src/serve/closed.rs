@@ -32,6 +32,7 @@ pub(super) enum Reason {
     Error,
 }
 
+#[cfg(feature = "metrics")]
 const REASONS: [(Reason, &str); 11] = [
     (Reason::Client, "client"),
     (Reason::Idle, "idle"),

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout};
 use tower_service::Service;
 
 use super::clock::{later, now};
@@ -51,6 +51,9 @@ pub(super) enum Stage {
 /// The time in which a request that is on its way at the stop may still arrive.
 const LINGER: Duration = Duration::from_millis(250);
 
+/// The limit of the time between two looks at a connection, which must not overflow.
+const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The time that a client has to close a connection without requests, after the server asked for it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -61,7 +64,7 @@ pub(super) async fn serve<S, B>(
     app: S,
     heads: Arc<Heads>,
     connection: Arc<Connection>,
-    settings: Settings,
+    settings: Arc<Settings>,
     mut staged: watch::Receiver<Stage>,
 ) where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
@@ -75,6 +78,7 @@ pub(super) async fn serve<S, B>(
 {
     let mut builder = auto::Builder::new(Streams {
         upgrades: settings.upgrades.clone(),
+        connection: Arc::clone(&connection),
         write_timeout: settings.write_timeout,
         timeouts: settings.timeouts.clone(),
     });
@@ -90,7 +94,8 @@ pub(super) async fn serve<S, B>(
         // WebSockets over HTTP/2 (RFC 8441).
         .enable_connect_protocol();
 
-    let (idle_timeout, closed) = (settings.idle_timeout, settings.closed.clone());
+    let (idle_timeout, write_timeout) = (settings.idle_timeout, settings.write_timeout);
+    let (closed, timeouts) = (settings.closed.clone(), settings.timeouts.clone());
     // Ports differ from one connection to the next, so not all of them end at one time.
     let share = f64::from(peer.port() % 1_000) / 1_000.0;
     let age = settings.max_age.map(|age| age.mul_f64(0.9 + share * 0.2));
@@ -100,20 +105,32 @@ pub(super) async fn serve<S, B>(
         let staged = staged.clone();
         hyper::service::service_fn(move |request: Request<Incoming>| {
             let in_progress = InProgress::new(&connection);
-            let is_allowed = !connection.is_reserved() || is_probe(request.uri().path());
-            if connection.is_reserved() {
+            let needs_room = connection.is_reserved() && !is_probe(request.uri().path());
+            if connection.is_reserved() && !needs_room {
                 connection.close();
             }
             let version = request.version();
             let is_connect = request.method() == Method::CONNECT;
-            let response = is_allowed.then(|| app.call(prepared(request, peer, &settings)));
+            let call = match needs_room {
+                // Rare, and so boxed: the place of another connection is waited for.
+                true => Err(Box::new((app.clone(), request))),
+                false => Ok(app.call(prepared(request, peer, &settings))),
+            };
+            let settings = Arc::clone(&settings);
             let (heads, connection) = (Arc::clone(&heads), Arc::clone(&connection));
-            let (upgrades, staged) = (settings.upgrades.clone(), staged.clone());
+            let staged = staged.clone();
             async move {
-                let Some(response) = response else {
-                    return Ok(overloaded(version, in_progress));
+                let mut response = match call {
+                    Ok(response) => response.await?,
+                    Err(waiting) => {
+                        if !connection.has_room().await {
+                            connection.close();
+                            return Ok(overloaded(version, in_progress));
+                        }
+                        let (app, request) = *waiting;
+                        app.call(prepared(request, peer, &settings)).await?
+                    }
                 };
-                let mut response = response.await?;
                 let status = response.status();
                 let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
                 if version < Version::HTTP_2 && !is_upgrade && *staged.borrow() != Stage::Serving {
@@ -123,7 +140,7 @@ pub(super) async fn serve<S, B>(
                 if version == Version::HTTP_11 && (is_upgrade || is_connect && status.is_success())
                 {
                     connection.upgrade();
-                    heads.upgrade(upgrades.begin());
+                    heads.upgrade(settings.upgrades.begin());
                 }
                 Ok::<_, Infallible>(response.map(|inner| Tracked::new(Some(inner), in_progress)))
             }
@@ -135,6 +152,9 @@ pub(super) async fn serve<S, B>(
     let mut ticks = interval((idle_timeout / 4).max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut idle_ticks, mut used) = (0, connection.used());
+    let write_timeout = write_timeout.clamp(Duration::from_millis(1), MAX_INTERVAL);
+    let mut stalls = interval_at(now() + write_timeout, write_timeout);
+    stalls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut closing = None;
     let mut limit = pin!(sleep(Duration::ZERO));
     let mut aged = pin!(sleep_until(later(now(), age.unwrap_or(Duration::MAX))));
@@ -152,8 +172,14 @@ pub(super) async fn serve<S, B>(
                 used = connection.used();
                 closing = (idle_ticks > 4).then_some(Reason::Idle);
             }
-            // A stop waits for what is not sent yet; the server limits it.
-            () = limit.as_mut(), if closing.is_some_and(|reason| reason != Reason::Stop) => {
+            _ = stalls.tick(), if heads.may_be_http2() => {
+                if connection.is_stuck() {
+                    timeouts.response();
+                    closing = Some(Reason::ResponseTimeout);
+                    break Ok(());
+                }
+            }
+            () = limit.as_mut(), if closing.is_some() => {
                 if connection.is_unused() {
                     tracing::debug!(%peer, "closing a connection that its client does not close");
                     break Ok(());
@@ -218,8 +244,39 @@ fn prepared(
 
 /// Returns whether a path is that of a health probe, maybe below a prefix.
 fn is_probe(path: &str) -> bool {
-    let mut segments = path.split('/');
-    segments.any(|segment| ["livez", "readyz", "startupz", "health"].contains(&segment))
+    let mut segments = path.trim_end_matches('/').rsplit('/');
+    let (last, before) = (
+        segments.next().unwrap_or_default(),
+        segments.next().unwrap_or_default(),
+    );
+    let is_probe = |segment| ["livez", "readyz", "startupz"].contains(&segment);
+    let is_group = [
+        "detailed",
+        "live",
+        "liveness",
+        "ready",
+        "readiness",
+        "startup",
+    ]
+    .contains(&last);
+    is_probe(last) || is_probe(before) || last == "health" || before == "health" && is_group
+}
+
+#[cfg(test)]
+#[test]
+fn probes_are_told_from_other_paths() {
+    for (path, expected) in [
+        ("/livez", true),
+        ("/svc/readyz/", true),
+        ("/readyz/db", true),
+        ("/health", true),
+        ("/svc/health/ready", true),
+        ("/api/health/records", false),
+        ("/healthy", false),
+        ("/", false),
+    ] {
+        assert_eq!(is_probe(path), expected, "{path}");
+    }
 }
 
 /// The response to a request on a connection that may only probe.

@@ -1,12 +1,12 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 #[cfg(feature = "metrics")]
 use campanile_metrics::{Counter, Gauge};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::clock::now;
 use crate::Campanile;
@@ -34,8 +34,21 @@ struct Shared {
 /// The connections above the limit that are accepted to answer health probes.
 const RESERVE: usize = 16;
 
-/// The time that an evicted connection has to close before a further one is evicted.
+/// The time after which a further connection is evicted, while there is no room even in the reserve.
 const EVICTION: Duration = Duration::from_millis(50);
+
+/// The time that a request may wait for the place of a connection that is being closed for it.
+const CLOSING: Duration = Duration::from_millis(1_500);
+
+/// The kinds of places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    /// One of the reserve, until the connection that is closed for it is gone.
+    Waiting,
+    /// One of the reserve: it may only probe.
+    Reserved,
+}
 
 impl Connections {
     pub(super) fn new(limit: usize, campanile: &Campanile) -> Self {
@@ -79,22 +92,32 @@ impl Connections {
 
     /// Returns a place for a connection that was accepted, as soon as there is one.
     ///
-    /// At the limit, the connection that has been idle longest is closed. If none is idle, the place
-    /// is one of the reserve.
+    /// At the limit, the connection that has been idle longest is closed for it. Meanwhile, or if none
+    /// is idle, the place is one of the reserve.
     pub(super) async fn place(&self) -> Permit {
-        if let Ok(permit) = Arc::clone(&self.0.permits).try_acquire_owned() {
-            return self.permit(permit, false);
+        if let Some(permit) = self.try_place() {
+            return permit;
         }
         self.note_full();
+        let permits = || Arc::clone(&self.0.permits).acquire_owned();
+        let kind = match self.evict(false) {
+            true => Kind::Waiting,
+            false => Kind::Reserved,
+        };
         loop {
-            self.evict();
-            let permit = Arc::clone(&self.0.permits).acquire_owned();
+            let permit = tokio::select! {
+                biased;
+                permit = permits() => permit.map(|permit| (permit, Kind::Normal)),
+                permit = Arc::clone(&self.0.reserve).acquire_owned() => permit.map(|permit| (permit, kind)),
+                // The reserve is full.
+                () = sleep(EVICTION) => {
+                    let _ = self.evict(false) || self.evict(true);
+                    continue;
+                }
+            };
             // Nothing closes the semaphores.
-            if let Ok(Ok(permit)) = timeout(EVICTION, permit).await {
-                return self.permit(permit, false);
-            }
-            if let Ok(permit) = Arc::clone(&self.0.reserve).try_acquire_owned() {
-                return self.permit(permit, true);
+            if let Ok((permit, kind)) = permit {
+                return self.permit(permit, kind);
             }
         }
     }
@@ -102,42 +125,45 @@ impl Connections {
     /// Returns a place if there is one now.
     pub(super) fn try_place(&self) -> Option<Permit> {
         let permit = Arc::clone(&self.0.permits).try_acquire_owned().ok()?;
-        Some(self.permit(permit, false))
+        Some(self.permit(permit, Kind::Normal))
     }
 
-    fn permit(&self, permit: OwnedSemaphorePermit, is_reserved: bool) -> Permit {
+    fn permit(&self, permit: OwnedSemaphorePermit, kind: Kind) -> Permit {
         let connection = Arc::new(Connection {
             connections: self.clone(),
-            is_reserved,
+            kind: AtomicU8::new(kind as u8),
+            permit: Mutex::new(Some(permit)),
             active: AtomicUsize::new(0),
             used: AtomicU64::new(0),
             idle_since: AtomicU64::new(self.elapsed()),
             is_evicted: AtomicBool::new(false),
             close: Notify::new(),
+            epoch: AtomicUsize::new(0),
+            unsent: Default::default(),
         });
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&connection));
         self.count(1.0);
-        Permit {
-            connection,
-            number,
-            _permit: permit,
-        }
+        Permit { connection, number }
     }
 
-    /// Closes the connection that has been idle longest; none if all have a request in progress.
-    fn evict(&self) {
+    /// Closes the connection that has been idle longest, of the reserve or of the others; returns
+    /// whether there is one.
+    fn evict(&self, is_reserved: bool) -> bool {
         let open = self.open();
-        let idle = open.values().filter(|connection| connection.is_idle());
+        let of_kind = open.values().filter(|of| of.is_reserved() == is_reserved);
+        let idle = of_kind.filter(|connection| connection.is_idle());
         let longest = idle.min_by_key(|of| of.idle_since.load(Ordering::Relaxed));
-        if let Some(connection) = longest {
-            connection.is_evicted.store(true, Ordering::Relaxed);
-            connection.close.notify_one();
-            #[cfg(feature = "metrics")]
-            if let Some(evicted) = &self.0.evicted {
-                evicted.increment(1);
-            }
+        let Some(connection) = longest else {
+            return false;
+        };
+        connection.is_evicted.store(true, Ordering::Relaxed);
+        connection.close.notify_one();
+        #[cfg(feature = "metrics")]
+        if let Some(evicted) = &self.0.evicted {
+            evicted.increment(1);
         }
+        true
     }
 
     fn note_full(&self) {
@@ -179,8 +205,8 @@ impl Connections {
 /// One connection, as its server sees it.
 pub(super) struct Connection {
     connections: Connections,
-    /// It may only probe.
-    is_reserved: bool,
+    kind: AtomicU8,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// The requests in progress.
     active: AtomicUsize,
     /// The requests so far.
@@ -189,11 +215,37 @@ pub(super) struct Connection {
     idle_since: AtomicU64,
     is_evicted: AtomicBool,
     close: Notify,
+    /// The write timeouts that have passed, and the small pieces of responses that are not sent, by
+    /// whether the number of their time was even.
+    epoch: AtomicUsize,
+    unsent: [AtomicUsize; 2],
 }
 
 impl Connection {
+    /// Returns whether the place is one of the reserve: the connection ends after a request.
     pub(super) fn is_reserved(&self) -> bool {
-        self.is_reserved
+        self.kind.load(Ordering::Relaxed) != Kind::Normal as u8
+    }
+
+    /// Waits for a place that is not one of the reserve, if one is about to be free; returns whether
+    /// the connection has one.
+    pub(super) async fn has_room(&self) -> bool {
+        let waits = self.kind.load(Ordering::Relaxed) == Kind::Waiting as u8;
+        let permits = Arc::clone(&self.connections.0.permits);
+        let permit = match waits {
+            true => {
+                let permit = timeout(CLOSING, permits.acquire_owned()).await;
+                permit.ok().and_then(Result::ok)
+            }
+            false => permits.try_acquire_owned().ok(),
+        };
+        let Some(permit) = permit else {
+            return false;
+        };
+        // The place in the reserve is free again.
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+        self.kind.store(Kind::Normal as u8, Ordering::Relaxed);
+        true
     }
 
     /// Returns whether no request is in progress.
@@ -220,7 +272,33 @@ impl Connection {
         self.close.notify_one();
     }
 
-    /// Keeps the connection from being idle for good: it left HTTP.
+    /// Counts a piece of a response that is to be sent; returns the time that it began in.
+    pub(super) fn unsent(&self, is_large: bool) -> usize {
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        if !is_large {
+            self.unsent[epoch & 1].fetch_add(1, Ordering::Relaxed);
+        }
+        epoch
+    }
+
+    /// Counts a piece that was sent, or dropped.
+    pub(super) fn sent(&self, is_large: bool, epoch: usize) {
+        if !is_large {
+            self.unsent[epoch & 1].fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether a small piece was not sent for one or two write timeouts; called once in each.
+    pub(super) fn is_stuck(&self) -> bool {
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let is_stuck = self.unsent[(epoch + 1) & 1].load(Ordering::Relaxed) > 0;
+        if !is_stuck {
+            self.epoch.store(epoch.wrapping_add(1), Ordering::Relaxed);
+        }
+        is_stuck
+    }
+
+    /// Keeps the connection from being idle from now on: it left HTTP.
     pub(super) fn upgrade(&self) {
         self.active.fetch_add(1, Ordering::Relaxed);
     }
@@ -237,6 +315,12 @@ impl InProgress {
     }
 }
 
+impl InProgress {
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+}
+
 impl Drop for InProgress {
     fn drop(&mut self) {
         let Self(connection) = self;
@@ -250,7 +334,6 @@ impl Drop for InProgress {
 pub(super) struct Permit {
     connection: Arc<Connection>,
     number: u64,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Permit {

@@ -1,9 +1,10 @@
 use std::error::Error;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, header};
+use http::{Method, Request, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use tokio::time::{Instant, Sleep};
@@ -48,9 +49,50 @@ struct Deadline {
     limit: Duration,
     waited: Duration,
     received: u64,
-    /// The start of the wait in progress, and its end.
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    waiting: Option<Wait>,
     timeouts: Timeouts,
+}
+
+/// A wait for data from the client.
+#[derive(Debug)]
+struct Wait {
+    since: Instant,
+    /// The time at which the client has used up what it has.
+    end: Pin<Box<Sleep>>,
+    wake: Arc<Wake>,
+}
+
+/// The application's waker, and when it was woken: the client does not answer for the time after it.
+#[derive(Debug)]
+struct Wake {
+    waker: Waker,
+    woken: OnceLock<Instant>,
+}
+
+impl Wake {
+    fn new(waker: &Waker) -> Arc<Self> {
+        Arc::new(Self {
+            waker: waker.clone(),
+            woken: OnceLock::new(),
+        })
+    }
+}
+
+impl std::task::Wake for Wake {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.get_or_init(now);
+        self.waker.wake_by_ref();
+    }
+}
+
+impl RequestBodyError {
+    fn read(error: hyper::Error) -> Self {
+        Self::Read(error.into())
+    }
 }
 
 impl RequestBody {
@@ -70,15 +112,12 @@ impl RequestBody {
     }
 }
 
-/// Returns whether the stream of a request's body may be silent: in gRPC and after an upgrade.
+/// Returns whether the stream of a request's body may be silent: in gRPC and in CONNECT.
 pub(super) fn may_be_silent<B>(request: &Request<B>) -> bool {
-    let is_grpc = |headers: &HeaderMap| {
-        let value = headers.get(header::CONTENT_TYPE);
-        value.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-    };
-    request.method() == Method::CONNECT
-        || request.headers().contains_key(header::UPGRADE)
-        || is_grpc(request.headers())
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    let is_grpc = rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..]));
+    request.method() == Method::CONNECT || is_grpc
 }
 
 impl Body for RequestBody {
@@ -93,21 +132,25 @@ impl Body for RequestBody {
         if this.is_over {
             return Poll::Ready(None);
         }
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
-        if let Some(deadline) = &mut this.deadline {
-            match &polled {
-                Poll::Ready(Some(Ok(frame))) => deadline.received(frame.data_ref()),
-                Poll::Ready(_) => deadline.waiting = None,
-                Poll::Pending => {
-                    ready!(deadline.poll_end(cx));
-                    this.is_over = true;
-                    deadline.timeouts.request_body();
-                    let limit = deadline.limit;
-                    return Poll::Ready(Some(Err(RequestBodyError::Timeout { limit })));
-                }
-            }
+        let inner = Pin::new(&mut this.inner);
+        let Some(deadline) = &mut this.deadline else {
+            return inner.poll_frame(cx).map_err(RequestBodyError::read);
+        };
+        deadline.pause();
+        let wake = Wake::new(cx.waker());
+        let waker = Waker::from(Arc::clone(&wake));
+        let polled = inner.poll_frame(&mut Context::from_waker(&waker));
+        if polled.is_pending() {
+            ready!(deadline.poll_end(wake, cx));
+            this.is_over = true;
+            deadline.timeouts.request_body();
+            let limit = deadline.limit;
+            return Poll::Ready(Some(Err(RequestBodyError::Timeout { limit })));
         }
-        polled.map_err(|error| RequestBodyError::Read(error.into()))
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            deadline.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        polled.map_err(RequestBodyError::read)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -120,25 +163,30 @@ impl Body for RequestBody {
 }
 
 impl Deadline {
-    fn received(&mut self, data: Option<&Bytes>) {
-        self.received += data.map_or(0, |data| data.len() as u64);
-        if let Some((since, _)) = self.waiting.take() {
-            self.waited += now().saturating_duration_since(since);
+    /// Ends the wait in progress, at the time that data arrived.
+    fn pause(&mut self) {
+        if let Some(wait) = self.waiting.take() {
+            let end = wait.wake.woken.get().copied().unwrap_or_else(now);
+            self.waited += end.saturating_duration_since(wait.since);
         }
     }
 
     /// Completes when the client has used up its time.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (_, sleep) = self.waiting.get_or_insert_with(|| {
-            let earned = Duration::from_secs(self.received / BYTES_PER_SECOND);
-            let left = self
-                .limit
-                .saturating_add(earned)
-                .saturating_sub(self.waited);
-            let since = now();
-            let end = Box::pin(tokio::time::sleep_until(later(since, left)));
-            (since, end)
+    fn poll_end(&mut self, wake: Arc<Wake>, cx: &mut Context<'_>) -> Poll<()> {
+        let earned = Duration::from_secs(self.received / BYTES_PER_SECOND);
+        let left = self
+            .limit
+            .saturating_add(earned)
+            .saturating_sub(self.waited);
+        if left.is_zero() {
+            return Poll::Ready(());
+        }
+        let since = now();
+        let wait = self.waiting.insert(Wait {
+            since,
+            end: Box::pin(tokio::time::sleep_until(later(since, left))),
+            wake,
         });
-        sleep.as_mut().poll(cx)
+        wait.end.as_mut().poll(cx)
     }
 }

@@ -19,8 +19,9 @@ thread_local! {
 
 /// Whether a stream's response waits for its client.
 ///
-/// Hyper polls a response's body only when the client's window has room. So a body that is not
-/// polled after it returned data waits for the client.
+/// Hyper polls a response's body again when the client's window has taken the data before. So a body
+/// that is not polled after it returned data waits for the client, and so does one whose last data is
+/// not sent.
 #[derive(Debug, Default)]
 pub(super) struct Stall {
     /// Odd while the response waits for the client; each wait has a number of its own.
@@ -38,9 +39,15 @@ impl Stall {
     }
 
     pub(super) fn end(&self) {
-        let wait = self.wait.load(Ordering::Relaxed);
-        // Only the stream itself writes, and it does so on one thread at a time.
-        self.wait.store(wait + (wait & 1), Ordering::Relaxed);
+        // It becomes even, and another number: 2n + 1 is followed by 2n + 2. Only the stream itself
+        // begins and ends waits, on one thread at a time.
+        let is_waiting = self.wait.load(Ordering::Relaxed) & 1;
+        self.wait.fetch_add(is_waiting, Ordering::Relaxed);
+    }
+
+    /// Notes that the client has read something: a wait that goes on is another one.
+    pub(super) fn advance(&self) {
+        self.wait.fetch_add(2, Ordering::Relaxed);
     }
 
     fn number(&self) -> Option<u64> {

@@ -19,6 +19,7 @@ use super::*;
 mod closed;
 mod drain;
 mod slow;
+mod unsent;
 
 /// A server on a free port, and what stops it.
 struct Server {

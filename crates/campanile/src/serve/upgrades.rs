@@ -1,6 +1,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use campanile_metrics::Gauge;
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 
+use super::connections::{Connection, InProgress};
 use super::stall::Watch;
 use super::timeouts::Timeouts;
 use crate::Campanile;
@@ -76,6 +78,7 @@ impl Drop for Upgraded {
 #[derive(Clone)]
 pub(super) struct Streams {
     pub(super) upgrades: Upgrades,
+    pub(super) connection: Arc<Connection>,
     pub(super) write_timeout: Duration,
     pub(super) timeouts: Timeouts,
 }
@@ -90,7 +93,7 @@ where
 {
     fn execute(&self, future: F) {
         if IN_STREAM.get() {
-            let upgraded = self.upgrades.begin();
+            let upgraded = (self.upgrades.begin(), InProgress::new(&self.connection));
             tokio::spawn(async move {
                 future.await;
                 drop(upgraded);

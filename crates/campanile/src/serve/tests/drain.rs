@@ -77,3 +77,46 @@ async fn a_request_that_arrives_at_the_stop_is_answered() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
     }
 }
+
+/// A client of HTTP/2 that does not answer a GOAWAY does not hold the stop.
+#[tokio::test]
+async fn a_stop_cuts_an_idle_connection_that_its_client_does_not_close() {
+    let server = Server::start(app(), |serve| serve).await;
+    let mut silent = server
+        .send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await;
+    let mut bytes = [0; 1024];
+    assert_ne!(silent.read(&mut bytes).await.unwrap(), 0);
+    server.stop.send(()).unwrap();
+    // The stop timeout is 25 s.
+    timeout(Duration::from_secs(10), server.serving)
+        .await
+        .expect("the server waits for the client")
+        .unwrap()
+        .unwrap();
+}
+
+#[cfg(feature = "health")]
+#[tokio::test]
+async fn a_server_that_stops_leaves_another_of_the_handle_ready() {
+    let campanile = Campanile::builder("test").build().unwrap();
+    let start = async || {
+        let app = campanile.wrap(app());
+        Server::of(campanile.clone(), app, |serve| serve).await
+    };
+    let (first, second) = (start().await, start().await);
+    first.stop.send(()).unwrap();
+    first.serving.await.unwrap().unwrap();
+    let ready = async || {
+        let head = "GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        rest(second.send(head).await).await
+    };
+    let waiting = timeout(Duration::from_secs(20), async {
+        while !ready().await.starts_with("HTTP/1.1 200") {}
+    });
+    waiting.await.expect("the other server is not ready");
+    let health = campanile.health().clone();
+    second.stop.send(()).unwrap();
+    second.serving.await.unwrap().unwrap();
+    assert_eq!(health.phase(), campanile_health::Phase::Stopped);
+}

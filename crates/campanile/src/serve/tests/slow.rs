@@ -263,3 +263,74 @@ async fn probes_are_answered_when_no_connection_is_idle() {
         assert!(other.contains("retry-after: 1\r\n"), "{other}");
     }
 }
+
+/// An upgrade of HTTP/1 begins after the request's body, so it does not excuse a slow one.
+#[tokio::test]
+async fn a_header_of_the_client_does_not_turn_the_body_timeout_off() {
+    let server = Server::start(slow_app(), |serve| serve.body_timeout(LIMIT)).await;
+    for header in ["upgrade: x", "content-type: application/grpcx"] {
+        let head = format!(
+            "POST /upload HTTP/1.1\r\nhost: test\r\n{header}\r\ncontent-length: 9\r\n\r\na"
+        );
+        let answer = rest(server.send(&head).await).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{header}: {answer}");
+    }
+}
+
+/// A handler that reads a part, works for a while and reads on does not use up the client's time.
+#[tokio::test]
+async fn the_pauses_of_a_handler_are_not_those_of_the_client() {
+    let read = axum::routing::post(async |mut body: Body| {
+        let first = timeout(Duration::from_millis(1), body.frame()).await;
+        assert!(first.is_err());
+        tokio::time::sleep(LIMIT * 3).await;
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => length += frame.data_ref().map_or(0, Bytes::len),
+                Err(error) => return error.to_string(),
+            }
+        }
+        length.to_string()
+    });
+    let app = Router::new().route("/", read);
+    let server = Server::start(app, |serve| serve.body_timeout(LIMIT)).await;
+    let head = "POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 4\r\n\r\n";
+    let mut stream = server.send(head).await;
+    // The data is there long before the handler reads it.
+    tokio::time::sleep(LIMIT / 4).await;
+    stream.write_all(b"aa").await.unwrap();
+    tokio::time::sleep(LIMIT * 3).await;
+    stream.write_all(b"bb").await.unwrap();
+    let answer = rest(stream).await;
+    assert!(answer.ends_with("\r\n\r\n4"), "{answer}");
+}
+
+/// The head of its next request may take as long as the head timeout says.
+#[tokio::test]
+async fn a_new_client_waits_for_the_place_of_an_idle_connection() {
+    let server = Server::start(app(), |serve| serve.max_connections(1)).await;
+    let _half_sent = server.send("GET / HTTP/1.1\r\nhost: te").await;
+    tokio::time::sleep(LIMIT / 2).await;
+    let get = "GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    let answer = rest(server.send(get).await).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_probe_does_not_wait_behind_other_requests() {
+    let app = echo().route("/livez", get(async || "ok"));
+    let server = Server::start(app, |serve| serve.max_connections(1)).await;
+    let _busy = upgraded(&server).await;
+    let mut others = Vec::new();
+    for _ in 0..200 {
+        others.push(server.send(GET).await);
+    }
+    let probe = server
+        .send("GET /livez HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
+    // 50 ms for each of them would be 10 s.
+    let answer = timeout(Duration::from_secs(5), rest(probe)).await;
+    let answer = answer.expect("the probe waits behind the others");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}

@@ -1,0 +1,163 @@
+//! Responses whose body has ended, and whose last bytes are not sent yet.
+//!
+//! Hyper drops a body once it has the data. A connection was taken for idle from then on, and closed
+//! while a download went on; a client that did not read one was never cut off.
+
+use axum::body::Body;
+
+use super::*;
+
+const SIZE: usize = 40 << 20;
+const LIMIT: Duration = Duration::from_millis(200);
+
+fn large_app() -> Router {
+    app().route("/large", get(async || Body::from(vec![b'x'; SIZE])))
+}
+
+async fn http2(server: &Server) -> http2::SendRequest<Empty<&'static [u8]>> {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let mut client = http2::Builder::new(TokioExecutor::new());
+    client
+        .initial_stream_window_size(65_535)
+        .initial_connection_window_size(1 << 20);
+    let (sender, connection) = client.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn large() -> Request<Empty<&'static [u8]>> {
+    Request::get("http://test/large")
+        .body(Empty::new())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_download_is_not_closed_to_make_room() {
+    let server = Server::start(large_app(), |serve| serve.max_connections(1)).await;
+    let head = "GET /large HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    let mut download = server.send(head).await;
+    let mut bytes = vec![0; 65_536];
+    let mut received = download.read(&mut bytes).await.unwrap();
+    let other = rest(server.send(GET).await).await;
+    assert!(other.starts_with("HTTP/1.1 503"), "{other}");
+    // Longer than an evicted connection may take to close.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    loop {
+        match download.read(&mut bytes).await.unwrap() {
+            0 => break,
+            read => received += read,
+        }
+    }
+    assert!(received > SIZE, "{received}");
+}
+
+#[tokio::test]
+async fn a_download_over_http2_is_not_idle() {
+    let idle = Duration::from_millis(100);
+    let server = Server::start(large_app(), |serve| serve.idle_timeout(idle)).await;
+    let response = http2(&server).await.send_request(large()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes().len(), SIZE);
+}
+
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_response_of_one_piece_that_is_not_read_is_reset() {
+    use campanile_metrics::Value;
+
+    let server = Server::start(large_app(), |serve| serve.write_timeout(LIMIT)).await;
+    let mut sender = http2(&server).await;
+    let mut unread = Vec::new();
+    for _ in 0..3 {
+        unread.push(sender.send_request(large()).await.unwrap());
+    }
+    let labels = [("stage", "response")];
+    let reset = || {
+        server
+            .campanile
+            .metrics()
+            .get("campanile_server_timeouts_total", &labels)
+    };
+    let waiting = timeout(Duration::from_secs(20), async {
+        while reset() != Some(Value::Counter(3)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waiting.await.is_ok(), "{:?}", reset());
+    for response in unread {
+        response.into_body().collect().await.unwrap_err();
+    }
+    // A slow reader that reads is none of them.
+    let mut body = sender.send_request(large()).await.unwrap().into_body();
+    for _ in 0..5 {
+        tokio::time::sleep(LIMIT / 2).await;
+        body.frame().await.unwrap().unwrap();
+    }
+    body.collect().await.unwrap();
+}
+
+/// Small responses are left to the buffers of HTTP/2; a client that reads none of them loses its
+/// connection.
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_connection_with_small_responses_that_are_not_read_is_closed() {
+    let server = Server::start(app(), |serve| serve.write_timeout(LIMIT)).await;
+    // Its window for a stream is one byte, and the response has two.
+    let settings = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\x01";
+    let mut stream = server.send(settings).await;
+    // GET / of the host a, in HPACK without compression.
+    let mut head = vec![0, 0, 6, 1, 5, 0, 0, 0, 1];
+    head.extend([0x82, 0x84, 0x86, 0x41, 1, b'a']);
+    stream.write_all(&head).await.unwrap();
+    let mut bytes = Vec::new();
+    timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes))
+        .await
+        .expect("the connection stays open")
+        .ok();
+    let closed = [("reason", "response_timeout")];
+    let metrics = server.campanile.metrics();
+    assert_eq!(
+        metrics.get("campanile_server_connections_closed_total", &closed),
+        Some(campanile_metrics::Value::Counter(1))
+    );
+}
+
+#[tokio::test]
+async fn a_web_socket_over_http2_is_not_idle() {
+    let up = any(async |request: axum::extract::Request| {
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+            let mut bytes = [0; 2];
+            while io.read_exact(&mut bytes).await.is_ok() {
+                io.write_all(b"ok").await.unwrap();
+            }
+        });
+        StatusCode::OK
+    });
+    let app = app().route("/ws", up);
+    let idle = Duration::from_millis(100);
+    let server = Server::start(app, |serve| serve.idle_timeout(idle)).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    // The server's settings arrive with the first response.
+    let first = Request::get("http://test/")
+        .body(Empty::<&[u8]>::new())
+        .unwrap();
+    sender.send_request(first).await.unwrap();
+    let connect = Request::connect("http://test/ws")
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .body(Empty::<&[u8]>::new())
+        .unwrap();
+    let answer = sender.send_request(connect).await.unwrap();
+    let mut io = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+    // Far longer than the idle timeout and the time to close.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    io.write_all(b"hi").await.unwrap();
+    let mut bytes = [0; 2];
+    io.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"ok");
+}

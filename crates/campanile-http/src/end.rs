@@ -67,6 +67,7 @@ impl End {
     /// A call that is dropped before its status is known is DEADLINE_EXCEEDED if the deadline of
     /// its `grpc-timeout` has passed, and CANCELLED otherwise. The deadline counts as passed a
     /// twentieth of the timeout early, 20 ms at most, because the client's timer starts earlier. A
+    /// timeout below 10 ms is no deadline. A
     /// call that fails or panics before its status is known is UNKNOWN.
     pub fn grpc(&self) -> Option<GrpcStatus> {
         self.grpc

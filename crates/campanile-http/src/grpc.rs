@@ -134,11 +134,15 @@ pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
 /// Returns whether a call that took this long was dropped at its deadline.
 ///
 /// The client's timer starts before the request arrives here, so the deadline counts as passed a
-/// twentieth of the timeout early, 20 ms at most.
+/// twentieth of the timeout early, 20 ms at most. No server can meet a timeout below 10 ms, so that
+/// is none: otherwise a client could make failures at no cost.
 pub(crate) fn is_past(timeout: Duration, total: Duration) -> bool {
     let early = (timeout / 20).min(Duration::from_millis(20));
-    total >= timeout - early
+    timeout >= SHORTEST_TIMEOUT && total >= timeout - early
 }
+
+/// The shortest timeout that a server is held to.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Returns whether headers announce gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -347,7 +351,9 @@ mod tests {
         assert!(is_past(100, 95));
         assert!(!is_past(10_000, 9_979));
         assert!(is_past(10_000, 9_980));
-        assert!(is_past(0, 0));
+        assert!(!is_past(0, 1_000));
+        assert!(!is_past(9, 1_000));
+        assert!(is_past(10, 1_000));
     }
 
     fn answer(status: GrpcStatus, has_body: bool) -> Option<Answer> {

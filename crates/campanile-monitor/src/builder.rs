@@ -7,6 +7,7 @@ use campanile_alerts::{Alerts, AlertsBuilder, Notify, Rule};
 use campanile_metrics::Business;
 use campanile_store::{Memory, Store};
 
+use crate::catch_panic::CatchPanic;
 use crate::guard::Guard;
 use crate::levels::ServiceLevels;
 use crate::monitor::Parts;
@@ -127,7 +128,10 @@ impl MonitorBuilder {
     /// If a setting is not valid: the error lists all of them.
     pub fn build(self) -> Result<Monitor, BuildError> {
         let mut problems = Vec::new();
-        let store = self.store.unwrap_or_else(|| Arc::new(Memory::new()));
+        let store: Arc<dyn Store> = match self.store {
+            Some(store) => Arc::new(CatchPanic(store)),
+            None => Arc::new(Memory::new()),
+        };
         let threshold = Threshold::new(self.sources.metrics().clone());
         let alerts = self.alerts.evaluate(Arc::new(threshold));
         let alerts = alerts.store(Arc::clone(&store)).build();

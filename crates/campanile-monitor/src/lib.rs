@@ -60,7 +60,8 @@
 //! `missing`, `malformed`, `unknown`, `forbidden` or `rate_limited`. Unknown tokens on public routes are
 //! counted too, and get what a request without a token gets; without a configured token they are not looked at. After 30
 //! unknown tokens in a minute from one address (for IPv6 from one /64 network), its tokens are not looked at until the minute
-//! is over: public routes answer as without a token, and others with 429 and `Retry-After`. The addresses of 1,024 clients are kept. Clients behind one proxy share its address.
+//! is over: public routes answer as without a token, and others with 429 and `Retry-After`. The addresses of 1,024 clients are kept. Clients behind one proxy share its address, and all
+//! requests without a [`Peer`] count as one.
 //!
 //! # The tick
 //!
@@ -93,6 +94,7 @@ mod monitor;
 mod bodies;
 mod builder;
 mod burn;
+mod catch_panic;
 mod guard;
 mod guesses;
 mod levels;

@@ -199,8 +199,10 @@ pub(crate) fn alerts(
         let is_enough = over_long.bad() >= LEAST_BAD * unit
             // Of a long window that has hardly begun, no failures tell anything.
             && over_long.covered() >= short;
-        // Where nothing is asked for, nothing has recovered: the balancer may have taken the service out.
-        let goes_on = over_short.valid() == 0 && was_firing(urgency, long);
+        // Without requests nothing has recovered: the load balancer may have removed the service. Time that does not count,
+        // such as that of a maintenance, says nothing of it.
+        let is_silent = over_short.valid() == 0 && over_short.covered() > Duration::ZERO;
+        let goes_on = is_silent && was_firing(urgency, long);
         let share = allowed as f64 / WHOLE as f64;
         BurnAlert {
             objective: objective.to_owned(),

@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use campanile_http::{End, GrpcStatus, Head, Observer, Outcome};
+use campanile_http::{End, Head, Observer, Outcome};
 use http::header::USER_AGENT;
 
 use crate::Sla;
@@ -45,10 +45,6 @@ impl Observer for SliObserver {
 
     fn end(&self, Counted(counted): Counted, end: &End) {
         let verdict = match end.outcome() {
-            // The deadline of a gRPC call passed.
-            Outcome::Cancelled if end.grpc().is_some_and(GrpcStatus::is_server_failure) => {
-                Some(false)
-            }
             // The objective decides, by the time that the client waited.
             Outcome::Cancelled => None,
             Outcome::Completed => Some(match end.grpc() {

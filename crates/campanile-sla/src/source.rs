@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use campanile_http::End;
+use campanile_http::{End, GrpcStatus};
 
 use crate::slices::Slices;
 use crate::slo::{Bound, Select};
@@ -173,13 +173,16 @@ impl Source {
     #[inline]
     fn judge(&self, end: &End, verdict: Option<bool>) -> Option<bool> {
         let Select { valid, good, .. } = &self.select;
-        let is_abandoned = || end.latency() >= self.select.abandoned_after;
+        // The deadline of a gRPC call passed, or the client waited for long.
+        let is_expired = || end.grpc().is_some_and(GrpcStatus::is_server_failure);
+        let is_abandoned = || is_expired() || end.latency() >= self.select.abandoned_after;
         match valid {
             Some(valid) if !valid(end) => return None,
             // There is no response that a closure could call good.
             None if verdict.is_none() => {
                 // Clients end the streams of gRPC by cancelling them.
-                if end.grpc().is_some() && end.status() != CANCELLED_BEFORE_HEAD {
+                let has_head = end.status() != CANCELLED_BEFORE_HEAD;
+                if end.grpc().is_some() && has_head && !is_expired() {
                     return None;
                 }
                 let is_bad = match self.class {

@@ -477,11 +477,7 @@ async fn accept(listener: &TcpListener, room: &Connections) -> (TcpStream, Socke
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Small responses must not wait for the client's acknowledgement of the one before.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "TCP_NODELAY could not be set");
-                }
-                limit::keep_alive(&stream);
+                limit::prepare(&stream);
                 return (stream, peer, room.place().await);
             }
             // The client left before it was accepted.

@@ -49,6 +49,9 @@ impl Parts {
         let stopped = self.stopped.clone();
         #[cfg(feature = "metrics")]
         let registry = self.registry.clone();
+        // From 0 on, so that the first panic is an increase.
+        #[cfg(feature = "metrics")]
+        count(&registry, name, 0);
         self.tasks.spawn(async move {
             let stop = || stop(stopped.clone());
             loop {
@@ -60,7 +63,7 @@ impl Parts {
                 }
                 tracing::error!(part = name, restart_after = ?PAUSE, "background work panicked");
                 #[cfg(feature = "metrics")]
-                count(&registry, name);
+                count(&registry, name, 1);
                 tokio::select! {
                     () = sleep(PAUSE) => {}
                     () = stop() => return,
@@ -84,15 +87,15 @@ pub(crate) async fn stop(mut stopped: watch::Receiver<bool>) {
 }
 
 #[cfg(feature = "metrics")]
-fn count(registry: &Registry, part: &str) {
+fn count(registry: &Registry, part: &str, panics: u64) {
     const PANICS: &str = "campanile_background_panics_total";
     registry.describe(
         PANICS,
         "Panics of background work, each followed by a restart.",
     );
     // An application that has this name for something else keeps it.
-    if let Ok(panics) = registry.counter(PANICS, &[("part", part)]) {
-        panics.increment(1);
+    if let Ok(counter) = registry.counter(PANICS, &[("part", part)]) {
+        counter.increment(panics);
     }
 }
 

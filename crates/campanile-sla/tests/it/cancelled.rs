@@ -134,6 +134,27 @@ async fn a_grpc_call_is_bad_if_its_deadline_passes_and_not_if_its_stream_ends() 
     }
 }
 
+/// A call that was never answered is no fast one.
+#[tokio::test]
+async fn a_passed_deadline_says_nothing_of_a_longer_bound() {
+    let start = start();
+    let bound = Duration::from_millis(300);
+    let sla = Sla::builder()
+        .objective(Slo::latency("fast", "99%", bound))
+        .objective(Slo::combined("both", "99%", bound))
+        .build(start)
+        .unwrap();
+    let grpc = Some("application/grpc");
+    for _ in 0..50 {
+        let after = Duration::from_millis(100);
+        leave_call(&sla, start, after, grpc, Some("100m"), false).await;
+    }
+    let report = sla.report(start + DAY);
+    let counts = report.objectives.iter();
+    let counts: Vec<_> = counts.map(|one| (one.samples, one.bad)).collect();
+    assert_eq!(counts, [(0, 0), (50, 50)]);
+}
+
 /// All users wait for two seconds and leave.
 #[tokio::test]
 async fn a_service_that_hangs_has_data() {

@@ -1,6 +1,6 @@
 //! Alerts of services that have few requests, or suddenly none.
 
-use campanile_sla::{Sla, Slo, Standing};
+use campanile_sla::{Maintenance, Sla, Slo, Standing};
 
 use super::*;
 
@@ -73,4 +73,33 @@ fn nothing_at_all_is_too_little() {
         (report.current, report.standing),
         (Some(0.0), Standing::Violated)
     );
+}
+
+/// Nothing counts in a maintenance, which is not silence.
+#[test]
+fn a_maintenance_ends_an_alert() {
+    let start = start();
+    let sla = one(Slo::availability("a", "99.9%"), start);
+    let advance = |from: Now, time: Duration, good: u64, bad: u64| {
+        let mut now = from;
+        while now.mono < from.mono + time {
+            record(&sla, good, bad, now);
+            sla.advance(now);
+            now = now + SECOND * 20;
+        }
+        now
+    };
+    let outage = advance(start, HOUR, 10, 0);
+    let repair = advance(outage, MINUTE * 10, 0, 100);
+    let fires = |now| sla.burn_alerts(now).iter().any(|alert| alert.is_firing);
+    assert!(fires(repair));
+    let maintenance = Maintenance {
+        from: repair.wall,
+        until: (repair + HOUR * 4).wall,
+        reason: "repair".to_owned(),
+        author: "ada".to_owned(),
+    };
+    sla.maintain(maintenance, repair).unwrap();
+    let later = advance(repair, HOUR * 3, 10, 0);
+    assert!(!fires(later));
 }

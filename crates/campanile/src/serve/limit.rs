@@ -52,8 +52,11 @@ fn open_files() -> Option<usize> {
     None
 }
 
-/// Makes the system probe a silent peer, so that one that is gone without a word is noticed.
-pub(super) fn keep_alive(stream: &TcpStream) {
+/// Makes the system send small responses at once, and probe a silent peer, so that one that is gone is noticed.
+pub(super) fn prepare(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "failed to set TCP_NODELAY");
+    }
     let (time, interval) = KEEP_ALIVE;
     let keep_alive = TcpKeepalive::new().with_time(time).with_interval(interval);
     if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keep_alive) {
@@ -70,7 +73,9 @@ pub(super) fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let accepted = std::iter::from_fn(|| listener.accept().ok());
     let streams = accepted.filter_map(|(stream, peer)| {
         stream.set_nonblocking(true).ok()?;
-        Some((TcpStream::from_std(stream).ok()?, peer))
+        let stream = TcpStream::from_std(stream).ok()?;
+        prepare(&stream);
+        Some((stream, peer))
     });
     streams.take(QUEUED).collect()
 }

@@ -66,7 +66,7 @@ async fn a_client_that_leaves_before_the_head_is_499_and_no_fault() {
         );
         assert_eq!(host.count("http_request_duration_seconds", None), 1);
         assert_eq!(host.good_and_bad(), (0, 0));
-        host.stop().await;
+        drop(host.stop().await);
     }
 }
 
@@ -100,7 +100,7 @@ async fn a_client_that_leaves_after_the_head_has_its_status() {
         );
         assert_eq!(host.ends()[0].sent(), 4);
         assert_eq!(host.good_and_bad(), (0, 0));
-        host.stop().await;
+        drop(host.stop().await);
     }
 }
 
@@ -146,7 +146,7 @@ async fn a_panic_is_500_or_the_heads_status_and_a_fault() {
             2
         );
         assert_eq!(host.good_and_bad(), (0, 2));
-        host.stop().await;
+        drop(host.stop().await);
     }
 }
 
@@ -174,7 +174,7 @@ async fn a_body_error_keeps_its_200_and_is_a_fault() {
             1
         );
         assert_eq!(host.good_and_bad(), (0, 1));
-        host.stop().await;
+        drop(host.stop().await);
     }
 }
 
@@ -208,7 +208,7 @@ async fn a_stream_lasts_to_its_last_byte_and_an_event_stream_counts_to_its_head(
                 "{end:?}"
             );
             assert_eq!(host.good_and_bad(), (1, 0));
-            host.stop().await;
+            drop(host.stop().await);
         }
     }
 }
@@ -284,7 +284,7 @@ async fn an_upgrade_ends_the_request_and_is_a_gauge_until_its_own_end() {
             host.gauge("http_upgraded_active", 0.0).await;
         }
         drop(connection);
-        host.stop().await;
+        drop(host.stop().await);
     }
 }
 
@@ -358,7 +358,7 @@ async fn a_calls_status_is_that_of_its_trailers_or_headers() {
     let bad = CASES.iter().filter(|(.., is_bad)| *is_bad).count() as u64;
     assert_eq!(host.good_and_bad(), (CASES.len() as u64 - bad, bad));
     drop(connection);
-    host.stop().await;
+    drop(host.stop().await);
 }
 
 #[tokio::test]
@@ -386,7 +386,7 @@ async fn responses_without_a_body_are_complete_with_their_head() {
             );
         }
         drop(connection);
-        host.stop().await;
+        drop(host.stop().await);
     }
 }
 
@@ -425,5 +425,5 @@ async fn http_1_0_and_interim_responses_are_exchanges_like_others() {
         3
     );
     assert_eq!(host.count("http_requests_total", None), 3);
-    host.stop().await;
+    drop(host.stop().await);
 }

@@ -82,7 +82,7 @@ async fn functions_are_counted_where_their_request_is() {
             assert!(lines.all(|line| line.ends_with(" 0")), "{page}");
         }
         assert_eq!(other.count("function_calls_total", None), 0);
-        host.stop().await;
+        drop(host.stop().await);
         other.stop().await;
     }
 }
@@ -104,5 +104,5 @@ async fn business_figures_are_served() {
     assert_eq!(body["users"]["active"], 5);
     assert_eq!(body["users"]["stale"], false);
     assert!(body["users"]["as_of"].is_string() && body["timestamp"].is_string());
-    host.stop().await;
+    drop(host.stop().await);
 }

@@ -79,8 +79,34 @@ mod observe;
 /// The outcome is `ok`; `error` for an `Err`; `cancelled` for a future that was dropped before it completed; `panicked`. An error's
 /// kind is its variant if its enum derives `Labels`, and else the name of its type, with that of its crate if it is only `Error`.
 ///
-/// The call is a span with the function's name and the labels given. When it ends there is one event at DEBUG, and one at ERROR if it
-/// returned an error, with its text if it has one, or panicked. Arguments are in neither.
+/// The call is a span with the function's name and the labels given. The end of a call is an event at
+/// DEBUG. An error is one more event, with the error's text if it implements `Display`, at the level
+/// `err`. A panic is one at ERROR. Arguments are in neither.
+///
+/// The span of a call that failed gets `otel.status_code` (`ERROR`), `error.type` and
+/// `otel.status_description`, the error's text. Campanile's export and `tracing-opentelemetry` turn
+/// them into the span's status.
+///
+/// An error that passes through several observed functions of a task is logged once, by the first
+/// that returns it. A function logs an error again if its text is another one: if neither the text
+/// nor that of one of its sources is the text already logged, or ends with it after `": "`. Errors
+/// without a text are compared by their kind. The metrics and spans of each function show the error.
+///
+/// ```
+/// # use campanile_metrics::observe;
+/// #[derive(Debug)]
+/// enum FindError {
+///     NotFound,
+///     Database,
+/// }
+///
+/// /// An order that does not exist is no failure, and the caller logs the others.
+/// #[observe(ok_if = |error| matches!(error, FindError::NotFound), err = "debug")]
+/// fn find(id: u32) -> Result<u32, FindError> {
+///     if id == 0 { Err(FindError::NotFound) } else { Err(FindError::Database) }
+/// }
+/// # assert!(find(0).is_err());
+/// ```
 ///
 /// The metrics go to the recorder of the `metrics` crate that is in force where the call begins: inside of an observed exchange that of
 /// its `Campanile` or `HttpMetrics`, elsewhere the one that is installed. Errors and panics are counted where they happen, which for a future
@@ -94,7 +120,9 @@ mod observe;
 /// | `prefix = "…"` | `function` | what the metrics' names begin with |
 /// | `labels(a, b = expression)` | none | labels, from an argument of that name or an expression, which is evaluated when the call begins; the type is one with a list of all its values: `Bounded` |
 /// | `on_ok = path` | nothing | a function or closure that is called with a reference to what an `Ok`, or a function without `Result`, returns; it sees no argument that the function's body has used up |
-/// | `level = "…"` | `"info"` | the span's level |
+/// | `err = "…"` | `"error"` | the level at which errors are logged: `"debug"`, `"info"`, `"warn"`, `"error"` or `"off"`, which keeps the text out of the span too |
+/// | `ok_if = path` | none | a function or closure that takes a reference to the error and returns whether the call counts as `ok`; `on_ok` is not called for it |
+/// | `level = "…"` | `"info"` | the span's level: `"trace"`, `"debug"`, `"info"`, `"warn"` or `"error"` |
 /// | `crate = path` | `campanile_metrics`, or `campanile::metrics` for `campanile::observe` | where the crate is that the code refers to |
 ///
 /// With more than 1,000 combinations of labels, all of their values are `_other_`, and the log says so.

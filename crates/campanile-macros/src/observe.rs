@@ -1,7 +1,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprAsync, ImplItemFn, Path, Stmt, Type};
+use syn::{Error, Expr, ExprAsync, Ident, ImplItemFn, Path, Stmt, Type};
 
 use self::arguments::Arguments;
 
@@ -58,27 +58,51 @@ fn site(function: &ImplItemFn, arguments: &Arguments, root: &Path) -> TokenStrea
         quote_spanned!(value.span()=> #root::__observe::LabelAt::of(#name, &(#value)))
     });
     let fields = arguments.labels.iter().map(|(name, _)| {
-        let field = syn::Ident::new(name, Span::call_site());
+        let field = Ident::new(name, Span::call_site());
         quote!(#field = #root::__observe::tracing::field::Empty)
     });
     let level = &arguments.level;
+    let error = Ident::new("ERROR", Span::call_site());
+    let failed = |level: &Ident| {
+        quote! {
+            #root::__observe::tracing::event!(
+                #root::__observe::tracing::Level::#level,
+                code.function.name = __ended.function,
+                outcome = __ended.outcome,
+                error.type = __ended.error_type,
+                error = __ended.error,
+                "failed"
+            );
+            return #root::__observe::tracing::enabled!(#root::__observe::tracing::Level::#level);
+        }
+    };
+    let panicked = failed(&error);
+    let failed = match &arguments.err {
+        Some(level) if *level == error => panicked,
+        err => {
+            let failed = err.as_ref().map(failed);
+            quote!(if __ended.panicked { #panicked } #failed)
+        }
+    };
+    let errors_at = match &arguments.err {
+        Some(level) => {
+            quote!(::core::option::Option::Some(#root::__observe::tracing::Level::#level))
+        }
+        None => quote!(::core::option::Option::None),
+    };
     quote! {
-        fn __report(__ended: &#root::__observe::Ended<'_>) {
+        #[allow(clippy::needless_return)]
+        fn __report(__ended: &#root::__observe::Ended<'_>) -> bool {
             #root::__observe::tracing::debug!(
                 code.function.name = __ended.function,
                 outcome = __ended.outcome,
                 duration_seconds = __ended.duration_seconds,
                 "called"
             );
-            if __ended.failed {
-                #root::__observe::tracing::error!(
-                    code.function.name = __ended.function,
-                    outcome = __ended.outcome,
-                    error.type = __ended.error_type,
-                    error = __ended.error_text().as_deref(),
-                    "failed"
-                );
+            if __ended.logs_failure {
+                #failed
             }
+            false
         }
         static __SITE: #root::__observe::Site = #root::__observe::Site::new(
             #name,
@@ -89,6 +113,7 @@ fn site(function: &ImplItemFn, arguments: &Arguments, root: &Path) -> TokenStrea
                 duration: #duration,
                 in_flight: #in_flight,
             },
+            #errors_at,
             __report,
         );
         let __call = __SITE.begin(
@@ -96,7 +121,10 @@ fn site(function: &ImplItemFn, arguments: &Arguments, root: &Path) -> TokenStrea
             #root::__observe::tracing::span!(
                 #root::__observe::tracing::Level::#level,
                 #name,
-                #(#fields),*
+                #(#fields,)*
+                otel.status_code = #root::__observe::tracing::field::Empty,
+                otel.status_description = #root::__observe::tracing::field::Empty,
+                error.type = #root::__observe::tracing::field::Empty,
             ),
         );
     }
@@ -149,6 +177,7 @@ fn synchronous(
     let settled = settled(arguments, root);
     syn::parse_quote!({
         #site
+        let mut __call = __call;
         #[allow(clippy::redundant_closure_call)]
         let __output = __call.run_now(move || -> #output #block);
         #settled
@@ -165,18 +194,25 @@ fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
             (#on_ok)(__ok);
         }
     });
+    let ok_if = arguments.ok_if.as_ref().map(|ok_if| {
+        quote_spanned! {ok_if.span().resolved_at(Span::call_site())=>
+            ::core::result::Result::Err(_)
+                if #root::__observe::is_ok_by(&__output, #ok_if) => __call.succeeded(),
+        }
+    });
     quote! {
         {
             #[allow(unused_imports)]
-            use #root::__observe::{AnyOutput as _, ByType as _, NotShown as _};
+            use #root::__observe::{AnyOutput as _, ByType as _, NoSource as _, NotShown as _};
             match #root::__observe::Output(&__output).split() {
                 ::core::result::Result::Ok(__ok) => {
                     __call.succeeded();
                     #on_ok
                 }
+                #ok_if
                 ::core::result::Result::Err(__error) => {
                     let __error = #root::__observe::Failure(__error);
-                    __call.failed(&__error.kind(), __error.shown());
+                    __call.failed(&__error.kind(), __error.shown(), __error.source());
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! What `#[observe]` expands to. Not for use by hand: it may change with any version.
 
+use std::error::Error;
 use std::fmt::{self, Display};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,12 +12,17 @@ use tracing::Span;
 
 use crate::clock::now;
 use crate::labels::Bounded;
-use crate::name::{OTHER, truncated};
+use crate::name::OTHER;
 
 pub use self::future::Observed;
-pub use self::output::{AnyOutput, ByType, Failure, NotShown, Output};
+pub use self::output::{
+    AnyOutput, ByType, Failure, Fallible, NoSource, NotShown, Output, is_ok_by,
+};
+
+use self::logged::{Logged, Returned, Scope};
 
 mod future;
+mod logged;
 mod output;
 
 /// A function that is observed.
@@ -24,7 +30,9 @@ pub struct Site {
     function: &'static str,
     module: &'static str,
     names: Names,
-    report: fn(&Ended<'_>),
+    /// The level at which errors are logged; `None` if they are not.
+    errors_at: Option<tracing::Level>,
+    report: fn(&Ended<'_>) -> bool,
     /// The keys of its metrics; once for each list of types that the labels have, which in a generic function are several.
     sets: OnceLock<Sets>,
     /// Where the recorder is to which the metrics were described last.
@@ -71,12 +79,14 @@ impl Site {
         function: &'static str,
         module: &'static str,
         names: Names,
-        report: fn(&Ended<'_>),
+        errors_at: Option<tracing::Level>,
+        report: fn(&Ended<'_>) -> bool,
     ) -> Self {
         Self {
             function,
             module,
             names,
+            errors_at,
             report,
             sets: OnceLock::new(),
             described: AtomicUsize::new(0),
@@ -99,6 +109,7 @@ impl Site {
             live,
             begun: now(),
             state: State::Running,
+            logged: None,
         }
     }
 
@@ -297,6 +308,8 @@ pub struct Call {
     live: Option<Live>,
     begun: Instant,
     state: State,
+    /// The last failure that a nested call logged.
+    logged: Option<Box<Logged>>,
 }
 
 /// What a call writes to.
@@ -319,7 +332,8 @@ enum State {
 
 impl Call {
     /// Runs a function in the call's span.
-    pub fn run_now<T>(&self, function: impl FnOnce() -> T) -> T {
+    pub fn run_now<T>(&mut self, function: impl FnOnce() -> T) -> T {
+        let _scope = Scope::enter(&mut self.logged);
         self.span.in_scope(function)
     }
 
@@ -331,15 +345,25 @@ impl Call {
 
     /// Ends the call well.
     pub fn succeeded(mut self) {
-        self.end(Outcome::Ok, None, None);
+        self.end(Outcome::Ok, None);
     }
 
     /// Ends the call with an error.
-    pub fn failed(mut self, kind: &str, error: Option<&dyn Display>) {
-        self.end(Outcome::Error, Some(kind), error);
+    pub fn failed(
+        mut self,
+        kind: &str,
+        shown: Option<&dyn Display>,
+        source: Option<&(dyn Error + 'static)>,
+    ) {
+        let error = Returned {
+            kind,
+            shown,
+            source,
+        };
+        self.end(Outcome::Error, Some(&error));
     }
 
-    fn end(&mut self, outcome: Outcome, kind: Option<&str>, error: Option<&dyn Display>) {
+    fn end(&mut self, outcome: Outcome, error: Option<&Returned<'_>>) {
         self.state = State::Ended;
         let duration = now().saturating_duration_since(self.begun);
         if let Some(live) = self.live.take() {
@@ -351,21 +375,64 @@ impl Call {
                 Outcome::Error | Outcome::Panicked => metrics::with_recorder(|recorder| {
                     let calls = self.keys.calls(outcome);
                     recorder.register_counter(calls, &METADATA).increment(1);
-                    if let Some(kind) = kind {
-                        self.count_error(recorder, kind);
+                    if let Some(error) = error {
+                        self.count_error(recorder, error.kind);
                     }
                 }),
             }
         }
+        self.report(outcome, duration.as_secs_f64(), error);
+    }
+
+    /// Logs the end, and marks the span of a call that failed.
+    fn report(&mut self, outcome: Outcome, duration_seconds: f64, error: Option<&Returned<'_>>) {
+        let level = match outcome {
+            Outcome::Ok | Outcome::Cancelled => None,
+            Outcome::Error => self.site.errors_at,
+            Outcome::Panicked => Some(tracing::Level::ERROR),
+        };
+        let text = error.filter(|_| level.is_some()).and_then(Returned::text);
+        let text = text.as_deref();
+        let before = self.logged.take().zip(level).and_then(|(logged, level)| {
+            let error = error.map(|error| (error, text));
+            logged.covers(level, error).then_some(logged)
+        });
         let ended = Ended {
             function: self.site.function,
             outcome: outcome.as_str(),
-            duration_seconds: duration.as_secs_f64(),
-            failed: matches!(outcome, Outcome::Error | Outcome::Panicked),
-            error_type: kind,
-            error,
+            duration_seconds,
+            logs_failure: level.is_some() && before.is_none(),
+            panicked: outcome == Outcome::Panicked,
+            error_type: error.map(|error| error.kind),
+            error: text,
         };
-        self.span.in_scope(|| (self.site.report)(&ended));
+        let is_logged = self.span.in_scope(|| (self.site.report)(&ended));
+        // After the events, so that no line of the log has these fields as the span's.
+        match (outcome, error) {
+            (Outcome::Error | Outcome::Panicked, _) if self.span.is_disabled() => {}
+            (Outcome::Error, Some(error)) => {
+                self.span.record("otel.status_code", "ERROR");
+                self.span.record("error.type", error.kind);
+                if let Some(text) = text {
+                    self.span.record("otel.status_description", text);
+                }
+            }
+            (Outcome::Panicked, _) => {
+                self.span.record("otel.status_code", "ERROR");
+                self.span.record("error.type", "panic");
+            }
+            _ => {}
+        }
+        let new = || {
+            let level = level.filter(|_| is_logged)?;
+            Some(Box::new(match error {
+                Some(error) => Logged::error(level, error.kind, text),
+                None => Logged::panic(),
+            }))
+        };
+        if let Some(logged) = before.or_else(new) {
+            logged.tell();
+        }
     }
 
     fn count_error(&self, recorder: &dyn Recorder, kind: &str) {
@@ -379,8 +446,8 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         match self.state {
-            State::Running => self.end(Outcome::Panicked, None, None),
-            State::Waiting => self.end(Outcome::Cancelled, None, None),
+            State::Running => self.end(Outcome::Panicked, None),
+            State::Waiting => self.end(Outcome::Cancelled, None),
             State::Ended => {}
         }
     }
@@ -400,19 +467,12 @@ pub struct Ended<'a> {
     pub function: &'static str,
     pub outcome: &'static str,
     pub duration_seconds: f64,
-    pub failed: bool,
+    /// Whether it failed and no nested call has logged that.
+    pub logs_failure: bool,
+    pub panicked: bool,
     pub error_type: Option<&'a str>,
-    pub error: Option<&'a dyn Display>,
-}
-
-/// The most bytes of an error's text in the log.
-const MAX_ERROR: usize = 1_024;
-
-impl Ended<'_> {
-    /// Returns the error's text. It may be of anybody's making, and so is logged as a text, in which what is not printable is escaped.
-    pub fn error_text(&self) -> Option<String> {
-        Some(truncated(self.error?.to_string(), MAX_ERROR))
-    }
+    /// The error's text, which is logged as a text, in which what is not printable is escaped.
+    pub error: Option<&'a str>,
 }
 
 impl fmt::Debug for Ended<'_> {

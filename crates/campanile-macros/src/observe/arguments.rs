@@ -12,6 +12,10 @@ pub(super) struct Arguments {
     /// Names, and what their values come from.
     pub(super) labels: Vec<(String, Expr)>,
     pub(super) on_ok: Option<Expr>,
+    /// Which errors count as ok.
+    pub(super) ok_if: Option<Expr>,
+    /// The level at which errors are logged; `None` if they are not.
+    pub(super) err: Option<Ident>,
     /// The span's.
     pub(super) level: Ident,
     /// Where the crate is that exports the macro.
@@ -28,6 +32,8 @@ impl Parse for Arguments {
             prefix: None,
             labels: Vec::new(),
             on_ok: None,
+            ok_if: None,
+            err: Some(format_ident!("ERROR")),
             level: format_ident!("INFO"),
             root: None,
         };
@@ -48,13 +54,15 @@ impl Parse for Arguments {
                 }
                 "prefix" => arguments.prefix = Some(names::metric(&value(input)?)?),
                 "on_ok" => arguments.on_ok = Some(value(input)?),
+                "ok_if" => arguments.ok_if = Some(value(input)?),
+                "err" => arguments.err = err(&value(input)?)?,
                 "level" => arguments.level = level(&value(input)?)?,
                 "crate" => {
                     input.parse::<Token![=]>()?;
                     arguments.root = Some(input.call(Path::parse_mod_style)?);
                 }
                 _ => {
-                    let text = "only `name`, `prefix`, `labels(…)`, `on_ok`, `level` and `crate` can be set here";
+                    let text = "only `name`, `prefix`, `labels(…)`, `on_ok`, `ok_if`, `err`, `level` and `crate` can be set here";
                     return Err(Error::new(key.span(), text));
                 }
             }
@@ -109,6 +117,19 @@ fn level(literal: &LitStr) -> syn::Result<Ident> {
         }
         _ => {
             let text = "a level is \"trace\", \"debug\", \"info\", \"warn\" or \"error\"";
+            Err(Error::new(literal.span(), text))
+        }
+    }
+}
+
+fn err(literal: &LitStr) -> syn::Result<Option<Ident>> {
+    match &*literal.value() {
+        "off" => Ok(None),
+        "debug" | "info" | "warn" | "error" => level(literal).map(Some),
+        other => {
+            let text = format!(
+                "unknown level {other:?} for errors: expected \"debug\", \"info\", \"warn\", \"error\" or \"off\""
+            );
             Err(Error::new(literal.span(), text))
         }
     }

@@ -41,6 +41,15 @@ fn passed_on() -> impl Future<Output = ()> {
     std::future::ready(())
 }
 
+#[observe(err = "trace")]
+fn err() {}
+
+#[observe(err = tracing::Level::WARN)]
+fn err_path() {}
+
+#[observe(ok_if)]
+fn ok_if() {}
+
 trait Service {
     #[observe]
     fn no_body(&self);

@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::{Call, State};
+use super::{Call, Scope, State};
 
 pin_project! {
     /// A future that is observed.
@@ -35,9 +35,11 @@ impl<F: Future> Future for Observed<F> {
             return Poll::Pending;
         };
         call.state = State::Running;
-        let entered = call.span.enter();
-        let polled = this.inner.poll(cx);
-        drop(entered);
+        let polled = {
+            let _scope = Scope::enter(&mut call.logged);
+            let _entered = call.span.enter();
+            this.inner.poll(cx)
+        };
         match (polled, this.call.take()) {
             (Poll::Ready(output), Some(call)) => Poll::Ready((output, call)),
             (_, Some(mut call)) => {

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt::Display;
 
 use crate::labels::Bounded;
@@ -86,4 +87,49 @@ impl<'a, E> NotShown<'a> for Failure<'a, E> {
     fn shown(&self) -> Option<&'a dyn Display> {
         None
     }
+}
+
+impl<'a, E: Error + 'static> Failure<'a, E> {
+    /// Returns the error's source.
+    pub fn source(&self) -> Option<&'a (dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// An error whose source is not known.
+pub trait NoSource<'a> {
+    /// Returns nothing.
+    fn source(&self) -> Option<&'a (dyn Error + 'static)>;
+}
+
+impl<'a, E> NoSource<'a> for Failure<'a, E> {
+    fn source(&self) -> Option<&'a (dyn Error + 'static)> {
+        None
+    }
+}
+
+/// An output that may be an error.
+#[diagnostic::on_unimplemented(
+    message = "`ok_if` needs a function that returns a `Result`",
+    label = "returns `{Self}`, which is no `Result`"
+)]
+pub trait Fallible {
+    /// The error.
+    type Error;
+
+    /// Returns the error, if it is one.
+    fn error(&self) -> Option<&Self::Error>;
+}
+
+impl<T, E> Fallible for Result<T, E> {
+    type Error = E;
+
+    fn error(&self) -> Option<&E> {
+        self.as_ref().err()
+    }
+}
+
+/// Returns whether an output is an error that counts as ok.
+pub fn is_ok_by<T: Fallible>(output: &T, is_ok: impl FnOnce(&T::Error) -> bool) -> bool {
+    output.error().is_some_and(is_ok)
 }

@@ -1,0 +1,131 @@
+//! Which failure a nested call has logged, so that the calls that pass it on don't log it again.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt::Display;
+
+use tracing::Level;
+
+use crate::name::truncated;
+
+/// The most bytes of an error's text in the log.
+const MAX_ERROR: usize = 1_024;
+
+/// The most sources of an error that are compared.
+const MAX_SOURCES: usize = 16;
+
+thread_local! {
+    /// The last failure that was logged by a call nested in the one that runs on this thread.
+    static LAST: Cell<Option<Box<Logged>>> = const { Cell::new(None) };
+}
+
+/// An error that a function returned.
+pub(super) struct Returned<'a> {
+    pub(super) kind: &'a str,
+    pub(super) shown: Option<&'a dyn Display>,
+    pub(super) source: Option<&'a (dyn Error + 'static)>,
+}
+
+impl Returned<'_> {
+    /// Returns the error's text, cut at 1 KiB.
+    pub(super) fn text(&self) -> Option<String> {
+        Some(truncated(self.shown?.to_string(), MAX_ERROR))
+    }
+}
+
+/// A failure that was logged.
+#[derive(Debug)]
+pub(super) struct Logged {
+    level: Level,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Panic,
+    /// The error's text.
+    Text(String),
+    /// The kind of an error without a text.
+    Kind(String),
+}
+
+impl Logged {
+    pub(super) fn panic() -> Self {
+        Self {
+            level: Level::ERROR,
+            what: What::Panic,
+        }
+    }
+
+    pub(super) fn error(level: Level, kind: &str, text: Option<&str>) -> Self {
+        let text = text.filter(|text| !text.is_empty());
+        let what = match text {
+            Some(text) => What::Text(text.to_owned()),
+            None => What::Kind(kind.to_owned()),
+        };
+        Self { level, what }
+    }
+
+    /// Returns whether this is the same failure, logged at no lower level: the same text, or one that the error's text or that
+    /// of one of its sources ends with.
+    pub(super) fn covers(
+        &self,
+        level: Level,
+        error: Option<(&Returned<'_>, Option<&str>)>,
+    ) -> bool {
+        if self.level > level {
+            return false;
+        }
+        match (&self.what, error) {
+            (What::Panic, None) => true,
+            (What::Kind(kind), Some((error, text))) => {
+                text.is_none_or(str::is_empty) && kind == error.kind
+            }
+            (What::Text(logged), Some((error, text))) => {
+                let first = error.source;
+                let sources = std::iter::successors(first, |&error| error.source());
+                let mut sources = sources.take(MAX_SOURCES);
+                text.is_some_and(|text| ends_with(text, logged))
+                    // As `anyhow` and `eyre` show a whole chain.
+                    || error.shown.is_some_and(|shown| ends_with(&format!("{shown:#}"), logged))
+                    || sources.any(|source| ends_with(&source.to_string(), logged))
+            }
+            _ => false,
+        }
+    }
+
+    /// Tells the call that this one is nested in.
+    pub(super) fn tell(self: Box<Self>) {
+        let _ = LAST.try_with(|last| last.set(Some(self)));
+    }
+}
+
+/// Returns whether a text is that of an error, or ends with it as in `no order: out of stock`.
+fn ends_with(text: &str, error: &str) -> bool {
+    text.strip_suffix(error)
+        .is_some_and(|before| before.is_empty() || before.ends_with(": "))
+}
+
+/// While it lives, nested calls on this thread tell the call whose field it holds what they logged.
+pub(super) struct Scope<'a> {
+    own: &'a mut Option<Box<Logged>>,
+    outer: Option<Box<Logged>>,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn enter(own: &'a mut Option<Box<Logged>>) -> Self {
+        let outer = LAST.try_with(|last| last.replace(own.take()));
+        Self {
+            own,
+            outer: outer.unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Scope<'_> {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        let last = LAST.try_with(|last| last.replace(outer));
+        *self.own = last.unwrap_or_default();
+    }
+}

@@ -119,7 +119,7 @@ mod observe;
 /// | `name = "…"` | the function's name | the label `function`, and the span's name |
 /// | `prefix = "…"` | `function` | what the metrics' names begin with |
 /// | `labels(a, b = expression)` | none | labels, from an argument of that name or an expression, which is evaluated when the call begins; the type is one with a list of all its values: `Bounded` |
-/// | `on_ok = path` | nothing | a function or closure that is called with a reference to what an `Ok`, or a function without `Result`, returns; it sees no argument that the function's body has used up |
+/// | `on_ok = path` | nothing | a function or closure that is called with a reference to what an `Ok`, or a function without `Result`, returns; it sees no argument that the function's body has used up; a closure's argument needs no type |
 /// | `err = "…"` | `"error"` | the level at which errors are logged: `"debug"`, `"info"`, `"warn"`, `"error"` or `"off"`, which keeps the text out of the span too |
 /// | `ok_if = path` | none | a function or closure that takes a reference to the error and returns whether the call counts as `ok`; `on_ok` is not called for it |
 /// | `level = "…"` | `"info"` | the span's level: `"trace"`, `"debug"`, `"info"`, `"warn"` or `"error"` |
@@ -132,6 +132,10 @@ mod observe;
 /// Before functions and methods with a body, `async` or not, but neither `const` nor without end (`-> !`). A function that ends with an
 /// `async` block, or with `Box::pin(async …)` as `#[async_trait]` writes it, is observed as what that block does; it says what that is
 /// ready with, as in `impl Future<Output = …>`, `Pin<Box<dyn Future<Output = …>>>` or `BoxFuture<…>`.
+///
+/// A future that is made elsewhere, as by `fn call(&self) -> Self::Future { self.0.call() }`, one that is returned before the last
+/// statement, and a stream are compile errors: their work is done after the function returned. An iterator, and futures in a
+/// collection or a `Result`, are observed until they are made.
 ///
 /// A function is in the call's span while it runs and while its future is polled, but not while its future is dropped.
 #[proc_macro_attribute]

@@ -1,7 +1,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprAsync, Ident, ImplItemFn, Path, Stmt, Type};
+use syn::{Error, Expr, ExprAsync, Ident, ImplItemFn, Pat, Path, Stmt, Type};
 
 use self::arguments::Arguments;
 
@@ -175,11 +175,19 @@ fn synchronous(
 ) -> Expr {
     let block = &function.block;
     let settled = settled(arguments, root);
+    let finished = quote_spanned! {function.sig.output.span().resolved_at(Span::call_site())=>
+        #root::__observe::finished(#root::__observe::Output(&__output).state());
+    };
     syn::parse_quote!({
         #site
         let mut __call = __call;
         #[allow(clippy::redundant_closure_call)]
         let __output = __call.run_now(move || -> #output #block);
+        {
+            #[allow(unused_imports)]
+            use #root::__observe::AnyState as _;
+            #finished
+        }
         #settled
         __output
     })
@@ -189,9 +197,22 @@ fn synchronous(
 fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
     let on_ok = arguments.on_ok.as_ref().map(|on_ok| {
         // Its names are those of this macro, wherever the hook was written.
-        quote_spanned! {on_ok.span().resolved_at(Span::call_site())=>
-            #[allow(clippy::redundant_closure_call)]
-            (#on_ok)(__ok);
+        let span = on_ok.span().resolved_at(Span::call_site());
+        match on_ok {
+            // So that the compiler knows what its argument is.
+            Expr::Closure(hook)
+                if !hook
+                    .inputs
+                    .iter()
+                    .any(|input| matches!(input, Pat::Type(_))) =>
+            {
+                quote_spanned!(span=> #root::__observe::hook(#on_ok, __ok);)
+            }
+            // So that a reference is converted, as from `&String` to `&str`.
+            _ => quote_spanned! {span=>
+                #[allow(clippy::redundant_closure_call)]
+                (#on_ok)(__ok);
+            },
         }
     });
     let ok_if = arguments.ok_if.as_ref().map(|ok_if| {

@@ -332,7 +332,7 @@ fn a_function_whose_line_is_filtered_out_leaves_it_to_the_next() {
         metadata.is_span()
             || *metadata.level() <= Level::ERROR && !metadata.target().ends_with("hidden")
     });
-    let subscriber = tracing_subscriber::registry().with(seen.clone().with_filter(only));
+    let subscriber = tracing_subscriber::registry().with(seen.clone()).with(only);
     with_default(subscriber, || hidden::passes().unwrap_err());
     let lines = seen.lines.lock().unwrap().clone();
     assert_eq!(lines, ["ERROR passes_hidden no"]);

@@ -245,6 +245,83 @@ fn functions_without_async_are_observed_too() {
     );
 }
 
+/// What makes futures for later is done when it returns them.
+#[observe]
+fn futures(count: Option<u32>) -> Result<Vec<BoxFuture<'static, u32>>, Opaque> {
+    let count = count.ok_or(Opaque)?;
+    Ok((0..count)
+        .map(|number| Box::pin(async move { number }) as BoxFuture<'static, u32>)
+        .collect())
+}
+
+#[observe]
+fn returns_within(text: &str) -> BoxFuture<'_, u32> {
+    let length = || {
+        if text.is_empty() {
+            return 0;
+        }
+        text.len()
+    };
+    let length = length();
+    Box::pin(async move {
+        if length == 0 {
+            return 0;
+        }
+        1
+    })
+}
+
+macro_rules! returning {
+    ($name:ident -> $output:ty) => {
+        #[observe]
+        fn $name() -> $output {
+            Box::pin(async { 7 })
+        }
+    };
+}
+
+returning!(from_a_macro -> Pin<Box<dyn Future<Output = u32>>>);
+
+#[test]
+fn futures_are_observed_where_they_are_the_functions_work() {
+    let registry = Registry::new();
+    with_local_recorder(&registry, || {
+        assert_eq!(futures(Some(2)).unwrap_or_default().len(), 2);
+        assert!(futures(None).is_err());
+        drop(returns_within("abc"));
+        drop(from_a_macro());
+    });
+    assert_eq!(calls(&registry, "futures", "ok"), 1);
+    assert_eq!(errors(&registry, "futures", "Opaque"), 1);
+    assert_eq!(now(&registry, returns_within("")), 0);
+    assert_eq!(now(&registry, returns_within("abc")), 1);
+    assert_eq!(calls(&registry, "returns_within", "ok"), 2);
+    assert_eq!(now(&registry, from_a_macro()), 7);
+    assert_eq!(calls(&registry, "from_a_macro", "ok"), 1);
+}
+
+#[observe(on_ok = |text| metrics::counter!("bytes_total").increment(text.len() as u64))]
+fn read() -> Result<String, fmt::Error> {
+    Ok("abc".into())
+}
+
+fn count_bytes(text: &str) {
+    metrics::counter!("bytes_total").increment(text.len() as u64);
+}
+
+#[observe(on_ok = count_bytes)]
+async fn read_later() -> Result<String, fmt::Error> {
+    Ok("de".into())
+}
+
+#[test]
+fn the_argument_of_a_hook_needs_no_type_and_is_converted_to_that_of_a_function() {
+    let registry = Registry::new();
+    assert!(with_local_recorder(&registry, read).is_ok());
+    assert!(now(&registry, read_later()).is_ok());
+    assert_eq!(counter(&registry, "bytes_total", &[]), 5);
+}
+
 struct Shop {
     name: String,
     sold: u32,

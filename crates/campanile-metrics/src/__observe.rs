@@ -16,7 +16,8 @@ use crate::name::OTHER;
 
 pub use self::future::Observed;
 pub use self::output::{
-    AnyOutput, ByType, Failure, Fallible, NoSource, NotShown, Output, is_ok_by,
+    AnyOutput, AnyState, ByType, Done, Failure, Fallible, Finished, NoSource, NotShown, Output,
+    Unfinished, finished, hook, is_ok_by,
 };
 
 use self::logged::{Logged, Returned, Scope};

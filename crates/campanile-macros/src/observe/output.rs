@@ -1,13 +1,21 @@
 //! What a function returns, as far as that can be read.
 
-use syn::visit_mut::{VisitMut, visit_type_mut};
+use proc_macro2::{Span, TokenStream, TokenTree};
+use syn::spanned::Spanned;
+use syn::visit_mut::{VisitMut, visit_expr_mut, visit_type_mut};
 use syn::{
-    Error, Expr, ExprAsync, GenericArgument, ImplItemFn, PathArguments, ReturnType, Stmt, Type,
-    TypeParamBound, parse_quote,
+    Block, Error, Expr, ExprAsync, GenericArgument, ImplItemFn, Item, Macro, PathArguments,
+    ReturnType, Stmt, Type, TypeParamBound, parse_quote,
 };
 
 /// The types of futures in boxes whose last argument is what they are ready with.
 const BOXED: [&str; 2] = ["BoxFuture", "LocalBoxFuture"];
+
+/// The types that are futures if what is in them is.
+const AROUND: [&str; 2] = ["Pin", "Box"];
+
+/// The types of streams in boxes.
+const STREAMS: [&str; 2] = ["BoxStream", "LocalBoxStream"];
 
 /// Returns the type that a function returns, as it can stand in its body.
 pub(super) fn returned(output: &ReturnType) -> syn::Result<Type> {
@@ -47,12 +55,23 @@ pub(super) fn future(function: &mut ImplItemFn) -> syn::Result<Option<(&mut Expr
     let ReturnType::Type(_, ty) = &function.sig.output else {
         return Ok(None);
     };
+    if is_stream(ty) {
+        let text = "a stream can't be observed: its items are made after this function returned; observe an `async fn` that makes an item, or one that reads all";
+        return Err(Error::new_spanned(ty, text));
+    }
+    let early = early_return(&mut function.block);
     let last = match function.block.stmts.last_mut() {
         Some(Stmt::Expr(last, None)) => tail(last),
         _ => None,
     };
     match (last, ready_with(ty)) {
-        (Some(future), Some(output)) => Ok(Some((future, written(output)?))),
+        (Some(future), Some(output)) => match early {
+            None => Ok(Some((future, written(output)?))),
+            Some(early) => {
+                let text = "a future that is returned early can't be observed: write an `async fn`, or move what comes before the last `async` block into it";
+                Err(Error::new(early, text))
+            }
+        },
         (Some(_), None) => {
             let text = "what this future is ready with can't be read: write `impl Future<Output = …>`, `Pin<Box<dyn Future<Output = …>>>` or `BoxFuture<…>`";
             Err(Error::new_spanned(ty, text))
@@ -84,31 +103,97 @@ fn tail(last: &mut Expr) -> Option<&mut ExprAsync> {
     }
 }
 
-/// Returns what the future in a type is ready with, if that stands in it.
+/// Returns where a function returns before its end, closures and `async` blocks in it apart.
+fn early_return(block: &mut Block) -> Option<Span> {
+    struct Returns(Option<Span>);
+
+    impl VisitMut for Returns {
+        fn visit_expr_mut(&mut self, expr: &mut Expr) {
+            match expr {
+                Expr::Async(_) | Expr::Closure(_) => {}
+                Expr::Return(early) => self.0 = self.0.or(Some(early.span())),
+                expr => visit_expr_mut(self, expr),
+            }
+        }
+
+        fn visit_item_mut(&mut self, _: &mut Item) {}
+
+        fn visit_macro_mut(&mut self, call: &mut Macro) {
+            self.0 = self.0.or_else(|| return_in(call.tokens.clone()));
+        }
+    }
+
+    let mut returns = Returns(None);
+    returns.visit_block_mut(block);
+    returns.0
+}
+
+/// Returns where the word `return` is among the arguments of a macro.
+fn return_in(tokens: TokenStream) -> Option<Span> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(ident) if ident == "return" => Some(ident.span()),
+        TokenTree::Group(group) => return_in(group.stream()),
+        _ => None,
+    })
+}
+
+/// Returns what the future that a type is, or is a box of, is ready with, if that stands in it.
 fn ready_with(ty: &Type) -> Option<&Type> {
+    if let Some((name, arguments)) = path(ty)
+        && BOXED.contains(&&*name)
+    {
+        return types(arguments).last();
+    }
+    arguments(bound(ty, "Future")?).find_map(|argument| match argument {
+        GenericArgument::AssocType(output) if output.ident == "Output" => Some(&output.ty),
+        _ => None,
+    })
+}
+
+fn is_stream(ty: &Type) -> bool {
+    let is_boxed = path(ty).is_some_and(|(name, _)| STREAMS.contains(&&*name));
+    is_boxed || bound(ty, "Stream").is_some()
+}
+
+/// Returns the arguments of a trait that a type, or what is in its boxes, is said to implement.
+fn bound<'a>(ty: &'a Type, name: &str) -> Option<&'a PathArguments> {
     let bounds = match ty {
         Type::ImplTrait(ty) => &ty.bounds,
         Type::TraitObject(ty) => &ty.bounds,
+        // From an argument of a macro.
+        Type::Group(ty) => return bound(&ty.elem, name),
+        Type::Paren(ty) => return bound(&ty.elem, name),
+        ty => {
+            let (around, arguments) = path(ty)?;
+            let is_around = AROUND.contains(&&*around);
+            return is_around.then(|| types(arguments).find_map(|ty| bound(ty, name)))?;
+        }
+    };
+    bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => {
+            let segment = bound.path.segments.last()?;
+            (segment.ident == name).then_some(&segment.arguments)
+        }
+        _ => None,
+    })
+}
+
+/// Returns the last name in a type's path, and its arguments.
+fn path(ty: &Type) -> Option<(String, &PathArguments)> {
+    match ty {
         Type::Path(ty) => {
             let segment = ty.path.segments.last()?;
-            let mut types = arguments(&segment.arguments).filter_map(|argument| match argument {
-                GenericArgument::Type(ty) => Some(ty),
-                _ => None,
-            });
-            return match BOXED.iter().any(|name| segment.ident == name) {
-                true => types.last(),
-                false => types.find_map(ready_with),
-            };
+            Some((segment.ident.to_string(), &segment.arguments))
         }
-        _ => return None,
-    };
-    let traits = bounds.iter().filter_map(|bound| match bound {
-        TypeParamBound::Trait(bound) => bound.path.segments.last(),
+        Type::Group(ty) => path(&ty.elem),
+        Type::Paren(ty) => path(&ty.elem),
         _ => None,
-    });
-    let mut futures = traits.filter(|segment| segment.ident == "Future");
-    arguments(&futures.next()?.arguments).find_map(|argument| match argument {
-        GenericArgument::AssocType(output) if output.ident == "Output" => Some(&output.ty),
+    }
+}
+
+fn types(all: &PathArguments) -> impl Iterator<Item = &Type> {
+    arguments(all).filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
         _ => None,
     })
 }

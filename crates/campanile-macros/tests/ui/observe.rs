@@ -50,6 +50,30 @@ fn err_path() {}
 #[observe(ok_if)]
 fn ok_if() {}
 
+#[observe]
+fn early(cached: bool) -> std::pin::Pin<Box<dyn Future<Output = u32>>> {
+    if cached {
+        return Box::pin(async { 1 });
+    }
+    Box::pin(async { return 2 })
+}
+
+#[observe]
+fn early_in_a_macro(cached: bool) -> impl Future<Output = ()> {
+    maybe!(cached, return std::future::ready(()));
+    async {}
+}
+
+#[observe]
+fn stream() -> impl Stream<Item = u32> {
+    numbers()
+}
+
+#[observe]
+fn boxed_stream() -> Pin<Box<dyn Stream<Item = u32> + Send>> {
+    numbers()
+}
+
 trait Service {
     #[observe]
     fn no_body(&self);

@@ -31,6 +31,51 @@ impl<'a, T> AnyOutput<'a, T> for Output<'a, T> {
     }
 }
 
+impl<T: Future> Output<'_, T> {
+    /// Returns that the function's work is still to do.
+    pub fn state(&self) -> Unfinished {
+        Unfinished
+    }
+}
+
+/// What is not known as a future.
+pub trait AnyState {
+    /// Returns that the function's work is done.
+    fn state(&self) -> Done;
+}
+
+impl<T> AnyState for Output<'_, T> {
+    fn state(&self) -> Done {
+        Done
+    }
+}
+
+/// The work is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Done;
+
+/// The work is done by a future.
+#[derive(Clone, Copy, Debug)]
+pub struct Unfinished;
+
+/// Whose work is done.
+#[diagnostic::on_unimplemented(
+    message = "a future that is made elsewhere can't be observed: its work is done after this function returned",
+    label = "this is a future",
+    note = "write an `async fn`, or end with `Box::pin` of an `async` block that awaits this future"
+)]
+pub trait Finished {}
+
+impl Finished for Done {}
+
+/// Compiles for a function whose work is done when it returns.
+pub fn finished<T: Finished>(_: T) {}
+
+/// Calls the hook of `on_ok`.
+pub fn hook<T, R>(hook: impl FnOnce(&T) -> R, value: &T) {
+    hook(value);
+}
+
 /// The error that a function returned.
 #[derive(Debug)]
 pub struct Failure<'a, E>(pub &'a E);

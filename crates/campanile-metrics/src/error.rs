@@ -39,7 +39,11 @@ pub enum RegisterError {
         label: String,
     },
     /// The name belongs to a metric of another kind.
-    #[error("the metric {name:?} is a {is}, and can't be a {asked} too: choose another name")]
+    #[error(
+        "the metric {name:?} is a {}, and can't be a {} too: choose another name",
+        .is.phrase(),
+        .asked.phrase()
+    )]
     KindConflict {
         /// The name.
         name: String,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Gauge, RegisterError, Registry, TimeCounter};
+use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 
 /// The process's own metrics, under the names that Prometheus' clients share.
 ///
@@ -25,8 +25,13 @@ use crate::{Gauge, RegisterError, Registry, TimeCounter};
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
 ///
-/// They are read from `/proc/self` when [`collect`](Self::collect) is called, which takes about a tenth of a millisecond and keeps no file
-/// open; a scrape reads nothing. Elsewhere than on Linux there are none.
+/// They are read from `/proc/self` when [`collect`](Self::collect) is called, which keeps no file
+/// open; a scrape reads nothing. A figure that can't be read has no metric, so elsewhere than on
+/// Linux there are none.
+///
+/// A collection takes about a tenth of a millisecond. Before Linux 6.2 it counts the open file
+/// descriptors one by one, which takes milliseconds for 10,000 of them: call it in a thread that
+/// may block, as `Campanile::run` does.
 #[derive(Clone, Debug)]
 pub struct Process {
     /// `None` where the system has no such figures.
@@ -36,7 +41,8 @@ pub struct Process {
 #[derive(Clone, Debug)]
 struct Handles {
     cpu: TimeCounter,
-    gauges: [Gauge; 7],
+    /// In the order of [`GAUGES`]; `None` for a figure that can't be read.
+    gauges: [Option<Gauge>; 7],
 }
 
 /// The gauges, in the order of [`Figures::gauges`].
@@ -75,39 +81,70 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// If one of the names is taken there by something else.
+    /// If one of the names is taken there by something else; then none of the metrics is there.
     pub fn new(registry: &Registry) -> Result<Self, RegisterError> {
-        if Figures::read().is_none() {
+        Self::with(registry, Figures::read(), boot())
+    }
+
+    fn with(
+        registry: &Registry,
+        figures: Option<Figures>,
+        boot: Option<f64>,
+    ) -> Result<Self, RegisterError> {
+        let Some(mut figures) = figures else {
             return Ok(Self { handles: None });
-        }
+        };
+        figures.start = figures.start.zip(boot).map(|(since, boot)| boot + since);
+        let values = figures.gauges();
+        let is_there = GAUGES
+            .iter()
+            .zip(values)
+            .filter(|(_, value)| value.is_some());
+        let names = is_there.map(|((name, _), _)| (*name, Kind::Gauge));
+        let names: Vec<_> = names.chain([(CPU.0, Kind::TimeCounter)]).collect();
+        registry.check_names(&names)?;
         registry.describe(CPU.0, CPU.1);
-        let gauge = |(name, help): (&str, &str)| {
-            registry.describe(name, help);
-            registry.gauge(name, &[])
-        };
-        let [a, b, c, d, e, f, g] = GAUGES.map(gauge);
-        let process = Self {
-            handles: Some(Handles {
-                cpu: registry.time_counter(CPU.0, &[])?,
-                gauges: [a?, b?, c?, d?, e?, f?, g?],
-            }),
-        };
-        process.collect();
-        Ok(process)
+        let cpu = registry.time_counter(CPU.0, &[])?;
+        let mut gauges = [const { None }; 7];
+        for ((gauge, (name, help)), value) in gauges.iter_mut().zip(GAUGES).zip(values) {
+            if value.is_some() {
+                registry.describe(name, help);
+                *gauge = Some(registry.gauge(name, &[])?);
+            }
+        }
+        let handles = Handles { cpu, gauges };
+        handles.show(&figures);
+        Ok(Self {
+            handles: Some(handles),
+        })
     }
 
     /// Reads the figures. One that can't be read stays as it was.
     pub fn collect(&self) {
-        let Some((handles, figures)) = self.handles.as_ref().zip(Figures::read()) else {
-            return;
-        };
-        handles.cpu.absolute(figures.cpu);
-        for (gauge, value) in handles.gauges.iter().zip(figures.gauges()) {
-            if let Some(value) = value {
+        if let Some((handles, mut figures)) = self.handles.as_ref().zip(Figures::read()) {
+            // It is known, and counts from another time here.
+            figures.start = None;
+            handles.show(&figures);
+        }
+    }
+}
+
+impl Handles {
+    fn show(&self, figures: &Figures) {
+        self.cpu.absolute(figures.cpu);
+        for (gauge, value) in self.gauges.iter().zip(figures.gauges()) {
+            if let (Some(gauge), Some(value)) = (gauge, value) {
                 gauge.set(value);
             }
         }
     }
+}
+
+/// Returns when the system was started, in seconds since 1970.
+fn boot() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    line.trim().parse().ok()
 }
 
 /// What the system says of the process.
@@ -116,6 +153,7 @@ struct Figures {
     threads: f64,
     virtual_memory: f64,
     resident_memory: f64,
+    /// In seconds since the system's start, until that is known.
     start: Option<f64>,
     open_fds: Option<f64>,
     max_fds: Option<f64>,
@@ -145,12 +183,6 @@ impl Figures {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         let ticks = rustix::param::clock_ticks_per_second();
         let mut figures = Self::parse(&stat, ticks, rustix::param::page_size())?;
-        let boot = || {
-            let stat = std::fs::read_to_string("/proc/stat").ok()?;
-            let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
-            line.trim().parse::<f64>().ok()
-        };
-        figures.start = figures.start.zip(boot()).map(|(since, boot)| boot + since);
         let descriptors = campanile_system::descriptors();
         figures.open_fds = descriptors.map(|all| all.open as f64);
         figures.max_fds = descriptors.and_then(|all| Some(all.most? as f64));
@@ -161,7 +193,7 @@ impl Figures {
 
     /// Reads `/proc/self/stat` (proc(5)); the start is in seconds since the system's.
     #[cfg_attr(
-        not(target_os = "linux"),
+        not(any(target_os = "linux", test)),
         expect(dead_code, reason = "there is no such file")
     )]
     fn parse(stat: &str, ticks: u64, page: usize) -> Option<Self> {
@@ -206,6 +238,38 @@ mod tests {
         }
     }
 
+    const STAT: &str =
+        "19022 (a) R 1 2 3 4 -1 5 100 0 0 0 250 50 0 0 20 0 7 0 281300 3133440 388 0 9";
+
+    #[test]
+    fn what_cannot_be_registered_or_read_is_on_no_page() {
+        let registry = Registry::new();
+        // The application's own.
+        let _own = registry.counter("process_cpu_seconds_total", &[]).unwrap();
+        let before = registry.render();
+        let figures = Figures::parse(STAT, 100, 4_096);
+        let error = Process::with(&registry, figures, Some(1e9)).unwrap_err();
+        assert_eq!(registry.render(), before);
+        assert!(
+            error
+                .to_string()
+                .contains("is a counter, and can't be a counter of time"),
+            "{error}"
+        );
+
+        let registry = Registry::new();
+        let figures = Figures::parse(STAT, 100, 4_096);
+        let process = Process::with(&registry, figures, None).unwrap();
+        assert!(registry.family("process_start_time_seconds").is_none());
+        assert!(registry.family("process_open_fds").is_none());
+        assert_eq!(
+            registry.get("process_threads", &[]),
+            Some(Value::Gauge(7.0))
+        );
+        process.collect();
+        assert!(registry.family("process_start_time_seconds").is_none());
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn the_figures_are_the_systems() {
@@ -229,6 +293,7 @@ mod tests {
             .as_secs_f64();
         let age = now - gauge("process_start_time_seconds");
         assert!((-2.0..3_600.0).contains(&age), "{age}");
+        let started = gauge("process_start_time_seconds");
         let Some(Value::TimeCounter(before)) = registry.get(CPU.0, &[]) else {
             panic!("there is no {}", CPU.0);
         };
@@ -239,6 +304,7 @@ mod tests {
             process.handles.as_ref().unwrap().cpu.value() > before
         });
         assert!(used);
+        assert_eq!(gauge("process_start_time_seconds"), started);
         assert!(registry.render().contains("process_cpu_seconds_total 0.") || before.as_secs() > 0);
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-use crate::{Counter, Gauge, Histogram, RegisterError, Registry, TimeCounter};
+use crate::{Counter, Gauge, Histogram, Kind, RegisterError, Registry, TimeCounter};
 
 /// Metrics of a tokio runtime.
 ///
@@ -52,8 +52,16 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// If one of the names is taken there by something else.
+    /// If one of the names is taken there by something else; then none of the metrics is there.
     pub fn new(registry: &Registry, runtime: &Handle) -> Result<Self, RegisterError> {
+        registry.check_names(&[
+            ("tokio_workers", Kind::Gauge),
+            ("tokio_alive_tasks", Kind::Gauge),
+            ("tokio_global_queue_depth", Kind::Gauge),
+            ("tokio_worker_busy_seconds_total", Kind::TimeCounter),
+            ("tokio_worker_parks_total", Kind::Counter),
+            ("tokio_scheduling_lag_seconds", Kind::Histogram),
+        ])?;
         let described = |name, help| {
             registry.describe(name, help);
             name
@@ -150,6 +158,15 @@ mod tests {
         let registry = Registry::new();
         let runtime = Runtime::new(&registry, &Handle::current()).unwrap();
         (registry, runtime)
+    }
+
+    #[tokio::test]
+    async fn if_a_name_is_taken_no_metric_is_there() {
+        let registry = Registry::new();
+        let _own = registry.gauge("tokio_scheduling_lag_seconds", &[]).unwrap();
+        let before = registry.render();
+        assert!(Runtime::new(&registry, &Handle::current()).is_err());
+        assert_eq!(registry.render(), before);
     }
 
     #[tokio::test]

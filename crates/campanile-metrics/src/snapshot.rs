@@ -34,6 +34,14 @@ impl Kind {
 }
 
 impl Kind {
+    /// Returns the kind's name for people, to whom the two counters are not the same.
+    pub(crate) fn phrase(self) -> &'static str {
+        match self {
+            Self::TimeCounter => "counter of time",
+            other => other.as_str(),
+        }
+    }
+
     pub(crate) fn is_counter(self) -> bool {
         matches!(self, Self::Counter | Self::TimeCounter)
     }

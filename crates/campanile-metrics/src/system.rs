@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use campanile_system::{Figures, Pressure as Stall, System as Reader, Used, Waiting, disk};
 
 use crate::clock;
-use crate::{Gauge, RegisterError, Registry, TimeCounter};
+use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 
 /// Metrics of what the process runs on: its container where that has a quota of the processors or a limit of memory, and else the
 /// machine; and disks.
@@ -153,7 +153,7 @@ impl System {
     ///
     /// # Errors
     ///
-    /// If one of the names is taken there by something else. Where `cpu_usage_percent` is, that metric stays away.
+    /// If one of the names is taken there by something else; then none of the metrics is there. Where `cpu_usage_percent` is, that metric stays away.
     pub fn new(registry: &Registry) -> Result<Self, RegisterError> {
         Self::with_disks(registry, &["/"])
     }
@@ -191,7 +191,20 @@ impl System {
 impl Inner {
     /// Registers what the system has.
     fn new(registry: &Registry, system: Reader, disks: &[&str]) -> Result<Self, RegisterError> {
-        let gauges = GAUGES.iter().zip(gauges(&system.read()));
+        let figures = gauges(&system.read());
+        let pressures = PRESSURES.iter().filter_map(|&(resource, who, name, help)| {
+            Some((system.pressure(resource, who)?, name, help))
+        });
+        let pressures: Vec<_> = pressures.collect();
+        let known = GAUGES.iter().zip(figures);
+        let known = known.filter_map(|((name, _), figure)| figure.map(|_| *name));
+        let of_disks = DISK.iter().map(|(name, _)| *name);
+        let names = known.chain(of_disks).map(|name| (name, Kind::Gauge));
+        let stalls = pressures
+            .iter()
+            .map(|(_, name, _)| (*name, Kind::TimeCounter));
+        registry.check_names(&names.chain(stalls).collect::<Vec<_>>())?;
+        let gauges = GAUGES.iter().zip(figures);
         let gauges = gauges.map(|(&(name, help), figure)| {
             let gauge = || {
                 registry.describe(name, help);
@@ -203,16 +216,12 @@ impl Inner {
         let disks = disks.iter().filter(|disk| space(disk).is_some());
         let disks = disks.map(|disk| Disk::new(registry, disk));
         let disks = disks.collect::<Result<_, _>>()?;
-        let mut pressures = Vec::new();
-        for (resource, who, name, help) in PRESSURES {
-            if let Some(stall) = system.pressure(resource, who) {
-                registry.describe(name, help);
-                pressures.push(Pressure {
-                    stall,
-                    counter: registry.time_counter(name, &[])?,
-                });
-            }
-        }
+        let pressures = pressures.into_iter().map(|(stall, name, help)| {
+            registry.describe(name, help);
+            let counter = registry.time_counter(name, &[])?;
+            Ok(Pressure { stall, counter })
+        });
+        let pressures = pressures.collect::<Result<_, RegisterError>>()?;
         Ok(Self {
             registry: registry.clone(),
             system,

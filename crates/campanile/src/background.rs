@@ -43,24 +43,27 @@ impl Background {
         }
     }
 
-    /// Starts the thread `campanile-system`, which reads the system each time that it is asked to, until nobody can ask it any more: a disk
-    /// that doesn't answer keeps nothing else waiting.
+    /// Starts the thread `campanile-system`, which reads the process and the system each time that it
+    /// is asked to, until nobody can ask it any more: neither many file descriptors nor a disk that
+    /// does not answer block a worker of the runtime.
     fn read_system(&self) -> SyncSender<()> {
         let (ask, asked) = sync_channel(1);
         let (registry, overhead) = (self.registry.clone(), self.overhead.clone());
         let disks = Arc::clone(&self.disks);
+        let process = self.process.clone();
         let thread = std::thread::Builder::new().name("campanile-system".to_owned());
         let started = thread.spawn(move || {
             let disks: Vec<_> = disks.iter().map(String::as_str).collect();
-            let system = overhead.run(|| System::with_disks(&registry, &disks));
-            if let Ok(system) = system {
-                while asked.recv().is_ok() {
-                    overhead.run(|| system.collect());
-                }
+            let system = overhead.run(|| System::with_disks(&registry, &disks)).ok();
+            while asked.recv().is_ok() {
+                overhead.run(|| {
+                    process.iter().for_each(Process::collect);
+                    system.iter().for_each(System::collect);
+                });
             }
         });
         if let Err(error) = started {
-            tracing::warn!(%error, "there is no thread to read the system: its metrics are missing");
+            tracing::warn!(%error, "failed to start the thread that reads the process and the system: their metrics are missing or stand still");
         }
         ask
     }
@@ -87,9 +90,6 @@ impl Background {
                 let now = ticks.tick().await;
                 self.registry.sweep(now.into_std());
                 self.registry.refresh(now.into_std());
-                if let Some(process) = &self.process {
-                    process.collect();
-                }
                 // It is still at the last one if there is no room.
                 let _ = system.try_send(());
                 if let Some(runtime) = &runtime {

@@ -50,18 +50,45 @@ impl Families {
         }
     }
 
+    /// Returns the first of a new family's names that is taken, and by which family.
+    fn taken(&self, name: &str, kind: Kind) -> Option<(String, Arc<str>)> {
+        sample_names(name, kind).into_iter().find_map(|name| {
+            let by = Arc::clone(self.taken.get(name.as_str())?);
+            Some((name, by))
+        })
+    }
+
+    /// Returns the error of a name that is taken.
+    fn error(
+        &self,
+        raw_name: &str,
+        kind: Kind,
+        (exported, by): (String, Arc<str>),
+    ) -> RegisterError {
+        match self.get(&by) {
+            Some(by) if *by.raw_name == *raw_name => RegisterError::KindConflict {
+                name: raw_name.into(),
+                is: by.kind(),
+                asked: kind,
+            },
+            _ => RegisterError::NameTaken {
+                name: raw_name.into(),
+                exported,
+                by: (*by).into(),
+            },
+        }
+    }
+
     /// Adds a family, unless one of its names is taken: then the error is that name, and whose it is.
     fn insert<C: Cell>(
         &mut self,
         name: &str,
         raw_name: &str,
     ) -> Result<Arc<AnyFamily>, (String, Arc<str>)> {
-        let names = sample_names(name, C::KIND);
-        for name in &names {
-            if let Some(by) = self.taken.get(name.as_str()) {
-                return Err((name.clone(), Arc::clone(by)));
-            }
+        if let Some(taken) = self.taken(name, C::KIND) {
+            return Err(taken);
         }
+        let names = sample_names(name, C::KIND);
         let name: Arc<str> = name.into();
         for sample in names {
             self.taken.insert(sample.into(), Arc::clone(&name));
@@ -265,6 +292,23 @@ impl Registry {
         labels.retain(|(name, value)| !constant.has(name, truncated_value(value, longest)));
     }
 
+    /// Checks that metrics can be registered, without registering any: that no name is taken by
+    /// another metric.
+    pub(crate) fn check_names(&self, names: &[(&str, Kind)]) -> Result<(), RegisterError> {
+        let families = read(&self.0.families);
+        for &(raw_name, kind) in names {
+            let name = self.exported(raw_name, kind);
+            let found = families.get(&name);
+            if found.is_some_and(|found| found.kind() == kind && *found.raw_name == *raw_name) {
+                continue;
+            }
+            if let Some(taken) = families.taken(&name, kind) {
+                return Err(families.error(raw_name, kind, taken));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the family of a name as it was given, and the name that it is exported under.
     pub(super) fn find_family<C: Cell>(
         &self,
@@ -272,11 +316,6 @@ impl Registry {
         under: Under,
     ) -> Result<(Arc<str>, Arc<AnyFamily>), RegisterError> {
         let name = self.exported(raw_name, C::KIND);
-        let taken = |exported: String, by: &str| RegisterError::NameTaken {
-            name: raw_name.into(),
-            exported,
-            by: by.into(),
-        };
         let found = read(&self.0.families).get_key_value(&name);
         let (name, family) = match found {
             Some(found) => found,
@@ -294,14 +333,8 @@ impl Registry {
                     Some(found) => found,
                     None => {
                         let family = families.insert::<C>(&name, raw_name);
-                        let family = family.map_err(|(sample, by)| match families.get(&by) {
-                            Some(by) if *by.raw_name == *raw_name => RegisterError::KindConflict {
-                                name: raw_name.into(),
-                                is: by.kind(),
-                                asked: C::KIND,
-                            },
-                            _ => taken(sample, &by),
-                        });
+                        let family =
+                            family.map_err(|taken| families.error(raw_name, C::KIND, taken));
                         (name.as_ref().into(), family?)
                     }
                 }
@@ -309,7 +342,11 @@ impl Registry {
         };
         // Another kind's name is another mistake, and told as such.
         if *family.raw_name != *raw_name && family.kind() == C::KIND {
-            return Err(taken(name.as_ref().into(), &family.raw_name));
+            return Err(RegisterError::NameTaken {
+                name: raw_name.into(),
+                exported: name.as_ref().into(),
+                by: (*family.raw_name).into(),
+            });
         }
         Ok((name, family))
     }

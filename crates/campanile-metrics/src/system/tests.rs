@@ -360,3 +360,13 @@ fn it_can_be_shared() {
     fn check<T: Send + Sync>() {}
     check::<System>();
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn if_a_name_is_taken_no_metric_is_there() {
+    let registry = Registry::new();
+    let _own = registry.histogram("disk_available_bytes", &[]).unwrap();
+    let before = registry.render();
+    assert!(System::new(&registry).is_err());
+    assert_eq!(registry.render(), before);
+}

@@ -111,6 +111,7 @@ mod observe;
 /// The metrics go to the recorder of the `metrics` crate that is in force where the call begins: inside of an observed exchange that of
 /// its `Campanile` or `HttpMetrics`, elsewhere the one that is installed. Errors and panics are counted where they happen, which for a future
 /// that goes on outside of its exchange needs an installed one. Where there is none, the log says so, once in the life of the process.
+/// A recorder that is a type without fields counts as none, because `metrics` has no other way to tell.
 ///
 /// # Arguments
 ///
@@ -126,6 +127,12 @@ mod observe;
 /// | `crate = path` | `campanile_metrics`, or `campanile::metrics` for `campanile::observe` | where the crate is that the code refers to |
 ///
 /// With more than 1,000 combinations of labels, all of their values are `_other_`, and the log says so.
+///
+/// All functions with one `prefix` share four metrics, each with the registry's limit of series
+/// (`RegistryBuilder::series_per_family`, 2,000 by default). A function and label set takes up to four
+/// series of `calls_total`: `ok` and, for an `async` one, `cancelled` from the first call, `error` and
+/// `panicked` when they happen. Past the limit calls are counted in a series `_other_`, and a new
+/// function's gauge is left out. Raise the limit, or set a `prefix`, for hundreds of functions with labels.
 ///
 /// # Where it stands
 ///

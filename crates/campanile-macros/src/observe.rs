@@ -23,27 +23,28 @@ pub(crate) fn expand(
         return Err(Error::new_spanned(constant, text));
     }
     let root = arguments.root.as_ref().unwrap_or(root);
-    let site = site(&function, &arguments, root);
+    let ident = function.sig.ident.clone();
+    let site = |is_async| site(&ident, is_async, &arguments, root);
     if function.sig.asyncness.is_some() {
         let output = output::returned(&function.sig.output)?;
         let statements = &function.block.stmts;
         let body = syn::parse2(quote!(async move { #(#statements)* }))?;
-        let body = asynchronous(&site, &body, &output, &arguments, root);
+        let body = asynchronous(&site(true), &body, &output, &arguments, root);
         function.block.stmts = vec![Stmt::Expr(body, None)];
     } else if let Some((future, output)) = output::future(&mut function)? {
-        let body = asynchronous(&site, future, &output, &arguments, root);
+        let body = asynchronous(&site(true), future, &output, &arguments, root);
         future.block.stmts = vec![Stmt::Expr(body, None)];
     } else {
         let output = output::returned(&function.sig.output)?;
-        let body = synchronous(&site, &function, &output, &arguments, root);
+        let body = synchronous(&site(false), &function, &output, &arguments, root);
         function.block.stmts = vec![Stmt::Expr(body, None)];
     }
     Ok(quote!(#function))
 }
 
 /// The statements that come before a call.
-fn site(function: &ImplItemFn, arguments: &Arguments, root: &Path) -> TokenStream {
-    let ident = function.sig.ident.to_string();
+fn site(ident: &Ident, is_async: bool, arguments: &Arguments, root: &Path) -> TokenStream {
+    let ident = ident.to_string();
     let name = arguments.name.clone();
     let name = name.unwrap_or_else(|| ident.trim_start_matches("r#").to_owned());
     let prefix = arguments.prefix.as_deref().unwrap_or("function");
@@ -113,6 +114,7 @@ fn site(function: &ImplItemFn, arguments: &Arguments, root: &Path) -> TokenStrea
                 duration: #duration,
                 in_flight: #in_flight,
             },
+            #is_async,
             #errors_at,
             __report,
         );

@@ -4,9 +4,13 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use campanile_metrics::metrics::{self, with_local_recorder};
+use campanile_metrics::metrics::{
+    self, Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    with_local_recorder,
+};
 use campanile_metrics::{Bounded, Labels, Registry, Value, observe};
 
 /// The value of a counter of calls, 0 if there is none.
@@ -150,6 +154,63 @@ fn panics_are_counted_and_go_on() {
 fn half(number: u32) -> u32 {
     assert!(number.is_multiple_of(2), "on purpose");
     number / 2
+}
+
+#[test]
+fn a_function_without_async_has_no_series_of_cancelled_calls() {
+    let registry = Registry::new();
+    assert_eq!(with_local_recorder(&registry, || half(2)), 1);
+    now(&registry, order(None)).unwrap();
+    let series = registry.family("function_calls_total").unwrap().series;
+    let cancelled = series
+        .iter()
+        .filter(|series| series.label("outcome").as_deref() == Some("cancelled"));
+    let functions: Vec<_> = cancelled
+        .filter_map(|series| series.label("function"))
+        .collect();
+    assert_eq!(functions, ["order"]);
+}
+
+/// Counts how often metrics are described to it.
+#[derive(Default)]
+struct Describes(AtomicUsize);
+
+impl Recorder for Describes {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[observe]
+fn in_turns() {}
+
+#[test]
+fn metrics_are_described_once_to_each_of_two_recorders_that_take_turns() {
+    let recorders = [Describes::default(), Describes::default()];
+    for _ in 0..10 {
+        for recorder in &recorders {
+            with_local_recorder(recorder, in_turns);
+        }
+    }
+    // A function has two counters.
+    let described = recorders.map(|recorder| recorder.0.into_inner());
+    assert_eq!(described, [2, 2]);
 }
 
 /// Neither its type nor its text is known.

@@ -31,13 +31,16 @@ pub struct Site {
     function: &'static str,
     module: &'static str,
     names: Names,
+    /// Whether its calls can be cancelled.
+    is_async: bool,
     /// The level at which errors are logged; `None` if they are not.
     errors_at: Option<tracing::Level>,
     report: fn(&Ended<'_>) -> bool,
     /// The keys of its metrics; once for each list of types that the labels have, which in a generic function are several.
     sets: OnceLock<Sets>,
-    /// Where the recorder is to which the metrics were described last.
-    described: AtomicUsize,
+    /// Where the two recorders are to which the metrics were described last: often that of requests
+    /// and that of the process take turns.
+    described: [AtomicUsize; 2],
 }
 
 /// The names of a function's metrics.
@@ -80,6 +83,7 @@ impl Site {
         function: &'static str,
         module: &'static str,
         names: Names,
+        is_async: bool,
         errors_at: Option<tracing::Level>,
         report: fn(&Ended<'_>) -> bool,
     ) -> Self {
@@ -87,10 +91,11 @@ impl Site {
             function,
             module,
             names,
+            is_async,
             errors_at,
             report,
             sets: OnceLock::new(),
-            described: AtomicUsize::new(0),
+            described: [const { AtomicUsize::new(0) }; 2],
         }
     }
 
@@ -121,9 +126,11 @@ impl Site {
             return None;
         }
         let address = std::ptr::from_ref(recorder).cast::<()>().addr();
-        if self.described.load(Ordering::Relaxed) != address {
+        let [last, before] = &self.described;
+        let is_there = |at: &AtomicUsize| at.load(Ordering::Relaxed) == address;
+        if !is_there(last) && !is_there(before) {
             self.describe(recorder);
-            self.described.store(address, Ordering::Relaxed);
+            before.store(last.swap(address, Ordering::Relaxed), Ordering::Relaxed);
         }
         let in_flight = recorder.register_gauge(&keys.in_flight, &METADATA);
         in_flight.increment(1.0);
@@ -133,7 +140,7 @@ impl Site {
             duration: recorder.register_histogram(&keys.duration, &METADATA),
             // A future may be dropped, or go on, where the recorder is out of reach.
             succeeded: calls(Outcome::Ok),
-            cancelled: calls(Outcome::Cancelled),
+            cancelled: self.is_async.then(|| calls(Outcome::Cancelled)),
         })
     }
 
@@ -318,7 +325,8 @@ struct Live {
     in_flight: Gauge,
     duration: Histogram,
     succeeded: Counter,
-    cancelled: Counter,
+    /// `None` for a function that is not asynchronous.
+    cancelled: Option<Counter>,
 }
 
 /// Where a call is, which tells what its end means.
@@ -372,7 +380,7 @@ impl Call {
             live.duration.record(duration.as_secs_f64());
             match outcome {
                 Outcome::Ok => live.succeeded.increment(1),
-                Outcome::Cancelled => live.cancelled.increment(1),
+                Outcome::Cancelled => live.cancelled.iter().for_each(|calls| calls.increment(1)),
                 Outcome::Error | Outcome::Panicked => metrics::with_recorder(|recorder| {
                     let calls = self.keys.calls(outcome);
                     recorder.register_counter(calls, &METADATA).increment(1);

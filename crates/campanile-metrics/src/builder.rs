@@ -26,7 +26,7 @@ pub struct RegistryBuilder {
     series_per_family: usize,
     series: usize,
     label_value_bytes: usize,
-    buckets: Vec<f64>,
+    buckets: Option<Vec<f64>>,
     buckets_of: Vec<(Names, Vec<f64>)>,
     summaries: Vec<Names>,
     prefix: String,
@@ -85,17 +85,29 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets the upper bounds of the buckets of all histograms, inclusive, without `+Inf`.
+    /// Sets the upper bounds of the buckets of all histograms, inclusive, without `+Inf`, if neither
+    /// [`buckets_of`](Self::buckets_of) nor the metric itself has others.
     ///
-    /// Defaults to OpenTelemetry's bounds for durations in seconds: 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75,
-    /// 1, 2.5, 5, 7.5 and 10.
+    /// Without this the bounds follow from the unit that was described before the first series, or
+    /// else from the last word of the name:
+    ///
+    /// | unit or word | bounds |
+    /// |---|---|
+    /// | `seconds`, and any that is not listed | OpenTelemetry's for durations: 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10 |
+    /// | `milliseconds`, `ms`, `microseconds`, `nanoseconds` | the same times |
+    /// | `bytes` | 256 to 256 MiB, each four times the one before |
+    /// | `ratio`, `percent` | 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1, or a hundred times that |
+    /// | `count`, `size`, `length`, `depth`, `items`, `rows`, `records`, `entries`, `messages`, `events`, `requests`, `tokens`, `attempts`, `retries` | 1, 2, 5, 10, and so on to 1,000,000 |
+    ///
+    /// If the first 1,000 samples of a histogram are above all bounds, the log has a warning.
     pub fn buckets(mut self, bounds: &[f64]) -> Self {
-        self.buckets = bounds.into();
+        self.buckets = Some(bounds.into());
         self
     }
 
     /// Sets the bounds for histograms of some names; where several fit, an exact name goes first, then the longest beginning, then
-    /// the longest end.
+    /// the longest end. Bounds that a metric has itself, by [`Registry::buckets`] or in a metric set,
+    /// go before those of a beginning or an end.
     ///
     /// ```
     /// use campanile_metrics::{Names, Registry};
@@ -108,7 +120,7 @@ impl RegistryBuilder {
     /// # Ok::<_, campanile_metrics::BuildError>(())
     /// ```
     ///
-    /// Defaults to none: all have those of [`buckets`](Self::buckets).
+    /// Defaults to none: [`buckets`](Self::buckets) says what histograms have then.
     pub fn buckets_of(mut self, names: Names, bounds: &[f64]) -> Self {
         self.buckets_of.push((names, bounds.into()));
         self
@@ -192,7 +204,10 @@ impl RegistryBuilder {
             series_per_family: self.series_per_family,
             series: self.series,
             label_value_bytes: self.label_value_bytes,
-            bounds: checked(&self.buckets, String::new)?,
+            bounds: self
+                .buckets
+                .map(|bounds| checked(&bounds, String::new))
+                .transpose()?,
             buckets_of: buckets_of.collect::<Result<_, _>>()?,
             summaries: self.summaries,
             prefix: self.prefix.into(),
@@ -216,7 +231,7 @@ impl Default for Settings {
             series_per_family,
             series,
             label_value_bytes,
-            bounds: Bounds::new(&BOUNDS).into(),
+            bounds: None,
             buckets_of: Vec::new(),
             summaries: Vec::new(),
             prefix: "".into(),
@@ -299,7 +314,7 @@ impl Default for RegistryBuilder {
             series_per_family: 2_000,
             series: 100_000,
             label_value_bytes: 256,
-            buckets: BOUNDS.into(),
+            buckets: None,
             buckets_of: Vec::new(),
             summaries: Vec::new(),
             prefix: String::new(),
@@ -310,16 +325,13 @@ impl Default for RegistryBuilder {
     }
 }
 
-const BOUNDS: [f64; 14] = [
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
-
 /// The settings of a registry, checked.
 pub(crate) struct Settings {
     pub(crate) series_per_family: usize,
     pub(crate) series: usize,
     pub(crate) label_value_bytes: usize,
-    pub(crate) bounds: Arc<Bounds>,
+    /// Those of all histograms, if they were set.
+    pub(crate) bounds: Option<Arc<Bounds>>,
     buckets_of: Vec<(Names, Arc<Bounds>)>,
     summaries: Vec<Names>,
     pub(crate) prefix: Box<str>,
@@ -329,13 +341,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns the bounds that a histogram has for its exported name.
-    pub(crate) fn buckets_of(&self, name: &str) -> Option<&Arc<Bounds>> {
+    /// Returns the bounds that a histogram has for its exported name, and whether they are for that name alone.
+    pub(crate) fn buckets_of(&self, name: &str) -> Option<(&Arc<Bounds>, bool)> {
         let fitting = self.buckets_of.iter();
-        let fitting = fitting.filter_map(|(names, bounds)| Some((names.fit(name)?, bounds)));
-        fitting
-            .max_by_key(|(fit, _)| *fit)
-            .map(|(_, bounds)| bounds)
+        let fitting = fitting.filter_map(|(names, bounds)| Some((names.fit(name)?, names, bounds)));
+        let (_, names, bounds) = fitting.max_by_key(|(fit, ..)| *fit)?;
+        Some((bounds, matches!(names, Names::Exactly(_))))
     }
 
     /// Returns whether the macros record a summary under an exported name.

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -23,6 +23,13 @@ impl Histogram {
     #[inline]
     pub fn record(&self, value: f64) {
         HistogramCell::record(&self.0, value);
+    }
+
+    /// Records a sample several times, which takes no longer than once. One that is not finite is
+    /// dropped, and counted as often.
+    #[inline]
+    pub fn record_many(&self, value: f64, count: u64) {
+        HistogramCell::record_many(&self.0, value, count);
     }
 
     /// Records a time in seconds. The sum is kept in whole nanoseconds, and so is exact for 584 years of them.
@@ -89,11 +96,35 @@ pub(crate) struct HistogramCell {
     /// Samples between each bound and the one before it; the last is above all bounds.
     buckets: Box<[AtomicU64]>,
     sums: [Sum; SUMS],
-    /// Counts samples that are not finite, for the whole registry.
-    dropped: Arc<AtomicU64>,
+    of_name: Arc<OfName>,
     /// For each bucket its exemplar, once there is a trace.
     exemplars: OnceLock<Box<[ExemplarCell]>>,
 }
+
+/// What the histograms of a name share.
+pub(crate) struct OfName {
+    name: Box<str>,
+    /// The bounds that they have if nobody set any.
+    pub(crate) by_unit: Arc<Bounds>,
+    /// Counts samples that are not finite, for the whole registry.
+    dropped: Arc<AtomicU64>,
+    /// Whether the log has that all samples are above all bounds.
+    is_logged: AtomicBool,
+}
+
+impl OfName {
+    pub(crate) fn new(name: &str, by_unit: Arc<Bounds>, dropped: Arc<AtomicU64>) -> Self {
+        Self {
+            name: name.into(),
+            by_unit,
+            dropped,
+            is_logged: AtomicBool::new(false),
+        }
+    }
+}
+
+/// How many samples tell that the bounds are wrong if all of them are above.
+const ABOVE: u64 = 1_000;
 
 /// A part of the sum: threads that record at the same time mostly have one each.
 #[derive(Default)]
@@ -117,13 +148,13 @@ thread_local! {
 }
 
 impl HistogramCell {
-    pub(crate) fn new(bounds: Arc<Bounds>, dropped: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(bounds: Arc<Bounds>, of_name: Arc<OfName>) -> Self {
         let buckets = bounds.labels.iter().map(|_| AtomicU64::new(0)).collect();
         Self {
             bounds,
             buckets,
             sums: Default::default(),
-            dropped,
+            of_name,
             exemplars: OnceLock::new(),
         }
     }
@@ -131,18 +162,23 @@ impl HistogramCell {
     /// Records a sample, and returns its bucket unless it is dropped.
     #[inline]
     fn record(&self, value: f64) -> Option<usize> {
+        self.record_many(value, 1)
+    }
+
+    #[inline]
+    fn record_many(&self, value: f64, count: u64) -> Option<usize> {
         if !value.is_finite() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.of_name.dropped.fetch_add(count, Ordering::Relaxed);
             return None;
         }
-        let bucket = self.count(value);
-        add(&self.part().floats, value);
+        let bucket = self.count(value, count);
+        add(&self.part().floats, value * count as f64);
         Some(bucket)
     }
 
     #[inline]
     fn record_duration(&self, time: Duration) -> usize {
-        let bucket = self.count(time.as_secs_f64());
+        let bucket = self.count(time.as_secs_f64(), 1);
         self.part().nanoseconds.fetch_add(
             u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
             Ordering::Relaxed,
@@ -163,7 +199,7 @@ impl HistogramCell {
     }
 
     #[inline]
-    fn count(&self, value: f64) -> usize {
+    fn count(&self, value: f64, count: u64) -> usize {
         // All bounds are few, and to compare them all is faster than to guess which half.
         let below = self
             .bounds
@@ -171,8 +207,30 @@ impl HistogramCell {
             .iter()
             .map(|&bound| usize::from(bound < value));
         let bucket = below.sum::<usize>();
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        let before = self.buckets[bucket].fetch_add(count, Ordering::Relaxed);
+        if bucket == self.bounds.values.len() && before < ABOVE && before + count >= ABOVE {
+            self.check_bounds();
+        }
         bucket
+    }
+
+    /// Logs, once for each name, that all samples so far are above all bounds.
+    #[cold]
+    fn check_bounds(&self) {
+        let (_, below) = self.buckets.split_last().unzip();
+        let below: &[AtomicU64] = below.unwrap_or_default();
+        if below
+            .iter()
+            .all(|bucket| bucket.load(Ordering::Relaxed) == 0)
+            && !self.of_name.name.is_empty()
+            && !self.of_name.is_logged.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                name = %self.of_name.name,
+                greatest = self.bounds.values.last(),
+                "the first {ABOVE} samples of a histogram are above all of its buckets: set others by `Registry::buckets` or `RegistryBuilder::buckets_of`"
+            );
+        }
     }
 
     /// The part of the sum that this thread adds to; a thread that ends takes any.
@@ -230,6 +288,10 @@ impl HistogramFn for Series<HistogramCell> {
     fn record(&self, value: f64) {
         HistogramCell::record(self, value);
     }
+
+    fn record_many(&self, value: f64, count: usize) {
+        HistogramCell::record_many(self, value, count as u64);
+    }
 }
 
 impl Cell for HistogramCell {
@@ -274,7 +336,9 @@ mod tests {
 
     fn histogram(bounds: &[f64]) -> (Histogram, Arc<AtomicU64>) {
         let dropped = Arc::default();
-        let cell = HistogramCell::new(Bounds::new(bounds).into(), Arc::clone(&dropped));
+        let bounds: Arc<Bounds> = Bounds::new(bounds).into();
+        let of_name = OfName::new("h", Arc::clone(&bounds), Arc::clone(&dropped));
+        let cell = HistogramCell::new(bounds, Arc::new(of_name));
         (Histogram(Series::detached(cell)), dropped)
     }
 
@@ -292,6 +356,37 @@ mod tests {
         } = histogram.value();
         assert_eq!((buckets, count), (vec![(1.0, 2), (2.0, 4)], 5));
         assert!((sum - 5.500_001).abs() < 1e-9);
+    }
+
+    #[test]
+    fn many_samples_take_no_longer_than_one() {
+        let (histogram, dropped) = histogram(&[1.0, 2.0]);
+        histogram.record_many(1.5, 1_000_000_000_000);
+        histogram.record_many(f64::NAN, 7);
+        let foreign = metrics::Histogram::from_arc(Arc::clone(&histogram.0));
+        foreign.record_many(0.5, 2_000_000_000);
+        let value = histogram.value();
+        assert_eq!(
+            value.buckets,
+            [(1.0, 2_000_000_000), (2.0, 1_002_000_000_000)]
+        );
+        assert_eq!(value.sum, 1.501e12);
+        assert_eq!(dropped.load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn a_thousand_samples_above_all_bounds_are_told_of() {
+        let is_logged =
+            |histogram: &Histogram| histogram.0.of_name.is_logged.load(Ordering::Relaxed);
+        let (above, _) = histogram(&[1.0, 10.0]);
+        above.record_many(12.0, 999);
+        assert!(!is_logged(&above));
+        above.record(12.0);
+        assert!(is_logged(&above));
+        let (mixed, _) = histogram(&[1.0, 10.0]);
+        mixed.record(10.0);
+        mixed.record_many(12.0, 5_000);
+        assert!(!is_logged(&mixed));
     }
 
     #[test]

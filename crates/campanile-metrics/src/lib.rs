@@ -83,6 +83,7 @@ mod process;
 mod recorder;
 #[cfg(feature = "tokio")]
 mod runtime;
+mod scale;
 mod scrape;
 mod series;
 mod set;

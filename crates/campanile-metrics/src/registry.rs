@@ -15,7 +15,6 @@ use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
 use crate::clock;
 use crate::error::{InstallError, RegisterError};
 use crate::family::AnyFamily;
-use crate::histogram::HistogramCell;
 use crate::name::{LabelText, sanitised};
 use crate::page::{Cursor, Format};
 use crate::recorder::Keys;
@@ -189,6 +188,9 @@ impl Registry {
     }
 
     /// Describes a metric, for the exposition's `# HELP` line. The first description of a name holds.
+    ///
+    /// There can be 10,000 descriptions. Past that, those of metrics whose series all went idle are
+    /// forgotten; if there are none, new ones are refused and counted.
     pub fn describe(&self, name: &str, help: &str) {
         self.describe_with_unit(name, help, None);
     }
@@ -217,6 +219,13 @@ impl Registry {
             return;
         }
         let mut descriptions = write(&self.0.descriptions);
+        if descriptions.len() >= MAX_DESCRIPTIONS {
+            let gone = std::mem::take(&mut write(&self.0.declared).gone);
+            let families = read(&self.0.families);
+            for name in gone.iter().filter(|name| !families.has(name)) {
+                descriptions.remove(name);
+            }
+        }
         let room = descriptions.len() < MAX_DESCRIPTIONS;
         match descriptions.entry(name.into()) {
             Entry::Occupied(_) => {}
@@ -364,8 +373,14 @@ impl Registry {
     /// Takes note that a family has so many series less.
     fn removed(&self, name: &str, family: &Arc<AnyFamily>, count: usize) {
         self.0.series.fetch_sub(count, Ordering::Relaxed);
-        if count > 0 {
-            write(&self.0.families).remove_if_empty(name, family);
+        if count > 0 && write(&self.0.families).remove_if_empty(name, family) {
+            let base = name.strip_suffix("_total");
+            let described = {
+                let descriptions = read(&self.0.descriptions);
+                let mut names = [Some(name), base].into_iter().flatten();
+                names.find(|name| descriptions.contains_key(*name))
+            };
+            write(&self.0.declared).forget(name, described);
         }
     }
 
@@ -439,10 +454,6 @@ impl Registry {
 
     pub(crate) fn new_summary(&self) -> SummaryCell {
         SummaryCell::new(Arc::clone(&self.0.dropped))
-    }
-
-    pub(crate) fn new_histogram(&self, name: &str) -> HistogramCell {
-        HistogramCell::new(self.bounds(name), Arc::clone(&self.0.dropped))
     }
 }
 

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Registry;
@@ -7,8 +7,9 @@ use super::register::{Under, check, of_kind};
 use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
 use crate::error::RegisterError;
 use crate::family::Cell;
-use crate::histogram::{Bounds, HistogramCell};
+use crate::histogram::{Bounds, HistogramCell, OfName};
 use crate::name::{LabelText, sanitised};
+use crate::scale;
 use crate::series::{read, write};
 use crate::snapshot::Kind;
 use crate::summary::SummaryCell;
@@ -19,6 +20,18 @@ pub(super) struct Declared {
     /// How many label sets there are.
     label_sets: BTreeMap<Box<str>, usize>,
     buckets: BTreeMap<Box<str>, Arc<Bounds>>,
+    /// What the histograms have that are there.
+    histograms: BTreeMap<Box<str>, Arc<OfName>>,
+    /// The names in descriptions of families that are gone, which may come back.
+    pub(super) gone: BTreeSet<Box<str>>,
+}
+
+impl Declared {
+    /// Forgets a family that is gone.
+    pub(super) fn forget(&mut self, name: &str, described: Option<&str>) {
+        self.histograms.remove(name);
+        self.gone.extend(described.map(Box::from));
+    }
 }
 
 /// How many series a family has, and how many it can get; from [`Registry::budget`].
@@ -73,8 +86,8 @@ impl Registry {
         budget
     }
 
-    /// Sets the bounds of the buckets of one histogram, for its series that come after this. Bounds that the builder has for this name
-    /// go before.
+    /// Sets the bounds of the buckets of one histogram, for its series that come after this. Bounds that
+    /// the builder has for exactly this name go before; those for a beginning or an end do not.
     ///
     /// # Errors
     ///
@@ -104,9 +117,42 @@ impl Registry {
     /// Returns the bounds of a histogram, by its exported name.
     pub(crate) fn bounds(&self, name: &str) -> Arc<Bounds> {
         let settings = &self.0.settings;
-        let declared = || read(&self.0.declared).buckets.get(name).cloned();
-        let own = settings.buckets_of(name).cloned().or_else(declared);
-        own.unwrap_or_else(|| Arc::clone(&settings.bounds))
+        let of_names = settings.buckets_of(name);
+        if let Some((exactly, true)) = of_names {
+            return Arc::clone(exactly);
+        }
+        let (own, known) = {
+            let declared = read(&self.0.declared);
+            let own = declared.buckets.get(name).cloned();
+            (own, declared.histograms.get(name).cloned())
+        };
+        own.or_else(|| of_names.map(|(bounds, _)| Arc::clone(bounds)))
+            .or_else(|| settings.bounds.clone())
+            .or_else(|| known.map(|of_name| Arc::clone(&of_name.by_unit)))
+            .unwrap_or_else(|| self.by_unit(name))
+    }
+
+    fn by_unit(&self, name: &str) -> Arc<Bounds> {
+        self.described(name, |_, unit| scale::bounds(name, unit))
+    }
+
+    pub(crate) fn new_histogram(&self, name: &str) -> HistogramCell {
+        HistogramCell::new(self.bounds(name), self.of_name(name))
+    }
+
+    /// Returns what the histograms of a name share.
+    fn of_name(&self, name: &str) -> Arc<OfName> {
+        if let Some(found) = read(&self.0.declared).histograms.get(name) {
+            return Arc::clone(found);
+        }
+        let dropped = Arc::clone(&self.0.dropped);
+        let new = Arc::new(OfName::new(name, self.by_unit(name), dropped));
+        // One that no page shows has no name.
+        if name.is_empty() {
+            return new;
+        }
+        let mut declared = write(&self.0.declared);
+        Arc::clone(declared.histograms.entry(name.into()).or_insert(new))
     }
 
     /// Takes a name for a kind, and checks the names of its labels, so that a series can only be refused for the registry being full.

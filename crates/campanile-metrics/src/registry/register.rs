@@ -36,18 +36,25 @@ impl Families {
         Some((Arc::clone(name), Arc::clone(family)))
     }
 
-    /// Removes a family that has no series.
-    pub(super) fn remove_if_empty(&mut self, name: &str, family: &Arc<AnyFamily>) {
+    /// Returns whether there is a family that a description may be of.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || self.by_name.contains_key(&*[name, "_total"].concat())
+    }
+
+    /// Removes a family that has no series; returns whether it did.
+    pub(super) fn remove_if_empty(&mut self, name: &str, family: &Arc<AnyFamily>) -> bool {
         let is_it = self
             .by_name
             .get(name)
             .is_some_and(|found| Arc::ptr_eq(found, family));
-        if is_it && family.remove_if_empty() {
+        let is_gone = is_it && family.remove_if_empty();
+        if is_gone {
             self.by_name.remove(name);
             for sample in sample_names(name, family.kind()) {
                 self.taken.remove(sample.as_str());
             }
         }
+        is_gone
     }
 
     /// Returns the first of a new family's names that is taken, and by which family.

@@ -520,3 +520,75 @@ fn what_was_written_through_a_handle_stays_for_a_timeout_after_it() {
     registry.sweep(begun + minute * 63);
     assert_eq!(registry.get("bytes_total", &labels), None);
 }
+
+fn bounds(registry: &Registry, name: &str) -> Vec<f64> {
+    match registry.get(name, &[]) {
+        Some(Value::Histogram(histogram)) => {
+            histogram.buckets.iter().map(|(bound, _)| *bound).collect()
+        }
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+#[test]
+fn bounds_follow_from_the_unit_or_the_last_word_of_the_name() {
+    let registry = Registry::new();
+    with_local_recorder(&registry, || {
+        metrics::describe_histogram!("answer", Unit::Bytes, "Size of answers.");
+        (1..1_000).for_each(|size| histogram!("answer").record(f64::from(size) * 1e3));
+        histogram!("batch_size").record(100.0);
+        histogram!("answer", "k" => "v").record(1.0);
+    });
+    let Some(Value::Histogram(sizes)) = registry.get("answer", &[]) else {
+        panic!("there is no histogram");
+    };
+    assert_eq!(sizes.buckets.last(), Some(&(268_435_456.0, 999)));
+    assert_eq!(bounds(&registry, "batch_size").last(), Some(&1e6));
+    // All series of a name have the bounds of the first.
+    registry.histogram("wait", &[]).unwrap();
+    registry.describe_with_unit("wait", "Time.", Some(Unit::Milliseconds));
+    let second = registry.histogram("wait", &[("k", "v")]).unwrap();
+    assert_eq!(second.value().buckets.last(), Some(&(10.0, 0)));
+    // What was set for all goes before.
+    let registry = Registry::builder().buckets(&[1.0, 2.0]).build().unwrap();
+    registry.histogram("batch_size", &[]).unwrap();
+    assert_eq!(bounds(&registry, "batch_size"), [1.0, 2.0]);
+}
+
+#[test]
+fn bounds_of_a_metric_itself_go_before_those_of_a_pattern() {
+    let registry = Registry::builder()
+        .buckets_of(Names::Ending("_seconds".into()), &[1.0])
+        .buckets_of(Names::Exactly("exact_seconds".into()), &[2.0])
+        .build()
+        .unwrap();
+    for name in ["payment_seconds", "exact_seconds"] {
+        registry.buckets(name, &[0.1, 60.0]).unwrap();
+        registry.histogram(name, &[]).unwrap();
+    }
+    registry.histogram("other_seconds", &[]).unwrap();
+    assert_eq!(bounds(&registry, "payment_seconds"), [0.1, 60.0]);
+    assert_eq!(bounds(&registry, "exact_seconds"), [2.0]);
+    assert_eq!(bounds(&registry, "other_seconds"), [1.0]);
+}
+
+#[test]
+fn descriptions_of_metrics_that_are_gone_make_room() {
+    let second = Duration::from_secs(1);
+    let registry = Registry::builder().idle_timeout(second).build().unwrap();
+    registry.describe("kept", "It is in use.");
+    let _kept = registry.counter("kept", &[]).unwrap();
+    for job in 0..MAX_DESCRIPTIONS {
+        let name = format!("job_{job}");
+        registry.describe(&name, "A job.");
+        registry.gauge(&name, &[("k", "v")]).unwrap();
+    }
+    let begun = registry.0.begun;
+    registry.sweep(begun + second * 10);
+    registry.sweep(begun + second * 20);
+    registry.describe("late", "A late one.");
+    registry.gauge("late", &[]).unwrap();
+    let page = registry.render();
+    assert!(page.contains("# HELP late "), "{page}");
+    assert!(page.contains("# HELP kept_total "), "{page}");
+}

@@ -191,11 +191,11 @@ fn a_set_is_named_and_described_by_its_fields() {
     assert_eq!(
         budget,
         [
-            ("shop_app_answer_bytes", Kind::Summary, 1, 7, true),
+            ("shop_app_answer_bytes", Kind::Summary, 1, 8, true),
             ("shop_app_backlog_bytes", Kind::Gauge, 2, 1, true),
-            ("shop_app_batch_size", Kind::Histogram, 1, 6, true),
-            ("shop_app_jobs_total", Kind::Counter, 1, 1, true),
-            ("shop_app_work_seconds_total", Kind::TimeCounter, 1, 1, true),
+            ("shop_app_batch_size", Kind::Histogram, 1, 7, true),
+            ("shop_app_jobs_total", Kind::Counter, 1, 2, true),
+            ("shop_app_work_seconds_total", Kind::TimeCounter, 1, 2, true),
         ]
     );
     // A second one is the same.

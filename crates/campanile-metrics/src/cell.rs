@@ -24,6 +24,8 @@ impl Counter {
 
     /// Raises the counter to a value that was counted elsewhere; one that is lower changes nothing.
     ///
+    /// OpenMetrics then has no `_created` line for the counter, since the count began at another time.
+    ///
     /// The overflow series of a family is not changed: the values of several series can't be told
     /// apart there.
     pub fn absolute(&self, value: u64) {
@@ -51,11 +53,14 @@ impl TimeCounter {
 
     /// Raises the counter to a time that was counted elsewhere; one that is lower changes nothing.
     ///
+    /// OpenMetrics then has no `_created` line for the counter, since the count began at another time.
+    ///
     /// The overflow series of a family is not changed, as with [`Counter::absolute`].
     pub fn absolute(&self, value: Duration) {
         if self.0.is_overflow() {
             return;
         }
+        self.0.set_absolute();
         let TimeCounterCell(nanoseconds) = &**self.0;
         nanoseconds.fetch_max(whole(value), Ordering::Relaxed);
     }
@@ -138,6 +143,7 @@ impl CounterFn for Series<CounterCell> {
 
     fn absolute(&self, value: u64) {
         if !self.is_overflow() {
+            self.set_absolute();
             CounterCell::absolute(self, value);
         }
     }
@@ -152,7 +158,7 @@ impl Cell for CounterCell {
 
     fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
         lines.integer("_total", &series.labels, "", self.0.load(Ordering::Relaxed));
-        lines.created(&series.labels, series.created);
+        lines.created(&series.labels, series.counted_since());
     }
 }
 
@@ -176,7 +182,7 @@ impl Cell for TimeCounterCell {
     fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
         let seconds = self.duration().as_secs_f64();
         lines.float("_total", &series.labels, "", seconds);
-        lines.created(&series.labels, series.created);
+        lines.created(&series.labels, series.counted_since());
     }
 }
 

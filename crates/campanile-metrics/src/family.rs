@@ -151,7 +151,9 @@ impl AnyFamily {
             set.walk(None, |series| {
                 all.push(SeriesSnapshot {
                     labels: Arc::clone(&series.labels),
-                    created: UNIX_EPOCH + Duration::from_millis(series.created),
+                    created: series
+                        .counted_since()
+                        .map(|since| UNIX_EPOCH + Duration::from_millis(since)),
                     value: if shows { series.show() } else { series.read() },
                 });
                 true

@@ -326,7 +326,7 @@ impl Cell for HistogramCell {
             lines.float("_sum", labels, "", sum);
             lines.integer("_count", labels, "", count);
         }
-        lines.created(labels, series.created);
+        lines.created(labels, series.counted_since());
     }
 }
 

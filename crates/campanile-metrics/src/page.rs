@@ -69,8 +69,7 @@ impl Cursor {
                     }
                 },
             };
-            let mut lines =
-                Lines::new(self.format, &name, family.kind(), registry.constant(), text);
+            let mut lines = Lines::new(self.format, &name, family.kind(), registry, text);
             if after.is_none() {
                 registry.described(&name, |help, unit| lines.announce(help, unit));
             }
@@ -90,6 +89,8 @@ impl Cursor {
 /// The lines of one family.
 pub(crate) struct Lines<'a> {
     format: Format,
+    /// Whether series have lines that say since when they count.
+    has_created: bool,
     kind: Kind,
     /// The name without a counter's `_total`.
     name: &'a str,
@@ -109,12 +110,14 @@ impl<'a> Lines<'a> {
         format: Format,
         name: &'a str,
         kind: Kind,
-        constants: &'a Constant,
+        registry: &'a Registry,
         text: &'a mut String,
     ) -> Self {
+        let constants = registry.constant();
         let base = name.strip_suffix("_total").filter(|_| kind.is_counter());
         Self {
             format,
+            has_created: format == Format::OpenMetrics && registry.has_created(),
             kind,
             name: base.unwrap_or(name),
             constants,
@@ -235,9 +238,9 @@ impl<'a> Lines<'a> {
         text.push('\n');
     }
 
-    /// Writes when a series was made, where the format has that.
-    pub(crate) fn created(&mut self, labels: &str, milliseconds: u64) {
-        if self.format == Format::OpenMetrics {
+    /// Writes since when a series counts, if that is known, where the format has it.
+    pub(crate) fn created(&mut self, labels: &str, milliseconds: Option<u64>) {
+        if let (true, Some(milliseconds)) = (self.has_created, milliseconds) {
             let text = self.begin("_created", labels, "");
             push_seconds(text, milliseconds);
             text.push('\n');

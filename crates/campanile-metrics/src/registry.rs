@@ -435,6 +435,11 @@ impl Registry {
         &self.0.settings.constant
     }
 
+    /// Returns whether OpenMetrics has `_created` lines.
+    pub(crate) fn has_created(&self) -> bool {
+        self.0.settings.has_created
+    }
+
     pub(crate) fn preset(&self) -> Preset {
         self.0.settings.preset
     }

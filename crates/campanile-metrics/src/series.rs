@@ -18,6 +18,8 @@ pub(crate) struct Series<C> {
     touched: AtomicU32,
     /// Whether it sums up series that were turned away.
     is_overflow: AtomicBool,
+    /// Whether it was set to what was counted elsewhere, maybe since before it was made.
+    is_absolute: AtomicBool,
     cell: C,
 }
 
@@ -29,6 +31,7 @@ impl<C> Series<C> {
             overrides: false,
             touched: AtomicU32::new(sweep),
             is_overflow: AtomicBool::new(false),
+            is_absolute: AtomicBool::new(false),
             cell,
         }
     }
@@ -47,6 +50,16 @@ impl<C> Series<C> {
     /// set the value.
     pub(crate) fn is_overflow(&self) -> bool {
         self.is_overflow.load(Relaxed)
+    }
+
+    /// Takes note that the value was counted elsewhere.
+    pub(crate) fn set_absolute(&self) {
+        self.is_absolute.store(true, Relaxed);
+    }
+
+    /// Returns since when its value was counted, in milliseconds since 1970, if that is known.
+    pub(crate) fn counted_since(&self) -> Option<u64> {
+        (!self.is_absolute.load(Relaxed)).then_some(self.created)
     }
 
     pub(crate) fn touch(&self, sweep: u32) {

@@ -193,7 +193,7 @@ impl Cell for SummaryCell {
             lines.float("_sum", labels, "", snapshot.sum);
             lines.integer("_count", labels, "", snapshot.count);
         }
-        lines.created(labels, series.created);
+        lines.created(labels, series.counted_since());
     }
 }
 

@@ -1,5 +1,8 @@
 //! What the telemetry exports of the metrics, and what the metrics tell of the telemetry.
 
+#[cfg(feature = "otlp")]
+use std::time::UNIX_EPOCH;
+
 use campanile_metrics::Registry;
 #[cfg(feature = "otlp")]
 use campanile_metrics::{FamilySnapshot, HistogramSnapshot, Value};
@@ -38,8 +41,9 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
             .iter()
             .map(|(name, value)| (*name, &**value))
             .collect();
-        let mut point =
-            |measured| out.point(Point::new(&attributes, measured).since(series.created));
+        // In OTLP a time of 0 means that it is not known.
+        let since = series.created.unwrap_or(UNIX_EPOCH);
+        let mut point = |measured| out.point(Point::new(&attributes, measured).since(since));
         match &series.value {
             Value::Counter(count) => point(Measured::Count(*count)),
             Value::TimeCounter(time) => point(Measured::Amount(time.as_secs_f64())),
@@ -79,7 +83,7 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
                     }),
                 };
                 let point = Point::new(&attributes, measured).exemplars(&exemplars);
-                out.point(point.since(series.created));
+                out.point(point.since(since));
             }
             // A kind that there is not yet.
             _ => {}

@@ -47,8 +47,12 @@ pub struct Budget {
     /// How many there can be: one for each label set where they are known when the program is
     /// compiled, and else the limit and, except for gauges, the overflow series.
     pub most_series: usize,
-    /// How many samples a series is on a page, which are what Prometheus stores: one, or for a histogram one for each bucket and two
-    /// more.
+    /// How many samples a series is on a page in OpenMetrics, which is what Prometheus stores: one for a
+    /// gauge or counter, for a histogram one for each bucket and two more, for a summary seven; and for
+    /// all but gauges one more, `_created`, unless the
+    /// [registry leaves it out](crate::RegistryBuilder::without_created).
+    ///
+    /// Counters that are set to an absolute value have no `_created`, and so are one sample.
     pub samples: usize,
     /// Whether the label sets are known, and are fewer than the cap.
     pub is_bounded: bool,
@@ -78,7 +82,7 @@ impl Registry {
                     Kind::Histogram => self.bounds(&name).values().len() + 3,
                     Kind::Summary => SummaryCell::SAMPLES,
                     _ => 1,
-                },
+                } + usize::from(family.kind() != Kind::Gauge && self.has_created()),
                 is_bounded: known.is_some(),
             });
             last = Some(name);

@@ -592,3 +592,51 @@ fn descriptions_of_metrics_that_are_gone_make_room() {
     assert!(page.contains("# HELP late "), "{page}");
     assert!(page.contains("# HELP kept_total "), "{page}");
 }
+
+/// Returns the lines of a page that are samples.
+fn samples(page: &str) -> impl Iterator<Item = &str> {
+    page.lines().filter(|line| !line.starts_with('#'))
+}
+
+#[test]
+fn a_counter_that_was_counted_elsewhere_has_no_time_at_which_it_was_zero() {
+    let registry = Registry::new();
+    registry.counter("own", &[]).unwrap().increment(1);
+    registry.counter("foreign", &[]).unwrap().absolute(7);
+    let time = registry.time_counter("cpu_seconds", &[]).unwrap();
+    time.absolute(Duration::from_secs(1));
+    with_local_recorder(&registry, || counter!("consumed").absolute(9));
+    let page = registry.render_open_metrics();
+    let created: Vec<_> = samples(&page)
+        .filter(|line| line.contains("_created "))
+        .collect();
+    assert!(
+        matches!(*created, [own] if own.starts_with("own_created ")),
+        "{page}"
+    );
+    let created = |name| registry.family(name).unwrap().series[0].created;
+    assert_eq!(created("foreign_total"), None);
+    assert!(created("own_total").is_some());
+}
+
+#[test]
+fn the_budget_is_what_a_page_has_and_created_can_be_left_out() {
+    for builder in [Registry::builder(), Registry::builder().without_created()] {
+        let registry = builder.build().unwrap();
+        for number in 0..100 {
+            let number = number.to_string();
+            registry
+                .counter("jobs", &[("q", &number)])
+                .unwrap()
+                .increment(1);
+        }
+        registry.gauge("depth", &[]).unwrap();
+        registry.histogram("wait_seconds", &[]).unwrap().record(0.1);
+        registry.summary("size", &[]).unwrap().record(1.0);
+        let budget = registry.budget();
+        let promised: usize = budget.iter().map(|of| of.series * of.samples).sum();
+        let page = registry.render_open_metrics();
+        assert_eq!(samples(&page).count(), promised, "{page}");
+        assert_eq!(page.contains("_created"), registry.has_created());
+    }
+}

@@ -12,7 +12,7 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 /// | metric | kind | what it is |
 /// |---|---|---|
 /// | `cpu_usage_percent` | gauge | time on processors that was used, of what there was since the collection before; 0 to 100 |
-/// | `cpu_available_cores` | gauge | the quota in processors, or how many are online if that is fewer |
+/// | `cpu_available_cores` | gauge | the quota in processors, or how many the process may run on if that is fewer |
 /// | `memory_usage_bytes` | gauge | memory that is in use and can't be had back at once |
 /// | `memory_limit_bytes` | gauge | how much there may be |
 /// | `disk_usage_bytes{mountpoint}` | gauge | bytes that are used in a file system |
@@ -42,7 +42,8 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 /// that is not below the machine's memory is none. Quotas and limits are read each time, and so may change.
 ///
 /// In a group, the memory in use is without the pages of files that were not used of late (the kernel's `inactive_file`), which is the
-/// working set that `kubectl top` shows; in a machine, it is what is not available. Of the machine's processors, all time counts as
+/// working set that `kubectl top` shows; in a machine, it is what is not available. Of the processors that the process
+/// may run on (its affinity, which follows a cpuset), all time counts as
 /// used that is neither idle nor spent waiting for disks.
 ///
 /// A group may save up time and then use more than its quota: that is 100.

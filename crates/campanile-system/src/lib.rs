@@ -36,7 +36,8 @@ pub struct System {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Figures {
-    /// The quota in processors, or how many are online if that is fewer.
+    /// The quota in processors, or how many the process may run on (its affinity, which follows the cpuset
+    /// of its container) if that is fewer.
     pub cores: Option<f64>,
     /// Bytes of memory that are in use and can't be had back at once: in a group without the pages of files that were not used of late (the
     /// kernel's `inactive_file`), and in a machine what is not available.
@@ -49,14 +50,20 @@ pub struct Figures {
     pub processors: Option<Used>,
 }
 
-/// The time on processors that was used so far. Of a machine, all counts as used that is neither idle nor spent waiting for disks.
+/// The time on processors that was used so far. Of a machine, all counts as used that is neither idle nor spent waiting for disks, on
+/// the processors that the process may run on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Used(Of);
 
 #[derive(Clone, Debug, PartialEq)]
 enum Of {
     /// In the clock's ticks, of all that there were.
-    Machine { busy: u64, all: u64 },
+    Machine {
+        busy: u64,
+        all: u64,
+        /// The processors, if they are not all.
+        of: Option<Box<[u32]>>,
+    },
     Group {
         group: PathBuf,
         time: Duration,
@@ -128,7 +135,8 @@ impl System {
     pub fn read(&self) -> Figures {
         let processors = Processors::read(&self.root);
         let quota = self.cgroups.quota(&self.root);
-        let online = processors.map_or(f64::INFINITY, |processors| processors.online as f64);
+        let online = processors.as_ref();
+        let online = online.map_or(f64::INFINITY, |processors| processors.count as f64);
         let cores = quota
             .as_ref()
             .map_or(online, |quota| quota.cores.min(online));
@@ -138,7 +146,7 @@ impl System {
                 time,
                 cores,
             }),
-            (None, Some(Processors { busy, all, .. })) => Some(Of::Machine { busy, all }),
+            (None, Some(Processors { busy, all, of, .. })) => Some(Of::Machine { busy, all, of }),
             (None, None) => None,
         };
         let memory = Memory::read(&self.root);
@@ -188,10 +196,17 @@ const NO_LIMIT: u64 = 1 << 62;
 
 impl Used {
     /// Returns how much was used since an earlier time, in percent of what there was; `None` if that is not known, as after another
-    /// group got the least. A group may save up time and then use more than its quota: that is 100.
+    /// group got the least, or the process may run on other processors. A group may save up time and then use more than its quota: that is 100.
     pub fn percent_since(&self, earlier: &Self, elapsed: Duration) -> Option<f64> {
         let (used, had) = match (&earlier.0, &self.0) {
-            (Of::Machine { busy, all }, Of::Machine { busy: b, all: a }) => {
+            (
+                Of::Machine { busy, all, of },
+                Of::Machine {
+                    busy: b,
+                    all: a,
+                    of: same,
+                },
+            ) if of == same => {
                 let since = |now: &u64, then: &u64| now.saturating_sub(*then) as f64;
                 (since(b, busy), since(a, all))
             }
@@ -267,7 +282,17 @@ mod tests {
 
     #[test]
     fn a_share_is_of_what_there_was_since() {
-        let machine = |busy, all| Used(Of::Machine { busy, all });
+        let machine = |busy, all| {
+            let of = None;
+            Used(Of::Machine { busy, all, of })
+        };
+        let pinned = |busy, all, processor: u32| {
+            let of = Some([processor].into());
+            Used(Of::Machine { busy, all, of })
+        };
+        check_percent(&pinned(10, 100, 1), &pinned(40, 200, 1), Some(30.0));
+        check_percent(&pinned(10, 100, 1), &pinned(40, 200, 2), None);
+        check_percent(&machine(10, 100), &pinned(40, 200, 2), None);
         check_percent(&machine(10, 100), &machine(40, 200), Some(30.0));
         check_percent(&machine(10, 100), &machine(10, 100), None);
         check_percent(&machine(10, 100), &machine(9, 200), Some(0.0));

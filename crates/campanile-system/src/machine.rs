@@ -20,40 +20,86 @@ impl Root {
     }
 }
 
-/// What the machine's processors did, in ticks of its clock since it was started.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What the processors that the process may run on did, in ticks of the clock since the machine was
+/// started.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Processors {
     pub(crate) busy: u64,
     pub(crate) all: u64,
-    pub(crate) online: usize,
+    /// How many there are.
+    pub(crate) count: usize,
+    /// Their numbers, if they are not all that the machine has.
+    pub(crate) of: Option<Box<[u32]>>,
 }
 
 impl Processors {
     pub(crate) fn read(root: &Root) -> Option<Self> {
-        Self::parse(&root.read(Path::new("/proc/stat"))?)
+        let status = root.read(Path::new("/proc/self/status"));
+        let mut lines = status.as_deref().unwrap_or_default().lines();
+        let allowed = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        Self::parse(&root.read(Path::new("/proc/stat"))?, allowed)
     }
 
-    /// Reads `/proc/stat` (proc_stat(5)).
-    fn parse(stat: &str) -> Option<Self> {
+    /// Reads `/proc/stat` (proc_stat(5)) and a list of processors such as `0-3,7` (cpuset(7)): the
+    /// affinity of the process, which follows its cpuset.
+    fn parse(stat: &str, allowed: Option<&str>) -> Option<Self> {
         let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
-        // What guests use comes after these, and is in the first two already.
-        let mut ticks = [0_u64; 8];
-        for (ticks, field) in ticks.iter_mut().zip(all.split_ascii_whitespace()) {
-            *ticks = field.parse().ok()?;
+        let (busy, all) = ticks(all)?;
+        let each = stat.lines().filter_map(|line| {
+            let (number, fields) = line.strip_prefix("cpu")?.split_once(' ')?;
+            Some((number.parse::<u32>().ok()?, fields))
+        });
+        let online: Vec<_> = each.collect();
+        let is_allowed = |number| allowed.is_none_or(|list| is_in(list, number));
+        let own = online.iter().filter(|(number, _)| is_allowed(*number));
+        let own: Vec<_> = own.collect();
+        // A list that names none is of another machine.
+        if own.is_empty() || own.len() == online.len() {
+            return Some(Self {
+                busy,
+                all,
+                count: online.len().max(1),
+                of: None,
+            });
         }
-        let [user, nice, system, idle, waiting, interrupts, soft, stolen] = ticks;
-        let sum = |ticks: &[u64]| ticks.iter().copied().fold(0, u64::saturating_add);
-        let busy = sum(&[user, nice, system, interrupts, soft, stolen]);
-        let is_processor = |line: &&str| {
-            let number = line.strip_prefix("cpu");
-            number.is_some_and(|number| number.starts_with(|first: char| first.is_ascii_digit()))
-        };
+        let mut sum = (0_u64, 0_u64);
+        for (_, fields) in &own {
+            let (busy, all) = ticks(fields)?;
+            sum = (sum.0.saturating_add(busy), sum.1.saturating_add(all));
+        }
         Some(Self {
-            busy,
-            all: sum(&[busy, idle, waiting]),
-            online: stat.lines().filter(is_processor).count().max(1),
+            busy: sum.0,
+            all: sum.1,
+            count: own.len(),
+            of: Some(own.iter().map(|(number, _)| *number).collect()),
         })
     }
+}
+
+/// Returns the ticks in which a processor was busy, and all, from the fields of its line.
+fn ticks(fields: &str) -> Option<(u64, u64)> {
+    // What guests use comes after these, and is in the first two already.
+    let mut ticks = [0_u64; 8];
+    for (ticks, field) in ticks.iter_mut().zip(fields.split_ascii_whitespace()) {
+        *ticks = field.parse().ok()?;
+    }
+    let [user, nice, system, idle, waiting, interrupts, soft, stolen] = ticks;
+    let sum = |ticks: &[u64]| ticks.iter().copied().fold(0, u64::saturating_add);
+    let busy = sum(&[user, nice, system, interrupts, soft, stolen]);
+    Some((busy, sum(&[busy, idle, waiting])))
+}
+
+/// Returns whether a number is in a list such as `0-3,7`.
+fn is_in(list: &str, number: u32) -> bool {
+    list.trim().split(',').any(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let parsed = first
+            .trim()
+            .parse::<u32>()
+            .ok()
+            .zip(last.trim().parse().ok());
+        parsed.is_some_and(|(first, last)| (first..=last).contains(&number))
+    })
 }
 
 /// The machine's memory in bytes.
@@ -114,17 +160,38 @@ mod tests {
         let expected = Processors {
             busy: 171,
             all: 1_221,
-            online: 2,
+            count: 2,
+            of: None,
         };
-        assert_eq!(Processors::parse(stat), Some(expected));
+        for allowed in [
+            None,
+            Some("\t0-63"),
+            Some("0,1"),
+            Some("7"),
+            Some(""),
+            Some("x-1"),
+        ] {
+            let found = Processors::parse(stat, allowed);
+            assert_eq!(found.as_ref(), Some(&expected), "{allowed:?}");
+        }
+        let expected = Processors {
+            busy: 86,
+            all: 611,
+            count: 1,
+            of: Some([1].into()),
+        };
+        for allowed in ["1", "\t1-3\n", "3,1"] {
+            let found = Processors::parse(stat, Some(allowed));
+            assert_eq!(found.as_ref(), Some(&expected), "{allowed}");
+        }
         // An old kernel has fewer columns.
-        let found = Processors::parse("cpu  1 2 3 4").unwrap();
-        assert_eq!((found.busy, found.all, found.online), (6, 10, 1));
+        let found = Processors::parse("cpu  1 2 3 4", None).unwrap();
+        assert_eq!((found.busy, found.all, found.count), (6, 10, 1));
         for stat in ["", "cpu", "cpu  1 x", "cpu0 1 2 3 4", "cpu  -1 2 3 4"] {
-            assert_eq!(Processors::parse(stat), None, "{stat}");
+            assert_eq!(Processors::parse(stat, None), None, "{stat}");
         }
         let most = format!("cpu  {0} {0} {0} {0}", u64::MAX);
-        assert_eq!(Processors::parse(&most).unwrap().all, u64::MAX);
+        assert_eq!(Processors::parse(&most, None).unwrap().all, u64::MAX);
     }
 
     #[test]

@@ -110,6 +110,24 @@ fn without_groups_it_is_the_machine() {
 }
 
 #[test]
+fn of_the_machine_it_is_the_processors_that_the_process_may_run_on() {
+    let tree = Tree::new(&MACHINE);
+    let stat = |busy: u32| {
+        let stat = format!("cpu  9999 0 0 9999\ncpu0 {busy} 0 0 100\ncpu1 5 0 0 5\n");
+        tree.write(&[("/proc/stat", &stat)]);
+    };
+    tree.write(&[("/proc/self/status", "Name:\ta\nCpus_allowed_list:\t0\n")]);
+    stat(100);
+    let registry = Registry::new();
+    let (system, now) = tree.system(&registry);
+    assert_eq!(gauges(&registry, ["cpu_available_cores"]), [Some(1.0)]);
+    // All of its one processor.
+    stat(300);
+    system.collect(now + SECOND * 2);
+    check_cpu(&registry, Some(100.0));
+}
+
+#[test]
 fn a_figure_that_is_gone_stays_and_one_that_never_was_has_no_metric() {
     let tree = Tree::new(&MACHINE);
     let registry = Registry::new();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use serde_json::{Map, Value};
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -90,6 +91,9 @@ struct Section {
     collector: BusinessCollector,
     outcomes: [Counter; 4],
     last: Mutex<Last>,
+    /// Locked while the collector is called, by the task that does: one that blocks its thread may
+    /// outlive the run that called it.
+    call: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -146,7 +150,8 @@ impl Business {
     /// Collects each section at once and then once a period, until `shutdown` completes.
     ///
     /// Each has a task of its own, which ends with this future. Only one call of a collector is in progress at a time; for the same reason
-    /// a second `run` beside the first only waits.
+    /// a second `run` beside the first only waits. A call that blocks its thread can't be stopped: it goes on
+    /// after this has returned, and a later run waits for its end before it calls that collector.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         if self.0.sections.is_empty() {
             return shutdown.await;
@@ -174,7 +179,6 @@ impl Business {
             () = shutdown => {}
             () = watched => {}
         }
-        // What is in progress has ended when the next run may begin.
         tasks.shutdown().await;
     }
 
@@ -211,6 +215,7 @@ impl Section {
         Ok(Self {
             outcomes,
             last: Mutex::default(),
+            call: Arc::default(),
             collector,
         })
     }
@@ -220,9 +225,10 @@ impl Section {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            let only = Arc::clone(&self.call).lock_owned().await;
             // A panic stays in the task.
             let mut task = JoinSet::new();
-            let collected = self.collect(&mut task).await;
+            let collected = self.collect(&mut task, only).await;
             self.note(registry, collected);
             // Until it has ended, so that there is never a second one.
             task.shutdown().await;
@@ -230,13 +236,20 @@ impl Section {
     }
 
     /// Calls the collector in a task, until it has the figures or is too late.
-    async fn collect(&self, task: &mut JoinSet<Collected>) -> Result<Map<String, Value>, Failure> {
+    async fn collect(
+        &self,
+        task: &mut JoinSet<Collected>,
+        only: OwnedMutexGuard<()>,
+    ) -> Result<Map<String, Value>, Failure> {
         let call = std::panic::AssertUnwindSafe(|| self.collector.call());
         // What the closure does before it returns its future is part of the call.
         let Ok(call) = std::panic::catch_unwind(call) else {
             return Err(Failure::Panicked);
         };
-        task.spawn(call);
+        task.spawn(async move {
+            let _only = only;
+            call.await
+        });
         match timeout(self.collector.timeout, task.join_next()).await {
             Ok(Some(Ok(collected))) => {
                 collected.map_err(|error| Failure::Error(truncated(error, MAX_ERROR)))

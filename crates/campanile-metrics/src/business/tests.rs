@@ -184,6 +184,44 @@ async fn figures_that_do_not_fit_are_errors() {
 }
 
 #[test]
+fn a_call_that_outlives_its_run_is_never_beside_the_next() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    let [calls, going, most] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
+    let collector = BusinessCollector::new("users", {
+        let (calls, going, most) = (Arc::clone(&calls), Arc::clone(&going), Arc::clone(&most));
+        move || {
+            let (calls, going, most) = (Arc::clone(&calls), Arc::clone(&going), Arc::clone(&most));
+            async move {
+                let beside = going.fetch_add(1, Ordering::SeqCst) + 1;
+                most.fetch_max(beside, Ordering::SeqCst);
+                calls.fetch_add(1, Ordering::SeqCst);
+                // It blocks its thread, as a driver that is not asynchronous does.
+                std::thread::sleep(Duration::from_millis(100));
+                going.fetch_sub(1, Ordering::SeqCst);
+                Ok::<_, String>(json!({"active": 1}))
+            }
+        }
+    });
+    let business = business(&Registry::new(), vec![collector]);
+    runtime.block_on(async {
+        for number in 1..=2 {
+            let called = async {
+                while calls.load(Ordering::SeqCst) < number {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let run = business.run(called);
+            timeout(10 * SECOND, run).await.unwrap();
+        }
+    });
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn mistakes_are_told_together() {
     let collector = |section: &str| script(section, &[]).0;
     let error = Business::new(

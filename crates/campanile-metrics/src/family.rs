@@ -206,6 +206,12 @@ impl AnyFamily {
         before == 0
     }
 
+    /// Returns how many overflow series there are, which take nobody's place: one if it is in the set.
+    pub(crate) fn overflows(&self, is_there: impl FnOnce(&str) -> bool) -> usize {
+        let overflow = self.overflow.get();
+        usize::from(overflow.is_some_and(|labels| is_there(labels)))
+    }
+
     pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed)
     }

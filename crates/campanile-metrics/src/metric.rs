@@ -26,6 +26,10 @@ pub trait Metric: Clone {
 
     /// Returns a series that no page shows.
     fn detached(registry: &Registry) -> Self;
+
+    /// Returns whether it is the series of its labels alone: neither the overflow series nor one that no
+    /// page shows.
+    fn is_own(&self) -> bool;
 }
 
 macro_rules! metrics {
@@ -45,6 +49,10 @@ macro_rules! metrics {
 
             fn detached($registry: &Registry) -> Self {
                 Self(Series::detached($cell))
+            }
+
+            fn is_own(&self) -> bool {
+                self.0.is_own()
             }
         })+
     };

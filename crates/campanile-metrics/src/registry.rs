@@ -51,8 +51,9 @@ pub(crate) struct Inner {
     sweep: AtomicU32,
     refused: AtomicU64,
     truncated: AtomicU64,
-    /// The families that have an overflow series.
-    overflowing: Mutex<Vec<Arc<str>>>,
+    /// The names of families that turned series away, and how many families of that name did that are
+    /// gone.
+    overflowing: Mutex<BTreeMap<Arc<str>, u64>>,
     dropped: Arc<AtomicU64>,
     /// Whether this is the process's recorder.
     pub(crate) is_installed: AtomicBool,
@@ -381,6 +382,7 @@ impl Registry {
                 names.find(|name| descriptions.contains_key(*name))
             };
             write(&self.0.declared).forget(name, described);
+            self.note_gone(name, family.overflowed());
         }
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct Series<C> {
     pub(crate) overrides: bool,
     /// The sweep before which it was last looked up, or the last sweep at which it had a handle.
     touched: AtomicU32,
+    /// Whether no page shows it.
+    is_detached: bool,
     /// Whether it sums up series that were turned away.
     is_overflow: AtomicBool,
     /// Whether it was set to what was counted elsewhere, maybe since before it was made.
@@ -30,6 +32,7 @@ impl<C> Series<C> {
             created,
             overrides: false,
             touched: AtomicU32::new(sweep),
+            is_detached: false,
             is_overflow: AtomicBool::new(false),
             is_absolute: AtomicBool::new(false),
             cell,
@@ -38,7 +41,16 @@ impl<C> Series<C> {
 
     /// Returns a series that no page shows.
     pub(crate) fn detached(cell: C) -> Arc<Self> {
-        Arc::new(Self::new("".into(), 0, 0, cell))
+        let series = Self::new("".into(), 0, 0, cell);
+        Arc::new(Self {
+            is_detached: true,
+            ..series
+        })
+    }
+
+    /// Returns whether it is the series of its labels alone, which a page shows.
+    pub(crate) fn is_own(&self) -> bool {
+        !self.is_detached && !self.is_overflow()
     }
 
     /// Makes it the family's overflow series.

@@ -76,13 +76,16 @@ impl<L: Labels, M: Metric> Family<L, M> {
         if M::BEGINS_AT_ZERO && kept <= MOST_AT_ZERO {
             for (index, handle) in family.inner.handles.iter().enumerate() {
                 let metric = M::find(registry, name, &labels::at::<L>(index))?;
-                handle.get_or_init(|| metric);
+                if metric.is_own() {
+                    handle.get_or_init(|| metric);
+                }
             }
         }
         Ok(family)
     }
 
-    /// Returns the metric with these labels. Past a cap of the registry it is the family's overflow series.
+    /// Returns the metric with these labels. Past a limit of the registry it is the family's overflow
+    /// series, or for a gauge one that no page shows; ask again later, since a sweep may make room.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "labels are written where they are used: `with(Channel::Web)`"
@@ -94,9 +97,17 @@ impl<L: Labels, M: Metric> Family<L, M> {
             handles,
         } = &*self.inner;
         match handles.get(labels.index()) {
-            Some(handle) => Cow::Borrowed(
-                handle.get_or_init(|| found(registry, name, &labels::at::<L>(labels.index()))),
-            ),
+            Some(handle) => match handle.get() {
+                Some(metric) => Cow::Borrowed(metric),
+                None => {
+                    let metric: M = found(registry, name, &labels::at::<L>(labels.index()));
+                    // There may be room for its own series later.
+                    match metric.is_own() {
+                        true => Cow::Borrowed(handle.get_or_init(|| metric)),
+                        false => Cow::Owned(metric),
+                    }
+                }
+            },
             None => {
                 let values = labels.values();
                 let names = L::LABELS.iter().map(|(name, _)| *name);

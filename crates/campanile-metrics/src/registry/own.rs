@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -15,7 +16,7 @@ const OWN: [(&str, &str); 4] = [
     ),
     (
         "campanile_registry_refused_total",
-        "Registrations through the macros, and descriptions, that were refused.",
+        "Descriptions, and registrations whose caller gets no error, that were refused.",
     ),
     (
         "campanile_registry_truncated_labels_total",
@@ -26,6 +27,9 @@ const OWN: [(&str, &str); 4] = [
         "Samples of histograms that were not finite and were dropped.",
     ),
 ];
+
+/// From how many names on those of families that are gone are forgotten.
+const MAX_OVERFLOWING: usize = 1_000;
 
 impl Registry {
     /// Puts the registry's own losses among its metrics, once there are any; a full registry has room for them.
@@ -39,10 +43,11 @@ impl Registry {
             self.publish(own, &[], count.load(Ordering::Relaxed));
         }
         let overflowing = self.overflowing().clone();
-        for name in overflowing {
+        for (name, before) in overflowing {
             let family = read(&self.0.families).get(&name).cloned();
             if let Some(family) = family {
-                self.publish(overflow, &[("family", &name)], family.overflowed());
+                let all = before.saturating_add(family.overflowed());
+                self.publish(overflow, &[("family", &name)], all);
             }
         }
     }
@@ -56,11 +61,14 @@ impl Registry {
 
     /// Takes note of a family's first overflow.
     pub(super) fn note_overflow(&self, family: &Arc<str>, cap: usize) {
-        let mut overflowing = self.overflowing();
-        if !overflowing.contains(family) {
-            overflowing.push(Arc::clone(family));
+        {
+            let mut overflowing = self.overflowing();
+            if overflowing.len() >= MAX_OVERFLOWING {
+                let families = read(&self.0.families);
+                overflowing.retain(|name, _| families.get(name).is_some());
+            }
+            overflowing.entry(Arc::clone(family)).or_default();
         }
-        drop(overflowing);
         tracing::warn!(
             %family,
             cap,
@@ -68,7 +76,14 @@ impl Registry {
         );
     }
 
-    fn overflowing(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+    /// Takes note of what a family that is gone turned away, so that the count goes on if it comes back.
+    pub(super) fn note_gone(&self, family: &str, overflowed: u64) {
+        if let Some(before) = self.overflowing().get_mut(family) {
+            *before = before.saturating_add(overflowed);
+        }
+    }
+
+    fn overflowing(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, u64>> {
         let overflowing = self.0.overflowing.lock();
         overflowing.unwrap_or_else(PoisonError::into_inner)
     }

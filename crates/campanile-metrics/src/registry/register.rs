@@ -215,7 +215,7 @@ impl Registry {
                 // The one series without labels always has room.
                 under == Under::Caps
                     && !text.text.is_empty()
-                    && (set.len() >= cap
+                    && (set.len() >= cap.saturating_add(family.overflows(|of| set.contains(of)))
                         || self.0.series.load(Ordering::Relaxed) >= settings.series)
             };
             let sweep = self.0.sweep.load(Ordering::Relaxed);

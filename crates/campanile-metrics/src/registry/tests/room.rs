@@ -351,3 +351,105 @@ fn past_the_cap_absolute_values_are_not_published_and_increments_are_summed() {
     assert_eq!(get("read_total", "a"), Some(Value::Counter(5)));
     assert_eq!(get("read_total", "_other_"), Some(Value::Counter(0)));
 }
+
+/// A registry with little room, of which a sweep removes what was idle for a second.
+fn small(series_per_family: usize) -> Registry {
+    Registry::builder()
+        .series_per_family(series_per_family)
+        .idle_timeout(Duration::from_secs(1))
+        .build()
+        .unwrap()
+}
+
+/// Removes the series that are not in use now.
+fn sweep_twice(registry: &Registry, seconds: u64) {
+    for seconds in [seconds, seconds + 10] {
+        registry.sweep(registry.0.begun + Duration::from_secs(seconds));
+    }
+}
+
+#[test]
+fn a_family_finds_a_series_of_its_own_once_there_is_room() {
+    #[derive(Clone, Copy)]
+    struct Web;
+
+    impl crate::Labels for Web {
+        const LABELS: &'static [(&'static str, Option<&'static [&'static str]>)] =
+            &[("channel", Some(&["web"]))];
+
+        fn index(&self) -> usize {
+            0
+        }
+
+        fn values(&self) -> Vec<Cow<'_, str>> {
+            vec!["web".into()]
+        }
+    }
+
+    let registry = small(2);
+    let open = crate::Family::<Web, Gauge>::register(&registry, "open").unwrap();
+    for name in ["open", "done_total"] {
+        for old in ["x", "y"] {
+            let labels = [("channel", old)];
+            match name {
+                "open" => drop(registry.gauge(name, &labels).unwrap()),
+                _ => drop(registry.counter(name, &labels).unwrap()),
+            }
+        }
+    }
+    // A counter's family takes its series when it is registered, and finds no room.
+    let done = crate::Family::<Web, Counter>::register(&registry, "done_total").unwrap();
+    open.with(Web).set(5.0);
+    done.with(Web).increment(1);
+    sweep_twice(&registry, 10);
+    open.with(Web).set(7.0);
+    done.with(Web).increment(1);
+    let web = [("channel", "web")];
+    assert_eq!(registry.get("open", &web), Some(Value::Gauge(7.0)));
+    assert_eq!(registry.get("done_total", &web), Some(Value::Counter(1)));
+}
+
+#[test]
+fn the_overflow_series_takes_no_place() {
+    let registry = small(2);
+    registry.counter("a_total", &[("k", "a")]).unwrap();
+    let get = |value| registry.counter("a_total", &[("k", value)]).unwrap();
+    let _held = ["b", "c"].map(get);
+    sweep_twice(&registry, 10);
+    get("d").increment(1);
+    let value = |value| registry.get("a_total", &[("k", value)]);
+    assert_eq!(value("d"), Some(Value::Counter(1)));
+    get("e").increment(1);
+    assert_eq!(value("e"), None);
+}
+
+#[test]
+fn overflows_are_counted_on_after_a_family_was_gone() {
+    let registry = small(1);
+    let fill = |count: u32| {
+        for value in 0..count {
+            let value = value.to_string();
+            registry.counter("a_total", &[("k", &value)]).unwrap();
+        }
+    };
+    fill(11);
+    registry.render();
+    sweep_twice(&registry, 10);
+    assert!(registry.family("a_total").is_none());
+    fill(6);
+    let overflow = registry.get(
+        "campanile_registry_overflow_total",
+        &[("family", "a_total")],
+    );
+    assert_eq!(overflow, Some(Value::Counter(15)));
+    // Names that are made at run time don't add up.
+    for job in 0..3_000_u64 {
+        let name = format!("job_{job}_total");
+        for value in ["1", "2"] {
+            registry.counter(&name, &[("k", value)]).unwrap();
+        }
+        sweep_twice(&registry, 100 + job * 100);
+    }
+    let names = registry.0.overflowing.lock().unwrap().len();
+    assert!(names <= 1_000, "{names}");
+}

@@ -21,7 +21,10 @@ fn of_enum(item: &DeriveInput, data: &DataEnum, root: &Path) -> syn::Result<Toke
     let root = given_root.as_ref().unwrap_or(root);
     let name = match name {
         Some(name) => names::label(&name)?,
-        None => names::snake_case(&ident.to_string()),
+        None => {
+            let name = names::snake_case(&ident.to_string());
+            names::label(&LitStr::new(&name, ident.span()))?
+        }
     };
     if data.variants.is_empty() {
         let text = "an enum without variants has no label values";
@@ -36,6 +39,10 @@ fn of_enum(item: &DeriveInput, data: &DataEnum, root: &Path) -> syn::Result<Toke
             Some(value) => value.value(),
             None => names::snake_case(&ident.to_string()),
         };
+        if let Some(given) = given.as_ref().filter(|_| value.is_empty()) {
+            let text = "invalid label value \"\": expected at least one character, since a label without a value counts as none";
+            return Err(Error::new(given.span(), text));
+        }
         if values.contains(&value) {
             let text = format!("two variants have the label value {value:?}");
             return Err(match given {

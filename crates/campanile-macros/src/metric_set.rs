@@ -176,17 +176,33 @@ fn option(value: Option<TokenStream>) -> TokenStream {
 
 /// Returns the first paragraph of the doc comment, in one line.
 fn documentation(attributes: &[Attribute]) -> Option<String> {
-    let lines = attributes.iter().filter_map(|attribute| {
+    let texts = attributes.iter().filter_map(|attribute| {
         let Meta::NameValue(pair) = &attribute.meta else {
             return None;
         };
         let is_doc = pair.path.is_ident("doc");
         match &pair.value {
             Expr::Lit(literal) if is_doc => match &literal.lit {
-                Lit::Str(text) => Some(text.value().trim().to_owned()),
+                Lit::Str(text) => Some(text.value()),
                 _ => None,
             },
             _ => None,
+        }
+    });
+    let lines = texts.flat_map(|text| {
+        // The lines of a block comment begin with a star.
+        let is_block = text.contains('\n');
+        let lines = text.lines().map(str::trim);
+        let lines = lines.skip_while(|line| is_block && line.is_empty());
+        let line = |line: &str| match line.strip_prefix('*') {
+            Some(line) if is_block => line.trim().to_owned(),
+            _ => line.to_owned(),
+        };
+        let lines: Vec<_> = lines.map(line).collect();
+        if lines.is_empty() {
+            vec![String::new()]
+        } else {
+            lines
         }
     });
     let paragraph: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();

@@ -31,7 +31,9 @@ pub(crate) fn metric(name: &LitStr) -> syn::Result<String> {
 pub(crate) fn label(name: &LitStr) -> syn::Result<String> {
     let value = checked(name, "label", |_| false)?;
     if matches!(&*value, "le" | "quantile") || value.starts_with("__") {
-        let text = "this label name is reserved (`le`, `quantile` and `__…` are): choose another";
+        let text = format!(
+            "the label name {value:?} is reserved (`le`, `quantile` and `__…` are): choose another"
+        );
         return Err(syn::Error::new(name.span(), text));
     }
     Ok(value)
@@ -59,7 +61,9 @@ fn checked(name: &LitStr, what: &str, also: impl Fn(char) -> bool) -> syn::Resul
     if is_valid {
         return Ok(value);
     }
-    let text = format!("not a {what} name: use letters, digits and underscores, no digit first");
+    let text = format!(
+        "invalid {what} name {value:?}: expected letters, digits and underscores, no digit first"
+    );
     Err(syn::Error::new(name.span(), text))
 }
 

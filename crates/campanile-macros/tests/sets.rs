@@ -314,3 +314,30 @@ fn mistakes_are_typed_errors() {
     assert!(page.contains("g{zone=\"true\"} 1\n"), "{page}");
     assert_eq!(Constant { zone: true }.values(), ["true"]);
 }
+
+#[derive(Debug, MetricSet)]
+struct Blocks {
+    /**
+     * Jobs that
+     * were done.
+     *
+     * And more of them.
+     */
+    jobs: Counter,
+    /** Jobs that wait. */
+    waiting: Gauge,
+}
+
+#[test]
+fn block_comments_are_help_without_their_stars() {
+    let registry = Registry::new();
+    let set = Blocks::register(&registry).unwrap();
+    set.jobs.increment(1);
+    set.waiting.set(1.0);
+    let page = registry.render();
+    assert!(
+        page.contains("# HELP jobs_total Jobs that were done.\n"),
+        "{page}"
+    );
+    assert!(page.contains("# HELP waiting Jobs that wait.\n"), "{page}");
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::histogram::Bounds;
 use crate::name::{LabelText, labels, push, sanitised, sanitised_label};
-use crate::{BuildError, Preset, RegisterError, Registry};
+use crate::{BuildError, Kind, Preset, RegisterError, Registry};
 
 /// Settings of a [`Registry`].
 ///
@@ -277,11 +277,14 @@ impl Constant {
             .iter()
             .map(|(name, value)| (Cow::Borrowed(name.as_str()), value.as_str()))
             .collect();
-        let text = LabelText::new("", &mut borrowed, usize::MAX).map_err(|error| match error {
-            RegisterError::ReservedLabel { label, .. }
-            | RegisterError::DuplicateLabel { label, .. } => invalid(label),
-            other => invalid(other.to_string()),
-        })?;
+        let text =
+            LabelText::new("", Kind::Histogram, &mut borrowed, usize::MAX).map_err(|error| {
+                match error {
+                    RegisterError::ReservedLabel { label, .. }
+                    | RegisterError::DuplicateLabel { label, .. } => invalid(label),
+                    other => invalid(other.to_string()),
+                }
+            })?;
         let text = text.text;
         for (name, value) in &labels {
             // `family` is a label of the registry's own.

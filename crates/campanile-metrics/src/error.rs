@@ -22,7 +22,7 @@ pub enum RegisterError {
     },
     /// A label's name means something else to Prometheus.
     #[error(
-        "the label name {label:?} of the metric {metric:?} is reserved (`le`, `quantile` and `__…` are): choose another"
+        "the label name {label:?} of the metric {metric:?} is reserved (`__…`, and for histograms and summaries `le` and `quantile`): choose another"
     )]
     ReservedLabel {
         /// The metric.

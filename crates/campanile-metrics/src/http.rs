@@ -293,7 +293,7 @@ impl Observer for HttpMetrics {
         };
         let code = key.grpc.map_or(0, |status| 1 + u16::from(status.code()));
         let status = u32::from(key.status.as_u16()) << 8 | u32::from(code);
-        let hash = FxBuildHasher.hash_one((route.as_str(), key.method, status));
+        let hash = FxBuildHasher.hash_one((route.as_str(), key.method, status, key.telemetry));
         let is_it = |(of, that, _): &(Route, Key, Handles)| *that == key && of == route;
         match inner.table.get(hash, is_it) {
             Some((_, _, handles)) => record(handles),

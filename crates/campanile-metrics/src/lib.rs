@@ -51,7 +51,8 @@
 //!
 //! What can't be right is refused, never a panic: a second kind for a name, a second raw name that becomes the same name, a name
 //! that another metric's samples have in some format (`…_bucket`, `…_sum`, `…_count`, `…_created`, a counter's without `_total`), a
-//! duplicate or reserved label (`le`, `quantile`, `__…`). A label with an empty value counts as none, as it does in Prometheus. The
+//! duplicate or reserved label (`__…`, and for histograms and summaries `le` and `quantile`). Of duplicate labels in a macro the last one
+//! holds. A label with an empty value counts as none, as it does in Prometheus. The
 //! methods of [`Registry`] return a [`RegisterError`]; the macros get a handle that does nothing, `campanile_registry_refused_total`
 //! counts, and the log says so once for each reason. A histogram drops samples that are not finite;
 //! `campanile_registry_dropped_samples_total` counts.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::RegisterError;
+use crate::{Kind, RegisterError};
 
 /// The value of every label of a family's overflow series.
 pub(crate) const OTHER: &str = "_other_";
@@ -43,9 +43,11 @@ pub(crate) struct LabelText {
 }
 
 impl LabelText {
-    /// Checks and renders labels whose names are valid, with values of at most so many bytes.
+    /// Checks and renders labels whose names are valid, with values of at most so many bytes. Some names
+    /// are reserved for the lines of histograms and summaries.
     pub(crate) fn new(
         metric: &str,
+        kind: Kind,
         labels: &mut [(Cow<'_, str>, &str)],
         longest: usize,
     ) -> Result<Self, RegisterError> {
@@ -55,7 +57,8 @@ impl LabelText {
         let mut previous = None;
         for (name, value) in &*labels {
             let name = name.as_ref();
-            if matches!(name, "le" | "quantile") || name.starts_with("__") {
+            let has_lines = matches!(kind, Kind::Histogram | Kind::Summary);
+            if has_lines && matches!(name, "le" | "quantile") || name.starts_with("__") {
                 return Err(RegisterError::ReservedLabel {
                     metric: metric.into(),
                     label: name.into(),
@@ -189,7 +192,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (Cow::Borrowed(*name), *value))
             .collect();
-        LabelText::new("m", &mut labels, 256).map(|labels| labels.text)
+        LabelText::new("m", Kind::Histogram, &mut labels, 256).map(|labels| labels.text)
     }
 
     #[test]
@@ -200,7 +203,7 @@ mod tests {
         assert_eq!(text(&[("a", "\\ \" \n")]).unwrap(), r#"a="\\ \" \n""#);
         let long = "é".repeat(200);
         let mut labels = [(Cow::Borrowed("a"), long.as_str())];
-        let cut = LabelText::new("m", &mut labels, 256).unwrap();
+        let cut = LabelText::new("m", Kind::Histogram, &mut labels, 256).unwrap();
         assert_eq!(
             (cut.text, cut.truncated),
             (format!("a=\"{}\"", "é".repeat(128)), 1)

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -120,17 +121,20 @@ impl Keys {
     }
 }
 
-/// Returns whether a clone of the key shares all of its texts, and so costs no memory.
+/// Returns whether all texts of the key are constants of the program, so that there is a limited number
+/// of such keys and a clone costs no memory. An `Arc<str>` is none, though a clone shares it.
 fn is_constant(key: &Key) -> bool {
     let clone = key.clone();
-    let texts = |key: &Key| {
-        let labels = key.labels();
-        let labels = labels.flat_map(|label| [label.key().as_ptr(), label.value().as_ptr()]);
-        std::iter::once(key.name().as_ptr())
-            .chain(labels)
-            .collect::<Vec<_>>()
-    };
-    std::ptr::eq(key.labels().as_slice(), clone.labels().as_slice()) && texts(key) == texts(&clone)
+    if !std::ptr::eq(key.labels().as_slice(), clone.labels().as_slice()) {
+        return false;
+    }
+    let is_borrowed = |text: SharedString| matches!(text.into(), Cow::<'static, str>::Borrowed(_));
+    let (name, labels) = clone.into_parts();
+    is_borrowed(name.into_inner())
+        && labels.into_iter().all(|label| {
+            let (name, value) = label.into_parts();
+            is_borrowed(name) && is_borrowed(value)
+        })
 }
 
 /// Returns whether two keys are equal; those of constants mostly are the same texts, which is seen without reading them.
@@ -153,6 +157,6 @@ fn same_text(one: &str, other: &str) -> bool {
     std::ptr::eq(one, other) || one == other
 }
 
-fn labels(key: &Key) -> impl Iterator<Item = (&str, &str)> {
+fn labels(key: &Key) -> impl Iterator<Item = (&str, &str)> + Clone {
     key.labels().map(|label| (label.key(), label.value()))
 }

@@ -20,9 +20,7 @@ use crate::page::{Cursor, Format};
 use crate::recorder::Keys;
 use crate::scrape::Ongoing;
 use crate::series::{read, write};
-#[cfg(feature = "business")]
-use crate::snapshot::Kind;
-use crate::snapshot::{FamilySnapshot, Snapshot, Value};
+use crate::snapshot::{FamilySnapshot, Kind, Snapshot, Value};
 use crate::summary::SummaryCell;
 use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder, Summary, TimeCounter};
 
@@ -268,7 +266,7 @@ impl Registry {
             .collect();
         let longest = self.0.settings.label_value_bytes;
         self.drop_constant(&mut labels, longest);
-        let labels = LabelText::new(name, &mut labels, longest).ok()?;
+        let labels = LabelText::new(name, Kind::Gauge, &mut labels, longest).ok()?;
         self.publish_if_own(name);
         let family = read(&self.0.families).get(name).cloned()?;
         family.get(&labels.text)

@@ -41,4 +41,21 @@ struct Named {
     a: bool,
 }
 
+#[derive(Labels)]
+enum Quantile {
+    P50,
+}
+
+#[derive(Labels)]
+enum Größe {
+    S,
+}
+
+#[derive(Labels)]
+enum Size {
+    #[label(value = "")]
+    None,
+    Some,
+}
+
 fn main() {}

@@ -506,3 +506,42 @@ async fn exchanges_count_although_a_constant_label_has_the_name_of_theirs() {
         assert!(page.contains(line), "{page}");
     }
 }
+
+#[tokio::test]
+async fn each_version_scheme_and_outcome_of_a_route_keeps_its_handles() {
+    let registry = Registry::builder()
+        .preset(Preset::OpenTelemetry)
+        .build()
+        .unwrap();
+    let metrics = HttpMetrics::new(&registry);
+    let layer = ObserveLayer::builder(metrics.clone())
+        .route(|_| Some("/".into()))
+        .build();
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(Body::from(&b"body"[..])))
+    }));
+    let versions = [
+        Version::HTTP_09,
+        Version::HTTP_10,
+        Version::HTTP_11,
+        Version::HTTP_2,
+        Version::HTTP_3,
+    ];
+    for version in versions {
+        for scheme in ["http", "https"] {
+            for is_read in [true, false] {
+                let request = Request::builder()
+                    .version(version)
+                    .uri(format!("{scheme}://shop.example/"))
+                    .body(())
+                    .unwrap();
+                let response = service.clone().oneshot(request).await.unwrap();
+                if is_read {
+                    response.into_body().collect().await.unwrap();
+                }
+            }
+        }
+    }
+    // More than the table has places for one hash.
+    assert_eq!(metrics.0.table.len(), 20);
+}

@@ -169,7 +169,7 @@ impl Registry {
     ) -> Result<(), RegisterError> {
         let mut labels: Vec<_> = labels.map(|label| (Cow::Borrowed(label), "")).collect();
         check(name, kind, labels.iter().map(|(label, _)| &**label))?;
-        LabelText::new(name, &mut labels, 0)?;
+        LabelText::new(name, kind, &mut labels, 0)?;
         match kind {
             Kind::Counter => self.reserve::<CounterCell>(name),
             Kind::TimeCounter => self.reserve::<TimeCounterCell>(name),

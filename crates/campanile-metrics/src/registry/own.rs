@@ -16,7 +16,7 @@ const OWN: [(&str, &str); 4] = [
     ),
     (
         "campanile_registry_refused_total",
-        "Descriptions, and registrations whose caller gets no error, that were refused.",
+        "Descriptions, and registrations and duplicate labels whose caller gets no error, that were refused.",
     ),
     (
         "campanile_registry_truncated_labels_total",

@@ -149,8 +149,8 @@ impl Registry {
     pub(crate) fn lenient<'a, C: Cell>(
         &self,
         name: &str,
-        labels: impl Iterator<Item = (&'a str, &'a str)>,
-        new: impl FnOnce(&str) -> C,
+        labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        new: impl Fn(&str) -> C,
     ) -> Option<Found<C>> {
         let is_odd = !C::KIND.is_counter() && name.ends_with("_total");
         if is_odd && !self.0.logged[LINT].swap(true, Ordering::Relaxed) {
@@ -160,7 +160,17 @@ impl Registry {
                 "a name that ends with `_total` is a counter's: leave `_total` out; others are not logged"
             );
         }
-        let result = self.series(name, labels, Under::Caps, new);
+        let mut result = self.series(name, labels.clone(), Under::Caps, &new);
+        if let Err(error @ RegisterError::DuplicateLabel { .. }) = &result {
+            self.note_refusal(error);
+            // The last one of a name holds, rather than that the metric is lost.
+            let mut kept = Vec::<(&str, &str)>::new();
+            for (label, value) in labels {
+                kept.retain(|(other, _)| sanitised_label(other) != sanitised_label(label));
+                kept.push((label, value));
+            }
+            result = self.series(name, kept.into_iter(), Under::Caps, &new);
+        }
         result.inspect_err(|error| self.note_refusal(error)).ok()
     }
 
@@ -202,7 +212,7 @@ impl Registry {
             Under::None => usize::MAX,
         };
         self.drop_constant(&mut labels, longest);
-        let text = LabelText::new(name, &mut labels, longest)?;
+        let text = LabelText::new(name, C::KIND, &mut labels, longest)?;
         if text.truncated > 0 {
             let truncated = &self.0.truncated;
             truncated.fetch_add(text.truncated, Ordering::Relaxed);

@@ -34,9 +34,13 @@ mod gauges;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let users = BusinessCollector::new("users", async || {
-///     // A query.
-///     Ok::<_, String>(Users { daily_active_users: 7, total_users: 19 })
+/// # #[derive(Clone)]
+/// # struct Pool;
+/// # impl Pool { async fn users(&self) -> Result<Users, String> { Ok(Users { daily_active_users: 7, total_users: 19 }) } }
+/// # let pool = Pool;
+/// let users = BusinessCollector::new("users", move || {
+///     let pool = pool.clone();
+///     async move { pool.users().await } // a query
 /// });
 /// let registry = Registry::new();
 /// let business = Business::new(&registry, vec![users])?;

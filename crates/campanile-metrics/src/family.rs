@@ -95,6 +95,9 @@ macro_rules! is_kind {
 
 pub(crate) use is_kind;
 
+/// How many series are read under one lock.
+const PIECE: usize = 1_000;
+
 impl AnyFamily {
     pub(crate) fn new<C: Cell>(raw_name: &str) -> Self {
         Self {
@@ -144,20 +147,28 @@ impl AnyFamily {
         with!(&self.series, set => set.get(labels).map(|series| series.read()))
     }
 
-    /// Returns all series; `shows` tells whether exemplars then count as shown.
+    /// Returns all series; `shows` tells whether exemplars then count as shown. The lock is held for
+    /// some of them at a time, so that new series wait for microseconds and not for all.
     pub(crate) fn snapshot(&self, shows: bool) -> Vec<SeriesSnapshot> {
         fn snapshot<C: Cell>(set: &SeriesSet<C>, shows: bool) -> Vec<SeriesSnapshot> {
             let mut all = Vec::new();
-            set.walk(None, |series| {
-                all.push(SeriesSnapshot {
-                    labels: Arc::clone(&series.labels),
-                    created: series
-                        .counted_since()
-                        .map(|since| UNIX_EPOCH + Duration::from_millis(since)),
-                    value: if shows { series.show() } else { series.read() },
+            let mut after = None::<Arc<str>>;
+            loop {
+                let until = all.len() + PIECE;
+                after = set.walk(after.as_deref(), |series| {
+                    all.push(SeriesSnapshot {
+                        labels: Arc::clone(&series.labels),
+                        created: series
+                            .counted_since()
+                            .map(|since| UNIX_EPOCH + Duration::from_millis(since)),
+                        value: if shows { series.show() } else { series.read() },
+                    });
+                    all.len() < until
                 });
-                true
-            });
+                if after.is_none() {
+                    break;
+                }
+            }
             all
         }
         with!(&self.series, set => snapshot(set, shows))

@@ -23,7 +23,7 @@
 //! and inside of an observed exchange even if it is not, beside the application's own recorder.
 //! Values are aggregated as they are recorded, and nothing queues:
 //! a counter is one atomic add, a histogram a bucket search and two, a summary a sketch behind a lock. Reading stops no writer that
-//! has its handle.
+//! has its handle, except that a summary is copied under its lock, which takes some microseconds.
 //!
 //! [`Registry::respond`] answers a scrape, in OpenMetrics or Prometheus' text format.
 //!
@@ -58,6 +58,11 @@
 //! `campanile_registry_dropped_samples_total` counts.
 //!
 //! `_total` is a counter's: another kind's name that ends with it is a [`RegisterError`], and through the macros a line in the log.
+//!
+//! # Platforms
+//!
+//! Figures of the process and the machine are there on Linux only. A registry reads the clock, which panics on
+//! `wasm32-unknown-unknown`, and needs 64-bit atomics.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod both;

@@ -148,7 +148,7 @@ impl<L, M> fmt::Debug for Family<L, M> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a field of a metric set",
     label = "not a metric",
-    note = "use `Counter`, `TimeCounter`, `Gauge`, `Histogram`, `Summary`, or a `Family` of one of them"
+    note = "use `Counter`, `TimeCounter`, `Gauge`, `Histogram`, `Summary`, or `Family<L, M>` where `M` is one of them and `L` derives `Labels`"
 )]
 pub trait Field: Sized {
     /// Registers the metric of a field.

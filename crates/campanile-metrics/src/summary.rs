@@ -130,15 +130,19 @@ impl SummaryCell {
 
     fn snapshot(&self, now: Instant) -> SummarySnapshot {
         let number = self.number(now);
-        let mut ring = self.ring();
-        let mut window = sketch();
-        for slot in &mut ring.slots {
-            match slot {
-                // All of them have the same settings.
-                Some((of, sketch)) if *of + SLOTS as u64 > number => drop(window.merge(sketch)),
+        // Only copied under the lock, since writers wait for it.
+        let (slots, count, sum) = {
+            let mut ring = self.ring();
+            for slot in &mut ring.slots {
                 // What is too old takes no more space.
-                slot => *slot = None,
+                slot.take_if(|(of, _)| *of + SLOTS as u64 <= number);
             }
+            (ring.slots.clone(), ring.count, ring.sum)
+        };
+        let mut window = sketch();
+        for (_, sketch) in slots.iter().flatten() {
+            // All of them have the same settings.
+            drop(window.merge(sketch));
         }
         let quantile = |(quantile, _)| {
             let value = window.quantile(quantile).ok().flatten();
@@ -146,8 +150,8 @@ impl SummaryCell {
         };
         SummarySnapshot {
             quantiles: QUANTILES.map(quantile).into(),
-            count: ring.count,
-            sum: ring.sum,
+            count,
+            sum,
         }
     }
 

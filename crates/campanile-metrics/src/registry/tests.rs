@@ -688,3 +688,22 @@ fn a_name_that_is_shared_and_no_literal_is_not_kept() {
     let literal = registry.get("literal_total", &[("k", "v")]);
     assert_eq!(literal, Some(Value::Counter(1)));
 }
+
+#[test]
+fn a_snapshot_of_many_series_has_each_of_them_once() {
+    for count in [999, 1_000, 1_001, 2_500] {
+        let registry = Registry::builder()
+            .series_per_family(5_000)
+            .build()
+            .unwrap();
+        for number in 0..count {
+            let number = format!("{number:05}");
+            registry.gauge("g", &[("k", &number)]).unwrap();
+        }
+        let series = registry.family("g").unwrap().series;
+        let found = series
+            .iter()
+            .map(|series| series.label("k").unwrap().parse::<usize>());
+        assert!(found.map(Result::unwrap).eq(0..count), "{count}");
+    }
+}

@@ -1,12 +1,10 @@
 //! What `#[observe]` expands to. Not for use by hand: it may change with any version.
 
-use std::error::Error;
-use std::fmt::{self, Display};
+use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
 pub use tracing;
 use tracing::Span;
 
@@ -14,14 +12,16 @@ use crate::clock::now;
 use crate::labels::Bounded;
 use crate::name::OTHER;
 
+pub use self::call::{Call, Ended};
 pub use self::future::Observed;
 pub use self::output::{
     AnyOutput, AnyState, ByType, Done, Failure, Fallible, Finished, NoSource, NotShown, Output,
     Unfinished, finished, hook, is_ok_by,
 };
 
-use self::logged::{Logged, Returned, Scope};
+use self::call::{Live, State};
 
+mod call;
 mod future;
 mod logged;
 mod output;
@@ -304,191 +304,5 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Panicked => "panicked",
         }
-    }
-}
-
-/// A call that goes on. If it is dropped before its end is told, it was cancelled, or panicked.
-pub struct Call {
-    site: &'static Site,
-    keys: &'static Keys,
-    span: Span,
-    /// `None` where no recorder is.
-    live: Option<Live>,
-    begun: Instant,
-    state: State,
-    /// The last failure that a nested call logged.
-    logged: Option<Box<Logged>>,
-}
-
-/// What a call writes to.
-struct Live {
-    in_flight: Gauge,
-    duration: Histogram,
-    succeeded: Counter,
-    /// `None` for a function that is not asynchronous.
-    cancelled: Option<Counter>,
-}
-
-/// Where a call is, which tells what its end means.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Its code runs, so that only a panic can end it.
-    Running,
-    /// It waits, so that only its being dropped can end it.
-    Waiting,
-    Ended,
-}
-
-impl Call {
-    /// Runs a function in the call's span.
-    pub fn run_now<T>(&mut self, function: impl FnOnce() -> T) -> T {
-        let _scope = Scope::enter(&mut self.logged);
-        self.span.in_scope(function)
-    }
-
-    /// Runs a future in the call's span, and gives the call back with its output.
-    pub fn run<F: Future>(mut self, future: F) -> Observed<F> {
-        self.state = State::Waiting;
-        Observed::new(future, self)
-    }
-
-    /// Ends the call well.
-    pub fn succeeded(mut self) {
-        self.end(Outcome::Ok, None);
-    }
-
-    /// Ends the call with an error.
-    pub fn failed(
-        mut self,
-        kind: &str,
-        shown: Option<&dyn Display>,
-        source: Option<&(dyn Error + 'static)>,
-    ) {
-        let error = Returned {
-            kind,
-            shown,
-            source,
-        };
-        self.end(Outcome::Error, Some(&error));
-    }
-
-    fn end(&mut self, outcome: Outcome, error: Option<&Returned<'_>>) {
-        self.state = State::Ended;
-        let duration = now().saturating_duration_since(self.begun);
-        if let Some(live) = self.live.take() {
-            live.in_flight.decrement(1.0);
-            live.duration.record(duration.as_secs_f64());
-            match outcome {
-                Outcome::Ok => live.succeeded.increment(1),
-                Outcome::Cancelled => live.cancelled.iter().for_each(|calls| calls.increment(1)),
-                Outcome::Error | Outcome::Panicked => metrics::with_recorder(|recorder| {
-                    let calls = self.keys.calls(outcome);
-                    recorder.register_counter(calls, &METADATA).increment(1);
-                    if let Some(error) = error {
-                        self.count_error(recorder, error.kind);
-                    }
-                }),
-            }
-        }
-        self.report(outcome, duration.as_secs_f64(), error);
-    }
-
-    /// Logs the end, and marks the span of a call that failed.
-    fn report(&mut self, outcome: Outcome, duration_seconds: f64, error: Option<&Returned<'_>>) {
-        let level = match outcome {
-            Outcome::Ok | Outcome::Cancelled => None,
-            Outcome::Error => self.site.errors_at,
-            Outcome::Panicked => Some(tracing::Level::ERROR),
-        };
-        let text = error.filter(|_| level.is_some()).and_then(Returned::text);
-        let text = text.as_deref();
-        let before = self.logged.take().zip(level).and_then(|(logged, level)| {
-            let error = error.map(|error| (error, text));
-            logged.covers(level, error).then_some(logged)
-        });
-        let ended = Ended {
-            function: self.site.function,
-            outcome: outcome.as_str(),
-            duration_seconds,
-            logs_failure: level.is_some() && before.is_none(),
-            panicked: outcome == Outcome::Panicked,
-            error_type: error.map(|error| error.kind),
-            error: text,
-        };
-        let is_logged = self.span.in_scope(|| (self.site.report)(&ended));
-        // After the events, so that no line of the log has these fields as the span's.
-        match (outcome, error) {
-            (Outcome::Error | Outcome::Panicked, _) if self.span.is_disabled() => {}
-            (Outcome::Error, Some(error)) => {
-                self.span.record("otel.status_code", "ERROR");
-                self.span.record("error.type", error.kind);
-                if let Some(text) = text {
-                    self.span.record("otel.status_description", text);
-                }
-            }
-            (Outcome::Panicked, _) => {
-                self.span.record("otel.status_code", "ERROR");
-                self.span.record("error.type", "panic");
-            }
-            _ => {}
-        }
-        let new = || {
-            let level = level.filter(|_| is_logged)?;
-            Some(Box::new(match error {
-                Some(error) => Logged::error(level, error.kind, text),
-                None => Logged::panic(),
-            }))
-        };
-        if let Some(logged) = before.or_else(new) {
-            logged.tell();
-        }
-    }
-
-    fn count_error(&self, recorder: &dyn Recorder, kind: &str) {
-        let error = Label::new("error", kind.to_owned());
-        let labels = self.keys.labels.iter().cloned().chain([error]);
-        let key = Key::from_parts(self.site.names.errors, labels.collect::<Vec<_>>());
-        recorder.register_counter(&key, &METADATA).increment(1);
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        match self.state {
-            State::Running => self.end(Outcome::Panicked, None),
-            State::Waiting => self.end(Outcome::Cancelled, None),
-            State::Ended => {}
-        }
-    }
-}
-
-impl fmt::Debug for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
-            .field("site", &self.site)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The end of a call, for the log.
-#[derive(Clone, Copy)]
-pub struct Ended<'a> {
-    pub function: &'static str,
-    pub outcome: &'static str,
-    pub duration_seconds: f64,
-    /// Whether it failed and no nested call has logged that.
-    pub logs_failure: bool,
-    pub panicked: bool,
-    pub error_type: Option<&'a str>,
-    /// The error's text, which is logged as a text, in which what is not printable is escaped.
-    pub error: Option<&'a str>,
-}
-
-impl fmt::Debug for Ended<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ended")
-            .field("function", &self.function)
-            .field("outcome", &self.outcome)
-            .finish_non_exhaustive()
     }
 }

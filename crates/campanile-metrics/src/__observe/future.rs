@@ -3,7 +3,8 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::{Call, Scope, State};
+use super::call::{Call, State};
+use super::logged::Scope;
 
 pin_project! {
     /// A future that is observed.

@@ -346,6 +346,9 @@ fn the_figures_are_the_systems() {
     )
     .map(Option::unwrap);
     assert!(cores > 0.0, "{cores}");
+    // With a cpuset or affinity it is what that leaves.
+    let parallel = std::thread::available_parallelism().unwrap().get();
+    assert!(cores < parallel as f64 + 1.0, "{cores} of {parallel}");
     assert!((1e6..limit).contains(&in_use), "{in_use} of {limit}");
     assert!(load >= 0.0);
     let disk = |name| match registry.get(name, &[("mountpoint", "/")]) {

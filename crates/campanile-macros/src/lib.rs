@@ -79,9 +79,9 @@ mod observe;
 /// The outcome is `ok`; `error` for an `Err`; `cancelled` for a future that was dropped before it completed; `panicked`. An error's
 /// kind is its variant if its enum derives `Labels`, and else the name of its type, with that of its crate if it is only `Error`.
 ///
-/// The call is a span with the function's name and the labels given. The end of a call is an event at
-/// DEBUG. An error is one more event, with the error's text if it implements `Display`, at the level
-/// `err`. A panic is one at ERROR. Arguments are in neither.
+/// The call is a span with the function's name and the labels given. The end of a call is an event
+/// at DEBUG. An error is one more event, with the error's text if it implements `Display`, at the
+/// level `err`. A panic is one at ERROR. Arguments are in neither.
 ///
 /// The span of a call that failed gets `otel.status_code` (`ERROR`), `error.type` and
 /// `otel.status_description`, the error's text. Campanile's export and `tracing-opentelemetry` turn
@@ -90,7 +90,8 @@ mod observe;
 /// An error that passes through several observed functions of a task is logged once, by the first
 /// that returns it. A function logs an error again if its text is another one: if neither the text
 /// nor that of one of its sources is the text already logged, or ends with it after `": "`. Errors
-/// without a text are compared by their kind. The metrics and spans of each function show the error.
+/// without a text are compared by their kind. The metrics and spans of each function show the
+/// error.
 ///
 /// ```
 /// # use campanile_metrics::observe;
@@ -111,7 +112,8 @@ mod observe;
 /// The metrics go to the recorder of the `metrics` crate that is in force where the call begins: inside of an observed exchange that of
 /// its `Campanile` or `HttpMetrics`, elsewhere the one that is installed. Errors and panics are counted where they happen, which for a future
 /// that goes on outside of its exchange needs an installed one. Where there is none, the log says so, once in the life of the process.
-/// A recorder that is a type without fields counts as none, because `metrics` has no other way to tell.
+/// A recorder that is a type without fields counts as none, because `metrics` has no other way to
+/// tell.
 ///
 /// # Arguments
 ///
@@ -129,10 +131,11 @@ mod observe;
 /// With more than 1,000 combinations of labels, all of their values are `_other_`, and the log says so.
 ///
 /// All functions with one `prefix` share four metrics, each with the registry's limit of series
-/// (`RegistryBuilder::series_per_family`, 2,000 by default). A function and label set takes up to four
-/// series of `calls_total`: `ok` and, for an `async` one, `cancelled` from the first call, `error` and
-/// `panicked` when they happen. Past the limit calls are counted in a series `_other_`, and a new
-/// function's gauge is left out. Raise the limit, or set a `prefix`, for hundreds of functions with labels.
+/// (`RegistryBuilder::series_per_family`, 2,000 by default). A function and label set takes up to
+/// four series of `calls_total`: `ok` and, for an `async` one, `cancelled` from the first call,
+/// `error` and `panicked` when they happen. Past the limit calls are counted in a series `_other_`,
+/// and a new function's gauge is left out. Raise the limit, or set a `prefix`, for hundreds of
+/// functions with labels.
 ///
 /// # Where it stands
 ///
@@ -140,9 +143,10 @@ mod observe;
 /// `async` block, or with `Box::pin(async …)` as `#[async_trait]` writes it, is observed as what that block does; it says what that is
 /// ready with, as in `impl Future<Output = …>`, `Pin<Box<dyn Future<Output = …>>>` or `BoxFuture<…>`.
 ///
-/// A future that is made elsewhere, as by `fn call(&self) -> Self::Future { self.0.call() }`, one that is returned before the last
-/// statement, and a stream are compile errors: their work is done after the function returned. An iterator, and futures in a
-/// collection or a `Result`, are observed until they are made.
+/// A future that is made elsewhere, as by `fn call(&self) -> Self::Future { self.0.call() }`, one
+/// that is returned before the last statement, and a stream are compile errors: their work is done
+/// after the function returned. An iterator, and futures in a collection or a `Result`, are
+/// observed until they are made.
 ///
 /// A function is in the call's span while it runs and while its future is polled, but not while its future is dropped.
 #[proc_macro_attribute]

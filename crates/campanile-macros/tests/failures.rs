@@ -1,4 +1,5 @@
-//! What becomes of errors that observed functions return: lines of the log, and the status of spans.
+//! What becomes of errors that observed functions return: lines of the log, and the status of
+//! spans.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
@@ -19,7 +20,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context as LayerContext, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Failures that were logged, as `LEVEL function text`, and fields that spans were given, as `span field=value`.
+/// Failures that were logged, as `LEVEL function text`, and fields that spans were given, as
+/// `span field=value`.
 #[derive(Clone, Default)]
 struct Seen {
     lines: Arc<Mutex<Vec<String>>>,

@@ -86,8 +86,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets the upper bounds of the buckets of all histograms, inclusive, without `+Inf`, if neither
-    /// [`buckets_of`](Self::buckets_of) nor the metric itself has others.
+    /// Sets the upper bounds of the buckets of all histograms, inclusive, without `+Inf`, if
+    /// neither [`buckets_of`](Self::buckets_of) nor the metric itself has others.
     ///
     /// Without this the bounds follow from the unit that was described before the first series, or
     /// else from the last word of the name:
@@ -107,8 +107,8 @@ impl RegistryBuilder {
     }
 
     /// Sets the bounds for histograms of some names; where several fit, an exact name goes first, then the longest beginning, then
-    /// the longest end. Bounds that a metric has itself, by [`Registry::buckets`] or in a metric set,
-    /// go before those of a beginning or an end.
+    /// the longest end. Bounds that a metric has itself, by [`Registry::buckets`] or in a metric
+    /// set, go before those of a beginning or an end.
     ///
     /// ```
     /// use campanile_metrics::{Names, Registry};
@@ -171,9 +171,9 @@ impl RegistryBuilder {
         self
     }
 
-    /// Leaves out the `_created` lines of counters, histograms and summaries, which say in OpenMetrics
-    /// since when they count. A server that stores them as series, as Prometheus does unless
-    /// `created-timestamp-zero-ingestion` is enabled, then stores half as many for counters.
+    /// Leaves out the `_created` lines of counters, histograms and summaries, which say in
+    /// OpenMetrics since when they count. A server that stores them as series, as Prometheus does
+    /// unless `created-timestamp-zero-ingestion` is enabled, then stores half as many for counters.
     ///
     /// By default they are there. The format 0.0.4 has none.
     pub fn without_created(mut self) -> Self {
@@ -360,7 +360,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns the bounds that a histogram has for its exported name, and whether they are for that name alone.
+    /// Returns the bounds that a histogram has for its exported name, and whether they are for that
+    /// name alone.
     pub(crate) fn buckets_of(&self, name: &str) -> Option<(&Arc<Bounds>, bool)> {
         let fitting = self.buckets_of.iter();
         let fitting = fitting.filter_map(|(names, bounds)| Some((names.fit(name)?, names, bounds)));

@@ -154,8 +154,9 @@ impl Business {
     /// Collects each section at once and then once a period, until `shutdown` completes.
     ///
     /// Each has a task of its own, which ends with this future. Only one call of a collector is in progress at a time; for the same reason
-    /// a second `run` beside the first only waits. A call that blocks its thread can't be stopped: it goes on
-    /// after this has returned, and a later run waits for its end before it calls that collector.
+    /// a second `run` beside the first only waits. A call that blocks its thread can't be stopped:
+    /// it goes on after this has returned, and a later run waits for its end before it calls that
+    /// collector.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         if self.0.sections.is_empty() {
             return shutdown.await;

@@ -24,7 +24,8 @@ impl Counter {
 
     /// Raises the counter to a value that was counted elsewhere; one that is lower changes nothing.
     ///
-    /// OpenMetrics then has no `_created` line for the counter, since the count began at another time.
+    /// OpenMetrics then has no `_created` line for the counter, since the count began at another
+    /// time.
     ///
     /// The overflow series of a family is not changed: the values of several series can't be told
     /// apart there.
@@ -53,7 +54,8 @@ impl TimeCounter {
 
     /// Raises the counter to a time that was counted elsewhere; one that is lower changes nothing.
     ///
-    /// OpenMetrics then has no `_created` line for the counter, since the count began at another time.
+    /// OpenMetrics then has no `_created` line for the counter, since the count began at another
+    /// time.
     ///
     /// The overflow series of a family is not changed, as with [`Counter::absolute`].
     pub fn absolute(&self, value: Duration) {

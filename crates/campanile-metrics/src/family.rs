@@ -147,8 +147,8 @@ impl AnyFamily {
         with!(&self.series, set => set.get(labels).map(|series| series.read()))
     }
 
-    /// Returns all series; `shows` tells whether exemplars then count as shown. The lock is held for
-    /// some of them at a time, so that new series wait for microseconds and not for all.
+    /// Returns all series; `shows` tells whether exemplars then count as shown. The lock is held
+    /// for some of them at a time, so that new series wait for microseconds and not for all.
     pub(crate) fn snapshot(&self, shows: bool) -> Vec<SeriesSnapshot> {
         fn snapshot<C: Cell>(set: &SeriesSet<C>, shows: bool) -> Vec<SeriesSnapshot> {
             let mut all = Vec::new();
@@ -217,7 +217,8 @@ impl AnyFamily {
         before == 0
     }
 
-    /// Returns how many overflow series there are, which take nobody's place: one if it is in the set.
+    /// Returns how many overflow series there are, which take nobody's place: one if it is in the
+    /// set.
     pub(crate) fn overflows(&self, is_there: impl FnOnce(&str) -> bool) -> usize {
         let overflow = self.overflow.get();
         usize::from(overflow.is_some_and(|labels| is_there(labels)))

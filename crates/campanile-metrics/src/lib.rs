@@ -51,8 +51,9 @@
 //!
 //! What can't be right is refused, never a panic: a second kind for a name, a second raw name that becomes the same name, a name
 //! that another metric's samples have in some format (`…_bucket`, `…_sum`, `…_count`, `…_created`, a counter's without `_total`), a
-//! duplicate or reserved label (`__…`, and for histograms and summaries `le` and `quantile`). Of duplicate labels in a macro the last one
-//! holds. A label with an empty value counts as none, as it does in Prometheus. The
+//! duplicate or reserved label (`__…`, and for histograms and summaries `le` and `quantile`). Of
+//! duplicate labels in a macro the last one holds. A label with an empty value counts as none, as
+//! it does in Prometheus. The
 //! methods of [`Registry`] return a [`RegisterError`]; the macros get a handle that does nothing, `campanile_registry_refused_total`
 //! counts, and the log says so once for each reason. A histogram drops samples that are not finite;
 //! `campanile_registry_dropped_samples_total` counts.
@@ -61,8 +62,8 @@
 //!
 //! # Platforms
 //!
-//! Figures of the process and the machine are there on Linux only. A registry reads the clock, which panics on
-//! `wasm32-unknown-unknown`, and needs 64-bit atomics.
+//! Figures of the process and the machine are there on Linux only. A registry reads the clock,
+//! which panics on `wasm32-unknown-unknown`, and needs 64-bit atomics.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod both;

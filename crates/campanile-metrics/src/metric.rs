@@ -27,8 +27,8 @@ pub trait Metric: Clone {
     /// Returns a series that no page shows.
     fn detached(registry: &Registry) -> Self;
 
-    /// Returns whether it is the series of its labels alone: neither the overflow series nor one that no
-    /// page shows.
+    /// Returns whether it is the series of its labels alone: neither the overflow series nor one
+    /// that no page shows.
     fn is_own(&self) -> bool;
 }
 

@@ -43,8 +43,8 @@ pub(crate) struct LabelText {
 }
 
 impl LabelText {
-    /// Checks and renders labels whose names are valid, with values of at most so many bytes. Some names
-    /// are reserved for the lines of histograms and summaries.
+    /// Checks and renders labels whose names are valid, with values of at most so many bytes. Some
+    /// names are reserved for the lines of histograms and summaries.
     pub(crate) fn new(
         metric: &str,
         kind: Kind,

@@ -31,10 +31,10 @@ use crate::{Gauge, Registry, TimeCounter, clock};
 /// # }
 /// ```
 ///
-/// Only what is metered, run or sampled is in it. Of Campanile these are the observers of exchanges,
-/// scrapes, and of `Campanile::run` the collection of metrics, the service levels and the rules. Not in
-/// it are the threads of the log, the export and the store, correlation ids, `#[observe]`, health checks
-/// and business collectors.
+/// Only what is metered, run or sampled is in it. Of Campanile these are the observers of
+/// exchanges, scrapes, and of `Campanile::run` the collection of metrics, the service levels and
+/// the rules. Not in it are the threads of the log, the export and the store, correlation ids,
+/// `#[observe]`, health checks and business collectors.
 ///
 /// Elsewhere than on Linux no future is metered, and there is no ratio. Pieces of code are timed by the clock, and one that takes more
 /// than 20 µs counts as that: it was interrupted.

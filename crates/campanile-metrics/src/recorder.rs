@@ -121,8 +121,9 @@ impl Keys {
     }
 }
 
-/// Returns whether all texts of the key are constants of the program, so that there is a limited number
-/// of such keys and a clone costs no memory. An `Arc<str>` is none, though a clone shares it.
+/// Returns whether all texts of the key are constants of the program, so that there is a limited
+/// number of such keys and a clone costs no memory. An `Arc<str>` is none, though a clone shares
+/// it.
 fn is_constant(key: &Key) -> bool {
     let clone = key.clone();
     if !std::ptr::eq(key.labels().as_slice(), clone.labels().as_slice()) {

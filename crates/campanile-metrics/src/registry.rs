@@ -49,8 +49,8 @@ pub(crate) struct Inner {
     sweep: AtomicU32,
     refused: AtomicU64,
     truncated: AtomicU64,
-    /// The names of families that turned series away, and how many families of that name did that are
-    /// gone.
+    /// The names of families that turned series away, and how many series were turned away by
+    /// families of that name that are gone.
     overflowing: Mutex<BTreeMap<Arc<str>, u64>>,
     dropped: Arc<AtomicU64>,
     /// Whether this is the process's recorder.

@@ -83,7 +83,8 @@ static SCALES: [Scale; 8] = [
     ),
 ];
 
-/// Returns the bounds for a unit, or else for the last word of a name; those for seconds if neither is known.
+/// Returns the bounds for a unit, or else for the last word of a name; those for seconds if neither
+/// is known.
 pub(crate) fn bounds(name: &str, unit: Option<&str>) -> Arc<Bounds> {
     let last = name.rsplit('_').next();
     let found = [unit, last].into_iter().flatten().find_map(|word| {

@@ -84,8 +84,9 @@ impl<L: Labels, M: Metric> Family<L, M> {
         Ok(family)
     }
 
-    /// Returns the metric with these labels. Past a limit of the registry it is the family's overflow
-    /// series, or for a gauge one that no page shows; ask again later, since a sweep may make room.
+    /// Returns the metric with these labels. Past a limit of the registry it is the family's
+    /// overflow series, or for a gauge one that no page shows; ask again later, since a sweep may
+    /// make room.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "labels are written where they are used: `with(Channel::Web)`"

@@ -84,8 +84,8 @@ pub struct FamilySnapshot {
 #[non_exhaustive]
 pub struct SeriesSnapshot {
     pub(crate) labels: Arc<str>,
-    /// When it was made, to a millisecond: what it counts is of the time since. `None` for a counter that
-    /// was set to an absolute value, which was counted since another time.
+    /// When it was made, to a millisecond: what it counts is of the time since. `None` for a
+    /// counter that was set to an absolute value, which was counted since another time.
     pub created: Option<SystemTime>,
     /// The value.
     pub value: Value,

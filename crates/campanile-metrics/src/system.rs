@@ -42,8 +42,9 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 /// that is not below the machine's memory is none. Quotas and limits are read each time, and so may change.
 ///
 /// In a group, the memory in use is without the pages of files that were not used of late (the kernel's `inactive_file`), which is the
-/// working set that `kubectl top` shows; in a machine, it is what is not available. Of the processors that the process
-/// may run on (its affinity, which follows a cpuset), all time counts as
+/// working set that `kubectl top` shows; in a machine, it is what is not available. Of the
+/// processors that the process may run on (its affinity, which follows a cpuset), all time counts
+/// as
 /// used that is neither idle nor spent waiting for disks.
 ///
 /// A group may save up time and then use more than its quota: that is 100.
@@ -154,7 +155,8 @@ impl System {
     ///
     /// # Errors
     ///
-    /// If one of the names is taken there by something else; then none of the metrics is there. Where `cpu_usage_percent` is, that metric stays away.
+    /// If one of the names is taken there by something else; then none of the metrics is there.
+    /// Where `cpu_usage_percent` is, that metric stays away.
     pub fn new(registry: &Registry) -> Result<Self, RegisterError> {
         Self::with_disks(registry, &["/"])
     }

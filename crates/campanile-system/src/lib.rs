@@ -36,8 +36,8 @@ pub struct System {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Figures {
-    /// The quota in processors, or how many the process may run on (its affinity, which follows the cpuset
-    /// of its container) if that is fewer.
+    /// The quota in processors, or how many the process may run on (its affinity, which follows the
+    /// cpuset of its container) if that is fewer.
     pub cores: Option<f64>,
     /// Bytes of memory that are in use and can't be had back at once: in a group without the pages of files that were not used of late (the
     /// kernel's `inactive_file`), and in a machine what is not available.
@@ -50,8 +50,8 @@ pub struct Figures {
     pub processors: Option<Used>,
 }
 
-/// The time on processors that was used so far. Of a machine, all counts as used that is neither idle nor spent waiting for disks, on
-/// the processors that the process may run on.
+/// The time on processors that was used so far. Of a machine, all counts as used that is neither
+/// idle nor spent waiting for disks, on the processors that the process may run on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Used(Of);
 
@@ -196,7 +196,8 @@ const NO_LIMIT: u64 = 1 << 62;
 
 impl Used {
     /// Returns how much was used since an earlier time, in percent of what there was; `None` if that is not known, as after another
-    /// group got the least, or the process may run on other processors. A group may save up time and then use more than its quota: that is 100.
+    /// group got the least, or the process may run on other processors. A group may save up time
+    /// and then use more than its quota: that is 100.
     pub fn percent_since(&self, earlier: &Self, elapsed: Duration) -> Option<f64> {
         let (used, had) = match (&earlier.0, &self.0) {
             (
@@ -246,8 +247,8 @@ pub fn disk(_path: impl AsRef<Path>) -> Option<Disk> {
     None
 }
 
-/// Returns the process's file descriptors. Before Linux 6.2 they are counted one by one, which takes
-/// milliseconds for 10,000 of them.
+/// Returns the process's file descriptors. Before Linux 6.2 they are counted one by one, which
+/// takes milliseconds for 10,000 of them.
 #[cfg(target_os = "linux")]
 pub fn descriptors() -> Option<Descriptors> {
     // Since Linux 6.2 it is the folder's size, which takes no time.

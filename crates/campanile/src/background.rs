@@ -43,9 +43,9 @@ impl Background {
         }
     }
 
-    /// Starts the thread `campanile-system`, which reads the process and the system each time that it
-    /// is asked to, until nobody can ask it any more: neither many file descriptors nor a disk that
-    /// does not answer block a worker of the runtime.
+    /// Starts the thread `campanile-system`, which reads the process and the system each time that
+    /// it is asked to, until nobody can ask it any more: neither many file descriptors nor a disk
+    /// that does not answer block a worker of the runtime.
     fn read_system(&self) -> SyncSender<()> {
         let (ask, asked) = sync_channel(1);
         let (registry, overhead) = (self.registry.clone(), self.overhead.clone());

@@ -174,8 +174,8 @@ impl Campanile {
     /// One run of a handle works at a time: a second one, and so a second server, takes over when the first ends.
     ///
     /// It is the health checks, the rules, the notices, what is written to the store, the collectors of business figures, and every 10 s
-    /// the metrics of the process, the system, and the runtime that this is called in. The process and
-    /// the system are read on a thread of their own, `campanile-system`.
+    /// the metrics of the process, the system, and the runtime that this is called in. The process
+    /// and the system are read on a thread of their own, `campanile-system`.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         self.run_within(shutdown, LastWork::default()).await;
     }

@@ -66,8 +66,8 @@ impl Logged {
         Self { level, what }
     }
 
-    /// Returns whether this is the same failure, logged at no lower level: the same text, or one that the error's text or that
-    /// of one of its sources ends with.
+    /// Returns whether this is the same failure, logged at no lower level: the same text, or one
+    /// that the error's text or that of one of its sources ends with.
     pub(super) fn covers(
         &self,
         level: Level,

@@ -31,11 +31,13 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_NUMBERS: usize = 1_000;
 
 impl BusinessCollector {
-    /// Returns a collector that calls a closure for the figures of a section: anything that serialises to a map, with numbers at
+    /// Returns a collector that calls a closure for the figures of a section: anything that
+    /// serialises to a map, with numbers at
     /// any depth.
     ///
     /// The closure is called again and again, so what it captures is cloned into each future:
-    /// `move || { let pool = pool.clone(); async move { … } }`. One that captures nothing can be `async || …`.
+    /// `move || { let pool = pool.clone(); async move { … } }`. One that captures nothing can be
+    /// `async || …`.
     ///
     /// The section's name has 1 to 64 characters of `[a-z0-9_]` and begins with a letter. A call that takes too long is dropped, and a
     /// panic is a failure. There may be 64 KiB of figures, as JSON, with 1,000 numbers.

@@ -47,10 +47,10 @@ pub struct Budget {
     /// How many there can be: one for each label set where they are known when the program is
     /// compiled, and else the limit and, except for gauges, the overflow series.
     pub most_series: usize,
-    /// How many samples a series is on a page in OpenMetrics, which is what Prometheus stores: one for a
-    /// gauge or counter, for a histogram one for each bucket and two more, for a summary seven; and for
-    /// all but gauges one more, `_created`, unless the
-    /// [registry leaves it out](crate::RegistryBuilder::without_created).
+    /// How many samples a series is on a page in OpenMetrics, which is what Prometheus stores: one
+    /// for a gauge or counter, for a histogram one for each bucket and two more, for a summary
+    /// seven; and for all but gauges one more, `_created`, unless the [registry leaves it
+    /// out](crate::RegistryBuilder::without_created).
     ///
     /// Counters that are set to an absolute value have no `_created`, and so are one sample.
     pub samples: usize,
@@ -90,8 +90,9 @@ impl Registry {
         budget
     }
 
-    /// Sets the bounds of the buckets of one histogram, for its series that come after this. Bounds that
-    /// the builder has for exactly this name go before; those for a beginning or an end do not.
+    /// Sets the bounds of the buckets of one histogram, for its series that come after this. Bounds
+    /// that the builder has for exactly this name go before; those for a beginning or an end do
+    /// not.
     ///
     /// # Errors
     ///

@@ -76,7 +76,8 @@ impl Registry {
         );
     }
 
-    /// Takes note of what a family that is gone turned away, so that the count goes on if it comes back.
+    /// Takes note of what a family that is gone turned away, so that the count goes on if it comes
+    /// back.
     pub(super) fn note_gone(&self, family: &str, overflowed: u64) {
         if let Some(before) = self.overflowing().get_mut(family) {
             *before = before.saturating_add(overflowed);

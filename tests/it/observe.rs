@@ -83,7 +83,7 @@ async fn functions_are_counted_where_their_request_is() {
         }
         assert_eq!(other.count("function_calls_total", None), 0);
         drop(host.stop().await);
-        other.stop().await;
+        drop(other.stop().await);
     }
 }
 

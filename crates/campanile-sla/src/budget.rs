@@ -85,8 +85,8 @@ impl Urgency {
 ///
 /// One rings only if there were three bad exchanges in its long window (for an uptime 30 s), however few valid ones there were: fewer than three failures
 /// in three days never ring.
-/// One that rings goes on while nothing valid is counted in its short window, as long as its long window is above the rate; exported rules don't know of
-/// that, since a Prometheus sees all replicas.
+/// An alert that fires goes on while no valid request is counted in its short window, as long as its long window is above
+/// the rate. The exported rules do the same, by the series `ALERTS`.
 ///
 /// It also takes a long window that is covered for as long as the short one: after a start without a store, the first page comes after five minutes.
 ///

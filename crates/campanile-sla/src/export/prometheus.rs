@@ -149,13 +149,16 @@ impl Export {
 
     /// One of an alert's pairs of windows.
     fn alert_expr(&self, slo: &Exported, alert: &Alert) -> String {
-        let pairs = alert.pairs.iter().map(|pair| self.pair_expr(slo, pair));
+        let pairs = alert.pairs.iter();
+        let pairs = pairs.map(|pair| self.pair_expr(slo, alert, pair));
         let pairs: Vec<_> = pairs.map(|expr| format!("(\n{expr}\n)")).collect();
         pairs.join("\nor\n")
     }
 
     /// The burn rate over both windows, and enough to judge by.
-    fn pair_expr(&self, slo: &Exported, pair: &Pair) -> String {
+    ///
+    /// Without requests in the short window nothing has recovered, so an alert that fires goes on.
+    fn pair_expr(&self, slo: &Exported, alert: &Alert, pair: &Pair) -> String {
         let of = Selector {
             service: &self.service,
             slo,
@@ -172,11 +175,19 @@ impl Export {
         let (long, short) = (format_duration(pair.long), format_duration(pair.short));
         let before = format_duration(pair.long.saturating_sub(pair.short));
         let least = LEAST_BAD * slo.definition.unit();
+        let all = self.events(slo, "");
+        let fires = format!(
+            "ALERTS{{alertname=\"{}\",alertstate=\"firing\",sloth_id=\"{}\"}}",
+            alert.name(),
+            slo.id(&self.service)
+        );
         format!(
-            "{}\nand\n{}\nand on() (round(sum(increase({bad}[{long}]))) >= {least})\n\
+            "{burns_long}\nand\n(\n{burns_short}\nor\n{burns_long}\n\
+             and on() (sum(rate({all}[{short}])) == 0)\nand on() ({fires})\n)\n\
+             and on() (round(sum(increase({bad}[{long}]))) >= {least})\n\
              and on() (count(last_over_time({bad}[{before}] offset {short})) > 0)",
-            burns(pair.long),
-            burns(pair.short),
+            burns_long = burns(pair.long),
+            burns_short = burns(pair.short),
         )
     }
 

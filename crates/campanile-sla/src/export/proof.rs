@@ -12,13 +12,15 @@ use crate::share::WHOLE;
 
 /// The minutes in which something is counted: more than the longest of the short windows.
 const MINUTES: u64 = 420;
-/// The minutes of a shorter case, and those in which nothing comes any more: more than the short windows of a page.
+/// The minutes of a shorter case, and of a recovery: more than the short windows of a page.
 const QUIET: u64 = 60;
+/// The minutes without requests: more than the shortest window of a page, and less than the long one.
+const SILENT: u64 = 20;
 
 impl Export {
     /// Returns a file for `promtool test rules`, about [rules](Self::prometheus_rules) that are in a file of the given name. For each objective it
-    /// proves which alert rings when everything fails, that the ticket follows the page when nothing fails any more, and that nothing rings when nothing or
-    /// two fail. Matchers with `=` become labels of its series.
+    /// proves which alert fires when everything fails, that it goes on when no requests come any more, that the page ends when
+    /// requests succeed, and that nothing fires when nothing or two requests fail. Matchers with `=` become labels of its series.
     #[must_use]
     pub fn prometheus_tests(&self, rules: &str) -> String {
         let mut out = format!(
@@ -27,7 +29,6 @@ impl Export {
         );
         for slo in &self.slos {
             let loudest = slo.alerts().next();
-            let ticket = slo.alerts().find(|one| one.urgency == Urgency::Ticket);
             let pages = loudest
                 .as_ref()
                 .is_some_and(|alert| alert.urgency == Urgency::Page);
@@ -36,33 +37,45 @@ impl Export {
             let (unit, half) = (slo.definition.unit(), MINUTES / 2);
             let none = |minutes: u64| format!("0x{minutes}");
             let steady = |minutes: u64| format!("0+{unit}x{minutes}");
-            let mut case = |what, minutes, counts: (&str, &str), rings| {
-                self.case(&mut out, slo, (what, minutes), counts, rings);
+            let mut case = |what, minutes, counts: (&str, &str), fires, alerts: &[&str]| {
+                self.case(&mut out, slo, (what, minutes), counts, fires, alerts);
             };
+            let both = ["ErrorBudgetBurnPage", "ErrorBudgetBurnTicket"];
             let counts = (&*none(minutes), &*steady(minutes));
-            case("everything fails", minutes, counts, loudest.as_ref());
+            case("everything fails", minutes, counts, loudest.as_ref(), &both);
             if pages {
-                let failing = MINUTES - QUIET;
-                let ends = format!("0+{unit}x{failing} {}x{}", unit * failing, QUIET - 1);
-                let counts = (&*none(MINUTES), &*ends);
-                case("it fails no more", MINUTES, counts, ticket.as_ref());
+                let fails = |minutes: u64, then: u64| {
+                    format!("0+{unit}x{minutes} {}x{}", unit * minutes, then - 1)
+                };
+                let counts = (&*none(QUIET + SILENT), &*fails(QUIET, SILENT));
+                case(
+                    "no requests come",
+                    QUIET + SILENT,
+                    counts,
+                    loudest.as_ref(),
+                    &both,
+                );
+                let succeed = format!("0x{QUIET} {unit}+{unit}x{}", QUIET - 1);
+                let counts = (&*succeed, &*fails(QUIET, QUIET));
+                case("requests succeed", 2 * QUIET, counts, None, &both[..1]);
             }
             let counts = (&*steady(QUIET), &*none(QUIET));
-            case("nothing fails", QUIET, counts, None);
+            case("nothing fails", QUIET, counts, None, &both);
             let two = format!("0x{half} {}x{half}", 2 * unit);
-            case("two fail", MINUTES, (&none(MINUTES), &two), None);
+            case("two fail", MINUTES, (&none(MINUTES), &two), None, &both);
         }
         out
     }
 
-    /// Writes a case, with the one alert that rings.
+    /// Writes a case, with the one alert that fires, and the names of those that are checked.
     fn case(
         &self,
         out: &mut String,
         slo: &Exported,
         (what, minutes): (&str, u64),
         (good, bad): (&str, &str),
-        rings: Option<&Alert>,
+        fires: Option<&Alert>,
+        alerts: &[&str],
     ) {
         let name = quoted(&format!("{}: {what}", slo.name));
         let _ = write!(out, "- name: {name}\n  interval: 1m\n  input_series:\n");
@@ -80,12 +93,12 @@ impl Export {
             );
         }
         out.push_str("  alert_rule_test:\n");
-        for name in ["ErrorBudgetBurnPage", "ErrorBudgetBurnTicket"] {
+        for &name in alerts {
             let _ = write!(
                 out,
                 "  - eval_time: {minutes}m\n    alertname: {name}\n    exp_alerts:"
             );
-            let Some(alert) = rings.filter(|alert| alert.name() == name) else {
+            let Some(alert) = fires.filter(|alert| alert.name() == name) else {
                 out.push_str(" []\n");
                 continue;
             };

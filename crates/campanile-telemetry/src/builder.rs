@@ -28,7 +28,7 @@ mod otlp;
 /// | [`names`](Self::names) | [`FieldNames::Campanile`] |
 /// | [`writer`](Self::writer) | [`Writer::stdout`] |
 /// | [`filter`](Self::filter) | `info` |
-/// | [`redact`](Self::redact) | `password`, `passwd`, `secret`, `token`, `api_key`, `apikey`, `authorization`, `cookie`, `private_key` |
+/// | [`redact`](Self::redact) | passwords, tokens, keys, cookies, sessions |
 /// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB |
 /// | [`rate_limit`](Self::rate_limit) | none |
 /// | [`capture`](Self::capture) | no lines are kept |
@@ -141,12 +141,28 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets the words that make a field's value `[redacted]` if they are in its name, in upper or lower case, in place of the default
-    /// ones.
+    /// Adds words that make a field's value `[redacted]` if the field's name has one of them.
     ///
-    /// Defaults to `password`, `passwd`, `secret`, `token`, `api_key`, `apikey`, `authorization`, `cookie` and `private_key`.
+    /// Whole words are compared, in upper or lower case. A word ends at `_`, `.`, `-` and where the case changes: `iban` hides
+    /// `customer.iban` and `customerIban`. `card_number` hides `cardNumber` and `card-number`, but not `card`. The added words hide
+    /// values of every type. The default words hide strings, errors and values that are formatted; they show numbers and booleans, so
+    /// that `max_tokens = 4096` and `password_reset = true` stay readable. The message of an event is never redacted.
+    ///
+    /// Defaults to `access_key`, `api_key`, `auth`, `authorization`, `bearer`, `connection_string`, `cookie`, `cookies`, `credential`,
+    /// `credentials`, `csrf`, `database_url`, `dsn`, `jwt`, `passphrase`, `passwd`, `password`, `passwords`, `private_key`, `pwd`,
+    /// `secret`, `secrets`, `session`, `session_id`, `session_key`, `signing_key`, `token` and `xsrf`, and what is
+    /// often written without a border, such as `accesstoken`.
     pub fn redact(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.redaction = Redaction::of(words.into_iter().map(Into::into));
+        self.redaction.add(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the words of [`redact`](Self::redact) and removes the default ones: passwords and tokens are then shown, unless their
+    /// words are among these.
+    ///
+    /// Defaults to the default words of [`redact`](Self::redact).
+    pub fn redact_only(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.redaction.replace(words.into_iter().map(Into::into));
         self
     }
 

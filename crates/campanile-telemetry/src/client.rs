@@ -1,4 +1,5 @@
 use std::any::type_name;
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,7 +18,7 @@ use crate::span::place_of;
 /// A [`Layer`] for HTTP clients that makes a span of each request to somebody else.
 ///
 /// The span's fields are named as OpenTelemetry's semantic conventions name them: `http.request.method`, `url.full` (without user, password
-/// and query), `server.address`, `server.port`, `http.response.status_code`, and `error.type` for a status from 400 on and for an error. It
+/// and query; see [`path`](Self::path)), `server.address`, `server.port`, `http.response.status_code`, and `error.type` for a status from 400 on and for an error. It
 /// ends with the head of the response.
 ///
 /// Put it around [`Propagation`](campanile_correlation::Propagation), which then sends the request from the place of this span: so what the
@@ -39,15 +40,70 @@ use crate::span::place_of;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct HttpClientSpans;
+#[derive(Clone, Copy, Debug)]
+pub struct HttpClientSpans {
+    path: fn(&Uri) -> Cow<'_, str>,
+}
 
 impl HttpClientSpans {
     /// Returns the layer.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self { path: known_path }
+    }
+
+    /// Sets a function that returns the path that `url.full` shows for a URI. Use it if paths hold secrets.
+    ///
+    /// ```
+    /// use campanile_telemetry::HttpClientSpans;
+    ///
+    /// let spans = HttpClientSpans::new().path(|uri| match uri.host() {
+    ///     Some("stock") => uri.path().into(),
+    ///     _ => "/[redacted]".into(),
+    /// });
+    /// # let _ = spans;
+    /// ```
+    ///
+    /// Defaults to the whole path, and to `/[redacted]` for hosts of webhooks whose paths are secrets: those of Slack, Discord,
+    /// Telegram, Microsoft Teams, Zapier, IFTTT and Google Chat.
+    #[must_use]
+    pub fn path(mut self, path: fn(&Uri) -> Cow<'_, str>) -> Self {
+        self.path = path;
+        self
+    }
+}
+
+impl Default for HttpClientSpans {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Hosts of webhooks, whose paths are as good as passwords.
+const SECRET_PATHS: [&str; 10] = [
+    "api.telegram.org",
+    "chat.googleapis.com",
+    "discord.com",
+    "discordapp.com",
+    "hooks.slack.com",
+    "hooks.slack-gov.com",
+    "hooks.zapier.com",
+    "maker.ifttt.com",
+    "outlook.office.com",
+    "webhook.office.com",
+];
+
+fn known_path(uri: &Uri) -> Cow<'_, str> {
+    let host = uri.host().unwrap_or_default().trim_end_matches('.');
+    let is_secret = SECRET_PATHS.iter().any(|secret| {
+        let (before, end) = host
+            .split_at_checked(host.len().saturating_sub(secret.len()))
+            .unwrap_or_default();
+        end.eq_ignore_ascii_case(secret) && (before.is_empty() || before.ends_with('.'))
+    });
+    match is_secret {
+        true => "/[redacted]".into(),
+        false => uri.path().into(),
     }
 }
 
@@ -55,7 +111,10 @@ impl<S> Layer<S> for HttpClientSpans {
     type Service = SpannedClient<S>;
 
     fn layer(&self, inner: S) -> SpannedClient<S> {
-        SpannedClient { inner }
+        SpannedClient {
+            inner,
+            path: self.path,
+        }
     }
 }
 
@@ -63,6 +122,7 @@ impl<S> Layer<S> for HttpClientSpans {
 #[derive(Clone, Copy, Debug)]
 pub struct SpannedClient<S> {
     inner: S,
+    path: fn(&Uri) -> Cow<'_, str>,
 }
 
 impl<S, B, R> Service<Request<B>> for SpannedClient<S>
@@ -97,7 +157,7 @@ where
             otel.kind = "client",
             otel.name = if method == "_OTHER" { "HTTP" } else { method },
             http.request.method = method,
-            url.full = shown(uri).map(display),
+            url.full = shown(uri, self.path).map(display),
             server.address = host,
             server.port = port,
             http.response.status_code = Empty,
@@ -115,13 +175,13 @@ where
 }
 
 /// Returns a URI without what may be a secret in it.
-fn shown(uri: &Uri) -> Option<String> {
+fn shown(uri: &Uri, path: fn(&Uri) -> Cow<'_, str>) -> Option<String> {
     let authority = uri.authority()?.as_str();
     let host = authority
         .rsplit_once('@')
         .map_or(authority, |(_, host)| host);
     let scheme = uri.scheme_str().unwrap_or("http");
-    Some(format!("{scheme}://{host}{}", uri.path()))
+    Some(format!("{scheme}://{host}{}", path(uri)))
 }
 
 pin_project! {
@@ -188,4 +248,33 @@ pub fn client_span(system: &str, operation: &str, target: &str) -> Span {
         db.collection.name = target,
         error.type = Empty,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_are_secrets_are_not_shown() {
+        #[track_caller]
+        fn check(uri: &str, expected: &str) {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(shown(&uri, HttpClientSpans::new().path).unwrap(), expected);
+        }
+        let redacted = "https://hooks.slack.com/[redacted]";
+        check("https://hooks.slack.com/services/T0/B0/xyz?q=1", redacted);
+        check(
+            "https://u:p@API.Telegram.org:443/botTOKEN/send",
+            "https://API.Telegram.org:443/[redacted]",
+        );
+        check(
+            "https://acme.webhook.office.com/webhookb2/x",
+            "https://acme.webhook.office.com/[redacted]",
+        );
+        check("http://stock/items/7", "http://stock/items/7");
+        check("http://nothooks.slack.com/a", "http://nothooks.slack.com/a");
+        let uri = "http://stock/reset/secret".parse().unwrap();
+        let spans = HttpClientSpans::new().path(|_| "/…".into());
+        assert_eq!(shown(&uri, spans.path).unwrap(), "http://stock/…");
+    }
 }

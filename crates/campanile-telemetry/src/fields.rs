@@ -6,7 +6,7 @@ use tracing::field::{Field, Visit};
 
 use crate::escape::{Escaping, escape};
 use crate::keys::Keys;
-use crate::redact::REDACTED;
+use crate::redact::{Hidden, REDACTED};
 
 /// The fields of a span or an event, with their values as JSON.
 #[derive(Debug, Default)]
@@ -150,14 +150,19 @@ impl Recorder<'_> {
         self.of == Of::Event && field.name() == "message"
     }
 
-    fn record(&mut self, field: &Field, write: impl FnOnce(&mut String)) {
+    fn record(&mut self, field: &Field, is_text: bool, write: impl FnOnce(&mut String)) {
         let key = field.name();
         if self.is_message(field) {
             self.fields.message.clear();
             write(&mut self.fields.message);
             return;
         }
-        if self.keys.get(key).is_hidden {
+        let is_hidden = match self.keys.get(key).hidden {
+            Hidden::Nothing => false,
+            Hidden::Texts => is_text,
+            Hidden::Everything => true,
+        };
+        if is_hidden {
             self.fields.add(key, |out| {
                 out.push('"');
                 out.push_str(REDACTED);
@@ -175,7 +180,7 @@ impl Recorder<'_> {
             let _ = write(&mut Escaping::new(&mut self.fields.message));
             return;
         }
-        self.record(field, |out| {
+        self.record(field, true, |out| {
             out.push('"');
             let _ = write(&mut Escaping::new(out));
             out.push('"');
@@ -183,7 +188,7 @@ impl Recorder<'_> {
     }
 
     fn record_integer(&mut self, field: &Field, text: &str, is_exact: bool) {
-        self.record(field, |out| {
+        self.record(field, false, |out| {
             // Many readers of JSON have floats only.
             let quote = if is_exact { "" } else { "\"" };
             out.push_str(quote);
@@ -198,7 +203,7 @@ const MOST: u128 = 1 << f64::MANTISSA_DIGITS;
 
 impl Visit for Recorder<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.record(field, |out| {
+        self.record(field, false, |out| {
             if value.is_finite() {
                 // The shortest text that is read as the same number. A `String` takes whatever is written.
                 let _ = write!(out, "{value:?}");
@@ -228,7 +233,7 @@ impl Visit for Recorder<'_> {
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.record(field, |out| {
+        self.record(field, false, |out| {
             out.push_str(if value { "true" } else { "false" })
         });
     }

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 
 use crate::escape::is_plain;
 use crate::names::Names;
-use crate::redact::Redaction;
+use crate::redact::{Hidden, Redaction};
 
 /// What a field's key means for its line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// Its value is not shown.
-    pub(crate) is_hidden: bool,
+    /// Which of its values are not shown.
+    pub(crate) hidden: Hidden,
     /// It is one of the line's own.
     pub(crate) is_reserved: bool,
     /// It can be written as it is.
@@ -73,11 +73,16 @@ impl Keys {
 
     #[cold]
     fn find(&self, key: &'static str, set: usize) -> Key {
+        let is_of_span = is_of_span(key);
         let found = Key {
-            is_hidden: self.redaction.hides(key),
+            // What says something of the span itself is no secret, whatever words the application adds.
+            hidden: match is_of_span {
+                true => Hidden::Nothing,
+                false => self.redaction.hides(key),
+            },
             is_reserved: self.names.has(key),
             is_plain: is_plain(key),
-            is_of_span: is_of_span(key),
+            is_of_span,
         };
         // On a thread that is being torn down nothing is kept.
         let _ = KNOWN.try_with(|known| {
@@ -108,18 +113,21 @@ mod tests {
     #[test]
     fn logs_do_not_mix_what_they_know() {
         let keys = |word: &str, names: FieldNames| {
-            Keys::new(Redaction::of([word.to_owned()]), names.names())
+            let mut redaction = Redaction::default();
+            redaction.add([word.to_owned()]);
+            Keys::new(redaction, names.names())
         };
+        let is_hidden = |keys: &Keys, key| keys.get(key).hidden != Hidden::Nothing;
         let one = keys("card", FieldNames::Campanile);
         let other = keys("user", FieldNames::Ecs);
         for _ in 0..3 {
-            assert!(one.get("card").is_hidden && !other.get("card").is_hidden);
-            assert!(!one.get("user").is_hidden && other.get("user").is_hidden);
+            assert!(is_hidden(&one, "card") && !is_hidden(&other, "card"));
+            assert!(!is_hidden(&one, "user") && is_hidden(&other, "user"));
             assert!(one.get("level").is_reserved && !other.get("level").is_reserved);
             assert!(one.get("level").is_plain && !one.get("a\"b").is_plain);
         }
         // Texts that begin at one place.
-        let text = "cards";
-        assert!(one.get(text).is_hidden && !one.get(&text[..3]).is_hidden);
+        let text = "card_s";
+        assert!(is_hidden(&one, text) && !is_hidden(&one, &text[..3]));
     }
 }

@@ -54,42 +54,141 @@ impl<T> fmt::Debug for Sensitive<T> {
     }
 }
 
-/// The keys whose values are not shown.
+/// The words that make a field's value `[redacted]` if its name has one of them.
+///
+/// A name is split into words at everything that is no letter and no digit, and where the case changes. Neighbours are also
+/// compared joined, so that `api_key` finds `x-api-key`, `apiKey`, `APIKey` and `apikey`.
 #[derive(Clone, Debug)]
-pub(crate) struct Redaction(Vec<String>);
+pub(crate) struct Redaction {
+    defaults: bool,
+    /// In lower case, without borders.
+    own: Vec<String>,
+}
 
-/// The keys that nobody wants in a log, whatever else is in their names.
-const SECRETS: [&str; 9] = [
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "api_key",
+/// The default words. Numbers and booleans are shown all the same: `max_tokens` and `password_reset` hold no secret.
+const SECRETS: [&str; 37] = [
+    "accesskey",
+    "accesstoken",
     "apikey",
+    "auth",
     "authorization",
+    "authtoken",
+    "bearer",
+    "clientsecret",
+    "connectionstring",
     "cookie",
-    "private_key",
+    "cookies",
+    "credential",
+    "credentials",
+    "csrf",
+    "databaseurl",
+    "dbpassword",
+    "dsn",
+    "idtoken",
+    "jwt",
+    "passphrase",
+    "passwd",
+    "password",
+    "passwords",
+    "privatekey",
+    "pwd",
+    "refreshtoken",
+    "secret",
+    "secretkey",
+    "secrets",
+    "session",
+    "sessionid",
+    "sessionkey",
+    "sessiontoken",
+    "signingkey",
+    "token",
+    "userpassword",
+    "xsrf",
 ];
+
+/// What of a field's values is not shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Hidden {
+    #[default]
+    Nothing,
+    /// All but numbers and booleans.
+    Texts,
+    Everything,
+}
 
 impl Default for Redaction {
     fn default() -> Self {
-        Self(SECRETS.map(str::to_owned).to_vec())
+        Self {
+            defaults: true,
+            own: Vec::new(),
+        }
     }
 }
 
 impl Redaction {
-    pub(crate) fn of(keys: impl IntoIterator<Item = String>) -> Self {
-        let keys = keys.into_iter().map(|key| key.to_ascii_lowercase());
-        Self(keys.filter(|key| !key.is_empty()).collect())
+    /// Adds words.
+    pub(crate) fn add(&mut self, words: impl IntoIterator<Item = String>) {
+        let joined = words.into_iter().map(|word| self::words(&word).concat());
+        self.own.extend(joined.filter(|word| !word.is_empty()));
     }
 
-    /// Returns whether one of the keys is in a field's name, in upper or lower case.
-    pub(crate) fn hides(&self, name: &str) -> bool {
-        self.0.iter().any(|key| {
-            let mut windows = name.as_bytes().windows(key.len());
-            windows.any(|window| window.eq_ignore_ascii_case(key.as_bytes()))
-        })
+    /// Takes these words instead of the default ones and of those that were added.
+    pub(crate) fn replace(&mut self, words: impl IntoIterator<Item = String>) {
+        self.defaults = false;
+        self.own.clear();
+        self.add(words);
     }
+
+    /// Returns what of the values of a field with this name is not shown.
+    pub(crate) fn hides(&self, name: &str) -> Hidden {
+        let words = words(name);
+        if self.own.iter().any(|secret| has(&words, secret)) {
+            Hidden::Everything
+        } else if self.defaults && SECRETS.iter().any(|secret| has(&words, secret)) {
+            Hidden::Texts
+        } else {
+            Hidden::Nothing
+        }
+    }
+}
+
+/// Returns whether some neighbouring words are, joined, this text.
+fn has(words: &[String], joined: &str) -> bool {
+    (0..words.len()).any(|first| {
+        let mut rest = joined;
+        for word in &words[first..] {
+            match rest.strip_prefix(word.as_str()) {
+                Some("") => return true,
+                Some(left) => rest = left,
+                None => return false,
+            }
+        }
+        false
+    })
+}
+
+/// Splits a name into its words, in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before = None;
+    let mut chars = name.chars().peekable();
+    while let Some(char) = chars.next() {
+        let is_lower_next = chars.peek().is_some_and(|next| next.is_lowercase());
+        let begins = before.is_some_and(|before: char| {
+            char.is_uppercase() && (!before.is_uppercase() || is_lower_next)
+        });
+        before = Some(char);
+        if begins || !char.is_alphanumeric() {
+            words.push(String::new());
+        }
+        if char.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(char.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 #[cfg(test)]
@@ -97,21 +196,72 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_known_by_their_names() {
+    fn secrets_are_known_however_their_names_are_written() {
         let redaction = Redaction::default();
         for name in [
             "password",
             "db.Password",
             "X_API_KEY",
+            "x-api-key",
+            "http.request.header.x-api-key",
+            "APIKey",
+            "apikey",
             "accessToken",
+            "AccessTOKEN",
             "set-cookie",
+            "privateKey",
+            "private-key",
+            "pwd",
+            "passphrase",
+            "credentials",
+            "access_key",
+            "session",
+            "sessionid",
+            "session_id",
+            "jwt",
+            "csrf",
+            "auth",
+            "dsn",
+            "database_url",
+            "DATABASE_URL",
+            "token2.token",
         ] {
-            assert!(redaction.hides(name), "{name}");
+            assert_eq!(redaction.hides(name), Hidden::Texts, "{name}");
         }
-        for name in ["user", "pass", "key", "", "p"] {
-            assert!(!redaction.hides(name), "{name}");
+        for name in [
+            "user",
+            "pass",
+            "key",
+            "",
+            "p",
+            "secretary",
+            "prompt_tokens",
+            "maxTokens",
+            "author",
+            "obsession",
+            "tokenizer",
+            "api",
+            "key_api",
+            "...",
+            "\u{130}",
+        ] {
+            assert_eq!(redaction.hides(name), Hidden::Nothing, "{name}");
         }
-        let own = Redaction::of(["IBAN".to_owned(), String::new()]);
-        assert!(own.hides("customer_iban") && !own.hides("password"));
+    }
+
+    #[test]
+    fn words_are_added_and_hide_numbers_too() {
+        let mut redaction = Redaction::default();
+        redaction.add(["IBAN".to_owned(), "card_number".to_owned(), String::new()]);
+        for name in ["customer_iban", "cardNumber", "card.number", "cardnumber"] {
+            assert_eq!(redaction.hides(name), Hidden::Everything, "{name}");
+        }
+        assert_eq!(redaction.hides("password"), Hidden::Texts);
+        assert_eq!(redaction.hides("card"), Hidden::Nothing);
+        redaction.replace(["user".to_owned()]);
+        assert_eq!(redaction.hides("user.name"), Hidden::Everything);
+        for name in ["password", "iban"] {
+            assert_eq!(redaction.hides(name), Hidden::Nothing, "{name}");
+        }
     }
 }

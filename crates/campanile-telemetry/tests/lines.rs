@@ -266,7 +266,7 @@ fn values_are_what_json_can_hold() {
         ("signed", "-9223372036854775808".into()),
         ("exact", (1_u64 << 53).into()),
         ("password", "[redacted]".into()),
-        ("db_token", "[redacted]".into()),
+        ("db_token", 7.into()),
         ("card", "[redacted]".into()),
     ] {
         assert_eq!(*line.get(key), value, "{key}");
@@ -552,4 +552,64 @@ fn white_space_in_a_filter_changes_nothing() {
         assert!(text.contains("hello"), "{filter:?}");
         assert!(!text.contains("not this"), "{filter:?}");
     }
+}
+
+#[test]
+fn secrets_are_known_however_their_names_are_written() {
+    let log = || {
+        tracing::info!(
+            {
+                "x-api-key" = "S",
+                "privateKey" = "S",
+                "private-key" = "S",
+                pwd = "S",
+                passphrase = "S",
+                session_id = "S",
+                credentials = "S",
+                password = "S",
+                iban = "S",
+                account_iban = 7,
+                prompt_tokens = 812,
+                max_tokens = "4096",
+                token = 0.4,
+                cookie_consent = true,
+                secretary = "Ada",
+                kind = "k",
+            },
+            "m"
+        );
+    };
+    let line = |builder: TelemetryBuilder| {
+        let text = text(builder, log);
+        serde_json::from_str::<Value>(text.trim_end()).unwrap()
+    };
+    let defaults = line(Telemetry::builder("test"));
+    for key in [
+        "x-api-key",
+        "privateKey",
+        "private-key",
+        "pwd",
+        "passphrase",
+        "session_id",
+        "credentials",
+        "password",
+    ] {
+        assert_eq!(defaults[key], "[redacted]", "{key}");
+    }
+    for (key, value) in [
+        ("prompt_tokens", Value::from(812)),
+        ("max_tokens", "4096".into()),
+        ("token", 0.4.into()),
+        ("cookie_consent", true.into()),
+        ("secretary", "Ada".into()),
+    ] {
+        assert_eq!(defaults[key], value, "{key}");
+    }
+    let more = line(Telemetry::builder("test").redact(["iban"]));
+    for key in ["iban", "account_iban", "password"] {
+        assert_eq!(more[key], "[redacted]", "{key}");
+    }
+    let only = line(Telemetry::builder("test").redact_only(["iban"]));
+    assert_eq!(only["iban"], "[redacted]");
+    assert_eq!(only["password"], "S");
 }

@@ -11,13 +11,20 @@ use crate::redact::{Hidden, Redaction};
 pub(crate) struct Key {
     /// Which of its values are not shown.
     pub(crate) hidden: Hidden,
-    /// It is one of the line's own.
-    pub(crate) is_reserved: bool,
+    /// The line has it under another name, since it is one of the line's own, or for the sake of the schema.
+    pub(crate) is_renamed: bool,
+    /// It is one that some lines of the library have.
+    pub(crate) is_extra: bool,
     /// It can be written as it is.
     pub(crate) is_plain: bool,
     /// It says something of a span, and no line has it.
     pub(crate) is_of_span: bool,
 }
+
+/// What a line says of lines that were left out, and of the flight recorder.
+const EXTRA: [&str; 3] = [SUPPRESSED, "recorded", EVENTS_GONE];
+pub(crate) const SUPPRESSED: &str = "suppressed";
+pub(crate) const EVENTS_GONE: &str = "recorded_events_gone";
 
 /// What the span of a request that has ended badly has.
 pub(crate) const RECORDED: &str = "campanile.recorded";
@@ -80,7 +87,8 @@ impl Keys {
                 true => Hidden::Nothing,
                 false => self.redaction.hides(key),
             },
-            is_reserved: self.names.has(key),
+            is_renamed: self.names.has(key) || self.names.named(key) != key,
+            is_extra: EXTRA.contains(&key),
             is_plain: is_plain(key),
             is_of_span,
         };
@@ -123,7 +131,7 @@ mod tests {
         for _ in 0..3 {
             assert!(is_hidden(&one, "card") && !is_hidden(&other, "card"));
             assert!(!is_hidden(&one, "user") && is_hidden(&other, "user"));
-            assert!(one.get("level").is_reserved && !other.get("level").is_reserved);
+            assert!(one.get("level").is_renamed && !other.get("level").is_renamed);
             assert!(one.get("level").is_plain && !one.get("a\"b").is_plain);
         }
         // Texts that begin at one place.

@@ -12,9 +12,9 @@ use crate::clock;
 use crate::fields::{Fields, Of};
 use crate::filter::{Fate, LogFilter, Place};
 use crate::http;
-use crate::keys::{Keys, RECORDED};
+use crate::keys::{EVENTS_GONE, Keys, RECORDED, SUPPRESSED};
 use crate::limit::Limit;
-use crate::line::{Ids, Style};
+use crate::line::{Ids, Style, is_own};
 #[cfg(feature = "otlp")]
 use crate::otlp::{self, Exporter};
 use crate::queue::Queue;
@@ -134,12 +134,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             }
         };
         with_scratch(|scratch, fields| {
+            self.begin(scratch);
             if suppressed > 0 {
-                fields.add_number("suppressed", suppressed);
+                fields.add_number(SUPPRESSED, suppressed);
+                self.add_own(scratch, fields);
+                fields.clear();
             }
             event.record(&mut fields.recorder(&self.keys, Of::Event));
-            self.begin(scratch);
-            self.add(scratch, fields);
+            if is_own(event.metadata()) {
+                self.add_own(scratch, fields);
+            } else {
+                self.add(scratch, fields);
+            }
             let mut function = None;
             let mut ids = None;
             for span in context.event_scope(event).into_iter().flatten() {
@@ -225,12 +231,12 @@ impl TelemetryLayer {
         with_scratch(|scratch, own| {
             own.add_true("recorded");
             if gone > 0 {
-                own.add_number("recorded_events_gone", gone);
+                own.add_number(EVENTS_GONE, gone);
             }
             for (event, fields) in &events {
                 self.begin(scratch);
+                self.add_own(scratch, own);
                 self.add(scratch, fields);
-                self.add(scratch, own);
                 if let Some(kept) = request.extensions().get::<Kept>() {
                     self.add(scratch, &kept.fields);
                 }

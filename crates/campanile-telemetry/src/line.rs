@@ -159,12 +159,13 @@ impl Line {
     }
 
     /// Adds fields whose keys are not there yet: those that come first are of the innermost span.
-    /// `also` is told of each that is added.
+    /// `also` is told of each that is added. `is_own` says that the library has logged them.
     pub(crate) fn add(
         &mut self,
         style: &Style,
         keys: &Keys,
         fields: &Fields,
+        is_own: bool,
         mut also: impl FnMut(&'static str, &str),
     ) {
         for (key, value) in fields.iter() {
@@ -178,8 +179,10 @@ impl Line {
             }
             self.used.push(key);
             also(key, value);
-            if known.is_reserved || self.renamed.iter().any(|renamed| renamed == key) {
-                let mut other = format!("{key}_");
+            let is_renamed = known.is_renamed || known.is_extra && !is_own;
+            if is_renamed || self.renamed.iter().any(|renamed| renamed == key) {
+                let mut other = style.names.named(key).into_owned();
+                // Among those that are used is the key itself.
                 while self.used.contains(&&*other)
                     || self.renamed.contains(&other)
                     || style.names.has(&other)
@@ -253,17 +256,20 @@ impl Line {
             json_key(names.correlation_id, head);
             quoted(id.as_str(), head);
         }
-        if let Some(module) = metadata.module_path() {
-            json_key(names.module, head);
-            quoted(module, head);
-        }
-        if let Some(function) = function {
-            json_key(names.function, head);
-            quoted(function, head);
-        }
-        if let Some(line) = metadata.line() {
-            json_key(names.line, head);
-            head.push_str(itoa::Buffer::new().format(line));
+        // Where the library has logged is of no use to an application.
+        if !is_own(metadata) {
+            if let Some(module) = metadata.module_path() {
+                json_key(names.module, head);
+                quoted(module, head);
+            }
+            if let Some(function) = function {
+                json_key(names.function, head);
+                quoted(function, head);
+            }
+            if let Some(line) = metadata.line() {
+                json_key(names.line, head);
+                head.push_str(itoa::Buffer::new().format(line));
+            }
         }
         self.tail.push_str("}\n");
     }
@@ -303,6 +309,35 @@ impl Line {
         head.push_str(message);
     }
 }
+
+/// Returns whether the library itself has logged something.
+pub(crate) fn is_own(metadata: &Metadata<'_>) -> bool {
+    let Some(module) = metadata.module_path() else {
+        return false;
+    };
+    let Some(rest) = module.strip_prefix("campanile") else {
+        return false;
+    };
+    let name = rest.split_once("::").map_or(rest, |(name, _)| name);
+    name.is_empty() || CRATES.contains(&name)
+}
+
+/// The library's crates, without `campanile` at the beginning of their names.
+const CRATES: [&str; 13] = [
+    "_alerts",
+    "_client",
+    "_correlation",
+    "_health",
+    "_http",
+    "_macros",
+    "_metrics",
+    "_monitor",
+    "_series",
+    "_sla",
+    "_store",
+    "_system",
+    "_telemetry",
+];
 
 fn level(metadata: &Metadata<'_>) -> &'static str {
     match *metadata.level() {

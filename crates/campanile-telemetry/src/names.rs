@@ -1,4 +1,15 @@
+use std::borrow::Cow;
+
 /// What the keys of a line's own fields are called.
+///
+/// Elasticsearch reads dots in keys as objects and rejects a line in which a field is a value that is an object elsewhere. With
+/// [`Ecs`](Self::Ecs) and [`OpenTelemetry`](Self::OpenTelemetry) no key is therefore a prefix, up to a dot, of a key of any line:
+///
+/// - `error` is written as `error.message`.
+/// - Another key that names an object of the schemas gets an underscore at its end: `service` is written as `service_`.
+/// - Dots are kept below the objects of the schemas, such as `user.id` and `http.request.header.accept`. Other dots become
+///   underscores: `order.id` is written as `order_id`.
+/// - A metadata field of Elasticsearch, such as `_id`, gets an underscore at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FieldNames {
@@ -30,6 +41,8 @@ pub(crate) struct Names {
     pub(crate) line: &'static str,
     /// The key and the version of the schema, if lines name it.
     pub(crate) schema: Option<(&'static str, &'static str)>,
+    /// The keys that are objects; `None` if dots in keys mean nothing.
+    objects: Option<&'static [&'static str]>,
 }
 
 impl FieldNames {
@@ -43,8 +56,7 @@ impl FieldNames {
 }
 
 impl Names {
-    /// Returns whether a key is one of a line's own.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    fn own(&self) -> [&'static str; 14] {
         [
             self.timestamp,
             self.level,
@@ -61,10 +73,167 @@ impl Names {
             self.function,
             self.line,
         ]
-        .contains(&key)
-            || self.schema.is_some_and(|(schema, _)| schema == key)
+    }
+
+    /// Returns whether a key is one of a line's own.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.own().contains(&key) || self.schema.is_some_and(|(schema, _)| schema == key)
+    }
+
+    /// Returns the key that a line has for a field's key.
+    ///
+    /// It depends on the key alone, so that all lines agree about it: what is before a dot is one of the objects, and what has no
+    /// dot after it is none of them.
+    pub(crate) fn named<'a>(&self, key: &'a str) -> Cow<'a, str> {
+        let Some(objects) = self.objects else {
+            return key.into();
+        };
+        if key == "error" {
+            return "error.message".into();
+        }
+        let is_object = |key: &str| objects.contains(&key);
+        let dots = key.match_indices('.').map(|(dot, _)| dot);
+        let last = dots.take_while(|dot| is_object(&key[..*dot])).last();
+        let (object, field) = key.split_at(last.map_or(0, |dot| dot + 1));
+        let is_blank = field.trim().is_empty();
+        if !is_blank && !field.contains('.') && !is_object(key) && !METADATA.contains(&key) {
+            return key.into();
+        }
+        let mut name = format!("{object}{}", field.replace('.', "_"));
+        if is_blank || is_object(&name) || METADATA.contains(&&*name) {
+            name.push('_');
+        }
+        name.into()
     }
 }
+
+/// Elasticsearch's metadata fields, which no document may have.
+const METADATA: [&str; 10] = [
+    "_doc_count",
+    "_field_names",
+    "_id",
+    "_ignored",
+    "_index",
+    "_meta",
+    "_routing",
+    "_size",
+    "_source",
+    "_tier",
+];
+
+/// The keys that are objects in the Elastic Common Schema or in OpenTelemetry's semantic conventions.
+static OBJECTS: [&str; 110] = [
+    "aws",
+    "aws.ecs",
+    "aws.s3",
+    "azure",
+    "client",
+    "client.geo",
+    "cloud",
+    "cloud.account",
+    "code",
+    "code.file",
+    "code.function",
+    "code.line",
+    "container",
+    "container.image",
+    "db",
+    "db.collection",
+    "db.operation",
+    "db.operation.parameter",
+    "db.query",
+    "db.query.parameter",
+    "db.response",
+    "db.system",
+    "deployment",
+    "deployment.environment",
+    "destination",
+    "ecs",
+    "enduser",
+    "error",
+    "event",
+    "exception",
+    "faas",
+    "feature_flag",
+    "feature_flag.result",
+    "file",
+    "gcp",
+    "gen_ai",
+    "gen_ai.request",
+    "gen_ai.response",
+    "gen_ai.usage",
+    "geo",
+    "graphql",
+    "graphql.operation",
+    "host",
+    "host.os",
+    "http",
+    "http.request",
+    "http.request.body",
+    "http.request.header",
+    "http.response",
+    "http.response.body",
+    "http.response.header",
+    "k8s",
+    "k8s.cluster",
+    "k8s.container",
+    "k8s.deployment",
+    "k8s.namespace",
+    "k8s.node",
+    "k8s.pod",
+    "labels",
+    "log",
+    "log.file",
+    "log.origin",
+    "log.origin.file",
+    "messaging",
+    "messaging.client",
+    "messaging.consumer",
+    "messaging.consumer.group",
+    "messaging.destination",
+    "messaging.destination.partition",
+    "messaging.kafka",
+    "messaging.kafka.message",
+    "messaging.message",
+    "messaging.message.body",
+    "messaging.operation",
+    "messaging.rabbitmq",
+    "network",
+    "network.local",
+    "network.peer",
+    "network.protocol",
+    "organization",
+    "process",
+    "process.executable",
+    "process.parent",
+    "process.thread",
+    "rpc",
+    "rpc.grpc",
+    "rpc.request",
+    "rpc.request.metadata",
+    "rpc.response",
+    "rpc.response.metadata",
+    "rpc.system",
+    "server",
+    "service",
+    "service.instance",
+    "service.node",
+    "source",
+    "span",
+    "telemetry",
+    "telemetry.sdk",
+    "thread",
+    "tls",
+    "tls.client",
+    "tls.server",
+    "trace",
+    "transaction",
+    "url",
+    "user",
+    "user.geo",
+    "user_agent",
+    "user_agent.os",
+];
 
 static CAMPANILE: Names = Names {
     timestamp: "timestamp",
@@ -82,6 +251,7 @@ static CAMPANILE: Names = Names {
     function: "function",
     line: "line",
     schema: None,
+    objects: None,
 };
 
 static ECS: Names = Names {
@@ -100,6 +270,7 @@ static ECS: Names = Names {
     function: "log.origin.function",
     line: "log.origin.file.line",
     schema: Some(("ecs.version", "8.11.0")),
+    objects: Some(&OBJECTS),
 };
 
 static OPEN_TELEMETRY: Names = Names {
@@ -118,4 +289,75 @@ static OPEN_TELEMETRY: Names = Names {
     function: "function",
     line: "code.line.number",
     schema: None,
+    objects: Some(&OBJECTS),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_below_an_object_keep_their_dots() {
+        #[track_caller]
+        fn check(key: &str, expected: &str) {
+            for names in [&ECS, &OPEN_TELEMETRY] {
+                assert_eq!(names.named(key), expected, "{key:?}");
+            }
+            assert_eq!(CAMPANILE.named(key), key);
+        }
+        check("error", "error.message");
+        check("error.type", "error.type");
+        check("error.", "error._");
+        check("error..x", "error._x");
+        check("service", "service_");
+        check("http.request", "http.request_");
+        check(
+            "http.request.header.x-api-key",
+            "http.request.header.x-api-key",
+        );
+        check("user.id", "user.id");
+        check("user.id.kind", "user.id_kind");
+        check("order.id", "order_id");
+        check("order", "order");
+        check(".a.", "_a_");
+        check(" ", " _");
+        check("", "_");
+        check("_id", "_id_");
+    }
+
+    #[test]
+    fn own_keys_are_below_objects_and_are_none() {
+        let fields = [
+            "http.request.method",
+            "http.response.status_code",
+            "http.response.body.size",
+            "http.route",
+            "url.path",
+            "url.full",
+            "url.scheme",
+            "error.type",
+            "rpc.system.name",
+            "rpc.method",
+            "rpc.status_code",
+            "server.address",
+            "server.port",
+            "db.system.name",
+            "db.operation.name",
+            "db.collection.name",
+            "code.function.name",
+        ];
+        for names in [&ECS, &OPEN_TELEMETRY] {
+            let schema = names.schema.map(|(key, _)| key);
+            for key in names.own().into_iter().chain(schema).chain(fields) {
+                assert_eq!(names.named(key), key);
+            }
+        }
+        for object in OBJECTS {
+            let parent = object.rsplit_once('.').map(|(parent, _)| parent);
+            assert!(
+                parent.is_none_or(|parent| OBJECTS.contains(&parent)),
+                "{object}"
+            );
+        }
+    }
+}

@@ -58,14 +58,26 @@ impl TelemetryLayer {
 
     /// Adds the fields whose keys the line doesn't have yet.
     pub(crate) fn add(&self, scratch: &mut Scratch, fields: &Fields) {
+        self.add_of(scratch, fields, false);
+    }
+
+    /// Adds fields that the library has logged.
+    pub(crate) fn add_own(&self, scratch: &mut Scratch, fields: &Fields) {
+        self.add_of(scratch, fields, true);
+    }
+
+    fn add_of(&self, scratch: &mut Scratch, fields: &Fields, is_own: bool) {
         #[cfg(feature = "otlp")]
         if let Some(exporter) = self.exporter.as_deref().filter(|all| all.logs.is_some()) {
             let attributes = &mut scratch.attributes;
             let [_, limits] = exporter.attributes;
             let also = |key, value: &str| attributes.add(limits, key, value);
-            return scratch.line.add(&self.style, &self.keys, fields, also);
+            return scratch
+                .line
+                .add(&self.style, &self.keys, fields, is_own, also);
         }
-        scratch.line.add(&self.style, &self.keys, fields, |_, _| {});
+        let line = &mut scratch.line;
+        line.add(&self.style, &self.keys, fields, is_own, |_, _| {});
     }
 
     /// Ends the line, and sends it on its ways.

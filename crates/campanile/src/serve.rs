@@ -288,9 +288,8 @@ where
         let idle_timeout = idle_timeout.min(Duration::from_secs(365 * 24 * 60 * 60));
         let mut stop =
             shutdown.map_or_else(Stop::signals, |shutdown| Ok(Stop::When(Some(shutdown))))?;
-        let service = campanile.name();
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(service, %address, "serving");
+            tracing::info!(%address, "serving");
         }
 
         let max_connections = limit::connections(max_connections);
@@ -346,7 +345,7 @@ where
                         if delayed.0.is_some() || delay.is_zero() {
                             break;
                         }
-                        tracing::info!(service, ?delay, "no longer ready");
+                        tracing::info!(?delay, "no longer ready");
                         stage.send_replace(Stage::Draining(delay));
                         delayed.set(OptionFuture(Some(Box::pin(tokio::time::sleep(delay)))));
                     }
@@ -366,7 +365,7 @@ where
                 serve(&mut connections, stream, peer, permit);
             }
         }
-        tracing::info!(service, connections = connections.len(), "draining");
+        tracing::info!(connections = connections.len(), "draining");
         stage.send_replace(Stage::Stopping);
         let cut = tokio::select! {
             () = async { while connections.join_next().await.is_some() {} } => None,
@@ -375,7 +374,6 @@ where
         };
         if let Some(reason) = cut {
             tracing::warn!(
-                service,
                 connections = connections.len(),
                 reason,
                 "connections are cut"

@@ -111,3 +111,7 @@ impl Builder {
         Ok(telemetry.in_scope(|| self.build())?)
     }
 }
+
+#[cfg(test)]
+#[cfg(all(feature = "axum", feature = "health", feature = "monitor"))]
+mod tests;

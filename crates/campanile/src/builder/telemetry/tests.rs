@@ -1,0 +1,100 @@
+//! The lines of a whole service, in the schemas that Elasticsearch reads.
+
+use std::future::IntoFuture;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use campanile_alerts::Rule;
+use campanile_health::Check;
+use campanile_telemetry::{FieldNames, Writer};
+use http::{Request, StatusCode};
+use tower::ServiceExt;
+
+use self::mapper::Mapper;
+use crate::Campanile;
+
+#[path = "../../../../campanile-telemetry/tests/mapper/mod.rs"]
+mod mapper;
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Logs what it does of all kinds, and ends.
+async fn work(campanile: &Campanile) {
+    let app = Router::new().route("/", get(async || StatusCode::BAD_GATEWAY));
+    let app = campanile.wrap(app);
+    let request = Request::get("/").body(axum::body::Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    axum::body::to_bytes(response.into_body(), 1_024)
+        .await
+        .unwrap();
+    #[cfg(feature = "macros")]
+    {
+        #[crate::observe(crate = crate::metrics)]
+        fn find() -> Result<(), io::Error> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+        drop(find());
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let log = campanile.telemetry().unwrap().capture().unwrap().clone();
+    let until_all_is_said = async move {
+        for text in ["a health check fails", "an alert fires"] {
+            while log
+                .search(1, |record| record.line.contains(text))
+                .is_empty()
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    };
+    let serve = campanile.serve(listener, app).shutdown(until_all_is_said);
+    let serve = tokio::time::timeout(Duration::from_secs(30), serve.into_future());
+    serve.await.unwrap().unwrap();
+}
+
+#[test]
+fn elasticsearch_accepts_every_line_of_a_service() {
+    for names in [FieldNames::Ecs, FieldNames::OpenTelemetry] {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let check = Check::new("db", async || Err::<(), _>("refused"));
+        let campanile = Campanile::builder("orders")
+            .telemetry(move |log| {
+                let log = log.names(names).writer(Writer::new(writer));
+                log.filter("debug").capture(1_000, 1 << 20)
+            })
+            .check(check)
+            .rule(Rule::promql("Up", "process_start_time_seconds > 0"))
+            .tick(Duration::from_millis(100))
+            .build()
+            .unwrap();
+        let telemetry = campanile.telemetry().unwrap().clone();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        telemetry.in_scope(|| runtime.block_on(work(&campanile)));
+        assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        let mut mapper = Mapper::default();
+        for line in text.lines() {
+            mapper.add(line).unwrap();
+            assert!(!line.contains("service_"), "{line}");
+        }
+        for message in ["request ended", "serving", "draining", "an alert fires"] {
+            assert!(text.contains(message), "{message}: {text}");
+        }
+    }
+}

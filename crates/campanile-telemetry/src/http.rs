@@ -1,14 +1,18 @@
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use campanile_correlation::{Carried, Correlation, TraceContext, TraceParent};
 use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
+use http::{HeaderMap, StatusCode};
 use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing::subscriber::NoSubscriber;
 
+use crate::clock;
 use crate::keys::RECORDED;
 use crate::line::Ids;
-use crate::recorder::Ring;
+use crate::recorder::{Ring, Verdict};
 use crate::span::with_kept;
 
 /// An [`Observer`] that makes a span of each request, and logs a line when it ends.
@@ -56,7 +60,15 @@ pub struct Spanned {
     /// Whether somebody may read the span's name.
     has_name: bool,
     /// What is recorded of the request.
-    ring: Option<Arc<Ring>>,
+    ring: Option<Recording>,
+}
+
+/// What is recorded of a request, and how long it took to its head.
+#[derive(Debug)]
+struct Recording {
+    ring: Arc<Ring>,
+    begun: Instant,
+    head: Option<Duration>,
 }
 
 /// The target of the spans.
@@ -141,7 +153,11 @@ impl Observer for HttpSpans {
             method,
             path,
             has_name: ring.is_some() || is_exported && place.is_sampled(),
-            ring,
+            ring: ring.map(|ring| Recording {
+                ring,
+                begun: clock::instant(),
+                head: None,
+            }),
         }
     }
 
@@ -150,6 +166,12 @@ impl Observer for HttpSpans {
         match carried {
             Some(carried) => carried.enter(|| span.in_scope(poll)),
             None => poll(),
+        }
+    }
+
+    fn responded(&self, spanned: &mut Spanned, _: StatusCode, _: &HeaderMap) {
+        if let Some(recording) = &mut spanned.ring {
+            recording.head = Some(recording.begun.elapsed());
         }
     }
 
@@ -189,12 +211,21 @@ impl Observer for HttpSpans {
         if let Some(error) = error {
             span.record("error.type", error);
         }
-        if let Some(ring) = ring
-            && ring.end(error.is_some(), end.latency())
-        {
-            // So the layer knows.
-            span.record(RECORDED, true);
+        let mut events_gone = None;
+        if let Some(Recording { ring, head, .. }) = ring {
+            let mut kind = DefaultHasher::new();
+            (route.as_str(), error).hash(&mut kind);
+            let time = head.unwrap_or(end.total());
+            match ring.end(error.is_some(), time, kind.finish(), clock::second()) {
+                // So the layer knows.
+                Verdict::Written => {
+                    span.record(RECORDED, true);
+                }
+                Verdict::Discarded => {}
+                Verdict::Suppressed(events) => events_gone = Some(events),
+            }
         }
+        let events_gone = events_gone.filter(|events| *events > 0);
         // What the span has is not said twice.
         let is_without = path.is_some();
         let method_of_line = is_without.then_some(*method);
@@ -212,6 +243,7 @@ impl Observer for HttpSpans {
                     outcome = end.outcome().as_str(),
                     http.response.body.size = end.sent(),
                     duration_seconds = end.total().as_secs_f64(),
+                    recorded_events_gone = events_gone,
                     "request ended"
                 )
             };

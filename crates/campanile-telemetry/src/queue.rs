@@ -53,6 +53,8 @@ pub struct LogStats {
     pub dropped: u64,
     /// Lines that the writer failed to write.
     pub failed: u64,
+    /// Requests whose [recordings](crate::FlightRecorder::max_per_second) were discarded because there were too many.
+    pub recordings_suppressed: u64,
 }
 
 impl Queue {
@@ -109,6 +111,7 @@ impl Queue {
         LogStats {
             dropped: self.shared.dropped.load(Ordering::Relaxed),
             failed: self.shared.failed.load(Ordering::Relaxed),
+            ..LogStats::default()
         }
     }
 
@@ -382,8 +385,8 @@ mod tests {
         queue.push(["b\n", ""]);
         assert_eq!(queue.shutdown(LAST_WRITE), 0);
         let expected = LogStats {
-            dropped: 0,
             failed: 2,
+            ..LogStats::default()
         };
         assert_eq!(queue.stats(), expected);
     }

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -20,10 +20,14 @@ use crate::fields::{Copied, Entry, Fields};
 /// # Ok::<_, campanile_telemetry::InstallError>(())
 /// ```
 ///
-/// A request that [`HttpSpans`](crate::HttpSpans) has a span for ends badly if its line is at ERROR, or if it took longer than a bound (an event
-/// stream: to its head). Then all
+/// A request that [`HttpSpans`](crate::HttpSpans) has a span for ends badly if its line is at ERROR, or if the service took longer than a
+/// bound to return the head of the response. A client that sends or reads a body slowly makes no request slow. Then all
 /// events that are kept are written, in their order, with the time at which they came and the field `recorded`, before the line that tells of its
 /// end; and its trace is exported even if it was not to be. Of any other request they are thrown away.
+///
+/// The number of recordings that are written is limited: at most 3 in a second for one route and one `error.type`, and at most
+/// [`max_per_second`](Self::max_per_second) for all. Another recording is discarded. [`LogStats`](crate::LogStats) counts it, and the
+/// line of its request has the number of its events in `recorded_events_gone`.
 ///
 /// Events of tasks and threads are kept too where they are in the request's span, or one below it. A request within another one is recorded with
 /// it. For all this the subscriber needs the telemetry's [filter](crate::Telemetry::filter) beside its layer, as `install` does it.
@@ -35,6 +39,7 @@ use crate::fields::{Copied, Entry, Fields};
 /// | [`max_events`](Self::max_events) | 256 for each request |
 /// | [`max_bytes`](Self::max_bytes) | 64 KiB for each request |
 /// | [`max_total_bytes`](Self::max_total_bytes) | 64 MiB for all requests |
+/// | [`max_per_second`](Self::max_per_second) | 10 recordings |
 #[derive(Clone, Debug)]
 #[must_use = "a recorder works once a telemetry is built with it"]
 pub struct FlightRecorder {
@@ -42,10 +47,55 @@ pub struct FlightRecorder {
     limits: Limits,
     /// What all requests take.
     total: Arc<AtomicUsize>,
+    output: Arc<Output>,
+}
+
+/// The recordings that were written lately, and how many were not.
+#[derive(Debug, Default)]
+struct Output {
+    window: Mutex<Window>,
+    suppressed: AtomicU64,
+}
+
+/// The recordings that were written in a second.
+#[derive(Debug, Default)]
+struct Window {
+    second: u64,
+    written: u32,
+    /// How many there were of each kind. There are no more kinds than recordings.
+    kinds: Vec<(u64, u32)>,
+}
+
+/// The most recordings of one kind that are written in a second: further ones say the same.
+const PER_KIND: u32 = 3;
+
+/// The limit of the limit.
+const MOST_PER_SECOND: u32 = 1_000;
+
+impl Window {
+    fn admits(&mut self, max: u32, kind: u64, second: u64) -> bool {
+        if self.second != second {
+            self.second = second;
+            self.written = 0;
+            self.kinds.clear();
+        }
+        let known = self.kinds.iter_mut().find(|(of, _)| *of == kind);
+        let is_full = known.as_ref().is_some_and(|(_, count)| *count >= PER_KIND);
+        if self.written >= max || is_full {
+            return false;
+        }
+        self.written += 1;
+        match known {
+            Some((_, count)) => *count += 1,
+            None => self.kinds.push((kind, 1)),
+        }
+        true
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Limits {
+    max_per_second: u32,
     slower_than: Duration,
     max_events: usize,
     max_bytes: usize,
@@ -58,12 +108,14 @@ impl FlightRecorder {
         Self {
             filter: "debug".to_owned(),
             limits: Limits {
+                max_per_second: 10,
                 slower_than: Duration::from_secs(1),
                 max_events: 256,
                 max_bytes: 64 << 10,
                 max_total_bytes: 64 << 20,
             },
             total: Arc::default(),
+            output: Arc::default(),
         }
     }
 
@@ -77,7 +129,8 @@ impl FlightRecorder {
         self
     }
 
-    /// Sets how long a request may take before it has ended badly.
+    /// Sets how long the service may take to return the head of the response before the request has ended badly. If there is no head,
+    /// the time to the end of the request counts.
     ///
     /// Defaults to 1 s.
     pub fn slower_than(mut self, bound: Duration) -> Self {
@@ -109,10 +162,25 @@ impl FlightRecorder {
         self
     }
 
+    /// Sets the maximum number of recordings that are written in a second, at most 1,000. It also limits the traces that are exported
+    /// only because their requests ended badly.
+    ///
+    /// Defaults to 10.
+    pub fn max_per_second(mut self, max: u32) -> Self {
+        self.limits.max_per_second = max.min(MOST_PER_SECOND);
+        self
+    }
+
+    /// Returns how many recordings were not written because there were too many.
+    pub(crate) fn suppressed(&self) -> u64 {
+        self.output.suppressed.load(Ordering::Relaxed)
+    }
+
     /// Begins to record a request.
     pub(crate) fn begin(&self) -> Arc<Ring> {
         Arc::new(Ring {
             limits: self.limits,
+            output: Arc::clone(&self.output),
             total: Arc::clone(&self.total),
             has_ended: AtomicBool::new(false),
             state: Mutex::default(),
@@ -130,6 +198,7 @@ impl Default for FlightRecorder {
 #[derive(Debug)]
 pub(crate) struct Ring {
     limits: Limits,
+    output: Arc<Output>,
     total: Arc<AtomicUsize>,
     has_ended: AtomicBool,
     state: Mutex<State>,
@@ -155,6 +224,16 @@ struct State {
     bytes_of_spans: usize,
     /// Whether it has ended badly, once it has ended.
     verdict: Option<bool>,
+}
+
+/// What becomes of what was kept of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Written,
+    /// The request ended well.
+    Discarded,
+    /// It would be written, but too many others were. So many events are lost.
+    Suppressed(u64),
 }
 
 /// What an event says besides its texts.
@@ -228,26 +307,34 @@ impl Ring {
         state.verdict == Some(true)
     }
 
-    /// Ends the request; returns whether it has ended badly.
-    pub(crate) fn end(&self, is_error: bool, total: Duration) -> bool {
-        let is_bad = is_error || total > self.limits.slower_than;
+    /// Ends the request. `time` is what the service took, `kind` what such requests have in common.
+    pub(crate) fn end(&self, is_error: bool, time: Duration, kind: u64, second: u64) -> Verdict {
+        let is_bad = is_error || time > self.limits.slower_than;
         self.has_ended.store(true, Ordering::Relaxed);
+        let is_written = is_bad && {
+            let window = self.output.window.lock();
+            let mut window = window.unwrap_or_else(PoisonError::into_inner);
+            window.admits(self.limits.max_per_second, kind, second)
+        };
         let mut state = self.state();
-        if is_bad {
+        if is_written {
             state.verdict = Some(true);
-        } else {
-            let ended = State {
-                held: state.held,
-                verdict: Some(false),
-                ..State::default()
-            };
-            let before = std::mem::replace(&mut *state, ended);
-            self.account(&mut state);
-            // It is let go of outside of the lock.
-            drop(state);
-            drop(before);
+            return Verdict::Written;
         }
-        is_bad
+        let ended = State {
+            held: state.held,
+            verdict: Some(false),
+            ..State::default()
+        };
+        let before = std::mem::replace(&mut *state, ended);
+        self.account(&mut state);
+        // It is let go of outside of the lock.
+        drop(state);
+        if !is_bad {
+            return Verdict::Discarded;
+        }
+        self.output.suppressed.fetch_add(1, Ordering::Relaxed);
+        Verdict::Suppressed(before.events.len() as u64 + before.gone)
     }
 
     /// Takes the events out, with their fields, and how many of them are gone.
@@ -322,5 +409,30 @@ impl State {
             self.texts.drain(..self.gone_texts);
             self.gone_texts = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recordings_are_limited_by_kind_and_second() {
+        let recorder = FlightRecorder::new().max_per_second(5);
+        let end = |kind, second| recorder.begin().end(true, Duration::ZERO, kind, second);
+        let written = |kind, second| end(kind, second) == Verdict::Written;
+        let first: Vec<_> = (0..5).map(|_| written(1, 7)).collect();
+        assert_eq!(first, [true, true, true, false, false]);
+        let others: Vec<_> = (2..6).map(|kind| written(kind, 7)).collect();
+        assert_eq!(others, [true, true, false, false]);
+        assert!(written(1, 8));
+        assert_eq!(recorder.suppressed(), 4);
+        // One that ended well counts nowhere.
+        let well = recorder.begin().end(false, Duration::ZERO, 1, 8);
+        assert_eq!(well, Verdict::Discarded);
+        assert_eq!(recorder.suppressed(), 4);
+        let none = FlightRecorder::new().max_per_second(0);
+        let verdict = none.begin().end(true, Duration::ZERO, 1, 8);
+        assert_eq!(verdict, Verdict::Suppressed(0));
     }
 }

@@ -105,7 +105,11 @@ impl Telemetry {
     /// Returns what became of lines that were not written.
     #[must_use]
     pub fn stats(&self) -> LogStats {
-        self.layer.queue.stats()
+        let recorder = self.layer.recorder.as_ref();
+        LogStats {
+            recordings_suppressed: recorder.map_or(0, |recorder| recorder.suppressed()),
+            ..self.layer.queue.stats()
+        }
     }
 
     /// Returns what became of what is exported; `None` if nothing is.

@@ -276,3 +276,59 @@ async fn all_requests_together_have_a_cap() {
         ["usual", "began", "request ended"]
     );
 }
+
+/// A recorder logs a limited number of an outage's requests, and says what it left out.
+#[tokio::test]
+async fn an_outage_is_not_multiplied() {
+    let (memory, telemetry, _subscriber) = recording();
+    let service = service_fn(async |_: Request<String>| {
+        for n in 0..100 {
+            tracing::debug!(n, "step");
+        }
+        let response = Response::builder().status(503).body(String::new());
+        Ok::<_, io::Error>(response.unwrap())
+    });
+    let service = ObserveLayer::new(HttpSpans::new()).layer(service);
+    for _ in 0..500 {
+        let answer = service.clone().oneshot(Request::new(String::new())).await;
+        drop(answer.unwrap());
+    }
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    assert_eq!(text.matches("request ended").count(), 500);
+    let steps = text.matches(r#""message":"step""#).count();
+    assert!((300..=10_000).contains(&steps), "{steps}");
+    let suppressed = telemetry.stats().recordings_suppressed;
+    assert_eq!(steps as u64 + 100 * suppressed, 50_000);
+    let gone = text.matches(r#""recorded_events_gone":100"#).count();
+    assert_eq!(gone as u64, suppressed);
+}
+
+/// The client controls how long a body takes, so that it must not decide what is logged.
+#[tokio::test]
+async fn a_slow_client_makes_no_request_slow() {
+    let recorder = FlightRecorder::new().slower_than(Duration::from_millis(200));
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    let telemetry = telemetry.flight_recorder(recorder);
+    let telemetry = telemetry.build().unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(telemetry.filter())
+        .with(telemetry.layer());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let service = service_fn(async |_: Request<String>| {
+        tracing::debug!("step");
+        Ok::<_, io::Error>(Response::new("body".to_owned()))
+    });
+    let service = ObserveLayer::new(HttpSpans::new()).layer(service);
+    let response = service.oneshot(Request::new(String::new())).await.unwrap();
+    // The client's own time.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(http_body_util::BodyExt::collect(response.into_body()).await);
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    assert!(
+        text.contains("request ended") && !text.contains("step"),
+        "{text}"
+    );
+}

@@ -103,6 +103,11 @@ pub(crate) fn count(registry: &Registry, telemetry: &Telemetry) {
     registry.describe(LOST, "Lines of the log that were not written.");
     set(LOST, &[("reason", "dropped")], lines.dropped);
     set(LOST, &[("reason", "failed")], lines.failed);
+    registry.describe(
+        RECORDINGS,
+        "Recordings of failed requests that were discarded because there were too many.",
+    );
+    set(RECORDINGS, &[], lines.recordings_suppressed);
     #[cfg(feature = "otlp")]
     if let Some(exports) = telemetry.exports() {
         let help = "Spans, lines of the log, and points of metrics that were to be exported.";
@@ -126,6 +131,7 @@ pub(crate) fn count(registry: &Registry, telemetry: &Telemetry) {
 }
 
 const LOST: &str = "campanile_log_lost_lines_total";
+const RECORDINGS: &str = "campanile_log_suppressed_recordings_total";
 #[cfg(feature = "otlp")]
 const EMITTED: &str = "campanile_otlp_emitted_total";
 #[cfg(feature = "otlp")]

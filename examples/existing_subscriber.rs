@@ -1,4 +1,7 @@
-//! A service that has a tracing subscriber of its own, to which our layer is added.
+//! A service that has its own tracing subscriber, to which Campanile's layer is added.
+//!
+//! The filter of the log is for Campanile's layer alone. Other layers, such as `fmt`, tokio-console, Sentry or
+//! tracing-opentelemetry, have filters of their own and see no event that only the flight recorder wants.
 //!
 //! ```sh
 //! cargo run --example existing_subscriber
@@ -7,20 +10,28 @@
 use std::time::Duration;
 
 use campanile::Campanile;
+use campanile::telemetry::FlightRecorder;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // `build` puts nothing in a global place.
-    let campanile = Campanile::builder("orders").telemetry(|log| log).build()?;
+    // `build` changes no global state.
+    let campanile = Campanile::builder("orders")
+        .telemetry(|log| log.flight_recorder(FlightRecorder::new()))
+        .build()?;
     let telemetry = campanile.telemetry().ok_or("it was asked for")?;
+    // The service's own layer, for people, on the standard error.
+    let own = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Campanile's layer, in JSON, on the standard output.
+    let layer = telemetry.layer().with_filter(telemetry.filter());
     tracing_subscriber::registry()
-        // The service's own, for people, on the standard error.
-        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
-        // Ours, in JSON, on the standard output.
-        .with(telemetry.layer())
-        .with(telemetry.filter())
+        .with(own.with_filter(LevelFilter::INFO))
+        .with(layer)
         .init();
+    // Without it the `metrics` macros and `#[observe]` record only while a request is being handled.
+    campanile.metrics().install()?;
 
     tracing::info!(items = 3, "accepted");
     let _ = telemetry.shutdown(Duration::from_secs(5));

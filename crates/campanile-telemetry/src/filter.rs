@@ -11,10 +11,10 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
+use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::clock;
 use crate::recorder::Ring;
@@ -22,9 +22,33 @@ use crate::span::Kept;
 
 pub(crate) mod directives;
 
-/// Which events the log has: a [`Layer`] that can be changed while the service runs; from [`Telemetry::filter`](crate::Telemetry::filter).
+/// A filter that selects the events of the log and can be changed while the service runs; from
+/// [`Telemetry::filter`](crate::Telemetry::filter).
 ///
-/// As a layer beside others it holds for all of them. While something is set for a time, a thread waits for its end, `campanile-filter`.
+/// It is a [`Filter`] for one layer, the [`TelemetryLayer`](crate::TelemetryLayer): other layers of the subscriber then have filters of
+/// their own and see no event that is only [recorded](crate::FlightRecorder).
+///
+/// ```
+/// use campanile_telemetry::Telemetry;
+/// use tracing_subscriber::Layer;
+/// use tracing_subscriber::filter::LevelFilter;
+/// use tracing_subscriber::layer::SubscriberExt;
+///
+/// # struct Other;
+/// # impl<S: tracing::Subscriber> Layer<S> for Other {}
+/// # let other_layer = Other;
+/// let telemetry = Telemetry::builder("orders").filter("info,orders=debug").build()?;
+/// let subscriber = tracing_subscriber::registry()
+///     .with(other_layer.with_filter(LevelFilter::WARN))
+///     .with(telemetry.layer().with_filter(telemetry.filter()));
+/// # let _ = subscriber;
+/// # Ok::<_, campanile_telemetry::BuildError>(())
+/// ```
+///
+/// It is also a [`Layer`]. As a layer it applies to all layers of the subscriber: they see what the log has and what is recorded, and
+/// nothing else.
+///
+/// While directives are set for a time, the thread `campanile-filter` waits for the end of that time.
 ///
 /// A clone is the same (an `Arc`).
 #[derive(Clone)]
@@ -340,11 +364,11 @@ impl Inner {
         let Some(recorded) = &self.recorded else {
             return false;
         };
+        if metadata.is_span() {
+            return is_request(metadata);
+        }
         if !recorded.enabled(metadata, context.clone()) {
             return false;
-        }
-        if metadata.is_span() {
-            return metadata.target() == crate::http::TARGET;
         }
         let Some(place) = context.lookup_current().and_then(|span| Place::of(&span)) else {
             return false;
@@ -362,14 +386,14 @@ fn note(place: Option<(Identifier, Place)>) {
     });
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let interest = Layer::<S>::register_callsite(&*self.current(), metadata);
+impl LogFilter {
+    fn interest(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let of = |filter: &EnvFilter| Layer::<Registry>::register_callsite(filter, metadata);
+        let interest = of(&self.current());
         let has_others = || {
             let recorded = self.0.recorded.as_ref();
-            let recorded = recorded.map(|all| Layer::<S>::register_callsite(all, metadata));
             self.0.has_requests.load(Ordering::Relaxed)
-                || recorded.is_some_and(|interest| !interest.is_never())
+                || recorded.is_some_and(|all| is_request(metadata) || !of(all).is_never())
         };
         if interest.is_never() && has_others() {
             return Interest::sometimes();
@@ -377,32 +401,99 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
         interest
     }
 
-    fn on_layer(&mut self, _: &mut S) {
-        self.0.is_used.store(true, Ordering::Relaxed);
-    }
-
-    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        if self.is_wanted(metadata, &context) {
+    fn is_enabled<S>(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        if self.is_wanted(metadata, context) {
             if self.0.recorded.is_some() {
                 note(None);
             }
             return true;
         }
-        self.0.records(metadata, &context)
+        self.0.records(metadata, context)
     }
 
-    fn max_level_hint(&self) -> Option<LevelFilter> {
+    fn hint(&self) -> Option<LevelFilter> {
         if self.0.has_requests.load(Ordering::Relaxed) {
             return Some(LevelFilter::TRACE);
         }
-        let hint = Layer::<S>::max_level_hint(&*self.current());
-        match &self.0.recorded {
-            // No hint is as good as the highest.
-            Some(recorded) => Layer::<S>::max_level_hint(recorded)
-                .max(hint)
-                .filter(|_| hint.is_some()),
-            None => hint,
+        let hint = self.current().max_level_hint()?;
+        let Some(recorded) = &self.0.recorded else {
+            return Some(hint);
+        };
+        // No hint is as good as the highest; the span of a request is always wanted.
+        let recorded = recorded.max_level_hint()?;
+        Some(hint.max(recorded).max(LevelFilter::INFO))
+    }
+}
+
+/// Returns whether it is the span of a request.
+fn is_request(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.target() == crate::http::TARGET
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogFilter {
+    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+        self.is_enabled(metadata, context)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // It comes before any event.
+        self.0.is_used.store(true, Ordering::Relaxed);
+        self.interest(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.hint()
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(filter) = self.of_spans() {
+            filter.on_new_span(attributes, id, context);
         }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(filter) = self.of_spans() {
+            filter.on_record(id, values, context);
+        }
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        if let Some(filter) = self.of_spans() {
+            filter.on_enter(id, context);
+        }
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        if let Some(filter) = self.of_spans() {
+            filter.on_exit(id, context);
+        }
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        if let Some(filter) = self.of_spans() {
+            filter.on_close(id, context);
+        }
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        self.interest(metadata)
+    }
+
+    fn on_layer(&mut self, _: &mut S) {
+        self.0.is_used.store(true, Ordering::Relaxed);
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        self.is_enabled(metadata, &context)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.hint()
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

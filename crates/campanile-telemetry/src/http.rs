@@ -9,6 +9,7 @@ use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing::subscriber::NoSubscriber;
 
+use crate::TelemetryLayer;
 use crate::clock;
 use crate::keys::RECORDED;
 use crate::line::Ids;
@@ -23,7 +24,7 @@ use crate::span::with_kept;
 /// is 500 or more, or one of gRPC's that tell of a failure of the server, or the service panicked or failed. The query is in neither.
 ///
 /// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless there is no subscriber at all. Where the
-/// filter wants no span of its level, the line has method, path, route, status and error itself. What [`Correlation::current`] says
+/// filter of the [`TelemetryLayer`] wants no span of its level, the line has method, path, route, status and error itself. What [`Correlation::current`] says
 /// while the service works is the place of the span, and so is what requests to others come from. If the trace is sampled, a [`TraceRef`] is
 /// left in the request's extensions.
 ///
@@ -90,7 +91,9 @@ impl Observer for HttpSpans {
 
     fn begin(&self, head: &mut Head<'_>) -> Spanned {
         let correlation = Correlation::current();
-        let nobody_listens = tracing::dispatcher::get_default(|to| to.is::<NoSubscriber>());
+        let (nobody_listens, have_layer) = tracing::dispatcher::get_default(|to| {
+            (to.is::<NoSubscriber>(), to.is::<TelemetryLayer>())
+        });
         if nobody_listens && correlation.trace().is_none() {
             return Spanned {
                 span: Span::none(),
@@ -122,8 +125,6 @@ impl Observer for HttpSpans {
             error.type = Empty,
             campanile.recorded = Empty,
         );
-        let is_without = span.is_disabled() && !nobody_listens;
-        let path = is_without.then(|| path.into());
         let begin = || match correlation.trace() {
             Some(trace) => trace.parent.child(),
             None => TraceParent::generate(),
@@ -138,6 +139,9 @@ impl Observer for HttpSpans {
             let ring = kept.ring.clone().filter(|_| kept.is_request);
             (ids.trace, is_exported, ring)
         });
+        // It may be enabled for other layers alone, and then the line is not in it.
+        let is_without = span.is_disabled() && !nobody_listens || known.is_none() && have_layer;
+        let path = is_without.then(|| path.into());
         let (place, is_exported, ring) = known.unwrap_or_default();
         let place = place.unwrap_or_else(begin);
         if place.is_sampled() {

@@ -30,7 +30,10 @@ use crate::fields::{Copied, Entry, Fields};
 /// line of its request has the number of its events in `recorded_events_gone`.
 ///
 /// Events of tasks and threads are kept too where they are in the request's span, or one below it. A request within another one is recorded with
-/// it. For all this the subscriber needs the telemetry's [filter](crate::Telemetry::filter) beside its layer, as `install` does it.
+/// it. For all this the subscriber needs the telemetry's [filter](crate::Telemetry::filter), for its layer or beside it. Where the filter is for
+/// the layer alone, no other layer sees the events that are only recorded; where it is a layer beside others, they all see them.
+///
+/// The span of a request is always made, whatever the filters say. Spans within a request are made only if the log's filter wants them.
 ///
 /// | setting | default |
 /// |---|---|
@@ -119,7 +122,8 @@ impl FlightRecorder {
         }
     }
 
-    /// Sets which events are kept, by level and target as `RUST_LOG` has it, but for directives of spans (`[span]`).
+    /// Sets which events are kept, by level and target as `RUST_LOG` has it, but for directives of spans (`[span]`). The target of
+    /// requests' spans need not be among them.
     ///
     /// It raises the level up to which events are looked at: those of this level cost some ten nanoseconds outside of requests too.
     ///

@@ -20,6 +20,7 @@ use crate::{EnvWarning, InstallError, TelemetryBuilder, clock};
 /// use std::time::Duration;
 ///
 /// use campanile_telemetry::{Telemetry, Writer};
+/// use tracing_subscriber::Layer;
 /// use tracing_subscriber::layer::SubscriberExt;
 ///
 /// # #[derive(Clone, Default)] struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -29,7 +30,7 @@ use crate::{EnvWarning, InstallError, TelemetryBuilder, clock};
 /// # }
 /// # let memory = Memory::default();
 /// let telemetry = Telemetry::builder("orders").writer(Writer::new(memory.clone())).build()?; // or `.install()?`
-/// let subscriber = tracing_subscriber::registry().with(telemetry.filter()).with(telemetry.layer());
+/// let subscriber = tracing_subscriber::registry().with(telemetry.layer().with_filter(telemetry.filter()));
 /// tracing::subscriber::with_default(subscriber, || {
 ///     let _order = tracing::info_span!("order", id = 7).entered();
 ///     tracing::info!(items = 3, "accepted");
@@ -56,13 +57,16 @@ impl Telemetry {
         TelemetryBuilder::new(service.into())
     }
 
-    /// Returns the layer that writes lines, for a subscriber of the host's own.
+    /// Returns the layer that writes lines, for a subscriber of the application's own. Give it the [filter](Self::filter):
+    /// `telemetry.layer().with_filter(telemetry.filter())`.
+    ///
+    /// With another filter in its place, [`LogFilter::set`], [`LogFilter::set_for`] and the flight recorder have no effect.
     #[must_use]
     pub fn layer(&self) -> TelemetryLayer {
         self.layer.clone()
     }
 
-    /// Returns the filter, for a subscriber of the host's own, and to change which events the log has.
+    /// Returns the filter, for the layer in a subscriber of the application's own, and to change which events the log has.
     #[must_use]
     pub fn filter(&self) -> LogFilter {
         self.filter.clone()

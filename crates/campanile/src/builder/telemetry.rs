@@ -70,7 +70,8 @@ impl Builder {
     /// # Ok::<_, campanile::InstallError>(())
     /// ```
     ///
-    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), whose layer a host can add to a subscriber of its own.
+    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), whose layer and filter an application can add to its own
+    /// subscriber: `telemetry.layer().with_filter(telemetry.filter())`.
     ///
     /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the standard output from INFO on, unless the process
     /// has a subscriber already.

@@ -1,0 +1,158 @@
+//! The telemetry's layer beside other layers, with its filter for it alone.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use campanile_http::ObserveLayer;
+use campanile_telemetry::{FlightRecorder, HttpSpans, Telemetry, TelemetryBuilder, Writer};
+use http::{Request, Response};
+use serde_json::Value;
+use tower::{ServiceExt, service_fn};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+use self::memory::Memory;
+
+mod memory;
+
+/// Another layer, which counts the events at DEBUG.
+#[derive(Clone, Default)]
+struct Debugs(Arc<AtomicUsize>);
+
+impl<S: Subscriber> Layer<S> for Debugs {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == Level::DEBUG {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A telemetry, and what it writes to.
+fn telemetry(configure: impl FnOnce(TelemetryBuilder) -> TelemetryBuilder) -> (Telemetry, Memory) {
+    let memory = Memory::default();
+    let builder = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    (configure(builder).build().unwrap(), memory)
+}
+
+/// Ends a telemetry, and returns its lines.
+fn lines(telemetry: &Telemetry, memory: &Memory) -> Vec<Value> {
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+fn messages(lines: &[Value]) -> Vec<&str> {
+    let messages = lines.iter().map(|line| line["message"].as_str().unwrap());
+    messages.collect()
+}
+
+/// Answers a request with a status, and logs meanwhile.
+async fn answer(status: u16) {
+    let service = service_fn(async |request: Request<u16>| {
+        tracing::debug!(target: "app", "step");
+        let response = Response::builder().status(*request.body());
+        Ok::<_, io::Error>(response.body(String::new()).unwrap())
+    });
+    let service = tower::Layer::layer(&ObserveLayer::new(HttpSpans::new()), service);
+    let request = Request::get("/a").body(status).unwrap();
+    drop(service.oneshot(request).await.unwrap());
+}
+
+#[test]
+fn the_filter_is_for_its_layer_alone() {
+    let (telemetry, memory) = telemetry(|log| log.filter("warn"));
+    let (filter, debugs) = (telemetry.filter(), Debugs::default());
+    let subscriber = tracing_subscriber::registry()
+        .with(debugs.clone())
+        .with(telemetry.layer().with_filter(telemetry.filter()));
+    tracing::subscriber::with_default(subscriber, || {
+        let log = |text: &str| tracing::debug!("{text}");
+        log("for the other layer");
+        tracing::warn!("for both");
+        filter.set("debug", Duration::from_secs(3_600)).unwrap();
+        log("for both from now on");
+        filter.reset();
+        log("not any more");
+        filter
+            .set("[span{id=7}]=debug", Duration::from_secs(3_600))
+            .unwrap();
+        log("nor here");
+        tracing::info_span!("span", id = 7).in_scope(|| log("in a span"));
+    });
+    assert_eq!(debugs.0.load(Ordering::Relaxed), 5);
+    let lines = lines(&telemetry, &memory);
+    let expected = ["for both", "for both from now on", "in a span"];
+    assert_eq!(messages(&lines), expected);
+}
+
+/// The flight recorder's events are enabled for its layer only.
+#[tokio::test]
+async fn no_other_layer_sees_what_is_only_recorded() {
+    let (telemetry, memory) = telemetry(|log| log.flight_recorder(FlightRecorder::new()));
+    let debugs = Debugs::default();
+    let subscriber = tracing_subscriber::registry()
+        .with(debugs.clone().with_filter(LevelFilter::INFO))
+        .with(telemetry.layer().with_filter(telemetry.filter()));
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    answer(200).await;
+    answer(500).await;
+    assert_eq!(debugs.0.load(Ordering::Relaxed), 0);
+    let lines = lines(&telemetry, &memory);
+    let of_app = lines.iter().filter(|line| line["target"] == "app");
+    assert_eq!(of_app.count(), 1, "{lines:?}");
+}
+
+/// A layer that sees all must not make a request's line the poorer.
+#[tokio::test]
+async fn a_failure_says_what_it_was_under_a_filter_for_the_layer_alone() {
+    for own in [true, false] {
+        let (telemetry, memory) = telemetry(|log| log.filter("warn"));
+        let layer = match own {
+            true => telemetry.layer().with_filter(telemetry.filter()).boxed(),
+            false => telemetry.layer().with_filter(LevelFilter::WARN).boxed(),
+        };
+        let subscriber = tracing_subscriber::registry().with(Debugs::default());
+        let _subscriber = tracing::subscriber::set_default(subscriber.with(layer));
+        answer(502).await;
+        let lines = lines(&telemetry, &memory);
+        assert_eq!(messages(&lines), ["request ended"]);
+        for (key, value) in [
+            ("url.path", Value::from("/a")),
+            ("http.request.method", "GET".into()),
+            ("http.response.status_code", 502.into()),
+            ("error.type", "502".into()),
+        ] {
+            assert_eq!(lines[0][key], value, "{key}");
+        }
+    }
+}
+
+/// Where the log is at WARN, the request's span is made for the recorder.
+#[tokio::test]
+async fn a_recorder_of_one_target_records_under_a_log_at_warn() {
+    for alone in [true, false] {
+        let recorder = FlightRecorder::new().filter("app=debug");
+        let (telemetry, memory) = telemetry(|log| log.filter("warn").flight_recorder(recorder));
+        let dispatch: tracing::Dispatch = match alone {
+            true => tracing_subscriber::registry()
+                .with(telemetry.layer().with_filter(telemetry.filter()))
+                .into(),
+            false => tracing_subscriber::registry()
+                .with(telemetry.filter())
+                .with(telemetry.layer())
+                .into(),
+        };
+        let _subscriber = tracing::dispatcher::set_default(&dispatch);
+        answer(500).await;
+        let lines = lines(&telemetry, &memory);
+        assert_eq!(messages(&lines), ["step", "request ended"]);
+        assert_eq!(lines[1]["url.path"], "/a");
+    }
+}

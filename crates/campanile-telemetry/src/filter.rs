@@ -1,11 +1,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use campanile_correlation::{Correlation, CorrelationId};
+use campanile_correlation::CorrelationId;
 use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -18,7 +18,7 @@ use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::clock;
 use crate::recorder::Ring;
-use crate::span::Kept;
+use crate::span::{Kept, nearest_request};
 
 pub(crate) mod directives;
 
@@ -127,18 +127,27 @@ impl LogFilter {
     /// Lets the log have more events of the requests with a correlation id, for a time, a day at most: those of these directives besides
     /// those that it has anyway. It holds for 100 ids at most; a further one takes the place of the first.
     ///
+    /// An event belongs to the nearest request whose span it is in, in tasks and threads too, or else to the id that its task carries.
+    ///
     /// # Errors
     ///
-    /// If the directives can't be read: then nothing changes.
+    /// If the directives can't be read or have one for spans (`[span]`): then nothing changes.
     pub fn set_for(
         &self,
         id: CorrelationId,
         directives: &str,
         time: Duration,
     ) -> Result<(), InvalidDirectives> {
+        let filter = parsed(directives)?;
+        if knows_spans(&filter) {
+            return Err(InvalidDirectives {
+                directives: directives.to_owned(),
+                reason: "directives of spans are not supported for one request".to_owned(),
+            });
+        }
         let request = Request {
             id,
-            filter: Arc::new(parsed(directives)?),
+            filter: Arc::new(filter),
             until: clock::instant() + time.min(LONGEST),
         };
         {
@@ -200,17 +209,27 @@ impl LogFilter {
         knows_spans.then(|| self.current())
     }
 
-    /// Returns what holds for the request that this thread works for, if anything does.
-    fn for_request(&self) -> Option<Arc<EnvFilter>> {
+    /// Returns what holds for the request that this thread works for, if anything does: that of the nearest request's span, as on
+    /// its lines, or of what the task carries.
+    fn for_request<S>(&self, context: &Context<'_, S>) -> Option<Arc<EnvFilter>>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
         if !self.0.has_requests.load(Ordering::Relaxed) {
             return None;
         }
-        let current = Correlation::current();
-        let id = current.id()?;
-        let requests = self.0.requests.read();
-        let requests = requests.unwrap_or_else(PoisonError::into_inner);
-        let request = requests.iter().find(|request| request.id == *id)?;
+        let of_span = context
+            .lookup_current()
+            .and_then(|span| nearest_request(&span));
+        let id = of_span.or_else(CorrelationId::current)?;
+        let requests = self.requests();
+        let request = requests.iter().find(|request| request.id == id)?;
         Some(Arc::clone(&request.filter))
+    }
+
+    fn requests(&self) -> RwLockReadGuard<'_, Vec<Request>> {
+        let requests = self.0.requests.read();
+        requests.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -348,7 +367,7 @@ impl LogFilter {
             current.enabled(metadata, context.clone())
         };
         let for_request = || {
-            let filter = self.for_request();
+            let filter = self.for_request(context);
             filter.is_some_and(|filter| filter.enabled(metadata, context.clone()))
         };
         is_enabled || for_request()
@@ -392,7 +411,10 @@ impl LogFilter {
         let interest = of(&self.current());
         let has_others = || {
             let recorded = self.0.recorded.as_ref();
-            self.0.has_requests.load(Ordering::Relaxed)
+            let requests = self.requests();
+            requests
+                .iter()
+                .any(|request| !of(&request.filter).is_never())
                 || recorded.is_some_and(|all| is_request(metadata) || !of(all).is_never())
         };
         if interest.is_never() && has_others() {
@@ -415,16 +437,17 @@ impl LogFilter {
     }
 
     fn hint(&self) -> Option<LevelFilter> {
-        if self.0.has_requests.load(Ordering::Relaxed) {
-            return Some(LevelFilter::TRACE);
+        // No hint is as good as the highest.
+        let mut hint = self.current().max_level_hint()?;
+        for request in self.requests().iter() {
+            hint = hint.max(request.filter.max_level_hint()?);
         }
-        let hint = self.current().max_level_hint()?;
-        let Some(recorded) = &self.0.recorded else {
-            return Some(hint);
-        };
-        // No hint is as good as the highest; the span of a request is always wanted.
-        let recorded = recorded.max_level_hint()?;
-        Some(hint.max(recorded).max(LevelFilter::INFO))
+        if let Some(recorded) = &self.0.recorded {
+            // The span of a request is always wanted.
+            let recorded = recorded.max_level_hint()?;
+            hint = hint.max(recorded).max(LevelFilter::INFO);
+        }
+        Some(hint)
     }
 }
 

@@ -49,11 +49,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         let mut fields = Fields::default();
         attributes.record(&mut fields.recorder(&self.keys, Of::Span));
         let mut kept = Kept::new(self.keys.log(), fields);
+        kept.is_http = attributes.metadata().target() == http::TARGET;
         if let Some(recorder) = &self.recorder {
             // What is within a request is recorded with it, be it one itself.
             let outer = span.parent().and_then(|parent| ring_of(&parent));
             let outer = outer.filter(|ring| !ring.has_ended());
-            kept.is_request = outer.is_none() && attributes.metadata().target() == http::TARGET;
+            kept.is_request = outer.is_none() && kept.is_http;
             kept.ring = outer.or_else(|| kept.is_request.then(|| recorder.begin()));
         }
         #[cfg(feature = "otlp")]
@@ -147,19 +148,22 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                 self.add(scratch, fields);
             }
             let mut function = None;
-            let mut ids = None;
+            let mut ids = Ids::default();
             for span in context.event_scope(event).into_iter().flatten() {
                 function = function.or_else(|| Some(span.metadata().name()));
                 let extensions = span.extensions();
                 let Some(kept) = extensions.get::<Kept>() else {
                     continue;
                 };
-                ids = ids.or_else(|| kept.ids.clone());
+                ids.trace = ids.trace.or_else(|| kept.ids.as_ref()?.trace);
+                if ids.correlation.is_none() {
+                    ids.correlation = kept.request_id().cloned();
+                }
                 if kept.of == self.keys.log() {
                     self.add(scratch, &kept.fields);
                 }
             }
-            let ids = ids.unwrap_or_else(|| Ids::of(&Correlation::current()));
+            ids.fill_up(Correlation::current);
             let said = Said {
                 metadata: event.metadata(),
                 at: clock::now(),

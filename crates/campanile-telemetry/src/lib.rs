@@ -29,7 +29,9 @@
 //! # Ids
 //!
 //! [`HttpSpans`] gives each request a span with a place in a trace; the correlation id comes from `campanile-correlation`'s layer around
-//! it. In spans that are not within a request, lines have what [`Correlation::current`](campanile_correlation::Correlation::current) says.
+//! it. A line has the correlation id of the nearest request whose span it is in. If there is none, it has the id that its task carries at
+//! that time ([`CorrelationId::current`](campanile_correlation::CorrelationId::current)). Spans that are exported have places in traces:
+//! they give a line its `trace_id` and `span_id`, and never its correlation id.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;

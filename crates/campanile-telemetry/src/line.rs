@@ -127,6 +127,19 @@ impl Ids {
             trace: correlation.trace().map(|trace| trace.parent),
         }
     }
+
+    /// Takes what is not known from what the task carries.
+    pub(crate) fn fill_up(&mut self, current: impl FnOnce() -> Correlation) {
+        if self.correlation.is_some() && self.trace.is_some() {
+            return;
+        }
+        let current = current();
+        if self.correlation.is_none() {
+            self.correlation = current.id().cloned();
+        }
+        let trace = current.trace().map(|trace| trace.parent);
+        self.trace = self.trace.or(trace);
+    }
 }
 
 /// The parts of a line, which keep their memory from one to the next.

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use campanile_correlation::TraceParent;
+use campanile_correlation::{CorrelationId, TraceParent};
 use tracing::Span;
 use tracing_subscriber::Registry;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::fields::Fields;
 use crate::line::Ids;
@@ -17,7 +17,10 @@ pub(crate) struct Kept {
     pub(crate) fields: Fields,
     /// Whether it is the span of a request that is recorded.
     pub(crate) is_request: bool,
-    /// What the request that it belongs to is known by, and its own place in the trace if traces are exported.
+    /// Whether `HttpSpans` has made it.
+    pub(crate) is_http: bool,
+    /// Its place in the trace, and the correlation id that it began with. Only the id of a request's span is that of its lines: another
+    /// span may outlive what it began with.
     pub(crate) ids: Option<Ids>,
     /// What is recorded of the request that it belongs to, if anything is.
     pub(crate) ring: Option<Arc<Ring>>,
@@ -32,11 +35,18 @@ impl Kept {
             of,
             fields,
             is_request: false,
+            is_http: false,
             ids: None,
             ring: None,
             #[cfg(feature = "otlp")]
             begun: None,
         }
+    }
+
+    /// Returns the correlation id of the request, if it is the span of one that has an id.
+    pub(crate) fn request_id(&self) -> Option<&CorrelationId> {
+        let ids = self.ids.as_ref().filter(|_| self.is_http)?;
+        ids.correlation.as_ref()
     }
 
     /// Returns whether it is the span of a request to a server.
@@ -52,6 +62,16 @@ impl Kept {
         let place = self.ids.as_ref().and_then(|ids| ids.trace);
         place.is_some_and(|place| place.is_sampled())
     }
+}
+
+/// Returns the correlation id of the nearest request, from a span outwards.
+pub(crate) fn nearest_request<'a, S: LookupSpan<'a>>(
+    span: &SpanRef<'a, S>,
+) -> Option<CorrelationId> {
+    span.scope().find_map(|span| {
+        let extensions = span.extensions();
+        extensions.get::<Kept>()?.request_id().cloned()
+    })
 }
 
 /// Calls a function with what is kept of a span.

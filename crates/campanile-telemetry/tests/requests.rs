@@ -6,7 +6,7 @@ use std::io::{self};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use campanile_correlation::{Correlation, CorrelationIdLayer};
+use campanile_correlation::{Correlation, CorrelationId, CorrelationIdLayer};
 use campanile_http::{ObserveLayer, Route, TraceRef};
 use campanile_telemetry::{HttpSpans, Telemetry, Writer};
 use http::{Request, Response, StatusCode};
@@ -154,4 +154,79 @@ async fn a_failure_says_what_it_was_without_a_span() {
     }
     let place = correlation.trace().unwrap().parent;
     assert_eq!(lines[0]["trace_id"], format!("{:032x}", place.trace_id()));
+}
+
+/// A worker's span lives as long as the process; the messages that it handles have ids of their own.
+#[test]
+fn lines_of_a_message_have_its_id_below_a_workers_span_too() {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    #[cfg(feature = "otlp")]
+    let telemetry = telemetry.otlp(
+        campanile_telemetry::Otlp::at("http://127.0.0.1:9")
+            .logs(false)
+            .retry_for(Duration::ZERO),
+    );
+    let telemetry = telemetry.build().unwrap();
+    telemetry.in_scope(|| {
+        let _worker = tracing::info_span!("worker").entered();
+        for id in ["msg-1", "msg-2"] {
+            let message = Correlation::from(id.parse::<CorrelationId>().unwrap());
+            message.enter(|| {
+                tracing::info!(expected = id, "directly");
+                tracing::info_span!("handle").in_scope(|| tracing::info!(expected = id, "within"));
+            });
+        }
+    });
+    let _ = telemetry.shutdown(Duration::from_secs(5));
+    let text = memory.take();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<_> = lines.filter(|line| line["expected"].is_string()).collect();
+    assert_eq!(lines.len(), 4);
+    for line in lines {
+        assert_eq!(line["correlation_id"], line["expected"], "{line}");
+    }
+}
+
+/// What is set for a request holds in a task that has only its span.
+#[tokio::test]
+async fn a_request_is_followed_into_its_tasks() {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    let telemetry = telemetry.build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    let subscriber = subscriber.with(telemetry.filter());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let service = service_fn(async |_: Request<String>| {
+        let task = async {
+            tracing::debug!("in a task");
+            tracing::trace!("not this");
+        };
+        tokio::spawn(task.in_current_span()).await.unwrap();
+        Ok::<_, io::Error>(Response::new(String::new()))
+    });
+    let service = ObserveLayer::new(HttpSpans::new()).layer(service);
+    let service = CorrelationIdLayer::new().layer(service);
+    let filter = telemetry.filter();
+    let hour = Duration::from_secs(3_600);
+    let set_for = |directives| filter.set_for("abc".parse().unwrap(), directives, hour);
+    set_for("debug").unwrap();
+    let error = set_for("[span]=debug").unwrap_err().to_string();
+    assert!(error.contains("not supported for one request"), "{error}");
+    for id in ["abc", "def"] {
+        let request = Request::get("/").header("x-correlation-id", id);
+        let request = request.body(String::new()).unwrap();
+        drop(service.clone().oneshot(request).await.unwrap());
+    }
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("in a task"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    assert!(lines[0].contains(r#""correlation_id":"abc""#), "{text}");
+    assert!(!text.contains("not this"));
 }

@@ -1,11 +1,11 @@
-use campanile_correlation::{Correlation, TraceContext, TraceParent, TraceState};
+use campanile_correlation::{Correlation, CorrelationId, TraceContext, TraceParent, TraceState};
 use tracing::span::Attributes;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::record::Begun;
 use crate::line::Ids;
 use crate::sampler::Sampler;
-use crate::span::Kept;
+use crate::span::{Kept, nearest_request};
 
 /// What a span begins within.
 struct Parent {
@@ -43,6 +43,14 @@ impl Kept {
             (false, false) => of_span().unwrap_or_else(of_task),
         };
         let Ids { correlation, trace } = parent.ids;
+        // The span that it is in may have begun with another id, or before there was one.
+        let correlation = match is_server {
+            true => correlation,
+            false => {
+                let request = span.parent().as_ref().and_then(nearest_request);
+                request.or_else(CorrelationId::current)
+            }
+        };
         // The request may be within another one of this process.
         let place_above = of_span().and_then(|above| above.ids.trace);
         let is_remote = is_server && trace.is_some() && trace != place_above;

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,7 +37,7 @@ pub struct LogRecord {
     /// Its level.
     pub level: Level,
     /// Its target, which is the module if nothing else was said.
-    pub target: &'static str,
+    pub target: Cow<'static, str>,
     /// The correlation id of its request.
     pub correlation_id: Option<CorrelationId>,
     /// The id of its request's trace, as 32 hexadecimal digits.
@@ -52,7 +53,7 @@ pub struct LogCounts {
     /// By level.
     pub by_level: BTreeMap<Level, u64>,
     /// By target, of which there are 1,000; the lines of others are counted by level alone.
-    pub by_target: BTreeMap<&'static str, u64>,
+    pub by_target: BTreeMap<Cow<'static, str>, u64>,
 }
 
 /// The most targets that are counted.
@@ -72,13 +73,13 @@ impl Capture {
 
     /// Keeps a line, and lets go of the oldest ones if there is no room.
     pub(crate) fn keep(&self, said: &Said<'_>, line: [&str; 2]) {
-        let Said { metadata, ids, .. } = *said;
+        let Said { origin, ids, .. } = *said;
         let trace_id = ids.trace.map(|trace| format!("{:032x}", trace.trace_id()));
         let line = line.concat();
         let record = LogRecord {
             at: said.at,
-            level: *metadata.level(),
-            target: metadata.target(),
+            level: *origin.level(),
+            target: origin.kept_target(),
             correlation_id: ids.correlation.clone(),
             trace_id,
             line: line.trim_end_matches('\n').into(),
@@ -93,9 +94,9 @@ impl Capture {
         let counts = &mut kept.counts;
         *counts.by_level.entry(record.level).or_default() += 1;
         let has_room = counts.by_target.len() < MAX_TARGETS;
-        match counts.by_target.get_mut(record.target) {
+        match counts.by_target.get_mut(&record.target) {
             Some(count) => *count += 1,
-            None if has_room => drop(counts.by_target.insert(record.target, 1)),
+            None if has_room => drop(counts.by_target.insert(record.target.clone(), 1)),
             None => {}
         }
         kept.bytes += record.size();

@@ -6,6 +6,7 @@ use tracing::field::{Field, Visit};
 
 use crate::escape::{Escaping, escape};
 use crate::keys::Keys;
+use crate::origin::Origin;
 use crate::redact::{Hidden, REDACTED};
 
 /// The fields of a span or an event, with their values as JSON.
@@ -136,6 +137,17 @@ pub(crate) const KEPT: usize = 64 << 10;
 pub(crate) enum Of {
     Span,
     Event,
+    /// A record of the `log` crate, whose place is in fields.
+    Record,
+}
+
+impl Of {
+    pub(crate) fn event(origin: &Origin<'_>) -> Self {
+        match origin.is_record() {
+            true => Self::Record,
+            false => Self::Event,
+        }
+    }
 }
 
 /// Records the fields of a span or an event.
@@ -147,7 +159,7 @@ pub(crate) struct Recorder<'a> {
 
 impl Recorder<'_> {
     fn is_message(&self, field: &Field) -> bool {
-        self.of == Of::Event && field.name() == "message"
+        self.of != Of::Span && field.name() == "message"
     }
 
     fn record(&mut self, field: &Field, is_text: bool, write: impl FnOnce(&mut String)) {
@@ -155,6 +167,9 @@ impl Recorder<'_> {
         if self.is_message(field) {
             self.fields.message.clear();
             write(&mut self.fields.message);
+            return;
+        }
+        if self.of == Of::Record && key.starts_with("log.") {
             return;
         }
         let is_hidden = match self.keys.get(key).hidden {

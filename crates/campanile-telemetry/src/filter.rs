@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
+use tracing_log::NormalizeEvent;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
@@ -349,7 +350,8 @@ impl LogFilter {
             return Fate::Recorded(place);
         }
         // It is written; unless what was known of it is lost, since values of it have logged in turn.
-        if self.is_wanted(metadata, context) {
+        let of_record = event.normalized_metadata();
+        if self.is_wanted(of_record.as_ref().unwrap_or(metadata), context) {
             return Fate::Written;
         }
         let place = context.event_span(event).and_then(|span| Place::of(&span));

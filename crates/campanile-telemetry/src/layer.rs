@@ -14,7 +14,8 @@ use crate::filter::{Fate, LogFilter, Place};
 use crate::http;
 use crate::keys::{EVENTS_GONE, Keys, RECORDED, SUPPRESSED};
 use crate::limit::Limit;
-use crate::line::{Ids, Style, is_own};
+use crate::line::{Ids, Style};
+use crate::origin::Origin;
 #[cfg(feature = "otlp")]
 use crate::otlp::{self, Exporter};
 use crate::queue::Queue;
@@ -124,15 +125,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                 Fate::Forgotten => return,
             }
         }
+        let origin = Origin::of(event);
         let suppressed = match &self.limit {
             None => 0,
-            Some(limit) => {
-                let place = std::ptr::from_ref(event.metadata()).addr();
-                match limit.admit(place, clock::second()) {
-                    Some(suppressed) => suppressed,
-                    None => return,
-                }
-            }
+            Some(limit) => match limit.admit(origin.place(), clock::second()) {
+                Some(suppressed) => suppressed,
+                None => return,
+            },
         };
         with_scratch(|scratch, fields| {
             self.begin(scratch);
@@ -141,8 +140,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                 self.add_own(scratch, fields);
                 fields.clear();
             }
-            event.record(&mut fields.recorder(&self.keys, Of::Event));
-            if is_own(event.metadata()) {
+            event.record(&mut fields.recorder(&self.keys, Of::event(&origin)));
+            if origin.is_own() {
                 self.add_own(scratch, fields);
             } else {
                 self.add(scratch, fields);
@@ -165,7 +164,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             }
             ids.fill_up(Correlation::current);
             let said = Said {
-                metadata: event.metadata(),
+                origin: &origin,
                 at: clock::now(),
                 message: fields.message(),
                 function,
@@ -183,13 +182,14 @@ impl TelemetryLayer {
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let mut recorded = Recorded {
-            metadata: event.metadata(),
+            origin: Origin::of(event).into_owned(),
             at: clock::now(),
             function: "",
             trace: None,
         };
         with_scratch(|_, fields| {
-            event.record(&mut fields.recorder(&self.keys, Of::Event));
+            let of = Of::event(&recorded.origin);
+            event.record(&mut fields.recorder(&self.keys, of));
             if let Some(function) = place.innermost.filter(|_| event.is_contextual()) {
                 recorded.function = function;
                 return place.ring.keep(recorded, fields);
@@ -245,7 +245,7 @@ impl TelemetryLayer {
                     self.add(scratch, &kept.fields);
                 }
                 let said = Said {
-                    metadata: event.metadata,
+                    origin: &event.origin,
                     at: event.at,
                     message: fields.message(),
                     function: Some(event.function),

@@ -20,6 +20,11 @@
 //! In no format does a control character, a line break or a mark of direction of a value reach the log: they are escaped as in JSON. A value
 //! has 16 KiB at most. An error is shown with its causes. Integers past 2^53 are texts, and numbers that JSON doesn't have `null`.
 //!
+//! # Records of the `log` crate
+//!
+//! [`Telemetry::install`] also sets a logger for the `log` crate, unless the process has one. Its records are lines like others, with their
+//! own target, module and line and the ids of their request, and the filter and the limit for each place apply to them.
+//!
 //! # Where it is written
 //!
 //! A thread of its own, `campanile-log`, writes lines; who logs never waits for it. Up to 8 MiB wait, and what finds no room is dropped,
@@ -51,6 +56,7 @@ mod layer;
 mod limit;
 mod line;
 mod names;
+mod origin;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod queue;

@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use campanile_correlation::{Correlation, CorrelationId, TraceParent};
-use tracing::{Level, Metadata};
+use tracing::Level;
 
 use crate::clock;
 use crate::escape::escape;
 use crate::fields::{Fields, KEPT, quoted};
 use crate::keys::Keys;
 use crate::names::{FieldNames, Names};
+use crate::origin::Origin;
 use crate::say::Said;
 
 /// How a line looks.
@@ -233,7 +234,7 @@ impl Line {
 
     fn finish_json(&mut self, style: &Style, said: &Said<'_>) {
         let Said {
-            metadata,
+            origin,
             message,
             function,
             ids,
@@ -248,10 +249,10 @@ impl Line {
         head.push('"');
         json_key(names.level, head);
         head.push('"');
-        head.push_str(level(metadata));
+        head.push_str(level(origin));
         head.push('"');
         json_key(names.target, head);
-        quoted(metadata.target(), head);
+        quoted(origin.target(), head);
         json_key(names.message, head);
         head.push('"');
         // It is escaped already.
@@ -270,8 +271,8 @@ impl Line {
             quoted(id.as_str(), head);
         }
         // Where the library has logged is of no use to an application.
-        if !is_own(metadata) {
-            if let Some(module) = metadata.module_path() {
+        if !origin.is_own() {
+            if let Some(module) = origin.module_path() {
                 json_key(names.module, head);
                 quoted(module, head);
             }
@@ -279,7 +280,7 @@ impl Line {
                 json_key(names.function, head);
                 quoted(function, head);
             }
-            if let Some(line) = metadata.line() {
+            if let Some(line) = origin.line() {
                 json_key(names.line, head);
                 head.push_str(itoa::Buffer::new().format(line));
             }
@@ -289,7 +290,7 @@ impl Line {
 
     fn finish_text(&mut self, style: &Style, said: &Said<'_>) {
         let Said {
-            metadata,
+            origin,
             message,
             ids,
             ..
@@ -309,51 +310,22 @@ impl Line {
         self.tail.push('\n');
         let head = &mut self.head;
         clock::push_at(said.at, head);
-        let (begin, end) = match (style.colours, *metadata.level()) {
+        let (begin, end) = match (style.colours, *origin.level()) {
             (false, _) => ("", ""),
             (true, Level::ERROR) => ("\u{1b}[31m", "\u{1b}[0m"),
             (true, Level::WARN) => ("\u{1b}[33m", "\u{1b}[0m"),
             (true, Level::INFO) => ("\u{1b}[32m", "\u{1b}[0m"),
             (true, _) => ("\u{1b}[2m", "\u{1b}[0m"),
         };
-        let _ = write!(head, " {begin}{:>5}{end} ", level(metadata));
-        escape(metadata.target(), head);
+        let _ = write!(head, " {begin}{:>5}{end} ", level(origin));
+        escape(origin.target(), head);
         head.push_str(": ");
         head.push_str(message);
     }
 }
 
-/// Returns whether the library itself has logged something.
-pub(crate) fn is_own(metadata: &Metadata<'_>) -> bool {
-    let Some(module) = metadata.module_path() else {
-        return false;
-    };
-    let Some(rest) = module.strip_prefix("campanile") else {
-        return false;
-    };
-    let name = rest.split_once("::").map_or(rest, |(name, _)| name);
-    name.is_empty() || CRATES.contains(&name)
-}
-
-/// The library's crates, without `campanile` at the beginning of their names.
-const CRATES: [&str; 13] = [
-    "_alerts",
-    "_client",
-    "_correlation",
-    "_health",
-    "_http",
-    "_macros",
-    "_metrics",
-    "_monitor",
-    "_series",
-    "_sla",
-    "_store",
-    "_system",
-    "_telemetry",
-];
-
-fn level(metadata: &Metadata<'_>) -> &'static str {
-    match *metadata.level() {
+fn level(origin: &Origin<'_>) -> &'static str {
+    match *origin.level() {
         Level::ERROR => "ERROR",
         Level::WARN => "WARN",
         Level::INFO => "INFO",

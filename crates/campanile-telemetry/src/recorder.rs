@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use campanile_correlation::TraceParent;
-use tracing::Metadata;
 
 use crate::fields::{Copied, Entry, Fields};
+use crate::origin::Origin;
 
 /// What of a request's events that the log doesn't have is kept until it ends, and written then if it ended badly.
 ///
@@ -241,9 +241,9 @@ pub(crate) enum Verdict {
 }
 
 /// What an event says besides its texts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Recorded {
-    pub(crate) metadata: &'static Metadata<'static>,
+    pub(crate) origin: Origin<'static>,
     pub(crate) at: SystemTime,
     pub(crate) function: &'static str,
     /// The place of its span, if that is another than the request's.

@@ -3,11 +3,10 @@
 use std::cell::Cell;
 use std::time::SystemTime;
 
-use tracing::Metadata;
-
 use crate::TelemetryLayer;
 use crate::fields::Fields;
 use crate::line::{Ids, Line};
+use crate::origin::Origin;
 #[cfg(feature = "otlp")]
 use crate::otlp::{self, Attributes, Wire};
 
@@ -24,7 +23,7 @@ pub(crate) struct Scratch {
 /// What a line says besides its fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Said<'a> {
-    pub(crate) metadata: &'static Metadata<'static>,
+    pub(crate) origin: &'a Origin<'a>,
     pub(crate) at: SystemTime,
     /// It is escaped.
     pub(crate) message: &'a str,

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
+use tracing_log::LogTracer;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::capture::Capture;
@@ -83,7 +84,8 @@ impl Telemetry {
             .with(self.layer())
     }
 
-    /// Makes a subscriber with the filter and the layer the process's.
+    /// Makes a subscriber with the filter and the layer the process's, and sends the records of the `log` crate to it, unless the process
+    /// has another logger.
     ///
     /// # Errors
     ///
@@ -91,6 +93,8 @@ impl Telemetry {
     pub fn install(&self) -> Result<TelemetryGuard, InstallError> {
         let installed = tracing::subscriber::set_global_default(self.subscriber());
         installed.map_err(|_| InstallError::Taken)?;
+        // An application that has its own logger keeps it.
+        let _ = LogTracer::init();
         Ok(TelemetryGuard(self.clone()))
     }
 

@@ -456,7 +456,7 @@ fn the_last_lines_are_kept_and_counted() {
     let all = capture.search(100, |_| true);
     assert_eq!(all.len(), 5);
     assert_eq!(
-        (all[0].level, all[0].target),
+        (all[0].level, &*all[0].target),
         (tracing::Level::WARN, "elsewhere")
     );
     assert_eq!(all[0].correlation_id, Some(id));

@@ -195,13 +195,13 @@ impl Attributes {
 /// Writes a line of the log, as one of the `log_records` of `ScopeLogs`.
 pub(crate) fn log_record(out: &mut Wire, said: &Said<'_>, attributes: &Attributes) {
     let Said {
-        metadata,
+        origin,
         message,
         ids,
         ..
     } = *said;
     let at = nanoseconds(said.at);
-    let (severity, text) = match *metadata.level() {
+    let (severity, text) = match *origin.level() {
         Level::ERROR => (17, "ERROR"),
         Level::WARN => (13, "WARN"),
         Level::INFO => (9, "INFO"),
@@ -214,11 +214,11 @@ pub(crate) fn log_record(out: &mut Wire, said: &Said<'_>, attributes: &Attribute
         record.text(3, text);
         record.message(5, |body| body.text(1, &unescaped(message)));
         record.0.extend_from_slice(&attributes.written.0);
-        text_attribute(record, 6, "target", metadata.target());
+        text_attribute(record, 6, "target", origin.target());
         if let Some(id) = &ids.correlation {
             text_attribute(record, 6, "correlation_id", id.as_str());
         }
-        if let Some(line) = metadata.line() {
+        if let Some(line) = origin.line() {
             record.message(6, |pair| {
                 pair.text(1, "code.line.number");
                 pair.message(2, |value| value.varint(3, line.into()));

@@ -175,8 +175,9 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets how many lines each place in the program, which is each `info!` and so on, may log in a second. What is more is left out, and the
-    /// next line of that place says how many were, in the field `suppressed`. 4,096 places are limited.
+    /// Sets how many lines each place in the program, which is each `info!` and so on, may log in a second, at every level. Other lines
+    /// are left out and counted in [`LogStats::suppressed`](crate::LogStats::suppressed). The next line of that place has their number in
+    /// the field `suppressed`. 4,096 places are limited. The lines of [`HttpSpans`](crate::HttpSpans) are not.
     ///
     /// Defaults to no limit.
     pub fn rate_limit(mut self, lines_per_second: NonZeroU32) -> Self {
@@ -249,17 +250,23 @@ impl TelemetryBuilder {
         let style = Arc::new(Style::new(self.format, self.names, values, colours));
         let report = {
             let style = Arc::clone(&style);
-            move |lines| {
-                let why = "because the writer did not keep up";
-                style.own_line(
-                    "WARN",
-                    &format!("{lines} lines of the log were dropped, {why}"),
-                )
+            move |dropped, failed| {
+                let mut lines = String::new();
+                if dropped > 0 {
+                    let why = "because the writer did not keep up";
+                    let text = format!("{dropped} lines of the log were dropped, {why}");
+                    lines += &style.own_line("WARN", &text);
+                }
+                if failed > 0 {
+                    let text = format!("{failed} lines of the log could not be written");
+                    lines += &style.own_line("ERROR", &text);
+                }
+                lines
             }
         };
         #[cfg(feature = "otlp")]
         let resource = self.resource();
-        let writer = self.writer.open()?;
+        let writer = self.writer.open(&style)?;
         let queue = Queue::start(writer, self.max_waiting_bytes, report);
         let queue = Arc::new(queue.map_err(|error| BuildError::Thread {
             name: "campanile-log",

@@ -203,6 +203,8 @@ impl Recorder<'_> {
     }
 
     fn record_integer(&mut self, field: &Field, text: &str, is_exact: bool) {
+        // A message is a text anyway.
+        let is_exact = is_exact || self.is_message(field);
         self.record(field, false, |out| {
             // Many readers of JSON have floats only.
             let quote = if is_exact { "" } else { "\"" };

@@ -18,7 +18,7 @@ use crate::line::{Ids, Style};
 use crate::origin::Origin;
 #[cfg(feature = "otlp")]
 use crate::otlp::{self, Exporter};
-use crate::queue::Queue;
+use crate::queue::{Queue, is_writer};
 use crate::recorder::{FlightRecorder, Recorded, Ring};
 use crate::say::{Said, with_scratch};
 use crate::span::Kept;
@@ -118,6 +118,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if is_writer() {
+            return;
+        }
         if self.recorder.is_some() {
             match self.filter.fate(event, &context) {
                 Fate::Written => {}
@@ -126,7 +129,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             }
         }
         let origin = Origin::of(event);
-        let suppressed = match &self.limit {
+        let limit = self.limit.as_ref();
+        // The line of a request is that of many places in the service.
+        let limit = limit.filter(|_| origin.target() != http::TARGET);
+        let suppressed = match limit {
             None => 0,
             Some(limit) => match limit.admit(origin.place(), clock::second()) {
                 Some(suppressed) => suppressed,

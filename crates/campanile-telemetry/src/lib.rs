@@ -27,9 +27,29 @@
 //!
 //! # Where it is written
 //!
-//! A thread of its own, `campanile-log`, writes lines; who logs never waits for it. Up to 8 MiB wait, and what finds no room is dropped,
-//! counted, and told of in the log. A process that is killed loses what it logged in the last 5 ms; one that ends drops the guard, which
-//! writes the rest.
+//! A thread of its own, `campanile-log`, writes lines; a thread that logs never waits for it. At most 8 MiB are queued. Lines that find no
+//! room and lines that can't be written are counted, and the log says how many there were once it can be written again. Lines above a
+//! [limit](TelemetryBuilder::rate_limit) are counted.
+//!
+//! A process that is killed loses the lines that are queued: those of the last 5 ms, or more if the writer is slow. A process that ends drops
+//! the guard, which writes the rest. A panic with `panic = "abort"` and `std::process::exit` drop no guard: call [`Telemetry::flush`] in the
+//! panic hook, or before the exit.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use campanile_telemetry::Telemetry;
+//!
+//! let guard = Telemetry::builder("orders").install()?;
+//! let telemetry = guard.telemetry().clone();
+//! let default = std::panic::take_hook();
+//! std::panic::set_hook(Box::new(move |panic| {
+//!     tracing::error!(%panic, "panicked");
+//!     let _ = telemetry.flush(Duration::from_secs(1));
+//!     default(panic);
+//! }));
+//! # Ok::<_, campanile_telemetry::InstallError>(())
+//! ```
 //!
 //! # Ids
 //!
@@ -49,6 +69,7 @@ mod env_warning;
 mod error;
 mod escape;
 mod fields;
+mod file;
 mod filter;
 mod http;
 mod keys;

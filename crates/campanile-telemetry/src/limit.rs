@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) struct Limit {
     per_second: NonZeroU32,
     places: Box<[Place]>,
+    /// How many lines were suppressed so far.
+    suppressed: AtomicU64,
 }
 
 /// A place in the program, and what it has logged.
@@ -30,7 +32,13 @@ impl Limit {
             places: std::iter::repeat_with(Place::default)
                 .take(PLACES)
                 .collect(),
+            suppressed: AtomicU64::new(0),
         }
+    }
+
+    /// Returns how many lines were suppressed so far.
+    pub(crate) fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
     }
 
     /// Returns how many lines of a place, which is told by where its metadata is, were suppressed before this one; `None` to suppress this
@@ -51,6 +59,7 @@ impl Limit {
             Ok(_) => Some(place.suppressed.swap(0, Ordering::Relaxed)),
             Err(_) => {
                 place.suppressed.fetch_add(1, Ordering::Relaxed);
+                self.suppressed.fetch_add(1, Ordering::Relaxed);
                 None
             }
         }

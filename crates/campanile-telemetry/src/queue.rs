@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ struct Shared {
     max_bytes: usize,
     dropped: AtomicU64,
     failed: AtomicU64,
+    /// How many of both `flush` and `shutdown` have returned.
+    returned: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +42,17 @@ struct Waiting {
     has_ended: bool,
 }
 
+thread_local! {
+    static IS_WRITER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns whether this thread writes a log: a writer that logs would feed itself.
+///
+/// A subscriber of the thread's own would do it, too, but makes each event of the process slower.
+pub(crate) fn is_writer() -> bool {
+    IS_WRITER.try_with(Cell::get).unwrap_or_default()
+}
+
 /// How long the thread dozes after it has written: who logs meanwhile need not wake it, which costs more than a line.
 const DOZE: Duration = Duration::from_millis(5);
 
@@ -51,6 +65,8 @@ const MANY: usize = 256 << 10;
 pub struct LogStats {
     /// Lines that found no room, because the writer did not keep up.
     pub dropped: u64,
+    /// Lines above the [limit](crate::TelemetryBuilder::rate_limit) of their place.
+    pub suppressed: u64,
     /// Lines that the writer failed to write.
     pub failed: u64,
     /// Requests whose [recordings](crate::FlightRecorder::max_per_second) were discarded because there were too many.
@@ -58,12 +74,12 @@ pub struct LogStats {
 }
 
 impl Queue {
-    /// Starts the thread `campanile-log`, which writes until the queue is shut down. `report` makes the line that tells of lines that were
-    /// dropped.
+    /// Starts the thread `campanile-log`, which writes until the queue is shut down. `report` makes the lines that tell how many were
+    /// dropped, and how many failed.
     pub(crate) fn start(
         mut writer: impl Write + Send + 'static,
         max_bytes: usize,
-        report: impl Fn(u64) -> String + Send + 'static,
+        report: impl Fn(u64, u64) -> String + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),
@@ -72,11 +88,15 @@ impl Queue {
             max_bytes,
             dropped: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
         });
         let thread = std::thread::Builder::new().name("campanile-log".to_owned());
         let thread = thread.spawn({
             let shared = Arc::clone(&shared);
-            move || shared.write_all(&mut writer, report)
+            move || {
+                IS_WRITER.set(true);
+                shared.write_all(&mut writer, report);
+            }
         })?;
         Ok(Self {
             shared,
@@ -115,18 +135,20 @@ impl Queue {
         }
     }
 
-    /// Waits until all lines so far are written, but not longer than that; returns how many are not.
+    /// Waits until all lines so far are written, but not longer than that; returns how many are not, with those that were lost since the
+    /// last time.
     pub(crate) fn flush(&self, longest: Duration) -> u64 {
         let mut waiting = self.shared.waiting();
         let target = waiting.pushed;
         waiting.is_urgent = true;
         self.shared.work.notify_one();
         let waiting = self.wait_until(waiting, longest, |waiting| waiting.done >= target);
-        target.saturating_sub(waiting.done)
+        let waiting = target.saturating_sub(waiting.done);
+        waiting + self.shared.lost()
     }
 
-    /// Writes what there is and ends the thread, but does not wait longer than that; returns how many lines are lost. Lines that come
-    /// later are dropped. A second call doesn't wait.
+    /// Writes what there is and ends the thread, but does not wait longer than that; returns how many lines are lost, since the last time.
+    /// Lines that come later are dropped. A second call doesn't wait.
     pub(crate) fn shutdown(&self, longest: Duration) -> u64 {
         let mut waiting = self.shared.waiting();
         if !std::mem::replace(&mut waiting.is_closed, true) {
@@ -144,7 +166,7 @@ impl Queue {
             // It has nothing left to do.
             let _ = thread.join();
         }
-        lost
+        lost + self.shared.lost()
     }
 
     /// Waits until something holds or the thread has ended, but not longer than that.
@@ -185,15 +207,21 @@ impl Drop for Ending<'_> {
 }
 
 impl Shared {
+    /// Returns how many lines were dropped or failed since it was last called.
+    fn lost(&self) -> u64 {
+        let all = self.dropped.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed);
+        all.saturating_sub(self.returned.fetch_max(all, Ordering::Relaxed))
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // Nothing that can panic runs under the lock.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_all(&self, writer: &mut impl Write, report: impl Fn(u64) -> String) {
+    fn write_all(&self, writer: &mut impl Write, report: impl Fn(u64, u64) -> String) {
         let _ending = Ending(self);
         let mut bytes = Vec::new();
-        let (mut reported, mut is_torn, mut lines) = (0, false, 0);
+        let (mut reported, mut is_torn, mut lines) = ((0, 0), false, 0);
         loop {
             {
                 let mut waiting = self.waiting();
@@ -220,21 +248,28 @@ impl Shared {
                 std::mem::swap(&mut bytes, &mut waiting.bytes);
                 lines = waiting.pushed - waiting.done;
             }
-            let dropped = self.dropped.load(Ordering::Relaxed);
-            if dropped > reported {
-                bytes.extend_from_slice(report(dropped - reported).as_bytes());
+            let lost = (
+                self.dropped.load(Ordering::Relaxed),
+                self.failed.load(Ordering::Relaxed),
+            );
+            if lost != reported {
+                let report = report(lost.0 - reported.0, lost.1 - reported.1);
+                bytes.extend_from_slice(report.as_bytes());
             }
             if is_torn {
                 // What was left of a line ends here.
                 bytes.insert(0, b'\n');
             }
             let written = written(writer, &bytes);
+            // Where nothing was written, the file still ends as it did.
+            if written > 0 {
+                is_torn = bytes[written - 1] != b'\n';
+            }
             let left = bytes.get(written..).unwrap_or_default();
             if left.is_empty() {
-                (reported, is_torn) = (dropped, false);
+                reported = lost;
             } else {
-                is_torn = written > 0 && bytes[written - 1] != b'\n';
-                // There is nowhere to say so.
+                // It is said once something can be written again.
                 let ends = left.iter().filter(|byte| **byte == b'\n').count();
                 self.failed
                     .fetch_add(lines.min(ends as u64), Ordering::Relaxed);
@@ -308,7 +343,9 @@ mod tests {
             go_on,
             written: Arc::clone(&written),
         };
-        let queue = Queue::start(writer, max_bytes, |lines| format!("{lines} dropped\n"));
+        let queue = Queue::start(writer, max_bytes, |dropped, _| {
+            format!("{dropped} dropped\n")
+        });
         (queue.unwrap(), sender, written)
     }
 
@@ -325,7 +362,7 @@ mod tests {
             queue.push(["b", "b\n"]);
         }
         assert_eq!(queue.stats().dropped, 8);
-        assert_eq!(queue.flush(Duration::from_millis(1)), 3);
+        assert_eq!(queue.flush(Duration::from_millis(1)), 3 + 8);
         drop(go_on);
         assert_eq!(queue.shutdown(LAST_WRITE), 0);
         let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
@@ -380,10 +417,10 @@ mod tests {
             }
         }
 
-        let queue = Queue::start(Fails, 1 << 20, |_| String::new()).unwrap();
+        let queue = Queue::start(Fails, 1 << 20, |_, _| String::new()).unwrap();
         queue.push(["a\n", ""]);
         queue.push(["b\n", ""]);
-        assert_eq!(queue.shutdown(LAST_WRITE), 0);
+        assert_eq!(queue.shutdown(LAST_WRITE), 2);
         let expected = LogStats {
             failed: 2,
             ..LogStats::default()
@@ -418,16 +455,19 @@ mod tests {
         }
 
         let all = Arc::new(Mutex::default());
-        let queue = Queue::start(Torn(0, Arc::clone(&all)), 1 << 20, |_| String::new()).unwrap();
-        for line in ["one\n", "two\n", "three\n"] {
+        let queue = Queue::start(Torn(0, Arc::clone(&all)), 1 << 20, |_, failed| {
+            format!("{failed} failed\n")
+        });
+        let queue = queue.unwrap();
+        for (line, lost) in [("one\n", 1), ("two\n", 1), ("three\n", 0)] {
             queue.push([line, ""]);
-            assert_eq!(queue.flush(LAST_WRITE), 0);
+            assert_eq!(queue.flush(LAST_WRITE), lost);
         }
         assert_eq!(queue.stats().failed, 2);
         assert_eq!(queue.shutdown(LAST_WRITE), 0);
         let text = String::from_utf8(all.lock().unwrap().clone()).unwrap();
-        // The second line is lost, and with it the end of the first.
-        assert_eq!(text, "onethree\n");
+        // The second line is lost, and the first is torn.
+        assert_eq!(text, "one\nthree\n2 failed\n");
     }
 
     #[test]

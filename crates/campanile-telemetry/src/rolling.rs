@@ -2,9 +2,12 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
+use crate::file::{append, is_at};
+use crate::line::Style;
 
 /// A log file that makes room: when it is large or old it gets another name, and the oldest of those are deleted.
 ///
@@ -27,8 +30,13 @@ use crate::clock;
 /// | [`every`](Self::every) | never by time |
 /// | [`keep`](Self::keep) | 9 |
 ///
-/// The other name is the file's with the time in UTC at its end, as in `orders.log.2026-11-21T19-00-00.123456Z`. With the defaults a log takes
-/// 1 GiB at most.
+/// The other name is the file's with the time in UTC at its end, as in `orders.log.2026-11-21T19-00-00.123456Z`. The new file gets the
+/// permissions of the old one. A link is followed once, when the file is opened: its target is what is renamed.
+///
+/// With the defaults a log takes 1 GiB at most. If the file can't be renamed, as where a container has a single file mounted, it grows
+/// without a limit, and a line at ERROR says so.
+///
+/// Several writers may share a file: on Unix each of them notices that another one has renamed it, and goes on with the new one.
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it is given to `Writer::rolling`"]
 pub struct Rolling {
@@ -75,17 +83,22 @@ impl Rolling {
         self
     }
 
-    pub(crate) fn open(self) -> io::Result<RollingFile> {
+    pub(crate) fn open(mut self, style: Arc<Style>) -> io::Result<RollingFile> {
         let (file, size, begun) = begin(&self.path)?;
+        // The process may change its folder, and a link would be renamed in place of what it leads to.
+        self.path = fs::canonicalize(&self.path)?;
         Ok(RollingFile {
             rolling: self,
             file,
             size,
             begun,
+            style,
+            has_failed: false,
         })
     }
 
-    /// Returns the files with another name, the oldest first.
+    /// Returns the files with another name, those that were written to last at the end. The clock may have gone back since a name was
+    /// made.
     fn others(&self) -> io::Result<Vec<PathBuf>> {
         let folder = self
             .path
@@ -100,11 +113,12 @@ impl Rolling {
                 .strip_prefix(name)
                 .and_then(|rest| rest.strip_prefix(b"."));
             if time.is_some_and(is_time) {
-                others.push(path);
+                let written = fs::metadata(&path).and_then(|metadata| metadata.modified());
+                others.push((written.unwrap_or(SystemTime::UNIX_EPOCH), path));
             }
         }
         others.sort_unstable();
-        Ok(others)
+        Ok(others.into_iter().map(|(_, path)| path).collect())
     }
 }
 
@@ -124,6 +138,9 @@ pub(crate) struct RollingFile {
     file: File,
     size: u64,
     begun: SystemTime,
+    style: Arc<Style>,
+    /// Whether the log says already that the file can't make room.
+    has_failed: bool,
 }
 
 impl RollingFile {
@@ -141,24 +158,60 @@ impl RollingFile {
         clock::push_now(&mut time);
         // Not everywhere may a name have a colon.
         name.push(time.replace(':', "-"));
-        match fs::rename(path, path.with_file_name(name)) {
+        let other = path.with_file_name(name);
+        let permissions = self.file.metadata()?.permissions();
+        match fs::rename(path, &other) {
             // Somebody else has moved it away.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed?,
         }
         (self.file, self.size, self.begun) = begin(path)?;
-        let others = self.rolling.others()?;
-        let too_many = others.len().saturating_sub(self.rolling.keep);
+        // A file that another writer has made meanwhile has its own.
+        if self.size == 0 {
+            self.file.set_permissions(permissions)?;
+        }
+        let mut others = self.rolling.others()?;
+        let is_kept = |kept: &PathBuf| self.rolling.keep > 0 && *kept == other;
+        others.retain(|other| !is_kept(other));
+        let kept = self.rolling.keep.saturating_sub(1);
+        let too_many = others.len().saturating_sub(kept);
         for other in others.iter().take(too_many) {
             // One that somebody else has deleted is gone too.
             let _ = fs::remove_file(other);
         }
         Ok(())
     }
+
+    /// Makes room if it is due. A file that can't be renamed is written to as before, and says so once.
+    fn make_room(&mut self, more: usize) {
+        if !is_at(&self.file, &self.rolling.path)
+            && let Ok(begun) = begin(&self.rolling.path)
+        {
+            (self.file, self.size, self.begun) = begun;
+        }
+        if !self.is_due(more) {
+            return;
+        }
+        match self.roll() {
+            Ok(()) => self.has_failed = false,
+            Err(_) if self.has_failed => {}
+            Err(error) => {
+                self.has_failed = true;
+                let path = self.rolling.path.display();
+                let text = format!(
+                    "failed to roll the log: {path} can't be renamed, or older files can't be deleted, and it grows: {error}"
+                );
+                let line = self.style.own_line("ERROR", &text);
+                // What can't be written shows with the next lines.
+                let _ = self.file.write_all(line.as_bytes());
+                self.size += line.len() as u64;
+            }
+        }
+    }
 }
 
 fn begin(path: &Path) -> io::Result<(File, u64, SystemTime)> {
-    let file = File::options().create(true).append(true).open(path)?;
+    let file = append(path)?;
     let metadata = file.metadata()?;
     // Where nobody knows when a file was made, it begins now.
     let begun = match metadata.len() {
@@ -178,10 +231,7 @@ fn now() -> SystemTime {
 
 impl Write for RollingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_due(bytes.len()) {
-            // A file that can't be renamed is written to as before.
-            let _ = self.roll();
-        }
+        self.make_room(bytes.len());
         let written = self.file.write(bytes)?;
         self.size += written as u64;
         Ok(written)
@@ -195,6 +245,11 @@ impl Write for RollingFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn style() -> Arc<Style> {
+        let (format, names) = (crate::Format::Json, crate::FieldNames::Campanile);
+        Arc::new(Style::new(format, names, [None; 4], false))
+    }
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
@@ -214,7 +269,11 @@ mod tests {
         for other in ["a.log.old", "b.log.2026-11-21T19-00-00.123456Z", "a.logs"] {
             fs::write(folder.path().join(other), "x").unwrap();
         }
-        let mut file = Rolling::at(&path).max_bytes(10).keep(2).open().unwrap();
+        let mut file = Rolling::at(&path)
+            .max_bytes(10)
+            .keep(2)
+            .open(style())
+            .unwrap();
         for number in 0..10 {
             file.write_all(format!("line {number}\n").as_bytes())
                 .unwrap();
@@ -235,7 +294,7 @@ mod tests {
     fn an_old_file_makes_room_when_something_comes() {
         let folder = tempfile::tempdir().unwrap();
         let rolling = Rolling::at(folder.path().join("a.log")).every(Duration::ZERO);
-        let mut file = rolling.open().unwrap();
+        let mut file = rolling.open(style()).unwrap();
         file.write_all(b"one\n").unwrap();
         assert_eq!(names(folder.path()).len(), 1);
         file.write_all(b"two\n").unwrap();
@@ -247,7 +306,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
         fs::write(&path, "before\n").unwrap();
-        let mut file = Rolling::at(&path).max_bytes(20).open().unwrap();
+        let mut file = Rolling::at(&path).max_bytes(20).open(style()).unwrap();
         file.write_all(b"after\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\nafter\n");
         file.write_all(&[b'x'; 100]).unwrap();
@@ -261,5 +320,89 @@ mod tests {
         folder.close().unwrap();
         assert!(!gone.exists());
         file.write_all(b"y").unwrap();
+    }
+
+    #[test]
+    fn nobody_loses_a_file_that_another_has_rolled() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let open = |max| {
+            Rolling::at(&path)
+                .max_bytes(max)
+                .keep(1)
+                .open(style())
+                .unwrap()
+        };
+        let (mut quiet, mut busy) = (open(1 << 20), open(10));
+        for _ in 0..5 {
+            busy.write_all(b"busy line\n").unwrap();
+        }
+        quiet.write_all(b"quiet line\n").unwrap();
+        let all: String = names(folder.path())
+            .iter()
+            .map(|name| fs::read_to_string(folder.path().join(name)).unwrap())
+            .collect();
+        assert!(all.contains("quiet line"), "{all}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_make_room_says_so_once() {
+        let folder = tempfile::tempdir().unwrap();
+        // The other name would be longer than a name can be.
+        let path = folder.path().join("a".repeat(240));
+        let mut file = Rolling::at(&path).max_bytes(10).open(style()).unwrap();
+        for _ in 0..5 {
+            file.write_all(b"a whole line\n").unwrap();
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("can't be renamed").count(), 1, "{text}");
+        assert_eq!(text.matches("a whole line\n").count(), 5, "{text}");
+    }
+
+    #[test]
+    fn what_was_rolled_just_now_is_not_what_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        for day in 1..=2 {
+            let name = format!("a.log.2099-01-0{day}T00-00-00.000000Z");
+            let file = File::create(folder.path().join(name)).unwrap();
+            let hour = Duration::from_secs(3_600);
+            file.set_modified(now() - hour).unwrap();
+        }
+        let path = folder.path().join("a.log");
+        let mut file = Rolling::at(&path)
+            .max_bytes(10)
+            .keep(2)
+            .open(style())
+            .unwrap();
+        file.write_all(b"a whole line\n").unwrap();
+        for rolled in 1..=2 {
+            file.write_all(b"another line\n").unwrap();
+            let names = names(folder.path());
+            let is_new = |name: &&String| name.starts_with("a.log.") && !name.contains("2099");
+            assert_eq!(names.iter().filter(is_new).count(), rolled, "{names:?}");
+            assert_eq!(names.len(), 3, "{names:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_permissions_stay() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let (link, data) = (folder.path().join("link.log"), folder.path().join("data"));
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("a.log"), "before\n").unwrap();
+        fs::set_permissions(data.join("a.log"), fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(data.join("a.log"), &link).unwrap();
+        let mut file = Rolling::at(&link).max_bytes(5).open(style()).unwrap();
+        file.write_all(b"after\n").unwrap();
+        assert_eq!(names(&data).len(), 2);
+        assert_eq!(fs::read_to_string(&link).unwrap(), "after\n");
+        let mode = fs::metadata(data.join("a.log"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o640);
     }
 }

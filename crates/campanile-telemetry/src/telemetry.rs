@@ -114,7 +114,9 @@ impl Telemetry {
     #[must_use]
     pub fn stats(&self) -> LogStats {
         let recorder = self.layer.recorder.as_ref();
+        let limit = self.layer.limit.as_ref();
         LogStats {
+            suppressed: limit.map_or(0, |limit| limit.suppressed()),
             recordings_suppressed: recorder.map_or(0, |recorder| recorder.suppressed()),
             ..self.layer.queue.stats()
         }
@@ -133,8 +135,8 @@ impl Telemetry {
         })
     }
 
-    /// Waits until all that there is so far is written and exported, but not longer than that; returns what is not, or what a collector has
-    /// refused meanwhile.
+    /// Waits until all that there is so far is written and exported, but not longer than that; returns what is not, what a collector has
+    /// refused meanwhile, and the lines that were dropped or failed since the last call.
     pub fn flush(&self, longest: Duration) -> Lost {
         let until = after(longest);
         #[cfg(feature = "otlp")]
@@ -148,8 +150,8 @@ impl Telemetry {
         Lost::of(self.layer.queue.flush(left(until)), exports)
     }
 
-    /// Writes and exports what there is and ends, but does not wait longer than that; returns what is lost. What comes later is dropped and
-    /// counted.
+    /// Writes and exports what there is and ends, but does not wait longer than that; returns what is lost, as [`flush`](Self::flush). What
+    /// comes later is dropped and counted.
     pub fn shutdown(&self, longest: Duration) -> Lost {
         let until = after(longest);
         #[cfg(feature = "otlp")]
@@ -186,7 +188,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[must_use = "what was lost is gone"]
 #[non_exhaustive]
 pub struct Lost {
-    /// Lines that were not written.
+    /// Lines that are not written: still queued, or dropped or failed since the last [`flush`](Telemetry::flush).
     pub lines: u64,
     /// Spans that were not exported.
     pub spans: u64,

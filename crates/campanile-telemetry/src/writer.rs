@@ -1,7 +1,10 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::file::LogFile;
+use crate::line::Style;
 use crate::{BuildError, Rolling};
 
 /// Where lines go.
@@ -29,6 +32,9 @@ impl Writer {
     }
 
     /// Writes to the end of a file, which is made if it is not there.
+    ///
+    /// On Unix the path is checked with each batch of lines: when logrotate or another program has renamed or deleted the file, a new
+    /// one is opened. No signal is needed. On other systems only a file that is gone is noticed.
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Target::File(path.into()))
@@ -39,7 +45,8 @@ impl Writer {
         Self(Target::Rolling(rolling))
     }
 
-    /// Writes to anything else. It may block: it is called by a thread of its own, with many lines at a time.
+    /// Writes to anything else. It may block: it is called by a thread of its own, with many lines at a time. The log has no lines
+    /// that it logs itself.
     #[must_use]
     pub fn new(writer: impl Write + Send + 'static) -> Self {
         Self(Target::Other(Box::new(writer)))
@@ -53,7 +60,7 @@ impl Writer {
         }
     }
 
-    pub(crate) fn open(self) -> Result<Box<dyn Write + Send>, BuildError> {
+    pub(crate) fn open(self, style: &Arc<Style>) -> Result<Box<dyn Write + Send>, BuildError> {
         Ok(match self.0 {
             Target::Stdout => Box::new(io::stdout()),
             Target::Stderr => Box::new(io::stderr()),
@@ -61,15 +68,11 @@ impl Writer {
             Target::Rolling(rolling) => {
                 let path = rolling.path.clone();
                 let reason = |error: io::Error| error.to_string();
-                let file = rolling.open().map_err(reason);
+                let file = rolling.open(Arc::clone(style)).map_err(reason);
                 Box::new(file.map_err(|reason| BuildError::File { path, reason })?)
             }
             Target::File(path) => {
-                let file = std::fs::File::options()
-                    .create(true)
-                    .append(true)
-                    .open(&path);
-                let file = file.map_err(|error| BuildError::File {
+                let file = LogFile::open(&path).map_err(|error| BuildError::File {
                     path,
                     reason: error.to_string(),
                 })?;

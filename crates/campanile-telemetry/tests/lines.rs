@@ -613,3 +613,117 @@ fn secrets_are_known_however_their_names_are_written() {
     assert_eq!(only["iban"], "[redacted]");
     assert_eq!(only["password"], "S");
 }
+
+#[test]
+fn any_value_can_be_the_message() {
+    let lines = lines(|| {
+        tracing::info!(message = u64::MAX);
+        tracing::info!(message = i128::MIN);
+        tracing::info!(message = 7);
+        tracing::info!(message = f64::NAN);
+        tracing::info!(message = true);
+    });
+    let messages: Vec<_> = lines
+        .iter()
+        .map(|line| line.get("message").clone())
+        .collect();
+    let expected = [
+        "18446744073709551615",
+        "-170141183460469231731687303715884105728",
+        "7",
+        "null",
+        "true",
+    ];
+    assert_eq!(messages, expected);
+}
+
+/// A disk that is full loses lines; what comes after is whole, and says so.
+#[test]
+fn what_was_not_written_is_lost_and_told() {
+    /// Takes three bytes, has no room twice, and then works.
+    struct Full(u32, Memory);
+
+    impl io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += 1;
+            match self.0 {
+                1 => self.1.write(&bytes[..3]),
+                2 | 3 => Err(io::ErrorKind::StorageFull.into()),
+                _ => self.1.write(bytes),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let memory = Memory::default();
+    let writer = Writer::new(Full(0, memory.clone()));
+    let telemetry = Telemetry::builder("test").writer(writer).build().unwrap();
+    for (n, lost) in [(1, 1), (2, 1), (3, 0)] {
+        telemetry.in_scope(|| tracing::info!(n, "line"));
+        let flushed = telemetry.flush(Duration::from_secs(10));
+        assert_eq!(flushed.lines, lost, "{n}");
+        assert_eq!(flushed.is_nothing(), lost == 0);
+    }
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    let lines: Vec<Value> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!(lines[0]["n"], 3);
+    assert_eq!(
+        lines[1]["message"],
+        "2 lines of the log could not be written"
+    );
+}
+
+#[test]
+fn suppressed_lines_are_counted() {
+    let memory = Memory::default();
+    let limit = std::num::NonZeroU32::new(10).unwrap();
+    let builder = Telemetry::builder("test").rate_limit(limit);
+    let telemetry = builder.writer(Writer::new(memory.clone())).build().unwrap();
+    telemetry.in_scope(|| {
+        for n in 0..1_000 {
+            tracing::info!(n, suppressed = "mine", "burst");
+        }
+    });
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    let written = text.lines().count() as u64;
+    assert_eq!(written + telemetry.stats().suppressed, 1_000);
+    assert!(written < 1_000);
+    assert!(
+        text.lines()
+            .all(|line| line.contains(r#""suppressed_":"mine""#)),
+        "{text}"
+    );
+}
+
+/// As logrotate does it.
+#[cfg(unix)]
+#[test]
+fn a_file_that_was_renamed_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, other) = (folder.path().join("log"), folder.path().join("log.1"));
+    let telemetry = Telemetry::builder("test").writer(Writer::file(&path));
+    let telemetry = telemetry.build().unwrap();
+    let log = |text: &str| {
+        telemetry.in_scope(|| tracing::info!("{text}"));
+        assert!(telemetry.flush(Duration::from_secs(10)).is_nothing());
+    };
+    log("first");
+    std::fs::rename(&path, &other).unwrap();
+    log("second");
+    std::fs::rename(&path, folder.path().join("log.2")).unwrap();
+    std::fs::write(&path, "").unwrap();
+    log("third");
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    assert!(read(&other).contains("first") && !read(&other).contains("second"));
+    assert!(read(&folder.path().join("log.2")).contains("second"));
+    assert!(read(&path).contains("third"));
+}

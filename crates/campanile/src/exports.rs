@@ -103,6 +103,7 @@ pub(crate) fn count(registry: &Registry, telemetry: &Telemetry) {
     registry.describe(LOST, "Lines of the log that were not written.");
     set(LOST, &[("reason", "dropped")], lines.dropped);
     set(LOST, &[("reason", "failed")], lines.failed);
+    set(LOST, &[("reason", "suppressed")], lines.suppressed);
     registry.describe(
         RECORDINGS,
         "Recordings of failed requests that were discarded because there were too many.",

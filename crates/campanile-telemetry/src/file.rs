@@ -1,0 +1,62 @@
+//! A log file that another program may rename.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A file that is opened again when its path leads to another one, as after logrotate.
+pub(crate) struct LogFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl LogFile {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        // The process may change its folder.
+        let path = std::path::absolute(path)?;
+        let file = append(&path)?;
+        Ok(Self { path, file })
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !is_at(&self.file, &self.path) {
+            // A file that can't be opened again is written to as before.
+            self.file = append(&self.path).or_else(|_| self.file.try_clone())?;
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Opens a file to write to its end. It is made if it is not there.
+pub(crate) fn append(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+/// Returns whether a path leads to a file that is open.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(file), Ok(other)) => is_same(&file, &other),
+        (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => false,
+        // It can't be known.
+        _ => true,
+    }
+}
+
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Only a file that is gone is noticed here.
+#[cfg(not(unix))]
+fn is_same(_: &Metadata, _: &Metadata) -> bool {
+    true
+}

@@ -6,8 +6,9 @@ use tracing::field::{Field, Visit};
 
 use crate::escape::{Escaping, escape};
 use crate::keys::Keys;
+use crate::note::FieldValue;
 use crate::origin::Origin;
-use crate::redact::{Hidden, REDACTED};
+use crate::redact::REDACTED;
 
 /// The fields of a span or an event, with their values as JSON.
 #[derive(Debug, Default)]
@@ -172,17 +173,8 @@ impl Recorder<'_> {
         if self.of == Of::Record && key.starts_with("log.") {
             return;
         }
-        let is_hidden = match self.keys.get(key).hidden {
-            Hidden::Nothing => false,
-            Hidden::Texts => is_text,
-            Hidden::Everything => true,
-        };
-        if is_hidden {
-            self.fields.add(key, |out| {
-                out.push('"');
-                out.push_str(REDACTED);
-                out.push('"');
-            });
+        if self.keys.get(key).hidden.hides(is_text) {
+            self.fields.add(key, |out| quoted(REDACTED, out));
             return;
         }
         self.fields.add(key, write);
@@ -205,48 +197,68 @@ impl Recorder<'_> {
     fn record_integer(&mut self, field: &Field, text: &str, is_exact: bool) {
         // A message is a text anyway.
         let is_exact = is_exact || self.is_message(field);
-        self.record(field, false, |out| {
-            // Many readers of JSON have floats only.
-            let quote = if is_exact { "" } else { "\"" };
-            out.push_str(quote);
-            out.push_str(text);
-            out.push_str(quote);
-        });
+        self.record(field, false, |out| number::integer(text, is_exact, out));
     }
 }
 
-/// The greatest integer up to which a float holds all.
-const MOST: u128 = 1 << f64::MANTISSA_DIGITS;
+/// How numbers are written as JSON.
+pub(crate) mod number {
+    use std::fmt::Write;
+
+    /// The greatest integer up to which a float holds all.
+    pub(super) const MOST: u128 = 1 << f64::MANTISSA_DIGITS;
+
+    pub(super) fn integer(text: &str, is_exact: bool, out: &mut String) {
+        // Many readers of JSON have floats only.
+        let quote = if is_exact { "" } else { "\"" };
+        out.push_str(quote);
+        out.push_str(text);
+        out.push_str(quote);
+    }
+
+    pub(crate) fn signed(value: i64, out: &mut String) {
+        let is_exact = u128::from(value.unsigned_abs()) <= MOST;
+        integer(itoa::Buffer::new().format(value), is_exact, out);
+    }
+
+    pub(crate) fn unsigned(value: u64, out: &mut String) {
+        let is_exact = u128::from(value) <= MOST;
+        integer(itoa::Buffer::new().format(value), is_exact, out);
+    }
+
+    pub(crate) fn float(value: f64, out: &mut String) {
+        if value.is_finite() {
+            // The shortest text that is read as the same number. A `String` takes whatever is written.
+            let _ = write!(out, "{value:?}");
+        } else {
+            out.push_str("null");
+        }
+    }
+}
 
 impl Visit for Recorder<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.record(field, false, |out| {
-            if value.is_finite() {
-                // The shortest text that is read as the same number. A `String` takes whatever is written.
-                let _ = write!(out, "{value:?}");
-            } else {
-                out.push_str("null");
-            }
-        });
+        self.record(field, false, |out| number::float(value, out));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        let is_exact = u128::from(value.unsigned_abs()) <= MOST;
+        let is_exact = u128::from(value.unsigned_abs()) <= number::MOST;
         self.record_integer(field, itoa::Buffer::new().format(value), is_exact);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        let is_exact = u128::from(value) <= MOST;
+        let is_exact = u128::from(value) <= number::MOST;
         self.record_integer(field, itoa::Buffer::new().format(value), is_exact);
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        let is_exact = value.unsigned_abs() <= MOST;
+        let is_exact = value.unsigned_abs() <= number::MOST;
         self.record_integer(field, itoa::Buffer::new().format(value), is_exact);
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.record_integer(field, itoa::Buffer::new().format(value), value <= MOST);
+        let is_exact = value <= number::MOST;
+        self.record_integer(field, itoa::Buffer::new().format(value), is_exact);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -295,6 +307,25 @@ impl Fields {
     /// Adds a mark of our own.
     pub(crate) fn add_true(&mut self, key: &'static str) {
         self.add(key, |out| out.push_str("true"));
+    }
+
+    /// Adds a value that the application notes, unless there are too many; returns whether it is there now.
+    pub(crate) fn note(
+        &mut self,
+        keys: &Keys,
+        key: &'static str,
+        value: &FieldValue,
+        max: usize,
+    ) -> bool {
+        if self.entries.len() >= max && self.entries.iter().all(|entry| entry.key != key) {
+            return false;
+        }
+        let is_text = matches!(value, FieldValue::Text(_));
+        self.add(key, |out| match keys.get(key).hidden.hides(is_text) {
+            true => quoted(REDACTED, out),
+            false => value.write(out),
+        });
+        true
     }
 
     /// Takes up the values of others whose keys are not there yet.

@@ -1,10 +1,12 @@
+use std::borrow::Cow;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile_correlation::{Carried, Correlation, TraceContext, TraceParent};
 use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing::subscriber::NoSubscriber;
@@ -13,6 +15,7 @@ use crate::TelemetryLayer;
 use crate::clock;
 use crate::keys::RECORDED;
 use crate::line::Ids;
+use crate::note::{FieldValue, note_in};
 use crate::recorder::{Ring, Verdict};
 use crate::span::with_kept;
 
@@ -45,9 +48,35 @@ use crate::span::with_kept;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// | setting | default |
+/// |---|---|
+/// | [`field`](Self::field) | none |
+/// | [`lines`](Self::lines) | a line of each request |
+/// | [`path`](Self::path) | the path of the URI |
+///
+/// [`note`](crate::note) adds fields while the service works.
+#[derive(Clone)]
+pub struct HttpSpans {
+    fields: Vec<(&'static str, FieldOf)>,
+    lines: RequestLines,
+    path: fn(&Uri) -> Cow<'_, str>,
+}
+
+type FieldOf = Arc<dyn Fn(&Head<'_>) -> Option<FieldValue> + Send + Sync>;
+
+/// Which requests have a line in the log; for [`HttpSpans::lines`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct HttpSpans;
+pub enum RequestLines {
+    /// All requests.
+    #[default]
+    All,
+    /// Requests whose line is at ERROR.
+    Failures,
+    /// No request.
+    Never,
+}
 
 /// The span of a request.
 #[derive(Debug)]
@@ -75,6 +104,9 @@ struct Recording {
 /// The target of the spans.
 pub(crate) const TARGET: &str = module_path!();
 
+/// The most fields that are added to each span.
+const MAX_FIELDS: usize = 32;
+
 /// The most bytes of a path that are logged.
 const MAX_PATH: usize = 1_024;
 
@@ -82,7 +114,83 @@ impl HttpSpans {
     /// Returns the observer.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self {
+            fields: Vec::new(),
+            lines: RequestLines::All,
+            path: |uri| uri.path().into(),
+        }
+    }
+
+    /// Adds a field to the spans, and so to all lines of a request. The function is called with the head of each request; where it
+    /// returns `None`, the span has no such field. A span has at most 32 of these fields; further ones are ignored. They are redacted by
+    /// their keys, as others.
+    ///
+    /// ```
+    /// use campanile_telemetry::HttpSpans;
+    ///
+    /// let spans = HttpSpans::new().field("user_agent.original", |head| {
+    ///     let agent = head.headers().get("user-agent")?;
+    ///     Some(agent.to_str().ok()?.into())
+    /// });
+    /// # let _ = spans;
+    /// ```
+    ///
+    /// Defaults to none.
+    #[must_use]
+    pub fn field(
+        mut self,
+        key: &'static str,
+        value: impl Fn(&Head<'_>) -> Option<FieldValue> + Send + Sync + 'static,
+    ) -> Self {
+        if self.fields.len() < MAX_FIELDS {
+            self.fields.push((key, Arc::new(value)));
+        }
+        self
+    }
+
+    /// Sets which requests have a line. Spans, and what a flight recorder writes, are not affected.
+    ///
+    /// Defaults to [`RequestLines::All`].
+    #[must_use]
+    pub fn lines(mut self, lines: RequestLines) -> Self {
+        self.lines = lines;
+        self
+    }
+
+    /// Sets a function that returns the path that `url.path` shows for a URI, of which at most 1,024 bytes are logged. Use it if paths
+    /// hold secrets, such as those of reset links.
+    ///
+    /// ```
+    /// use campanile_telemetry::HttpSpans;
+    ///
+    /// let spans = HttpSpans::new().path(|uri| match uri.path().starts_with("/reset/") {
+    ///     true => "/reset/[redacted]".into(),
+    ///     false => uri.path().into(),
+    /// });
+    /// # let _ = spans;
+    /// ```
+    ///
+    /// Defaults to the path of the URI.
+    #[must_use]
+    pub fn path(mut self, path: fn(&Uri) -> Cow<'_, str>) -> Self {
+        self.path = path;
+        self
+    }
+}
+
+impl Default for HttpSpans {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for HttpSpans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields: Vec<_> = self.fields.iter().map(|(key, _)| key).collect();
+        f.debug_struct("HttpSpans")
+            .field("fields", &fields)
+            .field("lines", &self.lines)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,7 +213,7 @@ impl Observer for HttpSpans {
             };
         }
         let (method, uri) = (method_label(head.method()), head.uri());
-        let path = uri.path();
+        let path = (self.path)(uri);
         let end = (0..=MAX_PATH.min(path.len()))
             .rev()
             .find(|&end| path.is_char_boundary(end));
@@ -139,6 +247,13 @@ impl Observer for HttpSpans {
             let ring = kept.ring.clone().filter(|_| kept.is_request);
             (ids.trace, is_exported, ring)
         });
+        if known.is_some() {
+            for (key, value) in &self.fields {
+                if let Some(value) = value(head) {
+                    note_in(&span, key, &value);
+                }
+            }
+        }
         // It may be enabled for other layers alone, and then the line is not in it.
         let is_without = span.is_disabled() && !nobody_listens || known.is_none() && have_layer;
         let path = is_without.then(|| path.into());
@@ -230,6 +345,10 @@ impl Observer for HttpSpans {
             }
         }
         let events_gone = events_gone.filter(|events| *events > 0);
+        match (self.lines, error) {
+            (RequestLines::All, _) | (RequestLines::Failures, Some(_)) => {}
+            (RequestLines::Failures, None) | (RequestLines::Never, _) => return,
+        }
         // What the span has is not said twice.
         let is_without = path.is_some();
         let method_of_line = is_without.then_some(*method);

@@ -77,6 +77,7 @@ mod layer;
 mod limit;
 mod line;
 mod names;
+mod note;
 mod origin;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -96,10 +97,11 @@ pub use self::client::{HttpClientSpans, SpannedClient, SpannedResponse, client_s
 pub use self::env_warning::EnvWarning;
 pub use self::error::{BuildError, InstallError};
 pub use self::filter::{InvalidDirectives, LogFilter};
-pub use self::http::{HttpSpans, Spanned};
+pub use self::http::{HttpSpans, RequestLines, Spanned};
 pub use self::layer::TelemetryLayer;
 pub use self::line::Format;
 pub use self::names::FieldNames;
+pub use self::note::{FieldValue, note};
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
 pub use self::otlp::{

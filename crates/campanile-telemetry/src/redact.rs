@@ -116,6 +116,16 @@ pub(crate) enum Hidden {
     Everything,
 }
 
+impl Hidden {
+    pub(crate) fn hides(self, is_text: bool) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Texts => is_text,
+            Self::Everything => true,
+        }
+    }
+}
+
 impl Default for Redaction {
     fn default() -> Self {
         Self {

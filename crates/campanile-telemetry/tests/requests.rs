@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use campanile_correlation::{Correlation, CorrelationId, CorrelationIdLayer};
 use campanile_http::{ObserveLayer, Route, TraceRef};
-use campanile_telemetry::{HttpSpans, Telemetry, Writer};
+use campanile_telemetry::{HttpSpans, RequestLines, Telemetry, Writer, note};
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::Instrument;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt;
 
 use self::memory::Memory;
@@ -229,4 +230,90 @@ async fn a_request_is_followed_into_its_tasks() {
     assert_eq!(lines.len(), 1, "{text}");
     assert!(lines[0].contains(r#""correlation_id":"abc""#), "{text}");
     assert!(!text.contains("not this"));
+}
+
+/// Answers requests of `/200` and `/500`, and returns all lines.
+async fn with_spans(spans: HttpSpans) -> Vec<Value> {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
+    let telemetry = telemetry.build().unwrap();
+    let subscriber = tracing_subscriber::registry();
+    let subscriber = subscriber.with(telemetry.layer().with_filter(telemetry.filter()));
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    assert!(!note("nowhere", 1), "there is no request");
+    let service = service_fn(async |request: Request<u16>| {
+        assert!(note("user.id", 7_u64));
+        let task = async {
+            tracing::info_span!("deep").in_scope(|| note("cache", "miss"));
+            note("api_key", "hunter2");
+            note("big", u64::MAX);
+            note("share", 0.5);
+            note("user.id", 8_u64);
+        };
+        tokio::spawn(task.in_current_span()).await.unwrap();
+        let response = Response::builder().status(*request.body());
+        Ok::<_, io::Error>(response.body(String::new()).unwrap())
+    });
+    let observe = ObserveLayer::builder(spans).route(|_| Some(Route::from("/{status}")));
+    let service = observe.build().layer(service);
+    for status in [200, 500] {
+        let request = Request::get(format!("/{status}")).header("user-agent", "test/1");
+        let request = request.body(status).unwrap();
+        drop(service.clone().oneshot(request).await.unwrap());
+    }
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+#[tokio::test]
+async fn an_application_adds_fields_to_a_requests_line() {
+    let spans = HttpSpans::new()
+        .field("agent", |head| {
+            Some(head.headers().get("user-agent")?.to_str().ok()?.into())
+        })
+        .field("none", |_| None)
+        .path(|_| "/hidden".into());
+    let lines = with_spans(spans).await;
+    assert_eq!(lines.len(), 2);
+    for (key, value) in [
+        ("agent", Value::from("test/1")),
+        ("none", Value::Null),
+        ("url.path", "/hidden".into()),
+        ("user.id", 8.into()),
+        ("cache", "miss".into()),
+        ("api_key", "[redacted]".into()),
+        ("big", "18446744073709551615".into()),
+        ("share", 0.5.into()),
+    ] {
+        assert_eq!(lines[0][key], value, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn the_line_of_a_request_can_be_switched_off() {
+    for (which, expected) in [
+        (RequestLines::All, 2),
+        (RequestLines::Failures, 1),
+        (RequestLines::Never, 0),
+    ] {
+        let lines = with_spans(HttpSpans::new().lines(which)).await;
+        assert_eq!(lines.len(), expected, "{lines:?}");
+        if which == RequestLines::Failures {
+            assert_eq!(lines[0]["level"], "ERROR");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_a_limited_number_of_fields() {
+    let keys: Vec<&'static str> = (0..100).map(|n| &*format!("key_{n}").leak()).collect();
+    let spans = keys.iter().fold(HttpSpans::new(), |spans, key| {
+        spans.field(key, |_| Some(1_u64.into()))
+    });
+    let lines = with_spans(spans).await;
+    let object = lines[0].as_object().unwrap();
+    let fields = object.keys().filter(|key| key.starts_with("key_"));
+    assert_eq!(fields.count(), 32);
 }

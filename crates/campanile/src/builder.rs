@@ -38,6 +38,7 @@ mod telemetry;
 /// | [`token`](Self::token) | none |
 /// | [`trust_loopback`](Self::trust_loopback) | yes, while there is no token |
 /// | [`tick`](Self::tick) | 5 s |
+/// | [`request_spans`](Self::request_spans) | spans and lines of all requests |
 /// | [`telemetry`](Self::telemetry) | none; for [`install`](Self::install) JSON on the standard output |
 /// | [`from_env`](Self::from_env) | nothing is read from the environment |
 /// | [`collector`](Self::collector) | none |
@@ -207,6 +208,8 @@ impl Builder {
         #[cfg(feature = "metrics")]
         let registry = self.registry.unwrap_or_default();
         #[cfg(feature = "telemetry")]
+        let spans = self.telemetry.spans.clone();
+        #[cfg(feature = "telemetry")]
         let telemetry = match self.telemetry {
             asked if asked.is_wanted(&self.name) => {
                 let built = asked.build(
@@ -277,6 +280,8 @@ impl Builder {
                         overhead.clone(),
                         #[cfg(all(feature = "metrics", feature = "telemetry"))]
                         log.clone(),
+                        #[cfg(feature = "telemetry")]
+                        spans,
                         #[cfg(feature = "sla")]
                         sla.as_ref()?,
                     );

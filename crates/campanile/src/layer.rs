@@ -71,10 +71,9 @@ impl Observers {
         #[cfg(feature = "metrics")] registry: &Registry,
         #[cfg(feature = "metrics")] overhead: Overhead,
         #[cfg(all(feature = "metrics", feature = "telemetry"))] log: LogGuard,
+        #[cfg(feature = "telemetry")] spans: HttpSpans,
         #[cfg(feature = "sla")] sla: &Sla,
     ) -> Self {
-        #[cfg(feature = "telemetry")]
-        let spans = HttpSpans::new();
         #[cfg(not(feature = "telemetry"))]
         let spans = ();
         #[cfg(feature = "metrics")]

@@ -1,6 +1,6 @@
 #[cfg(feature = "metrics")]
 use campanile_metrics::Registry;
-use campanile_telemetry::{Telemetry, TelemetryBuilder};
+use campanile_telemetry::{HttpSpans, Telemetry, TelemetryBuilder};
 
 #[cfg(feature = "metrics")]
 use super::noted;
@@ -15,6 +15,7 @@ pub(super) struct Settings {
     pub(super) from_env: bool,
     /// What was built of it before the rest is, so that this can log already.
     pub(super) built: Option<Telemetry>,
+    pub(super) spans: HttpSpans,
 }
 
 impl Settings {
@@ -84,6 +85,24 @@ impl Builder {
         self
     }
 
+    /// Sets the spans of requests and their lines in the log: further fields, which requests have a line, and what is shown of paths.
+    ///
+    /// ```
+    /// use campanile::Campanile;
+    /// use campanile::telemetry::{HttpSpans, RequestLines};
+    ///
+    /// let spans = HttpSpans::new().lines(RequestLines::Failures);
+    /// let campanile = Campanile::builder("orders").request_spans(spans).build()?;
+    /// # Ok::<_, campanile::BuildError>(())
+    /// ```
+    ///
+    /// Defaults to [`HttpSpans::new`]. [`note`](campanile_telemetry::note) adds fields while a request is handled.
+    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+    pub fn request_spans(mut self, spans: HttpSpans) -> Self {
+        self.telemetry.spans = spans;
+        self
+    }
+
     /// Builds, and has the log if it is asked for, or there is none; the building is in it already.
     #[cfg(feature = "metrics")]
     pub(super) fn build_with_log(mut self) -> Result<Campanile, crate::InstallError> {
@@ -99,6 +118,7 @@ impl Builder {
         self.telemetry.configure = Some(configure.unwrap_or_else(|| Box::new(|log| log)));
         let mut problems = Vec::new();
         let settings = std::mem::take(&mut self.telemetry);
+        self.telemetry.spans = settings.spans.clone();
         let registry = self.registry.get_or_insert_default().clone();
         let Some(telemetry) = noted(settings.build(&self.name, &registry), &mut problems) else {
             // What else is wrong is told with it.

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use campanile_alerts::Rule;
 use campanile_health::Check;
-use campanile_telemetry::{FieldNames, Writer};
+use campanile_telemetry::{FieldNames, HttpSpans, RequestLines, Writer};
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 
@@ -96,5 +96,32 @@ fn elasticsearch_accepts_every_line_of_a_service() {
         for message in ["request ended", "serving", "draining", "an alert fires"] {
             assert!(text.contains(message), "{message}: {text}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_service_adds_to_its_requests_and_can_switch_their_lines_off() {
+    for lines in [RequestLines::All, RequestLines::Never] {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let spans = HttpSpans::new().lines(lines);
+        let campanile = Campanile::builder("orders")
+            .telemetry(|log| log.writer(Writer::new(writer)))
+            .request_spans(spans.field("plan", |_| Some("gold".into())))
+            .build()
+            .unwrap();
+        let handler = async || assert!(campanile_telemetry::note("user.id", 7_u64));
+        let app = campanile.wrap(Router::new().route("/", get(handler)));
+        let telemetry = campanile.telemetry().unwrap();
+        let dispatch = telemetry.in_scope(|| tracing::dispatcher::get_default(Clone::clone));
+        let _subscriber = tracing::dispatcher::set_default(&dispatch);
+        let request = Request::get("/").body(axum::body::Body::empty()).unwrap();
+        drop(app.oneshot(request).await.unwrap());
+        assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        let is_there = text.contains(r#""request ended""#);
+        assert_eq!(is_there, lines == RequestLines::All, "{text}");
+        let has_both = text.contains(r#""plan":"gold""#) && text.contains(r#""user.id":7"#);
+        assert_eq!(has_both, is_there, "{text}");
     }
 }

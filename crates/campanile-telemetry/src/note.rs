@@ -1,0 +1,104 @@
+use std::fmt::Write;
+
+use tracing::Span;
+use tracing_subscriber::Registry;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::TelemetryLayer;
+use crate::escape::Escaping;
+use crate::fields::number;
+use crate::span::Kept;
+
+/// The value of a field that is [noted](note).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FieldValue {
+    /// A string.
+    Text(String),
+    /// A signed integer.
+    Signed(i64),
+    /// An unsigned integer.
+    Unsigned(u64),
+    /// A number.
+    Float(f64),
+    /// A boolean.
+    Bool(bool),
+}
+
+impl FieldValue {
+    /// Writes it as JSON.
+    pub(crate) fn write(&self, out: &mut String) {
+        match self {
+            Self::Text(text) => {
+                out.push('"');
+                // What is too long is cut.
+                let _ = Escaping::new(out).write_str(text);
+                out.push('"');
+            }
+            Self::Signed(value) => number::signed(*value, out),
+            Self::Unsigned(value) => number::unsigned(*value, out),
+            Self::Float(value) => number::float(*value, out),
+            Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        }
+    }
+}
+
+macro_rules! from {
+    ($($type:ty => $variant:ident)*) => {
+        $(
+            impl From<$type> for FieldValue {
+                fn from(value: $type) -> Self {
+                    Self::$variant(value.into())
+                }
+            }
+        )*
+    };
+}
+
+from! {
+    &str => Text
+    String => Text
+    i32 => Signed
+    i64 => Signed
+    u16 => Unsigned
+    u32 => Unsigned
+    u64 => Unsigned
+    f64 => Float
+    bool => Bool
+}
+
+/// Adds a field to the span of the nearest request that the current span is in. The line of the request has it, and so have the lines
+/// that follow within the request, and the span that is exported.
+///
+/// A later value of a key replaces an earlier one. Values are redacted by their keys as others are. A request has at most 64 fields; a new
+/// key is then ignored. Returns whether the field was added: not if there is no request, or if the
+/// [filter](crate::Telemetry::filter) wants no span of it.
+///
+/// ```
+/// use campanile_telemetry::note;
+///
+/// // In a handler, or in what it calls:
+/// note("user.id", 7_u64);
+/// note("cache", "miss");
+/// ```
+pub fn note(key: &'static str, value: impl Into<FieldValue>) -> bool {
+    note_in(&Span::current(), key, &value.into())
+}
+
+/// The most fields of a request.
+const MAX_FIELDS: usize = 64;
+
+/// Adds a field to the nearest request's span, from a span outwards.
+pub(crate) fn note_in(span: &Span, key: &'static str, value: &FieldValue) -> bool {
+    let added = span.with_subscriber(|(id, dispatch)| {
+        let layer = dispatch.downcast_ref::<TelemetryLayer>()?;
+        let registry = dispatch.downcast_ref::<Registry>()?;
+        let is_request = |kept: &Kept| kept.is_http && kept.of == layer.keys.log();
+        let mut spans = registry.span(id)?.scope();
+        let request = spans.find(|span| span.extensions().get::<Kept>().is_some_and(is_request))?;
+        let mut extensions = request.extensions_mut();
+        let fields = &mut extensions.get_mut::<Kept>()?.fields;
+        Some(fields.note(&layer.keys, key, value, MAX_FIELDS))
+    });
+    added.flatten().unwrap_or_default()
+}

@@ -239,7 +239,7 @@ impl TelemetryBuilder {
         });
         let filter = LogFilter::new(&self.filter, recorded.transpose()?)
             .map_err(|error| invalid(&self.filter, "", &error))?;
-        let colours = self.format == Format::Pretty && self.writer.is_terminal();
+        let colours = self.format == Format::Pretty && self.writer.has_colours();
         let values = [
             Some(&self.service),
             self.version.as_ref(),

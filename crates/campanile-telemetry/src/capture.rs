@@ -23,7 +23,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Kept {
-    records: VecDeque<LogRecord>,
+    records: VecDeque<Arc<LogRecord>>,
     bytes: usize,
     counts: LogCounts,
 }
@@ -100,7 +100,7 @@ impl Capture {
             None => {}
         }
         kept.bytes += record.size();
-        kept.records.push_back(record);
+        kept.records.push_back(Arc::new(record));
         while kept.records.len() > max_records || kept.bytes > max_bytes {
             let Some(oldest) = kept.records.pop_front() else {
                 break;
@@ -113,14 +113,13 @@ impl Capture {
         drop(gone);
     }
 
-    /// Returns the lines for which a closure returns true, the latest first, at most so many.
-    ///
-    /// Who logs waits for the closure, so it should be quick, and must not log.
+    /// Returns the lines for which a closure returns true, the latest first, at most so many. No thread that logs waits for the closure.
     #[must_use]
     pub fn search(&self, limit: usize, is_it: impl Fn(&LogRecord) -> bool) -> Vec<LogRecord> {
-        let kept = self.kept();
-        let found = kept.records.iter().rev().filter(|record| is_it(record));
-        found.take(limit).cloned().collect()
+        // Pointers only: the closure may be slow, and may log.
+        let records: Vec<_> = self.kept().records.iter().cloned().collect();
+        let found = records.iter().rev().filter(|record| is_it(record));
+        found.take(limit).map(|record| (**record).clone()).collect()
     }
 
     /// Returns how many lines there were since the start.

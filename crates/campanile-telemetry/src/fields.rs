@@ -82,6 +82,12 @@ impl Fields {
         }
     }
 
+    /// How many bytes a copy takes in memory.
+    pub(crate) fn size(&self) -> usize {
+        let texts = self.message.len() + self.values.len();
+        texts + self.entries.len() * size_of::<Entry>()
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

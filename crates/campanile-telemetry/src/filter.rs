@@ -62,6 +62,8 @@ struct Inner {
     current: RwLock<Arc<EnvFilter>>,
     /// Whether it has directives for spans, such as `[request]=debug`: any other needs not to be told of them.
     knows_spans: AtomicBool,
+    /// What the log has besides, until some time.
+    raised: RwLock<Option<(Arc<EnvFilter>, Instant)>>,
     requests: RwLock<Vec<Request>>,
     has_requests: AtomicBool,
     /// What is recorded of requests besides.
@@ -99,6 +101,7 @@ impl LogFilter {
             usual: directives.to_owned(),
             knows_spans: AtomicBool::new(knows_spans(&usual)),
             current: RwLock::new(Arc::new(usual)),
+            raised: RwLock::default(),
             requests: RwLock::default(),
             has_requests: AtomicBool::new(false),
             recorded,
@@ -107,8 +110,14 @@ impl LogFilter {
         })))
     }
 
-    /// Changes which events the log has, for a time, a day at most: afterwards it is as it was when it was built. A second call replaces
-    /// the first.
+    /// Replaces the directives for a time, a day at most: afterwards they are those that the filter was built with. A second call
+    /// replaces the first.
+    ///
+    /// A list without a level of its own, such as `orders=debug`, disables all other targets, their errors included. Use
+    /// [`raise`](Self::raise) to see more of one target.
+    ///
+    /// In a span that was there before, directives for spans (`[span]`) hold only once it is entered again; those that the filter was
+    /// built with hold for spans that are made after the end of the time.
     ///
     /// # Errors
     ///
@@ -125,6 +134,31 @@ impl LogFilter {
         Ok(())
     }
 
+    /// Lets the log have more events for a time, a day at most: those of these directives besides those that it has anyway. A second call
+    /// replaces the first.
+    ///
+    /// # Errors
+    ///
+    /// If the directives can't be read or have one for spans (`[span]`): then nothing changes.
+    pub fn raise(&self, directives: &str, time: Duration) -> Result<(), InvalidDirectives> {
+        let filter = without_spans(directives)?;
+        {
+            let mut timer = self.0.timer();
+            let until = clock::instant() + time.min(LONGEST);
+            let raised = self.0.raised.write();
+            *raised.unwrap_or_else(PoisonError::into_inner) = Some((Arc::new(filter), until));
+            self.wait(&mut timer);
+        }
+        tracing::callsite::rebuild_interest_cache();
+        Ok(())
+    }
+
+    /// Returns the directives that hold now, without those of [`raise`](Self::raise) and [`set_for`](Self::set_for).
+    #[must_use]
+    pub fn directives(&self) -> String {
+        self.current().to_string()
+    }
+
     /// Lets the log have more events of the requests with a correlation id, for a time, a day at most: those of these directives besides
     /// those that it has anyway. It holds for 100 ids at most; a further one takes the place of the first.
     ///
@@ -139,13 +173,7 @@ impl LogFilter {
         directives: &str,
         time: Duration,
     ) -> Result<(), InvalidDirectives> {
-        let filter = parsed(directives)?;
-        if knows_spans(&filter) {
-            return Err(InvalidDirectives {
-                directives: directives.to_owned(),
-                reason: "directives of spans are not supported for one request".to_owned(),
-            });
-        }
+        let filter = without_spans(directives)?;
         let request = Request {
             id,
             filter: Arc::new(filter),
@@ -175,6 +203,8 @@ impl LogFilter {
             timer.until = None;
             let requests = self.0.requests.write();
             requests.unwrap_or_else(PoisonError::into_inner).clear();
+            let raised = self.0.raised.write();
+            *raised.unwrap_or_else(PoisonError::into_inner) = None;
             self.0.has_requests.store(false, Ordering::Relaxed);
             self.0.replace_by_usual();
             if let Some(thread) = &timer.thread {
@@ -228,6 +258,12 @@ impl LogFilter {
         Some(Arc::clone(&request.filter))
     }
 
+    fn raised(&self) -> Option<Arc<EnvFilter>> {
+        let raised = self.0.raised.read();
+        let raised = raised.unwrap_or_else(PoisonError::into_inner);
+        raised.as_ref().map(|(filter, _)| Arc::clone(filter))
+    }
+
     fn requests(&self) -> RwLockReadGuard<'_, Vec<Request>> {
         let requests = self.0.requests.read();
         requests.unwrap_or_else(PoisonError::into_inner)
@@ -262,6 +298,15 @@ fn wait(inner: &Weak<Inner>) {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // It ends as there is nothing left to wait for.
+        if let Some(thread) = self.timer().thread.take() {
+            thread.unpark();
+        }
+    }
+}
+
 impl Inner {
     fn timer(&self) -> MutexGuard<'_, Timer> {
         self.timer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -287,6 +332,13 @@ impl Inner {
             self.replace_by_usual();
             has_changed = true;
         }
+        let raised = self.raised.write();
+        let mut raised = raised.unwrap_or_else(PoisonError::into_inner);
+        if raised.take_if(|(_, until)| *until <= now).is_some() {
+            has_changed = true;
+        }
+        let until_raised = raised.as_ref().map(|(_, until)| *until);
+        drop(raised);
         let requests = self.requests.write();
         let mut requests = requests.unwrap_or_else(PoisonError::into_inner);
         let before = requests.len();
@@ -295,7 +347,10 @@ impl Inner {
         self.has_requests
             .store(!requests.is_empty(), Ordering::Relaxed);
         let next = requests.iter().map(|request| request.until);
-        (next.chain(timer.until).min(), has_changed)
+        (
+            next.chain(timer.until).chain(until_raised).min(),
+            has_changed,
+        )
     }
 }
 
@@ -372,7 +427,11 @@ impl LogFilter {
             let filter = self.for_request(context);
             filter.is_some_and(|filter| filter.enabled(metadata, context.clone()))
         };
-        is_enabled || for_request()
+        let is_raised = || {
+            let raised = self.raised();
+            raised.is_some_and(|filter| filter.enabled(metadata, context.clone()))
+        };
+        is_enabled || is_raised() || for_request()
     }
 }
 
@@ -412,11 +471,13 @@ impl LogFilter {
         let of = |filter: &EnvFilter| Layer::<Registry>::register_callsite(filter, metadata);
         let interest = of(&self.current());
         let has_others = || {
+            let is_raised = || self.raised().is_some_and(|all| !of(&all).is_never());
             let recorded = self.0.recorded.as_ref();
             let requests = self.requests();
             requests
                 .iter()
                 .any(|request| !of(&request.filter).is_never())
+                || is_raised()
                 || recorded.is_some_and(|all| is_request(metadata) || !of(all).is_never())
         };
         if interest.is_never() && has_others() {
@@ -443,6 +504,9 @@ impl LogFilter {
         let mut hint = self.current().max_level_hint()?;
         for request in self.requests().iter() {
             hint = hint.max(request.filter.max_level_hint()?);
+        }
+        if let Some(raised) = self.raised() {
+            hint = hint.max(raised.max_level_hint()?);
         }
         if let Some(recorded) = &self.0.recorded {
             // The span of a request is always wanted.
@@ -569,6 +633,18 @@ fn parsed(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
         directives: directives.to_owned(),
         reason: error.to_string(),
     })
+}
+
+/// Reads directives that hold besides others: no filter is told of spans for them.
+fn without_spans(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
+    let filter = parsed(directives)?;
+    if knows_spans(&filter) {
+        return Err(InvalidDirectives {
+            directives: directives.to_owned(),
+            reason: "directives of spans are only supported by `set`".to_owned(),
+        });
+    }
+    Ok(filter)
 }
 
 /// Directives can't be read.

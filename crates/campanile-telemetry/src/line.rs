@@ -20,9 +20,9 @@ pub enum Format {
     /// A JSON object in a line, without nesting.
     #[default]
     Json,
-    /// A line of text.
+    /// A line of text. A message that has a `=` is in quotes, so that it can't look like fields.
     Compact,
-    /// A line of text, and one more for each field; with colours on a terminal.
+    /// A line of text, and one more for each field; with colours on a terminal, unless `NO_COLOR` is set.
     Pretty,
 }
 
@@ -320,7 +320,11 @@ impl Line {
         let _ = write!(head, " {begin}{:>5}{end} ", level(origin));
         escape(origin.target(), head);
         head.push_str(": ");
-        head.push_str(message);
+        // It must not look like fields.
+        let quote = if message.contains('=') { "\"" } else { "" };
+        for part in [quote, message, quote] {
+            head.push_str(part);
+        }
     }
 }
 

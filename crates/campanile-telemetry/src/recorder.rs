@@ -29,7 +29,8 @@ use crate::origin::Origin;
 /// [`max_per_second`](Self::max_per_second) for all. Another recording is discarded. [`LogStats`](crate::LogStats) counts it, and the
 /// line of its request has the number of its events in `recorded_events_gone`.
 ///
-/// Events of tasks and threads are kept too where they are in the request's span, or one below it. A request within another one is recorded with
+/// Events of tasks and threads are kept too where they have entered the request's span, or one below it; an explicit `parent:` is not
+/// enough. A request within another one is recorded with
 /// it. For all this the subscriber needs the telemetry's [filter](crate::Telemetry::filter), for its layer or beside it. Where the filter is for
 /// the layer alone, no other layer sees the events that are only recorded; where it is a layer beside others, they all see them.
 ///
@@ -150,7 +151,7 @@ impl FlightRecorder {
         self
     }
 
-    /// Sets how many bytes of a request's events are kept, and as many of its spans.
+    /// Sets how many bytes of a request's events are kept, and as many of its spans. An event that is larger by itself is left out.
     ///
     /// Defaults to 64 KiB.
     pub fn max_bytes(mut self, max: usize) -> Self {
@@ -276,6 +277,11 @@ impl Ring {
             state.events.reserve(FIRST.0);
             state.entries.reserve(FIRST.1);
             state.texts.reserve(FIRST.2);
+        }
+        // One that has no room by itself must not take that of all others.
+        if EVENT + fields.size() > self.limits.max_bytes {
+            state.gone += 1;
+            return;
         }
         let State { texts, entries, .. } = &mut *state;
         let copied = fields.copy(texts, entries);

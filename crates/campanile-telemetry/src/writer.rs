@@ -52,7 +52,13 @@ impl Writer {
         Self(Target::Other(Box::new(writer)))
     }
 
-    pub(crate) fn is_terminal(&self) -> bool {
+    /// Returns whether colours are shown: on a terminal, unless `NO_COLOR` is set and not empty.
+    pub(crate) fn has_colours(&self) -> bool {
+        let is_without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        self.is_terminal() && !is_without
+    }
+
+    fn is_terminal(&self) -> bool {
         match self.0 {
             Target::Stdout => io::stdout().is_terminal(),
             Target::Stderr => io::stderr().is_terminal(),

@@ -727,3 +727,84 @@ fn a_file_that_was_renamed_is_opened_again() {
     assert!(read(&folder.path().join("log.2")).contains("second"));
     assert!(read(&path).contains("third"));
 }
+
+#[test]
+fn a_target_is_raised_without_silencing_others() {
+    let memory = Memory::default();
+    let builder = Telemetry::builder("test").filter("warn");
+    let telemetry = builder.writer(Writer::new(memory.clone())).build().unwrap();
+    let filter = telemetry.filter();
+    telemetry.in_scope(|| {
+        let log = |name: &str| {
+            tracing::debug!(target: "orders", "{name}");
+            tracing::debug!(target: "payments", "not {name}");
+        };
+        log("one");
+        filter
+            .raise("orders=debug", Duration::from_secs(3_600))
+            .unwrap();
+        log("two");
+        tracing::error!(target: "payments", "card declined");
+        assert!(filter.raise("[span]=debug", Duration::ZERO).is_err());
+        assert_eq!(filter.directives(), "warn");
+        filter.reset();
+        log("three");
+        filter.raise("orders=debug", Duration::ZERO).unwrap();
+        eventually(|| !tracing::enabled!(target: "orders", tracing::Level::DEBUG));
+        log("four");
+    });
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let messages: Vec<_> = lines.map(|line: Value| line["message"].clone()).collect();
+    assert_eq!(messages, ["two", "card declined"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_thread_waits_for_a_filter_that_is_gone() {
+    // Its name, as it is cut.
+    let is_there = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let mut names = tasks
+            .flatten()
+            .map(|task| std::fs::read_to_string(task.path().join("comm")));
+        names.any(|name| name.is_ok_and(|name| name.trim() == "campanile-filte"))
+    };
+    let telemetry = Telemetry::builder("test").writer(Writer::new(io::sink()));
+    let telemetry = telemetry.build().unwrap();
+    let hour = Duration::from_secs(3_600);
+    telemetry.filter().set("debug", hour).unwrap();
+    drop(telemetry);
+    // Other tests have such threads for a moment.
+    eventually(|| !is_there());
+}
+
+#[test]
+fn a_search_holds_nobody_up() {
+    let builder = Telemetry::builder("test").capture(5, 1 << 20);
+    let telemetry = builder.writer(Writer::new(io::sink())).build().unwrap();
+    telemetry.in_scope(|| {
+        tracing::info!("one");
+        // A closure that logs would wait for itself.
+        let found = telemetry.capture().unwrap().search(10, |record| {
+            tracing::info!("two");
+            record.line.contains("one")
+        });
+        assert_eq!(found.len(), 1);
+    });
+    assert_eq!(telemetry.capture().unwrap().search(10, |_| true).len(), 2);
+}
+
+#[test]
+fn a_message_cannot_look_like_fields() {
+    for format in [Format::Compact, Format::Pretty] {
+        let text = text(Telemetry::builder("test").format(format), || {
+            tracing::info!(amount = 1, "paid amount=100 is_admin=true \"x\"");
+            tracing::info!("plain");
+        });
+        let quoted = r#": "paid amount=100 is_admin=true \"x\"""#;
+        assert!(text.contains(quoted), "{text}");
+        assert!(text.contains(": plain\n"), "{text}");
+    }
+}

@@ -332,3 +332,22 @@ async fn a_slow_client_makes_no_request_slow() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_large_event_does_not_take_the_room_of_others() {
+    let (memory, telemetry, _subscriber) = recording();
+    let service = service_fn(async |_: Request<String>| {
+        tracing::debug!("began");
+        let a = "a".repeat(16_000);
+        tracing::debug!(a, b = a, c = a, d = a, e = a, "large");
+        let response = Response::builder().status(500).body(String::new());
+        Ok::<_, io::Error>(response.unwrap())
+    });
+    let service = ObserveLayer::new(HttpSpans::new()).layer(service);
+    drop(service.oneshot(Request::new(String::new())).await.unwrap());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    assert!(text.contains(r#""message":"began""#), "{text}");
+    assert!(!text.contains(r#""message":"large""#));
+    assert!(text.contains(r#""recorded_events_gone":1"#));
+}

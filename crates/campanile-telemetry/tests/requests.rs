@@ -215,7 +215,7 @@ async fn a_request_is_followed_into_its_tasks() {
     let set_for = |directives| filter.set_for("abc".parse().unwrap(), directives, hour);
     set_for("debug").unwrap();
     let error = set_for("[span]=debug").unwrap_err().to_string();
-    assert!(error.contains("not supported for one request"), "{error}");
+    assert!(error.contains("only supported by `set`"), "{error}");
     for id in ["abc", "def"] {
         let request = Request::get("/").header("x-correlation-id", id);
         let request = request.body(String::new()).unwrap();

@@ -33,8 +33,29 @@ impl Cidr {
         }
     }
 
-    /// Returns whether an address is in the range.
+    /// Returns the range of IPv4 that is written inside of an IPv6 one, if it is such a one: policies compare the addresses inside.
+    fn canonical(self) -> Self {
+        let (IpAddr::V6(from), IpAddr::V4(network)) = (self.network, canonical(self.network))
+        else {
+            return self;
+        };
+        let before = if from.segments()[0] == 0x2002 { 16 } else { 96 };
+        match self.prefix.checked_sub(before) {
+            Some(prefix) => Self {
+                network: network.into(),
+                // What comes after the address in 6to4 has no counterpart.
+                prefix: prefix.min(32),
+            },
+            None => self,
+        }
+    }
+
+    /// Returns whether an address is in the range. An IPv4 address that is written inside of an IPv6 one counts as both.
     pub fn contains(&self, address: IpAddr) -> bool {
+        self.has(address) || self.has(canonical(address))
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 let mask = u32::MAX
@@ -73,7 +94,7 @@ impl FromStr for Cidr {
                 .parse()
                 .ok()
                 .filter(|&prefix| is_number && prefix <= longest)?;
-            Some(Self { network, prefix })
+            Some(Self { network, prefix }.canonical())
         };
         parse().ok_or_else(|| CidrError {
             text: text.chars().take(64).collect(),
@@ -170,6 +191,30 @@ fn canonical(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_of_ipv4_inside_of_ipv6_are_those_of_ipv4() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        for range in [
+            "10.0.0.0/8",
+            "::ffff:10.0.0.0/104",
+            "64:ff9b::10.0.0.0/104",
+            "2002:a00::/24",
+        ] {
+            let range: Cidr = range.parse().unwrap();
+            let policy = Policy::Guarded(vec![range]);
+            for inside in ["10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3"] {
+                assert!(range.contains(address(inside)), "{range:?} {inside}");
+                assert!(policy.allows(address(inside)), "{range:?} {inside}");
+            }
+            assert!(!range.contains(address("11.1.2.3")));
+            assert!(!range.contains(address("::ffff:11.1.2.3")));
+        }
+        let loopback: Cidr = "::1/128".parse().unwrap();
+        assert!(loopback.contains(address("::1")) && !loopback.contains(address("0.0.0.1")));
+        let all: Cidr = "::/0".parse().unwrap();
+        assert!(all.contains(address("::ffff:1.2.3.4")) && !all.contains(address("1.2.3.4")));
+    }
 
     #[test]
     fn ranges_are_read() {

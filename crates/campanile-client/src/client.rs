@@ -64,6 +64,7 @@ impl Client {
             #[cfg(feature = "http2")]
             is_http2: false,
             roots: Vec::new(),
+            has_default_roots: true,
             identity: None,
         }
     }
@@ -180,6 +181,7 @@ impl fmt::Debug for Client {
 /// | [`keep_alive`](Self::keep_alive) | each call has a connection of its own |
 /// | [`http2`](Self::http2) | HTTP/1.1 |
 /// | [`root_certificates`](Self::root_certificates) | Mozilla's |
+/// | [`add_root_certificates`](Self::add_root_certificates) | none besides |
 /// | [`client_certificate`](Self::client_certificate) | none |
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
@@ -191,6 +193,7 @@ pub struct ClientBuilder {
     #[cfg(feature = "http2")]
     is_http2: bool,
     roots: Vec<CertificateDer<'static>>,
+    has_default_roots: bool,
     identity: Option<Arc<CertifiedKey>>,
 }
 
@@ -204,7 +207,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how long a call may take; at most a year.
+    /// Sets how long a call may take; at most a year. A client resolves at most 16 names at a time, and further calls wait for their turn:
+    /// a name that the system's resolver does not answer takes a thread beyond the end of its call.
     ///
     /// Defaults to 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -239,21 +243,30 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts these authorities, in PEM, in place of the usual ones.
+    /// Sets the authorities that are trusted, in PEM, in place of the default ones. Certificates that can't be parsed are skipped, as
+    /// bundles of operating systems have such; at most 10,000 are read.
     ///
-    /// Defaults to Mozilla's list.
+    /// Defaults to Mozilla's list, as it was compiled in.
     ///
     /// # Errors
     ///
-    /// If there is no certificate in it.
+    /// If there is no valid certificate in it.
     pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, InvalidCertificates> {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let mut store = RootCertStore::empty();
-        self.roots = certificates.unwrap_or_default();
-        let (valid, _) = store.add_parsable_certificates(self.roots.iter().cloned());
-        if valid == 0 || valid < self.roots.len() {
-            return Err(InvalidCertificates);
-        }
+        self.roots = valid(pem)?;
+        self.has_default_roots = false;
+        Ok(self)
+    }
+
+    /// Adds authorities, in PEM, to those that are trusted, such as that of a company's TLS proxy. Certificates that can't be parsed are
+    /// skipped; at most 10,000 are read.
+    ///
+    /// Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// If there is no valid certificate in it.
+    pub fn add_root_certificates(mut self, pem: &[u8]) -> Result<Self, InvalidCertificates> {
+        self.roots.extend(valid(pem)?);
         Ok(self)
     }
 
@@ -282,9 +295,7 @@ impl ClientBuilder {
 
     /// Returns the client.
     pub fn build(self) -> Client {
-        let network = Tcp {
-            timeout: self.timeout,
-        };
+        let network = Tcp::new(self.timeout);
         self.build_on(Arc::new(network))
     }
 
@@ -292,7 +303,7 @@ impl ClientBuilder {
         let policy = Arc::new(self.policy);
         let tcp = Connector::new(Arc::clone(&policy), network);
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(self.roots, self.identity))
+            .with_tls_config(tls(self.roots, self.has_default_roots, self.identity))
             .https_or_http();
         #[cfg(feature = "http2")]
         let connector = match self.is_http2 {
@@ -328,14 +339,32 @@ impl ClientBuilder {
 #[cfg(feature = "http2")]
 const PING: Duration = Duration::from_secs(5);
 
+/// Returns the certificates of a bundle that can be parsed.
+fn valid(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, InvalidCertificates> {
+    let certificates = CertificateDer::pem_slice_iter(pem).take(MAX_CERTIFICATES);
+    let certificates: Vec<_> = certificates.filter_map(Result::ok).collect();
+    let (valid, _) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
+    match valid {
+        0 => Err(InvalidCertificates),
+        _ => Ok(certificates),
+    }
+}
+
+/// The most certificates of a bundle: those of operating systems have some hundred.
+const MAX_CERTIFICATES: usize = 10_000;
+
 /// Ring is named because a process may have several providers, and rustls panics rather than choose.
-fn tls(trusted: Vec<CertificateDer<'static>>, identity: Option<Arc<CertifiedKey>>) -> ClientConfig {
+fn tls(
+    trusted: Vec<CertificateDer<'static>>,
+    has_default_roots: bool,
+    identity: Option<Arc<CertifiedKey>>,
+) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
-    if trusted.is_empty() {
+    if has_default_roots {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    // They are known to be valid.
+    // Those that are not valid are skipped.
     roots.add_parsable_certificates(trusted);
     #[expect(
         clippy::expect_used,

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::address::Policy;
@@ -89,16 +90,45 @@ impl Service<Uri> for Connector {
 
 /// The system's resolver, and TCP.
 pub(crate) struct Tcp {
-    pub(crate) timeout: Duration,
+    timeout: Duration,
+    lookups: Arc<Semaphore>,
+}
+
+/// The most names that a client resolves at a time. A lookup takes a thread for as long as the system's resolver takes, whatever the
+/// deadline of the call.
+const MAX_LOOKUPS: usize = 16;
+
+impl Tcp {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+        }
+    }
+}
+
+/// Calls a function that blocks, once there are not too many of its kind.
+async fn limited<T: Send + 'static>(
+    lookups: Arc<Semaphore>,
+    find: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let permit = lookups.acquire_owned().await.map_err(io::Error::other)?;
+    let found = tokio::task::spawn_blocking(move || {
+        // The function goes on though its call is over.
+        let _permit = permit;
+        find()
+    });
+    found.await.map_err(io::Error::other)?
 }
 
 impl Network for Tcp {
     fn resolve(&self, name: &str) -> BoxFuture<io::Result<Vec<IpAddr>>> {
         let name = name.to_owned();
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name, 0)).await?;
+        let find = move || {
+            let found = (name.as_str(), 0).to_socket_addrs()?;
             Ok(found.map(|address| address.ip()).collect())
-        })
+        };
+        Box::pin(limited(Arc::clone(&self.lookups), find))
     }
 
     fn connect(
@@ -107,6 +137,8 @@ impl Network for Tcp {
     ) -> BoxFuture<Result<TokioIo<TcpStream>, BoxError>> {
         let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
         connector.set_connect_timeout(Some(self.timeout));
+        // Requests are written at once, and small.
+        connector.set_nodelay(true);
         // The connector resolves this name to the addresses, and sees no other host.
         let connecting = connector.call(Uri::from_static("http://resolved.invalid"));
         Box::pin(async move { Ok(connecting.await?) })
@@ -142,3 +174,41 @@ impl fmt::Display for Forbidden {
 }
 
 impl Error for Forbidden {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn names_that_hang_take_a_limited_number_of_threads() {
+        let lookups = Tcp::new(Duration::from_secs(1)).lookups;
+        let started = Arc::new(AtomicUsize::new(0));
+        let mut going_on = Vec::new();
+        for _ in 0..3 * MAX_LOOKUPS {
+            let (go_on, hangs) = mpsc::channel::<()>();
+            going_on.push(go_on);
+            let started = Arc::clone(&started);
+            let find = move || {
+                started.fetch_add(1, Ordering::Relaxed);
+                // It hangs until the other end is gone.
+                let _ = hangs.recv();
+                Ok(())
+            };
+            let looked_up = timeout(
+                Duration::from_millis(2),
+                limited(Arc::clone(&lookups), find),
+            );
+            assert!(looked_up.await.is_err());
+        }
+        // Those that hang are counted though their calls are over.
+        assert!(started.load(Ordering::Relaxed) <= MAX_LOOKUPS);
+        assert_eq!(lookups.available_permits(), 0);
+        drop(going_on);
+        assert_eq!(limited(lookups, || Ok(7)).await.unwrap(), 7);
+    }
+}

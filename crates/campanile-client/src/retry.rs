@@ -2,15 +2,19 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use jiff::fmt::strtime;
 
-/// Reads how long an answer asks to wait in `Retry-After`: seconds, or a date as HTTP has it (RFC 9110, section 10.2.3); less than nothing is
-/// nothing. `None` if it does not say, or not so that it can be read.
+/// Returns the time to wait that a response names in `Retry-After`: seconds, or a date in one of the three forms of HTTP (RFC 9110,
+/// section 5.6.7). Less than nothing is nothing. `None` if there is none, or it can't be read.
+///
+/// A server may name any time: limit it before it is added to an instant, which could overflow.
 pub fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
     match value.parse::<i64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds.max(0).unsigned_abs())),
-        Err(_) if value.len() <= 64 && value.ends_with(" GMT") => {
-            let date = jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value).ok()?;
+        Err(_) if value.len() <= 64 => {
+            let mut parsed = DATES.iter().map(|format| strtime::parse(format, value));
+            let date = parsed.find_map(Result::ok)?;
             let date = date
                 .to_datetime()
                 .ok()?
@@ -22,6 +26,13 @@ pub fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Opt
         Err(_) => None,
     }
 }
+
+/// The preferred form, and the obsolete ones of RFC 850 and of C's `asctime`.
+const DATES: [&str; 3] = [
+    "%a, %d %b %Y %H:%M:%S GMT",
+    "%A, %d-%b-%y %H:%M:%S GMT",
+    "%a %b %e %H:%M:%S %Y",
+];
 
 #[cfg(test)]
 mod tests {
@@ -53,6 +64,9 @@ mod tests {
         check("-1", Some(0));
         check("1000000000", Some(1_000_000_000));
         check("Sun, 06 Nov 1994 08:49:37 GMT", Some(90));
+        check("Sunday, 06-Nov-94 08:49:37 GMT", Some(90));
+        check("Sun Nov  6 08:49:37 1994", Some(90));
+        check("Sun Nov 06 08:49:37 1994", Some(90));
         check("Sun, 06 Nov 1994 08:40:00 GMT", Some(0));
         check("Sun, 06 Nov 2094 08:49:37 GMT", None);
         check("Sat, 06 Nov 2094 08:49:37 GMT", Some(3_155_760_090));

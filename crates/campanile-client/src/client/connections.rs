@@ -190,3 +190,32 @@ async fn http_2_is_spoken_with_and_without_tls() {
         "HTTP/2.0"
     );
 }
+
+#[tokio::test]
+async fn odd_certificates_of_a_bundle_are_skipped() {
+    let certificates = certificates();
+    let server = Server::start(Some(tls_of(&certificates, None))).await;
+    let target = server.target("https");
+    // DER of an empty sequence, and no base64 at all.
+    let odd =
+        |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+    let bundle = [odd("MAA="), odd("!"), certificates.authority.clone()].concat();
+    for client in [
+        Client::builder().root_certificates(bundle.as_bytes()),
+        Client::builder().add_root_certificates(bundle.as_bytes()),
+    ] {
+        assert_eq!(asked(client.unwrap(), &target).await.unwrap(), "HTTP/1.1");
+    }
+    for none in [odd("MAA="), odd("!"), String::new()] {
+        assert!(
+            Client::builder()
+                .root_certificates(none.as_bytes())
+                .is_err()
+        );
+        assert!(
+            Client::builder()
+                .add_root_certificates(none.as_bytes())
+                .is_err()
+        );
+    }
+}

@@ -22,8 +22,9 @@ pub(crate) struct Key {
 }
 
 /// What a line says of lines that were left out, and of the flight recorder.
-const EXTRA: [&str; 3] = [SUPPRESSED, "recorded", EVENTS_GONE];
+const EXTRA: [&str; 4] = [SUPPRESSED, "recorded", EVENTS_GONE, LEFT_OUT];
 pub(crate) const SUPPRESSED: &str = "suppressed";
+pub(crate) const LEFT_OUT: &str = "fields_left_out";
 pub(crate) const EVENTS_GONE: &str = "recorded_events_gone";
 
 /// What the span of a request that has ended badly has.

@@ -18,7 +18,8 @@
 //! crates log themselves have no `module`, `function` and `line`. [`FieldNames`] says how the keys of other schemas are made.
 //!
 //! In no format does a control character, a line break or a mark of direction of a value reach the log: they are escaped as in JSON. A value
-//! has 16 KiB at most. An error is shown with its causes. Integers past 2^53 are texts, and numbers that JSON doesn't have `null`.
+//! has 16 KiB at most before it is escaped, and is cut with `…` at its end. Once the fields of a line have 256 KiB, further ones are left out,
+//! and `fields_left_out` has their number. An error is shown with its causes. Integers past 2^53 are texts, and numbers that JSON doesn't have `null`.
 //!
 //! # Records of the `log` crate
 //!
@@ -30,6 +31,9 @@
 //! A thread of its own, `campanile-log`, writes lines; a thread that logs never waits for it. At most 8 MiB are queued. Lines that find no
 //! room and lines that can't be written are counted, and the log says how many there were once it can be written again. Lines above a
 //! [limit](TelemetryBuilder::rate_limit) are counted.
+//!
+//! A batch of lines is one write, of up to 8 MiB. On a pipe that several processes share, batches above 4 KiB may be mixed. After a fork the
+//! child has no such thread and must not log: build a telemetry in the child.
 //!
 //! A process that is killed loses the lines that are queued: those of the last 5 ms, or more if the writer is slow. A process that ends drops
 //! the guard, which writes the rest. A panic with `panic = "abort"` and `std::process::exit` drop no guard: call [`Telemetry::flush`] in the

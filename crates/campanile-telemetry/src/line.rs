@@ -8,7 +8,7 @@ use tracing::Level;
 use crate::clock;
 use crate::escape::escape;
 use crate::fields::{Fields, KEPT, quoted};
-use crate::keys::Keys;
+use crate::keys::{Keys, LEFT_OUT};
 use crate::names::{FieldNames, Names};
 use crate::origin::Origin;
 use crate::say::Said;
@@ -153,6 +153,8 @@ pub(crate) struct Line {
     used: Vec<&'static str>,
     /// Those of them that stand for another, as the line has that itself.
     renamed: Vec<String>,
+    /// How many fields there was no room for.
+    left_out: u64,
 }
 
 impl Line {
@@ -162,7 +164,9 @@ impl Line {
             tail,
             used,
             renamed,
+            left_out,
         } = self;
+        *left_out = 0;
         head.clear();
         tail.clear();
         // What one large line took is given back.
@@ -184,11 +188,15 @@ impl Line {
     ) {
         for (key, value) in fields.iter() {
             let is_used = |used: &&str| std::ptr::eq(*used, key) || *used == key;
-            if self.used.iter().any(is_used) || self.tail.len() > MAX_LINE {
+            if self.used.iter().any(is_used) {
                 continue;
             }
             let known = keys.get(key);
             if known.is_of_span {
+                continue;
+            }
+            if self.tail.len() > MAX_LINE {
+                self.left_out += 1;
                 continue;
             }
             self.used.push(key);
@@ -221,6 +229,10 @@ impl Line {
 
     /// Writes the head and ends the line.
     pub(crate) fn finish(&mut self, style: &Style, said: &Said<'_>) {
+        if self.left_out > 0 {
+            let left_out = self.left_out.to_string();
+            field(style, LEFT_OUT, &left_out, &mut self.tail);
+        }
         match style.format {
             Format::Json => self.finish_json(style, said),
             Format::Compact | Format::Pretty => self.finish_text(style, said),

@@ -808,3 +808,58 @@ fn a_message_cannot_look_like_fields() {
         assert!(text.contains(": plain\n"), "{text}");
     }
 }
+
+#[test]
+fn a_line_says_how_many_fields_it_has_no_room_for() {
+    let large = "x".repeat(16_000);
+    let x = large.as_str();
+    let lines = lines(|| {
+        let outer = tracing::info_span!(
+            "outer",
+            a = x,
+            b = x,
+            c = x,
+            d = x,
+            e = x,
+            f = x,
+            g = x,
+            h = x,
+            i = x,
+            j = x,
+            k = x,
+            fields_left_out = "mine",
+        );
+        outer.in_scope(|| {
+            tracing::info!(
+                a = x,
+                l = x,
+                m = x,
+                n = x,
+                o = x,
+                p = x,
+                q = x,
+                r = x,
+                s = x,
+                t = x,
+                u = x,
+                v = x,
+                w = x,
+                y = x,
+                z = x,
+                aa = x,
+                bb = x,
+                cc = x,
+                "large"
+            );
+            tracing::info!(fields_left_out = 1, "small");
+        });
+    });
+    let fields = |line: &Line| line.0.iter().filter(|(_, value)| *value == x).count();
+    let (large, small) = (&lines[0], &lines[1]);
+    let left_out = large.get("fields_left_out").as_u64().unwrap();
+    // Those of the span whose keys are not among the event's, and those of the event.
+    assert_eq!(left_out, 18 + 11 - fields(large) as u64);
+    assert!(left_out > 0);
+    assert_eq!(*small.get("fields_left_out"), Value::Null);
+    assert_eq!(*small.get("fields_left_out_"), 1);
+}

@@ -235,6 +235,9 @@ mod tests {
             "database_url",
             "DATABASE_URL",
             "token2.token",
+            "setCookie",
+            "HTTPSession",
+            "requestAuthHeader",
         ] {
             assert_eq!(redaction.hides(name), Hidden::Texts, "{name}");
         }

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
+use crate::objective::shifted;
 use crate::report::{ObjectiveReport, Standing};
 use crate::{BurnAlert, Urgency};
 
@@ -86,6 +87,14 @@ impl Incidents {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Incident> {
         self.all.iter()
+    }
+
+    /// Moves all of them in time, by milliseconds.
+    pub(crate) fn shift(&mut self, by: i64) {
+        for incident in &mut self.all {
+            incident.from = shifted(incident.from, by);
+            incident.until = incident.until.map(|until| shifted(until, by));
+        }
     }
 
     /// Takes in those from before.

@@ -91,10 +91,16 @@
 //! another 92 KB; objectives that count the same share it. A route that is [told apart](Slo::per_route) takes 24 KB over 30 days.
 //!
 //! Every figure says how many things it is made of (`samples`), and which part of its window was watched (`coverage`): the time
-//! before the process began, or when it was suspended, paused or blocked for more than 30 s, is neither up nor down. Time goes by the monotonic clock. When the wall
-//! clock is found ahead of it, by a suspend or because it was set, a gap without coverage is left; when it is found behind, time
-//! goes on as it did. When it is more than a week ahead or a day behind, and stays there for a minute, it was set: then all counts go there with
-//! the ages that they have. [`Sla::clock_steps`] tells how often.
+//! before the process began, or when it was suspended, paused or blocked for more than 30 s, is neither up nor down.
+//!
+//! Time follows the monotonic clock and is compared with the wall clock:
+//!
+//! - If the wall clock is more than 2 s ahead, by a suspend or because it was set, the difference is a gap without coverage.
+//! - If it is behind by at most 5 minutes, nothing changes.
+//! - If it stays more than 5 minutes behind or a week ahead for one minute, it was set. All counts, adjustments and incidents move with it
+//!   and keep their ages, within the width of their buckets.
+//!
+//! [`Sla::clock_steps`] counts both kinds of steps.
 //!
 //! [`Sla::snapshot`] gives all of it out and [`Sla::restore`] takes it back, so that it can survive a restart; [`merge`] makes one of those of
 //! several replicas. [`Sla::statement`] tells of a month that is over.

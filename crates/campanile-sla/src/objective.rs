@@ -45,6 +45,16 @@ pub(crate) struct History {
     ringing: Vec<Duration>,
 }
 
+impl History {
+    /// Moves all of it in time, by milliseconds.
+    pub(crate) fn shift(&mut self, by: i64) {
+        for adjustment in &mut self.adjustments {
+            adjustment.at = shifted(adjustment.at, by);
+        }
+        self.incidents.shift(by);
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Target {
     /// So much is good, in parts of `WHOLE`.
@@ -415,6 +425,10 @@ impl Objective {
 pub(crate) fn milliseconds(wall: SystemTime) -> u64 {
     let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn shifted(wall: SystemTime, by: i64) -> SystemTime {
+    moment(milliseconds(wall).saturating_add_signed(by))
 }
 
 pub(crate) fn moment(milliseconds: u64) -> SystemTime {

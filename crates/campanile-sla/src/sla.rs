@@ -209,8 +209,8 @@ impl Sla {
         })
     }
 
-    /// Returns how often the wall clock was found to have been set, or the machine to have been suspended: it was 2 s ahead, or another day
-    /// altogether.
+    /// Returns how often the wall clock was found to have been set, or the machine to have been suspended: it was 2 s ahead, or 5 minutes
+    /// behind for a minute.
     pub fn clock_steps(&self) -> u64 {
         let now = self.0.origin;
         self.0.sources[0].stream.windows(now).steps()
@@ -253,9 +253,11 @@ impl Sla {
     fn compare(&self, now: Now, is_look: bool) {
         let wall = milliseconds(now.wall);
         let times: Vec<_> = self.maintenance().iter().map(Maintenance::bounds).collect();
-        for source in &self.0.sources {
+        for (number, source) in self.0.sources.iter().enumerate() {
             let mut windows = source.stream.windows(now.mono);
-            source.stream.compare(&mut windows, wall, &times);
+            if let Some(by) = source.stream.compare(&mut windows, wall, &times) {
+                self.shift_history(number, by);
+            }
             if is_look {
                 windows.look();
             }
@@ -270,6 +272,14 @@ impl Sla {
         for objective in &self.0.objectives {
             let source = &self.0.sources[objective.source];
             objective.look(source, &source.stream.windows(now.mono));
+        }
+    }
+
+    /// Moves the adjustments and incidents of a source's objectives with its counts.
+    fn shift_history(&self, source: usize, by: i64) {
+        let mut objectives = self.0.objectives.iter();
+        while let Some(objective) = objectives.find(|one| one.source == source) {
+            objective.history().shift(by);
         }
     }
 

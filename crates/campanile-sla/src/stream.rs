@@ -72,8 +72,15 @@ impl Stream {
         }
     }
 
-    /// Compares with the wall clock, and takes note of when nothing counts.
-    pub(crate) fn compare(&self, windows: &mut Windows, wall: u64, maintenance: &[(u64, u64)]) {
+    /// Compares with the wall clock, and sets the times in which nothing counts.
+    ///
+    /// Returns by how many milliseconds all counts moved, if they did.
+    pub(crate) fn compare(
+        &self,
+        windows: &mut Windows,
+        wall: u64,
+        maintenance: &[(u64, u64)],
+    ) -> Option<i64> {
         let shifted = windows.compare(wall);
         windows.maintain(maintenance);
         let time = windows.time();
@@ -85,6 +92,7 @@ impl Stream {
         }
         self.is_maintained
             .store(windows.is_maintained(time), Ordering::Relaxed);
+        shifted
     }
 
     /// Says whether the time is good or bad from a moment on, or that it is not known.

@@ -11,8 +11,8 @@ pub(crate) const LONGEST: u64 = 93 * DAY;
 const STEP: u64 = 2 * SECOND;
 /// No machine is suspended for longer: from here on the clock was set forward.
 const SET_FORWARD: u64 = 7 * DAY;
-/// From here on the clock was set back by so much that days would be told wrong for long.
-const SET_BACK: u64 = DAY;
+/// From here on the clock was set back. By less, time waits for it.
+const SET_BACK: u64 = 5 * MINUTE;
 /// How long the clock has to say so before it is believed.
 const BELIEVED: u64 = MINUTE;
 /// How long after a look the time is still watched. A process that was stopped for longer says nothing of that time.
@@ -161,8 +161,8 @@ impl Windows {
         self.state = state;
     }
 
-    /// Compares with the wall clock, having come to the same moment. What it is ahead was not watched. If it is elsewhere altogether, and for a
-    /// minute, it was set: then all counts go there, with the ages that they have.
+    /// Compares with the wall clock, after `advance` to the same time. If the clock is ahead, that time was not watched. If it is more than a week
+    /// ahead or 5 minutes behind for a minute, it was set: all counts move with it, and keep their ages.
     ///
     /// Returns by how much they went, if they did.
     pub(crate) fn compare(&mut self, wall: u64) -> Option<i64> {

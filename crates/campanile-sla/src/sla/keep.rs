@@ -48,7 +48,8 @@ impl Sla {
 
     /// Adds what was counted before a restart, for the objectives that count what they counted before. The time since then is a gap.
     ///
-    /// Counts from the future, which a wall clock that was set back leaves behind, are kept: time goes on from them.
+    /// Counts from the future are kept, as a wall clock that was set back leaves them: time goes on from them. If they are more than 5 minutes ahead,
+    /// [`advance`](Self::advance) moves them to the wall clock within a minute.
     ///
     /// It restores one snapshot only, as counts are added. [`merge`](crate::merge) makes one of several.
     ///

@@ -4,6 +4,7 @@
 
 mod adjustments;
 mod cancelled;
+mod clocks;
 mod kinds;
 #[cfg(feature = "openslo")]
 mod openslo;

@@ -100,6 +100,8 @@
 //! - If it stays more than 5 minutes behind or a week ahead for one minute, it was set. All counts, adjustments and incidents move with it
 //!   and keep their ages, within the width of their buckets.
 //!
+//! A wall clock in the first 93 days of 1970 is not set yet, and ignored.
+//!
 //! [`Sla::clock_steps`] counts both kinds of steps.
 //!
 //! [`Sla::snapshot`] gives all of it out and [`Sla::restore`] takes it back, so that it can survive a restart; [`merge`] makes one of those of

@@ -50,11 +50,12 @@ impl Slices {
         slice.values += 1;
     }
 
-    /// Counts the current slice if it is over.
+    /// Counts the current slice if it is over. A slice from before the clock was set back is dropped.
     pub(crate) fn settle(&self, windows: &mut Windows) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(slice) = current.take_if(|slice| slice.number < windows.time() / self.width)
-        else {
+        let now = windows.time() / self.width;
+        let slice = current.take_if(|slice| slice.number != now);
+        let Some(slice) = slice.filter(|slice| slice.number < now) else {
             return;
         };
         let is_good = self.bound.holds(slice.sum / slice.values as f64);

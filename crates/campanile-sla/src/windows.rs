@@ -166,6 +166,11 @@ impl Windows {
     ///
     /// Returns by how much they went, if they did.
     pub(crate) fn compare(&mut self, wall: u64) -> Option<i64> {
+        // A machine without a clock boots at 1970, where there is no room for the ages of the counts.
+        if wall < LONGEST {
+            self.doubts = None;
+            return None;
+        }
         let ahead = wall.saturating_sub(self.time);
         if ahead > SET_FORWARD || self.time.saturating_sub(wall) > SET_BACK {
             let since = *self.doubts.get_or_insert(self.time);

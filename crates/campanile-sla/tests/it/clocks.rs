@@ -1,5 +1,7 @@
+use std::time::UNIX_EPOCH;
+
 use campanile_series::Now;
-use campanile_sla::{Adjustment, Maintenance, Slo};
+use campanile_sla::{Adjustment, Bound, Maintenance, Slo};
 
 use crate::{DAY, HOUR, MINUTE, SECOND, one, record, start, watch};
 
@@ -82,4 +84,53 @@ fn adjustments_and_incidents_move_with_the_counts() {
     let report = sla.objective("a", now + SECOND).unwrap();
     let rates = report.budget.unwrap().burn_rates;
     assert!(rates[0].rate.unwrap() > 99.0, "{rates:?}");
+}
+
+#[test]
+fn a_gauge_goes_on_after_the_clock_was_set_back() {
+    let start = start();
+    let sla = one(Slo::gauge("queue", "99%", Bound::AtMost(10.0)), start);
+    let queue = sla.slices("queue").unwrap();
+    for minute in 1..=60u32 {
+        let now = start + MINUTE * minute;
+        let now = Now {
+            wall: now.wall - DAY * 10,
+            ..now
+        };
+        queue.observe(1.0, now.mono);
+        sla.advance(now);
+    }
+    let now = start + MINUTE * 61;
+    let samples = sla.objective("queue", now).unwrap().samples;
+    assert!((55..=60).contains(&samples), "{samples}");
+}
+
+#[test]
+fn a_boot_at_1970_keeps_the_ages() {
+    let start = start();
+    let before = one(Slo::availability("a", "99%"), start);
+    for hour in 0..480u32 {
+        record(&before, 1, 0, start + HOUR * hour);
+    }
+    let end = start + HOUR * 480;
+    let boot = Now {
+        wall: UNIX_EPOCH,
+        ..start
+    };
+    let after = one(Slo::availability("a", "99%"), boot);
+    after.restore(&before.snapshot(end), boot).unwrap();
+    let at = |second: u32| {
+        let now = boot + SECOND * second;
+        let wall = if second < 125 {
+            now.wall
+        } else {
+            end.wall + SECOND * second
+        };
+        Now { wall, ..now }
+    };
+    for second in (0..=300).step_by(5) {
+        after.advance(at(second));
+    }
+    let good = after.read(DAY * 3, at(300)).good();
+    assert!((70..=75).contains(&good), "{good}");
 }

@@ -291,7 +291,13 @@ impl ServiceLevels {
         };
         if let Some(snapshot) = snapshot {
             match self.sources.sla().restore(&snapshot, now) {
-                Ok(()) => tracing::info!("the service levels' counts from before were taken up"),
+                Ok(()) => {
+                    tracing::info!("the service levels' counts from before were taken up");
+                    let unused = self.sources.sla().unused_counts();
+                    if !unused.is_empty() {
+                        tracing::info!(?unused, "stored counts of no objective are kept 93 days");
+                    }
+                }
                 // By another run at the same time, or by the application itself.
                 Err(RestoreError::Duplicate) => {
                     tracing::info!("service levels were restored before; stored counts not added");

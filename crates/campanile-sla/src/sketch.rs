@@ -29,6 +29,11 @@ pub(crate) struct Sketch {
 
 type Part = Box<[AtomicU32]>;
 
+/// Returns the longest window of parts of a width, in milliseconds.
+pub(crate) fn longest(width: u64) -> u64 {
+    width.saturating_mul(PARTS)
+}
+
 impl Sketch {
     /// Returns a sketch for windows of a length in milliseconds, up to a day.
     pub(crate) fn new(window: u64, time: u64) -> Self {

@@ -10,6 +10,7 @@ use crate::objective::{Feed, Objective, milliseconds, moment};
 use crate::report::{ObjectiveReport, Report};
 use crate::ring::Reading;
 use crate::slo::OfHead;
+use crate::snapshot::Saved;
 use crate::source::{Input, Source, Spec};
 use crate::tracker::Handle;
 use crate::windows::LONGEST;
@@ -47,6 +48,8 @@ struct Inner {
     is_restored: AtomicBool,
     /// By their beginning.
     maintenance: Mutex<Vec<Maintenance>>,
+    /// What was restored and belongs to no objective.
+    retained: Mutex<Saved>,
 }
 
 impl Sla {
@@ -97,6 +100,7 @@ impl Sla {
             service,
             is_restored: AtomicBool::new(false),
             maintenance: Mutex::default(),
+            retained: Mutex::default(),
         }))
     }
 
@@ -265,6 +269,9 @@ impl Sla {
                 slices.settle(&mut windows);
             }
             drop(windows);
+            if let Some(routes) = source.routes.as_ref().filter(|_| is_look) {
+                routes.drop_unused(now.mono);
+            }
             for (_, stream) in source.routes.iter().flat_map(crate::source::Routes::all) {
                 stream.compare(&mut stream.windows(now.mono), wall, &times);
             }

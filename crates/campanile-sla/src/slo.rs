@@ -247,7 +247,7 @@ impl Slo {
     }
 
     /// Counts for each route too, to tell which of them use the budget: for so many at most, 1 to 200 of all objectives together, and the others as `_other_`.
-    /// Each takes 24 KB over 30 days, and 72 over 90; the report has the ten worst.
+    /// Each takes 24 KB over 30 days, and 72 over 90; the report has the ten worst. A route without requests in the window makes room for another.
     ///
     /// Defaults to not telling them apart.
     pub fn per_route(mut self, routes: usize) -> Self {

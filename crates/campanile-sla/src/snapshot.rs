@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::ring::Reading;
-use crate::windows::LONGEST;
-use crate::{Adjustment, Incident, Maintenance, adjustment, incident};
+use crate::{Adjustment, Incident, Maintenance, adjustment, incident, sketch, windows};
 
 mod bytes;
+mod retained;
 
 pub(crate) use self::bytes::{read, write};
 
@@ -110,14 +110,35 @@ impl SavedStream {
         }
     }
 
-    /// Leaves out what no window can have any more, so that merging has a bound.
+    /// Drops the buckets that no window reaches any more, so that a merged snapshot has a limit and can be read.
     fn trim(&mut self) {
-        let oldest = self.time.saturating_sub(LONGEST);
         for (width, ring) in &mut self.rings {
-            ring.retain(|number, _| number.saturating_add(1).saturating_mul(*width) >= oldest);
+            let oldest = self.time.saturating_sub(windows::longest(*width));
+            drop_before(ring, *width, oldest);
         }
         for (width, sketch) in &mut self.sketches {
-            sketch.retain(|number, _| number.saturating_add(1).saturating_mul(*width) >= oldest);
+            let oldest = self.time.saturating_sub(sketch::longest(*width));
+            drop_before(sketch, *width, oldest);
         }
     }
+
+    /// Returns whether something valid was counted at a time or later.
+    pub(crate) fn has_counts_since(&self, time: u64) -> bool {
+        self.rings.iter().any(|(width, ring)| {
+            let mut valid = ring.iter().filter(|(_, reading)| reading.valid() > 0);
+            valid.any(|(number, _)| end(*number, *width) > time)
+        })
+    }
+}
+
+/// Drops the buckets of a width that end before a time, and the oldest of too many.
+fn drop_before<T>(buckets: &mut BTreeMap<u64, T>, width: u64, oldest: u64) {
+    buckets.retain(|number, _| end(*number, width) >= oldest);
+    while buckets.len() > bytes::MOST {
+        buckets.pop_first();
+    }
+}
+
+fn end(number: u64, width: u64) -> u64 {
+    number.saturating_add(1).saturating_mul(width)
 }

@@ -221,11 +221,14 @@ pub(crate) struct Routes {
 const OTHER: &str = "_other_";
 
 impl Routes {
-    /// Returns the stream of a route; that of the others, if there are too many. A new one has the time of the stream of all.
+    /// Returns the stream of a route, or of the others if there are too many. A new one has the time of the stream of all.
     pub(crate) fn of(&self, route: &str, all: &Stream, now: Instant) -> Arc<Stream> {
+        let is_full = |streams: &BTreeMap<String, _>| {
+            let others = usize::from(streams.contains_key(OTHER));
+            streams.len() - others >= self.most
+        };
         let find = |streams: &BTreeMap<String, Arc<Stream>>| {
-            let is_full = streams.len() > self.most;
-            let others = || streams.get(OTHER).filter(|_| is_full);
+            let others = || streams.get(OTHER).filter(|_| is_full(streams));
             streams.get(route).or_else(others).map(Arc::clone)
         };
         let found = find(&self.streams.read().unwrap_or_else(PoisonError::into_inner));
@@ -236,14 +239,24 @@ impl Routes {
         if let Some(stream) = find(&streams) {
             return stream;
         }
-        let route = if streams.len() < self.most {
-            route
-        } else {
-            OTHER
-        };
+        let route = if is_full(&streams) { OTHER } else { route };
         let stream = Arc::new(all.beside(&[self.span], now));
         streams.insert(route.to_owned(), Arc::clone(&stream));
         stream
+    }
+
+    /// Drops the routes without valid requests in the window.
+    pub(crate) fn drop_unused(&self, now: Instant) {
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        streams.retain(|_, stream| {
+            // Nobody else has it, so that no request is counted in a stream that is gone.
+            Arc::strong_count(stream) > 1 || stream.windows(now).last(self.span).valid() > 0
+        });
+    }
+
+    /// Returns the length of the window, in milliseconds.
+    pub(crate) fn span(&self) -> u64 {
+        self.span
     }
 
     /// Returns all that there are.

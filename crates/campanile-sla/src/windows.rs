@@ -29,6 +29,12 @@ const RINGS: [(u64, u64); 4] = [
     (HOUR, LONGEST),
 ];
 
+/// Returns the longest window of buckets of a width, in milliseconds.
+pub(crate) fn longest(width: u64) -> u64 {
+    let ring = RINGS.iter().find(|(of_ring, _)| *of_ring == width);
+    ring.map_or(LONGEST, |(_, longest)| *longest)
+}
+
 /// All that is counted, by time. Times are in milliseconds since 1970, by a clock of its own: it starts with the wall clock, is
 /// driven by the monotonic one, and never goes back.
 #[derive(Debug)]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use campanile_series::Now;
 
 use super::Sla;
 use crate::adjustment;
+use crate::objective::milliseconds;
 use crate::snapshot::{self, Saved, SavedStream};
 use crate::source::Source;
 use crate::stream::Stream;
@@ -15,11 +17,12 @@ use crate::{Maintenance, RestoreError};
 impl Sla {
     /// Returns all counts, adjustments, incidents and times of maintenance, to be [restored](Self::restore) later; some 60 KB for each
     /// thing that is counted, and some more for percentiles. The slice of a gauge that is not over yet is not in it.
+    ///
+    /// Restored counts that no objective uses are in it again until they are 93 days old, so that a rollback finds them: at most 64 things.
     pub fn snapshot(&self, now: Now) -> Vec<u8> {
-        let mut saved = Saved {
-            maintenance: self.maintenance().clone(),
-            ..Saved::default()
-        };
+        let mut saved = self.retained().clone();
+        saved.drop_old(milliseconds(now.wall));
+        saved.maintenance.clone_from(&self.maintenance());
         for source in &self.0.sources {
             let key = |route| (source.key.clone(), route);
             let stream = save(&source.stream, &source.sketches, now);
@@ -47,6 +50,7 @@ impl Sla {
     }
 
     /// Adds what was counted before a restart, for the objectives that count what they counted before. The time since then is a gap.
+    /// Counts, adjustments and incidents that no objective uses are retained for [`snapshot`](Self::snapshot).
     ///
     /// Counts from the future are kept, as a wall clock that was set back leaves them: time goes on from them. If they are more than 5 minutes ahead,
     /// [`advance`](Self::advance) moves them to the wall clock within a minute.
@@ -68,17 +72,22 @@ impl Sla {
             *maintenance = adjustment::merged(std::mem::take(&mut *maintenance));
             maintenance.iter().map(Maintenance::bounds).collect()
         };
-        for ((key, route), stream) in saved.streams {
-            let Some(source) = self.0.sources.iter().find(|source| source.key == key) else {
-                continue;
-            };
-            match (&route, &source.routes) {
-                (None, _) => load(&source.stream, Some(source), stream, &times, now),
-                (Some(route), Some(routes)) => {
-                    let of_route = routes.of(route, &source.stream, now.mono);
-                    load(&of_route, None, stream, &times, now);
+        for ((key, route), stream) in std::mem::take(&mut saved.streams) {
+            let source = self.0.sources.iter().find(|source| source.key == key);
+            match (&route, source.map(|source| (source, &source.routes))) {
+                (None, Some((source, _))) => {
+                    load(&source.stream, Some(source), stream, &times, now);
                 }
-                (Some(_), None) => {}
+                (Some(route), Some((source, Some(routes)))) => {
+                    let time = stream.time.max(milliseconds(now.wall));
+                    if stream.has_counts_since(time.saturating_sub(routes.span())) {
+                        let of_route = routes.of(route, &source.stream, now.mono);
+                        load(&of_route, None, stream, &times, now);
+                    }
+                }
+                (_, None) | (Some(_), Some((_, None))) => {
+                    saved.streams.insert((key, route), stream);
+                }
             }
         }
         for objective in &self.0.objectives {
@@ -89,7 +98,23 @@ impl Sla {
             let incidents = saved.incidents.remove(&objective.name);
             history.incidents.restore(incidents.unwrap_or_default());
         }
+        saved.drop_old(milliseconds(now.wall));
+        saved.limit();
+        *self.retained() = saved;
         Ok(())
+    }
+
+    /// Returns what was restored, is not used by any objective, and is retained for 93 days; each as the counted thing and its bounds, such as
+    /// `tracked:jobs within 300ms`.
+    pub fn unused_counts(&self) -> Vec<String> {
+        let retained = self.retained();
+        let whole = retained.streams.keys().filter(|(_, route)| route.is_none());
+        whole.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn retained(&self) -> MutexGuard<'_, Saved> {
+        let retained = self.0.retained.lock();
+        retained.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

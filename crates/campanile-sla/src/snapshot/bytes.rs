@@ -99,7 +99,7 @@ fn is_possible(stream: &SavedStream) -> bool {
 }
 
 /// More than a ring has buckets: two snapshots that are merged may be of different times.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 struct Writer(Vec<u8>);
 

@@ -9,8 +9,18 @@ use tower::{Layer, ServiceExt};
 use super::*;
 
 /// Sends a request that is answered at once.
-async fn send(sla: &Sla, route: &'static str, status: u16, agent: &str) {
-    let layer = ObserveLayer::new(sla.observer());
+pub(crate) async fn send(sla: &Sla, route: &'static str, status: u16, agent: &str) {
+    respond(ObserveLayer::new(sla.observer()), route, status, agent).await;
+}
+
+/// Sends a request at a time.
+pub(crate) async fn send_at(sla: &Sla, route: &'static str, status: u16, at: Instant) {
+    let clock = campanile_http::Clock::new(move || at);
+    let layer = ObserveLayer::builder(sla.observer()).clock(clock);
+    respond(layer.build(), route, status, "curl").await;
+}
+
+async fn respond(layer: ObserveLayer<SliObserver>, route: &'static str, status: u16, agent: &str) {
     let service = layer.layer(tower::service_fn(move |_: Request<Full<&'static [u8]>>| {
         let mut response = Response::new(Full::new(&b""[..]));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();

@@ -12,6 +12,7 @@ mod oracle;
 mod property;
 mod quiet;
 mod replicas;
+mod snapshots;
 mod stalls;
 mod young;
 

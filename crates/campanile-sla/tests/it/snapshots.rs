@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use campanile_series::Now;
+use campanile_sla::{Adjustment, Slo, merge};
+
+use crate::kinds::{send, send_at};
+use crate::{DAY, HOUR, SECOND, one, record, start};
+
+fn within(milliseconds: u64) -> Slo {
+    Slo::latency("l", "99%", Duration::from_millis(milliseconds)).tracked()
+}
+
+#[test]
+fn a_rollback_finds_its_counts_again() {
+    let start = start();
+    let v1 = one(within(300), start);
+    v1.tracker("l").unwrap().record(true, SECOND, start.mono);
+    let v2 = one(within(250), start);
+    v2.restore(&v1.snapshot(start), start).unwrap();
+    assert_eq!(v2.objective("l", start).unwrap().samples, 0);
+    let written = v2.snapshot(start);
+    let back = one(within(300), start);
+    back.restore(&written, start).unwrap();
+    assert_eq!(back.objective("l", start).unwrap().samples, 1);
+}
+
+#[test]
+fn what_an_unknown_objective_had_is_kept_for_93_days() {
+    let start = start();
+    let build = |now| one(Slo::availability("a", "99%").tracked(), now);
+    let v1 = build(start);
+    for _ in 0..500 {
+        v1.tracker("a").unwrap().record(false, SECOND, start.mono);
+    }
+    crate::watch(&v1, start, start + HOUR);
+    let now = start + HOUR;
+    let adjustment = Adjustment {
+        at: start.wall,
+        bad: 400,
+        reason: "a load test".to_owned(),
+        author: "ada".to_owned(),
+    };
+    v1.adjust("a", adjustment, now).unwrap();
+    let incidents = v1.objective("a", now).unwrap().incidents;
+    assert_eq!(incidents.len(), 1);
+    let v2 = one(Slo::availability("b", "99%"), now);
+    v2.restore(&v1.snapshot(now), now).unwrap();
+    let back = build(now);
+    back.restore(&v2.snapshot(now), now).unwrap();
+    let report = back.objective("a", now).unwrap();
+    assert_eq!((report.bad, report.adjustments.len()), (100, 1));
+    assert_eq!(report.incidents, incidents);
+    assert_eq!(v2.unused_counts(), ["tracked:a"]);
+    let later = now + DAY * 94;
+    v2.advance(later);
+    let fresh = one(Slo::availability("b", "99%"), later);
+    fresh.restore(&v2.snapshot(later), later).unwrap();
+    assert!(fresh.unused_counts().is_empty());
+    let back = build(later);
+    back.restore(&v2.snapshot(later), later).unwrap();
+    let report = back.objective("a", later).unwrap();
+    assert!(report.adjustments.is_empty() && report.incidents.is_empty());
+}
+
+#[test]
+fn the_streams_that_are_kept_for_nobody_have_a_limit() {
+    let start = start();
+    let mut all = one(Slo::availability("a", "99%"), start).snapshot(start);
+    for number in 0..100 {
+        let one = one(within(100 + number), start);
+        one.tracker("l").unwrap().record(true, SECOND, start.mono);
+        all = merge(&all, &one.snapshot(start)).unwrap();
+    }
+    let sla = one(Slo::availability("a", "99%"), start);
+    sla.restore(&all, start).unwrap();
+    let written = sla.snapshot(start);
+    let found = (0..100).filter(|number| {
+        let one = one(within(100 + number), start);
+        one.restore(&written, start).unwrap();
+        one.objective("l", start).unwrap().samples == 1
+    });
+    assert_eq!(found.count(), 64);
+}
+
+#[tokio::test]
+async fn a_route_that_is_gone_makes_room() {
+    let build = |now| one(Slo::error_rate("r", "1%").per_route(1), now);
+    let start = start();
+    let before = build(start);
+    send(&before, "/old", 200, "curl").await;
+    let later = Now {
+        wall: start.wall + DAY * 100,
+        ..start
+    };
+    let after = build(later);
+    after.restore(&before.snapshot(start), later).unwrap();
+    send(&after, "/new", 500, "curl").await;
+    assert_eq!(after.objective("r", later).unwrap().routes[0].route, "/new");
+}
+
+#[tokio::test]
+async fn a_route_without_requests_in_the_window_makes_room() {
+    let start = start();
+    let sla = one(Slo::error_rate("r", "1%").over(DAY).per_route(2), start);
+    let routes = |now| {
+        let report = sla.objective("r", now).unwrap();
+        let mut routes: Vec<_> = report.routes.into_iter().map(|one| one.route).collect();
+        routes.sort();
+        routes
+    };
+    for route in ["/a", "/b", "/c", "/d"] {
+        send_at(&sla, route, 500, start.mono).await;
+    }
+    let now = start + SECOND;
+    sla.advance(now);
+    assert_eq!(routes(now), ["/a", "/b", "_other_"]);
+    let later = start + DAY * 2;
+    sla.advance(later);
+    assert!(routes(later).is_empty(), "{:?}", routes(later));
+    for route in ["/d", "/c", "/a"] {
+        send_at(&sla, route, 500, later.mono).await;
+    }
+    assert_eq!(routes(later), ["/c", "/d", "_other_"]);
+    // A route makes room for another one while there are others.
+    let last = later + HOUR * 23;
+    send_at(&sla, "/d", 500, last.mono).await;
+    send_at(&sla, "/a", 500, last.mono).await;
+    sla.advance(later + DAY + HOUR);
+    send_at(&sla, "/e", 500, (later + DAY + HOUR).mono).await;
+    assert_eq!(routes(later + DAY + HOUR), ["/d", "/e", "_other_"]);
+}
+
+#[test]
+fn many_pods_make_one_statement() {
+    let start = start();
+    let pod = |hour: u32| {
+        let begin = Now {
+            wall: start.wall + HOUR * 2 * hour,
+            ..start
+        };
+        let sla = one(Slo::availability("a", "99%"), begin);
+        record(&sla, 1, 0, begin);
+        sla.advance(begin + HOUR * 2);
+        sla.snapshot(begin + HOUR * 2)
+    };
+    let all = (1..40).fold(pod(0), |all, hour| merge(&all, &pod(hour)).unwrap());
+    let now = Now {
+        wall: start.wall + HOUR * 82,
+        ..start
+    };
+    let sla = one(Slo::availability("a", "99%"), now);
+    sla.restore(&all, now).unwrap();
+    assert_eq!(sla.objective("a", now).unwrap().samples, 40);
+    assert!(all.len() < 40_000, "{}", all.len());
+}

@@ -1,13 +1,13 @@
 //! A thread that sees whether the runtime still comes to what it is to do.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::check::Kind;
@@ -50,8 +50,10 @@ impl Watchdog {
         self
     }
 
-    /// Answers the probes at an address of its own too, from four threads `campanile-probes` and so even if the runtime is stuck: over HTTP/1.1, each
-    /// connection for one request, which comes within 200 ms. It shows what anybody may see.
+    /// Answers the probes at an address of its own too, even if the runtime is stuck: over HTTP/1.1, one request for each connection, without details.
+    ///
+    /// A thread `campanile-probes` serves up to 256 connections at a time, each for at most 1 s. A further one replaces the oldest, so that silent
+    /// connections delay no probe.
     ///
     /// Defaults to no address.
     pub fn listen(mut self, address: SocketAddr) -> Self {
@@ -130,18 +132,30 @@ impl Guarding {
         self.state().is_closed = false;
         let guarding = Arc::clone(self);
         let watching = started("campanile-watchdog", move || guarding.watch());
-        let probing = if self.listener.is_some() { PROBING } else { 0 };
-        let probing = (0..probing).filter_map(|_| {
+        self.has_failed.store(watching.is_none(), Ordering::Relaxed);
+        let (probing, ended) = oneshot::channel();
+        if self.listener.is_some() {
             let (guarding, health) = (Arc::clone(self), health.clone());
-            started("campanile-probes", move || guarding.probe(run, &health))
-        });
-        let probing = probing.count();
-        let has_all = watching.is_some() && (self.listener.is_none() || probing > 0);
-        self.has_failed.store(!has_all, Ordering::Relaxed);
+            let answer = move || guarding.answer_probes(&health, ended);
+            if started("campanile-probes", answer).is_none() {
+                self.has_failed.store(true, Ordering::Relaxed);
+            }
+        }
         Guarded {
             guarding: Arc::clone(self),
             watching,
-            probing,
+            _probing: probing,
+        }
+    }
+
+    /// Answers probes for as long as this run lasts.
+    fn answer_probes(&self, health: &Health, ended: oneshot::Receiver<()>) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        if let Err(error) = probes::serve(listener, health, ended) {
+            tracing::warn!(%error, "failed to start the watchdog's listener");
+            self.has_failed.store(true, Ordering::Relaxed);
         }
     }
 
@@ -224,24 +238,6 @@ impl Guarding {
         check.critical().timeout(self.stuck_after)
     }
 
-    /// Answers probes, one after the other, for as long as this run lasts.
-    fn probe(&self, run: u64, health: &Health) {
-        let Some(listener) = &self.listener else {
-            return;
-        };
-        for connection in listener.incoming() {
-            if self.run.load(Ordering::Relaxed) != run {
-                return;
-            }
-            match connection {
-                // Who doesn't ask in time gets no answer.
-                Ok(mut connection) => drop(answer(&mut connection, health)),
-                // There may be too many open files for a while.
-                Err(_) => std::thread::park_timeout(TALK),
-            }
-        }
-    }
-
     fn nanoseconds(&self, at: Instant) -> u64 {
         nanoseconds(at.saturating_duration_since(self.start))
     }
@@ -269,8 +265,8 @@ fn started(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandl
 pub(crate) struct Guarded {
     guarding: Arc<Guarding>,
     watching: Option<JoinHandle<()>>,
-    /// How many threads there are.
-    probing: usize,
+    /// The thread that answers probes ends when this is dropped. It is not joined.
+    _probing: oneshot::Sender<()>,
 }
 
 impl Drop for Guarded {
@@ -282,83 +278,10 @@ impl Drop for Guarded {
             // It waits for nothing else.
             let _ = watching.join();
         }
-        // They see that it is over once somebody comes. They are not waited for: they may be talking.
-        let listener = self.guarding.listener.as_ref();
-        if let Some(Ok(address)) = listener.map(TcpListener::local_addr) {
-            let is_any = address.ip().is_unspecified();
-            let ip = if is_any {
-                Ipv4Addr::LOCALHOST.into()
-            } else {
-                address.ip()
-            };
-            for _ in 0..self.probing {
-                let _ = TcpStream::connect_timeout(&(ip, address.port()).into(), TALK);
-            }
-        }
     }
 }
 
-/// How many connections are talked to at a time.
-const PROBING: usize = 4;
-
-/// How long one who asks may take for a request, and how long that may be. A probe has a second.
-const TALK: Duration = Duration::from_millis(200);
-const MAX_REQUEST: usize = 4 << 10;
-
-fn answer(connection: &mut TcpStream, health: &Health) -> io::Result<()> {
-    connection.set_read_timeout(Some(TALK))?;
-    connection.set_write_timeout(Some(TALK))?;
-    let mut request = Vec::new();
-    let until = clock::now() + TALK;
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        let mut piece = [0; 1_024];
-        let read = connection.read(&mut piece)?;
-        request.extend_from_slice(&piece[..read]);
-        if read == 0 || request.len() > MAX_REQUEST || clock::now() > until {
-            return Ok(());
-        }
-    }
-    let response = parsed(&request)
-        .and_then(|request| health.respond(&request))
-        .unwrap_or_else(|| {
-            let mut response = http::Response::new(String::new());
-            *response.status_mut() = http::StatusCode::NOT_FOUND;
-            response
-        });
-    let (head, body) = response.into_parts();
-    let mut out = format!("HTTP/1.1 {}\r\nconnection: close\r\n", head.status).into_bytes();
-    for (name, value) in &head.headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    if !head.headers.contains_key(http::header::CONTENT_LENGTH) {
-        write!(out, "content-length: {}\r\n", body.len())?;
-    }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(body.as_bytes());
-    connection.write_all(&out)
-}
-
-/// Reads the method, the target and what is accepted.
-fn parsed(request: &[u8]) -> Option<http::request::Parts> {
-    let text = str::from_utf8(request).ok()?;
-    let mut lines = text.split("\r\n");
-    let mut first = lines.next()?.split(' ');
-    let builder = http::Request::builder()
-        .method(first.next()?)
-        .uri(first.next()?);
-    let accept = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("accept").then(|| value.trim())
-    });
-    let builder = match accept {
-        Some(accept) => builder.header(http::header::ACCEPT, accept),
-        None => builder,
-    };
-    Some(builder.body(()).ok()?.into_parts().0)
-}
+mod probes;
 
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,6 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use http::StatusCode;
 
 use super::*;
@@ -28,7 +31,7 @@ fn a_runtime_that_is_stuck_is_not_alive() {
         .enable_all()
         .build()
         .unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (stop, stopped) = oneshot::channel::<()>();
     let (stuck, go_on) = std::sync::mpsc::channel::<()>();
     let running = std::thread::spawn({
         let health = health.clone();
@@ -125,4 +128,42 @@ fn who_sends_too_much_or_nothing_keeps_nobody_waiting() {
         assert!(answer.starts_with(b"HTTP/1.1 200"));
     };
     runtime.block_on(health.run(asked));
+}
+
+/// Health with a watchdog that listens, whose run another thread drives until the sender is dropped.
+fn running(address: SocketAddr) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let watchdog = Watchdog::new().listen(address);
+    let health = Health::builder().watchdog(watchdog).build().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(health.run(async { drop(stopped.await) }));
+    });
+    (stop, running)
+}
+
+#[test]
+fn silent_connections_delay_no_probe() {
+    let address = free();
+    let (stop, running) = running(address);
+    while TcpStream::connect(address).is_err() {
+        std::thread::yield_now();
+    }
+    get(address, "GET /livez HTTP/1.1\r\n\r\n");
+    for round in 0..3 {
+        let idle: Vec<_> = (0..200)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        let begun = clock::now();
+        let answer = get(address, "GET /livez HTTP/1.1\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(1), "{round}: {took:?}");
+        drop(idle);
+    }
+    drop(stop);
+    running.join().unwrap();
 }

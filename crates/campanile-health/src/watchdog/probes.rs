@@ -1,0 +1,143 @@
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::Health;
+
+/// The number of connections at a time. A further one replaces the oldest.
+const MAX_CONNECTIONS: usize = 256;
+/// The time for a request and its response. Kubernetes gives a probe one second.
+const MAX_TIME: Duration = Duration::from_secs(1);
+const MAX_REQUEST: usize = 4 << 10;
+/// The pause after a connection can't be accepted, as when too many files are open.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers probes on this thread, in a runtime of its own, until the sender is dropped.
+pub(super) fn serve(
+    listener: &std::net::TcpListener,
+    health: &Health,
+    ended: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listener = listener.try_clone()?;
+    listener.set_nonblocking(true)?;
+    runtime.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        tokio::select! {
+            () = accept(&listener, health, MAX_TIME) => {}
+            _ = ended => {}
+        }
+        Ok(())
+    })
+}
+
+async fn accept(listener: &TcpListener, health: &Health, max_time: Duration) {
+    let mut connections = VecDeque::<AbortHandle>::new();
+    loop {
+        let Ok((connection, _)) = listener.accept().await else {
+            sleep(PAUSE).await;
+            continue;
+        };
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = connections.pop_front()
+        {
+            oldest.abort();
+        }
+        let health = health.clone();
+        let talk = async move { drop(timeout(max_time, answer(connection, &health)).await) };
+        connections.push_back(tokio::spawn(talk).abort_handle());
+    }
+}
+
+async fn answer(mut connection: TcpStream, health: &Health) -> io::Result<()> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = connection.read_buf(&mut request).await?;
+        if read == 0 || request.len() > MAX_REQUEST {
+            return Ok(());
+        }
+    }
+    let response = parsed(&request)
+        .and_then(|request| health.respond(&request))
+        .unwrap_or_else(|| {
+            let mut response = http::Response::new(String::new());
+            *response.status_mut() = http::StatusCode::NOT_FOUND;
+            response
+        });
+    let (head, body) = response.into_parts();
+    let mut out = format!("HTTP/1.1 {}\r\nconnection: close\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if !head.headers.contains_key(http::header::CONTENT_LENGTH) {
+        write!(out, "content-length: {}\r\n", body.len())?;
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body.as_bytes());
+    connection.write_all(&out).await
+}
+
+/// Reads the method, the target and what is accepted.
+fn parsed(request: &[u8]) -> Option<http::request::Parts> {
+    let text = str::from_utf8(request).ok()?;
+    let mut lines = text.split("\r\n");
+    let mut first = lines.next()?.split(' ');
+    let builder = http::Request::builder()
+        .method(first.next()?)
+        .uri(first.next()?);
+    let accept = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("accept").then(|| value.trim())
+    });
+    let builder = match accept {
+        Some(accept) => builder.header(http::header::ACCEPT, accept),
+        None => builder,
+    };
+    Some(builder.body(()).ok()?.into_parts().0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn past_the_limit_the_oldest_connection_is_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let health = Health::builder().build().unwrap();
+        let hour = Duration::from_secs(3_600);
+        let connect = async {
+            let mut all = VecDeque::new();
+            for _ in 0..=MAX_CONNECTIONS {
+                all.push_back(TcpStream::connect(address).await.unwrap());
+            }
+            let closed = all[0].read(&mut [0]).await;
+            assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+            let newest = all.back_mut().unwrap();
+            newest
+                .write_all(b"GET /livez HTTP/1.1\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = String::new();
+            newest.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        };
+        let accept = accept(&listener, &health, hour);
+        let test = async {
+            tokio::select! { () = connect => {} () = accept => {} }
+        };
+        timeout(Duration::from_secs(20), test).await.unwrap();
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use campanile_series::{Labels, Now};
-use campanile_store::{Batch, Store};
+use campanile_store::{Batch, Store, StoreError};
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -39,10 +39,12 @@ struct Inner {
     /// For each rule its alerts, and how its evaluation went.
     states: Mutex<Vec<RuleState>>,
     restored: OnceCell<()>,
+    /// The number of stored records that could not be used.
+    restore_skipped: AtomicU64,
     /// Held by the `run` that sends.
     running: tokio::sync::Mutex<()>,
     /// Held for the time of a tick.
-    ticking: tokio::sync::Mutex<Heartbeat>,
+    ticking: tokio::sync::Mutex<Ticking>,
     /// The number of the next notice.
     number: AtomicU64,
     evaluation_failures: AtomicU64,
@@ -57,11 +59,19 @@ struct RuleState {
     error: Option<EvalError>,
 }
 
-/// When it was last written down that pending alerts are being looked at.
-type Heartbeat = Option<Instant>;
+/// What a tick needs of the ticks before.
+#[derive(Default)]
+struct Ticking {
+    /// When it was last written down that pending alerts are being looked at.
+    heartbeat: Option<Instant>,
+    /// When the store was read first without success, and the number of the first notice since then.
+    unread: Option<(Instant, u64)>,
+}
 
 /// How often that is written down.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long rules are not evaluated because the store can't be read.
+const UNREAD: Duration = Duration::from_secs(60);
 /// How long notices may be sent for after the shutdown.
 const LAST_NOTICES: Duration = Duration::from_secs(5);
 
@@ -79,6 +89,7 @@ impl Alerts {
             ledger: Ledger::new(store),
             states: Mutex::new(states),
             restored: OnceCell::new(),
+            restore_skipped: AtomicU64::new(0),
             running: tokio::sync::Mutex::default(),
             ticking: tokio::sync::Mutex::default(),
             number: AtomicU64::new(1),
@@ -116,12 +127,18 @@ impl Alerts {
     /// Evaluates all rules at a moment, writes down what has changed together with the notices that it owes, and hands these to
     /// [`run`](Self::run).
     ///
-    /// The first tick takes up what the store has from before. A tick waits for one that has not ended. If the store fails, the
-    /// notices are sent all the same, and the changes are written down as soon as it works again.
+    /// The first tick takes up what the store has from before. If the store can't be read, each tick tries again. No rule is evaluated
+    /// meanwhile, for at most 60 s.
+    ///
+    /// A tick waits for one that has not ended. If the store fails later, the notices are sent all the same, and the changes are written
+    /// as soon as it works again.
     pub async fn tick(&self, now: Now) {
         let inner = &*self.0;
-        let mut heartbeat = inner.ticking.lock().await;
-        inner.restored.get_or_init(|| inner.restore(now)).await;
+        let mut ticking = inner.ticking.lock().await;
+        if !inner.is_restored(&mut ticking, now).await {
+            return;
+        }
+        let heartbeat = &mut ticking.heartbeat;
         let before = inner.states().clone();
         let mut after = Vec::with_capacity(before.len());
         let (mut batches, mut owed) = (Vec::new(), Vec::new());
@@ -206,6 +223,7 @@ impl Alerts {
             evaluation_failures: inner.evaluation_failures.load(Ordering::Relaxed),
             store_failures: inner.ledger.failures(),
             store_dropped: inner.ledger.dropped(),
+            restore_skipped: inner.restore_skipped.load(Ordering::Relaxed),
             channels: inner.lanes.iter().map(Lane::stats).collect(),
         }
     }
@@ -234,9 +252,10 @@ impl Inner {
                 if before.error.is_some() {
                     tracing::info!(rule = rule.name, "a rule can be evaluated again");
                 }
+                let (look_back, covers) = rule.reach(covers, now);
                 let terms = Terms {
                     hold: rule.hold,
-                    look_back: rule.prepared.look_back(),
+                    look_back,
                 };
                 let (alerts, changes) = step(&before.alerts, terms, &alerts, covers, now);
                 let state = RuleState {
@@ -295,12 +314,14 @@ impl Inner {
             .get(labels)
             .or_else(|| before.alerts.get(labels));
         let value = alert.map_or(f64::NAN, |alert| alert.value);
+        let active_at = alert.map_or(starts_at, |alert| alert.active_at);
         let notice = Notice {
             event,
             rule: rule.name.clone(),
             severity: rule.severity,
             labels: labels.clone(),
             annotations: rule.annotations(labels, value),
+            active_at,
             starts_at,
             ends_at: (event == Event::Resolved).then_some(now.wall),
             value,
@@ -327,16 +348,37 @@ impl Inner {
         owed.collect()
     }
 
-    /// Takes up what the store has from before.
-    async fn restore(&self, now: Now) {
+    /// Takes up what the store has from before, if that was not done yet. Returns whether rules can be evaluated.
+    async fn is_restored(&self, ticking: &mut Ticking, now: Now) -> bool {
+        let first = ticking.unread.map(|(_, number)| number);
+        let restore = || self.restore(first, now);
+        let Err(error) = self.restored.get_or_try_init(restore).await else {
+            return true;
+        };
+        let (since, _) = *ticking.unread.get_or_insert_with(|| {
+            tracing::error!(%error, "failed to read stored alerts: rules are not evaluated yet");
+            // Beyond all numbers that the store can have.
+            let number = time::to_millis(now.wall).saturating_mul(1_000);
+            self.number.store(number, Ordering::Relaxed);
+            (now.mono, number)
+        });
+        now.mono.saturating_duration_since(since) >= UNREAD
+    }
+
+    /// Takes up what the store has from before. Notices from `first` on are of this process.
+    async fn restore(&self, first: Option<u64>, now: Now) -> Result<(), StoreError> {
+        let restored = restore::read(self.ledger.store(), &self.rules, &self.lanes, now);
         let Restored {
             alerts,
             orphans,
             notices,
             next,
-        } = restore::read(self.ledger.store(), &self.rules, &self.lanes, now).await;
-        self.number.store(next, Ordering::Relaxed);
-        for (lane, owed) in notices {
+            skipped,
+        } = restored.await?;
+        self.restore_skipped.store(skipped, Ordering::Relaxed);
+        self.number.fetch_max(next, Ordering::Relaxed);
+        let is_own = |owed: &Owed| first.is_some_and(|first| owed.number() >= Some(first));
+        for (lane, owed) in notices.into_iter().filter(|(_, owed)| !is_own(owed)) {
             self.lanes[lane].push(owed);
         }
         let (mut batches, mut owed) = (Vec::new(), Vec::new());
@@ -363,8 +405,11 @@ impl Inner {
             self.lanes[lane].push(owed);
         }
         for (state, alerts) in self.states().iter_mut().zip(alerts) {
-            state.alerts = alerts;
+            // Rules may have been evaluated already.
+            let known = std::mem::replace(&mut state.alerts, alerts);
+            state.alerts.extend(known);
         }
+        Ok(())
     }
 
     fn states(&self) -> MutexGuard<'_, Vec<RuleState>> {

@@ -27,7 +27,7 @@ pub trait Evaluate: Send + Sync + 'static {
     /// If it is not one of the language.
     fn prepare(&self, expr: &str) -> Result<Arc<dyn Prepared>, ExprError>;
 
-    /// Takes samples of alerts and recording rules, so that expressions can refer to them.
+    /// Takes samples of alerts and recording rules, so that expressions can refer to them. [`Alerts`](crate::Alerts) does not call it yet.
     ///
     /// Defaults to doing nothing.
     fn write(&self, at: Now, samples: &[Sample]) {

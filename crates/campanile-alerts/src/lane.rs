@@ -31,6 +31,13 @@ pub(crate) struct Owed {
     pub(crate) notice: Notice,
 }
 
+impl Owed {
+    /// Returns the number that the key ends with.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.key.rsplit_once('/')?.1.parse().ok()
+    }
+}
+
 /// What has become of a channel's notices since the process began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,6 +46,8 @@ pub struct ChannelStats {
     pub channel: String,
     /// Notices that wait.
     pub waiting: usize,
+    /// When the event of the oldest notice that waits happened.
+    pub oldest: Option<SystemTime>,
     /// Notices that arrived.
     pub sent: u64,
     /// Attempts that failed and are repeated.
@@ -93,9 +102,16 @@ impl Lane {
     }
 
     pub(crate) fn stats(&self) -> ChannelStats {
+        let (waiting, oldest) = {
+            let queue = self.queue();
+            let oldest = queue.front().map(|owed| &owed.notice);
+            let at = oldest.map(|notice| notice.ends_at.unwrap_or(notice.starts_at));
+            (queue.len(), at)
+        };
         ChannelStats {
             channel: self.name().to_owned(),
-            waiting: self.queue().len(),
+            waiting,
+            oldest,
             sent: self.sent.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),

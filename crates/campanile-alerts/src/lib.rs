@@ -41,7 +41,7 @@
 //! alerts as they are and is itself [reported](Alerts::rules).
 //!
 //! An alert is the same from the first tick that finds it to the last one, across restarts: a restart neither fires an alert again
-//! that was firing, nor resolves it before the rule has seen as much of the past as it [looks back](Prepared::look_back) on.
+//! that was firing, nor resolves it before the rule has been evaluated for its [look-back](Rule::look_back), 1 minute for a closure.
 //! The time for which a pending alert must hold goes on after a restart where it stood; after an hour it begins anew.
 //!
 //! If more than 1,000 series match a rule, the alerts that are active stay, and then come the series with the largest values. For the rest
@@ -49,7 +49,8 @@
 //!
 //! # Notices
 //!
-//! Each firing and each resolving is told once to each [channel](Notify), in this order. A change and the notices that it owes are
+//! Each firing and each resolving is sent to each [channel](Notify) in this order, except to a channel with 10,000 waiting notices. A channel that
+//! is added while an alert fires gets the end only. A change and the notices that it owes are
 //! one write to the [`Store`](campanile_store::Store), and a notice is forgotten only after it has arrived; with a durable store a crash
 //! at any moment loses none. A crash between a notice's arrival and the writing down of it sends the notice a second time, with the
 //! same [key](Notice::key). Failed attempts are repeated after 1 s and then at intervals that double up to 60 s, for as long as it takes;
@@ -66,7 +67,7 @@
 //! | alerts of a rule | 1,000 | one more alert, with the label `overflow="true"`, says how many more series match |
 //! | time of an evaluation | 10 s | the same |
 //! | time of sending | 30 s | another attempt |
-//! | notices that wait for a channel | 10,000 | dropped and [counted](ChannelStats::dropped) |
+//! | notices that wait for a channel | 10,000, and those of one tick | dropped and [counted](ChannelStats::dropped) |
 //! | changes that wait for a store that fails | 50,000 | the oldest are dropped and [counted](Stats::store_dropped) |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

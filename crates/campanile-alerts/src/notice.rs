@@ -19,6 +19,8 @@ pub struct Notice {
     pub labels: Labels,
     /// The rule's texts.
     pub annotations: BTreeMap<String, String>,
+    /// Since when the alert has been pending or firing.
+    pub active_at: SystemTime,
     /// Since when the alert has been firing.
     pub starts_at: SystemTime,
     /// When it was resolved, if it is.
@@ -47,11 +49,17 @@ impl Event {
 }
 
 impl Notice {
-    /// Returns a key that is the same however often the notice is sent, and no other notice's: the alert's fingerprint, its start in
-    /// milliseconds since 1970, and the event.
+    /// Returns a key that is the same however often the notice is sent, and no other notice's: the [alert's id](crate::Alert::id), and the
+    /// event.
     pub fn key(&self) -> String {
-        let fingerprint = self.labels.fingerprint();
-        let start = crate::time::to_millis(self.starts_at);
-        format!("{fingerprint}-{start}-{}", self.event.as_str())
+        let id = id(&self.labels, self.active_at);
+        format!("{id}-{}", self.event.as_str())
     }
+}
+
+/// Returns the id of an alert from its first match to its end.
+pub(crate) fn id(labels: &Labels, active_at: SystemTime) -> String {
+    let fingerprint = labels.fingerprint();
+    let active_at = crate::time::to_millis(active_at);
+    format!("{fingerprint}-{active_at}")
 }

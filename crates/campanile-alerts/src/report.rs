@@ -27,6 +27,14 @@ pub struct Alert {
     pub is_warming: bool,
 }
 
+impl Alert {
+    /// Returns the alert's id from its first match to its end: the labels' fingerprint and `active_at` in milliseconds since 1970. The key
+    /// of each [notice](crate::Notice::key) of the alert begins with it.
+    pub fn id(&self) -> String {
+        crate::notice::id(&self.labels, self.active_at)
+    }
+}
+
 /// How a rule is; from [`Alerts::rules`](crate::Alerts::rules).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,6 +64,8 @@ pub struct Stats {
     pub store_failures: u64,
     /// Changes that were given up, because the store failed for too long.
     pub store_dropped: u64,
+    /// Stored alerts and notices that could not be read at the start, and notices of channels that are gone.
+    pub restore_skipped: u64,
     /// The channels, in the order in which they were added.
     pub channels: Vec<ChannelStats>,
 }

@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use campanile_series::{Labels, Now};
 
@@ -16,7 +16,7 @@ use crate::{Evaluate, ExprError, IntoSamples, Prepared, Problem, Severity};
 /// | [`hold`](Self::hold) | 0: at once |
 /// | [`severity`](Self::severity) | medium |
 /// | [`label`](Self::label), [`annotation`](Self::annotation), [`annotate`](Self::annotate) | none |
-/// | [`look_back`](Self::look_back) | 0 |
+/// | [`look_back`](Self::look_back) | 1 minute for a closure, 0 for others |
 #[must_use = "a rule does nothing until it is given to a builder"]
 pub struct Rule {
     name: String,
@@ -91,10 +91,10 @@ impl Rule {
         self
     }
 
-    /// Sets how much of the past a closure's answer is made of; an expression knows this itself.
+    /// Sets how much of the past an evaluation reads. If an expression reads more, the larger of the two counts.
     ///
-    /// After a restart an alert that was firing is not resolved before the closure has been asked for this long: until then that it
-    /// finds nothing wrong may only mean that it has seen nothing yet. Defaults to 0.
+    /// After a restart, an alert that was firing is not resolved before the rule has been evaluated for this long: until then, no match may
+    /// only mean that the new process has no data yet. Defaults to 1 minute for a closure, and to 0 for others.
     pub fn look_back(mut self, look_back: Duration) -> Self {
         self.look_back = Some(look_back);
         self
@@ -108,7 +108,8 @@ impl Rule {
         self
     }
 
-    /// Adds a label to all of its alerts, in place of one of the same name that a sample has.
+    /// Adds a label to all of its alerts, in place of one of the same name that a sample has. An empty value removes that label, as in
+    /// Prometheus.
     ///
     /// Defaults to none but `alertname` and `severity`.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -184,6 +185,8 @@ impl Rule {
             ("alertname".to_owned(), name.clone()),
             ("severity".to_owned(), self.severity.to_string()),
         ];
+        let removed = self.labels.iter().filter(|(_, value)| value.is_empty());
+        let removed = removed.map(|(name, _)| name.clone()).collect();
         let labels = Labels::new(self.labels.into_iter().chain(own)).map_err(|error| {
             problems.push(Problem::Label {
                 rule: name.clone(),
@@ -191,7 +194,7 @@ impl Rule {
             });
         });
         let prepared = match self.source {
-            Source::Closure(prepare) => Ok(prepare(self.look_back.unwrap_or_default())),
+            Source::Closure(prepare) => Ok(prepare(self.look_back.unwrap_or(GRACE))),
             Source::Prepared(prepared) => Ok(prepared),
             Source::Expr(expr) => {
                 let none =
@@ -218,8 +221,11 @@ impl Rule {
             name,
             prepared: prepared.ok()?,
             hold: self.hold,
+            look_back: self.look_back.unwrap_or_default(),
+            first: OnceLock::new(),
             severity: self.severity,
             labels,
+            removed,
             overflow,
             annotations: self.annotations,
             annotate: self.annotate,
@@ -233,6 +239,9 @@ const OVERFLOW: &str = "overflow";
 /// How many bytes an annotation may have.
 const MAX_TEXT: usize = 4_096;
 
+/// How long a restored alert of a closure is not resolved, if not set.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// The longest time that a rule may hold.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
@@ -241,9 +250,15 @@ pub(crate) struct CheckedRule {
     pub(crate) name: String,
     pub(crate) prepared: Arc<dyn Prepared>,
     pub(crate) hold: Duration,
+    /// How much of the past an evaluation reads, as set.
+    look_back: Duration,
+    /// The time of the first evaluation.
+    first: OnceLock<Instant>,
     pub(crate) severity: Severity,
     /// With `alertname` and `severity`.
     pub(crate) labels: Labels,
+    /// The labels of samples that alerts don't have.
+    pub(crate) removed: BTreeSet<String>,
     /// The labels of the alert that stands for the series beyond the limit.
     pub(crate) overflow: Labels,
     annotations: BTreeMap<String, String>,
@@ -251,6 +266,18 @@ pub(crate) struct CheckedRule {
 }
 
 impl CheckedRule {
+    /// Returns how much of the past an evaluation reads, and how far back the data reach.
+    pub(crate) fn reach(&self, covers: Duration, now: Now) -> (Duration, Duration) {
+        let first = *self.first.get_or_init(|| now.mono);
+        let own = self.prepared.look_back();
+        let covers = if covers < own {
+            covers
+        } else {
+            covers.max(now.mono.saturating_duration_since(first))
+        };
+        (own.max(self.look_back), covers)
+    }
+
     /// Returns the texts of an alert.
     pub(crate) fn annotations(&self, labels: &Labels, value: f64) -> BTreeMap<String, String> {
         let mut annotations = self.annotations.clone();

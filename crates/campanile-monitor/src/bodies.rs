@@ -104,13 +104,8 @@ impl<'a> AlertsBody<'a> {
 
 impl<'a> AlertBody<'a> {
     fn new(alert: &'a Alert) -> Self {
-        let fingerprint = alert.labels.fingerprint().to_string();
-        let start = alert
-            .active_at
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
         Self {
-            id: format!("{fingerprint}-{}", start.as_millis()),
+            id: alert.id(),
             name: &alert.rule,
             severity: alert.severity.as_str(),
             status: if alert.starts_at.is_some() {
@@ -124,7 +119,7 @@ impl<'a> AlertBody<'a> {
             active_at: moment(alert.active_at),
             starts_at: alert.starts_at.map(moment),
             value: alert.value,
-            fingerprint,
+            fingerprint: alert.labels.fingerprint().to_string(),
             warming: alert.is_warming,
         }
     }

@@ -31,7 +31,8 @@ pub(super) fn found(
     for Sample { labels, value } in samples {
         let others = labels
             .iter()
-            .filter(|(name, _)| *name != "__name__" && rule.labels.get(name).is_none());
+            .filter(|(name, _)| *name != "__name__" && rule.labels.get(name).is_none())
+            .filter(|(name, _)| !rule.removed.contains(*name));
         let labels = Labels::new(others.chain(rule.labels.iter()));
         let labels = labels.map_err(|error| EvalError::new(error.to_string()))?;
         if alerts.contains_key(&labels) {

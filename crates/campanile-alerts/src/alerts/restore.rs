@@ -20,6 +20,8 @@ pub(super) struct Restored {
     pub(super) notices: Vec<(usize, Owed)>,
     /// The number of the next notice.
     pub(super) next: u64,
+    /// The number of records that can't be read, or belong to a channel that is gone.
+    pub(super) skipped: u64,
 }
 
 /// A pending alert that nobody has looked at for longer begins anew.
@@ -27,32 +29,32 @@ const TOLERANCE: Duration = Duration::from_secs(60 * 60);
 /// How many records are read at once.
 const AT_ONCE: usize = 1_000;
 
+/// Reads the store: all of it, or nothing if the store fails.
 pub(super) async fn read(
     store: &dyn Store,
     rules: &[CheckedRule],
     lanes: &[Lane],
     now: Now,
-) -> Restored {
+) -> Result<Restored, StoreError> {
     let mut restored = Restored {
         alerts: vec![step::Alerts::new(); rules.len()],
         orphans: Vec::new(),
         notices: Vec::new(),
         next: 1,
+        skipped: 0,
     };
-    let last_tick = match store.get(META, LAST_TICK).await {
-        Ok(value) => value.and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok()),
-        Err(error) => {
-            tracing::error!(%error, "the alerts of before can't be read");
-            None
-        }
-    };
-    for Record { key, value, .. } in all(store, ALERTS).await {
+    let last_tick = store.get(META, LAST_TICK).await?;
+    let last_tick =
+        last_tick.and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok());
+    let (alerts, outbox) = (all(store, ALERTS).await?, all(store, OUTBOX).await?);
+    for Record { key, value, .. } in alerts {
         let record = serde_json::from_slice::<AlertRecord>(&value);
         let parsed = record
             .ok()
             .and_then(|record| Some((record.labels().ok()?, record)));
         let Some((labels, record)) = parsed else {
             tracing::error!(key, "an alert of before can't be read");
+            restored.skipped += 1;
             continue;
         };
         let (phase, active_at) = (record.phase(), record.active_at());
@@ -66,6 +68,7 @@ pub(super) async fn read(
                     .unwrap_or(Severity::Medium),
                 labels: labels.clone(),
                 annotations: [("summary".to_owned(), "the rule is gone".to_owned())].into(),
+                active_at,
                 starts_at: since,
                 ends_at: Some(now.wall),
                 value: record.value(),
@@ -88,7 +91,7 @@ pub(super) async fn read(
         let alert = AlertState::restored(phase, active_at, held, record.value(), now);
         restored.alerts[number].insert(labels, alert);
     }
-    for Record { key, value, .. } in all(store, OUTBOX).await {
+    for Record { key, value, .. } in outbox {
         let notice = serde_json::from_slice::<NoticeRecord>(&value)
             .ok()
             .and_then(NoticeRecord::notice);
@@ -97,34 +100,31 @@ pub(super) async fn read(
             .and_then(|(channel, number)| Some((channel, number.parse::<u64>().ok()?)));
         let (Some(notice), Some((channel, number))) = (notice, place) else {
             tracing::error!(key, "a notice of before can't be read");
+            restored.skipped += 1;
             continue;
         };
         restored.next = restored.next.max(number + 1);
         match lanes.iter().position(|lane| lane.name() == channel) {
             Some(lane) => restored.notices.push((lane, Owed { key, notice })),
-            None => tracing::error!(
-                channel,
-                key = notice.key(),
-                "a notice waits for a channel that is gone"
-            ),
+            None => {
+                let key = notice.key();
+                tracing::error!(channel, key, "a notice waits for a channel that is gone");
+                restored.skipped += 1;
+            }
         }
     }
-    restored
+    Ok(restored)
 }
 
-/// Returns all records of a table, as far as they can be read.
-async fn all(store: &dyn Store, table: &str) -> Vec<Record> {
+/// Returns all records of a table.
+async fn all(store: &dyn Store, table: &str) -> Result<Vec<Record>, StoreError> {
     let mut records: Vec<Record> = Vec::new();
     loop {
         let last = records.last().map(|record| record.key.clone());
-        let read: Result<_, StoreError> = store.scan(table, last.as_deref(), AT_ONCE).await;
-        match read {
-            Ok(more) if more.is_empty() => return records,
-            Ok(more) => records.extend(more),
-            Err(error) => {
-                tracing::error!(table, %error, "what was written before can't be read");
-                return records;
-            }
+        let more = store.scan(table, last.as_deref(), AT_ONCE).await?;
+        if more.is_empty() {
+            return Ok(records);
         }
+        records.extend(more);
     }
 }

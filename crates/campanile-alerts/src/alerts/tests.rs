@@ -136,6 +136,36 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_alert_has_one_id_from_pending_to_resolved() {
+    let world = World::default();
+    let alerts = world.alerts(10, 0);
+    let running = run(&alerts);
+    let start = start();
+    world.wrong("x");
+    alerts.tick(start).await;
+    let id = alerts.active()[0].id();
+    alerts.tick(start + seconds(10)).await;
+    assert_eq!(alerts.active()[0].id(), id);
+    world.wrong("");
+    alerts.tick(start + seconds(20)).await;
+    settle().await;
+    let notices = world.channel.arrived.lock().unwrap().clone();
+    let keys: Vec<_> = notices.iter().map(Notice::key).collect();
+    assert_eq!(keys, [format!("{id}-firing"), format!("{id}-resolved")]);
+    running.abort();
+}
+
+#[test]
+fn an_empty_label_takes_that_of_the_sample_away() {
+    let rule = Rule::when("R", |_| false).label("x", "");
+    let rule = rule.check(None, &mut Vec::new()).unwrap();
+    let sample = Sample::new(Labels::new([("x", "1"), ("y", "2")]).unwrap(), 1.0);
+    let found = found(&rule, vec![sample], &step::Alerts::new()).unwrap();
+    let labels = found.alerts.into_keys().next().unwrap();
+    assert_eq!((labels.get("x"), labels.get("y")), (None, Some("2")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_change_is_told_once() {
     let world = World::default();
     let alerts = world.alerts(10, 0);

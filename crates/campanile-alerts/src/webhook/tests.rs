@@ -14,6 +14,7 @@ fn notice(event: Event) -> Notice {
         severity: Severity::High,
         labels: Labels::new([("alertname", "HighErrorRate"), ("severity", "high")]).unwrap(),
         annotations: [("summary".to_owned(), "a \"bad\"\n day".to_owned())].into(),
+        active_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         starts_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         ends_at: (event == Event::Resolved)
             .then_some(UNIX_EPOCH + Duration::from_secs(1_700_000_100)),

@@ -182,3 +182,167 @@ async fn what_cannot_be_read_stops_nothing() {
     process.pass(start(), 5, "x").await;
     assert_eq!(process.told(), ["firing x"]);
 }
+
+/// A store whose reads fail as often as it is told.
+struct Flaky {
+    store: Arc<Memory>,
+    failures: AtomicU64,
+}
+
+impl Flaky {
+    fn fails(&self) -> Result<(), StoreError> {
+        let left = self.failures.load(Ordering::Relaxed);
+        if left == 0 {
+            return Ok(());
+        }
+        self.failures.store(left - 1, Ordering::Relaxed);
+        Err(StoreError::Busy { waiting: 1 })
+    }
+}
+
+impl Store for Flaky {
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.commit(batch)
+    }
+
+    fn get<'a>(
+        &'a self,
+        table: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.store.get(table, key)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        table: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+        match self.fails() {
+            Ok(()) => self.store.scan(table, after, limit),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn journal(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.store.journal(after, limit)
+    }
+
+    fn status(&self) -> Status {
+        self.store.status()
+    }
+}
+
+/// A store that can't be read at the start, for a moment or for minutes, costs no notice and no end of an alert.
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_at_the_start_costs_nothing() {
+    for failures in [1, 30] {
+        let world = World::default();
+        let start = start();
+        // Three notices that nobody sends.
+        let alerts = world.alerts(0, 0);
+        world.wrong("abc");
+        alerts.tick(start).await;
+        let store = Flaky {
+            store: Arc::clone(&world.store),
+            failures: AtomicU64::new(failures),
+        };
+        let store = Arc::new(store);
+        let alerts = world.builder(0, 0).store(store).build().unwrap();
+        world.wrong("cde");
+        let mut now = start + seconds(10);
+        for _ in 0..=failures {
+            alerts.tick(now).await;
+            now = now + seconds(5);
+        }
+        let alerts = world.alerts(0, 0);
+        let running = run(&alerts);
+        world.wrong("");
+        alerts.tick(now).await;
+        settle().await;
+        let mut lines = world.channel.lines();
+        lines.sort();
+        lines.dedup();
+        let expected = ["a", "b", "c", "d", "e"];
+        let expected: Vec<_> = ["firing", "resolved"]
+            .iter()
+            .flat_map(|event| expected.map(|name| format!("{event} {name}")))
+            .collect();
+        assert_eq!(lines, expected, "{failures}");
+        let keys = world.channel.arrived.lock().unwrap().len();
+        // While the store can't be read for a minute, what still fires is told a second time.
+        assert_eq!(keys, if failures == 1 { 10 } else { 11 }, "{failures}");
+        running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_has_a_minute_after_a_restart() {
+    let world = World::default();
+    let depth = Arc::new(Mutex::new(11.0));
+    let build = || {
+        let depth = Arc::clone(&depth);
+        let rule = Rule::when("Deep", move |_: Now| {
+            Some(*depth.lock().unwrap()).filter(|depth| *depth > 10.0)
+        });
+        let alerts = Alerts::builder().rule(rule).channel(world.channel.clone());
+        alerts.store(world.store.clone()).build().unwrap()
+    };
+    let alerts = build();
+    let running = run(&alerts);
+    alerts.tick(start()).await;
+    settle().await;
+    running.abort();
+    *depth.lock().unwrap() = 0.0;
+    let alerts = build();
+    let running = run(&alerts);
+    for second in (10..30).step_by(5) {
+        alerts.tick(start() + seconds(second)).await;
+    }
+    *depth.lock().unwrap() = 12.0;
+    alerts.tick(start() + seconds(30)).await;
+    settle().await;
+    assert_eq!(world.channel.lines(), ["firing "]);
+    running.abort();
+}
+
+/// Finds nothing, and reads nothing of the past.
+struct Nothing;
+
+impl crate::Prepared for Nothing {
+    fn look_back(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn at(&self, _: Now) -> BoxFuture<'_, Result<crate::Answer, EvalError>> {
+        let answer = crate::Answer {
+            samples: Vec::new(),
+            covers: Duration::ZERO,
+        };
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_back_holds_for_expressions_too() {
+    let process = Restart::new(0, 0);
+    process.pass(start(), 5, "x").await;
+    process.running.abort();
+    let rule = Rule::prepared("R", Arc::new(Nothing)).look_back(seconds(60));
+    let world = &process.world;
+    let alerts = Alerts::builder().rule(rule).channel(world.channel.clone());
+    let alerts = alerts.store(world.store.clone()).build().unwrap();
+    let running = run(&alerts);
+    let first = start() + seconds(10);
+    for (second, lines) in [
+        (0, &["firing x"][..]),
+        (55, &["firing x"]),
+        (60, &["firing x", "resolved x"]),
+    ] {
+        alerts.tick(first + seconds(second)).await;
+        settle().await;
+        assert_eq!(process.told(), lines, "{second}");
+    }
+    running.abort();
+}

@@ -149,6 +149,15 @@ impl MonitorBuilder {
                 });
             }
         }
+        let same = Token::same_secret(&self.tokens);
+        // A token that was given twice has one problem, not two.
+        let same = same.filter(|(token, other)| token.name() != other.name());
+        if let Some((token, other)) = same {
+            problems.push(Problem::SameSecret {
+                token: token.name().to_owned(),
+                other: other.name().to_owned(),
+            });
+        }
         if self.tick < Duration::from_millis(100) || self.tick > Duration::from_secs(60 * 60) {
             problems.push(Problem::Tick { tick: self.tick });
         }
@@ -217,6 +226,16 @@ pub enum Problem {
     DuplicateToken {
         /// The name.
         token: String,
+    },
+    /// Two tokens have the same secret, so that its role would depend on their order.
+    #[error(
+        "the tokens {token:?} and {other:?} have the same secret: expected one secret for each token"
+    )]
+    SameSecret {
+        /// The name of the first token.
+        token: String,
+        /// The name of the second token.
+        other: String,
     },
     /// There are too many tokens.
     #[error("there are {tokens} tokens: give at most 1000")]

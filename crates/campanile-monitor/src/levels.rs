@@ -38,6 +38,10 @@ pub(crate) struct ServiceLevels {
     clock_steps: AtomicU64,
     /// The number of times that the process stood still.
     stalls: AtomicU64,
+    /// Writes that the store did not take.
+    store_failures: AtomicU64,
+    /// Decisions that the journal will never have.
+    store_dropped: AtomicU64,
     /// The objectives whose routes were logged as unmatched.
     unmatched: Mutex<BTreeSet<String>>,
 }
@@ -124,6 +128,8 @@ impl ServiceLevels {
             entries: Mutex::default(),
             clock_steps: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
+            store_failures: AtomicU64::new(0),
+            store_dropped: AtomicU64::new(0),
             unmatched: Mutex::default(),
         }
     }
@@ -246,9 +252,13 @@ impl ServiceLevels {
         self.put_counts(&mut batch, now);
         if let Err(error) = store.commit(batch).await {
             tracing::error!(%error, "the service levels' counts can't be written down");
+            self.store_failures.fetch_add(1, Ordering::Relaxed);
             let mut waiting = self.entries();
             waiting.splice(0..0, entries);
+            let excess = waiting.len().saturating_sub(MAX_ENTRIES);
             waiting.truncate(MAX_ENTRIES);
+            self.store_dropped
+                .fetch_add(excess as u64, Ordering::Relaxed);
         }
     }
 
@@ -260,6 +270,7 @@ impl ServiceLevels {
         let snapshot = self.sources.sla().snapshot(now);
         let parts: Vec<_> = snapshot.chunks(PART_LEN).collect();
         if parts.len() > MAX_PARTS {
+            self.store_failures.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 bytes = snapshot.len(),
                 "there is more to count than can be written down: ask for fewer routes"
@@ -286,6 +297,7 @@ impl ServiceLevels {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 tracing::error!(%error, "the service levels' counts from before can't be read yet");
+                self.store_failures.fetch_add(1, Ordering::Relaxed);
                 return;
             }
         };
@@ -385,12 +397,25 @@ impl ServiceLevels {
         batch.append(entry.as_str());
         self.put_counts(&mut batch, now);
         store.commit(batch).await.map_err(|error| {
+            self.store_failures.fetch_add(1, Ordering::Relaxed);
             let mut entries = self.entries();
             if entries.len() < MAX_ENTRIES {
                 entries.push(entry);
+            } else {
+                self.store_dropped.fetch_add(1, Ordering::Relaxed);
             }
             DecisionError::Store(error)
         })
+    }
+
+    /// Returns the number of writes that the store did not take.
+    pub(crate) fn store_failures(&self) -> u64 {
+        self.store_failures.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of decisions that were dropped before they were in the journal.
+    pub(crate) fn store_dropped(&self) -> u64 {
+        self.store_dropped.load(Ordering::Relaxed)
     }
 
     fn entries(&self) -> MutexGuard<'_, Vec<String>> {

@@ -78,13 +78,16 @@
 //! | `campanile_auth_failures_total` | counter | `reason` |
 //! | `campanile_clock_steps_total` | counter of how often the wall clock was set, or the machine suspended | |
 //! | `campanile_notices_total` | counter | `channel`, `outcome`: `sent`, `failed` (tried again), `refused`, `dropped` |
+//! | `campanile_notices_oldest_seconds` | gauge: age of the oldest notice that waits, 0 for none | `channel` |
 //! | `campanile_notices_waiting` | gauge | `channel` |
+//! | `campanile_restore_skipped_total` | counter of stored alerts and notices that could not be used after the start | |
 //! | `campanile_rule_failures_total` | counter | |
 //! | `campanile_rule_overflow_series` | gauge of series that match rules beyond their limit of 1,000 alerts | |
 //! | `campanile_slo_events_total` | counter of what objectives with a budget count | `slo`, `result`: `good`, `bad` |
 //! | `campanile_stalls_total` | counter of how often the process stood still for more than 30 s | |
+//! | `campanile_store_dropped_total` | counter of changes and decisions that were dropped | `writer`: `alerts`, `sla` |
 //! | `campanile_store_durable` | gauge: 1, or 0 for memory | |
-//! | `campanile_store_failures_total` | counter | |
+//! | `campanile_store_failures_total` | counter of writes that the store did not take at once | `writer`: `alerts`, `sla` |
 //! | `campanile_store_up` | gauge: 0 while the store fails | |
 //! | `campanile_ticks_total` | counter | |
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -72,7 +72,7 @@ impl Monitor {
             env_warnings,
         } = parts;
         let published = Published::new(sources.metrics());
-        published.update(&alerts, &*store);
+        published.update(&alerts, &levels, &*store, now().wall);
         Self(Arc::new(Inner {
             sources,
             alerts,
@@ -229,7 +229,8 @@ impl Inner {
             self.levels.tick(now);
             self.alerts.tick(now).await;
             self.published.ticked();
-            self.published.update(&self.alerts, &*self.store);
+            self.published
+                .update(&self.alerts, &self.levels, &*self.store, now.wall);
         }
     }
 

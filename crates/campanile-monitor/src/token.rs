@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -65,13 +66,27 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// If one of them is not valid.
+    /// If one of them is not valid, or two have the same secret.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, TokenError> {
         let parts = text.split([',', '\n']).map(str::trim);
-        parts
-            .filter(|part| !part.is_empty())
-            .map(str::parse)
-            .collect()
+        let parts = parts.filter(|part| !part.is_empty());
+        let tokens: Vec<Self> = parts.map(str::parse).collect::<Result<_, _>>()?;
+        match Self::same_secret(&tokens) {
+            Some((token, other)) => Err(TokenError::SameSecret {
+                token: token.name.clone(),
+                other: other.name.clone(),
+            }),
+            None => Ok(tokens),
+        }
+    }
+
+    /// Returns two tokens that have one secret, of which the roles would depend on their order.
+    pub(crate) fn same_secret(tokens: &[Self]) -> Option<(&Self, &Self)> {
+        let mut seen = HashMap::new();
+        tokens.iter().find_map(|token| {
+            let first = seen.insert(token.digest, token)?;
+            Some((first, token))
+        })
     }
 
     /// Returns the name.
@@ -118,6 +133,11 @@ impl FromStr for Token {
         let digest = digest_of(digest).ok_or_else(|| TokenError::Digest {
             name: name.to_owned(),
         })?;
+        if digest == sha256(b"") {
+            return Err(TokenError::EmptySecret {
+                name: name.to_owned(),
+            });
+        }
         Ok(Self {
             name: name.to_owned(),
             role,
@@ -185,6 +205,22 @@ pub enum TokenError {
         /// The token's name.
         name: String,
     },
+    /// The digest is that of the empty string, as of a variable that is not set. No client can present it.
+    #[error("the token {name:?} has an empty secret: expected the SHA-256 of 256 random bits")]
+    EmptySecret {
+        /// The token's name.
+        name: String,
+    },
+    /// Two tokens have the same secret.
+    #[error(
+        "the tokens {token:?} and {other:?} have the same secret: expected one secret for each token"
+    )]
+    SameSecret {
+        /// The name of the first token.
+        token: String,
+        /// The name of the second token.
+        other: String,
+    },
 }
 
 /// A token could not be made.
@@ -211,8 +247,9 @@ mod tests {
     #[test]
     fn tokens_are_read() {
         let text = format!(
-            "a:viewer:{DIGEST}\n\n b:operator:{DIGEST} ,c:admin:{}",
-            DIGEST.to_uppercase()
+            "a:viewer:{DIGEST}\n\n b:operator:{} ,c:admin:{}",
+            DIGEST.replace('9', "8"),
+            DIGEST.replace('9', "7").to_uppercase()
         );
         let tokens = Token::parse_all(&text).unwrap();
         let read: Vec<_> = tokens
@@ -227,11 +264,12 @@ mod tests {
                 ("c", Role::Admin)
             ]
         );
-        assert!(
-            tokens
-                .iter()
-                .all(|token| Token::find(std::slice::from_ref(token), b"test").is_some())
-        );
+        let found = |digest: &str| {
+            let token = format!("a:viewer:{digest}").parse().unwrap();
+            Token::find(&[token], b"test").is_some()
+        };
+        assert!(found(DIGEST) && found(&DIGEST.to_uppercase()));
+        assert!(!found(&DIGEST.replace('9', "8")));
         assert_eq!(Token::parse_all(" \n,").unwrap().len(), 0);
         #[track_caller]
         fn check(text: &str, expected: &TokenError) {
@@ -258,6 +296,14 @@ mod tests {
             &format!("a:viewer:+{}", &DIGEST[1..]),
             &TokenError::Digest { name: name() },
         );
+        check(
+            "a:viewer:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            &TokenError::EmptySecret { name: name() },
+        );
+        let twice = format!("a:viewer:{DIGEST},b:admin:{DIGEST}");
+        let error = Token::parse_all(&twice).unwrap_err();
+        let (token, other) = (name(), "b".to_owned());
+        assert_eq!(error, TokenError::SameSecret { token, other });
     }
 
     #[test]

@@ -2,7 +2,7 @@ use campanile_alerts::{BoxFuture, Notice, Notify, NotifyError, Rule};
 use campanile_health::Health;
 use campanile_metrics::{Registry, Value};
 use campanile_sla::{Sla, Slo};
-use campanile_store::Memory;
+use campanile_store::{Batch, Entry, Memory, Record, Status, StoreError};
 use tokio::time::sleep;
 
 use super::*;
@@ -171,6 +171,21 @@ fn mistakes_are_told_together() {
 }
 
 #[test]
+fn two_tokens_have_two_secrets() {
+    let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let token = |token: &str| format!("{token}:{digest}").parse().unwrap();
+    let tokens = [token("a:viewer"), token("b:admin")];
+    let builder = tokens.into_iter();
+    let builder = builder.fold(Monitor::builder(sources()), MonitorBuilder::token);
+    let error = builder.build().unwrap_err();
+    let expected = Problem::SameSecret {
+        token: "a".to_owned(),
+        other: "b".to_owned(),
+    };
+    assert_eq!(error.problems(), [expected]);
+}
+
+#[test]
 fn types_can_be_shared() {
     fn check<T: Send + Sync + fmt::Debug + 'static>() {}
     check::<(
@@ -220,4 +235,67 @@ fn ignored_variables_are_in_the_detailed_health() {
     );
     let number = r#"("env_warnings", Integer(1))"#;
     assert!(notes(false).contains(number), "{}", notes(false));
+}
+
+/// A memory that takes no writes, with a good status.
+struct RefusesWrites(Memory);
+
+impl Store for RefusesWrites {
+    fn commit(&self, _: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Busy { waiting: 1 })))
+    }
+
+    fn get<'a>(
+        &'a self,
+        table: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.0.get(table, key)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        table: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+        self.0.scan(table, after, limit)
+    }
+
+    fn journal(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.0.journal(after, limit)
+    }
+
+    fn status(&self) -> Status {
+        self.0.status()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failed_write_is_counted() {
+    let sources = sources();
+    let store = Arc::new(RefusesWrites(Memory::new()));
+    let monitor = Monitor::builder(sources.clone()).store(store);
+    let monitor = monitor.build().unwrap();
+    monitor.run(sleep(Duration::from_secs(36))).await;
+    let value = |name, writer| sources.metrics().get(name, &[("writer", writer)]);
+    let failures = value("campanile_store_failures_total", "sla");
+    assert!(
+        matches!(failures, Some(Value::Counter(3..))),
+        "{failures:?}"
+    );
+    for (name, writer) in [
+        ("campanile_store_failures_total", "alerts"),
+        ("campanile_store_dropped_total", "alerts"),
+        ("campanile_store_dropped_total", "sla"),
+    ] {
+        assert!(
+            matches!(value(name, writer), Some(Value::Counter(0))),
+            "{name} {writer}"
+        );
+    }
+    let skipped = sources
+        .metrics()
+        .get("campanile_restore_skipped_total", &[]);
+    assert!(matches!(skipped, Some(Value::Counter(0))), "{skipped:?}");
 }

@@ -62,6 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(url) = variable("DATABASE_URL") {
         let check = checks::postgres::check("postgres", &url)
             .map_err(|error| format!("DATABASE_URL: {error}"))?;
+        // Without its database the service is not ready. `Group` shows how to leave a check out.
         let check = check.critical().timeout(Duration::from_secs(2));
         builder = builder.check(check.period(Duration::from_secs(2)));
     }

@@ -161,6 +161,9 @@ impl Check {
 
     /// Makes the service unhealthy, and not only degraded, when the check fails.
     ///
+    /// Readiness then fails too. If all replicas share the dependency, its outage makes all of them unready at once, and even requests that
+    /// don't need it fail. A [`Group`](crate::Group) of the name `readiness` can leave it out.
+    ///
     /// Defaults to degraded.
     #[must_use]
     pub fn critical(mut self) -> Self {

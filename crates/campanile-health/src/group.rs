@@ -23,6 +23,30 @@ use crate::{Check, Problem, Status};
 /// | `liveness`, at `/health/live` too | [heartbeats](crate::Heartbeat) and the [watchdog](crate::Watchdog) | never to depend on what a restart doesn't mend |
 /// | `startup` | heartbeats and the watchdog | 503 until no [hold](crate::Health::hold_startup) is left, once |
 ///
+/// A critical check of a dependency that all replicas share, such as a database, makes all of them unready at once. To keep those requests that
+/// don't need it, leave the check out of `readiness`:
+///
+/// ```
+/// use campanile_health::{Check, Group, Health, Select, Status};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let database = Check::new("database", async || Err::<(), _>("connection refused"));
+/// let health = Health::builder()
+///     .check(database.critical())
+///     .group(Group::new("readiness", Select::all().except(Select::check("database"))))
+///     .build()?;
+/// # let running = tokio::spawn({ let health = health.clone(); async move { health.run(std::future::pending()).await } });
+/// # while health.ask("/readyz").status() != 200 || health.report().checks[0].at.is_none() { tokio::task::yield_now().await; }
+///
+/// // The report and alerts see the outage. The load balancer does not.
+/// assert_eq!(health.report().status, Status::Unhealthy);
+/// assert_eq!(health.ask("/readyz").status(), 200);
+/// # running.abort();
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Kubernetes restarts a container whose startup probe fails for too long, and no restart repairs a
 /// dependency. So dependencies are in `readiness`, and neither in `startup` nor in `liveness`.
 #[derive(Clone, Debug)]

@@ -27,6 +27,9 @@
 //! # }
 //! ```
 //!
+//! A critical check also fails readiness. If all replicas share the dependency, all of them become unready at once: [`Group`] shows how to leave
+//! such a check out of readiness.
+//!
 //! # Paths
 //!
 //! | path | what it is about | the `status` in JSON |

@@ -120,6 +120,9 @@ impl Select {
 impl Slo {
     /// Returns the objective that so many of the valid exchanges are good, such as `99.9%`: from 0 % to below 100 %, with at most
     /// seven decimal places. The name is 1 to 64 characters of `[A-Za-z0-9._-]`, and so it is for the others.
+    ///
+    /// Every status below 500 is good, also 408. If a timeout layer of the application responds with 408 to slow requests, make it respond with 503,
+    /// or use [`good`](Self::good).
     pub fn availability(name: impl Into<String>, target: impl Into<String>) -> Self {
         Self::new(name, Goal::Availability(target.into()))
     }

@@ -68,7 +68,8 @@ mod upgrades;
 /// `campanile_server_timeouts_total{stage}` requests that a timeout ended, where the
 /// stage is `request_body` or `response`.
 ///
-/// The time that a handler takes has no limit here: see tower-http's `TimeoutLayer`.
+/// The time that a handler takes has no limit here: see tower-http's `TimeoutLayer`. Build it with `with_status_code` and 503: its other
+/// constructor responds with 408, a client error, which objectives count as good.
 ///
 /// # Stopping
 ///

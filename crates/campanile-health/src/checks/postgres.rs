@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 use crate::{Check, Outcome, clock};
@@ -15,9 +16,13 @@ use crate::{Check, Outcome, clock};
 ///
 /// # Errors
 ///
-/// If the URL can't be read.
-pub fn check(name: impl Into<String>, url: &str) -> Result<Check, Error> {
+/// If the URL can't be read, or requires TLS by `sslmode=require`.
+pub fn check(name: impl Into<String>, url: &str) -> Result<Check, UrlError> {
     let config: Config = url.parse()?;
+    // Such a check would fail forever.
+    if config.get_ssl_mode() == SslMode::Require {
+        return Err(UrlError::Tls);
+    }
     let kept = Arc::new(Mutex::new(None::<Kept>));
     Ok(Check::new(name, move || {
         let (config, kept) = (config.clone(), Arc::clone(&kept));
@@ -38,6 +43,20 @@ pub fn check(name: impl Into<String>, url: &str) -> Result<Check, Error> {
             Ok::<_, Error>(outcome)
         }
     }))
+}
+
+/// The URL of a [`check`] is not valid.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// The URL can't be read.
+    #[error("invalid PostgreSQL URL: expected postgres://user:password@host/database")]
+    Invalid(#[from] Error),
+    /// The URL requires TLS.
+    #[error(
+        "invalid sslmode \"require\": expected prefer or disable; with TLS, call `probe` in a check over your own connection"
+    )]
+    Tls,
 }
 
 /// A connection, which ends with this, whatever it waits for.
@@ -92,4 +111,23 @@ pub async fn probe(client: &Client) -> Result<Outcome, Error> {
 
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_requires_tls_is_an_error_when_the_check_is_built() {
+        let build = |mode: &str| check("db", &format!("postgres://u:p@db.example/orders{mode}"));
+        assert!(matches!(build("?sslmode=require"), Err(UrlError::Tls)));
+        assert!(matches!(
+            build("?sslmode=verify-full"),
+            Err(UrlError::Invalid(_))
+        ));
+        assert!(matches!(check("db", "mysql://"), Err(UrlError::Invalid(_))));
+        for mode in ["", "?sslmode=prefer", "?sslmode=disable"] {
+            assert!(build(mode).is_ok(), "{mode}");
+        }
+    }
 }

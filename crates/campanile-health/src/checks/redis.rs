@@ -15,7 +15,7 @@ use crate::{Check, Outcome, clock};
 ///
 /// # Errors
 ///
-/// If the URL can't be read.
+/// If the URL can't be read, or requires TLS by `rediss://` while the crate `redis` has no TLS feature.
 pub fn check(name: impl Into<String>, url: &str) -> Result<Check, RedisError> {
     let client = Client::open(url)?;
     let kept = Arc::new(Mutex::new(None::<MultiplexedConnection>));
@@ -74,4 +74,16 @@ pub async fn probe(connection: &mut impl ConnectionLike) -> Result<Outcome, Redi
 
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_requires_tls_is_an_error_when_the_check_is_built() {
+        let error = check("cache", "rediss://cache.example/").unwrap_err();
+        assert!(error.to_string().contains("TLS"), "{error}");
+        assert!(check("cache", "redis://cache.example/").is_ok());
+    }
 }

@@ -18,8 +18,11 @@ pub struct Budget {
     /// How fast it is used in the last hour and in the windows of the [alerts](BurnAlert) that are no longer than the objective's, from the
     /// shortest to the longest.
     pub burn_rates: Vec<BurnRate>,
-    /// When it is used up if the last hour goes on, from now; zero if it is, and `None` if it never will be, or not before a calendar's month or
-    /// quarter ends.
+    /// The time until the budget is used up if the last hour goes on; zero if it is used up. `None` if nothing failed in the last hour, or not before
+    /// a calendar's month or quarter ends.
+    ///
+    /// For a rolling window it is the shortest time: it assumes that no failure leaves the window. At a burn rate of up to 1 the budget may never
+    /// be used up.
     pub exhausted_in: Option<Duration>,
 }
 

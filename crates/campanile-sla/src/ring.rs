@@ -52,6 +52,16 @@ impl Reading {
 }
 
 impl Reading {
+    /// Returns the reading of one valid thing.
+    pub(crate) fn one(good: bool, latency: Duration) -> Self {
+        Self {
+            good: good.into(),
+            bad: (!good).into(),
+            latency: u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
+            covered: 0,
+        }
+    }
+
     /// Takes so many bad ones out.
     pub(crate) fn forgive(mut self, bad: u64) -> Self {
         self.bad = self.bad.saturating_sub(bad);

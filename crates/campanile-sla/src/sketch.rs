@@ -53,6 +53,14 @@ impl Sketch {
         part[bucket(time)].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a time in the part of a past time, in milliseconds, if the part is kept.
+    pub(crate) fn record_at(&self, at: u64, time: Duration) {
+        let number = at / self.width;
+        if number <= self.newest.load(Ordering::Relaxed) {
+            self.merge(number, [(bucket(time) as u64, 1)].into_iter());
+        }
+    }
+
     /// Comes to a time, in milliseconds.
     pub(crate) fn advance(&self, time: u64) {
         let number = time / self.width;

@@ -152,6 +152,8 @@ impl Slo {
     }
 
     /// Returns the objective that no more of the valid exchanges are bad, such as `1%`: from above 0 % to 100 %.
+    ///
+    /// Up to a tenth above the target it is a warning, although its [budget](crate::Budget) is then overspent.
     pub fn error_rate(name: impl Into<String>, target: impl Into<String>) -> Self {
         Self::new(name, Goal::ErrorRate(target.into()))
     }

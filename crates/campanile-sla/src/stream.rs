@@ -2,9 +2,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use crate::ring::Reading;
 use crate::shards::Shards;
 use crate::sketch::Sketch;
 use crate::windows::Windows;
+
+/// What ended so many seconds before the current one is counted in it, without a lock.
+const LATE: u64 = 2;
 
 /// What is counted of one thing: exchanges, times in which something is up, or slices of a gauge's time.
 #[derive(Debug)]
@@ -42,20 +46,45 @@ impl Stream {
         other
     }
 
-    /// Counts something that ended at a moment.
+    /// Counts something that ended at a time.
     ///
-    /// It never waits: in the one case that another thread is moving the counts into the rings, it may count for the second before.
+    /// It never waits, unless the time is more than two seconds ago: in the one case that another thread is moving the counts into the rings, it may count for the second before.
     #[inline]
     pub(crate) fn record(&self, good: bool, latency: Duration, at: Instant) {
         let second = at.saturating_duration_since(self.origin).as_secs();
-        if second > self.second.load(Ordering::Relaxed) {
+        let current = self.second.load(Ordering::Relaxed);
+        if second > current {
             self.turn(at);
+        } else if second + LATE < current {
+            self.record_late(good, latency, at);
+            return;
         }
         self.counts.add(good, latency);
         if !self.sketches.is_empty() && !self.is_maintained.load(Ordering::Relaxed) {
             for sketch in &self.sketches {
                 sketch.record(latency);
             }
+        }
+    }
+
+    /// Counts something that ended before the current second, at its own time.
+    #[cold]
+    fn record_late(&self, good: bool, latency: Duration, at: Instant) {
+        let windows = self.windows.lock();
+        let mut windows = windows.unwrap_or_else(PoisonError::into_inner);
+        let (offset, milliseconds) = (windows.offset(), |time: Duration| {
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        });
+        let time = match at.checked_duration_since(self.origin) {
+            Some(after) => offset.saturating_add(milliseconds(after)),
+            None => offset.saturating_sub(milliseconds(self.origin.duration_since(at))),
+        };
+        if windows.is_maintained(time) {
+            return;
+        }
+        windows.add_at(time, Reading::one(good, latency));
+        for sketch in &self.sketches {
+            sketch.record_at(time, latency);
         }
     }
 

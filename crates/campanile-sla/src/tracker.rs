@@ -25,10 +25,11 @@ pub struct Uptime(pub(crate) Handle);
 pub struct Slices(pub(crate) Handle);
 
 impl Tracker {
-    /// Counts a valid thing that ended at a moment, and took so long; of a latency and of what is combined, it is good if it was also fast
+    /// Counts a valid thing with its latency, at the time that it ended; for a latency and a combined objective, it is good if it was also fast
     /// enough.
     ///
-    /// It takes as little as [an exchange](crate#cost), and never waits.
+    /// A time in the past counts in the windows that contain it. A time in the future moves the objective's clock there, so don't pass a deadline.
+    /// It takes as little as [an exchange](crate#cost), and waits only if the time is more than two seconds ago.
     #[inline]
     pub fn record(&self, good: bool, latency: Duration, at: Instant) {
         self.0.source().record(good, latency, at);
@@ -36,7 +37,7 @@ impl Tracker {
 }
 
 impl Uptime {
-    /// Says that it is up or down from a moment on; `None` if that is not known.
+    /// Sets the state from now on: up, down, or `None` for unknown. `at` is the current time; an earlier one is treated as the current time.
     pub fn set(&self, up: impl Into<Option<bool>>, at: Instant) {
         self.0.source().stream.set_up(up.into(), at);
     }

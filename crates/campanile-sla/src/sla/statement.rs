@@ -59,6 +59,9 @@ impl Sla {
     /// Returns how the objectives stood in a month, such as `2026-11`, in a time zone: this month's, and those before it as far as 93 days
     /// have them.
     ///
+    /// Counts are kept by the hour in UTC. In a zone whose offset has half or quarter hours, such as India's, the hour in which a month begins is
+    /// in the statements of both months.
+    ///
     /// # Errors
     ///
     /// If it is no month or no zone, or nothing is kept of the month.

@@ -6,6 +6,7 @@ mod adjustments;
 mod cancelled;
 mod clocks;
 mod kinds;
+mod late;
 #[cfg(feature = "openslo")]
 mod openslo;
 mod oracle;

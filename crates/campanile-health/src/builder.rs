@@ -354,6 +354,14 @@ pub enum Problem {
         /// Its name.
         name: String,
     },
+    /// A group has a code for unknown. A group with an unknown critical check is unhealthy, so the code would have no effect.
+    #[error(
+        "invalid status \"unknown\" for a code of the group {group:?}: expected healthy, degraded or unhealthy"
+    )]
+    UnknownCode {
+        /// The group.
+        group: String,
+    },
     /// Checks depend on each other in a circle.
     #[error("the checks {} depend on each other in a circle: take one of the dependencies out", .names.join(" → "))]
     Cycle {

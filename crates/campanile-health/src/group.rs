@@ -67,8 +67,8 @@ impl Group {
         }
     }
 
-    /// Sets the code with which the probe answers at a status; the other statuses keep theirs. A group is never unknown, and one from 200 to 399
-    /// is not taken while the service starts or drains.
+    /// Sets the code with which the probe answers at a status; the other statuses keep theirs. A code from 200 to 399
+    /// is not taken while the service starts or drains. A group is never unknown, so a code for that is a [`Problem`].
     ///
     /// Defaults to 200 for healthy and degraded, and 503 for unhealthy.
     pub fn code(mut self, status: Status, code: StatusCode) -> Self {
@@ -79,6 +79,11 @@ impl Group {
     /// Finds its checks; what it names that isn't there is noted.
     pub(crate) fn resolve(self, checks: &[Check], problems: &mut Vec<Problem>) -> Resolved {
         self.select.verify(&self.name, checks, problems);
+        if self.codes.contains_key(&Status::Unknown) {
+            problems.push(Problem::UnknownCode {
+                group: self.name.clone(),
+            });
+        }
         let members = (0..checks.len()).filter(|&number| self.select.has(&checks[number]));
         let code = |status: Status| {
             let usual = match status {

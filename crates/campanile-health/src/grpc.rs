@@ -19,6 +19,9 @@ pub struct GrpcHealth(Health);
 impl Health {
     /// Returns the service `grpc.health.v1.Health`, for tonic's `add_service`: `Check` and `Watch`.
     ///
+    /// For Kubernetes' probes see [`grpc_probes_yaml`](Self::grpc_probes_yaml). A client that balances by health checks asks for the name of its
+    /// protobuf service, such as `shop.Orders`: a [`Group`](crate::Group) of that name answers it.
+    ///
     /// The service of the name `""` is readiness, and each group is a service of its name: `SERVING` if its probe would answer with a code from
     /// 200 to 399, else `NOT_SERVING`. Of any other name nothing is known: `NOT_FOUND`, and `SERVICE_UNKNOWN` to who watches. `Watch` tells
     /// of changes while [`run`](Self::run) is running, and ends when the service drains.

@@ -280,7 +280,7 @@ impl Health {
     }
 
     pub(crate) fn watchdog_port(&self) -> Option<u16> {
-        self.0.watchdog.as_ref()?.port()
+        self.0.watchdog.as_ref()?.public_port()
     }
 
     fn advance(&self, phase: Phase) {
@@ -321,6 +321,7 @@ impl Inner {
             let is_well = startup
                 .is_none_or(|group| self.status_of(group, now, |_| true) != Status::Unhealthy);
             if is_well && self.life.advance(Phase::Ready) {
+                tracing::info!(phase = Phase::Ready.as_str(), "the service's phase");
                 self.changes.send_modify(|number| *number += 1);
             }
         }

@@ -6,7 +6,8 @@ impl Health {
     /// Returns the probes of a container in Kubernetes, in YAML: paste it below the container's `ports`. The port is the one that serves the
     /// [paths](crate#paths), by its number or its name.
     ///
-    /// If the [watchdog](crate::Watchdog) listens, liveness is asked of it: then its address must be one that the container can be reached at.
+    /// If the [watchdog](crate::Watchdog) listens, the liveness probe has its port. A watchdog on a loopback address is left out, since kubelet
+    /// connects to the pod's address.
     ///
     /// The startup probe may fail for 5 min, or for three periods of the slowest check of the group
     /// `startup` if that is longer. A probe's timeout is 1 s, since no probe runs a check.
@@ -20,6 +21,30 @@ impl Health {
     /// ```
     #[must_use]
     pub fn probes_yaml(&self, port: &str) -> String {
+        // Where the watchdog listens, liveness has an answer even if the runtime is stuck.
+        let of_watchdog = self.watchdog_port().map(|port| port.to_string());
+        self.probes(|group, path| {
+            let port = match &of_watchdog {
+                Some(port) if group == "liveness" => port,
+                _ => port,
+            };
+            format!("httpGet:\n    path: {path}\n    port: {port}")
+        })
+    }
+
+    /// Returns the same for the gRPC service of [`Health::grpc`] at a port, with the group of each probe as `service`.
+    ///
+    /// A liveness probe without a `service`, as in Kubernetes' own example, asks for readiness, and restarts containers because of a
+    /// dependency.
+    #[cfg(feature = "tonic")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+    #[must_use]
+    pub fn grpc_probes_yaml(&self, port: u16) -> String {
+        self.probes(|group, _| format!("grpc:\n    port: {port}\n    service: {group}"))
+    }
+
+    /// Writes the probes, each with the action for its group and path.
+    fn probes(&self, action: impl Fn(&str, &str) -> String) -> String {
         let inner = self.inner();
         let startup = inner
             .group("startup")
@@ -31,22 +56,17 @@ impl Health {
         // One every 2 s.
         let starting = slowest.saturating_mul(3).max(300).div_ceil(2);
         let probes = [
-            ("startupProbe", "/startupz", 2, starting),
-            ("livenessProbe", "/livez", 10, 3),
-            ("readinessProbe", "/readyz", 2, 2),
+            ("startup", "/startupz", 2, starting),
+            ("liveness", "/livez", 10, 3),
+            ("readiness", "/readyz", 2, 2),
         ];
         let mut out = String::new();
-        // Where the watchdog listens, liveness has an answer even if the runtime is stuck.
-        let of_watchdog = self.watchdog_port().map(|port| port.to_string());
-        for (name, path, period, failures) in probes {
-            let port = match (&of_watchdog, path) {
-                (Some(port), "/livez") => port,
-                _ => port,
-            };
+        for (group, path, period, failures) in probes {
+            let action = action(group, path);
             // A `String` takes whatever is written.
             let _ = write!(
                 out,
-                "{name}:\n  httpGet:\n    path: {path}\n    port: {port}\n  periodSeconds: {period}\n  timeoutSeconds: 1\n  \
+                "{group}Probe:\n  {action}\n  periodSeconds: {period}\n  timeoutSeconds: 1\n  \
                  failureThreshold: {failures}\n"
             );
         }

@@ -159,8 +159,10 @@ impl Guarding {
         }
     }
 
-    pub(crate) fn port(&self) -> Option<u16> {
-        Some(self.listener.as_ref()?.local_addr().ok()?.port())
+    /// Returns the port of the listener, unless it can be reached from this machine only.
+    pub(crate) fn public_port(&self) -> Option<u16> {
+        let address = self.listener.as_ref()?.local_addr().ok()?;
+        (!address.ip().to_canonical().is_loopback()).then(|| address.port())
     }
 
     fn has_ended(&self) -> bool {

@@ -1,8 +1,9 @@
 //! What the metrics tell of the checks.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use campanile_health::{Health, Status};
+use campanile_health::{Health, Phase, Status};
 use campanile_metrics::Registry;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -13,7 +14,22 @@ const STATUS: &str = "health_status";
 const DURATION: &str = "health_check_duration_seconds";
 const AGE: &str = "health_check_age_seconds";
 const TRANSITIONS: &str = "health_transitions_total";
+const READY: &str = "health_ready";
+const PHASE: &str = "health_phase";
 const LAG: &str = "health_executor_lag_seconds";
+
+const STATUSES: [Status; 4] = [
+    Status::Healthy,
+    Status::Degraded,
+    Status::Unhealthy,
+    Status::Unknown,
+];
+const PHASES: [Phase; 4] = [
+    Phase::Starting,
+    Phase::Ready,
+    Phase::Draining,
+    Phase::Stopped,
+];
 
 /// Describes the metrics, and keeps them up to date; it never completes.
 pub(crate) async fn watch(registry: &Registry, health: &Health) {
@@ -31,12 +47,28 @@ pub(crate) async fn watch(registry: &Registry, health: &Health) {
         LAG,
         "How long the runtime takes to come to something new in seconds.",
     );
+    registry.describe(READY, "Whether the readiness probe succeeds: 1 or 0.");
+    registry.describe(PHASE, "The phase of the service: 1 for the current one.");
+    // An increase from a series that begins with 1 would not be seen.
+    for check in health.report().checks {
+        for status in STATUSES {
+            let labels = [("check", &*check.name), ("to", status.as_str())];
+            drop(registry.counter(TRANSITIONS, &labels));
+        }
+    }
     let mut transitions = health.transitions();
+    let mut draining = pin!(health.draining());
+    let mut is_draining = false;
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let transition = tokio::select! {
             _ = ticks.tick() => {
+                collect(registry, health);
+                continue;
+            }
+            () = draining.as_mut(), if !is_draining => {
+                is_draining = true;
                 collect(registry, health);
                 continue;
             }
@@ -55,6 +87,7 @@ pub(crate) async fn watch(registry: &Registry, health: &Health) {
             counter.increment(1);
         }
         set(registry, STATUS, &transition.check, value(transition.to));
+        set_life(registry, health);
     }
 }
 
@@ -70,10 +103,25 @@ fn collect(registry: &Registry, health: &Health) {
             set(AGE, age.as_secs_f64());
         }
     }
+    set_life(registry, health);
     if let Some(lag) = health.executor_lag()
         && let Ok(gauge) = registry.gauge(LAG, &[])
     {
         gauge.set(lag.as_secs_f64());
+    }
+}
+
+/// Sets readiness and the phase.
+fn set_life(registry: &Registry, health: &Health) {
+    let is_ready = health.ask("/readyz").status().is_success();
+    if let Ok(gauge) = registry.gauge(READY, &[]) {
+        gauge.set(f64::from(is_ready));
+    }
+    let current = health.phase();
+    for phase in PHASES {
+        if let Ok(gauge) = registry.gauge(PHASE, &[("phase", phase.as_str())]) {
+            gauge.set(f64::from(phase == current));
+        }
     }
 }
 
@@ -88,5 +136,53 @@ fn value(status: Status) -> f64 {
         Status::Healthy => 1.0,
         Status::Degraded => 0.5,
         Status::Unknown | Status::Unhealthy => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campanile_health::Check;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn readiness_and_each_transition_have_a_series_from_the_start() {
+        let registry = Registry::new();
+        let check = Check::new("db", async || Ok::<_, String>(())).critical();
+        let health = Health::builder().check(check).build().unwrap();
+        let eventually = async |expected: &[&str]| {
+            let page = async {
+                loop {
+                    let page = registry.render();
+                    if expected.iter().all(|line| page.contains(line)) {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            let found = tokio::time::timeout(Duration::from_secs(5), page).await;
+            assert!(found.is_ok(), "{expected:?}: {}", registry.render());
+        };
+        let test = async {
+            eventually(&[
+                "health_transitions_total{check=\"db\",to=\"unhealthy\"} 0",
+                "health_transitions_total{check=\"db\",to=\"healthy\"} 1",
+                "health_ready 1",
+                "health_phase{phase=\"ready\"} 1",
+            ])
+            .await;
+            health.drain();
+            eventually(&[
+                "health_ready 0",
+                "health_phase{phase=\"draining\"} 1",
+                "health_phase{phase=\"ready\"} 0",
+            ])
+            .await;
+        };
+        tokio::select! {
+            () = test => {}
+            () = watch(&registry, &health) => {}
+            () = health.run(std::future::pending()) => {}
+        }
     }
 }

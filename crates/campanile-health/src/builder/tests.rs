@@ -104,3 +104,16 @@ fn a_port_that_is_taken_is_told() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn a_code_for_unknown_is_a_problem() {
+    let group = Group::new("data", Select::all());
+    let code = http::StatusCode::IM_A_TEAPOT;
+    let builder = Health::builder().group(group.code(crate::Status::Unknown, code));
+    assert_eq!(
+        problems(builder),
+        [
+            "invalid status \"unknown\" for a code of the group \"data\": expected healthy, degraded or unhealthy"
+        ]
+    );
+}

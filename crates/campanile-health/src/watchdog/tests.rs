@@ -167,3 +167,26 @@ fn silent_connections_delay_no_probe() {
     drop(stop);
     running.join().unwrap();
 }
+
+#[test]
+fn kubernetes_is_not_sent_to_a_loopback_address() {
+    let liveness = |address: &str| {
+        let watchdog = Watchdog::new().listen(address.parse().unwrap());
+        let health = Health::builder().watchdog(watchdog).build().unwrap();
+        let yaml = health.probes_yaml("8080");
+        let (_, rest) = yaml.split_once("path: /livez\n    port: ").unwrap();
+        rest.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(liveness("127.0.0.1:0"), "8080");
+    assert_ne!(liveness("0.0.0.0:0"), "8080");
+}
+
+#[cfg(feature = "tonic")]
+#[test]
+fn each_grpc_probe_has_a_service() {
+    let yaml = Health::builder().build().unwrap().grpc_probes_yaml(9_000);
+    for group in ["startup", "liveness", "readiness"] {
+        let probe = format!("{group}Probe:\n  grpc:\n    port: 9000\n    service: {group}\n");
+        assert!(yaml.contains(&probe), "{yaml}");
+    }
+}

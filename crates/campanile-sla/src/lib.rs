@@ -31,7 +31,7 @@
 //!
 //! # What counts
 //!
-//! An exchange is *valid* unless it is a probe of Kubernetes or a scrape of Prometheus, or its client left early. A request that is cancelled after 10 s
+//! An exchange is *valid* unless it is a probe or a scrape ([by its user agent](Slo::requests)), or its client left early. A request that is cancelled after 10 s
 //! ([`abandoned_after`](Slo::abandoned_after)) was abandoned, and is *bad*. For a latency, a request is bad if it was cancelled after its
 //! bound had passed, and not valid if it was cancelled before; a combined objective has both rules. So a service that hangs has data.
 //!

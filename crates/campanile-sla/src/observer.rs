@@ -77,10 +77,19 @@ fn caught<T>(panic: &mut Option<Box<dyn Any + Send>>, run: impl FnOnce() -> T) -
     result.map_err(|payload| panic.get_or_insert(payload)).ok()
 }
 
+/// What the user agents of probes and scrapes begin with: Kubernetes, Prometheus, VictoriaMetrics, the load balancers of AWS and Google Cloud.
+const PROBES: [&[u8]; 5] = [
+    b"kube-probe/",
+    b"Prometheus/",
+    b"vm_promscrape",
+    b"ELB-HealthChecker/",
+    b"GoogleHC/",
+];
+
 fn is_probe_or_scrape(head: &Head<'_>) -> bool {
     let agent = head.headers().get(USER_AGENT);
     agent.is_some_and(|agent| {
         let agent = agent.as_bytes();
-        agent.starts_with(b"kube-probe/") || agent.starts_with(b"Prometheus/")
+        PROBES.iter().any(|probe| agent.starts_with(probe))
     })
 }

@@ -207,7 +207,7 @@ impl Slo {
     /// ```
     ///
     /// It must not block. If it panics the exchange counts for no objective. Defaults to every exchange but probes of Kubernetes and scrapes of
-    /// Prometheus (`User-Agent: kube-probe/…`, `Prometheus/…`), in place of which it comes.
+    /// Prometheus (`User-Agent: kube-probe/…`, `Prometheus/…`, `vm_promscrape`, `ELB-HealthChecker/…`, `GoogleHC/…`), in place of which it comes.
     pub fn requests(mut self, counts: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.select.requests = Some(Arc::new(counts));
         self

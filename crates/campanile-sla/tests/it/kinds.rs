@@ -402,3 +402,21 @@ async fn routes_that_match_nothing_are_reported() {
     }
     assert_eq!(after.lints(), []);
 }
+
+#[tokio::test]
+async fn probes_and_scrapes_do_not_count() {
+    let start = start();
+    let sla = one(Slo::availability("a", "99%"), start);
+    for agent in [
+        "kube-probe/1.31",
+        "Prometheus/3.1.0",
+        "vm_promscrape",
+        "ELB-HealthChecker/2.0",
+        "GoogleHC/1.0",
+    ] {
+        send(&sla, "/", 200, agent).await;
+    }
+    assert_eq!(counts(&sla, "a", start + SECOND), (0, 0));
+    send(&sla, "/", 200, "curl/8 GoogleHC/1.0").await;
+    assert_eq!(counts(&sla, "a", start + SECOND), (1, 0));
+}

@@ -143,7 +143,9 @@ fn campanile(
     let rule = |name: &'static str, hold| {
         let wrong = Arc::clone(wrong);
         let check = move |_| wrong.lock().unwrap().contains(name).then_some(1.0);
-        Rule::when(name, check).hold(Duration::from_secs(hold))
+        let rule = Rule::when(name, check).hold(Duration::from_secs(hold));
+        // What the closure says after a restart is known at once.
+        rule.look_back(Duration::ZERO)
     };
     Campanile::builder("timing")
         .rule(rule("Now", 0))

@@ -294,6 +294,8 @@ impl Builder {
                 telemetry: telemetry.clone(),
                 #[cfg(all(feature = "metrics", feature = "telemetry"))]
                 log: log.clone(),
+                #[cfg(all(feature = "health", feature = "metrics"))]
+                transitions: std::sync::Mutex::new(health.as_ref().map(Health::transitions)),
                 #[cfg(feature = "health")]
                 health: health?,
                 #[cfg(feature = "metrics")]

@@ -40,6 +40,9 @@ pub(crate) struct Parts {
     pub(crate) runs: Arc<Runs>,
     #[cfg(feature = "health")]
     pub(crate) health: Health,
+    /// Those since the build, for the first run: the checks may run before their metrics do.
+    #[cfg(all(feature = "health", feature = "metrics"))]
+    pub(crate) transitions: std::sync::Mutex<Option<campanile_health::Transitions>>,
     #[cfg(feature = "metrics")]
     pub(crate) background: Background,
     #[cfg(feature = "monitor")]
@@ -259,7 +262,14 @@ impl Campanile {
         parts.start(
             "health_metrics",
             self.part(|this, stop| async move {
-                let counted = crate::health_metrics::watch(&this.registry, &this.health);
+                let first = this
+                    .transitions
+                    .lock()
+                    .ok()
+                    .and_then(|mut first| first.take());
+                let transitions = first.unwrap_or_else(|| this.health.transitions());
+                let counted =
+                    crate::health_metrics::watch(&this.registry, &this.health, transitions);
                 tokio::select! {
                     () = stop => {}
                     () = this.background.metered(counted) => {}

@@ -1,8 +1,5 @@
 //! What the telemetry exports of the metrics, and what the metrics tell of the telemetry.
 
-#[cfg(feature = "otlp")]
-use std::time::UNIX_EPOCH;
-
 use campanile_metrics::Registry;
 #[cfg(feature = "otlp")]
 use campanile_metrics::{FamilySnapshot, HistogramSnapshot, Value};
@@ -41,9 +38,9 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
             .iter()
             .map(|(name, value)| (*name, &**value))
             .collect();
-        // In OTLP a time of 0 means that it is not known.
-        let since = series.created.unwrap_or(UNIX_EPOCH);
-        let mut point = |measured| out.point(Point::new(&attributes, measured).since(since));
+        // A counter that was counted elsewhere began at an unknown time, at the latest with the telemetry.
+        let mut point =
+            |measured| out.point(begun(Point::new(&attributes, measured), series.created));
         match &series.value {
             Value::Counter(count) => point(Measured::Count(*count)),
             Value::TimeCounter(time) => point(Measured::Amount(time.as_secs_f64())),
@@ -83,11 +80,20 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
                     }),
                 };
                 let point = Point::new(&attributes, measured).exemplars(&exemplars);
-                out.point(point.since(since));
+                out.point(begun(point, series.created));
             }
             // A kind that there is not yet.
             _ => {}
         }
+    }
+}
+
+/// Sets when a point was 0, if that is known.
+#[cfg(feature = "otlp")]
+fn begun(point: Point<'_>, created: Option<std::time::SystemTime>) -> Point<'_> {
+    match created {
+        Some(since) => point.since(since),
+        None => point,
     }
 }
 

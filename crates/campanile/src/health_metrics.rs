@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use campanile_health::{Health, Phase, Status};
+use campanile_health::{Health, Phase, Status, Transitions};
 use campanile_metrics::Registry;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -31,8 +31,8 @@ const PHASES: [Phase; 4] = [
     Phase::Stopped,
 ];
 
-/// Describes the metrics, and keeps them up to date; it never completes.
-pub(crate) async fn watch(registry: &Registry, health: &Health) {
+/// Describes the metrics, and keeps them up to date with these transitions; it never completes.
+pub(crate) async fn watch(registry: &Registry, health: &Health, mut transitions: Transitions) {
     registry.describe(
         STATUS,
         "How a check is: 1 healthy, 0.5 degraded, 0 unhealthy or unknown.",
@@ -56,7 +56,6 @@ pub(crate) async fn watch(registry: &Registry, health: &Health) {
             drop(registry.counter(TRANSITIONS, &labels));
         }
     }
-    let mut transitions = health.transitions();
     let mut draining = pin!(health.draining());
     let mut is_draining = false;
     let mut ticks = interval(EVERY);
@@ -182,7 +181,7 @@ mod tests {
         };
         tokio::select! {
             () = test => {}
-            () = watch(&registry, &health) => {}
+            () = watch(&registry, &health, health.transitions()) => {}
             () = health.run(std::future::pending()) => {}
         }
     }

@@ -40,7 +40,12 @@ impl Cidr {
             return self;
         };
         let before = if from.segments()[0] == 0x2002 { 16 } else { 96 };
-        match self.prefix.checked_sub(before) {
+        // A range as wide as all that is translated, such as NAT64's, would stand for all of IPv4.
+        match self
+            .prefix
+            .checked_sub(before)
+            .filter(|prefix| *prefix >= WIDEST)
+        {
             Some(prefix) => Self {
                 network: network.into(),
                 // What comes after the address in 6to4 has no counterpart.
@@ -73,6 +78,9 @@ impl Cidr {
         }
     }
 }
+
+/// The shortest prefix of a range of IPv4 that is written inside of an IPv6 one.
+const WIDEST: u8 = 8;
 
 /// A text is not a range of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -214,6 +222,21 @@ mod tests {
         assert!(loopback.contains(address("::1")) && !loopback.contains(address("0.0.0.1")));
         let all: Cidr = "::/0".parse().unwrap();
         assert!(all.contains(address("::ffff:1.2.3.4")) && !all.contains(address("1.2.3.4")));
+    }
+
+    #[test]
+    fn a_range_of_nat64_does_not_allow_loopback() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut bad = Vec::new();
+        for range in ["64:ff9b::/96", "2002::/16", "::ffff:0:0/96"] {
+            let policy = Policy::Guarded(vec![range.parse().unwrap()]);
+            for inside in ["127.0.0.1", "10.0.0.1", "169.254.169.254"] {
+                if policy.allows(address(inside)) {
+                    bad.push((range, inside));
+                }
+            }
+        }
+        assert!(bad.is_empty(), "{bad:?}");
     }
 
     #[test]

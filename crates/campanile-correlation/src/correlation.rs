@@ -19,6 +19,8 @@ pub struct Correlation {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Remote {
     trace: Option<TraceContext>,
+    /// The parent that the request came with, whatever the place in the trace is now.
+    inbound: Option<TraceParent>,
     baggage: Baggage,
 }
 
@@ -80,7 +82,15 @@ impl Correlation {
         let has_any = trace.is_some() || !baggage.is_empty();
         Self {
             id: None,
-            remote: has_any.then(|| Remote { trace, baggage }.into()),
+            remote: has_any.then(|| {
+                let inbound = trace.as_ref().map(|trace| trace.parent);
+                let remote = Remote {
+                    trace,
+                    inbound,
+                    baggage,
+                };
+                remote.into()
+            }),
         }
     }
 
@@ -94,6 +104,11 @@ impl Correlation {
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.remote.as_ref()?.trace.as_ref()
+    }
+
+    /// Returns the parent that the request came with.
+    pub(crate) fn inbound(&self) -> Option<TraceParent> {
+        self.remote.as_ref()?.inbound
     }
 
     /// Returns the baggage, or `None` if there is none.

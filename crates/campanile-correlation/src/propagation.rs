@@ -115,10 +115,8 @@ impl Propagation {
         let trace = place.or(current.trace());
         let child = || Some(trace.map(|trace| trace.parent).or_else(begun)?.child());
         // A proxy sends the head that it received: the parent of the next span is this service's, not the client's.
-        if let Some(trace) = current.trace()
-            && headers
-                .get(TRACEPARENT)
-                .is_some_and(|header| *header == trace.parent.to_string())
+        if let (Some(inbound), Some(header)) = (current.inbound(), headers.get(TRACEPARENT))
+            && TraceParent::parse(header.as_bytes()).is_ok_and(|parent| parent == inbound)
         {
             headers.remove(TRACEPARENT);
         }

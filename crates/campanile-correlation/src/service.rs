@@ -124,8 +124,20 @@ where
                     false => Correlation::default(),
                 };
                 let headers = request.headers_mut();
-                if matches!(id, Some(None)) {
-                    discard(headers, &settings.read);
+                match id {
+                    Some(None) => discard(headers, &settings.read),
+                    // The id is that of the first of these headers.
+                    Some(Some(_)) => {
+                        let taken = settings
+                            .read
+                            .iter()
+                            .position(|name| headers.contains_key(name));
+                        discard(
+                            headers,
+                            &settings.read[taken.map_or(0, |taken| taken + 1)..],
+                        );
+                    }
+                    None => {}
                 }
                 if there.carried && correlation.trace().is_none() {
                     discard(headers, &CARRIED[..2]);
@@ -199,7 +211,7 @@ impl There {
             };
         }
         for name in headers.keys() {
-            if *name == TRACEPARENT || *name == BAGGAGE {
+            if *name == TRACEPARENT || *name == TRACESTATE || *name == BAGGAGE {
                 there.carried = true;
             }
             if names.contains(name) {

@@ -359,3 +359,23 @@ mod hidden {
 fn passes_hidden() -> Result<(), &'static str> {
     hidden::inner()
 }
+
+#[observe]
+fn inner() -> Result<(), &'static str> {
+    Err("bad input")
+}
+
+#[observe(err = "off")]
+fn middle() -> Result<(), &'static str> {
+    inner()
+}
+
+#[observe]
+fn outer() -> Result<(), &'static str> {
+    middle()
+}
+
+#[test]
+fn an_error_is_logged_once_through_a_silent_function() {
+    assert_eq!(lines(outer), ["ERROR inner bad input"]);
+}

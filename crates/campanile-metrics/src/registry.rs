@@ -217,13 +217,17 @@ impl Registry {
         if read(&self.0.descriptions).contains_key(&*name) {
             return;
         }
-        let mut descriptions = write(&self.0.descriptions);
-        if descriptions.len() >= MAX_DESCRIPTIONS {
-            let gone = std::mem::take(&mut write(&self.0.declared).gone);
+        // One lock at a time: a new series waits for this one while it holds that of its family.
+        let is_full = read(&self.0.descriptions).len() >= MAX_DESCRIPTIONS;
+        let mut gone = Default::default();
+        if is_full {
+            std::mem::swap(&mut gone, &mut write(&self.0.declared).gone);
             let families = read(&self.0.families);
-            for name in gone.iter().filter(|name| !families.has(name)) {
-                descriptions.remove(name);
-            }
+            gone.retain(|name| !families.has(name));
+        }
+        let mut descriptions = write(&self.0.descriptions);
+        for name in &gone {
+            descriptions.remove(name);
         }
         let room = descriptions.len() < MAX_DESCRIPTIONS;
         match descriptions.entry(name.into()) {
@@ -365,6 +369,7 @@ impl Registry {
             self.removed(&name, &family, removed);
             if read(&self.0.families).get(&name).is_none() {
                 write(&self.0.descriptions).remove(&*name);
+                write(&self.0.declared).gone.remove(&*name);
             }
         }
     }

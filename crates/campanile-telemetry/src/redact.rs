@@ -56,8 +56,9 @@ impl<T> fmt::Debug for Sensitive<T> {
 
 /// The words that make a field's value `[redacted]` if its name has one of them.
 ///
-/// A name is split into words at everything that is no letter and no digit, and where the case changes. Neighbours are also
-/// compared joined, so that `api_key` finds `x-api-key`, `apiKey`, `APIKey` and `apikey`.
+/// A name is split into words at everything that is no letter, between letters and digits, and where the case changes. Neighbours
+/// are also compared joined, so that `api_key` finds `x-api-key`, `apiKey`, `APIKey` and `apikey`. Of the default words a
+/// plural counts, too, and so does a word that begins or ends with one, such as `newpassword`.
 #[derive(Clone, Debug)]
 pub(crate) struct Redaction {
     defaults: bool,
@@ -153,13 +154,31 @@ impl Redaction {
     pub(crate) fn hides(&self, name: &str) -> Hidden {
         let words = words(name);
         if self.own.iter().any(|secret| has(&words, secret)) {
-            Hidden::Everything
-        } else if self.defaults && SECRETS.iter().any(|secret| has(&words, secret)) {
+            return Hidden::Everything;
+        }
+        let singular = |word: &String| word.strip_suffix('s').unwrap_or(word).to_owned();
+        let singular: Vec<_> = words.iter().map(singular).collect();
+        let is_secret = |secret: &&str| has(&words, secret) || has(&singular, secret);
+        if self.defaults
+            && (SECRETS.iter().any(is_secret) || words.iter().any(|word| holds_secret(word)))
+        {
             Hidden::Texts
         } else {
             Hidden::Nothing
         }
     }
+}
+
+/// Returns whether a word begins or ends as that of a secret, such as `newpassword` and `passwordhash`.
+fn holds_secret(word: &str) -> bool {
+    const PARTS: [&str; 6] = ["password", "passwd", "secret", "token", "apikey", "cookie"];
+    const OTHERS: [&str; 2] = ["secretar", "tokeni"];
+    let is_other = OTHERS.iter().any(|other| word.starts_with(other));
+    let word = word.strip_suffix('s').unwrap_or(word);
+    !is_other
+        && PARTS
+            .iter()
+            .any(|part| word.starts_with(part) || word.ends_with(part))
 }
 
 /// Returns whether some neighbouring words are, joined, this text.
@@ -186,6 +205,7 @@ fn words(name: &str) -> Vec<String> {
         let is_lower_next = chars.peek().is_some_and(|next| next.is_lowercase());
         let begins = before.is_some_and(|before: char| {
             char.is_uppercase() && (!before.is_uppercase() || is_lower_next)
+                || char.is_numeric() != before.is_numeric()
         });
         before = Some(char);
         if begins || !char.is_alphanumeric() {
@@ -238,6 +258,8 @@ mod tests {
             "setCookie",
             "HTTPSession",
             "requestAuthHeader",
+            "prompt_tokens",
+            "maxTokens",
         ] {
             assert_eq!(redaction.hides(name), Hidden::Texts, "{name}");
         }
@@ -248,8 +270,6 @@ mod tests {
             "",
             "p",
             "secretary",
-            "prompt_tokens",
-            "maxTokens",
             "author",
             "obsession",
             "tokenizer",
@@ -259,6 +279,34 @@ mod tests {
             "\u{130}",
         ] {
             assert_eq!(redaction.hides(name), Hidden::Nothing, "{name}");
+        }
+    }
+
+    #[test]
+    fn digits_plurals_and_compounds_are_known() {
+        let redaction = Redaction::default();
+        for name in [
+            "password2",
+            "password1",
+            "token1",
+            "secret1",
+            "newpassword",
+            "oldpassword",
+            "tokens",
+            "access_tokens",
+            "api_keys",
+            "private_keys",
+            "smtppassword",
+            "mysecret",
+            "bottoken",
+            "api_key1",
+            "secretvalue",
+            "cookie1",
+            "passwordhash",
+            "xauthtoken",
+            "usertoken",
+        ] {
+            assert_eq!(redaction.hides(name), Hidden::Texts, "{name}");
         }
     }
 

@@ -168,7 +168,8 @@ impl RollingFile {
         (self.file, self.size, self.begun) = begin(path)?;
         // A file that another writer has made meanwhile has its own.
         if self.size == 0 {
-            self.file.set_permissions(permissions)?;
+            // Some file systems have no permissions; that is no reason to keep old files.
+            let _ = self.file.set_permissions(permissions);
         }
         let mut others = self.rolling.others()?;
         let is_kept = |kept: &PathBuf| self.rolling.keep > 0 && *kept == other;

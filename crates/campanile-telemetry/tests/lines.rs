@@ -570,7 +570,7 @@ fn secrets_are_known_however_their_names_are_written() {
                 iban = "S",
                 account_iban = 7,
                 prompt_tokens = 812,
-                max_tokens = "4096",
+                max_tokens = 4096,
                 token = 0.4,
                 cookie_consent = true,
                 secretary = "Ada",
@@ -598,7 +598,7 @@ fn secrets_are_known_however_their_names_are_written() {
     }
     for (key, value) in [
         ("prompt_tokens", Value::from(812)),
-        ("max_tokens", "4096".into()),
+        ("max_tokens", 4096.into()),
         ("token", 0.4.into()),
         ("cookie_consent", true.into()),
         ("secretary", "Ada".into()),

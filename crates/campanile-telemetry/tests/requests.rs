@@ -317,3 +317,51 @@ async fn a_request_has_a_limited_number_of_fields() {
     let fields = object.keys().filter(|key| key.starts_with("key_"));
     assert_eq!(fields.count(), 32);
 }
+
+/// a reverse proxy under the layers of a whole service.
+#[tokio::test]
+async fn a_proxy_passes_on_its_own_span_as_parent() {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test")
+        .writer(Writer::new(memory.clone()))
+        .build()
+        .unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(telemetry.filter())
+        .with(telemetry.layer());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let upstream = service_fn(async |request: Request<String>| {
+        let sent = request
+            .headers()
+            .get("traceparent")
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        Ok::<_, io::Error>(Response::new(sent))
+    });
+    let own = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&own);
+    let proxy = service_fn(move |request: Request<String>| {
+        *seen.lock().unwrap() = Correlation::current().trace().unwrap().parent.to_string();
+        campanile_correlation::Propagation::new()
+            .layer(upstream)
+            .oneshot(request)
+    });
+    let observe = ObserveLayer::builder(HttpSpans::new()).build();
+    let service = CorrelationIdLayer::new().layer(observe.layer(proxy));
+    let request = Request::get("/").header(
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    );
+    let response = service
+        .oneshot(request.body(String::new()).unwrap())
+        .await
+        .unwrap();
+    let sent = http_body_util::BodyExt::collect(response.into_body())
+        .await
+        .unwrap()
+        .to_bytes();
+    let sent = String::from_utf8(sent.to_vec()).unwrap();
+    assert!(!sent.contains("b7ad6b7169203331"), "{sent}");
+}

@@ -32,7 +32,7 @@ impl Runs {
     /// Notes that a server accepts requests, until what is returned is dropped.
     pub(crate) fn server(self: &Arc<Self>) -> Server {
         self.servers.fetch_add(1, Ordering::Relaxed);
-        Server(Arc::clone(self))
+        Server(Some(Arc::clone(self)))
     }
 
     /// Notes that a run began.
@@ -78,18 +78,26 @@ impl Runs {
 
 /// A server that accepts requests.
 #[derive(Debug)]
-pub(crate) struct Server(Arc<Runs>);
+pub(crate) struct Server(Option<Arc<Runs>>);
 
 impl Server {
-    /// Returns whether the handle has no other server.
-    pub(crate) fn is_last(&self) -> bool {
-        self.0.servers.load(Ordering::Relaxed) == 1
+    /// Notes that the server stops; returns whether the handle has no other one.
+    pub(crate) fn stops(mut self) -> bool {
+        self.leave()
+    }
+
+    fn leave(&mut self) -> bool {
+        let left = self
+            .0
+            .take()
+            .map(|runs| runs.servers.fetch_sub(1, Ordering::AcqRel));
+        left == Some(1)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.servers.fetch_sub(1, Ordering::Relaxed);
+        self.leave();
     }
 }
 
@@ -133,5 +141,25 @@ mod tests {
             runs.take_turns(stopped, sleep(1))
         );
         assert!(second_began.get());
+    }
+
+    #[test]
+    fn one_of_two_servers_that_stop_at_once_is_the_last() {
+        for _ in 0..10_000 {
+            let runs = Arc::new(Runs::new(crate::builder::instant()));
+            let barrier = std::sync::Barrier::new(2);
+            let servers = [runs.server(), runs.server()];
+            let last = std::thread::scope(|scope| {
+                let threads = servers.map(|server| {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        server.stops()
+                    })
+                });
+                let last = threads.into_iter().map(|thread| thread.join().unwrap());
+                last.filter(|is_last| *is_last).count()
+            });
+            assert_eq!(last, 1);
+        }
     }
 }

@@ -335,7 +335,7 @@ where
                     signal = stop.wait() => {
                         budget.begin();
                         // Another server of the handle goes on, and is ready.
-                        let is_last = accepts.take().is_some_and(|server| server.is_last());
+                        let is_last = accepts.take().is_some_and(Server::stops);
                         #[cfg(feature = "health")]
                         if is_last {
                             campanile.health().drain();

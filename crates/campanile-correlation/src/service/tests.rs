@@ -409,3 +409,24 @@ fn odd_baggage_is_logged_once_a_minute() {
     let many: String = (0..50).map(|_| logged(&[("baggage", b"a b=1")])).collect();
     assert!(many.matches("baggage").count() <= 1, "{many}");
 }
+
+#[tokio::test]
+async fn a_second_id_header_is_not_passed_on() {
+    let inner = service_fn(async |request: Request<()>| {
+        Ok::<_, Infallible>(Response::new(request.headers().clone()))
+    });
+    let service = CorrelationIdLayer::new().layer(inner);
+    let request = Request::get("/")
+        .header("x-correlation-id", "abc")
+        .header("x-request-id", "<script>")
+        .header("tracestate", "a=b");
+    let sent = service
+        .oneshot(request.body(()).unwrap())
+        .await
+        .unwrap()
+        .into_body();
+    assert!(
+        !sent.contains_key("x-request-id") && !sent.contains_key("tracestate"),
+        "{sent:?}"
+    );
+}

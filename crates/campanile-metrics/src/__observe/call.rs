@@ -104,10 +104,15 @@ impl Call {
         };
         let text = error.filter(|_| level.is_some()).and_then(Returned::text);
         let text = text.as_deref();
-        let before = self.logged.take().zip(level).and_then(|(logged, level)| {
-            let error = error.map(|error| (error, text));
-            logged.covers(level, error).then_some(logged)
-        });
+        let before = match (self.logged.take(), level) {
+            (Some(logged), Some(level)) => {
+                let error = error.map(|error| (error, text));
+                logged.covers(level, error).then_some(logged)
+            }
+            // An error that is not logged here was logged all the same.
+            (logged, None) => logged.filter(|_| outcome == Outcome::Error),
+            (None, Some(_)) => None,
+        };
         let ended = Ended {
             function: self.site.function,
             outcome: outcome.as_str(),

@@ -155,7 +155,8 @@ pub(super) async fn serve<S, B>(
     let write_timeout = write_timeout.clamp(Duration::from_millis(1), MAX_INTERVAL);
     let mut stalls = interval_at(now() + write_timeout, write_timeout);
     stalls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut closing = None;
+    let (mut closing, mut told) = (None, false);
+    let mut sending = connection.sending();
     let mut limit = pin!(sleep(Duration::ZERO));
     let mut aged = pin!(sleep_until(later(now(), age.unwrap_or(Duration::MAX))));
     let mut goodbye = pin!(goodbye(&mut staged, &heads, share));
@@ -173,7 +174,9 @@ pub(super) async fn serve<S, B>(
                 closing = (idle_ticks > 4).then_some(Reason::Idle);
             }
             _ = stalls.tick(), if heads.may_be_http2() => {
-                if connection.is_stuck() {
+                let before = std::mem::replace(&mut sending, connection.sending());
+                // Nothing was accepted for a whole timeout, and small pieces waited all the time.
+                if before == sending && sending.0 > 0 {
                     timeouts.response();
                     closing = Some(Reason::ResponseTimeout);
                     break Ok(());
@@ -184,9 +187,11 @@ pub(super) async fn serve<S, B>(
                     tracing::debug!(%peer, "closing a connection that its client does not close");
                     break Ok(());
                 }
+                limit.set(sleep(CLOSE_TIMEOUT));
             }
         }
-        if closing.is_some() {
+        if closing.is_some() && !told {
+            told = true;
             served.as_mut().graceful_shutdown();
             limit.set(sleep(CLOSE_TIMEOUT));
         }

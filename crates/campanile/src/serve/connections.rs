@@ -138,8 +138,8 @@ impl Connections {
             idle_since: AtomicU64::new(self.elapsed()),
             is_evicted: AtomicBool::new(false),
             close: Notify::new(),
-            epoch: AtomicUsize::new(0),
-            unsent: Default::default(),
+            unsent: AtomicUsize::new(0),
+            progress: AtomicU64::new(0),
         });
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&connection));
@@ -215,10 +215,10 @@ pub(super) struct Connection {
     idle_since: AtomicU64,
     is_evicted: AtomicBool,
     close: Notify,
-    /// The write timeouts that have passed, and the small pieces of responses that are not sent, by
-    /// whether the number of their time was even.
-    epoch: AtomicUsize,
-    unsent: [AtomicUsize; 2],
+    /// The small pieces of responses that are not sent.
+    unsent: AtomicUsize,
+    /// The parts of responses that the client accepted.
+    progress: AtomicU64,
 }
 
 impl Connection {
@@ -272,30 +272,28 @@ impl Connection {
         self.close.notify_one();
     }
 
-    /// Counts a piece of a response that is to be sent; returns the time that it began in.
-    pub(super) fn unsent(&self, is_large: bool) -> usize {
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        if !is_large {
-            self.unsent[epoch & 1].fetch_add(1, Ordering::Relaxed);
-        }
-        epoch
+    /// Counts a small piece of a response that is to be sent.
+    pub(super) fn unsent(&self) {
+        self.unsent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a piece that was sent, or dropped.
-    pub(super) fn sent(&self, is_large: bool, epoch: usize) {
-        if !is_large {
-            self.unsent[epoch & 1].fetch_sub(1, Ordering::Relaxed);
-        }
+    /// Counts a small piece that was sent, or dropped.
+    pub(super) fn sent(&self) {
+        self.unsent.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Returns whether a small piece was not sent for one or two write timeouts; called once in each.
-    pub(super) fn is_stuck(&self) -> bool {
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        let is_stuck = self.unsent[(epoch + 1) & 1].load(Ordering::Relaxed) > 0;
-        if !is_stuck {
-            self.epoch.store(epoch.wrapping_add(1), Ordering::Relaxed);
-        }
-        is_stuck
+    /// Notes that the client accepted a part of a response.
+    pub(super) fn progress(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the small pieces that are not sent, and a number that changes whenever the client
+    /// accepts something.
+    pub(super) fn sending(&self) -> (usize, u64) {
+        (
+            self.unsent.load(Ordering::Relaxed),
+            self.progress.load(Ordering::Relaxed),
+        )
     }
 
     /// Keeps the connection from being idle from now on: it left HTTP.

@@ -70,14 +70,13 @@ impl Sending {
     /// Returns a piece of the response that is to be sent.
     pub(super) fn piece<D: Buf>(self: &Arc<Self>, data: D) -> Piece<D> {
         let is_large = data.remaining() > SMALL;
-        if is_large {
-            self.large.fetch_add(1, Ordering::Relaxed);
+        match is_large {
+            true => drop(self.large.fetch_add(1, Ordering::Relaxed)),
+            false => self.in_progress.connection().unsent(),
         }
-        let epoch = self.in_progress.connection().unsent(is_large);
         Piece {
             data,
             is_large,
-            epoch,
             sending: Arc::clone(self),
         }
     }
@@ -92,7 +91,6 @@ impl Sending {
 pub(super) struct Piece<D> {
     data: D,
     is_large: bool,
-    epoch: usize,
     sending: Arc<Sending>,
 }
 
@@ -111,6 +109,7 @@ impl<D: Buf> Buf for Piece<D> {
 
     fn advance(&mut self, count: usize) {
         self.data.advance(count);
+        self.sending.in_progress.connection().progress();
         if let Some(stall) = &self.sending.stall {
             stall.advance();
         }
@@ -124,11 +123,11 @@ impl<D: Buf> Buf for Piece<D> {
 impl<D> Drop for Piece<D> {
     fn drop(&mut self) {
         let sending = &self.sending;
-        sending
-            .in_progress
-            .connection()
-            .sent(self.is_large, self.epoch);
-        if self.is_large && sending.large.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let connection = sending.in_progress.connection();
+        connection.progress();
+        if !self.is_large {
+            connection.sent();
+        } else if sending.large.fetch_sub(1, Ordering::AcqRel) == 1 {
             let waker = sending.waker().take();
             if let Some(waker) = waker {
                 waker.wake();

@@ -453,3 +453,18 @@ fn overflows_are_counted_on_after_a_family_was_gone() {
     let names = registry.0.overflowing.lock().unwrap().len();
     assert!(names <= 1_000, "{names}");
 }
+
+#[cfg(feature = "business")]
+#[test]
+fn forgotten_gauges_leave_nothing() {
+    let registry = Registry::new();
+    for number in 0..100 {
+        let name = format!("business_s_key_{number}");
+        registry.describe(&name, "A figure.");
+        let gauge = registry.gauge(&name, &[]).unwrap();
+        gauge.set(1.0);
+        drop(gauge);
+        registry.forget(&name, "");
+    }
+    assert!(registry.0.declared.read().unwrap().gone.is_empty());
+}

@@ -161,3 +161,85 @@ async fn a_web_socket_over_http2_is_not_idle() {
     io.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"ok");
 }
+
+/// Returns how many bytes a client on a slow network gets that reads all the time, or what ended it.
+async fn slow_reader(write_timeout: Duration) -> Result<usize, String> {
+    use axum::body::Bytes;
+    use http_body_util::StreamBody;
+    let chunk = || Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(&[b'a'; 4_096])));
+    let app = Router::new().route(
+        "/endless",
+        get(async move || Body::new(StreamBody::new(futures_util::stream::repeat_with(chunk)))),
+    );
+    let campanile = Campanile::builder("test").build().unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(16 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(16).unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = campanile
+        .serve(listener, app)
+        .write_timeout(write_timeout)
+        .shutdown(std::future::pending());
+    let serving = tokio::spawn(serve.into_future());
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(32 << 10).unwrap();
+    let (mut from, mut to) = socket.connect(address).await.unwrap().into_split();
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let (mut read, mut write) = tokio::io::split(ours);
+    tokio::spawn(async move { tokio::io::copy(&mut read, &mut to).await });
+    let closed = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        let mut bytes = vec![0; 3_000];
+        let mut all = 0;
+        // Four write timeouts.
+        for _ in 0..200 {
+            ticks.tick().await;
+            match from.read(&mut bytes).await {
+                Ok(0) => return Err(format!("end after {all} bytes")),
+                Err(error) => return Err(format!("{error} after {all} bytes")),
+                Ok(count) => {
+                    all += count;
+                    write.write_all(&bytes[..count]).await.unwrap();
+                }
+            }
+        }
+        Ok(all)
+    });
+    let mut client = http2::Builder::new(TokioExecutor::new());
+    client
+        .initial_stream_window_size(16 << 20)
+        .initial_connection_window_size(16 << 20);
+    let (mut sender, connection) = client.handshake(TokioIo::new(theirs)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://test/endless")
+        .body(Empty::<&'static [u8]>::new())
+        .unwrap();
+    let mut body = sender.send_request(request).await.unwrap().into_body();
+    tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+    let result = closed.await.unwrap();
+    serving.abort();
+    result
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_not_cut_off() {
+    let result = slow_reader(Duration::from_secs(1)).await;
+    result.unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_client_does_not_outlive_its_goodbye() {
+    let idle = Duration::from_millis(100);
+    for write_timeout in [Duration::from_secs(30), LIMIT] {
+        let server = Server::start(app(), |serve| {
+            serve.idle_timeout(idle).write_timeout(write_timeout)
+        })
+        .await;
+        let settings = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let mut stream = server.send(settings).await;
+        let mut bytes = Vec::new();
+        let read = timeout(Duration::from_secs(8), stream.read_to_end(&mut bytes)).await;
+        assert!(read.is_ok(), "{write_timeout:?}");
+    }
+}

@@ -112,8 +112,8 @@ mod observe;
 /// The metrics go to the recorder of the `metrics` crate that is in force where the call begins: inside of an observed exchange that of
 /// its `Campanile` or `HttpMetrics`, elsewhere the one that is installed. Errors and panics are counted where they happen, which for a future
 /// that goes on outside of its exchange needs an installed one. Where there is none, the log says so, once in the life of the process.
-/// A recorder that is a type without fields counts as none, because `metrics` has no other way to
-/// tell.
+/// A recorder that is a type without fields works if it is the global one. As a local recorder it
+/// may be taken for none, because `metrics` has no way to ask.
 ///
 /// # Arguments
 ///

@@ -11,6 +11,7 @@ use tracing::Span;
 use crate::clock::now;
 use crate::labels::Bounded;
 use crate::name::OTHER;
+use crate::recorder::is_none;
 
 pub use self::call::{Call, Ended};
 pub use self::future::Observed;
@@ -120,8 +121,7 @@ impl Site {
     }
 
     fn live(&self, keys: &Keys, recorder: &dyn Recorder) -> Option<Live> {
-        // The one that stands in where there is none has no state at all.
-        if size_of_val(recorder) == 0 {
+        if is_none(recorder) {
             warn_once();
             return None;
         }

@@ -11,6 +11,7 @@ use metrics::{
 };
 
 use crate::Registry;
+use crate::recorder::is_none;
 
 impl Registry {
     /// Runs code whose macros write to this registry, and to the recorder that is current now.
@@ -19,8 +20,7 @@ impl Registry {
             return with_local_recorder(self, run);
         }
         metrics::with_recorder(|outer| {
-            // The recorder that stands for none has no state at all.
-            if size_of_val(outer) == 0 {
+            if is_none(outer) {
                 return with_local_recorder(self, run);
             }
             let registry = self;

@@ -161,3 +161,26 @@ fn same_text(one: &str, other: &str) -> bool {
 fn labels(key: &Key) -> impl Iterator<Item = (&str, &str)> + Clone {
     key.labels().map(|label| (label.key(), label.value()))
 }
+
+/// Returns whether a recorder is the one that `metrics` uses if an application has set none.
+///
+/// That one has no fields, and `metrics` keeps it in a `static`, which has an address. An
+/// application's recorder may have no fields either. `metrics::set_global_recorder` boxes it, and a
+/// box of a value without fields has no address: the pointer is the number of its alignment.
+pub(crate) fn is_none(recorder: &dyn Recorder) -> bool {
+    let address = std::ptr::from_ref(recorder).cast::<()>().addr();
+    size_of_val(recorder) == 0 && address != align_of_val(recorder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorder_that_stands_for_none_is_told_from_others() {
+        metrics::with_recorder(|recorder| assert!(is_none(recorder)));
+        assert!(!is_none(&Registry::new()));
+        let boxed: Box<dyn Recorder> = Box::new(metrics::NoopRecorder);
+        assert!(!is_none(&*boxed));
+    }
+}

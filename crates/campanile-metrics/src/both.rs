@@ -15,14 +15,20 @@ use crate::recorder::is_none;
 
 impl Registry {
     /// Runs code whose macros write to this registry, and to the recorder that is current now.
+    #[inline]
     pub(crate) fn scope<T>(&self, run: impl FnOnce() -> T) -> T {
-        if self.0.is_installed.load(Ordering::Relaxed) {
+        // The code runs outside of the lookup, so that what it returns moves through fewer calls.
+        let is_alone =
+            self.0.is_installed.load(Ordering::Relaxed) || metrics::with_recorder(is_none);
+        if is_alone {
             return with_local_recorder(self, run);
         }
+        self.scope_with_outer(run)
+    }
+
+    #[inline(never)]
+    fn scope_with_outer<T>(&self, run: impl FnOnce() -> T) -> T {
         metrics::with_recorder(|outer| {
-            if is_none(outer) {
-                return with_local_recorder(self, run);
-            }
             let registry = self;
             with_local_recorder(&Both { registry, outer }, run)
         })

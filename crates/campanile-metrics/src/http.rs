@@ -92,7 +92,7 @@ pub enum Preset {
 /// What the handles of an exchange depend on, beside its route.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
-    method: &'static str,
+    method: MethodLabel,
     status: StatusCode,
     grpc: Option<GrpcStatus>,
     /// What only OpenTelemetry's labels tell apart.
@@ -106,15 +106,53 @@ struct Handles {
     grpc: Option<grpc::Handles>,
 }
 
-/// What is kept of an exchange.
+/// The state of one exchange. It is moved often, so it is kept small.
 #[derive(Clone)]
 pub struct Begun {
-    method: &'static str,
+    method: MethodLabel,
     /// The version and whether it came by HTTPS, if that is among the labels.
     telemetry: Option<(Version, bool)>,
     trace: Option<TraceRef>,
     /// The gauge that was incremented, if it is another recorder's.
-    in_flight: Option<metrics::Gauge>,
+    in_flight: Option<Box<metrics::Gauge>>,
+}
+
+/// The label of a method, by its place among [`METHODS`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct MethodLabel(u8);
+
+/// All values of [`method_label`]. The last one stands for all other methods.
+const METHODS: [&str; 10] = [
+    "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "_OTHER",
+];
+
+const OTHER_METHOD: usize = METHODS.len() - 1;
+
+impl MethodLabel {
+    #[inline]
+    fn new(method: &http::Method) -> Self {
+        let label = method_label(method);
+        let place = METHODS.iter().position(|name| *name == label);
+        Self(place.unwrap_or(OTHER_METHOD) as u8)
+    }
+
+    fn label(self) -> &'static str {
+        METHODS[usize::from(self.0).min(OTHER_METHOD)]
+    }
+}
+
+impl Key {
+    /// Returns the hash of the key and its route.
+    #[inline]
+    fn hash(&self, route: &Route) -> u64 {
+        let grpc = self.grpc.map_or(0, |status| 1 + u32::from(status.code()));
+        let status = u32::from(self.status.as_u16());
+        let key = grpc << 24 | status << 8 | u32::from(self.method.0);
+        match self.telemetry {
+            None => FxBuildHasher.hash_one((route.as_str(), key)),
+            Some(telemetry) => FxBuildHasher.hash_one((route.as_str(), key, telemetry)),
+        }
+    }
 }
 
 impl HttpMetrics {
@@ -154,7 +192,7 @@ impl Inner {
     fn handles(&self, route: &Route, key: &Key) -> (Handles, bool) {
         let status = key.status.as_str();
         let labels = [
-            ("method", key.method),
+            ("method", key.method.label()),
             ("endpoint", route.as_str()),
             ("status_code", status),
         ];
@@ -167,7 +205,7 @@ impl Inner {
                 outcome => outcome.as_str(),
             };
             let labels = [
-                ("http_request_method", key.method),
+                ("http_request_method", key.method.label()),
                 (
                     "http_route",
                     if route.is_unmatched() {
@@ -202,9 +240,9 @@ impl Inner {
     }
 
     #[cold]
-    fn abnormal(&self, method: &'static str, end: &End) {
+    fn abnormal(&self, method: MethodLabel, end: &End) {
         let labels = [
-            ("method", method),
+            ("method", method.label()),
             ("endpoint", end.route().as_str()),
             ("outcome", end.outcome().as_str()),
         ];
@@ -258,7 +296,7 @@ impl Observer for HttpMetrics {
     fn begin(&self, head: &mut Head<'_>) -> Begun {
         Begun {
             in_flight: self.0.in_flight.begin(),
-            method: method_label(head.method()),
+            method: MethodLabel::new(head.method()),
             telemetry: (self.0.preset != Preset::Classic)
                 .then(|| (head.version(), head.uri().scheme() == Some(&Scheme::HTTPS))),
             trace: head.extensions().get().copied(),
@@ -291,9 +329,7 @@ impl Observer for HttpMetrics {
                 grpc.record(end.latency(), begun.trace);
             }
         };
-        let code = key.grpc.map_or(0, |status| 1 + u16::from(status.code()));
-        let status = u32::from(key.status.as_u16()) << 8 | u32::from(code);
-        let hash = FxBuildHasher.hash_one((route.as_str(), key.method, status, key.telemetry));
+        let hash = key.hash(route);
         let is_it = |(of, that, _): &(Route, Key, Handles)| *that == key && of == route;
         match inner.table.get(hash, is_it) {
             Some((_, _, handles)) => record(handles),
@@ -317,7 +353,7 @@ impl Observer for HttpMetrics {
 impl fmt::Debug for Begun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Begun")
-            .field("method", &self.method)
+            .field("method", &self.method.label())
             .finish_non_exhaustive()
     }
 }

@@ -167,6 +167,7 @@ fn labels(key: &Key) -> impl Iterator<Item = (&str, &str)> + Clone {
 /// That one has no fields, and `metrics` keeps it in a `static`, which has an address. An
 /// application's recorder may have no fields either. `metrics::set_global_recorder` boxes it, and a
 /// box of a value without fields has no address: the pointer is the number of its alignment.
+#[inline]
 pub(crate) fn is_none(recorder: &dyn Recorder) -> bool {
     let address = std::ptr::from_ref(recorder).cast::<()>().addr();
     size_of_val(recorder) == 0 && address != align_of_val(recorder)

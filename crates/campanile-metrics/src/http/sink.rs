@@ -150,7 +150,7 @@ impl Either<Counter> {
 impl Either<Gauge> {
     /// Adds one. Returns the handle that has to be decremented, if it is another recorder's: one
     /// that is looked up then could be a new series, which would become negative.
-    pub(super) fn begin(&self) -> Option<metrics::Gauge> {
+    pub(super) fn begin(&self) -> Option<Box<metrics::Gauge>> {
         match self {
             Self::Registry(gauge) => {
                 gauge.increment(1.0);
@@ -159,13 +159,13 @@ impl Either<Gauge> {
             Self::Recorder(recorder, key) => {
                 let gauge = recorder.register_gauge(key, &METADATA);
                 gauge.increment(1.0);
-                Some(gauge)
+                Some(Box::new(gauge))
             }
         }
     }
 
     /// Takes one away.
-    pub(super) fn end(&self, begun: Option<metrics::Gauge>) {
+    pub(super) fn end(&self, begun: Option<Box<metrics::Gauge>>) {
         match (self, begun) {
             (_, Some(gauge)) => gauge.decrement(1.0),
             (Self::Registry(gauge), None) => gauge.decrement(1.0),

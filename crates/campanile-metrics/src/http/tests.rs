@@ -53,6 +53,16 @@ fn requests(registry: &Registry, method: &str, endpoint: &str, status: &str) -> 
     )
 }
 
+#[test]
+fn every_method_keeps_its_label() {
+    let names = METHODS.iter().chain(&["PURGE", "get"]);
+    for name in names.filter(|name| **name != "_OTHER") {
+        let method = Method::from_bytes(name.as_bytes()).unwrap();
+        assert_eq!(MethodLabel::new(&method).label(), method_label(&method));
+    }
+    assert!(size_of::<Option<Begun>>() <= 32);
+}
+
 #[tokio::test]
 async fn counts_and_times_by_route_method_and_status() {
     let registry = Registry::new();
@@ -388,8 +398,8 @@ async fn a_recorder_of_another_library_gets_the_families_of_grpc() {
     }
 }
 
-/// A recorder that removes its series when it is told to, as metrics-exporter-prometheus does when
-/// they are idle. What has a handle then writes to a series that nobody sees.
+/// A recorder that can drop all its series, as metrics-exporter-prometheus drops idle ones. A handle
+/// from before then writes to a series that is not exported.
 #[derive(Clone, Default)]
 struct Forgetful(Arc<std::sync::Mutex<Registry>>);
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -275,7 +276,7 @@ fn longest_poll(router: &mut Router) -> f64 {
 
 const RECORDS: usize = 2_000_000;
 
-/// The nanoseconds of each of so many operations, on so many threads at a time.
+/// The nanoseconds of one operation while each of some threads does it in a loop.
 pub(crate) fn nanoseconds(effort: Effort, threads: usize, operation: impl Fn(usize) + Sync) -> f64 {
     let operations = effort.of(RECORDS);
     let run = || (0..operations).for_each(&operation);
@@ -300,6 +301,74 @@ pub(crate) fn record_macro(effort: Effort) -> Figure {
         || with_local_recorder(&exporter, || nanoseconds(effort, 1, operation)),
     );
     Figure::compare(("record.macro", "ns"), &ours, (EXPORTER, &peer), 0.5)
+}
+
+/// A counter whose labels are not literals, by the number of threads. Making the labels is part of
+/// the time on both sides.
+fn record_dynamic(effort: Effort, name: &'static str, threads: usize) -> Figure {
+    const TENANTS: usize = 2_000;
+    let tenants: Vec<_> = (0..TENANTS).map(|n| format!("tenant-{n}")).collect();
+    let operation = |number: usize| {
+        let tenant = tenants[number % TENANTS].clone();
+        record_tenant(tenant);
+    };
+    let (registry, exporter) = (registry(), exporter());
+    let (ours, peer) = rounds(
+        effort,
+        || nanoseconds_with(&registry, effort, threads, operation),
+        || nanoseconds_with(&exporter, effort, threads, operation),
+    );
+    Figure::compare((name, "ns"), &ours, (EXPORTER, &peer), 1.1)
+}
+
+fn record_tenant(tenant: String) {
+    let (plan, ok) = ("team".to_owned(), "true".to_owned());
+    counter!("calls_total", "tenant" => tenant, "plan" => plan, "ok" => ok).increment(1);
+}
+
+/// The same as [`nanoseconds`], a tenth as often, with a recorder for the macros on each thread.
+fn nanoseconds_with(
+    recorder: &(dyn metrics::Recorder + Sync),
+    effort: Effort,
+    threads: usize,
+    operation: impl Fn(usize) + Sync,
+) -> f64 {
+    let operations = effort.of(RECORDS / 10);
+    let run = || with_local_recorder(recorder, || (0..operations).for_each(&operation));
+    let took = milliseconds(|| {
+        std::thread::scope(|scope| {
+            (1..threads).for_each(|_| drop(scope.spawn(run)));
+            run();
+        });
+    });
+    took * 1e6 / operations as f64
+}
+
+pub(crate) fn record_dynamic_1(effort: Effort) -> Figure {
+    record_dynamic(effort, "record.macro.dynamic", 1)
+}
+
+pub(crate) fn record_dynamic_2(effort: Effort) -> Figure {
+    record_dynamic(effort, "record.macro.dynamic.2", 2)
+}
+
+/// Labels that are always new, past the limit of a family. The peer has no limit and keeps them, so
+/// it gets a new recorder for each round.
+pub(crate) fn record_overflow(effort: Effort) -> Figure {
+    let registry = Registry::new();
+    let next = AtomicUsize::new(0);
+    let operation = |_: usize| record_tenant(next.fetch_add(1, Ordering::Relaxed).to_string());
+    let (ours, peer) = rounds(
+        effort,
+        || nanoseconds_with(&registry, effort, 1, operation),
+        || nanoseconds_with(&exporter(), effort, 1, operation),
+    );
+    Figure::compare(
+        ("record.macro.overflow", "ns"),
+        &ours,
+        (EXPORTER, &peer),
+        1.0,
+    )
 }
 
 fn record_counter(effort: Effort, name: &'static str, threads: usize) -> Figure {

@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
@@ -12,6 +12,8 @@ use crate::top::Top;
 
 /// All series of one name, whatever their kind.
 pub(crate) struct AnyFamily {
+    /// The exported name.
+    pub(crate) name: Arc<str>,
     /// The name as it was first given, before anything was replaced or added.
     pub(crate) raw_name: Box<str>,
     pub(crate) series: AnySeries,
@@ -99,8 +101,9 @@ pub(crate) use is_kind;
 const PIECE: usize = 1_000;
 
 impl AnyFamily {
-    pub(crate) fn new<C: Cell>(raw_name: &str) -> Self {
+    pub(crate) fn new<C: Cell>(name: Arc<str>, raw_name: &str) -> Self {
         Self {
+            name,
             raw_name: raw_name.into(),
             series: C::any(SeriesSet::default()),
             overflow: OnceLock::new(),
@@ -213,7 +216,12 @@ impl AnyFamily {
     /// Counts labels that were turned away; returns whether they are the first.
     pub(crate) fn turn_away(&self, labels: &str) -> bool {
         let before = self.overflowed.fetch_add(1, Ordering::Relaxed);
-        self.top().count(labels);
+        // Clients may cause this on all threads at once: none of them waits for a rough count.
+        match self.turned_away.try_lock() {
+            Ok(mut top) => top.count(labels),
+            Err(TryLockError::Poisoned(top)) => top.into_inner().count(labels),
+            Err(TryLockError::WouldBlock) => {}
+        }
         before == 0
     }
 

@@ -9,30 +9,29 @@ pub(crate) const OTHER: &str = "_other_";
 
 /// Makes a metric name valid: every character that may not stand where it stands becomes `_`.
 pub(crate) fn sanitised(name: &str) -> Cow<'_, str> {
-    replaced(name, |char, first| {
-        char.is_ascii_alphabetic() || matches!(char, '_' | ':') || (!first && char.is_ascii_digit())
-    })
+    replaced(name, |byte| byte == b':')
 }
 
 /// Makes a label name valid, in the same way.
 pub(crate) fn sanitised_label(name: &str) -> Cow<'_, str> {
-    replaced(name, |char, first| {
-        char.is_ascii_alphabetic() || char == '_' || (!first && char.is_ascii_digit())
-    })
+    replaced(name, |_| false)
 }
 
-fn replaced(name: &str, valid: impl Fn(char, bool) -> bool) -> Cow<'_, str> {
-    if !name.is_empty() && name.char_indices().all(|(at, char)| valid(char, at == 0)) {
+#[inline]
+fn replaced(name: &str, is_extra: impl Fn(u8) -> bool) -> Cow<'_, str> {
+    let is_start = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || is_extra(byte);
+    let is_valid = |byte: u8| is_start(byte) || byte.is_ascii_digit();
+    let mut bytes = name.bytes();
+    if bytes.next().is_some_and(is_start) && bytes.all(is_valid) {
         return Cow::Borrowed(name);
     }
-    let mut chars = name
-        .char_indices()
-        .map(|(at, char)| if valid(char, at == 0) { char } else { '_' });
-    let first = chars.next().unwrap_or('_');
-    std::iter::once(first)
-        .chain(chars)
-        .collect::<String>()
-        .into()
+    let replace = |(at, char): (usize, char)| match u8::try_from(char) {
+        Ok(byte) if is_start(byte) || at > 0 && is_valid(byte) => char,
+        _ => '_',
+    };
+    let first = name.is_empty().then_some('_');
+    let chars = name.char_indices().map(replace);
+    first.into_iter().chain(chars).collect::<String>().into()
 }
 
 /// The labels of one series as they are exposed, sorted by name.
@@ -52,7 +51,10 @@ impl LabelText {
         longest: usize,
     ) -> Result<Self, RegisterError> {
         labels.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let mut text = String::new();
+        let length = labels
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4);
+        let mut text = String::with_capacity(length.sum());
         let mut truncated = 0;
         let mut previous = None;
         for (name, value) in &*labels {
@@ -91,10 +93,12 @@ impl LabelText {
     }
 }
 
+#[inline]
 pub(crate) fn truncated_value(value: &str, longest: usize) -> &str {
-    let end = (0..=longest.min(value.len()))
-        .rev()
-        .find(|&end| value.is_char_boundary(end));
+    if value.len() <= longest {
+        return value;
+    }
+    let end = (0..=longest).rev().find(|&end| value.is_char_boundary(end));
     &value[..end.unwrap_or(0)]
 }
 
@@ -110,13 +114,23 @@ pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     }
     text.push_str(name);
     text.push_str("=\"");
-    text.push_str(&escaped(value, true));
+    match has_escape(value) {
+        true => text.push_str(&escaped(value, true)),
+        false => text.push_str(value),
+    }
     text.push('"');
+}
+
+/// Returns whether a text has a character that is escaped in a label value.
+#[inline]
+fn has_escape(text: &str) -> bool {
+    text.bytes()
+        .any(|byte| matches!(byte, b'\\' | b'\n' | b'"'))
 }
 
 /// Escapes a label value or a help text; the help of text format 0.0.4 keeps its quotes.
 pub(crate) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
-    if !text.contains(['\\', '\n', '"']) {
+    if !has_escape(text) {
         return Cow::Borrowed(text);
     }
     let text = text.replace('\\', "\\\\").replace('\n', "\\n");

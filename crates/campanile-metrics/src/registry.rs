@@ -306,8 +306,11 @@ impl Registry {
         Some(self.family_snapshot(name, &family, false))
     }
 
-    /// Returns the labels for which no series was made any more because of a cap and that were asked for most often, at most ten, and
-    /// how often; the first is the most frequent. The counts may be too high by a 64th of all.
+    /// Returns the labels that a limit turned away most often, at most ten, with their counts; the
+    /// most frequent first.
+    ///
+    /// The counts are estimates. They may be too high by a 64th of all, and too low if several
+    /// threads are turned away at the same time.
     ///
     /// The labels are as they are exposed, without braces. Empty if the family is not there or has room.
     pub fn turned_away(&self, name: &str) -> Vec<(String, u64)> {

@@ -1,9 +1,12 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::ops::{Bound, Deref};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use rustc_hash::FxSeededState;
 
 /// One series: its labels, and its value.
 #[derive(Default)]
@@ -74,8 +77,12 @@ impl<C> Series<C> {
         (!self.is_absolute.load(Relaxed)).then_some(self.created)
     }
 
+    #[inline]
     pub(crate) fn touch(&self, sweep: u32) {
-        self.touched.store(sweep, Relaxed);
+        // A store would take the value's cache line from other threads at each lookup.
+        if self.touched.load(Relaxed) != sweep {
+            self.touched.store(sweep, Relaxed);
+        }
     }
 }
 
@@ -87,8 +94,8 @@ impl<C> Deref for Series<C> {
     }
 }
 
-/// The series of a family, in the order of their labels, so that a page is always in the same order.
-pub(crate) struct SeriesSet<C>(RwLock<BTreeSet<ByLabels<C>>>);
+/// The series of a family.
+pub(crate) struct SeriesSet<C>(RwLock<Map<C>>);
 
 impl<C> Default for SeriesSet<C> {
     fn default() -> Self {
@@ -96,8 +103,51 @@ impl<C> Default for SeriesSet<C> {
     }
 }
 
-/// The map of a set while it is locked.
-pub(crate) type Map<C> = BTreeSet<ByLabels<C>>;
+/// The series of a family while they are locked.
+pub(crate) struct Map<C> {
+    /// In the order of their labels, so that all scrape responses have the same order.
+    ordered: BTreeSet<ByLabels<C>>,
+    /// The same series by the hash of their labels. The hash has a random seed, because labels can
+    /// come from clients.
+    hashed: HashSet<ByLabels<C>, FxSeededState>,
+}
+
+/// The references that a [`Map`] has to each of its series.
+const OWN_REFERENCES: usize = 2;
+
+impl<C> Default for Map<C> {
+    fn default() -> Self {
+        let seed = RandomState::new().hash_one(()) as usize;
+        Self {
+            ordered: BTreeSet::new(),
+            hashed: HashSet::with_hasher(FxSeededState::with_seed(seed)),
+        }
+    }
+}
+
+impl<C> Map<C> {
+    #[inline]
+    pub(crate) fn get(&self, labels: &str) -> Option<&Arc<Series<C>>> {
+        self.hashed.get(labels).map(|ByLabels(series)| series)
+    }
+
+    pub(crate) fn contains(&self, labels: &str) -> bool {
+        self.hashed.contains(labels)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ordered.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ordered.is_empty()
+    }
+
+    pub(crate) fn insert(&mut self, series: &Arc<Series<C>>) {
+        self.ordered.insert(ByLabels(Arc::clone(series)));
+        self.hashed.insert(ByLabels(Arc::clone(series)));
+    }
+}
 
 impl<C> SeriesSet<C> {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Map<C>> {
@@ -109,9 +159,7 @@ impl<C> SeriesSet<C> {
     }
 
     pub(crate) fn get(&self, labels: &str) -> Option<Arc<Series<C>>> {
-        self.read()
-            .get(labels)
-            .map(|ByLabels(series)| Arc::clone(series))
+        self.read().get(labels).cloned()
     }
 
     /// Calls a closure for the series after one of these labels until it returns false; returns the labels of the last one then.
@@ -122,7 +170,7 @@ impl<C> SeriesSet<C> {
     ) -> Option<Arc<str>> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let set = self.read();
-        for ByLabels(series) in set.range::<str, _>((from, Bound::Unbounded)) {
+        for ByLabels(series) in set.ordered.range::<str, _>((from, Bound::Unbounded)) {
             if !each(series) {
                 return Some(Arc::clone(&series.labels));
             }
@@ -130,32 +178,42 @@ impl<C> SeriesSet<C> {
         None
     }
 
-    /// Removes the series with these labels, unless somebody has a handle to it; returns whether it did.
+    /// Removes the series with these labels unless it has a handle; returns whether it did.
     #[cfg(feature = "business")]
     pub(crate) fn remove(&self, labels: &str) -> bool {
         let mut set = self.write();
-        let is_free = |ByLabels(series): &ByLabels<C>| Arc::strong_count(series) == 1;
-        set.get(labels).is_some_and(is_free) && set.remove(labels)
+        let is_free = |series: &Arc<Series<C>>| Arc::strong_count(series) <= OWN_REFERENCES;
+        set.get(labels).is_some_and(is_free)
+            && set.hashed.remove(labels)
+            && set.ordered.remove(labels)
     }
 
     /// Removes the series that were not in use since a sweep; returns how many. A series with a
     /// handle is in use, because writes through a handle leave no trace.
     pub(crate) fn remove_idle(&self, before: u32, now: u32) -> usize {
         let mut set = self.write();
-        let all = set.len();
+        let Map { ordered, hashed } = &mut *set;
+        let all = ordered.len();
         // New handles come from this map only, which is locked.
-        set.retain(|ByLabels(series)| {
-            if Arc::strong_count(series) > 1 {
+        ordered.retain(|ByLabels(series)| {
+            if Arc::strong_count(series) > OWN_REFERENCES {
                 series.touch(now);
             }
-            series.touched.load(Relaxed) >= before
+            let is_kept = series.touched.load(Relaxed) >= before;
+            if !is_kept {
+                hashed.remove(&*series.labels);
+            }
+            is_kept
         });
-        all - set.len()
+        if hashed.len() < hashed.capacity() / 4 {
+            hashed.shrink_to_fit();
+        }
+        all - ordered.len()
     }
 }
 
 /// A series, by its labels.
-pub(crate) struct ByLabels<C>(pub(crate) Arc<Series<C>>);
+struct ByLabels<C>(Arc<Series<C>>);
 
 impl<C> Borrow<str> for ByLabels<C> {
     fn borrow(&self) -> &str {
@@ -183,6 +241,12 @@ impl<C> PartialEq for ByLabels<C> {
 
 impl<C> Eq for ByLabels<C> {}
 
+impl<C> Hash for ByLabels<C> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.labels.hash(state);
+    }
+}
+
 /// Locks to read. Nothing that can panic runs under these locks, so a poisoned one is as good as any.
 pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
@@ -191,4 +255,33 @@ pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 /// Locks to write.
 pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_orders_of_a_map_have_the_same_series() {
+        let set = SeriesSet::<u8>::default();
+        let label = |number: u32| format!("k=\"{number}\"");
+        let series: Vec<_> = (0..1_000)
+            .map(|number| Arc::new(Series::new(label(number).into(), 0, number % 10, 0)))
+            .collect();
+        series.iter().for_each(|series| set.write().insert(series));
+        let held = Arc::clone(&series[3]);
+        drop(series);
+        assert_eq!(set.remove_idle(9, 9), 899);
+        let map = set.read();
+        assert_eq!((map.len(), map.hashed.len()), (101, 101));
+        assert!(map.hashed.capacity() < 500, "{}", map.hashed.capacity());
+        let ordered: Vec<_> = map.ordered.iter().map(|ByLabels(series)| series).collect();
+        assert!(ordered.is_sorted_by_key(|series| &series.labels));
+        for series in ordered {
+            let found = map.get(&series.labels);
+            assert!(found.is_some_and(|found| Arc::ptr_eq(found, series)));
+        }
+        assert!(map.contains(&held.labels));
+        assert!(!map.contains(&label(4)));
+    }
 }

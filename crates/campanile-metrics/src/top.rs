@@ -1,31 +1,44 @@
-use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use rustc_hash::FxBuildHasher;
 
 /// The most frequent of a stream of texts, in a bounded space (Metwally, Agrawal, El Abbadi: "Space-Saving", 2005).
 ///
 /// A text that makes up more than one part in [`PLACES`] of the stream is always among them, and is counted at most that part too
 /// often.
 #[derive(Default)]
-pub(crate) struct Top(HashMap<Box<str>, u64>);
+pub(crate) struct Top(Vec<Place>);
+
+struct Place {
+    hash: u64,
+    count: u64,
+    text: String,
+}
 
 /// How many texts are counted.
 const PLACES: usize = 64;
 
 impl Top {
     pub(crate) fn count(&mut self, text: &str) {
-        if let Some(count) = self.0.get_mut(text) {
-            *count += 1;
+        let hash = FxBuildHasher.hash_one(text);
+        let mut places = self.0.iter_mut();
+        if let Some(place) = places.find(|place| place.hash == hash && place.text == text) {
+            place.count += 1;
             return;
         }
-        let mut count = 0;
-        if self.0.len() >= PLACES {
-            // The newcomer takes the place, and the count, of the rarest.
-            let rarest = self.0.iter().min_by_key(|(_, count)| **count);
-            if let Some((rarest, fewest)) = rarest.map(|(text, count)| (text.clone(), *count)) {
-                self.0.remove(&rarest);
-                count = fewest;
-            }
+        if self.0.len() < PLACES {
+            let text = text.into();
+            let count = 1;
+            self.0.push(Place { hash, count, text });
+            return;
         }
-        self.0.insert(text.into(), count + 1);
+        // The new text takes the place, the count and the memory of the rarest.
+        if let Some(rarest) = self.0.iter_mut().min_by_key(|place| place.count) {
+            rarest.hash = hash;
+            rarest.count += 1;
+            rarest.text.clear();
+            rarest.text.push_str(text);
+        }
     }
 
     /// Returns the most frequent, the first first.
@@ -33,7 +46,7 @@ impl Top {
         let mut all: Vec<_> = self
             .0
             .iter()
-            .map(|(text, count)| (text.to_string(), *count))
+            .map(|place| (place.text.clone(), place.count))
             .collect();
         all.sort_unstable_by(|(one, often), (other, more)| more.cmp(often).then(one.cmp(other)));
         all.truncate(number);

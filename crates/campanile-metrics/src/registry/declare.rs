@@ -187,7 +187,7 @@ impl Registry {
     }
 
     fn reserve<C: Cell>(&self, name: &str) -> Result<(), RegisterError> {
-        let (_, family) = self.find_family::<C>(name, Under::Caps)?;
+        let family = self.find_family::<C>(name, Under::Caps)?;
         of_kind::<C>(name, &family).map(|_| ())
     }
 }

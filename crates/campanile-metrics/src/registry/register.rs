@@ -9,7 +9,7 @@ use crate::clock;
 use crate::error::RegisterError;
 use crate::family::{AnyFamily, Cell};
 use crate::name::{LabelText, sanitised, sanitised_label, truncated_value};
-use crate::series::{ByLabels, Map, Series, SeriesSet, read, write};
+use crate::series::{Map, Series, SeriesSet, read, write};
 use crate::snapshot::Kind;
 
 /// All families, and whose the names are that they take.
@@ -100,7 +100,7 @@ impl Families {
         for sample in names {
             self.taken.insert(sample.into(), Arc::clone(&name));
         }
-        let family = Arc::new(AnyFamily::new::<C>(raw_name));
+        let family = Arc::new(AnyFamily::new::<C>(Arc::clone(&name), raw_name));
         self.by_name.insert(name, Arc::clone(&family));
         Ok(family)
     }
@@ -218,7 +218,8 @@ impl Registry {
             truncated.fetch_add(text.truncated, Ordering::Relaxed);
         }
         loop {
-            let (exported, family) = self.find_family::<C>(name, under)?;
+            let family = self.find_family::<C>(name, under)?;
+            let exported = &family.name;
             let set = of_kind::<C>(name, &family)?;
             let cap = settings.series_per_family.min(C::CAP);
             let is_full = |set: &Map<C>| {
@@ -236,20 +237,20 @@ impl Registry {
             };
             {
                 let set = set.read();
-                if let Some(ByLabels(series)) = set.get(text.text.as_str()) {
+                if let Some(series) = set.get(text.text.as_str()) {
                     return found(series, true);
                 }
                 if !C::SUMS && is_full(&set) {
                     drop(set);
                     if family.turn_away(&text.text) {
-                        self.note_overflow(&exported, cap);
+                        self.note_overflow(exported, cap);
                     }
-                    let series = Series::detached(new(&exported));
+                    let series = Series::detached(new(exported));
                     let is_own = false;
                     return Ok(Found { series, is_own });
                 }
-                let overflow = family.overflow.get().and_then(|text| set.get(&**text));
-                if let Some(ByLabels(series)) = overflow.filter(|_| is_full(&set)) {
+                let overflow = family.overflow.get().and_then(|text| set.get(text));
+                if let Some(series) = overflow.filter(|_| is_full(&set)) {
                     family.turn_away(&text.text);
                     return found(series, false);
                 }
@@ -259,7 +260,7 @@ impl Registry {
             if family.is_removed() {
                 continue;
             }
-            if let Some(ByLabels(series)) = set.get(text.text.as_str()) {
+            if let Some(series) = set.get(text.text.as_str()) {
                 return found(series, true);
             }
             // A gauge that finds the last place taken meanwhile tries again.
@@ -274,7 +275,7 @@ impl Registry {
                 is_first_overflow = family.turn_away(&text.text);
                 let other = || LabelText::other(&labels).into();
                 let overflow = family.overflow.get_or_init(other);
-                if let Some(ByLabels(series)) = set.get(&**overflow) {
+                if let Some(series) = set.get(overflow) {
                     // An application can have made a series with these labels.
                     series.overflow();
                     return found(series, false);
@@ -282,18 +283,18 @@ impl Registry {
                 Arc::clone(overflow)
             };
             self.0.series.fetch_add(1, Ordering::Relaxed);
-            let cell = new(&exported);
+            let cell = new(exported);
             let mut series = Series::new(labels, clock::milliseconds(), sweep, cell);
             series.overrides = self.constant().is_overridden(&series.labels);
             let series = Arc::new(series);
             if !is_own {
                 series.overflow();
             }
-            set.insert(ByLabels(Arc::clone(&series)));
+            set.insert(&series);
             // Whoever listens to the log may ask for a series too.
             drop(set);
             if is_first_overflow {
-                self.note_overflow(&exported, cap);
+                self.note_overflow(exported, cap);
             }
             return Ok(Found { series, is_own });
         }
@@ -326,15 +327,15 @@ impl Registry {
         Ok(())
     }
 
-    /// Returns the family of a name as it was given, and the name that it is exported under.
+    /// Returns the family of a name as it was given.
     pub(super) fn find_family<C: Cell>(
         &self,
         raw_name: &str,
         under: Under,
-    ) -> Result<(Arc<str>, Arc<AnyFamily>), RegisterError> {
+    ) -> Result<Arc<AnyFamily>, RegisterError> {
         let name = self.exported(raw_name, C::KIND);
-        let found = read(&self.0.families).get_key_value(&name);
-        let (name, family) = match found {
+        let found = read(&self.0.families).get(&name).cloned();
+        let family = match found {
             Some(found) => found,
             None if under == Under::Caps
                 && self.0.series.load(Ordering::Relaxed) >= self.0.settings.series =>
@@ -346,26 +347,24 @@ impl Registry {
             }
             None => {
                 let mut families = write(&self.0.families);
-                match families.get_key_value(&name) {
-                    Some(found) => found,
+                match families.get(&name) {
+                    Some(found) => Arc::clone(found),
                     None => {
                         let family = families.insert::<C>(&name, raw_name);
-                        let family =
-                            family.map_err(|taken| families.error(raw_name, C::KIND, taken));
-                        (name.as_ref().into(), family?)
+                        family.map_err(|taken| families.error(raw_name, C::KIND, taken))?
                     }
                 }
             }
         };
-        // Another kind's name is another mistake, and told as such.
+        // A name of another kind has an error of its own.
         if *family.raw_name != *raw_name && family.kind() == C::KIND {
             return Err(RegisterError::NameTaken {
                 name: raw_name.into(),
-                exported: name.as_ref().into(),
+                exported: (*family.name).into(),
                 by: (*family.raw_name).into(),
             });
         }
-        Ok((name, family))
+        Ok(family)
     }
 
     pub(crate) fn exported<'a>(&self, raw_name: &'a str, kind: Kind) -> Cow<'a, str> {

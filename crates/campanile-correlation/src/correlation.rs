@@ -142,10 +142,6 @@ impl Correlation {
         Arc::make_mut(remote).baggage = baggage;
         self
     }
-
-    pub(crate) fn take_id(&mut self) -> Option<CorrelationId> {
-        self.id.take()
-    }
 }
 
 impl From<CorrelationId> for Correlation {

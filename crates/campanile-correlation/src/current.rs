@@ -122,9 +122,10 @@ impl<F> Scoped<F> {
         }
     }
 
+    /// Takes the correlation out of a future that has ended.
     #[inline]
-    pub(crate) fn take_id(self: Pin<&mut Self>) -> Option<CorrelationId> {
-        self.project().correlation.as_mut()?.take_id()
+    pub(crate) fn take(self: Pin<&mut Self>) -> Option<Correlation> {
+        self.project().correlation.take()
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! use campanile_correlation::{CorrelationId, CorrelationIdLayer};
 //! use http::{Request, Response};
+//! use http_body_util::BodyExt;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -18,7 +19,7 @@
 //! let request = Request::get("/").header("x-correlation-id", "checkout-42").body(())?;
 //! let response = service.ready().await?.call(request).await?;
 //! assert_eq!(response.headers()["x-correlation-id"], "checkout-42");
-//! assert_eq!(response.body(), "you are checkout-42");
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), "you are checkout-42");
 //!
 //! // A header that is not a correlation id is neither used nor sent back.
 //! let request = Request::get("/").header("x-correlation-id", "<script>").body(())?;
@@ -45,7 +46,7 @@
 //! # Where it is then
 //!
 //! - in the request's extensions: `request.extensions().get::<CorrelationId>()`, or as an extractor (feature `axum`);
-//! - in [`CorrelationId::current`], while the inner service runs;
+//! - in [`CorrelationId::current`], while the inner service runs and while its response body is polled;
 //! - in the header `x-correlation-id` of every response that passes the layer, exactly once. A panic and an error of the
 //!   inner service have no response: to have an id on what the client gets, put `CatchPanic` or `HandleError` inside.
 //! - with feature `tokio`, in tasks that are started by `spawn`; in threads by [`carried`];
@@ -61,6 +62,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod baggage;
+mod body;
 mod correlation;
 mod current;
 mod id;
@@ -75,6 +77,7 @@ mod trace_state;
 mod extract;
 
 pub use self::baggage::Baggage;
+pub use self::body::ResponseBody;
 pub use self::correlation::{Correlation, TraceContext};
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]

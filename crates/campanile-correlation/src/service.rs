@@ -11,7 +11,9 @@ use tower_service::Service;
 use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::current::Scoped;
 use crate::layer::{Settings, X_CORRELATION_ID};
-use crate::{Correlation, CorrelationId, CorrelationIdLayer, Inbound, Reject, Replace};
+use crate::{
+    Correlation, CorrelationId, CorrelationIdLayer, Inbound, Reject, Replace, ResponseBody,
+};
 
 /// A [`Service`] that gives every request a [`CorrelationId`]; made by a [`CorrelationIdLayer`].
 #[derive(Debug)]
@@ -89,7 +91,7 @@ where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     I: OnInvalid<ResBody>,
 {
-    type Response = S::Response;
+    type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, ResBody>;
 
@@ -280,24 +282,28 @@ impl<F, B, E> Future for ResponseFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<ResponseBody<B>>, E>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut inner, write) = match self.project().state.project() {
             StateProjection::Called { inner, write } => (inner, write),
             StateProjection::Refused { response } => {
-                return response
-                    .take()
-                    .map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
+                return response.take().map_or(Poll::Pending, |response| {
+                    Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, None))))
+                });
             }
         };
-        let mut result = ready!(inner.as_mut().poll(cx));
-        if let (Ok(response), Some(id)) = (&mut result, inner.take_id()) {
-            let name = write.take().unwrap_or(X_CORRELATION_ID);
-            response.headers_mut().insert(name, id.into_header());
-        }
-        Poll::Ready(result)
+        let result = ready!(inner.as_mut().poll(cx));
+        let correlation = inner.take();
+        Poll::Ready(result.map(|mut response| {
+            if let Some(id) = correlation.as_ref().and_then(Correlation::id) {
+                let name = write.take().unwrap_or(X_CORRELATION_ID);
+                let id = id.clone().into_header();
+                response.headers_mut().insert(name, id);
+            }
+            response.map(|body| ResponseBody::new(body, correlation))
+        }))
     }
 }
 

@@ -1,6 +1,8 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use http_body::Body;
+use http_body_util::BodyExt;
 use tower::{ServiceExt, service_fn};
 
 use super::*;
@@ -15,7 +17,7 @@ async fn exchange(headers: &[(&str, &[u8])]) -> String {
         assert_eq!(request.extensions().get(), current.as_ref());
         tokio::task::yield_now().await;
         assert_eq!(CorrelationId::current(), current);
-        let mut response = Response::new(current.unwrap());
+        let mut response = Response::new(current.unwrap().to_string());
         response
             .headers_mut()
             .append("x-correlation-id", "the handler's own".parse().unwrap());
@@ -35,8 +37,57 @@ async fn exchange(headers: &[(&str, &[u8])]) -> String {
         .get_all("x-correlation-id")
         .iter()
         .collect();
-    assert_eq!(echoed, [response.body().as_str()]);
-    response.body().as_str().to_owned()
+    let echoed: Vec<_> = echoed.into_iter().cloned().collect();
+    let id = text(response.into_body()).await;
+    assert_eq!(echoed, [id.as_str()]);
+    id
+}
+
+async fn text<B: Body<Data: Send, Error: fmt::Debug>>(body: B) -> String {
+    let bytes = body.collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A body whose only frame is the current id.
+struct CurrentId(Option<Arc<Mutex<Option<CorrelationId>>>>, bool);
+
+impl Body for CurrentId {
+    type Data = bytes::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Infallible>>> {
+        let id = || format!("{:?}", CorrelationId::current());
+        let is_first = !std::mem::replace(&mut self.1, true);
+        Poll::Ready(is_first.then(|| Ok(http_body::Frame::data(id().into()))))
+    }
+}
+
+impl Drop for CurrentId {
+    fn drop(&mut self) {
+        if let Some(dropped) = &self.0 {
+            *dropped.lock().unwrap() = CorrelationId::current();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_body_has_the_id_while_it_is_polled_and_dropped() {
+    let dropped = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&dropped);
+    let service = Correlate::new(service_fn(async |_: Request<()>| {
+        let body = CurrentId(Some(Arc::clone(&seen)), false);
+        Ok::<_, Infallible>(Response::new(body))
+    }));
+    let request = Request::get("/").header("x-correlation-id", "abc");
+    let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+    assert_eq!(CorrelationId::current(), None);
+    let body = text(response.into_body()).await;
+    assert_eq!(body, r#"Some(CorrelationId("abc"))"#);
+    assert_eq!(*dropped.lock().unwrap(), "abc".parse().ok());
+    assert_eq!(CorrelationId::current(), None);
 }
 
 #[tokio::test]
@@ -164,7 +215,7 @@ async fn through<I: OnInvalid<String>>(
     let (head, body) = response.into_parts();
     assert_eq!(
         head.status.is_client_error(),
-        body.contains("bad_correlation_id")
+        text(body).await.contains("bad_correlation_id")
     );
     let seen = seen.lock().unwrap().take();
     (head.status, head.headers, seen)
@@ -220,22 +271,37 @@ async fn whose_ids_are_taken_up() {
     }
 }
 
+type Answered = std::future::Ready<Result<Response<String>, Infallible>>;
+
+/// Returns a service that keeps the headers of the last request that it received.
+fn keeper(
+    seen: &Arc<Mutex<HeaderMap>>,
+) -> impl Service<Request<()>, Response = Response<String>, Error = Infallible, Future = Answered> + Clone
+{
+    let seen = Arc::clone(seen);
+    service_fn(move |request: Request<()>| {
+        *seen.lock().unwrap() = request.headers().clone();
+        std::future::ready(Ok(Response::new(String::new())))
+    })
+}
+
 /// A reverse proxy sends the head of the request that it received.
 #[tokio::test]
 async fn a_proxy_passes_on_only_what_was_taken_up() {
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let proxied = async |trust: Trust, headers: &[(&str, &str)]| {
-        let upstream = service_fn(async |request: Request<()>| {
-            Ok::<_, Infallible>(Response::new(request.headers().clone()))
-        });
-        let proxy = service_fn(move |request| Propagation::new().layer(upstream).oneshot(request));
+        let sent = Arc::default();
+        let upstream = keeper(&sent);
+        let proxy =
+            service_fn(move |request| Propagation::new().layer(upstream.clone()).oneshot(request));
         let service = CorrelationIdLayer::new().trust(trust).layer(proxy);
         let mut request = Request::get("/");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
-        let (head, sent) = response.into_parts();
+        let (head, _) = response.into_parts();
+        let sent = sent.lock().unwrap().clone();
         assert_eq!(sent["x-correlation-id"], head.headers["x-correlation-id"]);
         sent
     };
@@ -412,19 +478,15 @@ fn odd_baggage_is_logged_once_a_minute() {
 
 #[tokio::test]
 async fn a_second_id_header_is_not_passed_on() {
-    let inner = service_fn(async |request: Request<()>| {
-        Ok::<_, Infallible>(Response::new(request.headers().clone()))
-    });
+    let sent = Arc::default();
+    let inner = keeper(&sent);
     let service = CorrelationIdLayer::new().layer(inner);
     let request = Request::get("/")
         .header("x-correlation-id", "abc")
         .header("x-request-id", "<script>")
         .header("tracestate", "a=b");
-    let sent = service
-        .oneshot(request.body(()).unwrap())
-        .await
-        .unwrap()
-        .into_body();
+    service.oneshot(request.body(()).unwrap()).await.unwrap();
+    let sent = sent.lock().unwrap().clone();
     assert!(
         !sent.contains_key("x-request-id") && !sent.contains_key("tracestate"),
         "{sent:?}"

@@ -329,3 +329,17 @@ mod monitor {
         assert!(body.contains(r#""known":["availability"]"#), "{body}");
     }
 }
+
+#[tokio::test]
+async fn a_streamed_body_has_the_correlation_id() {
+    use campanile_correlation::CorrelationId;
+
+    let streamed = get(async || {
+        let frame =
+            async { Ok::<_, std::convert::Infallible>(format!("{:?}", CorrelationId::current())) };
+        Body::from_stream(futures_util::stream::once(frame))
+    });
+    let app = campanile().wrap(Router::new().route("/", streamed));
+    let (_, body) = send(&app, Method::GET, "/").await;
+    assert!(body.starts_with("Some"), "{body}");
+}

@@ -24,6 +24,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let campanile = Campanile::builder("health")
         .check(Check::new("database", async || Ok::<_, std::io::Error>(())))
         .health(|health| health.group(Group::new("orders", Select::check("database"))))
+        // This example has no other calls to show.
+        .observe(|layer| layer.include_grpc_health())
         .build()?;
     // `grpc.health.v1.Health`, for Kubernetes' probes and clients that balance by themselves.
     let service = campanile.health().grpc();

@@ -43,12 +43,44 @@ pub struct End {
     pub(crate) route: Route,
     pub(crate) sent: u64,
     pub(crate) first_byte: Option<Duration>,
-    pub(crate) event_stream: bool,
+    pub(crate) latency: Duration,
     pub(crate) total: Duration,
     pub(crate) at: Instant,
 }
 
 impl End {
+    /// Returns a builder for the end of a request that ended at this time, for tests of observers.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use campanile_http::{End, Outcome};
+    /// use http::StatusCode;
+    ///
+    /// let end = End::builder(Instant::now())
+    ///     .outcome(Outcome::Cancelled)
+    ///     .status(StatusCode::OK)
+    ///     .total(Duration::from_secs(3))
+    ///     .build();
+    /// assert_eq!(end.latency(), Duration::from_secs(3));
+    /// ```
+    pub fn builder(at: Instant) -> EndBuilder {
+        EndBuilder {
+            end: Self {
+                outcome: Outcome::Completed,
+                status: StatusCode::OK,
+                grpc: None,
+                route: Route::UNMATCHED,
+                sent: 0,
+                first_byte: None,
+                latency: Duration::ZERO,
+                total: Duration::ZERO,
+                at,
+            },
+            latency: None,
+        }
+    }
+
     /// Returns how the exchange ended.
     pub fn outcome(&self) -> Outcome {
         self.outcome
@@ -85,8 +117,8 @@ impl End {
 
     /// Returns the time from the beginning to the response head.
     ///
-    /// It is measured if the observer asks for it ([`Observer::FIRST_BYTE`](crate::Observer::FIRST_BYTE)) and for event
-    /// streams; `None` otherwise, or if there was no head.
+    /// It is measured if the observer wants it ([`Observer::FIRST_BYTE`](crate::Observer::FIRST_BYTE)), and for
+    /// [streams](crate::Streaming). It is `None` otherwise, or if there was no head.
     pub fn first_byte(&self) -> Option<Duration> {
         self.first_byte
     }
@@ -101,12 +133,107 @@ impl End {
         self.at
     }
 
-    /// Returns the time that the client waited: to the last byte, and for an event stream (`text/event-stream`), which
-    /// stays open for as long as the client likes, to the response head.
+    /// Returns the time that the client waited for the response.
+    ///
+    /// - For a stream, it is the time to the response head, because a stream stays open for as long
+    ///   as the client likes. [`Streaming`](crate::Streaming) says which responses are streams.
+    /// - For a gRPC call, it is the time to the first message, which a stream of messages may follow.
+    /// - For any other request, and for a gRPC call without a message, it is the time to the end.
     pub fn latency(&self) -> Duration {
-        match self.first_byte {
-            Some(first_byte) if self.event_stream => first_byte,
-            _ => self.total,
+        self.latency
+    }
+}
+
+/// Settings of an [`End`] that a test makes.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`outcome`](Self::outcome) | [`Outcome::Completed`] |
+/// | [`status`](Self::status) | 200 |
+/// | [`grpc`](Self::grpc) | none |
+/// | [`route`](Self::route) | [`Route::UNMATCHED`] |
+/// | [`sent`](Self::sent) | 0 bytes |
+/// | [`total`](Self::total) | 0 s |
+/// | [`first_byte`](Self::first_byte) | none |
+/// | [`latency`](Self::latency) | the total |
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct EndBuilder {
+    end: End,
+    latency: Option<Duration>,
+}
+
+impl EndBuilder {
+    /// Sets how the request ended.
+    ///
+    /// Defaults to [`Outcome::Completed`].
+    pub fn outcome(mut self, outcome: Outcome) -> Self {
+        self.end.outcome = outcome;
+        self
+    }
+
+    /// Sets the response's status.
+    ///
+    /// Defaults to 200.
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.end.status = status;
+        self
+    }
+
+    /// Sets the status of a gRPC call.
+    ///
+    /// Defaults to none: the request is no gRPC call.
+    pub fn grpc(mut self, status: GrpcStatus) -> Self {
+        self.end.grpc = Some(status);
+        self
+    }
+
+    /// Sets the route.
+    ///
+    /// Defaults to [`Route::UNMATCHED`].
+    pub fn route(mut self, route: impl Into<Route>) -> Self {
+        self.end.route = route.into();
+        self
+    }
+
+    /// Sets the bytes of the response body that were handed to the server.
+    ///
+    /// Defaults to 0.
+    pub fn sent(mut self, bytes: u64) -> Self {
+        self.end.sent = bytes;
+        self
+    }
+
+    /// Sets the time to the end.
+    ///
+    /// Defaults to 0 s.
+    pub fn total(mut self, total: Duration) -> Self {
+        self.end.total = total;
+        self
+    }
+
+    /// Sets the time to the response head.
+    ///
+    /// Defaults to none: it is not measured.
+    pub fn first_byte(mut self, first_byte: Duration) -> Self {
+        self.end.first_byte = Some(first_byte);
+        self
+    }
+
+    /// Sets the time that the client waited.
+    ///
+    /// Defaults to the total.
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = Some(latency);
+        self
+    }
+
+    /// Returns the end.
+    pub fn build(self) -> End {
+        let latency = self.latency.unwrap_or(self.end.total);
+        End {
+            latency,
+            ..self.end
         }
     }
 }

@@ -65,9 +65,15 @@
 //! INVALID_ARGUMENT, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION,
 //! UNAVAILABLE and UNAUTHENTICATED.
 //!
+//! The latency of a call ends with its first message, so that long streams don't distort it. Calls of
+//! `grpc.health.v1.Health` are left out unless
+//! [`include_grpc_health`](ObserveBuilder::include_grpc_health) is set.
+//!
 //! # What it cannot see
 //!
-//! - HTTP/1 servers buffer: a client that leaves while the last bytes are in the socket's buffer counts as completed.
+//! - Servers buffer: hyper reads a body ahead of the socket, over HTTP/2 even before the client has opened a window. A response
+//!   is complete when its last byte was handed to the server. If the client leaves after that, it stays complete, and the time of
+//!   a body that is in memory as a whole does not include its transfer.
 //! - An upgrade (101, a 2xx to CONNECT) is the end of its exchange, and what comes after is not HTTP. `Campanile::serve` counts
 //!   the upgrades that have not ended; a host with a server of its own counts them where it handles them.
 //! - tonic's `Server::timeout`, `load_shed` and `concurrency_limit_per_connection` are outside of
@@ -87,6 +93,7 @@
 
 mod observer;
 
+mod boxed;
 mod clock;
 mod end;
 mod grpc;
@@ -94,10 +101,12 @@ mod head;
 mod method;
 mod observe;
 mod route;
+mod streaming;
 mod trace;
 
+pub use self::boxed::{BoxExchange, BoxObserver};
 pub use self::clock::Clock;
-pub use self::end::{End, Outcome};
+pub use self::end::{End, EndBuilder, Outcome};
 pub use self::grpc::GrpcStatus;
 pub use self::head::Head;
 pub use self::method::method_label;
@@ -106,4 +115,5 @@ pub use self::observe::{
 };
 pub use self::observer::{Exchanges, Observer};
 pub use self::route::Route;
+pub use self::streaming::Streaming;
 pub use self::trace::TraceRef;

@@ -8,8 +8,8 @@ use crate::{End, Head};
 
 /// Watches HTTP exchanges through an [`ObserveLayer`](crate::ObserveLayer).
 ///
-/// A tuple of up to six observers is an observer, as are `Option<O>` and `Arc<O>`: begun and entered in order, and each told of
-/// everything even if another one panics.
+/// A tuple of up to six observers is an observer, and so are `Option<O>`, `Arc<O>` and [`BoxObserver`](crate::BoxObserver). The
+/// layer calls the members of a tuple in order, each of them even if another one panics.
 ///
 /// # Panics
 ///
@@ -25,6 +25,14 @@ pub trait Observer: Send + Sync + 'static {
     ///
     /// Defaults to `false`.
     const FIRST_BYTE: bool = false;
+
+    /// Returns whether the observer wants the time to the response head. An observer whose type does not tell, such as a
+    /// [`BoxObserver`](crate::BoxObserver), overrides it.
+    ///
+    /// Defaults to [`FIRST_BYTE`](Self::FIRST_BYTE).
+    fn wants_first_byte(&self) -> bool {
+        Self::FIRST_BYTE
+    }
 
     /// Called once when an exchange begins, before the inner service.
     fn begin(&self, head: &mut Head<'_>) -> Self::Exchange;
@@ -63,6 +71,10 @@ impl<O: Observer> Observer for Arc<O> {
     type Exchange = O::Exchange;
     const FIRST_BYTE: bool = O::FIRST_BYTE;
 
+    fn wants_first_byte(&self) -> bool {
+        (**self).wants_first_byte()
+    }
+
     fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
         (**self).begin(head)
     }
@@ -83,6 +95,10 @@ impl<O: Observer> Observer for Arc<O> {
 impl<O: Observer> Observer for Option<O> {
     type Exchange = Option<O::Exchange>;
     const FIRST_BYTE: bool = O::FIRST_BYTE;
+
+    fn wants_first_byte(&self) -> bool {
+        self.as_ref().is_some_and(Observer::wants_first_byte)
+    }
 
     fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
         self.as_ref().map(|observer| observer.begin(head))
@@ -124,6 +140,11 @@ macro_rules! tuple {
         impl<$($type: Observer),+> Observer for ($($type,)+) {
             type Exchange = Exchanges<($(Option<$type::Exchange>,)+)>;
             const FIRST_BYTE: bool = $($type::FIRST_BYTE)||+;
+
+            fn wants_first_byte(&self) -> bool {
+                let ($($observer,)+) = self;
+                $($observer.wants_first_byte())||+
+            }
 
             fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
                 let ($($observer,)+) = self;

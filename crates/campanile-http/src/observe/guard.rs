@@ -10,6 +10,7 @@ use http_body::Body;
 
 use super::layer::Shared;
 use crate::grpc::{self, Methods};
+use crate::streaming::{self, Streaming};
 use crate::{End, GrpcStatus, Head, Observer, Outcome, Route};
 
 /// One exchange in progress. It moves from the future into the body, and dropping it ends the exchange.
@@ -18,7 +19,7 @@ pub(super) struct Guard<O: Observer> {
     /// `None` once the observer was told of the end.
     exchange: Option<O::Exchange>,
     begun: Instant,
-    /// When the head was handed on, if anybody wants to know.
+    /// The time of the response head, if it is measured.
     responded: Option<Instant>,
     /// The response head's status.
     status: Option<StatusCode>,
@@ -29,7 +30,8 @@ pub(super) struct Guard<O: Observer> {
     owed: Option<u64>,
     sent: u64,
     method: BodyRule,
-    event_stream: bool,
+    /// Whether the response is a stream, whose latency ends with its head.
+    is_stream: bool,
     /// Set while the host's code runs: still set in `drop`, it panicked.
     polling: bool,
 }
@@ -44,6 +46,8 @@ struct Call {
     has_trailers: bool,
     /// The client's timeout, from the beginning.
     timeout: Option<Duration>,
+    /// The time of the response's first data.
+    first_message: Option<Instant>,
 }
 
 /// What the request's method says of the response's body (RFC 9110, sections 9.3.2 and 9.3.6).
@@ -80,6 +84,9 @@ impl<O: Observer> Guard<O> {
             if shared.exclude.iter().any(|exclude| exclude(&head)) {
                 return None;
             }
+            if shared.excludes_grpc_health && grpc::is_health(&head) {
+                return None;
+            }
             let exchange = shared.observer.begin(&mut head);
             Some((exchange, head.route, routed))
         };
@@ -96,6 +103,7 @@ impl<O: Observer> Guard<O> {
             status: None,
             has_trailers: false,
             timeout: grpc::timeout(request.headers()),
+            first_message: None,
         });
         Some(Self {
             shared: Arc::clone(shared),
@@ -112,7 +120,7 @@ impl<O: Observer> Guard<O> {
                 Method::CONNECT => BodyRule::Connect,
                 _ => BodyRule::Other,
             },
-            event_stream: false,
+            is_stream: false,
             polling: false,
         })
     }
@@ -158,9 +166,10 @@ impl<O: Observer> Guard<O> {
         if self.owed.is_none() {
             let header = |name| response.headers().get(name)?.to_str().ok();
             self.owed = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
-            self.event_stream = header(CONTENT_TYPE).is_some_and(is_event_stream);
+            self.is_stream = header(CONTENT_TYPE).is_some_and(streaming::is_stream);
         }
-        if O::FIRST_BYTE || self.event_stream {
+        self.is_stream |= response.extensions().get::<Streaming>().is_some();
+        if self.shared.observer.wants_first_byte() || self.is_stream {
             self.responded = Some(self.shared.clock.now());
         }
         if let Some(exchange) = &mut self.exchange {
@@ -185,6 +194,11 @@ impl<O: Observer> Guard<O> {
     /// Counts body bytes that were handed to the server.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
+        if let Some(call) = &mut self.call
+            && call.first_message.is_none()
+        {
+            call.first_message = Some(self.shared.clock.now());
+        }
     }
 
     /// Takes note of trailers that were handed to the server.
@@ -213,6 +227,13 @@ impl<O: Observer> Guard<O> {
             Outcome::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         });
+        let since = |time: Instant| time.saturating_duration_since(self.begun);
+        let first_byte = self.responded.map(since);
+        let first_message = self.call.as_ref().and_then(|call| call.first_message);
+        let latency = match first_byte.filter(|_| self.is_stream) {
+            Some(first_byte) => first_byte,
+            None => first_message.map_or(total, since),
+        };
         let route = std::mem::replace(&mut self.route, Route::UNMATCHED);
         let (route, grpc) = match self.call.take() {
             Some(call) => {
@@ -234,10 +255,8 @@ impl<O: Observer> Guard<O> {
             grpc,
             route,
             sent: self.sent,
-            first_byte: self
-                .responded
-                .map(|responded| responded.saturating_duration_since(self.begun)),
-            event_stream: self.event_stream,
+            first_byte,
+            latency,
             total,
             at: now,
         };
@@ -306,9 +325,4 @@ impl<O> Shared<O> {
             );
         }
     }
-}
-
-fn is_event_stream(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("text/event-stream")
 }

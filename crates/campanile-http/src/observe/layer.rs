@@ -32,6 +32,7 @@ impl<O> ObserveLayer<O> {
             observer,
             route: None,
             exclude: Vec::new(),
+            excludes_grpc_health: true,
             clock: Clock::default(),
         }
     }
@@ -78,13 +79,15 @@ impl<O> fmt::Debug for ObserveLayer<O> {
 /// | setting | default |
 /// |---|---|
 /// | [`route`](Self::route) | none: extensions and axum's `MatchedPath` |
-/// | [`exclude`](Self::exclude) | none: every exchange is observed |
+/// | [`exclude`](Self::exclude) | none |
+/// | [`include_grpc_health`](Self::include_grpc_health) | calls of `grpc.health.v1.Health` are left out |
 /// | [`clock`](Self::clock) | [`Clock::system`] |
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ObserveBuilder<O> {
     observer: O,
     route: Option<RouteFn>,
     exclude: Vec<ExcludeFn>,
+    excludes_grpc_health: bool,
     clock: Clock,
 }
 
@@ -103,7 +106,10 @@ impl<O> ObserveBuilder<O> {
         self
     }
 
-    /// Leaves out the exchanges for which the closure returns `true`: the observer is not told of them at all.
+    /// Leaves out the requests for which the closure returns `true`: no method of the observer is called for them.
+    ///
+    /// The observer's [`scope`](Observer::scope) is not entered either. If the metrics registry is not the process's recorder,
+    /// what the handler of such a request writes with the `metrics` macros is not recorded.
     ///
     /// May be called several times; any one of the closures excludes. Defaults to excluding nothing.
     pub fn exclude(mut self, exclude: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
@@ -125,6 +131,14 @@ impl<O> ObserveBuilder<O> {
         })
     }
 
+    /// Observes calls of `grpc.health.v1.Health` like all others.
+    ///
+    /// Defaults to leaving them out: they are probes, and clients hold a `Watch` open for as long as they are connected.
+    pub fn include_grpc_health(mut self) -> Self {
+        self.excludes_grpc_health = false;
+        self
+    }
+
     /// Sets the clock that times exchanges.
     ///
     /// Defaults to [`Clock::system`].
@@ -139,12 +153,14 @@ impl<O> ObserveBuilder<O> {
             observer,
             route,
             exclude,
+            excludes_grpc_health,
             clock,
         } = self;
         let shared = Shared {
             observer,
             route,
             exclude,
+            excludes_grpc_health,
             clock,
             methods: Methods::default(),
             observer_panics: AtomicU64::new(0),
@@ -177,6 +193,7 @@ pub(super) struct Shared<O> {
     pub(super) observer: O,
     pub(super) route: Option<RouteFn>,
     pub(super) exclude: Vec<ExcludeFn>,
+    pub(super) excludes_grpc_health: bool,
     pub(super) clock: Clock,
     pub(super) methods: Methods,
     pub(super) observer_panics: AtomicU64,

@@ -317,3 +317,86 @@ async fn a_rejection_by_a_layer_makes_no_route() {
     let line = "/orders.Orders/Get 200 completed Some(OK)";
     assert_eq!(*last.0.lock().unwrap(), line);
 }
+
+/// Returns the latency in seconds of a call whose response has these frames, 1 s after each other.
+async fn latency_of(frames: Vec<Frame<Bytes>>, content_type: &'static str) -> u64 {
+    #[derive(Clone, Default)]
+    struct Latency(Arc<Mutex<Duration>>);
+
+    impl Observer for Latency {
+        type Exchange = ();
+        fn begin(&self, _: &mut Head<'_>) {}
+        fn end(&self, (): (), end: &End) {
+            *self.0.lock().unwrap() = end.latency();
+        }
+    }
+    #[expect(clippy::disallowed_methods, reason = "the test is the edge")]
+    let time = Arc::new(Mutex::new(std::time::Instant::now()));
+    let clock = {
+        let time = Arc::clone(&time);
+        Clock::new(move || *time.lock().unwrap())
+    };
+    let latency = Latency::default();
+    let layer = ObserveLayer::builder(latency.clone()).clock(clock).build();
+    let mut frames = Some(frames);
+    let mut service = layer.layer(service_fn(|_| {
+        let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
+        for frame in frames.take().unwrap() {
+            sender.try_send(frame).unwrap();
+        }
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+        std::future::ready(Ok::<_, Infallible>(response))
+    }));
+    let request = Request::post("/pkg.Service/Method")
+        .header(CONTENT_TYPE, "application/grpc")
+        .body(())
+        .unwrap();
+    let mut body = service.call(request).await.unwrap().into_body();
+    loop {
+        *time.lock().unwrap() += Duration::from_secs(1);
+        if body.frame().await.is_none() {
+            break;
+        }
+    }
+    drop(body);
+    latency.0.lock().unwrap().as_secs()
+}
+
+#[tokio::test]
+async fn the_latency_of_a_call_ends_with_its_first_message() {
+    let message = || Frame::data(Bytes::from("data"));
+    let trailers = || Frame::trailers(status("0"));
+    let grpc = "application/grpc";
+    assert_eq!(latency_of(vec![message(), trailers()], grpc).await, 1);
+    let stream = vec![message(), message(), message(), trailers()];
+    assert_eq!(latency_of(stream, grpc).await, 1);
+    assert_eq!(latency_of(vec![trailers()], grpc).await, 1);
+    // Any other response lasts to its last byte.
+    assert_eq!(
+        latency_of(vec![message(), message()], "text/plain").await,
+        3
+    );
+}
+
+#[tokio::test]
+async fn calls_of_the_health_service_are_left_out_by_default() {
+    let path = "/grpc.health.v1.Health/Check";
+    let answer = Answer {
+        trailers: Some("0"),
+        ..GRPC
+    };
+    let last = Last::default();
+    let layer = ObserveLayer::new(last.clone());
+    call(&layer, path, "application/grpc", answer.clone()).await;
+    assert_eq!(*last.0.lock().unwrap(), "");
+    // Another kind of request can't hide behind the path.
+    call(&layer, path, "application/json", answer.clone()).await;
+    assert_eq!(*last.0.lock().unwrap(), "_unmatched_ 200 completed None");
+    let builder = ObserveLayer::builder(last.clone());
+    let layer = builder.include_grpc_health().build();
+    call(&layer, path, "application/grpc", answer).await;
+    let expected = format!("{path} 200 completed Some(OK)");
+    assert_eq!(*last.0.lock().unwrap(), expected);
+}

@@ -54,7 +54,7 @@ async fn times_are_those_of_the_clock() {
     )
     .await;
     assert_eq!(times.0.lock().unwrap().take(), Some((20, Some(10), 10)));
-    // Nobody asks for the first byte here, so the clock is read twice, and a third time only for an event stream.
+    // Here the first byte is not wanted: the clock is read twice, and a third time only for a stream.
     struct Plain(Times);
     impl Observer for Plain {
         type Exchange = ();
@@ -152,7 +152,8 @@ async fn scopes_nest_in_order_around_every_poll() {
         fn end(&self, (): (), _: &End) {}
     }
     let log = Log::default();
-    let layer = ObserveLayer::new((Scope("a", log.clone()), Scope("b", log.clone())));
+    let boxed = crate::BoxObserver::new(Scope("b", log.clone()));
+    let layer = ObserveLayer::new((Scope("a", log.clone()), boxed));
     let mut service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(full("body"))));
     let future = service.call(get("/"));
     log.assert(&["<a", "<b", "b>", "a>"]);
@@ -208,4 +209,68 @@ async fn destructors_of_what_is_cancelled_run_in_the_scope() {
     }));
     drop(service.call(get("/")));
     log.assert(&["inside: true", "inside: true"]);
+}
+
+#[tokio::test]
+async fn a_boxed_observer_is_as_the_observer_itself() {
+    struct Times(Log);
+    impl Observer for Times {
+        type Exchange = &'static str;
+        const FIRST_BYTE: bool = true;
+        fn begin(&self, head: &mut Head<'_>) -> &'static str {
+            self.0.begin(head)
+        }
+        fn responded(
+            &self,
+            method: &mut &'static str,
+            status: StatusCode,
+            headers: &http::HeaderMap,
+        ) {
+            self.0.responded(method, status, headers);
+        }
+        fn end(&self, method: &'static str, end: &End) {
+            assert!(end.first_byte().is_some());
+            self.0.end(method, end);
+        }
+    }
+    let log = Log::default();
+    let boxed = crate::BoxObserver::new(Times(log.clone()));
+    let layer = ObserveLayer::builder((boxed, None::<Log>)).route(|_| Some("/".into()));
+    answer(layer.build(), get("/"), full("hello")).await;
+    log.assert(&["begin GET /", "responded 200", "end GET / 200 completed 5"]);
+}
+
+#[tokio::test]
+async fn a_response_can_be_marked_as_a_stream() {
+    #[derive(Clone, Default)]
+    struct Latency(Arc<Mutex<Duration>>);
+    impl Observer for Latency {
+        type Exchange = ();
+        fn begin(&self, _: &mut Head<'_>) {}
+        fn end(&self, (): (), end: &End) {
+            *self.0.lock().unwrap() = end.latency();
+        }
+    }
+    for (is_marked, expected) in [(true, 1), (false, 1_000)] {
+        let latency = Latency::default();
+        // The second reading is 1 ms after the first, and the last one 1 s.
+        let start = Clock::system().now();
+        let rest = if is_marked {
+            vec![1, 1_000]
+        } else {
+            vec![1_000]
+        };
+        let readings = Mutex::new([0].into_iter().chain(rest));
+        let clock = Clock::new(move || {
+            let next = readings.lock().unwrap().next().unwrap();
+            start + Duration::from_millis(next)
+        });
+        let layer = ObserveLayer::builder(latency.clone()).clock(clock).build();
+        let mut response = full("a part of it");
+        if is_marked {
+            response.extensions_mut().insert(crate::Streaming);
+        }
+        answer(layer, get("/"), response).await;
+        assert_eq!(*latency.0.lock().unwrap(), Duration::from_millis(expected));
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use campanile_correlation::CorrelationIdLayer;
 #[cfg(feature = "health")]
 use campanile_health::Health;
-use campanile_http::{ObserveBuilder, ObserveLayer};
+use campanile_http::{BoxObserver, ObserveBuilder, ObserveLayer, Observer};
 #[cfg(feature = "metrics")]
 use campanile_metrics::{Overhead, Registry};
 #[cfg(feature = "monitor")]
@@ -44,6 +44,7 @@ mod telemetry;
 /// | [`collector`](Self::collector) | none |
 /// | [`disk`](Self::disk) | `/` |
 /// | [`correlation`](Self::correlation) | ids in `x-correlation-id` or `x-request-id`, everybody's |
+/// | [`observer`](Self::observer) | none |
 /// | [`observe`](Self::observe) | every exchange, with the route from `MatchedPath` or an extension |
 #[must_use = "a builder does nothing until `build` or `install` is called"]
 pub struct Builder {
@@ -62,6 +63,7 @@ pub struct Builder {
     #[cfg(feature = "telemetry")]
     telemetry: telemetry::Settings,
     observe: Configure,
+    observer: Option<BoxObserver>,
 }
 
 type Configure = Box<dyn FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers> + Send>;
@@ -84,6 +86,7 @@ impl Builder {
             #[cfg(feature = "telemetry")]
             telemetry: telemetry::Settings::default(),
             observe: Box::new(|layer| layer),
+            observer: None,
         }
     }
 
@@ -169,6 +172,42 @@ impl Builder {
     /// Defaults to [`CorrelationIdLayer::new`].
     pub fn correlation(mut self, layer: CorrelationIdLayer) -> Self {
         self.correlation = layer;
+        self
+    }
+
+    /// Adds an observer of the application's own. The layer calls it after its own observers, in the same pass; it allocates
+    /// once for each request.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use campanile::Campanile;
+    /// use campanile::http::{End, Head, Observer};
+    ///
+    /// /// Counts the bytes of all responses.
+    /// #[derive(Default)]
+    /// struct Sent(AtomicU64);
+    ///
+    /// impl Observer for Sent {
+    ///     type Exchange = ();
+    ///
+    ///     fn begin(&self, _: &mut Head<'_>) {}
+    ///
+    ///     fn end(&self, (): (), end: &End) {
+    ///         self.0.fetch_add(end.sent(), Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// let campanile = Campanile::builder("orders").observer(Sent::default()).build()?;
+    /// # Ok::<_, campanile::BuildError>(())
+    /// ```
+    ///
+    /// Defaults to none. Each call adds one.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(match self.observer.take() {
+            Some(before) => BoxObserver::new((before, observer)),
+            None => BoxObserver::new(observer),
+        });
         self
     }
 
@@ -284,6 +323,7 @@ impl Builder {
                         spans,
                         #[cfg(feature = "sla")]
                         sla.as_ref()?,
+                        self.observer,
                     );
                     let observe = (self.observe)(ObserveLayer::builder(observers));
                     CampanileLayer::new(self.correlation, observe.build())

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use campanile_correlation::{Correlate, CorrelationIdLayer};
-use campanile_http::{End, Head, Observe, ObserveLayer, Observer};
+use campanile_http::{BoxObserver, End, Head, Observe, ObserveLayer, Observer};
 #[cfg(feature = "metrics")]
 use campanile_metrics::{HttpMetrics, Overhead, Registry};
 #[cfg(feature = "sla")]
@@ -49,7 +49,8 @@ impl<S> Layer<S> for CampanileLayer {
     }
 }
 
-/// The observers of a [`CampanileLayer`]: those of the features that are on.
+/// The observers of a [`CampanileLayer`]: those of the features that are on, and those of the
+/// [application](crate::Builder::observer).
 #[derive(Debug)]
 pub struct Observers {
     inner: Inner,
@@ -73,6 +74,7 @@ impl Observers {
         #[cfg(all(feature = "metrics", feature = "telemetry"))] log: LogGuard,
         #[cfg(feature = "telemetry")] spans: HttpSpans,
         #[cfg(feature = "sla")] sla: &Sla,
+        custom: Option<BoxObserver>,
     ) -> Self {
         #[cfg(not(feature = "telemetry"))]
         let spans = ();
@@ -85,7 +87,7 @@ impl Observers {
         #[cfg(not(feature = "sla"))]
         let sli = ();
         Self {
-            inner: (spans, metrics, sli),
+            inner: (spans, metrics, sli, custom),
             runs,
             #[cfg(feature = "metrics")]
             overhead,
@@ -104,7 +106,7 @@ impl Observers {
     }
 }
 
-type Inner = (Spans, Metrics, Sli);
+type Inner = (Spans, Metrics, Sli, Option<BoxObserver>);
 #[cfg(feature = "telemetry")]
 type Spans = HttpSpans;
 #[cfg(not(feature = "telemetry"))]
@@ -121,6 +123,10 @@ type Sli = ();
 impl Observer for Observers {
     type Exchange = <Inner as Observer>::Exchange;
     const FIRST_BYTE: bool = Inner::FIRST_BYTE;
+
+    fn wants_first_byte(&self) -> bool {
+        self.inner.wants_first_byte()
+    }
 
     fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
         self.sampled(|| self.inner.begin(head))

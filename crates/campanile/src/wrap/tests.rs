@@ -343,3 +343,26 @@ async fn a_streamed_body_has_the_correlation_id() {
     let (_, body) = send(&app, Method::GET, "/").await;
     assert!(body.starts_with("Some"), "{body}");
 }
+
+#[tokio::test]
+async fn observers_of_the_application_are_called() {
+    use campanile_http::{End, Head, Observer};
+
+    #[derive(Clone, Default)]
+    struct Ends(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+    impl Observer for Ends {
+        type Exchange = ();
+        const FIRST_BYTE: bool = true;
+        fn begin(&self, _: &mut Head<'_>) {}
+        fn end(&self, (): (), end: &End) {
+            let line = format!("{} {}", end.route(), end.first_byte().is_some());
+            self.0.lock().unwrap().push(line);
+        }
+    }
+    let ends = Ends::default();
+    let builder = Campanile::builder("test").observer(ends.clone());
+    let campanile = builder.observer(ends.clone()).build().unwrap();
+    let app = campanile.wrap(Router::new().route("/users/{id}", get(async || "Ada")));
+    send(&app, Method::GET, "/users/7").await;
+    assert_eq!(*ends.0.lock().unwrap(), ["/users/{id} true"; 2]);
+}

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -16,15 +17,17 @@ use campanile_monitor::Monitor;
 use campanile_sla::Sla;
 #[cfg(feature = "telemetry")]
 use campanile_telemetry::Telemetry;
-use tokio::net::TcpListener;
+use http::{Request, Response};
+use http_body::Body;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tower_service::Service;
 
 #[cfg(feature = "metrics")]
 use crate::background::Background;
 use crate::runs::Runs;
 use crate::supervise::{self, stop};
-use crate::{Builder, CampanileLayer, Serve};
+use crate::{Builder, CampanileLayer, Listener, RequestBody, Serve};
 
 /// A service's observability: what the builder made, to be wired into the service.
 ///
@@ -163,7 +166,25 @@ impl Campanile {
     /// campanile.serve(listener, campanile.wrap(app)).await
     /// # }
     /// ```
-    pub fn serve<S>(&self, listener: TcpListener, app: S) -> Serve<S> {
+    ///
+    /// The listener is a `TcpListener`, a `UnixListener`, one [with TLS](Listener::with_handshake), or any other
+    /// [`Listener`].
+    ///
+    /// The service's error is [`Infallible`](std::convert::Infallible). Where a layer makes errors, such as tower's timeout, turn
+    /// them into responses: in axum with `HandleErrorLayer`, in tonic with layers inside of `Routes`. For routes of tonic,
+    /// `Request::remote_addr` is `None` and `grpc-timeout` is not enforced: these belong to tonic's own server.
+    pub fn serve<L, S, B>(&self, listener: L, app: S) -> Serve<S, L>
+    where
+        L: Listener,
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         Serve::new(self.clone(), listener, app)
     }
 

@@ -134,7 +134,7 @@ pub use self::campanile::Campanile;
 pub use self::error::InstallError;
 pub use self::error::{BuildError, Problem};
 pub use self::layer::{CampanileLayer, Observers};
-pub use self::serve::{RequestBody, RequestBodyError, Serve};
+pub use self::serve::{Handshake, HandshakeStream, Listener, RequestBody, RequestBodyError, Serve};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tower_service::Service;
@@ -20,6 +20,7 @@ use self::closed::{Closed, Reason};
 use self::connection::{Settings, Stage};
 use self::connections::{Connections, Permit};
 use self::head_timer::{Heads, Socket};
+pub use self::listener::{Handshake, HandshakeStream, Listener};
 pub use self::request_body::{RequestBody, RequestBodyError};
 use self::timeouts::Timeouts;
 use self::upgrades::Upgrades;
@@ -33,6 +34,7 @@ mod connection;
 mod connections;
 mod head_timer;
 mod limit;
+mod listener;
 mod request_body;
 mod sending;
 mod stall;
@@ -40,7 +42,7 @@ mod timeouts;
 mod tracked;
 mod upgrades;
 
-/// A server of HTTP/1 and HTTP/2 without TLS; from [`Campanile::serve`], to be awaited.
+/// A server of HTTP/1 and HTTP/2 on any [`Listener`]; from [`Campanile::serve`], to be awaited.
 ///
 /// What `axum::serve` (0.8) lacks is in force: a client that sends its request's head slowly is cut off, idle connections are
 /// closed, clients that send a body or read a response too slowly are cut off, the number of connections has a limit,
@@ -60,7 +62,7 @@ mod upgrades;
 /// | [`shutdown`](Self::shutdown) | SIGTERM or SIGINT |
 ///
 /// A dead HTTP/2 connection is found by a ping every 30 s. With feature `axum` each
-/// request has a `ConnectInfo<SocketAddr>`. With feature `metrics` the gauge `campanile_server_connections` counts connections,
+/// request has a `ConnectInfo<SocketAddr>`, if the client has such an address. With feature `metrics` the gauge `campanile_server_connections` counts connections,
 /// the gauge `http_upgraded_active` those of HTTP/1 and streams of HTTP/2 that were upgraded (101, CONNECT) and have not ended,
 /// `campanile_server_connections_full_total` those that arrived at the limit, `campanile_server_connections_evicted_total` idle
 /// ones that were closed for others, `campanile_server_connections_closed_total{reason}` all that were closed (`client`, `idle`,
@@ -91,9 +93,9 @@ mod upgrades;
 ///
 /// If the handlers of the signals can't be registered. A failed accept is logged and tried again.
 #[must_use = "a server does nothing until it is awaited"]
-pub struct Serve<S> {
+pub struct Serve<S, L = TcpListener> {
     campanile: Campanile,
-    listener: TcpListener,
+    listener: L,
     app: S,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -109,8 +111,8 @@ pub struct Serve<S> {
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-impl<S> Serve<S> {
-    pub(crate) fn new(campanile: Campanile, listener: TcpListener, app: S) -> Self {
+impl<S, L> Serve<S, L> {
+    pub(crate) fn new(campanile: Campanile, listener: L, app: S) -> Self {
         Self {
             campanile,
             listener,
@@ -225,8 +227,9 @@ impl<S> Serve<S> {
     }
 }
 
-impl<S, B> IntoFuture for Serve<S>
+impl<S, L, B> IntoFuture for Serve<S, L>
 where
+    L: Listener,
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -258,8 +261,9 @@ where
     }
 }
 
-impl<S, B> Serve<S>
+impl<S, L, B> Serve<S, L>
 where
+    L: Listener,
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -272,7 +276,7 @@ where
     async fn run(self, server: Server) -> io::Result<()> {
         let Self {
             campanile,
-            listener,
+            mut listener,
             app,
             header_timeout,
             idle_timeout,
@@ -289,8 +293,9 @@ where
         let idle_timeout = idle_timeout.min(Duration::from_secs(365 * 24 * 60 * 60));
         let mut stop =
             shutdown.map_or_else(Stop::signals, |shutdown| Ok(Stop::When(Some(shutdown))))?;
-        if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, "serving");
+        match listener.local_addr() {
+            Some(address) => tracing::info!(%address, "serving"),
+            None => tracing::info!("serving"),
         }
 
         let max_connections = limit::connections(max_connections);
@@ -327,7 +332,7 @@ where
             ));
         };
         {
-            let mut accepting = pin!(accept(&listener, &room));
+            let mut accepting = pin!(accept(&mut listener, &room));
             let mut delayed = pin!(OptionFuture(None));
             let mut accepts = Some(server);
             loop {
@@ -352,16 +357,16 @@ where
                     }
                     () = delayed.as_mut() => break,
                     Some(_) = connections.join_next() => {}
-                    (stream, peer, permit) = accepting.as_mut() => {
+                    (listener, (stream, peer), permit) = accepting.as_mut() => {
                         serve(&mut connections, stream, peer, permit);
-                        accepting.set(accept(&listener, &room));
+                        accepting.set(accept(listener, &room));
                     }
                 }
             }
         }
 
         // The clients of connections that wait in the system's queue may have sent their requests.
-        for (stream, peer) in limit::queued(listener) {
+        for (stream, peer) in listener.close() {
             if let Some(permit) = room.try_place() {
                 serve(&mut connections, stream, peer, permit);
             }
@@ -472,13 +477,13 @@ impl Stop {
 }
 
 /// Accepts the next connection, and waits until there is room for it.
-async fn accept(listener: &TcpListener, room: &Connections) -> (TcpStream, SocketAddr, Permit) {
+async fn accept<'a, L: Listener>(
+    listener: &'a mut L,
+    room: &Connections,
+) -> (&'a mut L, (L::Io, Option<SocketAddr>), Permit) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                limit::prepare(&stream);
-                return (stream, peer, room.place().await);
-            }
+            Ok(accepted) => return (listener, accepted, room.place().await),
             // The client left before it was accepted.
             Err(error)
                 if matches!(
@@ -494,7 +499,7 @@ async fn accept(listener: &TcpListener, room: &Connections) -> (TcpStream, Socke
     }
 }
 
-impl<S> fmt::Debug for Serve<S> {
+impl<S, L: fmt::Debug> fmt::Debug for Serve<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serve")
             .field("listener", &self.listener)

@@ -12,6 +12,7 @@ use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout};
 use tower_service::Service;
@@ -58,15 +59,16 @@ const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end: the client's, that of its idle time, or, once the server stops, that of its last request.
-pub(super) async fn serve<S, B>(
-    socket: Socket,
-    peer: SocketAddr,
+pub(super) async fn serve<Io, S, B>(
+    socket: Socket<Io>,
+    peer: Option<SocketAddr>,
     app: S,
     heads: Arc<Heads>,
     connection: Arc<Connection>,
     settings: Arc<Settings>,
     mut staged: watch::Receiver<Stage>,
 ) where
+    Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -96,8 +98,8 @@ pub(super) async fn serve<S, B>(
 
     let (idle_timeout, write_timeout) = (settings.idle_timeout, settings.write_timeout);
     let (closed, timeouts) = (settings.closed.clone(), settings.timeouts.clone());
-    // Ports differ from one connection to the next, so not all of them end at one time.
-    let share = f64::from(peer.port() % 1_000) / 1_000.0;
+    // It differs from one connection to the next, so not all of them end at one time.
+    let share = connection.share();
     let age = settings.max_age.map(|age| age.mul_f64(0.9 + share * 0.2));
     let app = TowerToHyperService::new(app);
     let service = {
@@ -184,7 +186,7 @@ pub(super) async fn serve<S, B>(
             }
             () = limit.as_mut(), if closing.is_some() => {
                 if connection.is_unused() {
-                    tracing::debug!(%peer, "closing a connection that its client does not close");
+                    tracing::debug!(?peer, "closing a connection that its client does not close");
                     break Ok(());
                 }
                 limit.set(sleep(CLOSE_TIMEOUT));
@@ -198,7 +200,7 @@ pub(super) async fn serve<S, B>(
     };
     let ended = result.map_err(|error| {
         // What clients do is no fault of the service: they leave, and they send garbage.
-        tracing::debug!(%peer, error, "a connection ended with an error");
+        tracing::debug!(?peer, error, "a connection ended with an error");
         Reason::of(&*error)
     });
     let reason = match (ended, closing) {
@@ -232,16 +234,20 @@ async fn goodbye(staged: &mut watch::Receiver<Stage>, heads: &Heads, share: f64)
 /// Returns a request as the application gets it.
 fn prepared(
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     settings: &Settings,
 ) -> Request<RequestBody> {
     let limit = (!may_be_silent(&request)).then_some(settings.body_timeout);
     let mut request = request.map(|body| RequestBody::new(body, limit, &settings.timeouts));
     let extensions = request.extensions_mut();
     #[cfg(feature = "axum")]
-    extensions.insert(axum::extract::ConnectInfo(peer));
+    if let Some(peer) = peer {
+        extensions.insert(axum::extract::ConnectInfo(peer));
+    }
     #[cfg(feature = "monitor")]
-    extensions.insert(campanile_monitor::Peer(peer));
+    if let Some(peer) = peer {
+        extensions.insert(campanile_monitor::Peer(peer));
+    }
     #[cfg(not(any(feature = "axum", feature = "monitor")))]
     let _ = (extensions, peer);
     request

@@ -129,8 +129,10 @@ impl Connections {
     }
 
     fn permit(&self, permit: OwnedSemaphorePermit, kind: Kind) -> Permit {
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let connection = Arc::new(Connection {
             connections: self.clone(),
+            number,
             kind: AtomicU8::new(kind as u8),
             permit: Mutex::new(Some(permit)),
             active: AtomicUsize::new(0),
@@ -141,10 +143,9 @@ impl Connections {
             unsent: AtomicUsize::new(0),
             progress: AtomicU64::new(0),
         });
-        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&connection));
         self.count(1.0);
-        Permit { connection, number }
+        Permit { connection }
     }
 
     /// Closes the connection that has been idle longest, of the reserve or of the others; returns
@@ -205,6 +206,7 @@ impl Connections {
 /// One connection, as its server sees it.
 pub(super) struct Connection {
     connections: Connections,
+    number: u64,
     kind: AtomicU8,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// The requests in progress.
@@ -246,6 +248,12 @@ impl Connection {
         *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
         self.kind.store(Kind::Normal as u8, Ordering::Relaxed);
         true
+    }
+
+    /// Returns a number from 0 to 1 that is far from those of the connections before.
+    pub(super) fn share(&self) -> f64 {
+        const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
+        ((self.number % 1_000_000) as f64 * GOLDEN_RATIO).fract()
     }
 
     /// Returns whether no request is in progress.
@@ -331,7 +339,6 @@ impl Drop for InProgress {
 /// A connection's place among those of the server, until it is dropped.
 pub(super) struct Permit {
     connection: Arc<Connection>,
-    number: u64,
 }
 
 impl Permit {
@@ -343,7 +350,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let connections = &self.connection.connections;
-        connections.open().remove(&self.number);
+        connections.open().remove(&self.connection.number);
         connections.count(-1.0);
     }
 }

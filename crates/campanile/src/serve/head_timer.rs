@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::clock::{later, now};
@@ -142,8 +141,8 @@ impl hyper::rt::Sleep for HeadSleep {}
 ///
 /// It fails where hyper has no timeout: if the client doesn't say in time which version of HTTP it speaks, and if it
 /// accepts nothing of a response for too long.
-pub(super) struct Socket {
-    stream: TcpStream,
+pub(super) struct Socket<Io> {
+    stream: Io,
     heads: Arc<Heads>,
     /// Until the version is known.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -159,9 +158,9 @@ pub(super) struct Socket {
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-impl Socket {
+impl<Io> Socket<Io> {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Io,
         heads: Arc<Heads>,
         permit: Permit,
         write_timeout: Duration,
@@ -224,7 +223,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<Io: AsyncRead + Unpin> AsyncRead for Socket<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -246,7 +245,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Socket<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

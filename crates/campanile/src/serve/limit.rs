@@ -1,10 +1,9 @@
 //! The limits that the system sets.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 /// The default limit of connections.
 const CONNECTIONS: usize = 10_000;
@@ -64,20 +63,9 @@ pub(super) fn prepare(stream: &TcpStream) {
     }
 }
 
-/// Closes a listener and returns the connections that the system had accepted for it.
-pub(super) fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
-    let Ok(listener) = listener.into_std() else {
-        return Vec::new();
-    };
-    // It does not block: it ends when the queue is empty, and the queue has a limit.
-    let accepted = std::iter::from_fn(|| listener.accept().ok());
-    let streams = accepted.filter_map(|(stream, peer)| {
-        stream.set_nonblocking(true).ok()?;
-        let stream = TcpStream::from_std(stream).ok()?;
-        prepare(&stream);
-        Some((stream, peer))
-    });
-    streams.take(QUEUED).collect()
+/// Returns the connections in a system's queue, whose accept returns `None` when it is empty.
+pub(super) fn queued<T>(accept: impl FnMut() -> Option<T>) -> Vec<T> {
+    std::iter::from_fn(accept).take(QUEUED).collect()
 }
 
 #[cfg(test)]

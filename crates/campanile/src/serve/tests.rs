@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -18,6 +19,7 @@ use super::*;
 #[cfg(feature = "metrics")]
 mod closed;
 mod drain;
+mod listener;
 mod slow;
 mod unsent;
 

@@ -51,7 +51,7 @@ async fn a_listener_gives_away_the_connections_in_its_queue() {
     for _ in 0..3 {
         clients.push(TcpStream::connect(address).await.unwrap());
     }
-    let queued = limit::queued(listener);
+    let queued = listener.close();
     assert_eq!(queued.len(), 3);
     for ((mut stream, _), client) in queued.into_iter().zip(&mut clients) {
         stream.write_all(b"ok").await.unwrap();

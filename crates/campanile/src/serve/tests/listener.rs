@@ -1,0 +1,82 @@
+//! Listeners other than that of TCP.
+
+use super::*;
+
+/// A handshake: the client sends `hi`, and the server responds with the same.
+async fn greet(mut stream: TcpStream) -> io::Result<TcpStream> {
+    let mut bytes = [0; 2];
+    stream.read_exact(&mut bytes).await?;
+    if bytes != *b"hi" {
+        return Err(io::Error::other("impolite"));
+    }
+    stream.write_all(b"hi").await?;
+    Ok(stream)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_socket_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let campanile = Campanile::builder("test").build().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let app = app().route(
+        "/peer",
+        get(
+            async |peer: Option<axum::Extension<ConnectInfo<SocketAddr>>>| {
+                peer.is_some().to_string()
+            },
+        ),
+    );
+    let serving = campanile.serve(listener, campanile.wrap(app));
+    let serving = serving.shutdown(async { drop(stopped.await) });
+    let serving = tokio::spawn(serving.into_future());
+    let get = async |path: &str| {
+        let mut stream = tokio::net::UnixStream::connect(dir.path().join("socket"))
+            .await
+            .unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    };
+    assert!(get("/").await.ends_with("\r\n\r\nok"));
+    // A client of a Unix socket may be a proxy: it is not known to be local.
+    assert!(get("/peer").await.ends_with("false"));
+    #[cfg(feature = "monitor")]
+    {
+        let text = get("/monitoring/sla/").await;
+        assert!(text.starts_with("HTTP/1.1 401"), "{text}");
+    }
+    stop.send(()).unwrap();
+    timeout(Duration::from_secs(20), serving)
+        .await
+        .expect("the server goes on")
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_handshake_is_timed_and_holds_no_other_connection_up() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let campanile = Campanile::builder("test").build().unwrap();
+    let (_stop, stopped) = oneshot::channel::<()>();
+    let serving = campanile
+        .serve(tcp.with_handshake(greet), app())
+        .header_timeout(Duration::from_secs(1))
+        .shutdown(async { drop(stopped.await) });
+    tokio::spawn(serving.into_future());
+    let silent = TcpStream::connect(address).await.unwrap();
+    let mut impolite = TcpStream::connect(address).await.unwrap();
+    impolite.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let mut polite = TcpStream::connect(address).await.unwrap();
+    polite.write_all(b"hi").await.unwrap();
+    polite.read_exact(&mut [0; 2]).await.unwrap();
+    polite.write_all(GET.as_bytes()).await.unwrap();
+    assert!(response(&mut polite).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(rest(impolite).await, "");
+    assert_eq!(rest(silent).await, "");
+}

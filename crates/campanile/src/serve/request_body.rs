@@ -49,17 +49,13 @@ struct Deadline {
     limit: Duration,
     waited: Duration,
     received: u64,
-    waiting: Option<Wait>,
+    /// The start of the wait for data from the client, if one is in progress.
+    waiting: Option<Instant>,
+    /// Ends at the time at which the client has used up what it has.
+    end: Option<Pin<Box<Sleep>>>,
+    /// The waker of the last poll.
+    wake: Option<Arc<Wake>>,
     timeouts: Timeouts,
-}
-
-/// A wait for data from the client.
-#[derive(Debug)]
-struct Wait {
-    since: Instant,
-    /// The time at which the client has used up what it has.
-    end: Pin<Box<Sleep>>,
-    wake: Arc<Wake>,
 }
 
 /// The application's waker, and when it was woken: the client does not answer for the time after it.
@@ -102,6 +98,8 @@ impl RequestBody {
             waited: Duration::ZERO,
             received: 0,
             waiting: None,
+            end: None,
+            wake: None,
             timeouts: timeouts.clone(),
         });
         Self {
@@ -137,11 +135,10 @@ impl Body for RequestBody {
             return inner.poll_frame(cx).map_err(RequestBodyError::read);
         };
         deadline.pause();
-        let wake = Wake::new(cx.waker());
-        let waker = Waker::from(Arc::clone(&wake));
+        let waker = deadline.waker(cx.waker());
         let polled = inner.poll_frame(&mut Context::from_waker(&waker));
         if polled.is_pending() {
-            ready!(deadline.poll_end(wake, cx));
+            ready!(deadline.poll_end(cx));
             this.is_over = true;
             deadline.timeouts.request_body();
             let limit = deadline.limit;
@@ -165,14 +162,26 @@ impl Body for RequestBody {
 impl Deadline {
     /// Ends the wait in progress, at the time that data arrived.
     fn pause(&mut self) {
-        if let Some(wait) = self.waiting.take() {
-            let end = wait.wake.woken.get().copied().unwrap_or_else(now);
-            self.waited += end.saturating_duration_since(wait.since);
+        if let Some(since) = self.waiting.take() {
+            let woken = self
+                .wake
+                .as_ref()
+                .and_then(|wake| wake.woken.get().copied());
+            let end = woken.unwrap_or_else(now);
+            self.waited += end.saturating_duration_since(since);
         }
     }
 
+    /// Returns a waker that notes when it is woken. It is that of the last poll if it can be.
+    fn waker(&mut self, waker: &Waker) -> Waker {
+        let before = self.wake.take();
+        let same = before.filter(|wake| wake.woken.get().is_none() && wake.waker.will_wake(waker));
+        let wake = same.unwrap_or_else(|| Wake::new(waker));
+        Waker::from(Arc::clone(self.wake.insert(wake)))
+    }
+
     /// Completes when the client has used up its time.
-    fn poll_end(&mut self, wake: Arc<Wake>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let earned = Duration::from_secs(self.received / BYTES_PER_SECOND);
         let left = self
             .limit
@@ -182,11 +191,37 @@ impl Deadline {
             return Poll::Ready(());
         }
         let since = now();
-        let wait = self.waiting.insert(Wait {
-            since,
-            end: Box::pin(tokio::time::sleep_until(later(since, left))),
-            wake,
-        });
-        wait.end.as_mut().poll(cx)
+        self.waiting = Some(since);
+        let end = later(since, left);
+        let sleep = self
+            .end
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        sleep.as_mut().reset(end);
+        sleep.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_of_one_task_share_a_waker_until_it_is_woken() {
+        let campanile = crate::Campanile::builder("test").build().unwrap();
+        let mut deadline = Deadline {
+            limit: Duration::ZERO,
+            waited: Duration::ZERO,
+            received: 0,
+            waiting: None,
+            end: None,
+            wake: None,
+            timeouts: Timeouts::new(&campanile),
+        };
+        let first = deadline.waker(Waker::noop());
+        let second = deadline.waker(Waker::noop());
+        assert!(first.will_wake(&second));
+        first.wake();
+        let third = deadline.waker(Waker::noop());
+        assert!(!third.will_wake(&second));
     }
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body::Body;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
 use self::budget::Budget;
-use self::closed::{Closed, Reason};
+use self::closed::Closed;
 use self::connection::{Settings, Stage};
 use self::connections::{Connections, Permit};
 use self::head_timer::{Heads, Socket};
@@ -301,6 +301,8 @@ where
         let max_connections = limit::connections(max_connections);
         let room = Connections::new(max_connections, &campanile);
         let timeouts = Timeouts::new(&campanile);
+        // Nothing is sent: the channel closes when the last connection and stream have ended.
+        let (alive, mut streams) = mpsc::channel(1);
         let settings = Settings {
             upgrades: Upgrades::new(&campanile),
             timeouts: timeouts.clone(),
@@ -310,9 +312,9 @@ where
             max_streams,
             max_age: max_connection_age,
             closed: Closed::new(&campanile),
+            alive,
         };
         let settings = Arc::new(settings);
-        let closed = settings.closed.clone();
         let (stage, staged) = watch::channel(Stage::Serving);
         let mut connections = JoinSet::new();
         let mut budget = Budget::new(stop_timeout);
@@ -371,22 +373,31 @@ where
                 serve(&mut connections, stream, peer, permit);
             }
         }
+        drop(serve);
         tracing::info!(connections = connections.len(), "draining");
         stage.send_replace(Stage::Stopping);
+        let ended = async {
+            while connections.join_next().await.is_some() {}
+            streams.recv().await;
+        };
         let cut = tokio::select! {
-            () = async { while connections.join_next().await.is_some() {} } => None,
+            () = ended => None,
             _ = stop.wait() => Some("another signal"),
             () = budget.end_of_requests() => Some("the stop timeout"),
         };
         if let Some(reason) = cut {
+            while connections.try_join_next().is_some() {}
             tracing::warn!(
                 connections = connections.len(),
                 reason,
                 "connections are cut"
             );
-            closed.count(Reason::Cut, connections.len());
             // What is cut is counted before the server returns; a handler that blocks its thread is not waited for.
-            let _ = tokio::time::timeout(budget.of_cut(), connections.shutdown()).await;
+            let ended = async {
+                connections.shutdown().await;
+                streams.recv().await;
+            };
+            let _ = tokio::time::timeout(budget.of_cut(), ended).await;
         }
         Ok(())
     }

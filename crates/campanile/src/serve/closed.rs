@@ -28,7 +28,7 @@ pub(super) enum Reason {
     BadRequest,
     /// The head of a request was too large; the client got 414 or 431.
     HeadTooLarge,
-    /// The connection failed.
+    /// The connection failed, or the application panicked.
     Error,
 }
 
@@ -112,14 +112,44 @@ impl Closed {
         not(feature = "metrics"),
         expect(unused_variables, clippy::unused_self, reason = "only metrics count")
     )]
-    pub(super) fn count(&self, reason: Reason, connections: usize) {
+    fn count(&self, reason: Reason) {
         #[cfg(feature = "metrics")]
         {
             let index = REASONS.iter().position(|(one, _)| *one == reason);
             let counter = index.and_then(|index| self.counters[index].as_ref());
             if let Some(counter) = counter {
-                counter.increment(connections as u64);
+                counter.increment(1);
             }
         }
+    }
+}
+
+/// The end of a connection, which is counted when this is dropped.
+pub(super) struct Ending {
+    closed: Closed,
+    /// `None` until the connection has ended by itself.
+    reason: Option<Reason>,
+}
+
+impl Ending {
+    pub(super) fn new(closed: &Closed) -> Self {
+        Self {
+            closed: closed.clone(),
+            reason: None,
+        }
+    }
+
+    pub(super) fn end(mut self, reason: Reason) {
+        self.reason = Some(reason);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let dropped = match std::thread::panicking() {
+            true => Reason::Error,
+            false => Reason::Cut,
+        };
+        self.closed.count(self.reason.unwrap_or(dropped));
     }
 }

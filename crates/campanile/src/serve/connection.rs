@@ -18,13 +18,13 @@ use tokio::time::{MissedTickBehavior, interval, interval_at, sleep, sleep_until,
 use tower_service::Service;
 
 use super::clock::{later, now};
-use super::closed::{Closed, Reason};
+use super::closed::{Closed, Ending, Reason};
 use super::connections::{Connection, InProgress};
 use super::head_timer::{HeadTimer, Heads, Socket};
 use super::request_body::{RequestBody, may_be_silent};
 use super::timeouts::Timeouts;
 use super::tracked::Tracked;
-use super::upgrades::{Streams, Upgrades};
+use super::upgrades::{Alive, Streams, Upgrades};
 
 /// What the connections of a server have in common.
 #[derive(Clone)]
@@ -37,6 +37,7 @@ pub(super) struct Settings {
     pub(super) max_streams: u32,
     pub(super) max_age: Option<Duration>,
     pub(super) closed: Closed,
+    pub(super) alive: Alive,
 }
 
 /// How far the server is.
@@ -83,6 +84,7 @@ pub(super) async fn serve<Io, S, B>(
         connection: Arc::clone(&connection),
         write_timeout: settings.write_timeout,
         timeouts: settings.timeouts.clone(),
+        alive: settings.alive.clone(),
     });
     builder
         .http1()
@@ -97,7 +99,8 @@ pub(super) async fn serve<Io, S, B>(
         .enable_connect_protocol();
 
     let (idle_timeout, write_timeout) = (settings.idle_timeout, settings.write_timeout);
-    let (closed, timeouts) = (settings.closed.clone(), settings.timeouts.clone());
+    let ending = Ending::new(&settings.closed);
+    let timeouts = settings.timeouts.clone();
     // It differs from one connection to the next, so not all of them end at one time.
     let share = connection.share();
     let age = settings.max_age.map(|age| age.mul_f64(0.9 + share * 0.2));
@@ -209,7 +212,7 @@ pub(super) async fn serve<Io, S, B>(
         (Err(reason), _) => reason,
         (Ok(()), reason) => reason.unwrap_or(Reason::Client),
     };
-    closed.count(reason, 1);
+    ending.end(reason);
 }
 
 /// Completes when the connection shall end because the server stops.

@@ -102,6 +102,28 @@ async fn response(stream: &mut TcpStream) -> String {
     text
 }
 
+/// Waits until a condition holds.
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let held = timeout(Duration::from_secs(20), async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    held.await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+/// Sends requests on new connections until one is answered with 200.
+async fn eventually_ok(server: &Server, path: &str, what: &str) {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let answered = timeout(Duration::from_secs(20), async {
+        while !rest(server.send(&head).await)
+            .await
+            .starts_with("HTTP/1.1 200")
+        {}
+    });
+    answered.await.unwrap_or_else(|_| panic!("{what}"));
+}
+
 fn app() -> Router {
     Router::new().route("/", get(async || "ok"))
 }
@@ -304,19 +326,12 @@ async fn an_upgraded_connection_counts_for_the_cap() {
     // It is not idle, so the second one is not served.
     assert!(rest(second).await.starts_with("HTTP/1.1 503"));
     drop(first);
-    let served = timeout(Duration::from_secs(20), async {
-        let get = "GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
-        while !rest(server.send(get).await)
-            .await
-            .starts_with("HTTP/1.1 200")
-        {}
-    });
-    served.await.expect("the place is not free again");
+    eventually_ok(&server, "/", "the place is not free again").await;
 }
 
 #[tokio::test]
 async fn a_stop_lets_requests_end_and_closes_idle_connections() {
-    let (entered, mut waiting) = tokio::sync::mpsc::channel(1);
+    let (entered, mut waiting) = mpsc::channel(1);
     let release = Arc::new(tokio::sync::Notify::new());
     let handler = {
         let release = Arc::clone(&release);
@@ -354,15 +369,7 @@ async fn health_checks_run_while_it_serves() {
     let campanile = campanile.check(check).build().unwrap();
     let app = campanile.wrap(app());
     let server = Server::of(campanile, app, |serve| serve).await;
-    let ready = async || {
-        let head = "GET /health/ready HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
-        rest(server.send(head).await)
-            .await
-            .starts_with("HTTP/1.1 200")
-    };
-    timeout(Duration::from_secs(20), async { while !ready().await {} })
-        .await
-        .expect("it is never ready");
+    eventually_ok(&server, "/health/ready", "it is never ready").await;
     server.stop.send(()).unwrap();
     timeout(Duration::from_secs(20), server.serving)
         .await
@@ -374,7 +381,7 @@ async fn health_checks_run_while_it_serves() {
 
 #[tokio::test]
 async fn a_stop_has_an_end() {
-    let (entered, mut waiting) = tokio::sync::mpsc::channel(1);
+    let (entered, mut waiting) = mpsc::channel(1);
     let handler = get(async move || -> &'static str {
         entered.send(()).await.unwrap();
         std::future::pending().await

@@ -81,7 +81,11 @@ pub(super) struct Streams {
     pub(super) connection: Arc<Connection>,
     pub(super) write_timeout: Duration,
     pub(super) timeouts: Timeouts,
+    pub(super) alive: Alive,
 }
+
+/// Held by each stream, so that the server can wait until all of them have ended.
+pub(super) type Alive = tokio::sync::mpsc::Sender<std::convert::Infallible>;
 
 thread_local! {
     static IN_STREAM: Cell<bool> = const { Cell::new(false) };
@@ -92,15 +96,20 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, future: F) {
+        let alive = self.alive.clone();
         if IN_STREAM.get() {
             let upgraded = (self.upgrades.begin(), InProgress::new(&self.connection));
             tokio::spawn(async move {
                 future.await;
-                drop(upgraded);
+                drop((upgraded, alive));
             });
         } else {
             let watch = Watch::new(self.write_timeout, self.timeouts.clone());
-            tokio::spawn(Stream { future, watch });
+            let stream = Stream { future, watch };
+            tokio::spawn(async move {
+                stream.await;
+                drop(alive);
+            });
         }
     }
 }

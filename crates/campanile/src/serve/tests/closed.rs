@@ -11,12 +11,7 @@ impl Server {
             let labels = [("reason", reason)];
             metrics.get("campanile_server_connections_closed_total", &labels)
         };
-        let counted = timeout(Duration::from_secs(20), async {
-            while closed() != Some(Value::Counter(expected)) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        assert!(counted.await.is_ok(), "{reason}: {:?}", closed());
+        eventually(reason, || closed() == Some(Value::Counter(expected))).await;
     }
 }
 
@@ -62,7 +57,7 @@ async fn a_connection_ends_at_its_age_after_its_requests() {
 
 #[tokio::test]
 async fn a_connection_has_the_streams_that_are_set() {
-    let (entered, mut waiting) = tokio::sync::mpsc::channel(10);
+    let (entered, mut waiting) = mpsc::channel(10);
     let handler = get(async move || -> &'static str {
         entered.send(()).await.unwrap();
         std::future::pending().await
@@ -85,4 +80,69 @@ async fn a_connection_has_the_streams_that_are_set() {
     timeout(Duration::from_millis(200), waiting.recv())
         .await
         .expect_err("a third request was begun");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_or_panics_is_counted_once() {
+    let (entered, mut waiting) = mpsc::channel(1);
+    let stuck = get(async move || -> &'static str {
+        entered.send(()).await.unwrap();
+        std::future::pending().await
+    });
+    let panic = get(async || -> &'static str { panic!("on purpose") });
+    let app = app().route("/stuck", stuck).route("/panic", panic);
+    let limit = Duration::from_millis(75);
+    let server = Server::start(app, |serve| serve.stop_timeout(limit)).await;
+    let head = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+    let panicked = server.send(&head("/panic")).await;
+    assert_eq!(rest(panicked).await, "");
+    let _stuck = server.send(&head("/stuck")).await;
+    waiting.recv().await.unwrap();
+    server.closed("error", 1).await;
+    let campanile = server.campanile.clone();
+    server.stop.send(()).unwrap();
+    server.serving.await.unwrap().unwrap();
+    let closed = |reason| {
+        let labels = [("reason", reason)];
+        let metrics = campanile.metrics();
+        metrics.get("campanile_server_connections_closed_total", &labels)
+    };
+    assert_eq!(closed("cut"), Some(Value::Counter(1)));
+    assert_eq!(closed("stop"), Some(Value::Counter(0)));
+}
+
+/// The last write of counts follows the server.
+#[tokio::test]
+async fn streams_that_are_cut_have_ended_before_the_server_returns() {
+    let (entered, mut waiting) = mpsc::channel(100);
+    let stuck = get(async move || -> &'static str {
+        entered.send(()).await.unwrap();
+        std::future::pending().await
+    });
+    let campanile = Campanile::builder("test").build().unwrap();
+    let app = campanile.wrap(Router::new().route("/stuck", stuck));
+    let limit = Duration::from_millis(300);
+    let server = Server::of(campanile, app, |serve| serve.stop_timeout(limit)).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    for _ in 0..100 {
+        let mut sender = sender.clone();
+        let request = Request::get("http://test/stuck").body(Empty::<&[u8]>::new());
+        tokio::spawn(async move { sender.send_request(request.unwrap()).await });
+    }
+    for _ in 0..100 {
+        waiting.recv().await.unwrap();
+    }
+    let campanile = server.campanile.clone();
+    let serving = server.serving;
+    server.stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    let metrics = campanile.metrics();
+    assert_eq!(
+        metrics.get("http_requests_in_flight", &[]),
+        Some(Value::Gauge(0.0))
+    );
 }

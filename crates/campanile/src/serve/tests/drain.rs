@@ -107,14 +107,7 @@ async fn a_server_that_stops_leaves_another_of_the_handle_ready() {
     let (first, second) = (start().await, start().await);
     first.stop.send(()).unwrap();
     first.serving.await.unwrap().unwrap();
-    let ready = async || {
-        let head = "GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
-        rest(second.send(head).await).await
-    };
-    let waiting = timeout(Duration::from_secs(20), async {
-        while !ready().await.starts_with("HTTP/1.1 200") {}
-    });
-    waiting.await.expect("the other server is not ready");
+    eventually_ok(&second, "/readyz", "the other server is not ready").await;
     let health = campanile.health().clone();
     second.stop.send(()).unwrap();
     second.serving.await.unwrap().unwrap();

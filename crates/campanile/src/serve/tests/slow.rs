@@ -9,16 +9,6 @@ use super::*;
 
 const LIMIT: Duration = Duration::from_millis(200);
 
-/// Waits until a condition holds.
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let held = timeout(Duration::from_secs(20), async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    held.await.unwrap_or_else(|_| panic!("{what}"));
-}
-
 /// A body without an end.
 fn endless() -> Body {
     let chunk = || Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(&[b'a'; 16_384])));
@@ -230,18 +220,8 @@ async fn a_connection_that_ignores_the_request_to_close_is_cut() {
         .await
         .unwrap()
         .unwrap();
-    let served = timeout(Duration::from_secs(20), async {
-        // It may be answered from the reserve before.
-        while !rest(
-            server
-                .send("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
-                .await,
-        )
-        .await
-        .starts_with("HTTP/1.1 200")
-        {}
-    });
-    served.await.expect("the silent connection keeps its place");
+    // It may be answered from the reserve before.
+    eventually_ok(&server, "/", "the silent connection keeps its place").await;
 }
 
 #[tokio::test]

@@ -616,3 +616,26 @@ fn enums_are_bounded_and_so_are_references_to_them() {
     check::<&Digit>();
     check::<bool>();
 }
+
+/// A trait that is no stream of items, such as one of bytes.
+trait Stream {
+    fn length(&self) -> usize;
+}
+
+impl Stream for &[u8] {
+    fn length(&self) -> usize {
+        self.len()
+    }
+}
+
+#[observe]
+fn open() -> Box<dyn Stream + Send> {
+    Box::new(&b"bytes"[..])
+}
+
+#[test]
+fn a_trait_named_stream_without_items_is_observed() {
+    let registry = Registry::new();
+    assert_eq!(with_local_recorder(&registry, open).length(), 5);
+    assert_eq!(calls(&registry, "open", "ok"), 1);
+}

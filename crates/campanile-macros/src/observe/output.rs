@@ -150,9 +150,18 @@ fn ready_with(ty: &Type) -> Option<&Type> {
     })
 }
 
+/// Returns whether a type is a stream of items. A trait of another kind may have the same name.
 fn is_stream(ty: &Type) -> bool {
-    let is_boxed = path(ty).is_some_and(|(name, _)| STREAMS.contains(&&*name));
-    is_boxed || bound(ty, "Stream").is_some()
+    let is_boxed = path(ty).is_some_and(|(name, arguments)| {
+        STREAMS.contains(&&*name) && types(arguments).next().is_some()
+    });
+    let has_item = |bound| {
+        arguments(bound).any(|argument| match argument {
+            GenericArgument::AssocType(item) => item.ident == "Item",
+            _ => false,
+        })
+    };
+    is_boxed || bound(ty, "Stream").is_some_and(has_item)
 }
 
 /// Returns the arguments of a trait that a type, or what is in its boxes, is said to implement.

@@ -124,6 +124,41 @@ impl From<CorrelationId> for HeaderValue {
     }
 }
 
+/// The value of a header that has an id.
+impl TryFrom<&HeaderValue> for CorrelationId {
+    type Error = InvalidCorrelationId;
+
+    fn try_from(value: &HeaderValue) -> Result<Self, InvalidCorrelationId> {
+        Self::from_bytes(value.as_bytes())
+    }
+}
+
+/// A UUID as a correlation id: lower case with hyphens.
+impl From<Uuid> for CorrelationId {
+    fn from(uuid: Uuid) -> Self {
+        Self::of_uuid(uuid)
+    }
+}
+
+/// A string.
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+impl serde::Serialize for CorrelationId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A string that is a valid id.
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+impl<'de> serde::Deserialize<'de> for CorrelationId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Display for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -250,6 +285,25 @@ mod tests {
                 .collect()
         });
         assert_eq!(ids.len(), 64);
+    }
+
+    #[test]
+    fn headers_and_uuids_are_converted() {
+        let id = |value: &'static str| CorrelationId::try_from(&HeaderValue::from_static(value));
+        assert_eq!(id("order/42").unwrap().as_str(), "order/42");
+        assert!(id("two words").is_err());
+        let uuid = Uuid::from_u128(1);
+        let expected = "00000000-0000-0000-0000-000000000001";
+        assert_eq!(CorrelationId::from(uuid).as_str(), expected);
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn an_id_is_a_string_in_json() {
+        let id: CorrelationId = serde_json::from_str(r#""order\u002f42""#).unwrap();
+        assert_eq!(serde_json::to_string(&id).unwrap(), r#""order/42""#);
+        let error = serde_json::from_str::<CorrelationId>(r#""<script>""#).unwrap_err();
+        assert!(!error.to_string().contains("script"), "{error}");
     }
 
     #[test]

@@ -57,6 +57,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | no | [`CorrelationId`] as an extractor |
+//! | `serde` | no | [`CorrelationId`] as a string of serde |
 //! | `tokio` | no | `spawn` |
 //! | `tonic` | no | [`Propagation`] as an interceptor |
 #![cfg_attr(docsrs, feature(doc_cfg))]

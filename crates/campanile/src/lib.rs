@@ -57,6 +57,7 @@
 //! | `otlp` | no | [`telemetry::Otlp`]: traces, the log and metrics to an OpenTelemetry collector, over HTTP |
 //! | `grpc` | no | the same over gRPC |
 //! | `redb` | yes | the store in a file, with `monitor` |
+//! | `serde` | no | correlation ids as strings of serde |
 //! | `sla` | yes | objectives, and the counts that they are judged by |
 //! | `telemetry` | yes | [`telemetry`]: the log, and spans of requests |
 //! | `full` | no | all of them |

@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, reason = "it talks to whoever started it")]
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use campanile_correlation::CorrelationIdLayer;
 use campanile_http::{ObserveLayer, Route};
@@ -47,7 +48,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map_err(|error| format!("CAMPANILE_ADDR={address}: {error}"))?;
     println!("http://{}/metrics", listener.local_addr()?);
     loop {
-        let (stream, _) = listener.accept().await?;
+        // A client that has left, or a lack of file descriptors, must not end the service.
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                println!("failed to accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         let service = TowerToHyperService::new(service.clone());
         tokio::spawn(async move {
             let connection = http1::Builder::new()

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -19,21 +20,41 @@ impl Campanile {
     ///
     /// With feature `monitor`, our routes are [its routes](campanile_monitor#routes), behind its guard; otherwise `GET /metrics`, and with
     /// feature `health` the probes' [paths](campanile_health#paths). Each is there with and without a final slash. They carry a correlation id and are not among the
-    /// host's metrics. Where the host has the same path, the host's is kept, and the log says so. The host's fallback stays,
-    /// and what it answers is observed.
+    /// host's metrics. Where the application has the same path, the application's route is kept.
+    /// A route of the application such as `/{tenant}` does not receive requests for our paths. The log has a warning for both. The
+    /// application's fallback stays, and what it answers is observed.
     ///
     /// Call it last: axum does not layer what is added or merged after it.
     #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
     pub fn wrap(&self, router: Router) -> Router {
-        let (kept, ours): (Vec<_>, Vec<_>) = self
-            .layered_routes()
-            .into_iter()
-            .partition(|(path, _)| has_route(&router, path));
+        let mut kept = Vec::new();
+        let mut narrowed = BTreeMap::<String, Vec<&str>>::new();
+        let mut ours = Vec::new();
+        for (path, route) in self.layered_routes() {
+            match matching(&router, path) {
+                Some(pattern) if is_taken(&pattern, path) => {
+                    kept.push(path);
+                    continue;
+                }
+                // A fallback such as `/{*rest}` is for what no other route takes.
+                Some(pattern) if !pattern.contains("{*") => {
+                    narrowed.entry(pattern).or_default().push(path);
+                }
+                _ => {}
+            }
+            ours.push((path, route));
+        }
         if !kept.is_empty() {
-            let paths: Vec<_> = kept.into_iter().map(|(path, _)| path).collect();
             tracing::warn!(
+                paths = ?kept,
+                "the application has routes for paths of campanile: the application's are kept"
+            );
+        }
+        for (pattern, paths) in narrowed {
+            tracing::warn!(
+                pattern,
                 ?paths,
-                "the host's routes stand where campanile's would: the host's are kept"
+                "a route of the application does not receive requests for paths of campanile"
             );
         }
         // Our routes come after the layer, and so outside of it; routes don't touch the fallback, as merging would.
@@ -130,10 +151,11 @@ fn is_same(one: &str, other: &str) -> bool {
     same && others.next().is_none()
 }
 
-/// Returns whether a router has a route for the paths of this one, for any method.
+/// Returns the pattern of the route that a router has for a path, for any method.
 ///
-/// The router is asked with a request that a middleware answers before any of the host's handlers and fallbacks.
-fn has_route(router: &Router, path: &'static str) -> bool {
+/// The router is asked with a request that a middleware answers before any handler and fallback of
+/// the application.
+fn matching(router: &Router, path: &'static str) -> Option<String> {
     let answer = middleware::from_fn(async |request: Request, _: Next| {
         let mut response = Response::new(Body::empty());
         if let Some(matched) = request.extensions().get::<MatchedPath>() {
@@ -146,11 +168,11 @@ fn has_route(router: &Router, path: &'static str) -> bool {
     let response = pin!(router.clone().layer(answer).call(request));
     // Nothing in it waits.
     match response.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(response)) => response
-            .extensions()
-            .get::<MatchedPath>()
-            .is_some_and(|matched| is_taken(matched.as_str(), path)),
-        Poll::Pending => false,
+        Poll::Ready(Ok(response)) => {
+            let matched = response.extensions().get::<MatchedPath>();
+            matched.map(|matched| matched.as_str().to_owned())
+        }
+        Poll::Pending => None,
     }
 }
 

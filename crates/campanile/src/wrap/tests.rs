@@ -206,6 +206,58 @@ async fn a_wildcard_of_the_host_leaves_our_paths_alone() {
     );
 }
 
+/// Returns the warnings that are logged while a function runs.
+fn warnings(function: impl FnOnce()) -> Vec<String> {
+    use std::sync::{Arc, Mutex};
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+    struct Line(String);
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0 += &format!("{field}={value:?} ");
+        }
+    }
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::WARN
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            self.0.lock().unwrap().push(line.0);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), function);
+    let lines = lines.0.lock().unwrap();
+    lines.clone()
+}
+
+#[test]
+fn a_pattern_that_loses_paths_to_ours_is_logged() {
+    let campanile = campanile();
+    let wrap = |pattern| {
+        let router = Router::new().route(pattern, get(async || "tenant"));
+        warnings(|| drop(campanile.wrap(router)))
+    };
+    let lines = wrap("/{tenant}");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(r#"pattern="/{tenant}""#), "{lines:?}");
+    assert!(lines[0].contains(r#""/metrics""#), "{lines:?}");
+    assert_eq!(wrap("/{*rest}"), [""; 0]);
+    assert_eq!(wrap("/users/{id}"), [""; 0]);
+}
+
 #[tokio::test]
 async fn routes_can_be_merged_by_hand() {
     let campanile = campanile();

@@ -22,6 +22,7 @@ use self::connections::{Connections, Permit};
 use self::head_timer::{Heads, Socket};
 pub use self::listener::{Handshake, HandshakeStream, Listener};
 pub use self::request_body::{RequestBody, RequestBodyError};
+use self::stop::Stop;
 use self::timeouts::Timeouts;
 use self::upgrades::Upgrades;
 use crate::Campanile;
@@ -38,6 +39,7 @@ mod listener;
 mod request_body;
 mod sending;
 mod stall;
+mod stop;
 mod timeouts;
 mod tracked;
 mod upgrades;
@@ -59,7 +61,7 @@ mod upgrades;
 /// | [`max_connections`](Self::max_connections) | 10,000, or fewer if the process may open fewer files |
 /// | [`drain_delay`](Self::drain_delay) | 5 s after SIGTERM, with feature `health`; else none |
 /// | [`stop_timeout`](Self::stop_timeout) | 25 s |
-/// | [`shutdown`](Self::shutdown) | SIGTERM or SIGINT |
+/// | [`shutdown`](Self::shutdown) | SIGTERM or SIGINT; on Windows Ctrl-C, Ctrl-Break, a close or a shutdown |
 ///
 /// A dead HTTP/2 connection is found by a ping every 30 s. With feature `axum` each
 /// request has a `ConnectInfo<SocketAddr>`, if the client has such an address. With feature `metrics` the gauge `campanile_server_connections` counts connections,
@@ -141,8 +143,18 @@ impl<S, L> Serve<S, L> {
 
     /// Sets how long a connection may be without a request before it is closed; one of HTTP/2 up to a quarter longer.
     ///
-    /// It should be longer than that of a load balancer in front, which may otherwise send a request into the closing.
-    /// Defaults to 75 s.
+    /// It should be longer than the idle timeout of a load balancer in front. Otherwise the load balancer may send a request
+    /// on a connection that is being closed, and respond with 502.
+    ///
+    /// | load balancer | its idle timeout | set |
+    /// |---|---|---|
+    /// | AWS ALB | 60 s | the default |
+    /// | nginx | 60 s | the default |
+    /// | Google Cloud | 600 s | 620 s |
+    /// | Envoy | 1 h | more, or an idle timeout in Envoy |
+    ///
+    /// A new connection without a request is closed after the [header timeout](Self::header_timeout), whatever this is. A load
+    /// balancer that connects ahead of requests needs a longer one. Defaults to 75 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
@@ -220,7 +232,8 @@ impl<S, L> Serve<S, L> {
 
     /// Sets what stops the server, instead of the signals.
     ///
-    /// Defaults to SIGTERM or SIGINT, and then a second one cuts the drain short.
+    /// Defaults to SIGTERM or SIGINT, and then a second one cuts the drain short. On Windows, the events of a close and a shutdown
+    /// are as SIGTERM, and Ctrl-C and Ctrl-Break are as SIGINT. Windows ends the process 5 s after a close.
     pub fn shutdown(mut self, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Some(Box::pin(shutdown));
         self
@@ -414,76 +427,6 @@ impl Future for OptionFuture {
             Some(sleep) => sleep.as_mut().poll(cx),
             None => Poll::Pending,
         }
-    }
-}
-
-/// Who wants the server to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signal {
-    /// SIGTERM: whoever runs the service, and others in its place.
-    Terminate,
-    /// SIGINT, or the host: who waits for nobody.
-    Now,
-}
-
-impl Signal {
-    /// Returns how long requests may still come.
-    fn delay(self) -> Duration {
-        match self {
-            Self::Terminate if cfg!(feature = "health") => Duration::from_secs(5),
-            Self::Terminate | Self::Now => Duration::ZERO,
-        }
-    }
-}
-
-/// What stops the server: each wait returns for one more request to stop.
-enum Stop {
-    /// The process's signals.
-    #[cfg(unix)]
-    Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal),
-    #[cfg(not(unix))]
-    Signals,
-    /// The host's future, until it has completed.
-    When(Option<BoxFuture<()>>),
-}
-
-impl Stop {
-    #[cfg(unix)]
-    fn signals() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self::Signals(
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        ))
-    }
-
-    #[cfg(not(unix))]
-    fn signals() -> io::Result<Self> {
-        Ok(Self::Signals)
-    }
-
-    async fn wait(&mut self) -> Signal {
-        match self {
-            #[cfg(unix)]
-            Self::Signals(terminate, interrupt) => {
-                return tokio::select! {
-                    _ = terminate.recv() => Signal::Terminate,
-                    _ = interrupt.recv() => Signal::Now,
-                };
-            }
-            #[cfg(not(unix))]
-            Self::Signals => {
-                if tokio::signal::ctrl_c().await.is_err() {
-                    std::future::pending().await
-                }
-            }
-            Self::When(Some(shutdown)) => {
-                shutdown.await;
-                *self = Self::When(None);
-            }
-            Self::When(None) => std::future::pending().await,
-        }
-        Signal::Now
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) async fn serve<Io, S, B>(
             let call = match needs_room {
                 // Rare, and so boxed: the place of another connection is waited for.
                 true => Err(Box::new((app.clone(), request))),
-                false => Ok(app.call(prepared(request, peer, &settings))),
+                false => Ok(app.call(prepared(request, peer, &settings, &heads))),
             };
             let settings = Arc::clone(&settings);
             let (heads, connection) = (Arc::clone(&heads), Arc::clone(&connection));
@@ -133,7 +133,7 @@ pub(super) async fn serve<Io, S, B>(
                             return Ok(overloaded(version, in_progress));
                         }
                         let (app, request) = *waiting;
-                        app.call(prepared(request, peer, &settings)).await?
+                        app.call(prepared(request, peer, &settings, &heads)).await?
                     }
                 };
                 let status = response.status();
@@ -239,9 +239,11 @@ fn prepared(
     request: Request<Incoming>,
     peer: Option<SocketAddr>,
     settings: &Settings,
+    heads: &Heads,
 ) -> Request<RequestBody> {
     let limit = (!may_be_silent(&request)).then_some(settings.body_timeout);
-    let mut request = request.map(|body| RequestBody::new(body, limit, &settings.timeouts));
+    let mut request =
+        request.map(|body| RequestBody::new(body, limit, &settings.timeouts, &heads.has_rest));
     let extensions = request.extensions_mut();
     #[cfg(feature = "axum")]
     if let Some(peer) = peer {

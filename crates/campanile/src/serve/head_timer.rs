@@ -3,7 +3,7 @@ use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,6 +28,8 @@ pub(super) struct Heads {
     idle: AtomicBool,
     /// The client read a response too slowly.
     unread: AtomicBool,
+    /// The application did not read a request's body to its end.
+    pub(super) has_rest: Arc<AtomicBool>,
     /// Once the connection has left HTTP/1, and for as long as its socket lives, which then is all that holds this.
     upgraded: OnceLock<Upgraded>,
 }
@@ -42,6 +44,7 @@ impl Heads {
             http2: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            has_rest: Arc::default(),
             upgraded: OnceLock::new(),
         })
     }
@@ -152,8 +155,24 @@ pub(super) struct Socket<Io> {
     /// While the client accepts nothing.
     write_deadline: Option<Pin<Box<Sleep>>>,
     timeouts: Timeouts,
+    lingering: Lingering,
     _permit: Permit,
 }
+
+/// How far a close is.
+enum Lingering {
+    No,
+    /// What the client still sends is discarded until then.
+    Until(Pin<Box<Sleep>>),
+}
+
+/// The time in which a client can send the rest of a request before the connection is closed.
+///
+/// Data that arrives at a closed socket resets the connection, and the client may lose the response.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The reads that discard data before other tasks have a turn.
+const READS: usize = 32;
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -175,6 +194,7 @@ impl<Io> Socket<Io> {
             write_timeout,
             write_deadline: None,
             timeouts,
+            lingering: Lingering::No,
             _permit: permit,
         }
     }
@@ -245,7 +265,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Socket<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Socket<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -273,6 +293,30 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Socket<Io> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if let Lingering::No = this.lingering {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if this.heads.is_http2() || !this.heads.has_rest.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            let end = tokio::time::sleep_until(later(now(), LINGER));
+            this.lingering = Lingering::Until(Box::pin(end));
+        }
+        let Lingering::Until(end) = &mut this.lingering else {
+            return Poll::Ready(Ok(()));
+        };
+        if end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut bytes = [0; 8 * 1024];
+        for _ in 0..READS {
+            let mut buf = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct RequestBody {
     /// `None` if the body may take as long as it likes.
     deadline: Option<Deadline>,
     is_over: bool,
+    /// To be set if the application does not read to the end; `None` after the end.
+    has_rest: Option<Arc<AtomicBool>>,
 }
 
 /// An error while a request's body is read.
@@ -92,7 +95,12 @@ impl RequestBodyError {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, limit: Option<Duration>, timeouts: &Timeouts) -> Self {
+    pub(super) fn new(
+        inner: Incoming,
+        limit: Option<Duration>,
+        timeouts: &Timeouts,
+        has_rest: &Arc<AtomicBool>,
+    ) -> Self {
         let deadline = limit.map(|limit| Deadline {
             limit,
             waited: Duration::ZERO,
@@ -106,6 +114,17 @@ impl RequestBody {
             inner,
             deadline,
             is_over: false,
+            has_rest: Some(Arc::clone(has_rest)),
+        }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(has_rest) = self.has_rest.take()
+            && !self.inner.is_end_stream()
+        {
+            has_rest.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -132,7 +151,11 @@ impl Body for RequestBody {
         }
         let inner = Pin::new(&mut this.inner);
         let Some(deadline) = &mut this.deadline else {
-            return inner.poll_frame(cx).map_err(RequestBodyError::read);
+            let polled = inner.poll_frame(cx);
+            if let Poll::Ready(None) = &polled {
+                this.has_rest = None;
+            }
+            return polled.map_err(RequestBodyError::read);
         };
         deadline.pause();
         let waker = deadline.waker(cx.waker());
@@ -144,8 +167,12 @@ impl Body for RequestBody {
             let limit = deadline.limit;
             return Poll::Ready(Some(Err(RequestBodyError::Timeout { limit })));
         }
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            deadline.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                deadline.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Poll::Ready(None) => this.has_rest = None,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         polled.map_err(RequestBodyError::read)
     }

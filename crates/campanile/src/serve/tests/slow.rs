@@ -314,3 +314,18 @@ async fn a_probe_does_not_wait_behind_other_requests() {
     let answer = answer.expect("the probe waits behind the others");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
+
+/// A client that sends all of an upload before it reads gets the response that rejects it.
+#[tokio::test]
+async fn a_rejected_upload_can_be_sent_to_its_end() {
+    const SIZE: usize = 8 << 20;
+    let reject = axum::routing::post(async || StatusCode::PAYLOAD_TOO_LARGE);
+    let server = Server::start(Router::new().route("/", reject), |serve| serve).await;
+    let head = format!("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {SIZE}\r\n\r\n");
+    let mut stream = server.send(&head).await;
+    for _ in 0..SIZE / 65_536 {
+        stream.write_all(&[b'a'; 65_536]).await.unwrap();
+    }
+    let answer = rest(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer:?}");
+}

@@ -173,13 +173,23 @@ impl fmt::Debug for CorrelationId {
     }
 }
 
-/// A text is not a correlation id; the error doesn't repeat it, because nobody has vouched for it.
+/// A string is not a correlation id. The error doesn't repeat the string, which is not trusted.
+///
+/// If a request has such an id, [`Correlate`](crate::Correlate) replaces it, and leaves this in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct InvalidCorrelationId(Reason);
 
+impl InvalidCorrelationId {
+    pub(crate) fn lines() -> Self {
+        Self(Reason::Lines)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Reason {
+    #[error("a correlation id is one header line, not several")]
+    Lines,
     #[error("a correlation id has 1 to {MAX_LEN} characters, not {0}")]
     Length(usize),
     #[error(

@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) write: HeaderName,
     generator: Option<Arc<dyn Fn() -> CorrelationId + Send + Sync>>,
     trust: Trust,
+    rejects_invalid: bool,
 }
 
 /// Whose ids, traces and baggage are taken up.
@@ -93,6 +94,7 @@ impl CorrelationIdLayer {
             write: X_CORRELATION_ID,
             generator: None,
             trust: Trust::Always,
+            rejects_invalid: false,
         };
         Self {
             settings: Arc::new(settings),
@@ -100,20 +102,39 @@ impl CorrelationIdLayer {
         }
     }
 
-    /// Answers a request whose id is malformed, or there twice, with 400 and `application/problem+json`, which tells what an id may be but
-    /// not what came. The inner service doesn't see the request.
+    /// Responds to a request whose id is malformed, or there twice, with 400 and `application/problem+json`, which says what an id may
+    /// be but does not repeat it. The inner service doesn't see the request.
     ///
     /// Defaults to replacing the id.
     #[must_use]
     pub fn reject_invalid(self) -> CorrelationIdLayer<Reject> {
+        let layer = self.set(|settings| settings.rejects_invalid = true);
         CorrelationIdLayer {
-            settings: self.settings,
+            settings: layer.settings,
+            on_invalid: PhantomData,
+        }
+    }
+}
+
+/// The layer with the same settings, but a malformed id is replaced. Its services leave an
+/// [`InvalidCorrelationId`](crate::InvalidCorrelationId) in the request's extensions, from which a service further in can respond with
+/// 400; [`rejects_invalid`](CorrelationIdLayer::rejects_invalid) tells whether it should.
+impl From<CorrelationIdLayer<Reject>> for CorrelationIdLayer {
+    fn from(layer: CorrelationIdLayer<Reject>) -> Self {
+        Self {
+            settings: layer.settings,
             on_invalid: PhantomData,
         }
     }
 }
 
 impl<I> CorrelationIdLayer<I> {
+    /// Returns whether [`reject_invalid`](CorrelationIdLayer::reject_invalid) is set.
+    #[must_use]
+    pub fn rejects_invalid(&self) -> bool {
+        self.settings.rejects_invalid
+    }
+
     /// Sets the headers in which a request may bring its id, in this order: the first that is there decides. None at all is as
     /// [`Trust::Never`] for ids.
     ///

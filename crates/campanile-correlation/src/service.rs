@@ -12,7 +12,8 @@ use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::current::Scoped;
 use crate::layer::{Settings, X_CORRELATION_ID};
 use crate::{
-    Correlation, CorrelationId, CorrelationIdLayer, Inbound, Reject, Replace, ResponseBody,
+    Correlation, CorrelationId, CorrelationIdLayer, Inbound, InvalidCorrelationId, Reject, Replace,
+    ResponseBody,
 };
 
 /// A [`Service`] that gives every request a [`CorrelationId`]; made by a [`CorrelationIdLayer`].
@@ -127,9 +128,9 @@ where
                 };
                 let headers = request.headers_mut();
                 match id {
-                    Some(None) => discard(headers, &settings.read),
+                    Some(Err(_)) => discard(headers, &settings.read),
                     // The id is that of the first of these headers.
-                    Some(Some(_)) => {
+                    Some(Ok(_)) => {
                         let taken = settings
                             .read
                             .iter()
@@ -150,9 +151,13 @@ where
                 (id, correlation)
             }
         };
-        let answer = matches!(id, Some(None)).then(I::answer).flatten();
+        let invalid = match id {
+            Some(Err(error)) => Some(error),
+            _ => None,
+        };
+        let answer = invalid.and_then(|_| I::answer());
         let id = match (id, correlation.trace()) {
-            (Some(Some(id)), _) => id,
+            (Some(Ok(id)), _) => id,
             // One search finds all that belongs to the trace.
             (None, Some(trace)) => trace.parent.trace_id().into(),
             _ => settings.generate(),
@@ -167,6 +172,9 @@ where
                     response: Some(response),
                 },
             };
+        }
+        if let Some(error) = invalid {
+            request.extensions_mut().insert(error);
         }
         request.extensions_mut().insert(id.clone());
         let correlation = correlation.with_id(id);
@@ -230,31 +238,25 @@ fn written(settings: &Settings) -> Option<HeaderName> {
     (settings.write != X_CORRELATION_ID).then(|| settings.write.clone())
 }
 
-/// Returns the id that a request brings along: `None` if it brings none, and nothing if that is not well formed.
+/// Returns the id that a request brings along, or why it is not valid; `None` if there is none.
 #[inline]
-fn id(headers: &HeaderMap, names: &[HeaderName]) -> Option<Option<CorrelationId>> {
+fn id(
+    headers: &HeaderMap,
+    names: &[HeaderName],
+) -> Option<Result<CorrelationId, InvalidCorrelationId>> {
     let mut found = names.iter().filter_map(|name| {
         let mut lines = headers.get_all(name).iter();
         Some((name, lines.next()?, lines.next()))
     });
     let (name, line, another) = found.next()?;
-    Some(
-        match (CorrelationId::from_bytes(line.as_bytes()), another) {
-            (Ok(id), None) => Some(id),
-            (Err(error), None) => {
-                tracing::debug!(header = name.as_str(), %error, "correlation_id_rejected");
-                None
-            }
-            (_, Some(_)) => {
-                tracing::debug!(
-                    header = name.as_str(),
-                    error = "more than one line",
-                    "correlation_id_rejected"
-                );
-                None
-            }
-        },
-    )
+    let id = match another {
+        None => CorrelationId::from_bytes(line.as_bytes()),
+        Some(_) => Err(InvalidCorrelationId::lines()),
+    };
+    if let Err(error) = &id {
+        tracing::debug!(header = name.as_str(), %error, "correlation_id_rejected");
+    }
+    Some(id)
 }
 
 pin_project! {

@@ -169,9 +169,13 @@ impl Builder {
     /// # Ok::<_, campanile::BuildError>(())
     /// ```
     ///
+    /// With [`reject_invalid`](CorrelationIdLayer::reject_invalid), [`wrap`](Campanile::wrap) responds to a malformed id with 400 and
+    /// observes the response. A stack with [`layer`](Campanile::layer) finds an `InvalidCorrelationId` in the request's extensions
+    /// and responds itself.
+    ///
     /// Defaults to [`CorrelationIdLayer::new`].
-    pub fn correlation(mut self, layer: CorrelationIdLayer) -> Self {
-        self.correlation = layer;
+    pub fn correlation(mut self, layer: impl Into<CorrelationIdLayer>) -> Self {
+        self.correlation = layer.into();
         self
     }
 

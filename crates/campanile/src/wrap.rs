@@ -11,6 +11,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::MethodRouter;
+use campanile_correlation::{InvalidCorrelationId, OnInvalid, Reject};
 use tower_service::Service;
 
 use crate::Campanile;
@@ -57,6 +58,10 @@ impl Campanile {
                 "a route of the application does not receive requests for paths of campanile"
             );
         }
+        let router = match self.layer().correlation().rejects_invalid() {
+            true => router.layer(middleware::from_fn(reject_invalid_id)),
+            false => router,
+        };
         // Our routes come after the layer, and so outside of it; routes don't touch the fallback, as merging would.
         ours.into_iter().fold(router.layer(self.layer()), add)
     }
@@ -121,6 +126,15 @@ impl Campanile {
             routes.push((path, axum::routing::any(page)));
         }
         routes
+    }
+}
+
+/// Responds with 400 to a request whose correlation id is malformed.
+async fn reject_invalid_id(request: Request, next: Next) -> Response {
+    let error = request.extensions().get::<InvalidCorrelationId>();
+    match error.and_then(|_| Reject::answer()) {
+        Some(response) => response,
+        None => next.run(request).await,
     }
 }
 

@@ -418,3 +418,35 @@ async fn observers_of_the_application_are_called() {
     send(&app, Method::GET, "/users/7").await;
     assert_eq!(*ends.0.lock().unwrap(), ["/users/{id} true"; 2]);
 }
+
+#[tokio::test]
+async fn a_rejected_correlation_id_is_observed() {
+    use campanile_correlation::CorrelationIdLayer;
+
+    let ids = CorrelationIdLayer::new().reject_invalid();
+    let campanile = Campanile::builder("test").correlation(ids).build().unwrap();
+    let app = campanile.wrap(Router::new().route("/", get(async || "reached")));
+    let status = async |id: &str| {
+        let request = Request::get("/").header("x-correlation-id", id);
+        let request = request.body(Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(
+            response
+                .headers()
+                .get_all("x-correlation-id")
+                .iter()
+                .count(),
+            1
+        );
+        response.status()
+    };
+    assert_eq!(status("<script>").await, StatusCode::BAD_REQUEST);
+    assert_eq!(status("fine").await, StatusCode::OK);
+    assert_eq!(
+        counted(&campanile),
+        [
+            r#"{endpoint="/",method="GET",status_code="200"} 1"#,
+            r#"{endpoint="/",method="GET",status_code="400"} 1"#,
+        ]
+    );
+}

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// Where a service is in its life.
+/// The phase of a service's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// A [hold](crate::Health::hold_startup) is left, or the group `startup` has not been healthy yet.
@@ -26,16 +26,20 @@ impl Phase {
     }
 }
 
+/// The bit of the state that the service has been ready.
+const STARTED: u8 = 1 << 7;
+
 /// The phase. It only advances, except that a new run restarts a service that has stopped.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
-    phase: AtomicU8,
+    /// The phase, and [`STARTED`] once it was `Ready`.
+    state: AtomicU8,
     holds: Arc<AtomicUsize>,
 }
 
 impl Life {
     pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
+        match self.state.load(Ordering::Relaxed) & !STARTED {
             0 => Phase::Starting,
             1 => Phase::Ready,
             2 => Phase::Draining,
@@ -43,19 +47,29 @@ impl Life {
         }
     }
 
-    /// Goes on to a phase, unless it is past it; returns whether it was not there yet.
+    /// Returns whether the service has been ready since its last start.
+    pub(crate) fn has_started(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & STARTED != 0
+    }
+
+    /// Advances to a phase; returns whether that changed anything.
     pub(crate) fn advance(&self, phase: Phase) -> bool {
-        self.phase.fetch_max(phase as u8, Ordering::Relaxed) < phase as u8
+        let started = if phase == Phase::Ready { STARTED } else { 0 };
+        self.update(|state| {
+            ((state & !STARTED) < phase as u8).then_some(state & STARTED | started | phase as u8)
+        })
     }
 
     /// Starts over if the service has stopped; returns whether it had.
     pub(crate) fn restart(&self) -> bool {
-        let (stopped, starting) = (Phase::Stopped as u8, Phase::Starting as u8);
+        self.update(|state| {
+            (state & !STARTED == Phase::Stopped as u8).then_some(Phase::Starting as u8)
+        })
+    }
+
+    fn update(&self, next: impl Fn(u8) -> Option<u8>) -> bool {
         let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-        let restarted = self
-            .phase
-            .compare_exchange(stopped, starting, success, failure);
-        restarted.is_ok()
+        self.state.fetch_update(success, failure, next).is_ok()
     }
 
     pub(crate) fn is_held(&self) -> bool {

@@ -62,6 +62,8 @@ struct Answer {
     status: Status,
     code: StatusCode,
     phase: Phase,
+    /// Whether the phase alone fails the probe of this path.
+    fails_by_phase: bool,
     now: Instant,
 }
 
@@ -260,7 +262,8 @@ impl Health {
             }
         };
         // Where it is in its life says as much as a check.
-        let is_out = asked.check.is_none() && asked.is_out(phase);
+        let fails = asked.is_out(phase, inner.life.has_started());
+        let is_out = asked.check.is_none() && fails;
         let status = if is_out { Status::Unhealthy } else { status };
         let code = match (asked.group, status) {
             (Some(group), status) => group.code(status),
@@ -277,6 +280,7 @@ impl Health {
             status,
             code,
             phase,
+            fails_by_phase: fails,
             now,
         }
     }
@@ -311,11 +315,11 @@ impl Asked<'_> {
         self.check.is_some() || !self.excluded.contains(&&*watched.name)
     }
 
-    /// Returns whether the service isn't what is asked for, whatever the checks say.
-    fn is_out(&self, phase: Phase) -> bool {
+    /// Returns whether the phase alone fails the probe.
+    fn is_out(&self, phase: Phase, has_started: bool) -> bool {
         match self.view {
             View::Readiness => phase != Phase::Ready,
-            View::Startup => phase == Phase::Starting,
+            View::Startup => !has_started,
             View::Health | View::Detailed | View::Liveness | View::Group => false,
         }
     }

@@ -4,10 +4,10 @@ use std::sync::atomic::AtomicUsize;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use tokio::time::advance;
+use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::{Details, Group, Outcome, Select};
+use crate::{Details, Group, Outcome, Phase, Select};
 
 mod calls;
 mod groups;

@@ -33,8 +33,7 @@ impl Health {
         let body = Body {
             status,
             timestamp: (asked.view != View::Readiness || is_long).then(|| rfc_3339(clock::wall())),
-            phase: (is_long || !is_usual || asked.is_out(answer.phase))
-                .then(|| answer.phase.as_str()),
+            phase: (is_long || !is_usual || answer.fails_by_phase).then(|| answer.phase.as_str()),
             checks: reports
                 .as_ref()
                 .map(|reports| Checks::new(reports, asked, details)),
@@ -81,8 +80,8 @@ impl Health {
                 (true, Status::Healthy) => "pass",
                 (true, _) => "warn",
             },
-            notes: asked
-                .is_out(answer.phase)
+            notes: answer
+                .fails_by_phase
                 .then(|| [format!("the service is {}", answer.phase.as_str())]),
             checks: is_long.then_some(checks),
         };

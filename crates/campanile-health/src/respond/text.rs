@@ -33,7 +33,7 @@ impl Health {
         for watched in members {
             line(&mut out, watched, answer, asked, details);
         }
-        if asked.is_out(answer.phase) {
+        if answer.fails_by_phase {
             let phase = answer.phase.as_str();
             // A `String` takes whatever is written.
             let _ = writeln!(out, "[-]{phase} failed: reason withheld");

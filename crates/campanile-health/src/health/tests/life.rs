@@ -123,6 +123,56 @@ async fn a_service_starts_works_drains_and_stops() {
     assert_eq!((health.phase(), codes()), (Phase::Stopped, [200, 503, 200]));
 }
 
+/// A drain is no start: kubelet and operators must not see `started` for a migration that was cut off.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_drains_while_it_starts_has_not_started() {
+    let (health, _stop) = run(Vec::new());
+    let hold = health.hold_startup();
+    health.drain();
+    let answer = health.ask("/startupz");
+    assert_eq!(
+        (health.phase(), answer.status()),
+        (Phase::Draining, StatusCode::SERVICE_UNAVAILABLE)
+    );
+    let body: Value = serde_json::from_str(health.ask("/health/startup").body()).unwrap();
+    assert_eq!(
+        (&body["status"], &body["phase"]),
+        (&json!("starting"), &json!("draining"))
+    );
+    drop(hold);
+    assert_eq!(
+        health.ask("/startupz").status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    // One that was never probed has started all the same.
+    let (health, _stop) = run(Vec::new());
+    health.drain();
+    assert_eq!(health.ask("/startupz").status(), StatusCode::OK);
+}
+
+/// A stall ends with an evaluation of the present, not of the time at which it was due.
+#[tokio::test(start_paused = true)]
+async fn an_outdated_result_is_reported_right_after_a_stall() {
+    let second = Duration::from_secs(1);
+    let (db, other) = (Dependency::new(Answer::Well), Dependency::new(Answer::Well));
+    let outdated = db.check("db").period(second * 10).timeout(second);
+    let builder = Health::builder()
+        .check(outdated.staleness(second * 12))
+        .check(other.check("other").period(second).timeout(second * 3_600))
+        .concurrency(1);
+    let (health, _stop) = run_with(builder);
+    pass(Duration::ZERO).await;
+    assert_eq!(health.transitions_so_far(), 2);
+    // From now on this one keeps the only place, so that the first one is not called again.
+    other.set(Answer::Hang);
+    pass(second * 2).await;
+    advance(second * 60).await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    assert!(health.transitions_so_far() > 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handler_can_wait_for_the_drain() {
     let (health, _stop) = run(Vec::new());

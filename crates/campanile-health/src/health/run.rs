@@ -1,0 +1,206 @@
+//! The tasks of a run: they call the checks and report changes.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::{Health, Inner};
+use crate::watched::Watched;
+use crate::{Phase, Status, Transition, clock};
+
+/// The interval between two searches for outdated results and missing heartbeats.
+const TICK: Duration = Duration::from_millis(500);
+
+/// The limit of time for cancelling calls at the end of a run.
+const STOP: Duration = Duration::from_secs(1);
+
+impl Health {
+    /// Runs the checks until `shutdown` completes: each immediately, then once a period, and after a
+    /// failure [earlier](crate::Check::retry). After the last run the service has
+    /// [stopped](Phase::Stopped). A run after that starts over.
+    ///
+    /// A check that blocks its thread delays the return by at most 1 s.
+    ///
+    /// Each check has its own task, which ends with this future. The builder limits the number of
+    /// [concurrent calls](crate::HealthBuilder::concurrency), and one check has at most one call in progress.
+    /// A second `run` waits until the first one ends. The [watchdog](crate::Watchdog)'s threads also end with
+    /// this future.
+    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let _run = Run::begin(self);
+        loop {
+            // Registered before `start`, so that the end of the other run is not missed.
+            let mut freed = pin!(self.0.freed.notified());
+            freed.as_mut().enable();
+            if let Some(_running) = Running::start(&self.0) {
+                return self.work(shutdown).await;
+            }
+            tokio::select! {
+                () = shutdown.as_mut() => return,
+                () = freed => {}
+            }
+        }
+    }
+
+    async fn work(&self, shutdown: impl Future<Output = ()>) {
+        let mut tasks = JoinSet::new();
+        let places = Arc::new(Semaphore::new(self.0.concurrency));
+        for number in 0..self.0.checks.len() {
+            let (inner, places) = (Arc::clone(&self.0), Arc::clone(&places));
+            if !inner.checks[number].check.is_alive() {
+                tasks.spawn(async move { inner.watch(number, &places).await });
+            }
+        }
+        let inner = Arc::clone(&self.0);
+        tasks.spawn(async move { inner.look().await });
+        let _guarded = self.0.watchdog.as_ref().map(|watchdog| {
+            let guarding = Arc::clone(watchdog);
+            tasks.spawn(async move { guarding.answer().await });
+            watchdog.start(self)
+        });
+        shutdown.await;
+        // A call that blocks its thread can't be cancelled.
+        let _ = timeout(STOP, tasks.shutdown()).await;
+    }
+}
+
+impl Inner {
+    /// Calls a check whenever it is due or requested.
+    async fn watch(&self, number: usize, places: &Semaphore) {
+        let watched = &self.checks[number];
+        loop {
+            // A call that could not be cancelled still holds it.
+            let place = Arc::clone(&watched.place).lock_owned().await;
+            let begun = {
+                // The semaphore is never closed.
+                let _permit = places.acquire().await;
+                // This call serves all requests so far.
+                pin!(watched.hurry.notified()).enable();
+                let begun = clock::now();
+                let outcome = watched.check.run(place).await;
+                let now = clock::now();
+                let duration = now.saturating_duration_since(begun);
+                watched.note(outcome, duration, now, clock::wall());
+                self.tell(watched, now);
+                begun
+            };
+            let delay = watched.delay();
+            let later = delay.mul_f64(self.jitter * fastrand::f64());
+            let next = begun.checked_add(delay.saturating_add(later));
+            let due = async {
+                match next {
+                    Some(next) => sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = watched.hurry.notified() => {}
+            }
+        }
+    }
+
+    /// Reports the changes that time alone makes: outdated results and missing heartbeats.
+    async fn look(&self) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // The time, and not when the tick was due: after a stall these differ.
+            ticks.tick().await;
+            let now = clock::now();
+            for watched in &self.checks {
+                self.tell(watched, now);
+            }
+            self.phase(now);
+        }
+    }
+
+    /// Reports a check whose status has changed.
+    fn tell(&self, watched: &Watched, now: Instant) {
+        let mut told = None;
+        watched.if_changed(now, |from, to| {
+            let last = watched.last();
+            let reason = match to {
+                Status::Unknown => Some("there is no result any more".to_owned()),
+                _ => last.and_then(|last| last.outcome.message),
+            };
+            let transition = Transition {
+                check: Arc::clone(&watched.name),
+                importance: watched.check.importance,
+                from,
+                to,
+                reason: reason.map(Arc::from),
+                at: clock::wall(),
+            };
+            self.transitions_so_far.fetch_add(1, Ordering::Relaxed);
+            // There may be no receiver.
+            let _ = self.transitions.send(transition.clone());
+            told = Some(transition);
+        });
+        let Some(Transition {
+            check,
+            from,
+            to,
+            reason,
+            ..
+        }) = told
+        else {
+            return;
+        };
+        let error = reason.as_deref().unwrap_or_default();
+        match to {
+            Status::Healthy if from == Status::Unknown => {}
+            Status::Healthy => tracing::info!(check = &*check, "a health check is well again"),
+            Status::Degraded | Status::Unknown | Status::Unhealthy => {
+                let status = to.as_str();
+                tracing::warn!(check = &*check, status, error, "a health check fails");
+            }
+        }
+        self.changes.send_modify(|number| *number += 1);
+        self.phase(now);
+    }
+}
+
+/// A `run` call, active or waiting.
+struct Run<'a>(&'a Health);
+
+impl<'a> Run<'a> {
+    fn begin(health: &'a Health) -> Self {
+        let is_first = health.0.runs.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first && health.0.life.restart() {
+            health.0.changes.send_modify(|number| *number += 1);
+        }
+        Self(health)
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if self.0.0.runs.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.advance(Phase::Stopped);
+        }
+    }
+}
+
+/// The guard of the active run.
+struct Running<'a>(&'a Inner);
+
+impl<'a> Running<'a> {
+    fn start(inner: &'a Inner) -> Option<Self> {
+        let was_running = inner.is_running.swap(true, Ordering::Relaxed);
+        (!was_running).then(|| Self(inner))
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.is_running.store(false, Ordering::Relaxed);
+        self.0.freed.notify_waiters();
+    }
+}

@@ -1,4 +1,4 @@
-//! Checks of what most services need.
+//! Checks for common dependencies and resources.
 //!
 //! ```
 //! use std::time::Duration;
@@ -41,7 +41,7 @@ pub use self::http::{http, http_with};
 #[cfg_attr(docsrs, doc(cfg(feature = "system")))]
 pub use self::system::{cpu, descriptors, disk, load, memory};
 
-/// Bounds of a figure: from which on it is degraded, and from which on it is unhealthy.
+/// Two bounds of a value: beyond the first it is degraded, and beyond the second unhealthy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
     warn: f64,
@@ -50,7 +50,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What is more than `warn` is degraded, and what is more than `fail` unhealthy.
+    /// Creates upper bounds: a value above `warn` is degraded, and one above `fail` is unhealthy.
     #[must_use]
     pub fn at_most(warn: f64, fail: f64) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Bounds {
         }
     }
 
-    /// What is less than `warn` is degraded, and what is less than `fail` unhealthy.
+    /// Creates lower bounds: a value below `warn` is degraded, and one below `fail` is unhealthy.
     #[must_use]
     pub fn at_least(warn: f64, fail: f64) -> Self {
         Self {
@@ -70,8 +70,20 @@ impl Bounds {
         }
     }
 
-    /// Returns what a figure is within these bounds, which it shows as `value`. What is not a number is unhealthy.
+    /// Compares a value with the bounds. The outcome has it as the detail `value`. NaN is unhealthy.
+    ///
+    /// ```
+    /// use campanile_health::{Outcome, checks::Bounds};
+    ///
+    /// let depth = Bounds::at_most(1_000.0, 10_000.0).judge(1_200.0);
+    /// assert_eq!(depth, Outcome::degraded("the value is 1200: more than 1000").detail("value", 1_200.0));
+    /// ```
     pub fn judge(self, value: f64) -> Outcome {
+        self.judge_as("the value", "", value)
+    }
+
+    /// Compares a value with the bounds; the message has its name, and the unit of all three numbers.
+    fn judge_as(self, what: &str, unit: &str, value: f64) -> Outcome {
         let is_beyond = |bound: f64| match self.is_least {
             true => value < bound,
             false => value > bound,
@@ -83,11 +95,17 @@ impl Bounds {
             "more than"
         };
         let outcome = if value.is_nan() || !has_bounds {
-            Outcome::unhealthy("it, or a bound, is not a number")
+            Outcome::unhealthy(format!("{what} or a bound of it is not a number"))
         } else if is_beyond(self.fail) {
-            Outcome::unhealthy(format!("{value} is {than} {}", self.fail))
+            Outcome::unhealthy(format!(
+                "{what} is {value}{unit}: {than} {}{unit}",
+                self.fail
+            ))
         } else if is_beyond(self.warn) {
-            Outcome::degraded(format!("{value} is {than} {}", self.warn))
+            Outcome::degraded(format!(
+                "{what} is {value}{unit}: {than} {}{unit}",
+                self.warn
+            ))
         } else {
             Outcome::healthy()
         };
@@ -95,7 +113,7 @@ impl Bounds {
     }
 }
 
-/// Returns a check of any figure that a closure reads, such as the depth of a queue. It must not block.
+/// Returns a check of a value that a closure reads, such as the depth of a queue. The closure must not block.
 pub fn value(
     name: impl Into<String>,
     bounds: Bounds,

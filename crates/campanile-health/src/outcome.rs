@@ -3,7 +3,7 @@ use std::error::Error;
 
 use serde::{Serialize, Serializer};
 
-/// What a call of a check has found.
+/// The result of a call of a check.
 ///
 /// ```
 /// use campanile_health::Outcome;
@@ -12,8 +12,11 @@ use serde::{Serialize, Serializer};
 /// assert!(!outcome.is_healthy());
 /// ```
 ///
-/// Of its texts 1,024 bytes are kept, and 32 details. Credentials in them are not shown: those of a URL (`postgres://user:…@host`), what stands
-/// behind words such as `password=`, and details of such names.
+/// It keeps 1,024 bytes of each string, and 32 details. These become `[redacted]`:
+///
+/// - the credentials of a URL (`postgres://user:…@host`),
+/// - values after words such as `password=` and `token: `, except prose such as `invalid token: expected …`,
+/// - details that are strings and have such a word in their name. Numbers and flags are shown.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct Outcome {
@@ -76,7 +79,7 @@ impl Outcome {
     pub fn detail(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         let name = name.into();
         let value = match value.into() {
-            _ if is_secret(&name) => Value::Text(HIDDEN.to_owned()),
+            Value::Text(_) if is_secret(&name) => Value::Text(HIDDEN.to_owned()),
             Value::Text(text) => Value::Text(shown(text)),
             value => value,
         };
@@ -286,7 +289,35 @@ fn without_values(text: &str) -> String {
     out
 }
 
-/// What stands before a credential by itself.
+/// The words of messages about a secret, such as `invalid token: expected …`, which are no secrets.
+const PROSE: [&str; 16] = [
+    "cannot",
+    "empty",
+    "expected",
+    "expired",
+    "failed",
+    "found",
+    "invalid",
+    "malformed",
+    "missing",
+    "must",
+    "no",
+    "not",
+    "too",
+    "unexpected",
+    "unknown",
+    "unsupported",
+];
+
+/// Returns whether an error message goes on behind `token:`, and not a value.
+fn is_prose(text: &str) -> bool {
+    let end = text.find(|c: char| !c.is_ascii_lowercase());
+    let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+    let is_word = rest.is_empty() || rest.starts_with([' ', ',', ';']);
+    is_word && PROSE.contains(&word)
+}
+
+/// The schemes of HTTP authentication, which precede a credential.
 const SCHEMES: [&str; 2] = ["bearer ", "basic "];
 
 fn begins_with(text: &str, word: &str) -> bool {
@@ -304,6 +335,9 @@ fn value(text: &str, is_scheme: bool) -> (&str, &str, &str) {
             return ("", "", text);
         };
         value = assigned.trim_start();
+        if text.starts_with(": ") && is_prose(value) {
+            return ("", "", text);
+        }
         value = value.strip_prefix("Some(").unwrap_or(value);
     }
     // The scheme of a header says nothing, but what is behind it does.
@@ -379,14 +413,32 @@ mod tests {
             ("sent bearer abc", "sent bearer [redacted]"),
             ("é secret: ü ö", "é secret: [redacted] ö"),
             ("password=", "password="),
+            (
+                "invalid token: expected 3 parts, found 2",
+                "invalid token: expected 3 parts, found 2",
+            ),
+            ("secret: not found", "secret: not found"),
+            (
+                "api_key: missing, password: abc",
+                "api_key: missing, password: [redacted]",
+            ),
+            // Nothing but a message's own words is shown.
+            ("token: expectedly1 x", "token: [redacted] x"),
+            ("token: not-a-word", "token: [redacted]"),
+            ("token=expected x", "token=[redacted] x"),
+            (r#""token": "expected x""#, r#""token": "[redacted]""#),
         ] {
             assert_eq!(Outcome::unhealthy(text).message.as_deref(), Some(expected));
         }
         let outcome = Outcome::healthy()
             .detail("api_token", "abc")
+            .detail("tokens_used", 12_u64)
+            .detail("password_expired", true)
             .detail("size", 7_u64);
         let expected = [
             ("api_token".into(), Value::from(HIDDEN)),
+            ("tokens_used".into(), Value::Integer(12)),
+            ("password_expired".into(), Value::Flag(true)),
             ("size".into(), Value::Integer(7)),
         ];
         assert_eq!(outcome.details, expected);

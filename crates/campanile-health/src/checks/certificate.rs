@@ -10,11 +10,14 @@ use tokio_rustls::TlsConnector;
 use x509_parser::parse_x509_certificate;
 
 use super::Bounds;
-use crate::{Check, clock};
+use crate::{Check, Outcome, clock};
 
-/// Returns a check of how many days the certificate of a TLS server has left: `host:port`. Bounds are for instance `Bounds::at_least(30.0, 7.0)`.
+/// Returns a check of the days that the certificates of a TLS server, `host:port`, are still valid, for example with
+/// `Bounds::at_least(30.0, 7.0)`.
 ///
-/// Who has signed it is not verified: this is about the time alone, and holds for authorities of one's own too.
+/// It compares the earliest expiry among the certificates that the server sends. A certificate whose validity has
+/// not begun is unhealthy. Self-signed certificates behind the first one are skipped, since clients use their own
+/// copy of a root. Signatures and names are not verified, so private authorities need no configuration.
 ///
 /// # Errors
 ///
@@ -42,28 +45,70 @@ pub fn certificate(
             let stream = connector.connect(server, stream).await?;
             let (_, connection) = stream.get_ref();
             let chain = connection.peer_certificates().unwrap_or_default();
-            let ends = chain.first().and_then(ends).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, "the certificate can't be read")
+            let validity = validity(chain).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidData, "failed to read a certificate")
             })?;
             let now = UnixTime::since_unix_epoch(
                 clock::wall()
                     .duration_since(std::time::UNIX_EPOCH)
                     .unwrap_or_default(),
             );
-            let days = (ends as f64 - now.as_secs() as f64) / 86_400.0;
-            let days = (days * 10.0).floor() / 10.0;
-            Ok::<_, io::Error>(bounds.judge(days).detail("days_left", days))
+            let days = |at: i64| (at as f64 - now.as_secs() as f64) / 86_400.0;
+            let left = (days(validity.ends) * 10.0).floor() / 10.0;
+            let until = (days(validity.begins) * 10.0).ceil() / 10.0;
+            let outcome = if until > 0.0 {
+                Outcome::unhealthy(format!(
+                    "a certificate is not valid yet: it is in {until} d"
+                ))
+            } else {
+                bounds.judge_as("the validity of the certificates", " d", left)
+            };
+            let outcome = outcome.detail("days_left", left);
+            Ok::<_, io::Error>(outcome.detail("ends_first", validity.subject))
         }
     }))
 }
 
-/// Returns when a certificate ends, in seconds since 1970.
-fn ends(certificate: &CertificateDer<'_>) -> Option<i64> {
-    let (_, certificate) = parse_x509_certificate(certificate).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+/// The time in which all certificates of a chain are valid, in seconds since 1970.
+struct Validity {
+    begins: i64,
+    ends: i64,
+    /// The subject of the certificate that ends first.
+    subject: String,
 }
 
-/// Ring is named because a process may have several providers, and rustls panics rather than choose.
+/// Returns the common validity of a chain; `None` if it is empty, or a certificate is malformed.
+fn validity(chain: &[CertificateDer<'_>]) -> Option<Validity> {
+    let mut all: Option<Validity> = None;
+    for (number, certificate) in chain.iter().enumerate() {
+        let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+        if number > 0 && certificate.subject() == certificate.issuer() {
+            continue;
+        }
+        let begins = certificate.validity().not_before.timestamp();
+        let ends = certificate.validity().not_after.timestamp();
+        let subject = || certificate.subject().to_string();
+        all = Some(match all {
+            None => Validity {
+                begins,
+                ends,
+                subject: subject(),
+            },
+            Some(all) => Validity {
+                begins: begins.max(all.begins),
+                subject: if ends < all.ends {
+                    subject()
+                } else {
+                    all.subject
+                },
+                ends: ends.min(all.ends),
+            },
+        });
+    }
+    all
+}
+
+/// It names ring because rustls panics if a process has several providers and no default.
 fn connector() -> Option<TlsConnector> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))

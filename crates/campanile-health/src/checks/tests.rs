@@ -1,3 +1,5 @@
+#[cfg(feature = "tls")]
+use crate::Value;
 use crate::outcome::Level;
 
 use super::*;
@@ -16,14 +18,22 @@ fn figures_are_judged_by_their_bounds() {
         (least, 29.0, Level::Degraded),
         (least, 6.0, Level::Unhealthy),
         (least, f64::NEG_INFINITY, Level::Unhealthy),
-        // Nobody knows.
+        // Not a number.
         (most, f64::NAN, Level::Unhealthy),
         (least, f64::NAN, Level::Unhealthy),
     ] {
         assert_eq!(bounds.judge(value).level, level, "{bounds:?} {value}");
     }
     let outcome = most.judge(85.5);
-    assert_eq!(outcome.message.as_deref(), Some("85.5 is more than 80"));
+    assert_eq!(
+        outcome.message.as_deref(),
+        Some("the value is 85.5: more than 80")
+    );
+    let outcome = least.judge_as("the certificate's validity", " d", 5.3);
+    assert_eq!(
+        outcome.message.as_deref(),
+        Some("the certificate's validity is 5.3 d: less than 7 d")
+    );
 }
 
 async fn found(check: Check) -> Outcome {
@@ -87,7 +97,13 @@ async fn the_system_is_within_bounds_or_not() {
     ] {
         let well = found(well).await;
         assert!(well.is_healthy() && well.details.len() >= 2, "{well:?}");
-        assert_eq!(found(ill).await.level, Level::Unhealthy);
+        let ill = found(ill).await;
+        assert_eq!(ill.level, Level::Unhealthy);
+        let message = ill.message.unwrap();
+        assert!(
+            message.starts_with("the ") && !message.contains("value"),
+            "{message}"
+        );
     }
     assert!(!found(disk("a", "/no/such/folder", wide)).await.is_healthy());
     // It takes two readings to know.
@@ -101,32 +117,67 @@ async fn the_system_is_within_bounds_or_not() {
     assert_eq!(called(&cpu).await.level, Level::Unhealthy);
 }
 
+/// Makes a chain of certificates; the third one is its own issuer. Returns the first one's key, too.
+#[cfg(feature = "tls")]
+fn chain(
+    years: &[(i32, i32)],
+) -> (
+    Vec<rustls::pki_types::CertificateDer<'static>>,
+    rcgen::KeyPair,
+) {
+    use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
+
+    let of = |number: usize| {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let (begins, ends) = years.get(number).copied().unwrap_or((2_000, 4_000));
+        params.not_before = rcgen::date_time_ymd(begins, 1, 1);
+        params.not_after = rcgen::date_time_ymd(ends, 1, 1);
+        let name = format!("issuer {number}");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    };
+    let keys: Vec<_> = (0..=years.len())
+        .map(|_| KeyPair::generate().unwrap())
+        .collect();
+    let certificates = (0..years.len()).map(|number| match number {
+        2 => of(2).self_signed(&keys[2]).unwrap(),
+        number => {
+            let issuer = Issuer::new(of(number + 1), &keys[number + 1]);
+            of(number).signed_by(&keys[number], &issuer).unwrap()
+        }
+    });
+    let certificates = certificates.map(|certificate| certificate.der().clone());
+    (certificates.collect(), keys.into_iter().next().unwrap())
+}
+
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_certificate_has_days_left() {
-    use rcgen::{CertificateParams, KeyPair};
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    // The years in which each certificate of a chain begins and ends: the server's first.
+    let chains: [&[(i32, i32)]; 5] = [
+        &[(2_000, 2_020)],
+        &[(2_000, 4_000)],
+        &[(2_000, 4_000), (2_000, 2_020)],
+        &[(2_000, 4_000), (3_000, 4_000)],
+        // A root, which is its own issuer.
+        &[(2_000, 4_000), (2_000, 3_000), (2_000, 2_020)],
+    ];
     tokio::spawn(async move {
-        // The first has ended, the second ends in thousands of years.
-        for year in [2_020, 4_000] {
-            let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-            params.not_after = rcgen::date_time_ymd(year, 1, 1);
-            let certificate = params.self_signed(&key).unwrap();
+        for years in chains {
+            let (chain, key) = chain(years);
             let provider = rustls::crypto::ring::default_provider();
             let config = ServerConfig::builder_with_provider(std::sync::Arc::new(provider))
                 .with_safe_default_protocol_versions()
                 .unwrap()
                 .with_no_client_auth();
             let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-            let config = config
-                .with_single_cert(vec![certificate.der().clone()], key)
-                .unwrap();
+            let config = config.with_single_cert(chain, key).unwrap();
             let acceptor = TlsAcceptor::from(std::sync::Arc::new(config));
             let stream = listener.accept().await.unwrap().0;
             drop(acceptor.accept(stream).await);
@@ -136,7 +187,24 @@ async fn a_certificate_has_days_left() {
     let check = certificate("a", &address, bounds).unwrap();
     let ended = called(&check).await;
     assert_eq!(ended.level, Level::Unhealthy);
-    assert!(ended.message.unwrap().starts_with('-'));
+    let message = ended.message.unwrap();
+    assert!(
+        message.starts_with("the validity of the certificates is -"),
+        "{message}"
+    );
+    assert!(called(&check).await.is_healthy());
+    let ended = called(&check).await;
+    assert_eq!(ended.level, Level::Unhealthy);
+    let subject = ("ends_first".into(), Value::from("CN=issuer 1"));
+    assert!(ended.details.contains(&subject), "{ended:?}");
+    let early = called(&check).await;
+    assert_eq!(early.level, Level::Unhealthy);
+    assert!(
+        early
+            .message
+            .unwrap()
+            .starts_with("a certificate is not valid yet")
+    );
     assert!(called(&check).await.is_healthy());
     for address in [
         "localhost",

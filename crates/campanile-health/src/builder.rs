@@ -13,6 +13,7 @@ use crate::{Check, Group, Health, Heartbeat, Select, Watchdog};
 /// | [`heartbeat`](Self::heartbeat), [`watchdog`](Self::watchdog) | none |
 /// | [`concurrency`](Self::concurrency) | 64 |
 /// | [`jitter`](Self::jitter) | 0.1 |
+/// | [`version`](Self::version) | none |
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct HealthBuilder {
@@ -21,9 +22,10 @@ pub struct HealthBuilder {
     watchdog: Option<Watchdog>,
     concurrency: usize,
     jitter: f64,
+    version: Option<String>,
 }
 
-/// The most checks that there may be, and the most groups.
+/// The limits of the numbers of checks and groups.
 const MAX_CHECKS: usize = 1_000;
 const MAX_GROUPS: usize = 100;
 
@@ -35,6 +37,7 @@ impl HealthBuilder {
             watchdog: None,
             concurrency: 64,
             jitter: 0.1,
+            version: None,
         }
     }
 
@@ -85,6 +88,15 @@ impl HealthBuilder {
         self
     }
 
+    /// Sets the service's version, such as `env!("CARGO_PKG_VERSION")`: 1 to 64 printable ASCII characters.
+    /// `/health/detailed` and `application/health+json` show it to every client that may read them.
+    ///
+    /// Defaults to none.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
     /// Returns the health. No check runs before [`Health::run`] does.
     ///
     /// # Errors
@@ -110,6 +122,10 @@ impl HealthBuilder {
         if self.concurrency == 0 {
             problems.push(Problem::Concurrency);
         }
+        if let Some(version) = self.version.as_ref().filter(|version| !is_version(version)) {
+            let version = version.chars().take(65).collect();
+            problems.push(Problem::Version { version });
+        }
         let depends_on = dependencies(&self.checks, &mut problems);
         let groups = with_usual(self.groups, &mut problems);
         let resolve = |group: Group| group.resolve(&self.checks, &mut problems);
@@ -122,6 +138,7 @@ impl HealthBuilder {
             groups,
             jitter: self.jitter,
             concurrency: self.concurrency.min(tokio::sync::Semaphore::MAX_PERMITS),
+            version: self.version,
             watchdog,
         }))
     }
@@ -190,6 +207,11 @@ impl HealthBuilder {
             .saturating_add(jitter)
             .saturating_add(check.timeout)
     }
+}
+
+fn is_version(version: &str) -> bool {
+    let is_valid = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    (1..=64).contains(&version.len()) && version.bytes().all(is_valid)
 }
 
 fn is_name(name: &str) -> bool {
@@ -379,6 +401,12 @@ pub enum Problem {
     Jitter {
         /// The share as given.
         share: String,
+    },
+    /// The service's version is not valid.
+    #[error("invalid version {version:?}: expected 1 to 64 printable ASCII characters")]
+    Version {
+        /// The first 65 characters of it.
+        version: String,
     },
     /// No check could be called.
     #[error("the concurrency is 0: give at least 1")]

@@ -42,6 +42,7 @@ pub(crate) struct Inner {
     transitions_so_far: AtomicU64,
     /// A number that grows with each change of a check or of the phase.
     changes: watch::Sender<u64>,
+    pub(crate) version: Option<String>,
     watchdog: Option<Arc<Guarding>>,
 }
 
@@ -51,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) groups: Vec<Resolved>,
     pub(crate) jitter: f64,
     pub(crate) concurrency: usize,
+    pub(crate) version: Option<String>,
     pub(crate) watchdog: Option<Arc<Guarding>>,
 }
 
@@ -76,6 +78,7 @@ impl Health {
             transitions: broadcast::channel(transitions::WAITING).0,
             transitions_so_far: AtomicU64::new(0),
             changes: watch::channel(0).0,
+            version: parts.version,
             watchdog: parts.watchdog,
         }))
     }

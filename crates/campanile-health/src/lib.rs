@@ -42,15 +42,15 @@
 //! | `/health/{group}` | any other [`Group`], with its checks | as `/health` |
 //! | `/health/{group}/{check}`, `/readyz/{check}`, … | one check of a group | `healthy`, `degraded`, `unhealthy`, `unknown` |
 //!
-//! The code is 200 if it is healthy or degraded and 503 if it is not, unless the group [says otherwise](Group::code). Each is there with a final slash
-//! too, for GET and HEAD, and not to be cached. `?verbose` adds the checks, `?exclude=name` leaves one out of account, and for who sees errors
-//! `?refresh=true` has one check called.
+//! The code is 200 if it is healthy or degraded and 503 if it is not, unless the group [says otherwise](Group::code). Each path also
+//! exists with a final slash. They answer GET and HEAD, and responses must not be cached. `?verbose` adds the checks, and `?exclude=name`
+//! ignores one. If the caller may see errors, `?refresh=true` has that check called soon.
 //!
 //! `/health…` answers JSON and `/livez`, `/readyz` and `/startupz` answer text as `kube-apiserver` does, unless `Accept` asks for another of
 //! `application/json`, `application/health+json` (draft-inadarei-api-health-check-06) and `text/plain`.
 //!
-//! Names and statuses are for everybody. What a check said, and how long it took, is in the [`Report`] and in the log, and not in these
-//! answers; [`Health::respond_with`] shows it to whoever the caller knows to be allowed.
+//! Responses contain names, statuses and the [version](HealthBuilder::version). Messages and durations are in the [`Report`] and in the
+//! log. For authorized callers, [`Health::respond_with`] shows them, too.
 //!
 //! # What counts as what
 //!
@@ -62,7 +62,7 @@
 //! # Life
 //!
 //! A service is [starting](Phase::Starting) until no [hold](Health::hold_startup) is left and the group `startup` (heartbeats and the watchdog) is healthy, then ready, and
-//! [draining](Health::drain_after) before it ends, so that whoever balances the load looks elsewhere first.
+//! [draining](Health::drain_after) before it ends, so that load balancers stop sending requests first.
 //!
 //! | what ends it | how |
 //! |---|---|
@@ -76,7 +76,7 @@
 //! |---|---|---|
 //! | `axum` | no | `Health::routes` |
 //! | `client` | no | [`checks::http`], and [`client`], with which it asks |
-//! | `passive` | no | [`Passive`], which the traffic to a dependency tells how that is |
+//! | `passive` | no | [`Passive`], a check by the requests to a dependency |
 //! | `postgres`, `redis` | no | [`checks::postgres`], [`checks::redis`] |
 //! | `system` | no | [`checks::disk`], [`memory`](checks::memory), [`cpu`](checks::cpu), [`load`](checks::load), [`descriptors`](checks::descriptors) |
 //! | `tls` | no | [`checks::certificate`] |
@@ -119,7 +119,7 @@ pub use self::heartbeat::Heartbeat;
 pub use self::outcome::{Outcome, Value};
 #[cfg(feature = "passive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "passive")))]
-pub use self::passive::Passive;
+pub use self::passive::{InvalidPassive, Passive, PassiveBuilder};
 pub use self::phase::{Phase, StartupHold};
 pub use self::report::{CheckReport, Report, Status};
 pub use self::respond::{Details, preferred_type};

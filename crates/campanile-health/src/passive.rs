@@ -1,13 +1,14 @@
 use std::error::Error;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use campanile_http::{End, Head, Observer, Outcome as Ended};
 use tokio::time::Instant;
 
 use crate::{Check, HealthFuture, Outcome, clock};
 
-/// How a dependency is, by the requests that the service sends to it anyway: no probe is sent while there are any.
+/// A check by the requests that the service sends to a dependency. It calls its probe only if there are too few.
 ///
 /// It is an [`Observer`] for an outbound tower stack, and makes a [`Check`].
 ///
@@ -18,54 +19,198 @@ use crate::{Check, HealthFuture, Outcome, clock};
 /// let payments = Passive::new();
 /// // Around the client that calls them:
 /// let layer = ObserveLayer::new(payments.clone());
-/// // Without requests, this is asked instead.
+/// // The probe, which is called if there are too few requests.
 /// let check = payments.check("payments", || async { Ok::<_, std::io::Error>(()) });
 /// let health = Health::builder().check(check.critical()).build()?;
 /// # drop((layer, health));
 /// # Ok::<_, campanile_health::BuildError>(())
 /// ```
 ///
-/// Of the requests of the last minute, it is unhealthy if at least as many as one in two failed, and degraded if one in ten did: by a
-/// status of 500 or more, a failure of gRPC's server, an error or a panic. Requests that were cancelled before an answer began say nothing: put a
-/// timeout within this layer, where it is an error. If there were fewer than five, the probe is called.
+/// A request fails by a status of 500 or more, a failure of a gRPC server, an error or a panic. A request that is
+/// cancelled before its response head is not counted. Put timeouts within this layer, where they are errors.
 ///
-/// While it is not healthy and fewer than five requests came in the last 10 s, the probe is called too: a service that is
-/// not ready gets no requests that could show a recovery. If that probe succeeds, the requests before it count no more.
+/// By default, the check is unhealthy if half of the last minute's requests failed, and degraded if a tenth did. It
+/// calls the probe if there were fewer than five. [`builder`](Self::builder) changes these numbers.
 ///
-/// A clone is the same (an `Arc`).
+/// While the check is not healthy and too few requests came in the last 10 s, it calls the probe, too: a service that
+/// is not ready gets no requests that could show a recovery. If that probe succeeds, earlier requests no longer count.
+///
+/// A clone shares the counts (an `Arc`).
 #[derive(Clone, Debug)]
-pub struct Passive(Arc<Mutex<Seen>>);
+pub struct Passive {
+    settings: PassiveBuilder,
+    seen: Arc<Mutex<Seen>>,
+}
 
-/// Seconds, and what was seen in each of them.
+/// The good and the failed requests of recent seconds.
 #[derive(Debug)]
 struct Seen {
     start: Instant,
-    seconds: [(u64, u32, u32); WINDOW as usize],
+    /// A second, and its good and failed requests; the place is the second modulo the length.
+    seconds: Vec<(u64, u32, u32)>,
 }
 
-/// How many seconds are known.
-const WINDOW: u64 = 60;
-
-/// How many requests it takes to know something.
-const ENOUGH: u32 = 5;
-
-/// The seconds in which that many requests must have come to show that a failure persists.
+/// The seconds in which enough requests must have come to show that a failure persists.
 const FRESH: u64 = 10;
 
-impl Passive {
-    /// Returns one that has seen nothing.
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Seen {
-            start: clock::now(),
-            seconds: [(u64::MAX, 0, 0); WINDOW as usize],
-        })))
+/// The limit of the window, in seconds.
+const MAX_WINDOW: u64 = 600;
+
+/// Settings of a [`Passive`].
+///
+/// | setting | default | limit |
+/// |---|---|---|
+/// | [`window`](Self::window) | 60 s | 1 s to 10 min |
+/// | [`least_requests`](Self::least_requests) | 5 | at least 1 |
+/// | [`unhealthy_from`](Self::unhealthy_from) | 0.5 | above 0, at most 1 |
+/// | [`degraded_from`](Self::degraded_from) | 0.1 | above 0, at most that of unhealthy |
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use campanile_health::Passive;
+///
+/// // A critical dependency with little traffic: three failures make nothing unready.
+/// let payments = Passive::builder()
+///     .window(Duration::from_secs(300))
+///     .least_requests(20)
+///     .build()?;
+/// # drop(payments);
+/// # Ok::<_, campanile_health::InvalidPassive>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct PassiveBuilder {
+    window: Duration,
+    least_requests: u32,
+    degraded_from: f64,
+    unhealthy_from: f64,
+}
+
+impl PassiveBuilder {
+    /// Sets the time whose requests count, rounded up to seconds: 1 s to 10 min.
+    ///
+    /// Defaults to 60 s.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
     }
 
-    /// Counts a request that was sent otherwise.
+    /// Sets the number of requests below which the probe is called; at least 1.
+    ///
+    /// Defaults to 5.
+    pub fn least_requests(mut self, requests: u32) -> Self {
+        self.least_requests = requests;
+        self
+    }
+
+    /// Sets the share of failed requests from which the check is degraded; above 0, and at most
+    /// [`unhealthy_from`](Self::unhealthy_from).
+    ///
+    /// Defaults to 0.1.
+    pub fn degraded_from(mut self, share: f64) -> Self {
+        self.degraded_from = share;
+        self
+    }
+
+    /// Sets the share of failed requests from which the check is unhealthy; above 0, and at most 1.
+    ///
+    /// Defaults to 0.5.
+    pub fn unhealthy_from(mut self, share: f64) -> Self {
+        self.unhealthy_from = share;
+        self
+    }
+
+    /// Returns the check's source, without any request.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is beyond its limit; the error has the first such setting.
+    pub fn build(self) -> Result<Passive, InvalidPassive> {
+        let is_share = |share: f64, most: f64| share > 0.0 && share <= most;
+        let invalid = |setting, value, expected| {
+            Err(InvalidPassive {
+                setting,
+                value,
+                expected,
+            })
+        };
+        if self.window < Duration::from_secs(1) || self.window > Duration::from_secs(MAX_WINDOW) {
+            let value = format!("{:?}", self.window);
+            return invalid("window", value, "1 s to 10 min");
+        }
+        if self.least_requests == 0 {
+            return invalid("least_requests", "0".to_owned(), "at least 1");
+        }
+        if !is_share(self.unhealthy_from, 1.0) {
+            let value = self.unhealthy_from.to_string();
+            return invalid("unhealthy_from", value, "a share above 0, at most 1");
+        }
+        if !is_share(self.degraded_from, self.unhealthy_from) {
+            let value = self.degraded_from.to_string();
+            let expected = "a share above 0, at most `unhealthy_from`";
+            return invalid("degraded_from", value, expected);
+        }
+        Ok(Passive::with(self))
+    }
+
+    fn seconds(&self) -> u64 {
+        self.window.as_secs() + u64::from(self.window.subsec_nanos() > 0)
+    }
+}
+
+impl Default for PassiveBuilder {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(60),
+            least_requests: 5,
+            degraded_from: 0.1,
+            unhealthy_from: 0.5,
+        }
+    }
+}
+
+/// A setting of a [`PassiveBuilder`] is beyond its limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid {setting} {value:?}: expected {expected}")]
+#[non_exhaustive]
+pub struct InvalidPassive {
+    /// The setter's name.
+    pub setting: &'static str,
+    /// The value.
+    pub value: String,
+    expected: &'static str,
+}
+
+impl Passive {
+    /// Returns one with the default settings, without any request.
+    pub fn new() -> Self {
+        Self::with(PassiveBuilder::default())
+    }
+
+    /// Returns a builder.
+    pub fn builder() -> PassiveBuilder {
+        PassiveBuilder::default()
+    }
+
+    fn with(settings: PassiveBuilder) -> Self {
+        let length = usize::try_from(settings.seconds().clamp(1, MAX_WINDOW)).unwrap_or(1);
+        let seen = Seen {
+            start: clock::now(),
+            seconds: vec![(u64::MAX, 0, 0); length],
+        };
+        Self {
+            settings,
+            seen: Arc::new(Mutex::new(seen)),
+        }
+    }
+
+    /// Counts a request that did not pass the layer.
     pub fn record(&self, is_good: bool) {
         let mut seen = self.seen();
         let second = seen.second();
-        let place = &mut seen.seconds[(second % WINDOW) as usize];
+        let length = seen.seconds.len();
+        let place = &mut seen.seconds[(second % length as u64) as usize];
         if place.0 != second {
             *place = (second, 0, 0);
         }
@@ -73,7 +218,7 @@ impl Passive {
         *count = count.saturating_add(1);
     }
 
-    /// Returns the check, which calls the closure only if there is nothing else to know it by.
+    /// Returns the check. It calls the probe only if the requests show too little.
     pub fn check<F, T, E>(
         &self,
         name: impl Into<String>,
@@ -109,21 +254,23 @@ impl Passive {
         }
     }
 
-    /// Returns what the requests say; `None` if too few came.
+    /// Returns the outcome by the requests; `None` if too few came.
     fn judge(&self) -> Option<Outcome> {
         let seen = self.seen();
-        let (good, bad) = seen.counts(WINDOW);
+        let (good, bad) = seen.counts(seen.seconds.len() as u64);
         let (fresh_good, fresh_bad) = seen.counts(FRESH);
         drop(seen);
-        let is_fresh = fresh_good.saturating_add(fresh_bad) >= ENOUGH;
+        let settings = &self.settings;
+        let is_fresh = fresh_good.saturating_add(fresh_bad) >= settings.least_requests;
         let all = good.saturating_add(bad);
-        if all < ENOUGH {
+        if all < settings.least_requests {
             return None;
         }
+        let share = f64::from(bad) / f64::from(all);
         let text = || format!("{bad} of {all} requests failed");
-        let outcome = if bad >= all.div_ceil(2) {
+        let outcome = if share >= settings.unhealthy_from {
             Outcome::unhealthy(text())
-        } else if bad >= all.div_ceil(10) {
+        } else if share >= settings.degraded_from {
             Outcome::degraded(text())
         } else {
             Outcome::healthy()
@@ -136,7 +283,7 @@ impl Passive {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // Nothing that can panic runs under the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,9 +316,9 @@ impl Observer for Passive {
 
     fn end(&self, (): (), end: &End) {
         let is_good = match (end.outcome(), end.grpc()) {
-            // Nobody waited for the head.
+            // The client did not wait for the head.
             (Ended::Cancelled, _) if end.status().as_u16() == 499 => return,
-            // A body that nobody reads says nothing of the head.
+            // A body that is not read does not change the head's status.
             (Ended::Completed | Ended::Cancelled, Some(grpc)) => !grpc.is_server_failure(),
             (Ended::Completed | Ended::Cancelled, None) => !end.status().is_server_error(),
             _ => false,
@@ -183,7 +330,6 @@ impl Observer for Passive {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use tokio::time::advance;
 
@@ -191,7 +337,7 @@ mod tests {
     use crate::outcome::Level;
 
     #[tokio::test(start_paused = true)]
-    async fn traffic_goes_before_probes() {
+    async fn enough_requests_replace_the_probe() {
         let passive = Passive::new();
         let probes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&probes);
@@ -200,7 +346,7 @@ mod tests {
             async { Err::<(), _>("refused") }
         });
         let found = async || crate::checks::called(&check).await;
-        // Nobody knows, so the probe is asked.
+        // There are no requests, so the probe is called.
         assert_eq!(found().await.level, Level::Unhealthy);
         for (good, bad, level) in [
             (9, 0, Level::Healthy),
@@ -218,6 +364,61 @@ mod tests {
         advance(Duration::from_secs(60)).await;
         assert_eq!(found().await.message.as_deref(), Some("refused"));
         assert_eq!(probes.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn settings_decide_how_many_failures_count() {
+        let second = Duration::from_secs(1);
+        let passive = Passive::builder()
+            .window(second * 300)
+            .least_requests(20)
+            .degraded_from(0.25)
+            .unhealthy_from(0.75)
+            .build()
+            .unwrap();
+        let level = || passive.judge().map(|outcome| outcome.level);
+        (0..19).for_each(|_| passive.record(false));
+        assert_eq!(level(), None);
+        passive.record(false);
+        assert_eq!(level(), Some(Level::Unhealthy));
+        (0..7).for_each(|_| passive.record(true));
+        assert_eq!(level(), Some(Level::Degraded));
+        (0..54).for_each(|_| passive.record(true));
+        assert_eq!(level(), Some(Level::Healthy));
+        advance(second * 299).await;
+        assert_eq!(level(), Some(Level::Healthy));
+        advance(second).await;
+        assert_eq!(level(), None);
+    }
+
+    #[test]
+    fn a_setting_beyond_its_limit_is_an_error() {
+        let build = || Passive::builder();
+        let second = Duration::from_secs(1);
+        for (builder, expected) in [
+            (
+                build().window(Duration::ZERO),
+                r#"invalid window "0ns": expected 1 s to 10 min"#,
+            ),
+            (
+                build().window(second * 601),
+                r#"invalid window "601s": expected 1 s to 10 min"#,
+            ),
+            (
+                build().least_requests(0),
+                r#"invalid least_requests "0": expected at least 1"#,
+            ),
+            (
+                build().unhealthy_from(f64::NAN),
+                r#"invalid unhealthy_from "NaN": expected a share above 0, at most 1"#,
+            ),
+            (
+                build().degraded_from(0.6),
+                r#"invalid degraded_from "0.6": expected a share above 0, at most `unhealthy_from`"#,
+            ),
+        ] {
+            assert_eq!(builder.build().unwrap_err().to_string(), expected);
+        }
     }
 
     /// A service that is not ready gets no requests, so nothing but the probe can show the recovery.
@@ -251,7 +452,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_says_enough() {
+    async fn the_head_alone_decides() {
         use campanile_http::ObserveLayer;
         use tower::{Layer, ServiceExt, service_fn};
 
@@ -263,7 +464,7 @@ mod tests {
             Ok::<_, std::convert::Infallible>(answer.expect("it is one"))
         });
         let service = ObserveLayer::new(passive.clone()).layer(service);
-        for _ in 0..ENOUGH {
+        for _ in 0..5 {
             // The body is not read.
             let answer = service
                 .clone()

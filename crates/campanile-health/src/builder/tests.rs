@@ -13,6 +13,18 @@ fn problems(builder: HealthBuilder) -> Vec<String> {
 }
 
 #[test]
+fn a_version_is_short_and_printable() {
+    let long = "1".repeat(65);
+    for version in ["", "1.0\n", "ä", &*long] {
+        let expected =
+            format!("invalid version {version:?}: expected 1 to 64 printable ASCII characters");
+        let found = problems(Health::builder().version(version));
+        assert_eq!(found, [expected]);
+    }
+    assert!(Health::builder().version("1.0.0 (main)").build().is_ok());
+}
+
+#[test]
 fn mistakes_are_told_together() {
     let builder = Health::builder()
         .check(check("db").timeout(Duration::ZERO).thresholds(0, 1))

@@ -80,6 +80,7 @@ impl Health {
                 (true, Status::Healthy) => "pass",
                 (true, _) => "warn",
             },
+            version: self.inner().version.as_deref(),
             notes: answer
                 .fails_by_phase
                 .then(|| [format!("the service is {}", answer.phase.as_str())]),
@@ -104,9 +105,10 @@ impl Health {
             .collect()
     }
 
-    fn of_service<'a>(&self, details: &'a Details) -> Service<'a> {
+    fn of_service<'a>(&'a self, details: &'a Details) -> Service<'a> {
         let report = self.report();
         Service {
+            version: self.inner().version.as_deref(),
             uptime: report.uptime.as_secs_f64(),
             warning: (!report.is_running).then_some("campanile.run is not running: no check runs"),
             notes: details
@@ -162,6 +164,8 @@ impl<'a> Checks<'a> {
 
 #[derive(Serialize)]
 struct Service<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
     /// In seconds.
     uptime: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,6 +224,8 @@ impl<'a> CheckBody<'a> {
 #[derive(Serialize)]
 struct HealthBody<'a> {
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<[String; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -248,3 +248,20 @@ async fn methods_and_paths_that_are_not_there() {
         StatusCode::SERVICE_UNAVAILABLE
     );
 }
+
+#[tokio::test]
+async fn the_version_is_in_the_detailed_forms() {
+    let shown = |health: &Health, path: &str, accept: &str| -> Json {
+        let answer = health.respond(&request("GET", path, accept)).unwrap();
+        let body: Json = serde_json::from_str(answer.body()).unwrap();
+        body.get("version").cloned().unwrap_or_default()
+    };
+    let health = Health::builder().version("1.2.3").build().unwrap();
+    let standard = "application/health+json";
+    assert_eq!(shown(&health, "/health/detailed", "*/*"), "1.2.3");
+    assert_eq!(shown(&health, "/health", standard), "1.2.3");
+    assert_eq!(shown(&health, "/readyz", standard), "1.2.3");
+    assert_eq!(shown(&health, "/health", "*/*"), Json::Null);
+    let none = Health::builder().build().unwrap();
+    assert_eq!(shown(&none, "/health", standard), Json::Null);
+}

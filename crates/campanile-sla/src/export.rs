@@ -72,6 +72,16 @@ pub enum ExportError {
         /// What is wrong.
         error: MatcherError,
     },
+    /// The series of a proof would have to match a matcher for which no label value is known.
+    #[error(
+        "invalid matcher {matcher:?} for a proof: expected an operator `=`, or one that matches series without the label {label:?}"
+    )]
+    Unprovable {
+        /// The matcher, such as `job=~"orders.*"`.
+        matcher: String,
+        /// Its label.
+        label: String,
+    },
 }
 
 impl Sla {
@@ -137,16 +147,41 @@ impl Sla {
 }
 
 impl Export {
-    /// Returns a Grafana dashboard in JSON, for all services that have [Sloth's series](Self::prometheus_rules); what was counted it has of
-    /// the ones that the matchers take.
+    /// Returns a Grafana dashboard in JSON. It can show every service with [Sloth's series](Self::prometheus_rules); only
+    /// its panel "Events" is limited to the counters that the matchers select.
+    ///
+    /// The dashboard's `uid` and title contain the service, so dashboards of several services can be imported.
     #[must_use]
     pub fn grafana_dashboard(&self) -> String {
         let matchers = self.matchers.iter().map(|matcher| format!("{matcher}, "));
         let matchers = yaml::quoted(&matchers.collect::<String>());
-        // The text is inside of JSON's quotes already.
-        include_str!("export/grafana.json").replace("@matchers@", &matchers[1..matchers.len() - 1])
+        // The placeholders are within quotes of JSON already.
+        include_str!("export/grafana.json")
+            .replace("@uid@", &self.grafana_uid())
+            .replace("@service@", &self.service)
+            .replace("@matchers@", &matchers[1..matchers.len() - 1])
+    }
+
+    /// Returns the dashboard's identifier, which has at most 40 characters of `[A-Za-z0-9_-]` and is derived from the
+    /// service's name.
+    fn grafana_uid(&self) -> String {
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        if self.service.len() <= 40 - UID.len() && self.service.bytes().all(is_valid) {
+            return format!("{UID}{}", self.service);
+        }
+        // FNV-1a, as two names must not become one by what they are cut to.
+        let hash = self
+            .service
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+        format!("{UID}{hash:016x}")
     }
 }
+
+/// The prefix of a dashboard's identifier.
+const UID: &str = "campanile-slo-";
 
 impl Exported {
     /// Returns Sloth's id of it.

@@ -82,7 +82,7 @@ fn promtool_takes_the_rules_and_proves_them() {
     for slo in slos() {
         let alone = exported(build([slo], now()));
         write("rules.yml", alone.prometheus_rules());
-        write("tests.yml", alone.prometheus_tests("rules.yml"));
+        write("tests.yml", alone.prometheus_tests("rules.yml").unwrap());
         promtool(&["test", "rules", "tests.yml"], folder.path());
     }
     // The proof is one: rules that fire later than they should are found out.
@@ -93,7 +93,7 @@ fn promtool_takes_the_rules_and_proves_them() {
         .replace(" / 0.001) > 14.4", " / 0.001) > 1440")
         .replace(" / 0.001) > 6\n", " / 0.001) > 1440\n");
     write("rules.yml", late);
-    write("tests.yml", first.prometheus_tests("rules.yml"));
+    write("tests.yml", first.prometheus_tests("rules.yml").unwrap());
     let output = Command::new(find("promtool", "prometheus"))
         .args(["test", "rules", "tests.yml"])
         .current_dir(folder.path())

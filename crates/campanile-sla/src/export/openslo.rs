@@ -103,7 +103,7 @@ fn time_window(slo: &Slo) -> String {
 }
 
 /// Writes a duration as OpenSLO does, in one unit, and returns whether it is exact.
-fn shorthand(time: Duration) -> (String, bool) {
+pub(super) fn shorthand(time: Duration) -> (String, bool) {
     let seconds = time.as_secs();
     let is_whole = time.subsec_nanos() == 0;
     let units = [("d", 86_400), ("h", 3_600), ("m", 60)];

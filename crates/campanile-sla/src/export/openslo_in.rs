@@ -8,19 +8,21 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::{Location, Spanned};
 
-use super::openslo::PREFIX;
+use super::openslo::{PREFIX, shorthand};
 use crate::check::is_name;
 use crate::{Bound, Slo, Window};
 
 /// Returns the objectives of OpenSLO's definitions in YAML, of which there may be several, with `---` between them.
 ///
-/// What counts is said by the annotations `campanile/…`, as [`Export::open_slo`](crate::Export::open_slo) writes them: `campanile/objective`, one
-/// of `availability`, `latency`, `combined`, `error_rate`, `uptime` and `gauge`, is needed; `campanile/within` for the second and the third. The
-/// indicator, which is for an engine that has the counts from elsewhere, is not looked at. Of a definition, the time window and the target are
-/// taken. An objective's name is the display name, if it can be one, or else the name.
+/// The annotations `campanile/…` define what counts, as [`Export::open_slo`](crate::Export::open_slo) writes them. `campanile/objective` is
+/// required: one of `availability`, `latency`, `combined`, `error_rate`, `uptime` and `gauge`. The second and the third also require
+/// `campanile/within`. The time window and the target come from the definition. The name is the display name if that is valid, or
+/// else the name.
 ///
-/// It is strict: an unknown field, another kind or version, more than one objective or time window, and an annotation that is not known
-/// are errors.
+/// The indicator is required by OpenSLO, and ignored: it is a query for other engines.
+///
+/// These are errors: an unknown field or annotation, another kind or version, alert policies, more than one objective or time window,
+/// and a `campanile/window` that contradicts the time window.
 ///
 /// ```
 /// use campanile_sla::from_open_slo;
@@ -129,12 +131,11 @@ struct Spec {
     _description: Option<String>,
     service: Spanned<String>,
     indicator: Option<IgnoredAny>,
-    indicator_ref: Option<IgnoredAny>,
+    indicator_ref: Option<Spanned<IgnoredAny>>,
     time_window: Spanned<Vec<TimeWindow>>,
     budgeting_method: Spanned<String>,
     objectives: Spanned<Vec<Objective>>,
-    #[serde(rename = "alertPolicies")]
-    _alert_policies: Option<IgnoredAny>,
+    alert_policies: Option<Spanned<Vec<IgnoredAny>>>,
 }
 
 #[derive(Deserialize)]
@@ -177,9 +178,25 @@ impl Document {
             let problem = format!("{:?} is no objective: give SLO", self.kind.value);
             return wrong(&self.kind, "kind", problem);
         }
-        if self.spec.indicator.is_none() && self.spec.indicator_ref.is_none() {
-            let problem = "there is no indicator: give spec.indicator or spec.indicatorRef";
-            return wrong(&self.spec.service, "spec.service", problem.to_owned());
+        let indicators = (self.spec.indicator.is_some(), &self.spec.indicator_ref);
+        match indicators {
+            (false, None) => {
+                let problem = "there is no indicator: give spec.indicator or spec.indicatorRef";
+                return wrong(&self.spec.service, "spec.service", problem.to_owned());
+            }
+            (true, Some(other)) => {
+                let problem = "duplicate indicator: expected spec.indicator or spec.indicatorRef";
+                let at = other.referenced;
+                return Err(OpenSloError::new(at, "spec.indicatorRef", problem));
+            }
+            (true, None) | (false, Some(_)) => {}
+        }
+        let policies = self.spec.alert_policies.as_ref();
+        if let Some(policies) = policies.filter(|policies| !policies.value.is_empty()) {
+            let problem = "invalid alert policies: expected none, since burn alerts follow from \
+                           the target";
+            let at = policies.referenced;
+            return Err(OpenSloError::new(at, "spec.alertPolicies", problem));
         }
         let method = &self.spec.budgeting_method;
         if method.value != "Occurrences" {
@@ -193,7 +210,8 @@ impl Document {
         let name = display.filter(|name| is_name(&name.value));
         let name = name.unwrap_or(&self.metadata.name);
         let slo = self.metadata.goal(&name.value, target)?;
-        self.metadata.settings(slo.over(window))
+        self.metadata
+            .settings(slo.over(window), &self.spec.time_window.value)
     }
 }
 
@@ -361,7 +379,7 @@ impl Metadata {
         Ok(slo)
     }
 
-    fn settings(&self, mut slo: Slo) -> Result1<Slo> {
+    fn settings(&self, mut slo: Slo, windows: &[TimeWindow]) -> Result1<Slo> {
         for (key, value) in &self.annotations {
             let Some(name) = key.strip_prefix(PREFIX) else {
                 continue;
@@ -377,7 +395,19 @@ impl Metadata {
             };
             slo = match name {
                 "objective" | "within" | "at_most" | "at_least" => slo,
-                "window" => slo.over(time()?),
+                "window" => {
+                    let time = time()?;
+                    // OpenSLO has no such window, so the definition has it rounded up.
+                    let rounded = shorthand(time).0;
+                    let is_same = |window: &TimeWindow| {
+                        window.is_rolling.value && window.duration.value == rounded
+                    };
+                    if !windows.iter().any(is_same) {
+                        let expected = format!("it with a rolling time window of {rounded}");
+                        return Err(Self::error(value, name, &expected));
+                    }
+                    slo.over(time)
+                }
                 "slice" => slo.slice(time()?),
                 "abandoned_after" => slo.abandoned_after(time()?),
                 "routes" => text.split_whitespace().fold(slo, Slo::route),

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use campanile_series::MatchOp;
+use campanile_series::{MatchOp, Matcher};
 
 use super::prometheus::Alert;
 use super::yaml::{map, quoted};
-use super::{EVENTS, Export, Exported};
+use super::{EVENTS, Export, ExportError, Exported};
 use crate::Urgency;
 use crate::share::WHOLE;
 
@@ -21,8 +21,20 @@ impl Export {
     /// Returns a file for `promtool test rules`, about [rules](Self::prometheus_rules) that are in a file of the given name. For each objective it
     /// proves which alert fires when everything fails, that it goes on when no requests come any more, that the page ends when
     /// requests succeed, and that nothing fires when nothing or two requests fail. Matchers with `=` become labels of its series.
-    #[must_use]
-    pub fn prometheus_tests(&self, rules: &str) -> String {
+    ///
+    /// # Errors
+    ///
+    /// If a matcher with another operator, such as `job=~"orders.*"`, does not match series without its label: the
+    /// series of the proof need a value for it. Pass a matcher with `=` to the export for the proof.
+    pub fn prometheus_tests(&self, rules: &str) -> Result<String, ExportError> {
+        let is_provable =
+            |matcher: &&Matcher| matcher.op() == MatchOp::Equal || matcher.matches_value("");
+        if let Some(matcher) = self.matchers.iter().find(|matcher| !is_provable(matcher)) {
+            return Err(ExportError::Unprovable {
+                matcher: matcher.to_string(),
+                label: matcher.name().to_owned(),
+            });
+        }
         let mut out = format!(
             "rule_files:\n- {}\nevaluation_interval: 4m\ntests:\n",
             quoted(rules)
@@ -64,7 +76,7 @@ impl Export {
             let two = format!("0x{half} {}x{half}", 2 * unit);
             case("two fail", MINUTES, (&none(MINUTES), &two), None, &both);
         }
-        out
+        Ok(out)
     }
 
     /// Writes a case, with the one alert that fires, and the names of those that are checked.

@@ -1,10 +1,11 @@
-//! What service levels do, by what a host can see of them.
+//! What service levels do, by what an application sees of them.
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod adjustments;
 mod cancelled;
 mod clocks;
+mod exports;
 mod kinds;
 mod late;
 #[cfg(feature = "openslo")]

@@ -265,3 +265,43 @@ fn matchers_are_promql() {
     }
     assert!(rules("job=orders").is_err());
 }
+
+/// What is not read is an error, so that a definition never means less than it says.
+#[test]
+fn nothing_in_a_definition_is_ignored_in_silence() {
+    let with = |from: &str, to: &str| {
+        assert!(WHOLE.contains(from), "{from}");
+        from_open_slo(&WHOLE.replacen(from, to, 1)).map_err(|error| error.to_string())
+    };
+    let policies = "  service: orders\n  alertPolicies:\n  - alertPolicyRef: page\n";
+    let error = with("  service: orders\n", policies).unwrap_err();
+    assert!(
+        error.contains("spec.alertPolicies: invalid alert policies: expected none"),
+        "{error}"
+    );
+    let none = "  service: orders\n  alertPolicies: []\n";
+    assert!(with("  service: orders\n", none).is_ok());
+
+    let both = "  indicatorRef: checkout\n  indicator: {}\n";
+    let error = with("  indicatorRef: checkout\n", both).unwrap_err();
+    assert!(
+        error.contains("spec.indicatorRef: duplicate indicator"),
+        "{error}"
+    );
+
+    // The window that OpenSLO can't express must be the time window, rounded up.
+    let seconds = "    campanile/within: 250ms\n    campanile/window: 90s\n";
+    let error = with("    campanile/within: 250ms\n", seconds).unwrap_err();
+    assert!(error.contains("a rolling time window of 2m"), "{error}");
+    let calendar = WHOLE.replacen("    campanile/within: 250ms\n", seconds, 1).replacen(
+        "duration: 30d\n    isRolling: true\n",
+        "duration: 1M\n    isRolling: false\n    calendar:\n      startTime: 2026-01-01 00:00:00\n      timeZone: UTC\n",
+        1,
+    );
+    let error = from_open_slo(&calendar).unwrap_err();
+    assert_eq!(
+        error.field(),
+        "metadata.annotations.campanile/window",
+        "{error}"
+    );
+}

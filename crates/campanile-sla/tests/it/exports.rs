@@ -1,0 +1,61 @@
+use campanile_sla::{Export, ExportError, Sla, Slo};
+
+use super::*;
+
+fn export(service: &str, matchers: &str) -> Export {
+    let slo = Slo::availability("a", "99.9%");
+    let sla = Sla::builder().objective(slo).build(start()).unwrap();
+    sla.export(service, matchers).unwrap()
+}
+
+#[test]
+fn a_proof_needs_a_value_of_each_label() {
+    for (matchers, matcher) in [
+        (
+            r#"job=~"orders|orders-canary""#,
+            Some(r#"job=~"orders|orders-canary""#),
+        ),
+        (r#"job="orders", env!="""#, Some(r#"env!="""#)),
+        (
+            r#"job="orders", env!="test", zone!~"x.*", cell=~".*""#,
+            None,
+        ),
+    ] {
+        let found = export("orders", matchers).prometheus_tests("rules.yml");
+        match (found, matcher) {
+            (Ok(tests), None) => assert!(tests.contains("everything fails")),
+            (Err(ExportError::Unprovable { matcher, .. }), Some(expected)) => {
+                assert_eq!(matcher, expected);
+            }
+            (found, _) => panic!("{matchers}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn dashboards_of_several_services_can_be_imported() {
+    let member = |service: &str, name: &str| {
+        let dashboard = export(service, "").grafana_dashboard();
+        assert!(!dashboard.contains('@'), "{dashboard}");
+        let begin = format!("\n  \"{name}\": \"");
+        let (_, rest) = dashboard.split_once(&*begin).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    assert_eq!(member("orders", "uid"), "campanile-slo-orders");
+    assert_eq!(
+        member("orders", "title"),
+        "Service level objectives: orders"
+    );
+    let long = [
+        "a".repeat(62) + "b",
+        "a".repeat(62) + "c",
+        "shop.orders".into(),
+        "shop-orders".into(),
+    ];
+    let uids: std::collections::BTreeSet<_> = long.iter().map(|name| member(name, "uid")).collect();
+    assert_eq!(uids.len(), 4);
+    for uid in uids {
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        assert!(uid.len() <= 40 && uid.bytes().all(is_valid), "{uid}");
+    }
+}

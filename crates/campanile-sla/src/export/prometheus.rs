@@ -11,27 +11,47 @@ use crate::Urgency;
 use crate::budget::{self, LEAST_BAD, Limit};
 use crate::share::{WHOLE, percent, ratio};
 
+/// The matcher of bad events.
+const BAD: &str = ",result=\"bad\"";
+
+/// The interval of the increments of which long windows are summed.
+const STEP: Duration = Duration::from_secs(5 * 60);
+
+/// Returns whether a window is summed from the increments of steps, and not read from the counters themselves.
+fn is_long(window: Duration) -> bool {
+    window >= Duration::from_secs(24 * 60 * 60)
+}
+
 impl Export {
     /// Returns recording and alerting rules for Prometheus, in YAML: `slo:sli_error:ratio_rate5m` and so on over each window, the budget and how
     /// fast it is used, `sloth_slo_info`; and a page and a ticket over [`BurnAlert`](crate::BurnAlert)'s pairs of windows, with the names and the
     /// labels that `campanile_monitor::burn_rate_rules` gives them, and Sloth's. While an objective's page fires, its ticket does not.
     ///
-    /// Each ratio is that of bad and valid ones over the whole window, where Sloth has the mean of five-minute ratios over 30 days, which gives
-    /// a quiet night the weight of a busy day. An alert also asks for what keeps ours silent: three bad ones in its long window (for
-    /// an uptime 30 s), and counts from before its short one.
+    /// Each ratio is that of bad and valid events over the whole window. Sloth has the mean of five-minute ratios over 30 days, which gives a
+    /// quiet night the weight of a busy day. An alert also requires three bad events in its long window (for an uptime 30 s), and counts from
+    /// before its short one, as [`Sla::burn_alerts`](crate::Sla::burn_alerts) does.
+    ///
+    /// Windows of a day or more are summed from `slo:events:increase5m`, a rule that is evaluated every 5 min: over 30 days, two series of
+    /// 8,640 samples for an objective, however many instances there are. It starts when Prometheus loads the rules. To have the time before,
+    /// run `promtool tsdb create-blocks-from rules` with the groups `sloth-slo-event-recordings-…`.
     #[must_use]
     pub fn prometheus_rules(&self) -> String {
         let mut out = String::from("groups:\n");
         for slo in &self.slos {
             let id = slo.id(&self.service);
+            let step = format!("  interval: {}\n", format_duration(STEP));
             let groups = [
-                ("sli-recordings", self.sli_recordings(slo)),
-                ("meta-recordings", self.meta_recordings(slo)),
-                ("alerts", self.alerts(slo)),
+                ("event-recordings", &*step, self.event_recordings(slo)),
+                ("sli-recordings", "", self.sli_recordings(slo)),
+                ("meta-recordings", "", self.meta_recordings(slo)),
+                ("alerts", "", self.alerts(slo)),
             ];
-            for (group, rules) in groups {
+            for (group, settings, rules) in groups {
                 if !rules.is_empty() {
-                    let _ = write!(out, "- name: sloth-slo-{group}-{id}\n  rules:\n{rules}");
+                    let _ = write!(
+                        out,
+                        "- name: sloth-slo-{group}-{id}\n{settings}  rules:\n{rules}"
+                    );
                 }
             }
         }
@@ -54,16 +74,35 @@ impl Export {
         out + "spec:\n" + &indented(&self.prometheus_rules(), 2)
     }
 
-    /// The ratio of bad ones over each window.
+    /// The events of each step, of which the long windows are summed.
+    ///
+    /// The difference of a counter to that of the step before leaves no gap between two steps, as `increase` does. That is for a counter
+    /// that begins, starts over or ends.
+    fn event_recordings(&self, slo: &Exported) -> String {
+        let mut out = String::new();
+        if slo.windows().into_iter().any(is_long) {
+            let (events, step) = (self.events(slo, ""), format_duration(STEP));
+            let expr = format!(
+                "sum by (result) (\n  ({events} - {events} offset {step} >= 0)\n  or\n  \
+                 increase({events}[{step}])\n)"
+            );
+            let record = format!("slo:events:increase{step}");
+            rule(&mut out, &record, &expr, self.labels(slo));
+        }
+        out
+    }
+
+    /// The ratio of bad events over each window.
     fn sli_recordings(&self, slo: &Exported) -> String {
         let mut out = String::new();
         for window in slo.windows() {
+            let (read, (bad, all)) = match is_long(window) {
+                true => ("sum_over_time", self.steps(slo)),
+                false => ("rate", (self.events(slo, BAD), self.events(slo, ""))),
+            };
             let window = format_duration(window);
-            let expr = format!(
-                "(sum(rate({}[{window}])))\n/\n(sum(rate({}[{window}])))",
-                self.events(slo, ",result=\"bad\""),
-                self.events(slo, "")
-            );
+            let expr =
+                format!("(sum({read}({bad}[{window}])))\n/\n(sum({read}({all}[{window}])))",);
             let record = format!("slo:sli_error:ratio_rate{window}");
             let labels = [("sloth_window".to_owned(), window)];
             rule(
@@ -171,7 +210,10 @@ impl Export {
                 pair.limit.factor()
             )
         };
-        let bad = self.events(slo, ",result=\"bad\"");
+        let (increase, bad) = match is_long(pair.long) {
+            true => ("sum_over_time", self.steps(slo).0),
+            false => ("increase", self.events(slo, BAD)),
+        };
         let (long, short) = (format_duration(pair.long), format_duration(pair.short));
         let before = format_duration(pair.long.saturating_sub(pair.short));
         let least = LEAST_BAD * slo.definition.unit();
@@ -184,7 +226,7 @@ impl Export {
         format!(
             "{burns_long}\nand\n(\n{burns_short}\nor\n{burns_long}\n\
              and on() (sum(rate({all}[{short}])) == 0)\nand on() ({fires})\n)\n\
-             and on() (round(sum(increase({bad}[{long}]))) >= {least})\n\
+             and on() (round(sum({increase}({bad}[{long}]))) >= {least})\n\
              and on() (count(last_over_time({bad}[{before}] offset {short})) > 0)",
             burns_long = burns(pair.long),
             burns_short = burns(pair.short),
@@ -230,7 +272,19 @@ impl Export {
         ]
     }
 
-    /// The counter of an objective, with a matcher more.
+    /// The bad events of each step, and all of them.
+    fn steps(&self, slo: &Exported) -> (String, String) {
+        let step = format_duration(STEP);
+        let of = Selector {
+            service: &self.service,
+            slo,
+        };
+        let all = format!("slo:events:increase{step}{of}");
+        let bad = all.replacen('{', "{result=\"bad\", ", 1);
+        (bad, all)
+    }
+
+    /// The counter of an objective, with one more matcher.
     pub(super) fn events(&self, slo: &Exported, matcher: &str) -> String {
         let matchers = self.matchers.iter().map(|matcher| format!("{matcher},"));
         let matchers: String = matchers.collect();

@@ -59,3 +59,23 @@ fn dashboards_of_several_services_can_be_imported() {
         assert!(uid.len() <= 40 && uid.bytes().all(is_valid), "{uid}");
     }
 }
+
+/// Prometheus would read the counters of all instances over 30 days at each evaluation.
+#[test]
+fn no_rule_reads_a_counter_over_a_day_or_more() {
+    let rules = export("orders", r#"job="orders""#).prometheus_rules();
+    let counter = r#"campanile_slo_events_total{job="orders",slo="a""#;
+    for window in ["1d", "3d", "30d", "2d22h"] {
+        for matcher in ["", r#",result="bad""#] {
+            let range = format!("{counter}{matcher}}}[{window}]");
+            assert!(!rules.contains(&range), "{range}");
+        }
+    }
+    assert!(rules.contains("- name: sloth-slo-event-recordings-orders-a\n  interval: 5m\n"));
+    assert!(rules.contains(&format!("rate({counter}}}[6h])")));
+    // An objective of hours needs no increments.
+    let hours = Slo::availability("a", "99%").over(HOUR * 6);
+    let sla = Sla::builder().objective(hours).build(start()).unwrap();
+    let rules = sla.export("orders", "").unwrap().prometheus_rules();
+    assert!(!rules.contains("increase5m"), "{rules}");
+}

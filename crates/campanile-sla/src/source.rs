@@ -10,17 +10,17 @@ use crate::slo::{Bound, Select};
 use crate::stream::Stream;
 use crate::windows::LONGEST;
 
-/// What one or several objectives count, before there is a stream for it.
+/// The definition of a [`Source`].
 pub(crate) struct Spec {
-    /// Says whether two are the same.
+    /// Identifies the source: two with the same key are one.
     pub(crate) key: String,
     pub(crate) input: Input,
     pub(crate) select: Select,
     pub(crate) class: Class,
-    /// The windows that are asked for, in milliseconds.
+    /// The windows of the objectives, in milliseconds.
     pub(crate) spans: Vec<u64>,
     pub(crate) sketches: Vec<u64>,
-    /// How many routes are told apart, over which window.
+    /// The limit of routes that are tracked each, and their window.
     pub(crate) routes: Option<(usize, u64)>,
 }
 
@@ -210,14 +210,22 @@ impl fmt::Debug for Source {
     }
 }
 
-/// A stream for each route, up to so many.
+/// A route without valid requests in the window.
+struct Unused {
+    route: String,
+    stream: Arc<Stream>,
+    /// The valid requests since the process began.
+    total: u64,
+}
+
+/// A stream for each route, up to a limit.
 pub(crate) struct Routes {
     most: usize,
     span: u64,
     streams: RwLock<BTreeMap<String, Arc<Stream>>>,
 }
 
-/// The route of what is too many.
+/// The route of requests beyond the limit.
 const OTHER: &str = "_other_";
 
 impl Routes {
@@ -247,11 +255,46 @@ impl Routes {
 
     /// Drops the routes without valid requests in the window.
     pub(crate) fn drop_unused(&self, now: Instant) {
+        self.drop_all(self.unused(now), now);
+    }
+
+    /// Returns the routes without valid requests in the window, each with its total so far. Sums take long, so this holds no lock of
+    /// the routes, which requests wait for.
+    fn unused(&self, now: Instant) -> Vec<Unused> {
+        let of_stream = |(route, stream): (String, Arc<Stream>)| {
+            let windows = stream.windows(now);
+            let total = (windows.last(self.span).valid() == 0).then(|| windows.total().valid());
+            drop(windows);
+            total.map(|total| Unused {
+                route,
+                stream,
+                total,
+            })
+        };
+        self.all().into_iter().filter_map(of_stream).collect()
+    }
+
+    /// Drops the unused routes that no request has used since.
+    fn drop_all(&self, unused: Vec<Unused>, now: Instant) {
+        if unused.is_empty() {
+            return;
+        }
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
-        streams.retain(|_, stream| {
-            // Nobody else has it, so that no request is counted in a stream that is gone.
-            Arc::strong_count(stream) > 1 || stream.windows(now).last(self.span).valid() > 0
-        });
+        for Unused {
+            route,
+            stream,
+            total,
+        } in unused
+        {
+            let is_same = streams
+                .get(&route)
+                .is_some_and(|found| Arc::ptr_eq(found, &stream));
+            // A third owner is a request that is about to be counted.
+            let is_unused = Arc::strong_count(&stream) <= 2;
+            if is_same && is_unused && stream.windows(now).total().valid() == total {
+                streams.remove(&route);
+            }
+        }
     }
 
     /// Returns the length of the window, in milliseconds.
@@ -259,11 +302,45 @@ impl Routes {
         self.span
     }
 
-    /// Returns all that there are.
+    /// Returns all routes.
     pub(crate) fn all(&self) -> Vec<(String, Arc<Stream>)> {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
         let all = streams.iter();
         all.map(|(route, stream)| (route.clone(), Arc::clone(stream)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_that_is_used_while_it_is_about_to_be_dropped_is_kept() {
+        #[expect(clippy::disallowed_methods, reason = "the tests are the edge")]
+        let start = Instant::now();
+        let source = Source::new(
+            Spec {
+                routes: Some((10, 60 * MINUTE)),
+                ..Spec::default()
+            },
+            start,
+            0,
+        );
+        let routes = source.routes.as_ref().unwrap();
+        let names = || -> Vec<_> { routes.all().into_iter().map(|(name, _)| name).collect() };
+        let of = |route| routes.of(route, &source.stream, start);
+        let in_progress = of("/in_progress");
+        for route in ["/again", "/old"] {
+            drop(of(route));
+        }
+        let unused = routes.unused(start);
+        assert_eq!(unused.len(), 3);
+        of("/again").record(true, Duration::ZERO, start);
+        routes.drop_all(unused, start);
+        assert_eq!(names(), ["/again", "/in_progress"]);
+        drop(in_progress);
+        routes.drop_unused(start);
+        assert_eq!(names(), ["/again"]);
     }
 }

@@ -222,6 +222,7 @@ impl Objective {
                 .cloned()
                 .collect(),
             incidents: history.incidents.since(moment(bounds.from)),
+            incidents_dropped: history.incidents.dropped(),
             ..self.judge(
                 source,
                 (&self.definition.window, bounds),
@@ -283,6 +284,7 @@ impl Objective {
             unmatched_routes: Vec::new(),
             adjustments: Vec::new(),
             incidents: Vec::new(),
+            incidents_dropped: 0,
         }
     }
 
@@ -315,6 +317,7 @@ impl Objective {
         let (from, until) = (moment(bounds.from), moment(bounds.until));
         let adjustments = view.adjustments(bounds.from, bounds.until.saturating_sub(1));
         report.adjustments = adjustments.cloned().collect();
+        report.incidents_dropped = history.incidents.dropped();
         report.incidents = history.incidents.since(from);
         report.incidents.retain(|incident| incident.from < until);
         Some(report)

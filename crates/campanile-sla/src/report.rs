@@ -84,8 +84,10 @@ pub struct ObjectiveReport {
     pub unmatched_routes: Vec<String>,
     /// What was forgiven in the window, by time.
     pub adjustments: Vec<Adjustment>,
-    /// The last 100 incidents, as far as they are in the window, from the oldest on.
+    /// The [incidents](Incident) in the window, from the oldest on.
     pub incidents: Vec<Incident>,
+    /// The number of incidents that were dropped because of the limit of a day, since the process began.
+    pub incidents_dropped: u64,
 }
 
 /// What a route has to do with an objective.

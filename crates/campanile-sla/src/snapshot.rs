@@ -71,19 +71,13 @@ pub fn merge(one: &[u8], other: &[u8]) -> Result<Vec<u8>, RestoreError> {
     for (name, incidents) in other.incidents {
         let all = saved.incidents.entry(name).or_default();
         all.extend(incidents);
-        all.sort_by_key(key);
+        all.sort_by_key(incident::key);
         all.dedup();
-        all.drain(..all.len().saturating_sub(incident::MOST));
+        incident::limit(all);
     }
     saved.maintenance.extend(other.maintenance);
     saved.maintenance = adjustment::merged(saved.maintenance);
     Ok(write(&saved))
-}
-
-/// Returns what puts incidents into one order.
-fn key(incident: &Incident) -> impl Ord + use<> {
-    let rate = incident.burn_rate.map(f64::to_bits);
-    (incident.from, incident.until, incident.bad, rate)
 }
 
 impl SavedStream {

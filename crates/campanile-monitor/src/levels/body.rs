@@ -58,6 +58,13 @@ pub(crate) struct ObjectiveBody<'a> {
     unmatched_routes: &'a [String],
     adjustments: Vec<AdjustmentBody<'a>>,
     incidents: Vec<IncidentBody>,
+    /// Since the process began, because of the limit of a day.
+    #[serde(skip_serializing_if = "is_zero")]
+    incidents_dropped: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Shares are of the budget: 1 is all of it.
@@ -189,6 +196,7 @@ impl<'a> ObjectiveBody<'a> {
             unmatched_routes: &objective.unmatched_routes,
             adjustments: objective.adjustments.iter().map(adjustment).collect(),
             incidents: objective.incidents.iter().map(incident).collect(),
+            incidents_dropped: objective.incidents_dropped,
         }
     }
 }

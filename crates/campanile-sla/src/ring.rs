@@ -103,8 +103,11 @@ impl Ring {
     pub(crate) fn add(&mut self, time: u64, reading: Reading) {
         let number = time / self.width;
         self.advance(number);
+        let width = self.width;
         if let Some(bucket) = self.bucket(number) {
             *bucket += reading;
+            // Two processes may have watched the same time, and a snapshot with more than there is can't be read.
+            bucket.covered = bucket.covered.min(width);
         }
     }
 

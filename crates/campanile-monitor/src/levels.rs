@@ -1,4 +1,4 @@
-//! What the service levels need of others: the health, the metrics, and a place to survive in.
+//! Feeds the service levels with the health and the metrics, and stores their counts and decisions.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -13,12 +13,14 @@ use campanile_store::{Batch, Store, StoreError};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::stored::{Stored, TooLarge};
 use crate::selector::Selector;
 use crate::{Problem, Sources, bodies};
 
 mod body;
 mod csv;
 mod html;
+mod stored;
 
 pub(crate) use self::body::{ObjectiveBody, SlaBody};
 pub(crate) use self::csv::csv;
@@ -30,38 +32,30 @@ pub(crate) struct ServiceLevels {
     gauges: Vec<(Selector, Slices)>,
     /// Of one check, or of the service.
     uptimes: Vec<(Option<String>, Uptime)>,
-    /// Whether what there was before is known: until then nothing is written over it.
+    /// Whether the stored counts were read: until then nothing overwrites them.
     is_restored: AtomicBool,
-    /// What was decided and is not in the journal yet.
+    /// The counts in the store. Its lock is held over a commit, so that changes are always those of the stored snapshot.
+    stored: tokio::sync::Mutex<Stored>,
+    /// The decisions that are not in the journal yet.
     entries: Mutex<Vec<String>>,
-    /// How often the clock was found elsewhere.
+    /// The number of steps of the clock.
     clock_steps: AtomicU64,
     /// The number of times that the process stood still.
     stalls: AtomicU64,
-    /// Writes that the store did not take.
+    /// The number of failed writes to the store.
     store_failures: AtomicU64,
-    /// Decisions that the journal will never have.
+    /// The number of decisions that were dropped before they were in the journal.
     store_dropped: AtomicU64,
     /// The objectives whose routes were logged as unmatched.
     unmatched: Mutex<BTreeSet<String>>,
 }
 
-/// Where the store has the counts: their parts by number.
-const TABLE: &str = "sla";
-/// What the keys of the parts begin with.
-const PART: &str = "windows/";
-/// How long a part is: a store takes 1 MiB.
-const PART_LEN: usize = 512 * 1_024;
-/// The most parts; with the other changes of a batch they are below what it takes.
-const MAX_PARTS: usize = 30;
-/// What the keys of parts that can't be read begin with.
-const ASIDE: &str = "unreadable/";
-/// The most decisions that wait for the journal.
+/// The limit of decisions that wait for the journal.
 const MAX_ENTRIES: usize = 1_000;
 
 /// The metric of what objectives count.
 const EVENTS: &str = "campanile_slo_events_total";
-/// The metric of how often the clock was found elsewhere.
+/// The metric of steps of the clock.
 const CLOCK_STEPS: &str = "campanile_clock_steps_total";
 /// The metric of how often the process stood still.
 const STALLS: &str = "campanile_stalls_total";
@@ -125,6 +119,7 @@ impl ServiceLevels {
             gauges,
             uptimes,
             is_restored: AtomicBool::new(false),
+            stored: tokio::sync::Mutex::default(),
             entries: Mutex::default(),
             clock_steps: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
@@ -239,7 +234,7 @@ impl ServiceLevels {
         }
     }
 
-    /// Writes the counts down, and what was decided but could not be; unless it is not known yet what is there.
+    /// Writes the counts and the waiting decisions to the store. Counts are not written before the stored ones were read.
     pub(crate) async fn write(&self, store: &dyn Store, now: Now) {
         if !self.is_restored.load(Ordering::Acquire) {
             self.restore(store, now).await;
@@ -249,9 +244,8 @@ impl ServiceLevels {
         for entry in &entries {
             batch.append(entry.as_str());
         }
-        self.put_counts(&mut batch, now);
-        if let Err(error) = store.commit(batch).await {
-            tracing::error!(%error, "the service levels' counts can't be written down");
+        if let Err(error) = self.commit(store, batch, now).await {
+            tracing::error!(%error, "failed to write the service levels' counts");
             self.store_failures.fetch_add(1, Ordering::Relaxed);
             let mut waiting = self.entries();
             waiting.splice(0..0, entries);
@@ -262,27 +256,31 @@ impl ServiceLevels {
         }
     }
 
-    /// Puts the counts in, in parts, of which each says how many there are. Those from before are only replaced once they were taken up.
-    fn put_counts(&self, batch: &mut Batch, now: Now) {
+    /// Commits a batch together with the counts. Those from before are only replaced once they were read.
+    async fn commit(
+        &self,
+        store: &dyn Store,
+        mut batch: Batch,
+        now: Now,
+    ) -> Result<(), StoreError> {
         if !self.is_restored.load(Ordering::Acquire) {
-            return;
+            return store.commit(batch).await;
         }
-        let snapshot = self.sources.sla().snapshot(now);
-        let parts: Vec<_> = snapshot.chunks(PART_LEN).collect();
-        if parts.len() > MAX_PARTS {
+        let mut stored = self.stored.lock().await;
+        let sla = self.sources.sla();
+        let mut written = stored.put(&mut batch, sla, now);
+        // Counts that no objective uses must not keep the others from being written.
+        if written.is_err() && sla.forget_unused() {
+            tracing::warn!("dropped stored counts of no objective: too many counts to store");
+            written = stored.put(&mut batch, sla, now);
+        }
+        if let Err(TooLarge { bytes }) = written {
             self.store_failures.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                bytes = snapshot.len(),
-                "there is more to count than can be written down: ask for fewer routes"
-            );
-            return;
+            tracing::error!(bytes, "too many counts to store: expected fewer routes");
         }
-        for (number, part) in parts.iter().enumerate() {
-            // No more parts than a byte can tell.
-            let mut value = vec![parts.len() as u8];
-            value.extend(*part);
-            batch.put(TABLE, format!("{PART}{number:03}"), value);
-        }
+        let committed = store.commit(batch).await;
+        stored.committed(committed.is_ok());
+        committed
     }
 
     /// Takes up the counts from before. What can't be read is set aside; what the store doesn't give is asked for again before anything is
@@ -293,7 +291,7 @@ impl ServiceLevels {
         if self.is_restored.load(Ordering::Acquire) {
             return;
         }
-        let snapshot = match read(store, PART).await {
+        let snapshot = match stored::read(store).await {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 tracing::error!(%error, "the service levels' counts from before can't be read yet");
@@ -317,14 +315,10 @@ impl ServiceLevels {
                 Err(error) => {
                     tracing::error!(
                         %error,
-                        kept = ASIDE,
+                        kept = stored::ASIDE,
                         "the service levels' counts from before are not readable: they are set aside"
                     );
-                    let mut batch = Batch::new();
-                    for (number, part) in snapshot.chunks(PART_LEN).enumerate() {
-                        batch.put(TABLE, format!("{ASIDE}{number:03}"), part);
-                    }
-                    if let Err(error) = store.commit(batch).await {
+                    if let Err(error) = store.commit(stored::aside(&snapshot)).await {
                         tracing::error!(%error, "they can't be set aside yet");
                         return;
                     }
@@ -395,8 +389,7 @@ impl ServiceLevels {
         let entry = entry.to_string();
         let mut batch = Batch::new();
         batch.append(entry.as_str());
-        self.put_counts(&mut batch, now);
-        store.commit(batch).await.map_err(|error| {
+        self.commit(store, batch, now).await.map_err(|error| {
             self.store_failures.fetch_add(1, Ordering::Relaxed);
             let mut entries = self.entries();
             if entries.len() < MAX_ENTRIES {
@@ -427,25 +420,6 @@ impl ServiceLevels {
 /// stale.
 fn works(check: &CheckReport) -> Option<bool> {
     check.works.or(check.at.map(|_| false))
-}
-
-/// Returns the counts that were written down, if any were.
-async fn read(store: &dyn Store, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    let mut snapshot = Vec::new();
-    let mut number = 0;
-    loop {
-        let Some(value) = store.get(TABLE, &format!("{key}{number:03}")).await? else {
-            return Ok(Some(snapshot).filter(|_| number > 0));
-        };
-        let Some((parts, part)) = value.split_first() else {
-            return Ok(Some(snapshot));
-        };
-        snapshot.extend(part);
-        number += 1;
-        if number >= *parts {
-            return Ok(Some(snapshot));
-        }
-    }
 }
 
 /// A decision about service levels was not taken, or not written down.

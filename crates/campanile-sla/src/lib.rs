@@ -166,7 +166,7 @@ pub use self::report::{ObjectiveReport, Report, RouteReport, Standing};
 pub use self::ring::Reading;
 pub use self::sla::{Sla, Statement, StatementError};
 pub use self::slo::{Bound, Slo};
-pub use self::snapshot::{RestoreError, merge};
+pub use self::snapshot::{RestoreError, apply_changes, merge};
 pub use self::state::{SloHandle, SloState, UnknownObjective};
 pub use self::tracker::{Slices, TrackError, Tracker, Uptime};
 pub use self::window::Window;

@@ -6,9 +6,11 @@ use crate::ring::Reading;
 use crate::{Adjustment, Incident, Maintenance, adjustment, incident, sketch, windows};
 
 mod bytes;
+mod changes;
 mod retained;
 
 pub(crate) use self::bytes::{read, write};
+pub use self::changes::apply_changes;
 
 /// A snapshot can't be restored or merged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +22,9 @@ pub enum RestoreError {
     /// Its checksum is wrong, or it says what no snapshot says.
     #[error("the snapshot is damaged")]
     Damaged,
+    /// Changes are those of another snapshot.
+    #[error("the changes belong to another snapshot: expected the one that they were made from")]
+    OtherBase,
     /// A snapshot was restored already, and its counts would be added a second time.
     #[error("duplicate restore: expected one snapshot for each `Sla`, use `merge` for several")]
     Duplicate,

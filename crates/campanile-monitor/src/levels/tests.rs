@@ -343,7 +343,7 @@ async fn many_counts_are_written_in_parts() {
     let later = start + HOUR * 1_000;
     let store = Memory::new();
     let levels = build(&sources).unwrap();
-    assert!(sources.sla().snapshot(later).len() > 2 * PART_LEN);
+    assert!(sources.sla().snapshot(later).len() > 2 * 512 * 1_024);
     levels.restore(&store, later).await;
     levels.write(&store, later).await;
     let after = world(objectives(), no_health());
@@ -474,7 +474,7 @@ async fn a_second_run_does_not_double_the_counts() {
     levels.restore(&*store, now()).await;
     assert_eq!(samples(&after), 100);
     // What it holds is readable, and stays where it is.
-    assert!(store.get(TABLE, "unreadable/000").await.unwrap().is_none());
+    assert!(store.get("sla", "unreadable/000").await.unwrap().is_none());
 }
 
 /// Counts that this version can't read stay where somebody may find them.
@@ -483,13 +483,54 @@ async fn what_cannot_be_read_is_set_aside() {
     let sources = world(vec![Slo::availability("a", "99%")], no_health());
     let store = Memory::new();
     let mut batch = Batch::new();
-    batch.put(TABLE, "windows/000", b"\x01CSLA\x09 of the future".to_vec());
+    batch.put("sla", "windows/000", b"\x01CSLA\x09 of the future".to_vec());
     store.commit(batch).await.unwrap();
     let levels = build(&sources).unwrap();
     levels.restore(&store, now()).await;
     levels.write(&store, now()).await;
-    let aside = store.get(TABLE, "unreadable/000").await.unwrap();
+    let aside = store.get("sla", "unreadable/000").await.unwrap();
     assert_eq!(aside.as_deref(), Some(&b"CSLA\x09 of the future"[..]));
-    let written = store.get(TABLE, "windows/000").await.unwrap().unwrap();
+    let written = store.get("sla", "windows/000").await.unwrap().unwrap();
     assert!(written.starts_with(b"\x01CSLA\x02"));
+}
+
+/// Counts that an older version left must not keep those of this one from being stored.
+#[tokio::test]
+async fn counts_that_no_objective_uses_are_dropped_first() {
+    let start = now();
+    let old = world(vec![Slo::availability("old", "99%").tracked()], no_health());
+    for minute in 0..5_000 {
+        let at = start + Duration::from_secs(60) * minute;
+        old.sla()
+            .tracker("old")
+            .unwrap()
+            .record(true, Duration::ZERO, at.mono);
+    }
+    let later = start + HOUR * 84;
+    let objectives = || vec![Slo::availability("new", "99%").tracked()];
+    let sources = world(objectives(), no_health());
+    sources
+        .sla()
+        .restore(&old.sla().snapshot(later), later)
+        .unwrap();
+    sources
+        .sla()
+        .tracker("new")
+        .unwrap()
+        .record(true, Duration::ZERO, later.mono);
+    let levels = build(&sources).unwrap();
+    levels.is_restored.store(true, Ordering::Release);
+    let whole = sources.sla().snapshot(later).len();
+    levels.stored.lock().await.limit(whole - 1);
+    let store = Memory::new();
+    levels.write(&store, later).await;
+    assert_eq!(levels.store_failures(), 0);
+    assert!(sources.sla().unused_counts().is_empty());
+    let after = world(objectives(), no_health());
+    build(&after).unwrap().restore(&store, later).await;
+    assert_eq!(after.sla().report(later).objectives[0].samples, 1);
+    // What objectives use is never dropped.
+    levels.stored.lock().await.limit(10);
+    levels.write(&store, later).await;
+    assert_eq!(levels.store_failures(), 1);
 }

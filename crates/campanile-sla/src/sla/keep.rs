@@ -1,4 +1,4 @@
-//! What survives a restart.
+//! Snapshots, which survive a restart.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -15,11 +15,44 @@ use crate::stream::Stream;
 use crate::{Maintenance, RestoreError};
 
 impl Sla {
-    /// Returns all counts, adjustments, incidents and times of maintenance, to be [restored](Self::restore) later; some 60 KB for each
-    /// thing that is counted, and some more for percentiles. The slice of a gauge that is not over yet is not in it.
+    /// Returns all counts, adjustments, incidents and times of maintenance, to be [restored](Self::restore) later. It has about 60 KB for each
+    /// source of counts, and more for percentiles. The current slice of a gauge is not in it.
     ///
-    /// Restored counts that no objective uses are in it again until they are 93 days old, so that a rollback finds them: at most 64 things.
+    /// Restored counts that no objective uses are in it again until they are 93 days old, so that a rollback finds them: at most 64 sources.
     pub fn snapshot(&self, now: Now) -> Vec<u8> {
+        snapshot::write(&self.saved(now))
+    }
+
+    /// Returns what has changed since an earlier [snapshot](Self::snapshot), `base`: about 1 KB for each source of counts after some minutes.
+    /// [`apply_changes`](crate::apply_changes) makes a snapshot of both.
+    ///
+    /// ```
+    /// # use std::time::{Duration, Instant, SystemTime};
+    /// # use campanile_series::Now;
+    /// use campanile_sla::{Sla, Slo, apply_changes};
+    ///
+    /// # let now = Now { wall: SystemTime::now(), mono: Instant::now() };
+    /// let build = || Sla::builder().objective(Slo::availability("availability", "99.9%")).build(now);
+    /// let sla = build()?;
+    /// let base = sla.snapshot(now);
+    /// sla.record(true, Duration::ZERO, now.mono);
+    /// let changes = sla.changes(&base, now)?;
+    ///
+    /// let after = build()?;
+    /// after.restore(&apply_changes(&base, &changes)?, now)?;
+    /// assert_eq!(after.objective("availability", now)?.samples, 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If `base` is not a snapshot, or a damaged one.
+    pub fn changes(&self, base: &[u8], now: Now) -> Result<Vec<u8>, RestoreError> {
+        let of_base = snapshot::read(base)?;
+        Ok(self.saved(now).changes(base, of_base))
+    }
+
+    fn saved(&self, now: Now) -> Saved {
         let mut saved = self.retained().clone();
         saved.drop_old(milliseconds(now.wall));
         saved.maintenance.clone_from(&self.maintenance());
@@ -46,7 +79,7 @@ impl Sla {
                 saved.incidents.insert(objective.name.clone(), incidents);
             }
         }
-        snapshot::write(&saved)
+        saved
     }
 
     /// Adds what was counted before a restart, for the objectives that count what they counted before. The time since then is a gap.
@@ -104,7 +137,14 @@ impl Sla {
         Ok(())
     }
 
-    /// Returns what was restored, is not used by any objective, and is retained for 93 days; each as the counted thing and its bounds, such as
+    /// Drops the restored counts, adjustments and incidents that no objective uses, for example if a [snapshot](Self::snapshot) is too large to
+    /// be stored. Returns whether there were any.
+    pub fn forget_unused(&self) -> bool {
+        let unused = std::mem::take(&mut *self.retained());
+        unused != Saved::default()
+    }
+
+    /// Returns the restored counts that no objective uses, and that are retained for 93 days. Each is a source with its bounds, such as
     /// `tracked:jobs within 300ms`.
     pub fn unused_counts(&self) -> Vec<String> {
         let retained = self.retained();

@@ -64,21 +64,64 @@ pub(crate) fn write(saved: &Saved) -> Vec<u8> {
 }
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Saved, RestoreError> {
-    if !bytes.starts_with(HEAD) {
+    let mut reader = Reader(checked(bytes, HEAD)?);
+    let saved = reader.saved().filter(|_| reader.0.is_empty());
+    let saved = saved.filter(|saved| saved.streams.values().all(is_possible));
+    saved.ok_or(RestoreError::Damaged)
+}
+
+/// The beginning of changes: a mark, and the version of the format.
+const CHANGES: &[u8; 5] = b"CSLC\x01";
+
+/// The key of a stream: that of its source, and its route.
+type Key = (String, Option<String>);
+
+/// Writes the changes since a snapshot: its checksum, the streams of it that no longer hold, and a snapshot of what is new.
+pub(super) fn write_changes(base: &[u8], dropped: &[Key], changed: &[u8]) -> Vec<u8> {
+    let mut out = Writer(CHANGES.to_vec());
+    out.number(checksum(base));
+    out.list(dropped, |out, (key, route)| {
+        out.text(key);
+        out.list(route, |out, route| out.text(route));
+    });
+    let Writer(mut bytes) = out;
+    bytes.extend(changed);
+    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
+}
+
+/// Returns the streams that no longer hold, and the snapshot of what is new.
+pub(super) fn read_changes<'a>(
+    base: &[u8],
+    changes: &'a [u8],
+) -> Result<(Vec<Key>, &'a [u8]), RestoreError> {
+    let mut reader = Reader(checked(changes, CHANGES)?);
+    if reader.number() != Some(checksum(base)) {
+        return Err(RestoreError::OtherBase);
+    }
+    let dropped = reader.list(|reader| Some((reader.text()?, reader.option(Reader::text)?)));
+    Ok((dropped.ok_or(RestoreError::Damaged)?, reader.0))
+}
+
+/// Returns the checksum at the end of a snapshot; 0 if it is too short. That of all bytes is the same for each snapshot.
+fn checksum(snapshot: &[u8]) -> u64 {
+    let sum = snapshot.last_chunk().copied().map(u32::from_le_bytes);
+    sum.map_or(0, u64::from)
+}
+
+/// Returns what is between a mark and the checksum.
+fn checked<'a>(bytes: &'a [u8], head: &[u8]) -> Result<&'a [u8], RestoreError> {
+    if !bytes.starts_with(head) {
         return Err(RestoreError::Unknown);
     }
     let (content, sum) = bytes.split_last_chunk().ok_or(RestoreError::Damaged)?;
     if crc32c::crc32c(content) != u32::from_le_bytes(*sum) {
         return Err(RestoreError::Damaged);
     }
-    let content = content.strip_prefix(HEAD).ok_or(RestoreError::Damaged)?;
-    let mut reader = Reader(content);
-    let saved = reader.saved().filter(|_| reader.0.is_empty());
-    let saved = saved.filter(|saved| saved.streams.values().all(is_possible));
-    saved.ok_or(RestoreError::Damaged)
+    content.strip_prefix(head).ok_or(RestoreError::Damaged)
 }
 
-/// Returns whether a stream says nothing that none says.
+/// Returns whether a stream has nothing impossible.
 fn is_possible(stream: &SavedStream) -> bool {
     let is_past = |width: u64, number: u64| {
         let start = width.checked_mul(number);

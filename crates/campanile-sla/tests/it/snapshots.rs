@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use campanile_series::Now;
-use campanile_sla::{Adjustment, Slo, merge};
+use campanile_sla::{Adjustment, RestoreError, Sla, Slo, apply_changes, merge};
 
 use crate::kinds::{send, send_at};
 use crate::{DAY, HOUR, SECOND, one, record, start};
@@ -152,4 +152,129 @@ fn many_pods_make_one_statement() {
     sla.restore(&all, now).unwrap();
     assert_eq!(sla.objective("a", now).unwrap().samples, 40);
     assert!(all.len() < 40_000, "{}", all.len());
+}
+
+/// Objectives of all kinds, of which one tracks routes.
+fn several(now: Now) -> Sla {
+    let builder = Sla::builder()
+        .objective(Slo::availability("a", "99.9%").per_route(2))
+        .objective(within(300))
+        .objective(Slo::percentile("p", "99%", SECOND).tracked())
+        .objective(Slo::uptime("u", "99%").tracked());
+    builder.build(now).unwrap()
+}
+
+/// A snapshot and its changes are the later snapshot, whatever happens in between.
+#[tokio::test]
+async fn changes_make_the_later_snapshot_of_an_earlier_one() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let start = start();
+        let (sla, mut now) = (several(start), start);
+        let mut base = sla.snapshot(now);
+        for _ in 0..random.usize(1..60) {
+            now = now + SECOND.mul_f64(10f64.powf(random.f64() * 5.5));
+            match random.u8(..12) {
+                // The clock is set.
+                0 => now.wall += HOUR * 200,
+                1 => now.wall -= HOUR,
+                2 => base = sla.snapshot(now),
+                3 => {
+                    let route = ["/0", "/1", "/2", "/3"][random.usize(..4)];
+                    send(&sla, route, 500, "curl").await;
+                }
+                _ => {}
+            }
+            for name in ["l", "p"] {
+                let late = SECOND * random.u32(..4_000);
+                let at = now.mono.checked_sub(late).unwrap_or(now.mono);
+                let tracker = sla.tracker(name).unwrap();
+                tracker.record(random.bool(), SECOND.mul_f64(random.f64()), at);
+            }
+            sla.uptime("u").unwrap().set(random.bool(), now.mono);
+            sla.advance(now);
+        }
+        let changes = sla.changes(&base, now).unwrap();
+        let (restored, expected) = (several(now), several(now));
+        let whole = apply_changes(&base, &changes).unwrap();
+        restored.restore(&whole, now).unwrap();
+        expected.restore(&sla.snapshot(now), now).unwrap();
+        assert_eq!(restored.report(now), expected.report(now), "{seed}");
+        assert_eq!(restored.snapshot(now), expected.snapshot(now), "{seed}");
+    }
+}
+
+#[test]
+fn changes_of_some_seconds_are_small() {
+    let start = start();
+    let sla = several(start);
+    let record = |from: u32, until: u32| {
+        for step in from..until {
+            let now = start + SECOND * 60 * step;
+            sla.record(step % 7 > 0, SECOND, now.mono);
+            sla.advance(now);
+        }
+    };
+    record(0, 10_000);
+    let now = start + SECOND * 60 * 10_000;
+    let base = sla.snapshot(now);
+    record(10_000, 10_005);
+    let changes = sla.changes(&base, now + SECOND * 300).unwrap();
+    assert!(
+        changes.len() * 10 < base.len(),
+        "{} {}",
+        changes.len(),
+        base.len()
+    );
+}
+
+#[test]
+fn changes_of_another_snapshot_are_rejected() {
+    let start = start();
+    let sla = several(start);
+    let base = sla.snapshot(start);
+    sla.record(false, SECOND, start.mono);
+    let other = sla.snapshot(start);
+    let changes = sla.changes(&base, start).unwrap();
+    assert_eq!(
+        apply_changes(&other, &changes),
+        Err(RestoreError::OtherBase)
+    );
+    assert_eq!(apply_changes(&changes, &base), Err(RestoreError::Unknown));
+    for at in 0..changes.len() {
+        let mut damaged = changes.clone();
+        damaged[at] ^= 1;
+        assert!(apply_changes(&base, &damaged).is_err(), "{at}");
+        assert!(apply_changes(&base, &changes[..at]).is_err(), "{at}");
+    }
+}
+
+#[test]
+fn counts_that_no_objective_uses_can_be_dropped() {
+    let start = start();
+    let v1 = one(within(300), start);
+    v1.tracker("l").unwrap().record(true, SECOND, start.mono);
+    let v2 = one(within(250), start);
+    v2.restore(&v1.snapshot(start), start).unwrap();
+    let large = v2.snapshot(start).len();
+    assert!(v2.forget_unused());
+    assert!(v2.unused_counts().is_empty() && v2.snapshot(start).len() < large);
+    assert!(!v2.forget_unused());
+}
+
+/// The old process may still run while the new one waits for its store.
+#[test]
+fn counts_of_a_process_that_ran_beside_this_one_can_be_stored_again() {
+    let start = start();
+    let (old, new) = (several(start), several(start));
+    let later = start + HOUR;
+    for sla in [&old, &new] {
+        sla.record(true, SECOND, later.mono);
+        crate::watch(sla, start, later);
+    }
+    new.restore(&old.snapshot(later), later).unwrap();
+    let after = several(later);
+    after.restore(&new.snapshot(later), later).unwrap();
+    let report = after.objective("a", later).unwrap();
+    assert_eq!(report.samples, 2);
 }

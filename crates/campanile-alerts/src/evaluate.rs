@@ -40,6 +40,13 @@ pub trait Prepared: Send + Sync + 'static {
     /// Returns how much of the past an answer is made of.
     fn look_back(&self) -> Duration;
 
+    /// Returns how bad a value is. If more than 1,000 series match, those with the highest ranks become alerts.
+    ///
+    /// Defaults to the magnitude. An expression such as `< 10` ranks low values high.
+    fn rank(&self, value: f64) -> f64 {
+        value.abs()
+    }
+
     /// Evaluates it at a moment.
     fn at(&self, now: Now) -> BoxFuture<'_, Result<Answer, EvalError>>;
 }

@@ -44,8 +44,8 @@
 //! that was firing, nor resolves it before the rule has been evaluated for its [look-back](Rule::look_back), 1 minute for a closure.
 //! The time for which a pending alert must hold goes on after a restart where it stood; after an hour it begins anew.
 //!
-//! If more than 1,000 series match a rule, the alerts that are active stay, and then come the series with the largest values. For the rest
-//! there is one alert with the rule's labels and `overflow="true"`: its value is their number, and its `summary` says so.
+//! If more than 1,000 series match a rule, active alerts stay. The next ones are of the worst values: the largest, or for `<` and `<=` the
+//! smallest ([`Prepared::rank`]). All others share one alert with the rule's labels and `overflow="true"`, whose value is their number.
 //!
 //! # Notices
 //!

@@ -40,14 +40,15 @@ impl Evaluate for Threshold {
             )
         };
         let (selector, rest) = Selector::parse(expr).map_err(ExprError::new)?;
-        let (compare, number) = COMPARISONS
+        let (sign, compare, number) = COMPARISONS
             .into_iter()
-            .find_map(|(sign, compare)| Some((compare, rest.strip_prefix(sign)?)))
+            .find_map(|(sign, compare)| Some((sign, compare, rest.strip_prefix(sign)?)))
             .ok_or_else(wrong)?;
         Ok(Arc::new(Comparison {
             registry: self.registry.clone(),
             selector,
             compare,
+            is_lower_worse: sign.starts_with('<'),
             number: number.trim().parse().map_err(|_| wrong())?,
             first: OnceLock::new(),
         }))
@@ -71,6 +72,8 @@ struct Comparison {
     registry: Registry,
     selector: Selector,
     compare: Compare,
+    /// Whether it looks for low values.
+    is_lower_worse: bool,
     number: f64,
     /// When it was evaluated for the first time.
     first: OnceLock<Instant>,
@@ -82,6 +85,10 @@ const LOOK_BACK: Duration = Duration::from_secs(60);
 impl Prepared for Comparison {
     fn look_back(&self) -> Duration {
         LOOK_BACK
+    }
+
+    fn rank(&self, value: f64) -> f64 {
+        if self.is_lower_worse { -value } else { value }
     }
 
     fn at(&self, now: Now) -> BoxFuture<'_, Result<Answer, EvalError>> {

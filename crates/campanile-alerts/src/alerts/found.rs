@@ -6,22 +6,22 @@ use crate::EvalError;
 use crate::rule::CheckedRule;
 use crate::step::{self, Phase};
 
-/// What a rule found.
+/// The result of a rule's evaluation.
 #[derive(Debug)]
 pub(super) struct Found {
     /// The values by the alerts' labels, the overflow alert's among them.
     pub(super) alerts: BTreeMap<Labels, f64>,
-    /// How many series have no alert of their own.
+    /// The number of series without an alert.
     pub(super) overflow: usize,
 }
 
-/// The most alerts of a rule, besides the overflow alert.
+/// The limit of a rule's alerts, besides the overflow alert.
 pub(super) const MAX_ALERTS: usize = 1_000;
 
-/// Returns what a rule found, by the alerts' labels: those of the samples, and the rule's own in their place.
+/// Returns the values of an evaluation by the alerts' labels: those of the samples, replaced by the rule's own.
 ///
-/// Of more than 1,000 samples, those whose alert is active stay, then come those with the largest values. The overflow alert
-/// stands for the rest.
+/// Of more than 1,000 samples, those with an active alert stay. Then come those with the highest [rank](crate::Prepared::rank), and NaN last.
+/// The overflow alert stands for the rest.
 pub(super) fn found(
     rule: &CheckedRule,
     samples: Vec<Sample>,
@@ -50,9 +50,16 @@ pub(super) fn found(
                 Some(Phase::Pending) => 1,
                 None => 2,
             };
-            let size = |value: &f64| if value.is_nan() { -1.0 } else { value.abs() };
-            let by_size = size(right).total_cmp(&size(left));
-            rank(a).cmp(&rank(b)).then(by_size)
+            // NaN is below all others, whatever its sign.
+            let badness = |value: f64| {
+                let rank = rule.prepared.rank(value);
+                (!rank.is_nan()).then_some(rank)
+            };
+            let by_value = match (badness(*left), badness(*right)) {
+                (Some(left), Some(right)) => right.total_cmp(&left),
+                (left, right) => right.is_some().cmp(&left.is_some()),
+            };
+            rank(a).cmp(&rank(b)).then(by_value)
         });
         ranked.truncate(MAX_ALERTS);
         alerts = ranked.into_iter().collect();

@@ -122,3 +122,18 @@ async fn what_is_no_comparison_is_refused() {
         assert!(!error.starts_with("give a metric"), "{expr}: {error}");
     }
 }
+
+/// Of too many series, those that matter are the ones furthest beyond the bound.
+#[test]
+fn low_values_are_the_worst_of_an_upper_bound() {
+    let threshold = Threshold::new(Registry::new());
+    for (expr, worse, better) in [
+        ("free_bytes < 100", 1.0, 50.0),
+        ("balance <= 0", -50.0, -1.0),
+        ("queue_size > 100", 500.0, 101.0),
+        ("temperature >= -10", 5.0, -10.0),
+    ] {
+        let prepared = threshold.prepare(expr).unwrap();
+        assert!(prepared.rank(worse) > prepared.rank(better), "{expr}");
+    }
+}

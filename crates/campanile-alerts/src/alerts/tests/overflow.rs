@@ -23,7 +23,7 @@ impl Tenants {
             .unwrap()
     }
 
-    /// Sets what is found: the number of each tenant, and its value.
+    /// Sets the samples: the number of each tenant, and its value.
     fn set(&self, tenants: impl Iterator<Item = (u32, f64)>) {
         let sample = |(number, value)| {
             let tenant = format!("{number:04}");
@@ -46,7 +46,7 @@ fn active(alerts: &Alerts) -> (Vec<u32>, Option<f64>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_too_many_alerts_the_first_fire_and_one_says_how_many_more() {
+async fn of_too_many_alerts_the_worst_fire_and_one_has_the_number_of_the_rest() {
     let tenants = Tenants::default();
     let alerts = tenants.alerts(0);
     let running = run(&alerts);
@@ -86,7 +86,7 @@ async fn of_too_many_alerts_the_first_fire_and_one_says_how_many_more() {
     let summary = "TenantDown: 500 more series match, beyond the limit of 1000 alerts";
     assert_eq!(annotations, [(&"summary".to_owned(), &summary.to_owned())]);
 
-    // What fires stays, though larger ones come; what isn't found any more resolves, and makes room for the largest.
+    // Firing alerts stay, even if there are larger values. Those without a sample resolve, and the largest values replace them.
     tenants.set(
         (1..2_000)
             .filter(|number| *number != 998)
@@ -148,4 +148,43 @@ async fn a_restart_keeps_which_alerts_fire() {
     // Each change is in the store once.
     let record = tenants.world.store.scan("outbox", None, 5_000).await;
     assert_eq!(record.unwrap().len(), 1_001);
+}
+
+/// An expression that looks for low values.
+struct Low(Vec<Sample>);
+
+impl crate::Prepared for Low {
+    fn look_back(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn rank(&self, value: f64) -> f64 {
+        -value
+    }
+
+    fn at(&self, _: Now) -> BoxFuture<'_, Result<crate::Answer, EvalError>> {
+        let answer = crate::Answer {
+            samples: self.0.clone(),
+            covers: Duration::ZERO,
+        };
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expression_decides_which_values_are_the_worst() {
+    let tenants = Tenants::default();
+    // The lowest are the worst: the one below zero comes first, and NaN last.
+    let value = |number: u32| match number {
+        1_199 => -50.0,
+        0 => -f64::NAN,
+        _ => f64::from(number),
+    };
+    tenants.set((0..1_200).map(|number| (number, value(number))));
+    let samples = tenants.samples.lock().unwrap().clone();
+    let rule = Rule::prepared("TenantLow", Arc::new(Low(samples)));
+    let alerts = Alerts::builder().rule(rule).build().unwrap();
+    alerts.tick(start()).await;
+    let expected = (1..=999).chain([1_199]).collect();
+    assert_eq!(active(&alerts), (expected, Some(200.0)));
 }

@@ -99,6 +99,12 @@ impl Token {
         self.role
     }
 
+    /// Returns whether both tokens have the same secret. Such tokens can't be told apart, so a monitor accepts only one of them.
+    #[must_use]
+    pub fn has_same_secret(&self, other: &Self) -> bool {
+        bool::from(self.digest.ct_eq(&other.digest))
+    }
+
     /// Returns the token that a secret belongs to. Every token is compared with, in constant time.
     pub(crate) fn find<'a>(tokens: &'a [Self], secret: &[u8]) -> Option<&'a Self> {
         let digest = sha256(secret);

@@ -217,10 +217,8 @@ impl TelemetryBuilder {
     ///
     /// If a setting is not valid, or the writer can't be opened.
     pub fn build(self) -> Result<Telemetry, BuildError> {
-        let name = &self.service;
-        if name.is_empty() || name.chars().count() > 255 || name.contains(char::is_control) {
-            let name = name.clone();
-            return Err(BuildError::ServiceName { name });
+        if !is_service_name(&self.service) {
+            return Err(BuildError::ServiceName { name: self.service });
         }
         if self.max_waiting_bytes < LEAST_WAITING {
             return Err(BuildError::MaxWaitingBytes {
@@ -312,3 +310,7 @@ impl TelemetryBuilder {
 }
 
 const LEAST_WAITING: usize = 1 << 20;
+
+fn is_service_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().count() <= 255 && !name.contains(char::is_control)
+}

@@ -20,13 +20,24 @@ const STORE: &str = "CAMPANILE_STORE";
 const TOKENS: &str = "CAMPANILE_TOKENS";
 const TOKENS_FILE: &str = "CAMPANILE_TOKENS_FILE";
 
+/// The monitor's limit.
+const MAX_TOKENS: usize = 1_000;
+
+/// How many ignored tokens a warning names at most.
+const SHOWN_NAMES: usize = 5;
+
 impl Env {
     /// Reads the process's environment; the store only if it is wanted.
-    pub(crate) fn read(wants_store: bool) -> Self {
-        Self::from(&|name| std::env::var(name), wants_store)
+    pub(crate) fn read(wants_store: bool, code: &[Token]) -> Self {
+        Self::from(&|name| std::env::var(name), wants_store, code)
     }
 
-    fn from(get: &dyn Fn(&str) -> Result<String, VarError>, wants_store: bool) -> Self {
+    /// `code` has the tokens that the application set.
+    fn from(
+        get: &dyn Fn(&str) -> Result<String, VarError>,
+        wants_store: bool,
+        code: &[Token],
+    ) -> Self {
         let mut env = Self::default();
         let tokens = env.variable(get, TOKENS).map(|tokens| (TOKENS, Ok(tokens)));
         let file = env.variable(get, TOKENS_FILE);
@@ -36,7 +47,7 @@ impl Env {
             let tokens =
                 text.and_then(|text| Token::parse_all(&text).map_err(|error| error.to_string()));
             match tokens {
-                Ok(tokens) => env.tokens.extend(tokens),
+                Ok(tokens) => env.add_tokens(variable, tokens, code),
                 Err(reason) => env.ignore(variable, &reason),
             }
         }
@@ -48,6 +59,39 @@ impl Env {
             }));
         }
         env
+    }
+
+    /// Adds a variable's tokens, except those that clash with the application's or with an earlier
+    /// token of the environment.
+    fn add_tokens(&mut self, variable: &'static str, tokens: Vec<Token>, code: &[Token]) {
+        let all = code.len() + self.tokens.len() + tokens.len();
+        if all > MAX_TOKENS {
+            let reason = format!("too many tokens, {all} in all: expected at most {MAX_TOKENS}");
+            return self.ignore(variable, &reason);
+        }
+        let mut ignored = Vec::new();
+        for token in tokens {
+            let mut others = code.iter().chain(&self.tokens);
+            match others.find(|other| other.name() == token.name() || other.has_same_secret(&token))
+            {
+                Some(_) => ignored.push(token.name().to_owned()),
+                None => self.tokens.push(token),
+            }
+        }
+        if !ignored.is_empty() {
+            let more = ignored.len().saturating_sub(SHOWN_NAMES);
+            ignored.truncate(SHOWN_NAMES);
+            let names = ignored.join(", ");
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            let reason = format!(
+                "ignored the tokens {names}{more}: expected a name and a secret that no other token has"
+            );
+            self.ignore(variable, &reason);
+        }
     }
 
     fn variable(
@@ -93,13 +137,17 @@ mod tests {
     const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
     fn read(variables: &[(&str, &str)]) -> Env {
+        read_beside(variables, &[])
+    }
+
+    fn read_beside(variables: &[(&str, &str)], code: &[Token]) -> Env {
         let get = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found
                 .map(|(_, value)| (*value).to_owned())
                 .ok_or(VarError::NotPresent)
         };
-        Env::from(&get, true)
+        Env::from(&get, true, code)
     }
 
     #[test]
@@ -109,7 +157,7 @@ mod tests {
             folder.path().join("tokens"),
             folder.path().join("store.redb"),
         );
-        std::fs::write(&file, format!("b:admin:{DIGEST}\n")).unwrap();
+        std::fs::write(&file, format!("b:admin:{}\n", digest(2))).unwrap();
         let tokens = format!("a:viewer:{DIGEST}");
         let env = read(&[
             (STORE, store.to_str().unwrap()),
@@ -164,5 +212,86 @@ mod tests {
         assert!(tokens.starts_with("CAMPANILE_TOKENS: "), "{tokens}");
         assert!(file.starts_with("CAMPANILE_TOKENS_FILE: "), "{file}");
         assert!(!format!("{tokens}{file}").contains("s3cr3t"));
+    }
+
+    fn digest(number: usize) -> String {
+        format!("{number:064x}")
+    }
+
+    /// A name or a secret twice is a mistake in the code, and a warning in the environment.
+    #[test]
+    fn a_token_that_clashes_with_another_one_is_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        let path = file.to_str().unwrap();
+        let list = |names: &[(&str, usize)]| {
+            let tokens = names.iter();
+            let tokens = tokens.map(|(name, secret)| format!("{name}:admin:{}", digest(*secret)));
+            tokens.collect::<Vec<_>>().join(",")
+        };
+        let code: Vec<Token> = Token::parse_all(&list(&[("code", 1)])).unwrap();
+        for (tokens, in_file, expected, warned) in [
+            // A name twice in one variable.
+            (
+                &[("a", 2), ("a", 3)][..],
+                &[][..],
+                &["a"][..],
+                &[TOKENS][..],
+            ),
+            // A name, or a secret, in both variables.
+            (
+                &[("a", 2)],
+                &[("a", 3), ("b", 4)],
+                &["a", "b"],
+                &[TOKENS_FILE],
+            ),
+            (&[("a", 2)], &[("b", 2)], &["a"], &[TOKENS_FILE]),
+            // A name, or a secret, of the code's.
+            (
+                &[("code", 2), ("a", 3)],
+                &[("b", 1)],
+                &["a"],
+                &[TOKENS, TOKENS_FILE],
+            ),
+        ] {
+            std::fs::write(&file, list(in_file)).unwrap();
+            let env = read_beside(&[(TOKENS, &list(tokens)), (TOKENS_FILE, path)], &code);
+            let names: Vec<_> = env.tokens.iter().map(Token::name).collect();
+            assert_eq!(names, expected);
+            assert_eq!(env.warnings.len(), warned.len(), "{:?}", env.warnings);
+            for (warning, variable) in env.warnings.iter().zip(warned) {
+                assert!(warning.starts_with(&format!("{variable}: ")), "{warning}");
+                assert!(!warning.contains(&digest(1)) && !warning.contains(&digest(2)));
+            }
+            let mut builder = crate::Campanile::builder("test");
+            for token in code.iter().chain(&env.tokens) {
+                builder = builder.token(token.clone());
+            }
+            drop(builder.build().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_variable_with_too_many_tokens_is_ignored() {
+        let token = |number| format!("t{number}:viewer:{}\n", digest(number));
+        let most: String = (1..=MAX_TOKENS).map(token).collect();
+        assert_eq!(read(&[(TOKENS, &most)]).tokens.len(), MAX_TOKENS);
+        let code: Vec<Token> = Token::parse_all(&token(0)).unwrap();
+        let env = read_beside(&[(TOKENS, &most)], &code);
+        assert!(env.tokens.is_empty() && env.lacks_tokens);
+        let [warning] = &*env.warnings else {
+            panic!("{:?}", env.warnings)
+        };
+        assert!(
+            warning.contains("1001") && warning.contains("1000"),
+            "{warning}"
+        );
+        // The limit is the monitor's.
+        for (number, is_valid) in [(MAX_TOKENS, true), (MAX_TOKENS + 1, false)] {
+            let tokens = (1..=number).map(|number| token(number).trim().parse().unwrap());
+            let builder = crate::Campanile::builder("test");
+            let builder = tokens.fold(builder, crate::Builder::token);
+            assert_eq!(builder.build().is_ok(), is_valid);
+        }
     }
 }

@@ -63,7 +63,7 @@ impl TelemetryBuilder {
                 continue;
             }
             match key {
-                "service.name" => self.service = value,
+                "service.name" => self.rename("OTEL_RESOURCE_ATTRIBUTES", value),
                 "service.version" => self.version = Some(value),
                 "deployment.environment.name" => self.environment = Some(value),
                 "service.instance.id" => self.instance = Some(value),
@@ -74,11 +74,21 @@ impl TelemetryBuilder {
             }
         }
         if let Some(name) = variable("OTEL_SERVICE_NAME") {
-            self.service = name;
+            self.rename("OTEL_SERVICE_NAME", name);
         }
         #[cfg(feature = "otlp")]
         self.exports.read(&variable, &mut self.env_warnings);
         self
+    }
+
+    fn rename(&mut self, variable: &str, name: String) {
+        if super::is_service_name(&name) {
+            self.service = name;
+        } else {
+            let reason =
+                "invalid service name: expected 1 to 255 characters without control characters";
+            self.env_warnings.push(EnvWarning::new(variable, reason));
+        }
     }
 }
 
@@ -111,6 +121,22 @@ mod tests {
         assert_eq!(builder.filter, "warn");
         let telemetry = builder.build().unwrap();
         assert_eq!(telemetry.env_warnings()[0].variable(), "RUST_LOG");
+    }
+
+    #[test]
+    fn a_service_name_that_is_not_valid_is_ignored() {
+        for name in ["two\nlines".to_owned(), "o".repeat(256)] {
+            for (variable, value) in [
+                ("OTEL_SERVICE_NAME", name.clone()),
+                ("OTEL_RESOURCE_ATTRIBUTES", format!("service.name={name}")),
+            ] {
+                let read = |name: &str| (name == variable).then(|| value.clone());
+                let builder = Telemetry::builder("a").from(&read);
+                assert_eq!(builder.service, "a");
+                let telemetry = builder.build().unwrap();
+                assert_eq!(telemetry.env_warnings()[0].variable(), variable);
+            }
+        }
     }
 
     #[cfg(feature = "otlp")]

@@ -16,6 +16,7 @@ pub(super) struct Settings {
     has_channel: bool,
     collectors: Vec<BusinessCollector>,
     store: Option<Arc<dyn Store>>,
+    tokens: Vec<Token>,
     from_env: bool,
 }
 
@@ -84,12 +85,12 @@ impl Builder {
         self
     }
 
-    /// Adds a token, whose bearer may read. With a token, clients on the same machine need one too.
+    /// Adds a token, whose bearer may read; at most 1,000. Two tokens with one name or one secret are an error.
+    /// With a token, clients on the same machine need one too.
     ///
     /// Defaults to none.
     pub fn token(mut self, token: Token) -> Self {
-        let add = |builder: MonitorBuilder, _: &Sources| builder.token(token);
-        self.monitor.settings.push(Box::new(add));
+        self.monitor.tokens.push(token);
         self
     }
 
@@ -124,7 +125,8 @@ impl Builder {
     /// Reads the [environment](crate#environment) when it is built. What the code sets goes before; tokens are added to the code's.
     ///
     /// A variable that is not usable is ignored: it never stops the service. The log and `/health/detailed` name it. If the store's
-    /// file can't be opened, the store is in memory. If tokens can't be read, clients on the same machine need a token, too.
+    /// file can't be opened, the store is in memory. If tokens can't be read, clients on the same machine need a token, too. A token
+    /// with the name or the secret of another one is ignored; the code's come first, then `CAMPANILE_TOKENS`.
     ///
     /// Defaults to reading nothing.
     pub fn from_env(mut self) -> Self {
@@ -148,15 +150,17 @@ impl Settings {
         let mut builder = Monitor::builder(sources.clone());
         let mut store = self.store;
         let mut warnings = env_warnings;
+        let mut tokens = self.tokens;
         if self.from_env {
-            let env = crate::env::Env::read(store.is_none());
+            let env = crate::env::Env::read(store.is_none(), &tokens);
             store = store.or(env.store);
-            builder = env.tokens.into_iter().fold(builder, MonitorBuilder::token);
+            tokens.extend(env.tokens);
             if env.lacks_tokens {
                 builder = builder.trust_loopback(false);
             }
             warnings.extend(env.warnings);
         }
+        builder = tokens.into_iter().fold(builder, MonitorBuilder::token);
         builder = builder.env_warnings(warnings);
         if let Some(store) = store {
             builder = builder.store(store);

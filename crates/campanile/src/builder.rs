@@ -27,6 +27,9 @@ mod telemetry;
 
 /// Settings of a [`Campanile`].
 ///
+/// Setters that take a closure, and those that add, can be called several times, and all calls count. Of the other setters the
+/// last call counts.
+///
 /// | setting | default |
 /// |---|---|
 /// | [`registry`](Self::registry) | a new [`Registry`] |
@@ -224,12 +227,13 @@ impl Builder {
     /// # Ok::<_, campanile::BuildError>(())
     /// ```
     ///
-    /// Defaults to observing every exchange. A second call replaces the first.
+    /// Defaults to observing every exchange. Further calls add to the first: each closure gets the builder that the one before returned.
     pub fn observe(
         mut self,
         observe: impl FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers> + Send + 'static,
     ) -> Self {
-        self.observe = Box::new(observe);
+        let first = self.observe;
+        self.observe = Box::new(|builder| observe(first(builder)));
         self
     }
 

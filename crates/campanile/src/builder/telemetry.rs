@@ -75,13 +75,16 @@ impl Builder {
     /// subscriber: `telemetry.layer().with_filter(telemetry.filter())`.
     ///
     /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the standard output from INFO on, unless the process
-    /// has a subscriber already.
+    /// has a subscriber already. Further calls add to the first: each closure gets the builder that the one before returned.
     #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
     pub fn telemetry(
         mut self,
         configure: impl FnOnce(TelemetryBuilder) -> TelemetryBuilder + Send + 'static,
     ) -> Self {
-        self.telemetry.configure = Some(Box::new(configure));
+        self.telemetry.configure = Some(match self.telemetry.configure.take() {
+            Some(first) => Box::new(|builder| configure(first(builder))),
+            None => Box::new(configure),
+        });
         self
     }
 

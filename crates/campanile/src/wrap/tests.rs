@@ -122,13 +122,16 @@ async fn probes_answer_and_are_not_among_the_hosts_requests() {
 #[tokio::test]
 async fn what_the_host_excludes_is_left_out() {
     let campanile = Campanile::builder("test")
-        .observe(|layer| layer.exclude(|head| head.route().as_str() == "/quiet"));
+        .observe(|layer| layer.exclude(|head| head.route().as_str() == "/quiet"))
+        .observe(|layer| layer.exclude(|head| head.route().as_str() == "/silent"));
     let campanile = campanile.build().unwrap();
     let app = Router::new()
         .route("/quiet", get(async || ""))
+        .route("/silent", get(async || ""))
         .route("/loud", get(async || ""));
     let app = campanile.wrap(app);
     send(&app, Method::GET, "/quiet").await;
+    send(&app, Method::GET, "/silent").await;
     send(&app, Method::GET, "/loud").await;
     assert_eq!(
         counted(&campanile),

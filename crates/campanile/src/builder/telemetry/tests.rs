@@ -125,3 +125,19 @@ async fn a_service_adds_to_its_requests_and_can_switch_their_lines_off() {
         assert_eq!(has_both, is_there, "{text}");
     }
 }
+
+#[test]
+fn all_calls_of_telemetry_count() {
+    let memory = Memory::default();
+    let writer = memory.clone();
+    let campanile = Campanile::builder("orders")
+        .telemetry(|log| log.names(FieldNames::Ecs).filter("warn"))
+        .telemetry(|log| log.writer(Writer::new(writer)).filter("info"))
+        .build()
+        .unwrap();
+    let telemetry = campanile.telemetry().unwrap();
+    telemetry.in_scope(|| tracing::info!("shown"));
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains(r#""service.name":"orders""#), "{text}");
+}

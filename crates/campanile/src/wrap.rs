@@ -21,9 +21,12 @@ impl Campanile {
     ///
     /// With feature `monitor`, our routes are [its routes](campanile_monitor#routes), behind its guard; otherwise `GET /metrics`, and with
     /// feature `health` the probes' [paths](campanile_health#paths). Each is there with and without a final slash. They carry a correlation id and are not among the
-    /// host's metrics. Where the application has the same path, the application's route is kept.
-    /// A route of the application such as `/{tenant}` does not receive requests for our paths. The log has a warning for both. The
-    /// application's fallback stays, and what it answers is observed.
+    /// application's metrics. If the application has the same path, or nests a service right above it (`nest_service("/health", ..)`), the
+    /// application's is kept. A route of the application such as `/{tenant}` does not receive requests for our paths. The log has a warning
+    /// for both. The application's fallback stays, and its responses are observed.
+    ///
+    /// axum shows no pattern for requests to a service that is nested with `nest_service`: their route is `_unmatched_`, unless a closure
+    /// of [`observe`](crate::Builder::observe) returns one.
     ///
     /// Call it last: axum does not layer what is added or merged after it.
     #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
@@ -32,23 +35,29 @@ impl Campanile {
         let mut narrowed = BTreeMap::<String, Vec<&str>>::new();
         let mut ours = Vec::new();
         for (path, route) in self.layered_routes() {
-            match matching(&router, path) {
-                Some(pattern) if is_taken(&pattern, path) => {
-                    kept.push(path);
-                    continue;
-                }
-                // A fallback such as `/{*rest}` is for what no other route takes.
-                Some(pattern) if !pattern.contains("{*") => {
-                    narrowed.entry(pattern).or_default().push(path);
-                }
-                _ => {}
+            let found = find(&router, path);
+            let is_kept = match &found {
+                Some(Found::Route(matched)) => is_taken(matched.as_str(), path),
+                Some(Found::Nested) => is_nested(&router, path),
+                None => false,
+            };
+            if is_kept {
+                kept.push(path);
+                continue;
+            }
+            // A fallback such as `/{*rest}` is for what no other route takes.
+            if let Some(Found::Route(matched)) = found
+                && !matched.as_str().contains("{*")
+            {
+                let pattern = matched.as_str().to_owned();
+                narrowed.entry(pattern).or_default().push(path);
             }
             ours.push((path, route));
         }
         if !kept.is_empty() {
             tracing::warn!(
                 paths = ?kept,
-                "the application has routes for paths of campanile: the application's are kept"
+                "the application has routes at paths of campanile; the application's are kept"
             );
         }
         for (pattern, paths) in narrowed {
@@ -138,11 +147,14 @@ async fn reject_invalid_id(request: Request, next: Next) -> Response {
     }
 }
 
-/// Adds a route; one that the host's leave no room for stays away.
+/// Adds a route, unless it conflicts with a route of the application.
 fn add(router: Router, (path, route): (&str, MethodRouter)) -> Router {
     let with = std::panic::AssertUnwindSafe(|| router.clone().route(path, route));
     std::panic::catch_unwind(with).unwrap_or_else(|_| {
-        tracing::warn!(path, "the host's routes leave no room for this one");
+        tracing::warn!(
+            path,
+            "failed to add a route: it conflicts with the application's routes"
+        );
         router
     })
 }
@@ -165,27 +177,50 @@ fn is_same(one: &str, other: &str) -> bool {
     same && others.next().is_none()
 }
 
-/// Returns the pattern of the route that a router has for a path, for any method.
-///
-/// The router is asked with a request that a middleware answers before any handler and fallback of
-/// the application.
-fn matching(router: &Router, path: &'static str) -> Option<String> {
-    let answer = middleware::from_fn(async |request: Request, _: Next| {
+/// What an application's router has for a path.
+#[derive(Clone)]
+enum Found {
+    Route(MatchedPath),
+    /// A service below a prefix (`nest_service`), of which axum shows no pattern.
+    Nested,
+}
+
+/// Returns whether a service is nested right above a path. One that is nested further up leaves room for the path.
+fn is_nested(router: &Router, path: &str) -> bool {
+    let prefix = nest_prefix(path);
+    let found = find(router, prefix);
+    matches!(found, Some(Found::Route(matched)) if matched.as_str() == prefix)
+}
+
+/// Returns the prefix below which a nested service leaves no room for a path: what comes before its first name in braces, or else
+/// its parent.
+fn nest_prefix(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    let end = path.find("/{").or_else(|| path.rfind('/'));
+    &path[..end.unwrap_or(0)]
+}
+
+/// Sends a request, which layers answer before it reaches a handler or fallback of the application.
+fn find(router: &Router, path: &str) -> Option<Found> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = path.parse().ok()?;
+    if !router.has_routes() {
+        return None;
+    }
+    // Routes have this layer outside of the other one, and fallbacks have the other one alone.
+    let on_route = middleware::from_fn(async |request: Request, _: Next| {
+        let matched = request.extensions().get::<MatchedPath>();
         let mut response = Response::new(Body::empty());
-        if let Some(matched) = request.extensions().get::<MatchedPath>() {
-            response.extensions_mut().insert(matched.clone());
-        }
+        let found = matched.map_or(Found::Nested, |path| Found::Route(path.clone()));
+        response.extensions_mut().insert(found);
         response
     });
-    let mut request = Request::new(Body::empty());
-    *request.uri_mut() = http::Uri::from_static(path);
-    let response = pin!(router.clone().layer(answer).call(request));
-    // Nothing in it waits.
+    let on_all = middleware::from_fn(async |_: Request, _: Next| Response::new(Body::empty()));
+    let mut router = router.clone().layer(on_all).route_layer(on_route);
+    let response = pin!(router.call(request));
+    // Neither layer waits.
     match response.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(response)) => {
-            let matched = response.extensions().get::<MatchedPath>();
-            matched.map(|matched| matched.as_str().to_owned())
-        }
+        Poll::Ready(Ok(mut response)) => response.extensions_mut().remove(),
         Poll::Pending => None,
     }
 }

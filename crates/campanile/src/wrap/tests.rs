@@ -192,6 +192,8 @@ async fn no_handler_of_the_host_runs_when_wrapping() {
     let router = Router::new()
         .route("/metrics", any(handler))
         .route("/{*rest}", any(handler))
+        .nest_service("/health", any(handler))
+        .nest("/monitoring", Router::new().fallback(handler))
         .fallback(handler);
     let _app = campanile().wrap(router);
 }
@@ -275,6 +277,57 @@ async fn routes_can_be_merged_by_hand() {
     );
     assert_eq!(send(&app, Method::GET, "/metrics").await.0, StatusCode::OK);
     assert_eq!(counted(&campanile).len(), 2);
+}
+
+/// A provoked panic would be reported by the application's panic hook, and end a process with `panic = "abort"`.
+#[cfg(feature = "monitor")]
+#[tokio::test]
+async fn a_nested_service_keeps_its_paths_without_a_panic() {
+    static PANICS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let here = std::thread::current().id();
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() == here {
+            PANICS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        hook(info);
+    }));
+    let own = || Router::new().fallback(async || "mine");
+    let campanile = campanile();
+    let host = Router::new()
+        .nest_service("/health", own())
+        .nest_service("/metrics", own())
+        .nest_service("/monitoring/sla", own())
+        .nest_service("/api", own());
+    let app = campanile.wrap(host);
+    assert_eq!(PANICS.load(std::sync::atomic::Ordering::Relaxed), 0);
+    for path in [
+        "/health",
+        "/health/",
+        "/health/ready",
+        "/health/a/b",
+        "/metrics",
+        "/metrics/business",
+        "/monitoring/sla",
+        "/monitoring/sla/a",
+        "/api/x",
+    ] {
+        assert_eq!(send(&app, Method::GET, path).await.1, "mine", "{path}");
+    }
+    // These stand beside a service that is nested further up, or below a name.
+    let path = "/api/v1/monitor/alerts/active";
+    assert_ne!(send(&app, Method::GET, path).await.1, "mine");
+    let app = campanile.wrap(Router::new().nest_service("/{tenant}", own()));
+    for path in ["/health/ready", "/metrics", "/metrics/business"] {
+        assert_ne!(send(&app, Method::GET, path).await.1, "mine", "{path}");
+    }
+    assert_eq!(send(&app, Method::GET, "/acme/x").await.1, "mine");
+    assert_eq!(PANICS.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[test]
+fn an_endpoint_without_a_method_is_no_obstacle() {
+    let _app = campanile().wrap(Router::new().route("/x", MethodRouter::new()));
 }
 
 #[cfg(feature = "monitor")]

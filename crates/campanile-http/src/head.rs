@@ -19,7 +19,8 @@ impl Head<'_> {
         self.method
     }
 
-    /// Returns the request's URI, as it came: for a label use the [`route`](Self::route).
+    /// Returns the request's URI, as the client sent it: for a label use the [`route`](Self::route). With feature `axum` it has the
+    /// prefix that a router with this layer is nested below.
     pub fn uri(&self) -> &Uri {
         self.uri
     }

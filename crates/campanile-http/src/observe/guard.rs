@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 
 use super::layer::Shared;
@@ -69,9 +69,10 @@ impl<O: Observer> Guard<O> {
             let given = extensions.get::<Route>().cloned();
             let mut routed = given.is_some();
             let route = given.or_else(|| Route::matched(&extensions));
+            let original = original_uri(&extensions, request.uri());
             let mut head = Head {
                 method: request.method(),
-                uri: request.uri(),
+                uri: original.as_ref().unwrap_or(request.uri()),
                 version: request.version(),
                 headers: request.headers(),
                 extensions: &mut extensions,
@@ -325,4 +326,16 @@ impl<O> Shared<O> {
             );
         }
     }
+}
+
+/// Returns the URI before a router cut off a prefix, if one has.
+#[cfg(feature = "axum")]
+fn original_uri(extensions: &Extensions, uri: &Uri) -> Option<Uri> {
+    let axum::extract::OriginalUri(original) = extensions.get()?;
+    (original.path() != uri.path()).then(|| original.clone())
+}
+
+#[cfg(not(feature = "axum"))]
+fn original_uri(_: &Extensions, _: &Uri) -> Option<Uri> {
+    None
 }

@@ -211,3 +211,18 @@ async fn a_panic_caught_outside_is_a_panic() {
     }
     check(app, Method::GET, "/panic", "GET /panic 500 panicked 0").await;
 }
+
+#[tokio::test]
+async fn the_uri_of_a_nested_router_has_the_prefix() {
+    let (seen, mut sees) = tokio::sync::mpsc::unbounded_channel();
+    let layer = ObserveLayer::builder(()).exclude(move |head| {
+        seen.send(head.uri().to_string()).unwrap();
+        false
+    });
+    let app = Router::new().nest("/api", users().layer(layer.build()));
+    let request = Request::get("/api/users/7?q=1")
+        .body(Body::empty())
+        .unwrap();
+    app.oneshot(request).await.unwrap();
+    assert_eq!(sees.recv().await.unwrap(), "/api/users/7?q=1");
+}

@@ -141,3 +141,26 @@ fn all_calls_of_telemetry_count() {
     let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains(r#""service.name":"orders""#), "{text}");
 }
+
+#[tokio::test]
+async fn the_path_below_a_prefix_is_the_clients() {
+    let memory = Memory::default();
+    let writer = memory.clone();
+    let campanile = Campanile::builder("orders")
+        .telemetry(|log| log.writer(Writer::new(writer)))
+        .build()
+        .unwrap();
+    let app = campanile.wrap(Router::new().route("/a", get(async || "")));
+    let app = Router::new().nest("/svc", app);
+    let telemetry = campanile.telemetry().unwrap();
+    let dispatch = telemetry.in_scope(|| tracing::dispatcher::get_default(Clone::clone));
+    let _subscriber = tracing::dispatcher::set_default(&dispatch);
+    let request = Request::get("/svc/a")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    drop(app.oneshot(request).await.unwrap());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains(r#""url.path":"/svc/a""#), "{text}");
+    assert!(text.contains(r#""http.route":"/svc/a""#), "{text}");
+}

@@ -13,8 +13,9 @@ use crate::{Baggage, Correlation, TraceContext, TraceParent};
 /// Adds what is [current](Correlation::current) to the headers of a request to somebody else: the correlation id, `traceparent` and
 /// `tracestate`. A header that is there already stays.
 ///
-/// Each request gets a `parent-id` of its own, as W3C Trace Context wants it. A request that belongs to no trace begins one whose id follows
-/// from the correlation id, so that all that is asked for its sake is in one; see [`TraceParent::of`](crate::TraceParent::of).
+/// Each request gets a `parent-id` of its own, as W3C Trace Context wants it. A request without a trace, or in one about whose sampling
+/// nothing has decided, gets no `traceparent`: the service that is called decides. See
+/// [`TraceParent::is_undecided`](crate::TraceParent::is_undecided).
 ///
 /// ```
 /// use campanile_correlation::{Correlation, CorrelationId, inject};
@@ -111,23 +112,22 @@ impl Propagation {
         if let Some(id) = current.id() {
             add(headers, header.clone(), || Some(id.clone().into()));
         }
-        let begun = || Some(TraceParent::of(current.id()?));
         let trace = place.or(current.trace());
-        let child = || Some(trace.map(|trace| trace.parent).or_else(begun)?.child());
+        let trace = trace.filter(|trace| !trace.parent.is_undecided());
         // A proxy sends the head that it received: the parent of the next span is this service's, not the client's.
         if let (Some(inbound), Some(header)) = (current.inbound(), headers.get(TRACEPARENT))
             && TraceParent::parse(header.as_bytes()).is_ok_and(|parent| parent == inbound)
         {
             headers.remove(TRACEPARENT);
         }
-        if let Some(parent) = place.map(|place| place.parent).or_else(child) {
+        if let Some(trace) = trace {
+            let parent = place.map_or_else(|| trace.parent.child(), |place| place.parent);
             let value = || HeaderValue::from_str(&parent.to_string()).ok();
             if add(headers, TRACEPARENT, value) {
                 // One that stands alone is of no trace that we know.
                 headers.remove(TRACESTATE);
-                let state = trace.map(|trace| &trace.state);
-                if let Some(state) = state.filter(|state| !state.is_empty()) {
-                    add(headers, TRACESTATE, || state.to_header());
+                if !trace.state.is_empty() {
+                    add(headers, TRACESTATE, || trace.state.to_header());
                 }
             }
         }
@@ -324,33 +324,33 @@ mod tests {
         assert_eq!(all[1], ("tracestate".into(), "a=1,b=2".into()));
     }
 
+    /// `traceparent` without the sampled flag turns parent-based samplers off.
     #[test]
-    fn what_belongs_to_no_trace_begins_one_for_all_that_it_asks() {
-        let parents = |id: &crate::CorrelationId| {
-            [(); 2].map(|()| {
-                let mut headers = HeaderMap::new();
-                Correlation::from(id.clone()).enter(|| inject(&mut headers));
-                let parent = headers["traceparent"].to_str().unwrap();
-                parent.parse::<TraceParent>().unwrap()
-            })
+    fn a_trace_about_which_nothing_has_decided_is_not_propagated() {
+        let id: crate::CorrelationId = "checkout-42".parse().unwrap();
+        let without = Correlation::from(id.clone());
+        let undecided = |parent| {
+            let trace = TraceContext::new(parent, TraceState::default());
+            without.clone().in_trace(trace)
         };
-        let id = crate::CorrelationId::generate();
-        let [one, other] = parents(&id);
-        assert_eq!(one.trace_id(), other.trace_id());
-        assert_ne!(one.parent_id(), other.parent_id());
-        assert_eq!(
-            format!("{:032x}", one.trace_id()),
-            id.as_str().replace('-', "")
-        );
-        let [text, _] = parents(&"checkout-42".parse().unwrap());
-        assert_ne!(
-            text.trace_id(),
-            parents(&"checkout-43".parse().unwrap())[0].trace_id()
-        );
-        assert_eq!(
-            text.trace_id(),
-            parents(&"checkout-42".parse().unwrap())[1].trace_id()
-        );
+        for correlation in [
+            without.clone(),
+            undecided(TraceParent::of(&id)),
+            undecided(TraceParent::generate().child()),
+        ] {
+            let mut headers = HeaderMap::new();
+            correlation.enter(|| inject(&mut headers));
+            assert_eq!(headers.len(), 1, "{headers:?}");
+            assert_eq!(headers["x-correlation-id"], "checkout-42");
+        }
+        for is_sampled in [false, true] {
+            let mut headers = HeaderMap::new();
+            let parent = TraceParent::generate().sampled(is_sampled);
+            undecided(parent).enter(|| inject(&mut headers));
+            let sent = headers["traceparent"].to_str().unwrap();
+            let sent: TraceParent = sent.parse().unwrap();
+            assert_eq!(sent.is_sampled(), is_sampled);
+        }
     }
 
     #[test]

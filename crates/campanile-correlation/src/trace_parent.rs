@@ -29,6 +29,8 @@ const FNV_PRIME: u128 = 0x0000000001000000000000000000013b;
 
 const SAMPLED: u8 = 1;
 const RANDOM: u8 = 1 << 1;
+/// Not of W3C: no sampler has decided yet.
+const UNDECIDED: u8 = 1 << 7;
 
 /// The length of version 00, and of what of a later version is read.
 const LENGTH: usize = 55;
@@ -44,15 +46,18 @@ impl TraceParent {
         }
     }
 
-    /// Begins a trace with random ids, which is told by its flag. It is not sampled.
+    /// Begins a trace with random ids, which is told by its flag. Whether it is sampled is [undecided](Self::is_undecided).
     #[must_use]
     pub fn generate() -> Self {
         let trace_id = NonZeroU128::new(CorrelationId::random()).unwrap_or(NonZeroU128::MIN);
-        Self::new(trace_id, NonZeroU64::MIN).random(true).child()
+        Self::new(trace_id, NonZeroU64::MIN)
+            .random(true)
+            .flag(UNDECIDED, true)
+            .child()
     }
 
     /// Returns the beginning of a trace that follows from a correlation id: a UUID is the trace's id, and so are 32 hexadecimal digits; of any
-    /// other text it is a hash. The place in it is random. It is not sampled.
+    /// other text it is a hash. The place in it is random. Whether it is sampled is [undecided](Self::is_undecided).
     #[must_use]
     pub fn of(id: &CorrelationId) -> Self {
         let digits = id.as_str().bytes().filter(|byte| *byte != b'-');
@@ -69,7 +74,9 @@ impl TraceParent {
             })
         };
         let trace_id = NonZeroU128::new(number.unwrap_or_else(hash));
-        Self::new(trace_id.unwrap_or(NonZeroU128::MIN), NonZeroU64::MIN).child()
+        Self::new(trace_id.unwrap_or(NonZeroU128::MIN), NonZeroU64::MIN)
+            .flag(UNDECIDED, true)
+            .child()
     }
 
     /// Returns a place in the same trace with a random id of its own.
@@ -85,7 +92,7 @@ impl TraceParent {
     /// Sets whether the one that asks may have recorded the trace.
     #[must_use]
     pub fn sampled(self, is_sampled: bool) -> Self {
-        self.flag(SAMPLED, is_sampled)
+        self.flag(SAMPLED, is_sampled).flag(UNDECIDED, false)
     }
 
     /// Sets whether at least the last seven bytes of the trace's id are random.
@@ -119,6 +126,15 @@ impl TraceParent {
     #[must_use]
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
+    }
+
+    /// Returns whether the trace began here and nothing has [decided](Self::sampled) yet whether it is sampled.
+    ///
+    /// Such a place is not propagated. A `traceparent` without the sampled flag would tell the services that are called not to
+    /// sample; without a `traceparent` they decide themselves.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.flags & UNDECIDED != 0
     }
 
     /// Returns whether at least the last seven bytes of the trace's id are random.
@@ -196,6 +212,7 @@ impl fmt::Display for TraceParent {
             parent_id,
             flags,
         } = self;
+        let flags = flags & (SAMPLED | RANDOM);
         write!(f, "00-{trace_id:032x}-{parent_id:016x}-{flags:02x}")
     }
 }
@@ -292,6 +309,9 @@ mod tests {
     fn traces_begin_at_random_and_go_on_in_themselves() {
         let (one, other) = (TraceParent::generate(), TraceParent::generate());
         assert!(one.is_random() && !one.is_sampled());
+        assert!(one.is_undecided() && one.child().is_undecided());
+        assert!(!one.sampled(false).is_undecided() && !one.sampled(true).is_undecided());
+        assert!(one.to_string().ends_with("-02"), "{one}");
         assert_ne!(one.trace_id(), other.trace_id());
         let child = one.sampled(true).child();
         assert_eq!(child.trace_id(), one.trace_id());

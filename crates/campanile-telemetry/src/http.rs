@@ -26,7 +26,8 @@ use crate::span::with_kept;
 /// `error.type`, for gRPC `rpc.system.name`, `rpc.method` and `rpc.status_code`, and besides `outcome`, `http.response.body.size` and `duration_seconds`. The line is at INFO, and at ERROR if the status
 /// is 500 or more, or one of gRPC's that tell of a failure of the server, or the service panicked or failed. The query is in neither.
 ///
-/// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless there is no subscriber at all. Where the
+/// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless there is no subscriber at all. If
+/// nothing is exported, the new trace's id follows from the correlation id, and outgoing requests have no `traceparent`. Where the
 /// filter of the [`TelemetryLayer`] wants no span of its level, the line has method, path, route, status and error itself. What [`Correlation::current`] says
 /// while the service works is the place of the span, and so is what requests to others come from. If the trace is sampled, a [`TraceRef`] is
 /// left in the request's extensions.
@@ -235,7 +236,10 @@ impl Observer for HttpSpans {
         );
         let begin = || match correlation.trace() {
             Some(trace) => trace.parent.child(),
-            None => TraceParent::generate(),
+            // Without a sampler, the services of a request have the same trace id in their lines.
+            None => correlation
+                .id()
+                .map_or_else(TraceParent::generate, TraceParent::of),
         };
         // Where the subscriber keeps spans, those who work for the request elsewhere have its ids too.
         let known = with_kept(&span, |kept| {

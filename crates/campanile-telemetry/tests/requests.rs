@@ -6,7 +6,7 @@ use std::io::{self};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use campanile_correlation::{Correlation, CorrelationId, CorrelationIdLayer};
+use campanile_correlation::{Correlation, CorrelationId, CorrelationIdLayer, TraceParent};
 use campanile_http::{ObserveLayer, Route, TraceRef};
 use campanile_telemetry::{HttpSpans, RequestLines, Telemetry, Writer, note};
 use http::{Request, Response, StatusCode};
@@ -118,7 +118,14 @@ async fn all_lines_of_a_request_have_its_ids() {
 async fn a_request_without_a_trace_begins_one() {
     let (lines, correlation, reference) = logged(&[], StatusCode::NOT_FOUND).await;
     let place = correlation.trace().unwrap().parent;
-    assert!(place.is_random() && !place.is_sampled());
+    assert!(place.is_undecided() && !place.is_sampled());
+    let id = correlation.id().unwrap();
+    assert_eq!(place.trace_id(), TraceParent::of(id).trace_id());
+    let mut headers = http::HeaderMap::new();
+    correlation
+        .clone()
+        .enter(|| campanile_correlation::inject(&mut headers));
+    assert!(!headers.contains_key("traceparent"), "{headers:?}");
     assert_eq!(reference, None);
     assert_eq!(lines[2]["trace_id"], format!("{:032x}", place.trace_id()));
     assert_eq!(lines[2]["level"], "INFO");

@@ -318,12 +318,7 @@ async fn a_proxy_passes_on_only_what_was_taken_up() {
         "{sent:?}"
     );
     assert!(!sent.contains_key("tracestate"), "{sent:?}");
-    assert!(
-        !sent["traceparent"]
-            .to_str()
-            .unwrap()
-            .contains("0af7651916cd43dd8448eb211c80319c")
-    );
+    assert!(!sent.contains_key("traceparent"), "{sent:?}");
     // A trusted client's trace goes on, below a span of this service.
     let sent = proxied(Trust::Always, &hostile).await;
     let traceparent = sent["traceparent"].to_str().unwrap();
@@ -340,7 +335,7 @@ async fn a_proxy_passes_on_only_what_was_taken_up() {
     let malformed = [("traceparent", "00-x"), ("tracestate", "a=b")];
     let sent = proxied(Trust::Always, &malformed).await;
     assert!(!sent.contains_key("tracestate"), "{sent:?}");
-    assert_ne!(sent["traceparent"], "00-x");
+    assert!(!sent.contains_key("traceparent"), "{sent:?}");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ impl Kept {
         let place = trace.map_or_else(TraceParent::generate, TraceParent::child);
         let is_sampled = match parent.is_ours {
             true => place.is_sampled(),
-            false => sampler.samples(&place, trace.is_some()),
+            false => sampler.samples(&place, trace.is_some_and(|trace| !trace.is_undecided())),
         };
         let place = place.sampled(is_sampled);
         self.ids = Some(Ids {

@@ -82,12 +82,16 @@ impl GrpcStatus {
 
     /// Takes the status from headers or trailers, if they have one. What is not a code is UNKNOWN.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let text = headers.get(GRPC_STATUS)?.as_bytes();
-        Some(match *text {
+        Some(Self::from_code(headers.get(GRPC_STATUS)?.as_bytes()))
+    }
+
+    /// Reads a code in decimal digits. What is not a code is UNKNOWN.
+    pub(crate) fn from_code(text: &[u8]) -> Self {
+        match *text {
             [digit @ b'0'..=b'9'] => Self(digit - b'0'),
             [b'1', digit @ b'0'..=b'6'] => Self(10 + digit - b'0'),
             _ => Self::UNKNOWN,
-        })
+        }
     }
 }
 
@@ -106,7 +110,7 @@ impl fmt::Debug for GrpcStatus {
     }
 }
 
-/// Returns whether a request is a gRPC call. The browsers' gRPC-Web, whose status is in the body, is not.
+/// Returns whether a request is a call of gRPC, or of gRPC-Web.
 pub(crate) fn is_call<B>(request: &Request<B>) -> bool {
     request.method() == Method::POST && is_grpc(request.headers())
 }
@@ -151,12 +155,18 @@ pub(crate) fn is_past(timeout: Duration, total: Duration) -> bool {
 /// The shortest timeout that a server is held to.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// Returns whether headers announce gRPC.
+/// The beginning of the content types of gRPC-Web.
+pub(crate) const WEB: &[u8] = b"application/grpc-web";
+
+/// Returns whether headers announce gRPC or gRPC-Web.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers
         .get(CONTENT_TYPE)
         .map_or(&b""[..], |value| value.as_bytes());
-    let rest = content_type.strip_prefix(b"application/grpc");
+    let rest = match content_type.strip_prefix(WEB) {
+        Some(rest) => Some(rest.strip_prefix(b"-text").unwrap_or(rest)),
+        None => content_type.strip_prefix(b"application/grpc"),
+    };
     matches!(rest, Some([] | [b'+' | b';', ..]))
 }
 
@@ -309,8 +319,12 @@ mod tests {
         check(Method::POST, "application/grpc+proto", true);
         check(Method::POST, "application/grpc;charset=utf-8", true);
         check(Method::GET, "application/grpc", false);
-        check(Method::POST, "application/grpc-web", false);
-        check(Method::POST, "application/grpc-web+proto", false);
+        check(Method::POST, "application/grpc-web", true);
+        check(Method::POST, "application/grpc-web+proto", true);
+        check(Method::POST, "application/grpc-web-text", true);
+        check(Method::POST, "application/grpc-web-text+proto", true);
+        check(Method::GET, "application/grpc-web", false);
+        check(Method::POST, "application/grpc-webby", false);
         check(Method::POST, "application/json", false);
     }
 

@@ -58,6 +58,9 @@
 //! from its headers if there is nothing else; UNKNOWN if it is missing or not a code. A call that
 //! is dropped after the deadline of its `grpc-timeout` is DEADLINE_EXCEEDED.
 //!
+//! A gRPC-Web call (`application/grpc-web`, `application/grpc-web-text`) has one as well. It is read from the trailers frame that ends
+//! the body. If the body or the trailers are compressed, the call is a request like any other.
+//!
 //! Unless the application sets a route itself, the route is `/pkg.Service/Method`, settled at the
 //! end. It is [`Route::OTHER`] past 200 methods. It is [`Route::UNMATCHED`] if the status is
 //! UNIMPLEMENTED, and until a response shows that the method exists: a message, a status in
@@ -97,6 +100,7 @@ mod boxed;
 mod clock;
 mod end;
 mod grpc;
+mod grpc_web;
 mod head;
 mod method;
 mod observe;

@@ -62,6 +62,7 @@ impl<B: Body, O: Observer> Body for ResponseBody<B, O> {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     guard.sent(data.remaining());
+                    guard.read(data);
                 } else if let Some(trailers) = frame.trailers_ref() {
                     guard.trailers(trailers);
                 }

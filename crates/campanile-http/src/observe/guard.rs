@@ -1,8 +1,10 @@
+use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -11,6 +13,7 @@ use http_body::Body;
 use super::layer::Shared;
 use crate::grpc::{self, Methods};
 use crate::streaming::{self, Streaming};
+use crate::grpc_web::Trailers;
 use crate::{End, GrpcStatus, Head, Observer, Outcome, Route};
 
 /// One exchange in progress. It moves from the future into the body, and dropping it ends the exchange.
@@ -48,6 +51,8 @@ struct Call {
     timeout: Option<Duration>,
     /// The time of the response's first data.
     first_message: Option<Instant>,
+    /// Reads the status of a call of gRPC-Web from the body.
+    web: Option<Trailers>,
 }
 
 /// What the request's method says of the response's body (RFC 9110, sections 9.3.2 and 9.3.6).
@@ -105,6 +110,7 @@ impl<O: Observer> Guard<O> {
             has_trailers: false,
             timeout: grpc::timeout(request.headers()),
             first_message: None,
+            web: None,
         });
         Some(Self {
             shared: Arc::clone(shared),
@@ -161,6 +167,7 @@ impl<O: Observer> Guard<O> {
             && grpc::is_grpc(response.headers())
         {
             call.status = GrpcStatus::of(response.headers());
+            call.web = Trailers::of(response.headers()).filter(|_| call.status.is_none());
             self.call = Some(call);
         }
         self.owed = response.body().size_hint().exact();
@@ -199,6 +206,30 @@ impl<O: Observer> Guard<O> {
             && call.first_message.is_none()
         {
             call.first_message = Some(self.shared.clock.now());
+        }
+    }
+
+    /// Reads data that is handed to the server, if it is of gRPC-Web.
+    pub(super) fn read(&mut self, data: &impl Buf) {
+        let Some(call) = &mut self.call else { return };
+        let Some(web) = &mut call.web else { return };
+        let mut slices = [IoSlice::new(&[]); 16];
+        let count = data.chunks_vectored(&mut slices);
+        let mut unread = data.remaining();
+        for slice in &slices[..count] {
+            web.read(slice);
+            unread = unread.saturating_sub(slice.len());
+        }
+        if unread > 0 {
+            web.lose();
+        }
+        if let Some(status) = web.status() {
+            call.status = Some(status);
+            call.has_trailers = true;
+        }
+        // Without its status, the call is a request like any other.
+        if web.is_lost() {
+            self.call = None;
         }
     }
 

@@ -400,3 +400,52 @@ async fn calls_of_the_health_service_are_left_out_by_default() {
     let expected = format!("{path} 200 completed Some(OK)");
     assert_eq!(*last.0.lock().unwrap(), expected);
 }
+
+#[tokio::test]
+async fn the_status_of_grpc_web_is_in_the_body() {
+    async fn check(request: &str, response: Response<Vec<&'static [u8]>>, expected: &str) {
+        let last = Last::default();
+        let layer = ObserveLayer::new(last.clone());
+        let (head, chunks) = response.into_parts();
+        let mut service = layer.layer(service_fn(async |_| {
+            let (mut sender, body) = Channel::<Bytes, Infallible>::new(4);
+            for chunk in &chunks {
+                sender.send_data(Bytes::from_static(chunk)).await.unwrap();
+            }
+            Ok::<_, Infallible>(Response::from_parts(head.clone(), body))
+        }));
+        let request = Request::post("/pkg.Service/Method")
+            .header(CONTENT_TYPE, request)
+            .body(Empty::<Bytes>::new());
+        let response = service.call(request.unwrap()).await.unwrap();
+        response.into_body().collect().await.unwrap();
+        assert_eq!(*last.0.lock().unwrap(), expected);
+    }
+    let web = |headers: &[(&str, &str)]| {
+        let mut response = Response::builder();
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        response
+    };
+    let binary = ("content-type", "application/grpc-web+proto");
+    let body = || vec![&b"\0\0\0\0\x02ab\x80\0\0\0\x11grpc-"[..], b"status: 14\r\n"];
+    let response = web(&[binary]).body(body()).unwrap();
+    let failed = "/pkg.Service/Method 200 completed Some(UNAVAILABLE)";
+    check(binary.1, response, failed).await;
+    let text = ("content-type", "application/grpc-web-text");
+    let encoded = vec![&b"gAAAABFncnBjLXN0YXR1czogMTQNCg=="[..]];
+    let response = web(&[text]).body(encoded).unwrap();
+    check(text.1, response, failed).await;
+    // A response that has trailers alone.
+    let response = web(&[binary, ("grpc-status", "14")]).body(vec![]).unwrap();
+    let rejected = "_unmatched_ 200 completed Some(UNAVAILABLE)";
+    check(binary.1, response, rejected).await;
+    // One that ends too early, and one that a layer has compressed.
+    let response = web(&[binary]).body(vec![&b"\0\0\0\0\x02ab"[..]]).unwrap();
+    let cut = "/pkg.Service/Method 200 completed Some(UNKNOWN)";
+    check(binary.1, response, cut).await;
+    let gzip = ("content-encoding", "gzip");
+    let response = web(&[binary, gzip]).body(body()).unwrap();
+    check(binary.1, response, "_unmatched_ 200 completed None").await;
+}

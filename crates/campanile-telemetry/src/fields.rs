@@ -143,6 +143,8 @@ pub(crate) const KEPT: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Of {
     Span,
+    /// The span of a request, whose correlation id is for other layers alone: lines have it anyway.
+    Request,
     Event,
     /// A record of the `log` crate, whose place is in fields.
     Record,
@@ -166,7 +168,7 @@ pub(crate) struct Recorder<'a> {
 
 impl Recorder<'_> {
     fn is_message(&self, field: &Field) -> bool {
-        self.of != Of::Span && field.name() == "message"
+        !matches!(self.of, Of::Span | Of::Request) && field.name() == "message"
     }
 
     fn record(&mut self, field: &Field, is_text: bool, write: impl FnOnce(&mut String)) {
@@ -176,8 +178,10 @@ impl Recorder<'_> {
             write(&mut self.fields.message);
             return;
         }
-        if self.of == Of::Record && key.starts_with("log.") {
-            return;
+        match self.of {
+            Of::Record if key.starts_with("log.") => return,
+            Of::Request if key == "correlation_id" => return,
+            _ => {}
         }
         if self.keys.get(key).hidden.hides(is_text) {
             self.fields.add(key, |out| quoted(REDACTED, out));

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use campanile_correlation::{Carried, Correlation, TraceContext, TraceParent};
+use campanile_correlation::{Carried, Correlation, CorrelationId, TraceContext, TraceParent};
 use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
 use http::{HeaderMap, StatusCode, Uri};
 use tracing::Span;
@@ -25,6 +25,9 @@ use crate::span::with_kept;
 /// as OpenTelemetry's semantic conventions name them: `http.request.method`, `http.route`, `url.path`, `http.response.status_code`,
 /// `error.type`, for gRPC `rpc.system.name`, `rpc.method` and `rpc.status_code`, and besides `outcome`, `http.response.body.size` and `duration_seconds`. The line is at INFO, and at ERROR if the status
 /// is 500 or more, or one of gRPC's that tell of a failure of the server, or the service panicked or failed. The query is in neither.
+///
+/// The span has the field `correlation_id` for other layers of the subscriber, such as `fmt` or Sentry's. The [`TelemetryLayer`] leaves it
+/// out, since all lines of a request have the id.
 ///
 /// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless there is no subscriber at all. If
 /// nothing is exported, the new trace's id follows from the correlation id, and outgoing requests have no `traceparent`. Where the
@@ -223,6 +226,7 @@ impl Observer for HttpSpans {
             "request",
             otel.kind = "server",
             otel.name = Empty,
+            correlation_id = correlation.id().map(CorrelationId::as_str),
             http.request.method = method,
             url.path = path,
             url.scheme = uri.scheme_str().unwrap_or("http"),

@@ -48,9 +48,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             return;
         };
         let mut fields = Fields::default();
-        attributes.record(&mut fields.recorder(&self.keys, Of::Span));
+        let is_http = attributes.metadata().target() == http::TARGET;
+        let of = if is_http { Of::Request } else { Of::Span };
+        attributes.record(&mut fields.recorder(&self.keys, of));
         let mut kept = Kept::new(self.keys.log(), fields);
-        kept.is_http = attributes.metadata().target() == http::TARGET;
+        kept.is_http = is_http;
         if let Some(recorder) = &self.recorder {
             // What is within a request is recorded with it, be it one itself.
             let outer = span.parent().and_then(|parent| ring_of(&parent));

@@ -372,3 +372,56 @@ async fn a_proxy_passes_on_its_own_span_as_parent() {
     let sent = String::from_utf8(sent.to_vec()).unwrap();
     assert!(!sent.contains("b7ad6b7169203331"), "{sent}");
 }
+
+/// Notes the correlation id of each request's span, as Sentry's or an application's own layer would.
+#[derive(Clone, Default)]
+struct OtherLayer(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for OtherLayer {
+    fn on_new_span(
+        &self,
+        attributes: &tracing::span::Attributes<'_>,
+        _: &tracing::span::Id,
+        _: tracing_subscriber::layer::Context<'_, S>,
+    ) {
+        struct Visitor<'a>(&'a OtherLayer);
+        impl tracing::field::Visit for Visitor<'_> {
+            fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+            fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+                if field.name() == "correlation_id" {
+                    self.0.0.lock().unwrap().push(value.to_owned());
+                }
+            }
+        }
+        attributes.record(&mut Visitor(self));
+    }
+}
+
+#[tokio::test]
+async fn other_layers_see_the_correlation_id_and_lines_have_it_once() {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("orders").writer(Writer::new(memory.clone()));
+    let telemetry = telemetry.build().unwrap();
+    let other = OtherLayer::default();
+    let subscriber = tracing_subscriber::registry()
+        .with(other.clone())
+        .with(telemetry.layer());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let service = service_fn(async |_: Request<String>| {
+        tracing::info!("working");
+        Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+    });
+    let service = ObserveLayer::new(HttpSpans::new()).layer(service);
+    let service = CorrelationIdLayer::new().layer(service);
+    let request = Request::get("/").header("x-correlation-id", "checkout-42");
+    let request = request.body(String::new()).unwrap();
+    service.oneshot(request).await.unwrap();
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert_eq!(*other.0.lock().unwrap(), ["checkout-42"]);
+    let text = memory.take();
+    for line in text.lines() {
+        assert_eq!(line.matches("correlation_id").count(), 1, "{line}");
+        assert!(line.contains(r#""correlation_id":"checkout-42""#), "{line}");
+    }
+    assert!(text.lines().count() >= 2, "{text}");
+}

@@ -137,7 +137,7 @@ impl fmt::Debug for Target {
 pub enum TargetError {
     /// It is not an absolute URL with a host.
     #[error(
-        "the URL is not valid: give one such as https://example.com/hook, with nothing but visible ASCII characters"
+        "invalid URL: expected a scheme and a host, such as https://example.com/path or http://example.com:4318, in visible ASCII characters"
     )]
     Form,
     /// Its host is neither a name nor an address.

@@ -254,7 +254,7 @@ pub enum Problem {
         reason: String,
     },
     /// The check of an objective's uptime is none.
-    #[error("the check {check:?} of the objective {objective:?} does not exist: the checks are {}", .known.join(", "))]
+    #[error("unknown check {check:?} of the objective {objective:?}: expected {}", expected(.known))]
     Check {
         /// The objective.
         objective: String,
@@ -269,4 +269,12 @@ pub enum Problem {
         /// The tick.
         tick: Duration,
     },
+}
+
+fn expected(known: &[String]) -> String {
+    match known {
+        [] => "a check that was added to the health, which has none".to_owned(),
+        [one] => format!("{one:?}"),
+        _ => format!("one of {known:?}"),
+    }
 }

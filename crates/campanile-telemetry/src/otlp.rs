@@ -310,7 +310,11 @@ impl Otlp {
             }
         };
         let target = Target::parse(&url);
-        let target = target.map_err(|error| problem("the endpoint", &error.to_string()))?;
+        let setting = match own.url {
+            Some(_) => format!("the endpoint of {}", NAMES[signal]),
+            None => "the endpoint".to_owned(),
+        };
+        let target = target.map_err(|error| problem(&setting, &error.to_string()))?;
         let mut headers = protocol.headers(is_compressed);
         let given = own.options.headers.as_ref().or(common.headers.as_ref());
         for (name, value) in given.into_iter().flatten() {

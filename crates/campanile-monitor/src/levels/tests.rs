@@ -162,8 +162,15 @@ fn series_and_checks_have_to_be_some() {
     assert!(problems[2].starts_with("the series \"queue_size{queue=~"));
     assert_eq!(
         problems[3],
-        "the check \"redis\" of the objective \"up\" does not exist: the checks are db"
+        "unknown check \"redis\" of the objective \"up\": expected \"db\""
     );
+    let without_checks = Problem::Check {
+        objective: "up".to_owned(),
+        check: "redis".to_owned(),
+        known: Vec::new(),
+    };
+    let text = without_checks.to_string();
+    assert!(text.ends_with("the health, which has none"), "{text}");
 }
 
 #[tokio::test]

@@ -145,12 +145,21 @@ mod tests {
         let read = |name: &str| {
             (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "s3cret collector".to_owned())
         };
-        let telemetry = Telemetry::builder("a").from(&read).build().unwrap();
-        assert!(telemetry.exports().is_none());
-        let [warning] = telemetry.env_warnings() else {
-            panic!("{:?}", telemetry.env_warnings())
-        };
-        assert!(!warning.to_string().contains("s3cret"), "{warning}");
+        for variable in [
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        ] {
+            let read = |name: &str| (name == variable).then(|| "s3cret:4318".to_owned());
+            let telemetry = Telemetry::builder("a").from(&read).build().unwrap();
+            assert!(telemetry.exports().is_none());
+            let [warning] = telemetry.env_warnings() else {
+                panic!("{:?}", telemetry.env_warnings())
+            };
+            assert_eq!(warning.variable(), variable);
+            let text = warning.to_string();
+            assert!(!text.contains("s3cret"), "{text}");
+            assert!(text.contains("http://example.com:4318"), "{text}");
+        }
         // What the code says is an error.
         let otlp = crate::Otlp::at("s3cret collector");
         Telemetry::builder("a")

@@ -142,7 +142,7 @@ impl Exports {
             Ok(plan) => plan,
             Err(BuildError::Otlp { setting, problem }) if self.is_from_env => {
                 let reason = format!("{setting}: {problem}; nothing is exported");
-                warnings.push(EnvWarning::new("OTEL_EXPORTER_OTLP_*", reason));
+                warnings.push(EnvWarning::new(variable_of(&setting), reason));
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -153,6 +153,16 @@ impl Exports {
         })?;
         Ok(Some(Arc::new(exporter)))
     }
+}
+
+/// Returns the variable that a setting of the collector came from.
+fn variable_of(setting: &str) -> String {
+    let signal = match setting.strip_prefix("the endpoint") {
+        Some("") => String::new(),
+        Some(rest) => rest.replace(" of ", "").to_uppercase() + "_",
+        None => return "OTEL_EXPORTER_OTLP_*".to_owned(),
+    };
+    format!("OTEL_EXPORTER_OTLP_{signal}ENDPOINT")
 }
 
 impl std::fmt::Debug for Exports {

@@ -20,7 +20,7 @@
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,
-    reason = "it talks to whoever started it"
+    reason = "it prints its results"
 )]
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | `CAMPANILE_ADDR` | `127.0.0.1:8000` | where it listens |
 
-#![expect(clippy::print_stdout, reason = "it talks to whoever started it")]
+#![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::error::Error;
 use std::time::Duration;

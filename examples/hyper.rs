@@ -6,7 +6,7 @@
 //!
 //! `CAMPANILE_ADDR` is the address to listen on (127.0.0.1:8000).
 
-#![expect(clippy::print_stdout, reason = "it talks to whoever started it")]
+#![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -47,7 +47,7 @@ async fn main() -> Result<(), Error> {
             };
             left.unwrap_or_else(|error| {
                 tracing::error!(error = &*error as &dyn std::error::Error, item, "no stock");
-                "nobody knows".to_owned()
+                "unknown".to_owned()
             })
         }),
     );

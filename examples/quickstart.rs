@@ -13,7 +13,7 @@
 //! | `ERROR_WINDOW` | `1m` | how far the rule on errors looks back; with `5s` it rings and is resolved while you watch |
 //! | `DATABASE_URL` | none | a PostgreSQL that the service needs |
 
-#![expect(clippy::print_stdout, reason = "it talks to whoever started it")]
+#![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ async fn main() -> Result<(), Error> {
             Ok(left) => format!("{left} left"),
             Err(error) => {
                 tracing::error!(error = &*error as &dyn std::error::Error, "no stock");
-                "nobody knows".to_owned()
+                "unknown".to_owned()
             }
         }),
     );

@@ -1,4 +1,5 @@
-//! What an exchange allocates, and what a registry that nobody scrapes does. The counter is the process's allocator, so this has a process of its own.
+//! Allocations of a request, and of a registry without scrapes. The counter replaces the process's allocator, so these tests have their own
+//! process.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -93,7 +94,7 @@ fn what_is_known_when_it_compiles_allocates_nothing() {
     assert_eq!(allocation_counter::measure(record).count_total, 0);
 }
 
-/// A client that chooses a label's value, and nobody who scrapes.
+/// A client chooses a label's value, and there are no scrapes.
 #[test]
 fn a_million_label_values_take_no_memory_past_the_cap() {
     let registry = Registry::new();
@@ -112,7 +113,7 @@ fn a_million_label_values_take_no_memory_past_the_cap() {
     let filled = count(0..50_000);
     assert!(filled > 100_000, "{filled} bytes for 4,000 series");
     let grown = count(50_000..1_000_000);
-    // The most frequent of those that were turned away have texts of other lengths.
+    // The registry keeps the values that are rejected most often, whose lengths vary.
     assert!(grown.abs() < 4_096, "{grown} bytes");
     let total: u64 = registry
         .family("views_total")

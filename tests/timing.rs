@@ -48,11 +48,11 @@ const SCRIPT: &[(u64, Step)] = &[
     (5_000, Break("Slow")),
     (5_300, Kill),
     (5_600, Start),
-    // It ends while nobody looks.
+    // It ends while the process is down.
     (7_200, Kill),
     (7_300, Mend("Slow")),
     (7_600, Start),
-    // It begins while nobody looks.
+    // It begins while the process is down.
     (8_100, Kill),
     (8_200, Break("Now")),
     (8_600, Start),

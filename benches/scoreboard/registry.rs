@@ -276,7 +276,7 @@ fn longest_poll(router: &mut Router) -> f64 {
 
 const RECORDS: usize = 2_000_000;
 
-/// The nanoseconds of one operation while each of some threads does it in a loop.
+/// Returns the nanoseconds per operation on this number of threads.
 pub(crate) fn nanoseconds(effort: Effort, threads: usize, operation: impl Fn(usize) + Sync) -> f64 {
     let operations = effort.of(RECORDS);
     let run = || (0..operations).for_each(&operation);

@@ -112,7 +112,7 @@ impl Agent {
             queue_name: question.model,
         };
         let waiting = self.metrics.agent_queue_size.with(queue).in_flight();
-        // It can't fail: nobody closes the semaphore.
+        // The semaphore is never closed, so this can't fail.
         let _turn = self.turns.acquire().await;
         drop(waiting);
         self.models.infer(question).await

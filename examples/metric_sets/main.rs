@@ -12,7 +12,7 @@
 //!
 //! `CAMPANILE_ADDR` is the address to listen on (127.0.0.1:8000).
 
-#![expect(clippy::print_stdout, reason = "it talks to whoever started it")]
+#![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::sync::Arc;
 
@@ -49,11 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let service = Service::new(campanile.metrics())?;
     let budget = campanile.metrics().budget();
     let samples: usize = budget.iter().map(|of| of.most_series * of.samples).sum();
-    tracing::info!(
-        metrics = budget.len(),
-        samples,
-        "the most samples that these metrics can be"
-    );
+    tracing::info!(metrics = budget.len(), samples, "upper limit of samples");
 
     let app = Router::new()
         .route("/orders", post(order))

@@ -106,7 +106,7 @@ async fn active(quickstart: &Quickstart) -> Vec<(String, bool)> {
         .collect()
 }
 
-/// Waits until the rules were evaluated so many times more.
+/// Waits for this number of further evaluations of the rules.
 async fn ticks(quickstart: &Quickstart, more: u64) {
     let count = async || -> u64 {
         let page = quickstart.page().await;

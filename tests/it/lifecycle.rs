@@ -213,7 +213,7 @@ async fn a_stream_lasts_to_its_last_byte_and_an_event_stream_counts_to_its_head(
     }
 }
 
-/// Upgrades whoever asks for it, and sends back what it gets.
+/// Accepts upgrades and echoes what it receives.
 fn echo() -> Router {
     Router::new().fallback(async |request: Request| {
         let status = if request.method() == Method::CONNECT {

@@ -10,9 +10,9 @@ use campanile_telemetry::Telemetry;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// The metrics that nobody records: they are read from the system.
+/// The metrics that are read from the process, the system and the runtime.
 ///
-/// A host that has one of their names for something else keeps it, and goes without the others that belong to it.
+/// If the application uses one of their names for another metric, its metric stays, and campanile's group of metrics is missing.
 #[derive(Debug)]
 pub(crate) struct Background {
     registry: Registry,
@@ -43,9 +43,9 @@ impl Background {
         }
     }
 
-    /// Starts the thread `campanile-system`, which reads the process and the system each time that
-    /// it is asked to, until nobody can ask it any more: neither many file descriptors nor a disk
-    /// that does not answer block a worker of the runtime.
+    /// Starts the thread `campanile-system`, which reads the process and the system once for each
+    /// message, and ends when the sender is dropped. Many file descriptors, or a disk that does not
+    /// respond, block no worker of the runtime.
     fn read_system(&self) -> SyncSender<()> {
         let (ask, asked) = sync_channel(1);
         let (registry, overhead) = (self.registry.clone(), self.overhead.clone());

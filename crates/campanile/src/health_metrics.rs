@@ -1,4 +1,4 @@
-//! What the metrics tell of the checks.
+//! The metrics of health checks.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use campanile_health::{Health, Phase, Status, Transitions};
 use campanile_metrics::Registry;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How far two readings are apart; what changes is told at once.
+/// The time between two readings. Changes are counted at once.
 const EVERY: Duration = Duration::from_secs(10);
 
 const STATUS: &str = "health_status";
@@ -35,18 +35,12 @@ const PHASES: [Phase; 4] = [
 pub(crate) async fn watch(registry: &Registry, health: &Health, mut transitions: Transitions) {
     registry.describe(
         STATUS,
-        "How a check is: 1 healthy, 0.5 degraded, 0 unhealthy or unknown.",
+        "Status of a check: 1 healthy, 0.5 degraded, 0 unhealthy or unknown.",
     );
-    registry.describe(DURATION, "How long a check's last call took in seconds.");
-    registry.describe(AGE, "How old a check's last result is in seconds.");
-    registry.describe(
-        TRANSITIONS,
-        "How often a check was said to be otherwise than before.",
-    );
-    registry.describe(
-        LAG,
-        "How long the runtime takes to come to something new in seconds.",
-    );
+    registry.describe(DURATION, "Duration of a check's last call in seconds.");
+    registry.describe(AGE, "Age of a check's last result in seconds.");
+    registry.describe(TRANSITIONS, "Status transitions of health checks.");
+    registry.describe(LAG, "Delay until the runtime polls a new task in seconds.");
     registry.describe(READY, "Whether the readiness probe succeeds: 1 or 0.");
     registry.describe(PHASE, "The phase of the service: 1 for the current one.");
     // An increase from a series that begins with 1 would not be seen.
@@ -81,7 +75,7 @@ pub(crate) async fn watch(registry: &Registry, health: &Health, mut transitions:
             ("check", &*transition.check),
             ("to", transition.to.as_str()),
         ];
-        // A host that has the name for something else keeps it.
+        // If the application uses the name for another metric, its metric stays.
         if let Ok(counter) = registry.counter(TRANSITIONS, &labels) {
             counter.increment(1);
         }
@@ -90,7 +84,7 @@ pub(crate) async fn watch(registry: &Registry, health: &Health, mut transitions:
     }
 }
 
-/// Writes down how the checks are.
+/// Sets the gauges of all checks.
 fn collect(registry: &Registry, health: &Health) {
     for check in health.report().checks {
         let set = |name, value| set(registry, name, &check.name, value);

@@ -57,7 +57,7 @@ pub struct Observers {
     runs: Arc<Runs>,
     #[cfg(feature = "metrics")]
     overhead: Overhead,
-    /// The process's log, which goes on while somebody serves with the layer.
+    /// The process's log, which is open while a service has the layer.
     #[cfg(all(feature = "metrics", feature = "telemetry"))]
     _log: LogGuard,
 }

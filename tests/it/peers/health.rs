@@ -67,7 +67,7 @@ async fn follows(name: &str, health: &Health, start: impl Fn() -> Process) {
     let mut server = start();
     until(health, name, Status::Healthy).await;
     for _ in 0..2 {
-        // Frozen: connections are open, but nobody answers.
+        // The process is stopped: connections stay open without a response.
         signal(&server, Signal::STOP);
         let took = until(health, name, Status::Unhealthy).await;
         // A tenth more for jitter, and a second for a machine that has other things to do.

@@ -307,3 +307,33 @@ fn a_bad_address_is_named() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("CAMPANILE_ADDR=not an address"));
 }
+
+/// Operators set variables for many services at once.
+#[tokio::test]
+async fn no_variable_of_the_environment_keeps_a_service_from_starting() {
+    let digest = |digit: &str| digit.repeat(64);
+    let tokens = format!("a:viewer:{},a:admin:{}", digest("1"), digest("2"));
+    let quickstart = Quickstart::start_with(&[
+        ("CAMPANILE_TOKENS", &tokens),
+        ("CAMPANILE_TOKENS_FILE", "/no/such/file"),
+        ("CAMPANILE_STORE", "/no/such/folder/orders.redb"),
+        ("RUST_LOG", "info,x=y=z"),
+        ("OTEL_SERVICE_NAME", "two\nlines"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_jaeger_remote"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+    ]);
+    let (status, report) = quickstart.json("/health/detailed").await;
+    assert_eq!(status, 200, "{report}");
+    let text = report.to_string();
+    for variable in [
+        "CAMPANILE_TOKENS",
+        "CAMPANILE_TOKENS_FILE",
+        "CAMPANILE_STORE",
+    ] {
+        assert!(text.contains(&format!("{variable}: ")), "{text}");
+    }
+    assert!(
+        !text.contains(&digest("1")) && !text.contains(&digest("2")),
+        "{text}"
+    );
+}

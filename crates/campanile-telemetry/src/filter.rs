@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use campanile_correlation::CorrelationId;
 use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_log::NormalizeEvent;
 use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::layer::{Context, Filter, Layer};
+use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use tracing_subscriber::{EnvFilter, Registry};
 
@@ -22,11 +21,15 @@ use crate::recorder::Ring;
 use crate::span::{Kept, nearest_request};
 
 pub(crate) mod directives;
+mod layer;
+
+pub use self::directives::InvalidDirectives;
+use self::directives::{knows_spans, parsed, without_spans};
 
 /// A filter that selects the events of the log and can be changed while the service runs; from
 /// [`Telemetry::filter`](crate::Telemetry::filter).
 ///
-/// It is a [`Filter`] for one layer, the [`TelemetryLayer`](crate::TelemetryLayer): other layers of the subscriber then have filters of
+/// It is a [`Filter`](tracing_subscriber::layer::Filter) for one layer, the [`TelemetryLayer`](crate::TelemetryLayer): other layers of the subscriber then have filters of
 /// their own and see no event that is only [recorded](crate::FlightRecorder).
 ///
 /// ```
@@ -522,140 +525,10 @@ fn is_request(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.target() == crate::http::TARGET
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogFilter {
-    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        self.is_enabled(metadata, context)
-    }
-
-    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // It comes before any event.
-        self.0.is_used.store(true, Ordering::Relaxed);
-        self.interest(metadata)
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        self.hint()
-    }
-
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_new_span(attributes, id, context);
-        }
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_record(id, values, context);
-        }
-    }
-
-    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_enter(id, context);
-        }
-    }
-
-    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_exit(id, context);
-        }
-    }
-
-    fn on_close(&self, id: Id, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_close(id, context);
-        }
-    }
-}
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        self.interest(metadata)
-    }
-
-    fn on_layer(&mut self, _: &mut S) {
-        self.0.is_used.store(true, Ordering::Relaxed);
-    }
-
-    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        self.is_enabled(metadata, &context)
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        self.hint()
-    }
-
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_new_span(attributes, id, context);
-        }
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_record(id, values, context);
-        }
-    }
-
-    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_enter(id, context);
-        }
-    }
-
-    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_exit(id, context);
-        }
-    }
-
-    fn on_close(&self, id: Id, context: Context<'_, S>) {
-        if let Some(filter) = self.of_spans() {
-            filter.on_close(id, context);
-        }
-    }
-}
-
 impl fmt::Debug for LogFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("LogFilter")
             .field(&self.current().to_string())
             .finish()
     }
-}
-
-fn knows_spans(filter: &EnvFilter) -> bool {
-    filter.to_string().contains('[')
-}
-
-fn parsed(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
-    directives::parse(directives).map_err(|error| InvalidDirectives {
-        directives: directives.to_owned(),
-        reason: error.to_string(),
-    })
-}
-
-/// Reads directives that hold besides others: no filter is told of spans for them.
-fn without_spans(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
-    let filter = parsed(directives)?;
-    if knows_spans(&filter) {
-        return Err(InvalidDirectives {
-            directives: directives.to_owned(),
-            reason: "directives of spans are only supported by `set`".to_owned(),
-        });
-    }
-    Ok(filter)
-}
-
-/// Directives can't be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the directives {directives:?} are not valid ({reason}): give them as RUST_LOG has them, such as `info,orders=debug`"
-)]
-#[non_exhaustive]
-pub struct InvalidDirectives {
-    /// The directives as given.
-    pub directives: String,
-    /// What is wrong with them.
-    pub reason: String,
 }

@@ -35,6 +35,45 @@ fn trimmed(directive: &str) -> String {
     }
 }
 
+/// Returns whether directives name spans, such as `[request]=debug`.
+pub(super) fn knows_spans(filter: &EnvFilter) -> bool {
+    filter.to_string().contains('[')
+}
+
+/// Reads directives that are set at run time.
+pub(super) fn parsed(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
+    parse(directives).map_err(|error| InvalidDirectives {
+        directives: directives.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Reads directives that are added to others. They may not name spans, as their filter gets no span
+/// callbacks.
+pub(super) fn without_spans(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
+    let filter = parsed(directives)?;
+    if knows_spans(&filter) {
+        return Err(InvalidDirectives {
+            directives: directives.to_owned(),
+            reason: "directives for spans are only supported by `set`".to_owned(),
+        });
+    }
+    Ok(filter)
+}
+
+/// Directives can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "invalid directives {directives:?} ({reason}): expected those of RUST_LOG, such as `info,orders=debug`"
+)]
+#[non_exhaustive]
+pub struct InvalidDirectives {
+    /// The directives as given.
+    pub directives: String,
+    /// Why they are invalid.
+    pub reason: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

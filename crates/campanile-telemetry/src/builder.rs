@@ -29,6 +29,8 @@ mod otlp;
 /// | [`writer`](Self::writer) | [`Writer::stdout`] |
 /// | [`filter`](Self::filter) | `info` |
 /// | [`redact`](Self::redact) | passwords, tokens, keys, cookies, sessions |
+/// | [`redact_values`](Self::redact_values) | `true` |
+/// | [`scrub`](Self::scrub) | none |
 /// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB |
 /// | [`rate_limit`](Self::rate_limit) | none |
 /// | [`capture`](Self::capture) | no lines are kept |
@@ -146,7 +148,8 @@ impl TelemetryBuilder {
     /// Whole words are compared, in upper or lower case. A word ends at `_`, `.`, `-` and where the case changes: `iban` hides
     /// `customer.iban` and `customerIban`. `card_number` hides `cardNumber` and `card-number`, but not `card`. The added words hide
     /// values of every type. The default words hide strings, errors and values that are formatted; they show numbers and booleans, so
-    /// that `max_tokens = 4096` and `password_reset = true` stay readable. The message of an event is never redacted.
+    /// that `max_tokens = 4096` and `password_reset = true` stay readable. Secrets inside of messages and of other values are replaced
+    /// by [`redact_values`](Self::redact_values).
     ///
     /// Defaults to `access_key`, `api_key`, `auth`, `authorization`, `bearer`, `connection_string`, `cookie`, `cookies`, `credential`,
     /// `credentials`, `csrf`, `database_url`, `dsn`, `jwt`, `passphrase`, `passwd`, `password`, `passwords`, `private_key`, `pwd`,
@@ -163,6 +166,48 @@ impl TelemetryBuilder {
     /// Defaults to the default words of [`redact`](Self::redact).
     pub fn redact_only(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.redaction.replace(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets whether secrets inside of messages and text values are replaced by `[redacted]`. These are replaced, in upper and lower case:
+    ///
+    /// - the token in `Bearer <token>` and `Basic <token>`,
+    /// - the password in a URL, such as `postgres://app:<password>@db/orders`,
+    /// - the value in `name=value`, `name="value"` and `name: "value"` if the name ends with a word such as `password`, `secret`,
+    ///   `token`, `api_key`, `access_key`, `private_key`, `session_id`, `authorization`, `cookie`, `signature` or `sig`.
+    ///
+    /// Other text stays as it is: `password: hunter2` without quotes is shown. Add a [function](Self::scrub) for other secrets. The
+    /// cost is one pass over each text.
+    ///
+    /// Defaults to `true`.
+    pub fn redact_values(mut self, is_on: bool) -> Self {
+        self.redaction.scrubber.is_on = is_on;
+        self
+    }
+
+    /// Adds a function that replaces secrets inside of messages and text values. Each call adds another function. They are called in
+    /// order, with the field's key (`message` for a message) and the text. Each returns the text to write, or `None` to keep it.
+    /// Afterwards the patterns of [`redact_values`](Self::redact_values) are replaced.
+    ///
+    /// The function runs on the thread that logs, for each text, so keep it short. It gets at most 16 KiB. If it panics, the text is
+    /// `[redacted]`. Texts that the function logs itself are not passed to it.
+    ///
+    /// ```
+    /// use campanile_telemetry::Telemetry;
+    ///
+    /// let builder = Telemetry::builder("orders").scrub(|_key, text| {
+    ///     // The keys of a payment provider.
+    ///     text.contains("sk_live_").then(|| "[redacted]".to_owned())
+    /// });
+    /// # let _ = builder;
+    /// ```
+    ///
+    /// Defaults to none.
+    pub fn scrub(
+        mut self,
+        scrub: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.redaction.scrubber.add(scrub);
         self
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tracing::field::{Field, Visit};
 
-use crate::escape::{Escaping, escape};
+use crate::escape::escape;
 use crate::keys::Keys;
 use crate::note::FieldValue;
 use crate::origin::Origin;
@@ -190,16 +190,15 @@ impl Recorder<'_> {
         self.fields.add(key, write);
     }
 
-    fn record_text(&mut self, field: &Field, write: impl FnOnce(&mut Escaping<'_>) -> fmt::Result) {
+    fn record_text(&mut self, field: &Field, write: impl FnOnce(&mut dyn Write) -> fmt::Result) {
+        let scrubber = &self.keys.redaction.scrubber;
         if self.is_message(field) {
             self.fields.message.clear();
-            // What is too long is cut.
-            let _ = write(&mut Escaping::new(&mut self.fields.message));
-            return;
+            return scrubber.write(field.name(), &mut self.fields.message, write);
         }
         self.record(field, true, |out| {
             out.push('"');
-            let _ = write(&mut Escaping::new(out));
+            scrubber.write(field.name(), out, write);
             out.push('"');
         });
     }
@@ -333,7 +332,7 @@ impl Fields {
         let is_text = matches!(value, FieldValue::Text(_));
         self.add(key, |out| match keys.get(key).hidden.hides(is_text) {
             true => quoted(REDACTED, out),
-            false => value.write(out),
+            false => value.write(&keys.redaction.scrubber, key, out),
         });
         true
     }

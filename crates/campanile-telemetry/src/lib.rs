@@ -92,6 +92,7 @@ mod rolling;
 #[cfg(feature = "otlp")]
 mod sampler;
 mod say;
+mod scrub;
 mod span;
 mod writer;
 

@@ -1,12 +1,10 @@
-use std::fmt::Write;
-
 use tracing::Span;
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::TelemetryLayer;
-use crate::escape::Escaping;
 use crate::fields::number;
+use crate::scrub::Scrubber;
 use crate::span::Kept;
 
 /// The value of a field that is [noted](note).
@@ -26,13 +24,12 @@ pub enum FieldValue {
 }
 
 impl FieldValue {
-    /// Writes it as JSON.
-    pub(crate) fn write(&self, out: &mut String) {
+    /// Writes the value of a key as JSON.
+    pub(crate) fn write(&self, scrubber: &Scrubber, key: &str, out: &mut String) {
         match self {
             Self::Text(text) => {
                 out.push('"');
-                // What is too long is cut.
-                let _ = Escaping::new(out).write_str(text);
+                scrubber.write(key, out, |out| out.write_str(text));
                 out.push('"');
             }
             Self::Signed(value) => number::signed(*value, out),

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use crate::scrub::Scrubber;
+
 /// What is shown in place of a secret.
 pub(crate) const REDACTED: &str = "[redacted]";
 
@@ -64,6 +66,8 @@ pub(crate) struct Redaction {
     defaults: bool,
     /// In lower case, without borders.
     own: Vec<String>,
+    /// Secrets inside of values.
+    pub(crate) scrubber: Scrubber,
 }
 
 /// The default words. Numbers and booleans are shown all the same: `max_tokens` and `password_reset` hold no secret.
@@ -132,6 +136,7 @@ impl Default for Redaction {
         Self {
             defaults: true,
             own: Vec::new(),
+            scrubber: Scrubber::default(),
         }
     }
 }

@@ -1,0 +1,424 @@
+//! Secrets inside of texts, such as `Bearer eyJ…`, which the key of a field does not show.
+
+use std::cell::Cell;
+use std::fmt::{self, Write};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::escape::{Escaping, MAX_VALUE};
+use crate::redact::REDACTED;
+
+type Scrub = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
+
+/// Replaces secrets inside of texts.
+#[derive(Clone)]
+pub(crate) struct Scrubber {
+    /// Whether the default patterns are replaced.
+    pub(crate) is_on: bool,
+    /// The application's functions.
+    own: Vec<Scrub>,
+}
+
+impl Default for Scrubber {
+    fn default() -> Self {
+        Self {
+            is_on: true,
+            own: Vec::new(),
+        }
+    }
+}
+
+thread_local! {
+    /// Whether a function of the application runs on this thread.
+    static RUNS: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Scrubber {
+    pub(crate) fn add(
+        &mut self,
+        scrub: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static,
+    ) {
+        self.own.push(Arc::new(scrub));
+    }
+
+    /// Appends a text as the inside of a JSON string, cut at 16 KiB and without its secrets.
+    pub(crate) fn write(
+        &self,
+        key: &str,
+        out: &mut String,
+        write: impl FnOnce(&mut dyn Write) -> fmt::Result,
+    ) {
+        let begin = out.len();
+        // An error means that the text was cut.
+        if self.own.is_empty() {
+            let _ = write(&mut Escaping::new(out));
+        } else {
+            let mut plain = Plain::default();
+            let _ = write(&mut plain);
+            let _ = Escaping::new(out).write_str(&self.scrubbed(key, plain.0));
+        }
+        if self.is_on {
+            replace(out, begin);
+        }
+    }
+
+    fn scrubbed(&self, key: &str, text: String) -> String {
+        // A function that logs must not call itself.
+        if RUNS.try_with(|runs| runs.replace(true)).unwrap_or_default() {
+            return text;
+        }
+        let scrub_all = || {
+            let functions = self.own.iter();
+            functions.fold(text, |text, scrub| scrub(key, &text).unwrap_or(text))
+        };
+        let scrubbed = catch_unwind(AssertUnwindSafe(scrub_all));
+        let _ = RUNS.try_with(|runs| runs.set(false));
+        scrubbed.unwrap_or_else(|_| REDACTED.to_owned())
+    }
+}
+
+impl fmt::Debug for Scrubber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scrubber")
+            .field("is_on", &self.is_on)
+            .field("own", &self.own.len())
+            .finish()
+    }
+}
+
+/// A text that ends formatting soon after 16 KiB.
+#[derive(Default)]
+struct Plain(String);
+
+impl Write for Plain {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // One more character is kept, so that the text is then cut and marked.
+        let room = (MAX_VALUE + 4).saturating_sub(self.0.len());
+        if text.len() <= room {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        let mut ends = (0..=room).rev();
+        let end = ends.find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        self.0.push_str(&text[..end]);
+        Err(fmt::Error)
+    }
+}
+
+/// Replaces the secrets in the part of an escaped text from `begin` on.
+fn replace(out: &mut String, begin: usize) {
+    let mut next = find(&out.as_bytes()[begin..], 0);
+    if next.is_none() {
+        return;
+    }
+    let text = out.split_off(begin);
+    let mut from = 0;
+    while let Some(secret) = next {
+        out.push_str(&text[from..secret.start]);
+        out.push_str(REDACTED);
+        from = secret.end;
+        next = find(text.as_bytes(), from);
+    }
+    out.push_str(&text[from..]);
+}
+
+/// Returns where the first secret is, from an index on. Its borders are ASCII characters.
+fn find(text: &[u8], mut from: usize) -> Option<Range<usize>> {
+    let is_sign = |byte: &u8| matches!(byte, b' ' | b':' | b'=');
+    while let Some(step) = text[from..].iter().position(is_sign) {
+        let at = from + step;
+        from = at + 1;
+        let found = match text[at] {
+            b' ' => after_scheme(text, at),
+            b':' if text[from..].starts_with(b"//") => in_url(text, from + 2),
+            _ => after_name(text, at),
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// Returns the token in `Bearer <token>` and `Basic <token>`, given the index of the space.
+fn after_scheme(text: &[u8], space: usize) -> Option<Range<usize>> {
+    let before = &text[..space];
+    if !["bearer", "basic"]
+        .iter()
+        .any(|scheme| ends_with(before, scheme))
+    {
+        return None;
+    }
+    let begin = space + 1;
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    let token = &text[begin..end_of(text, begin, |byte| !is_token(byte))];
+    // Words follow in prose, such as `basic authentication`.
+    let is_odd = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_uppercase() || *byte == b'=';
+    let is_word = token.len() < 6
+        || token.starts_with(b"/")
+        || token.len() < 16 && !token[1..].iter().any(is_odd);
+    (!is_word).then(|| begin..begin + token.len())
+}
+
+/// Returns the password in `user:password@host`, given the index after `://`.
+fn in_url(text: &[u8], begin: usize) -> Option<Range<usize>> {
+    let is_outside = |byte: &u8| byte.is_ascii_whitespace() || b"\"'\\<>".contains(byte);
+    let end = end_of(text, begin, |byte| {
+        is_outside(byte) || b"/?#".contains(byte)
+    });
+    let colon = begin + text[begin..end].iter().position(|byte| *byte == b':')?;
+    let at_sign = |end: usize| {
+        let found = text[colon..end].iter().rposition(|byte| *byte == b'@');
+        found.map(|at| colon + at)
+    };
+    let password = colon + 1;
+    let has_port = text[password..end].iter().all(u8::is_ascii_digit) || text[begin] == b'[';
+    let at_sign = at_sign(end).or_else(|| {
+        // A password may have a slash that is not encoded.
+        let end = end_of(text, end, is_outside);
+        at_sign(end).filter(|_| !has_port)
+    })?;
+    (password < at_sign).then_some(password..at_sign)
+}
+
+/// The ends of names whose values are replaced, in lower case.
+const NAMES: [&str; 24] = [
+    "access-key",
+    "access_key",
+    "accesskey",
+    "api-key",
+    "api_key",
+    "apikey",
+    "authorization",
+    "client-secret",
+    "cookie",
+    "jwt",
+    "passphrase",
+    "passwd",
+    "password",
+    "private-key",
+    "private_key",
+    "privatekey",
+    "pwd",
+    "secret",
+    "secret_key",
+    "session_id",
+    "sessionid",
+    "sig",
+    "signature",
+    "token",
+];
+
+/// Returns the value in `name=value`, `name="value"` and `name: "value"`, given the index of the `=` or `:`.
+fn after_name(text: &[u8], sign: usize) -> Option<Range<usize>> {
+    let before = &text[..sign];
+    let name = before.strip_suffix(b" ").unwrap_or(before);
+    let name = match name.strip_suffix(b"\"") {
+        Some(name) => without_slashes(name),
+        None => name.strip_suffix(b"'").unwrap_or(name),
+    };
+    if !NAMES.iter().any(|secret| ends_with(name, secret)) {
+        return None;
+    }
+    let after = &text[sign + 1..];
+    let value = after.strip_prefix(b" ").unwrap_or(after);
+    let value = value.strip_prefix(b"Some(").unwrap_or(value);
+    let begin = text.len() - value.len();
+    let slashes = value.iter().take_while(|byte| **byte == b'\\').count();
+    let secret = match value.get(slashes) {
+        Some(b'"') => {
+            let begin = begin + slashes + 1;
+            begin..closing_quote(text, begin, slashes)
+        }
+        Some(b'\'') if slashes == 0 => {
+            let begin = begin + 1;
+            begin..end_of(text, begin, |byte| *byte == b'\'')
+        }
+        _ if text[sign] == b'=' && value.len() == after.len() && name.len() == sign => {
+            begin..end_of_plain(text, begin)
+        }
+        _ => return None,
+    };
+    let is_harmless = ["", "true", "false", "None", "null", "[redacted", REDACTED]
+        .map(str::as_bytes)
+        .contains(&&text[secret.clone()]);
+    (!is_harmless && !value.starts_with(b"=")).then_some(secret)
+}
+
+/// Returns where a value without quotes ends.
+fn end_of_plain(text: &[u8], begin: usize) -> usize {
+    let mut at = begin;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'\\' if text.get(at + 1) == Some(&b'\\') => at += 1,
+            b'&' | b';' | b',' | b')' | b']' | b'}' | b'"' | b'\'' | b'\\' => break,
+            byte if byte.is_ascii_whitespace() => break,
+            _ => {}
+        }
+        at += 1;
+    }
+    at.min(text.len())
+}
+
+/// Returns the index of the quote that has as many backslashes as the opening one.
+fn closing_quote(text: &[u8], begin: usize, slashes: usize) -> usize {
+    let quotes = (begin..text.len()).filter(|at| text[*at] == b'"');
+    let ends = quotes.map(|at| (at, begin + without_slashes(&text[begin..at]).len()));
+    let mut ends = ends.filter(|(at, end)| at - end == slashes);
+    ends.next().map_or(text.len(), |(_, end)| end)
+}
+
+fn without_slashes(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte != b'\\');
+    &text[..end.map_or(0, |end| end + 1)]
+}
+
+fn end_of(text: &[u8], begin: usize, is_end: impl Fn(&u8) -> bool) -> usize {
+    let length = text[begin..].iter().position(is_end);
+    length.map_or(text.len(), |length| begin + length)
+}
+
+fn ends_with(text: &[u8], end: &str) -> bool {
+    let Some(begin) = text.len().checked_sub(end.len()) else {
+        return false;
+    };
+    text[begin..].eq_ignore_ascii_case(end.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let mut out = "before ".to_owned();
+        Scrubber::default().write("key", &mut out, |out| out.write_str(text));
+        let read: String = serde_json::from_str(&format!("\"{out}\"")).unwrap();
+        assert_eq!(read, format!("before {expected}"), "{text}");
+    }
+
+    #[test]
+    fn secrets_in_texts_are_replaced() {
+        for (text, expected) in [
+            ("Bearer s3cr3t", "Bearer [redacted]"),
+            ("a line\nBearer s3cr3t", "a line\nBearer [redacted]"),
+            (
+                "sent Authorization: bearer eyJhbGciOiJI.eyJzdWIi.x-y_z to it",
+                "sent Authorization: bearer [redacted] to it",
+            ),
+            ("Basic dXNlcjpwYXNz, ok", "Basic [redacted], ok"),
+            (
+                "postgres://app:hunter2@db:5432/orders",
+                "postgres://app:[redacted]@db:5432/orders",
+            ),
+            ("redis://:p@ss@cache", "redis://:[redacted]@cache"),
+            ("amqp://u:p/w?@mq/x", "amqp://u:[redacted]@mq/x"),
+            (
+                "amqp://a:b@h1,amqp://c:d@h2",
+                "amqp://a:[redacted]@h1,amqp://c:[redacted]@h2",
+            ),
+            (
+                "GET /a?access_token=abc&page=2",
+                "GET /a?access_token=[redacted]&page=2",
+            ),
+            (
+                "host=db password=a\\b user=x",
+                "host=db password=[redacted] user=x",
+            ),
+            ("password=a\nb", "password=[redacted]\nb"),
+            ("API_KEY=ключ next", "API_KEY=[redacted] next"),
+            (
+                r#"{"password":"a\"b","user":"x"}"#,
+                r#"{"password":"[redacted]","user":"x"}"#,
+            ),
+            (
+                r#"Config { db_password: Some("x y"), user: "u" }"#,
+                r#"Config { db_password: Some("[redacted]"), user: "u" }"#,
+            ),
+            ("token = 'a b' end", "token = '[redacted]' end"),
+            (
+                r#"{\"token\":\"x\"} end"#,
+                r#"{\"token\":\"[redacted]\"} end"#,
+            ),
+            (r#"secret="never closed"#, r#"secret="[redacted]"#),
+            (
+                "authorization=Bearer s3cr3t",
+                "authorization=[redacted] [redacted]",
+            ),
+            ("?sv=1&sig=ab%2F", "?sv=1&sig=[redacted]"),
+        ] {
+            check(text, expected);
+        }
+    }
+
+    #[test]
+    fn other_texts_stay_as_they_are() {
+        for text in [
+            "",
+            " ",
+            "=",
+            ":",
+            "://",
+            "x://",
+            "accepted",
+            "basic authentication",
+            "bearer of news",
+            "Bearer ",
+            "the basic /api/v1/users",
+            "http://host:8080/users/a@b",
+            "http://[::1]:80/a@b",
+            "ssh://git@github.com/x",
+            "http://user:@host",
+            "password: too short",
+            "invalid token: expected 3 parts",
+            "max_tokens=4096",
+            "has_password=true",
+            "password=",
+            "token==x",
+            "token=[redacted] secret=\"[redacted]\"",
+            "password",
+            "ключ://я:",
+        ] {
+            check(text, text);
+        }
+    }
+
+    #[test]
+    fn a_function_that_logs_does_not_call_itself() {
+        static SCRUBBER: std::sync::OnceLock<Scrubber> = std::sync::OnceLock::new();
+        let mut scrubber = Scrubber::default();
+        scrubber.add(|_, text| {
+            let mut logged = String::new();
+            SCRUBBER
+                .get()?
+                .write("key", &mut logged, |out| out.write_str("a token=x"));
+            assert_eq!(logged, "a token=[redacted]");
+            Some(format!("scrubbed {text}"))
+        });
+        for _ in 0..2 {
+            let mut out = String::new();
+            let scrubber = SCRUBBER.get_or_init(|| scrubber.clone());
+            scrubber.write("key", &mut out, |out| out.write_str("text"));
+            assert_eq!(out, "scrubbed text");
+        }
+    }
+
+    #[test]
+    fn a_text_of_signs_takes_no_longer_than_others() {
+        for text in [
+            "token=",
+            "token='",
+            "token=\"",
+            "a://",
+            "a://b:c",
+            "bearer ",
+            "\\\"",
+            "password: \\\"",
+        ] {
+            let mut out = String::new();
+            Scrubber::default().write("key", &mut out, |out| out.write_str(&text.repeat(20_000)));
+            assert!(out.len() < 8 * MAX_VALUE);
+        }
+    }
+}

@@ -268,6 +268,8 @@ impl Builder {
             }
             _ => None,
         };
+        #[cfg(feature = "telemetry")]
+        let _subscriber = telemetry.as_ref().and_then(telemetry::while_building);
         #[cfg(feature = "metrics")]
         let overhead = Overhead::new(&registry);
         #[cfg(feature = "health")]

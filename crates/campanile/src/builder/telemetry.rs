@@ -1,6 +1,8 @@
 #[cfg(feature = "metrics")]
 use campanile_metrics::Registry;
 use campanile_telemetry::{HttpSpans, Telemetry, TelemetryBuilder};
+use tracing::dispatcher::{self, DefaultGuard};
+use tracing::subscriber::NoSubscriber;
 
 #[cfg(feature = "metrics")]
 use super::noted;
@@ -58,6 +60,16 @@ impl Settings {
     }
 }
 
+/// Makes the telemetry this thread's subscriber unless there is one, so that its log has the lines of
+/// the build. The application sets its subscriber afterwards.
+pub(super) fn while_building(telemetry: &Telemetry) -> Option<DefaultGuard> {
+    if !dispatcher::get_default(|to| to.is::<NoSubscriber>()) {
+        return None;
+    }
+    let own = telemetry.in_scope(|| dispatcher::get_default(Clone::clone));
+    Some(dispatcher::set_default(&own))
+}
+
 /// What the telemetry adds.
 impl Builder {
     /// Sets how the log is written: its format, its writer, its filter; and with feature `otlp` to which collector traces, lines and the
@@ -72,7 +84,7 @@ impl Builder {
     /// ```
     ///
     /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), whose layer and filter an application can add to its own
-    /// subscriber: `telemetry.layer().with_filter(telemetry.filter())`.
+    /// subscriber: `telemetry.layer().with_filter(telemetry.filter())`. If there is no subscriber yet, the log has the lines of `build` all the same.
     ///
     /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the standard output from INFO on, unless the process
     /// has a subscriber already. Further calls add to the first: each closure gets the builder that the one before returned.
@@ -106,12 +118,12 @@ impl Builder {
         self
     }
 
-    /// Builds, and has the log if it is asked for, or there is none; the building is in it already.
+    /// Builds, with a log if it is configured or the process has no subscriber. The log has the lines
+    /// of the build.
     #[cfg(feature = "metrics")]
     pub(super) fn build_with_log(mut self) -> Result<Campanile, crate::InstallError> {
         let is_asked_for = self.telemetry.configure.is_some();
-        let is_taken =
-            !tracing::dispatcher::get_default(|to| to.is::<tracing::subscriber::NoSubscriber>());
+        let is_taken = !dispatcher::get_default(|to| to.is::<NoSubscriber>());
         match (is_asked_for, is_taken) {
             (true, true) => return Err(crate::InstallError::Subscriber),
             (false, true) => return Ok(self.build()?),
@@ -131,8 +143,8 @@ impl Builder {
             problems.extend(others);
             return Err(BuildError { problems }.into());
         };
-        self.telemetry.built = Some(telemetry.clone());
-        Ok(telemetry.in_scope(|| self.build())?)
+        self.telemetry.built = Some(telemetry);
+        Ok(self.build()?)
     }
 }
 

@@ -164,3 +164,24 @@ async fn the_path_below_a_prefix_is_the_clients() {
     assert!(text.contains(r#""url.path":"/svc/a""#), "{text}");
     assert!(text.contains(r#""http.route":"/svc/a""#), "{text}");
 }
+
+/// An application builds the telemetry before it can make it a part of its subscriber.
+#[test]
+fn the_log_has_what_is_logged_before_there_is_a_subscriber() {
+    let memory = Memory::default();
+    let writer = memory.clone();
+    let campanile = Campanile::builder("test")
+        .telemetry(|log| log.writer(Writer::new(writer)))
+        .observe(|layer| {
+            tracing::warn!("logged by the build");
+            layer
+        })
+        .build()
+        .unwrap();
+    tracing::warn!("logged after the build");
+    let telemetry = campanile.telemetry().unwrap();
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("logged by the build"), "{text}");
+    assert!(!text.contains("logged after the build"), "{text}");
+}

@@ -233,6 +233,36 @@ fn another_error_after_one_that_was_handled_is_logged() {
     assert_eq!(logged, ["ERROR panics "]);
 }
 
+#[observe]
+fn panics_after_one_that_was_caught() {
+    catch_unwind(panics).unwrap_err();
+    panic!("and once more");
+}
+
+#[observe]
+async fn panics_with_a_number_after_one_that_was_caught() {
+    catch_unwind(panics).unwrap_err();
+    std::panic::panic_any(7_u8);
+}
+
+#[observe]
+async fn passes_on_a_panic() {
+    panics_with_a_number_after_one_that_was_caught().await;
+}
+
+#[test]
+fn another_panic_after_one_that_was_caught_is_logged() {
+    let logged = lines(|| catch_unwind(panics_after_one_that_was_caught));
+    let expected = ["ERROR panics ", "ERROR panics_after_one_that_was_caught "];
+    assert_eq!(logged, expected);
+    let logged = lines(|| catch_unwind(|| now(passes_on_a_panic())));
+    let name = "panics_with_a_number_after_one_that_was_caught";
+    assert_eq!(
+        logged,
+        ["ERROR panics ".to_owned(), format!("ERROR {name} ")]
+    );
+}
+
 #[observe(err = "debug")]
 fn quiet() -> Result<(), &'static str> {
     Err("bad input")

@@ -117,6 +117,7 @@ impl Site {
             begun: now(),
             state: State::Running,
             logged: None,
+            panic: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Recorder};
 use tracing::Span;
 
-use super::logged::{Logged, Returned, Scope};
+use super::logged::{Logged, Panic, Returned, Scope};
 use super::{Keys, METADATA, Observed, Outcome, Site};
 use crate::clock::now;
 
@@ -20,6 +20,8 @@ pub struct Call {
     pub(super) state: State,
     /// The last failure that a nested call logged.
     pub(super) logged: Option<Box<Logged>>,
+    /// The panic that ended the call.
+    pub(super) panic: Option<Box<Panic>>,
 }
 
 /// What a call writes to.
@@ -45,7 +47,7 @@ impl Call {
     /// Runs a function in the call's span.
     pub fn run_now<T>(&mut self, function: impl FnOnce() -> T) -> T {
         let _scope = Scope::enter(&mut self.logged);
-        self.span.in_scope(function)
+        Panic::noted(&mut self.panic, || self.span.in_scope(function))
     }
 
     /// Runs a future in the call's span, and gives the call back with its output.
@@ -107,7 +109,8 @@ impl Call {
         let before = match (self.logged.take(), level) {
             (Some(logged), Some(level)) => {
                 let error = error.map(|error| (error, text));
-                logged.covers(level, error).then_some(logged)
+                let panic = self.panic.as_deref();
+                logged.covers(level, error, panic).then_some(logged)
             }
             // An error that is not logged here was logged all the same.
             (logged, None) => logged.filter(|_| outcome == Outcome::Error),
@@ -143,7 +146,7 @@ impl Call {
             let level = level.filter(|_| is_logged)?;
             Some(Box::new(match error {
                 Some(error) => Logged::error(level, error.kind, text),
-                None => Logged::panic(),
+                None => Logged::panic(self.panic.clone()),
             }))
         };
         if let Some(logged) = before.or_else(new) {

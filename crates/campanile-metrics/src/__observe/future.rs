@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::call::{Call, State};
-use super::logged::Scope;
+use super::logged::{Panic, Scope};
 
 pin_project! {
     /// A future that is observed.
@@ -39,7 +39,7 @@ impl<F: Future> Future for Observed<F> {
         let polled = {
             let _scope = Scope::enter(&mut call.logged);
             let _entered = call.span.enter();
-            this.inner.poll(cx)
+            Panic::noted(&mut call.panic, || this.inner.poll(cx))
         };
         match (polled, this.call.take()) {
             (Poll::Ready(output), Some(call)) => Poll::Ready((output, call)),

@@ -1,17 +1,19 @@
 //! Which failure a nested call has logged, so that the calls that pass it on don't log it again.
 
+use std::any::{Any, TypeId};
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use tracing::Level;
 
 use crate::name::truncated;
 
-/// The most bytes of an error's text in the log.
+/// The limit of an error's text in the log, in bytes.
 const MAX_ERROR: usize = 1_024;
 
-/// The most sources of an error that are compared.
+/// The limit of an error's sources that are compared.
 const MAX_SOURCES: usize = 16;
 
 thread_local! {
@@ -33,6 +35,33 @@ impl Returned<'_> {
     }
 }
 
+/// A panic, as far as its payload tells it from another: a call may catch a panic and then panic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Panic {
+    payload: TypeId,
+    /// The panic's message, cut at 1 KiB.
+    message: Option<String>,
+}
+
+impl Panic {
+    fn of(payload: &(dyn Any + Send)) -> Self {
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self {
+            payload: payload.type_id(),
+            message: message.map(|text| truncated(text.to_owned(), MAX_ERROR)),
+        }
+    }
+
+    /// Runs a function. If it panics, the panic is noted and goes on.
+    pub(super) fn noted<T>(panic: &mut Option<Box<Self>>, function: impl FnOnce() -> T) -> T {
+        catch_unwind(AssertUnwindSafe(function)).unwrap_or_else(|payload| {
+            *panic = Some(Box::new(Self::of(&*payload)));
+            resume_unwind(payload)
+        })
+    }
+}
+
 /// A failure that was logged.
 #[derive(Debug)]
 pub(super) struct Logged {
@@ -42,7 +71,7 @@ pub(super) struct Logged {
 
 #[derive(Debug)]
 enum What {
-    Panic,
+    Panic(Option<Box<Panic>>),
     /// The error's text.
     Text(String),
     /// The kind of an error without a text.
@@ -50,10 +79,10 @@ enum What {
 }
 
 impl Logged {
-    pub(super) fn panic() -> Self {
+    pub(super) fn panic(panic: Option<Box<Panic>>) -> Self {
         Self {
             level: Level::ERROR,
-            what: What::Panic,
+            what: What::Panic(panic),
         }
     }
 
@@ -67,17 +96,18 @@ impl Logged {
     }
 
     /// Returns whether this is the same failure, logged at no lower level: the same text, or one
-    /// that the error's text or that of one of its sources ends with.
+    /// that the error's text or that of one of its sources ends with. Without an error it is a panic.
     pub(super) fn covers(
         &self,
         level: Level,
         error: Option<(&Returned<'_>, Option<&str>)>,
+        panic: Option<&Panic>,
     ) -> bool {
         if self.level > level {
             return false;
         }
         match (&self.what, error) {
-            (What::Panic, None) => true,
+            (What::Panic(logged), None) => panic.is_some() && logged.as_deref() == panic,
             (What::Kind(kind), Some((error, text))) => {
                 text.is_none_or(str::is_empty) && kind == error.kind
             }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use tracing::field::{Field, Visit};
 
 use crate::escape::escape;
-use crate::keys::Keys;
+use crate::keys::{self, Keys, namespace};
 use crate::note::FieldValue;
 use crate::origin::Origin;
 use crate::redact::REDACTED;
@@ -337,13 +337,26 @@ impl Fields {
         true
     }
 
-    /// Takes up the values of others whose keys are not there yet.
-    pub(crate) fn fill_up(&mut self, others: &Self) {
-        for (key, value) in others.iter() {
-            if self.entries.iter().all(|entry| entry.key != key) {
+    /// Takes up the values of an outer span whose keys are not there yet. Two requests are not mixed.
+    pub(crate) fn fill_up(&mut self, keys: &Keys, outer: &Self) {
+        let inner = self.entries.len();
+        let is_other = self.is_of_request() && outer.is_of_request();
+        for (key, value) in outer.iter() {
+            let is_mixed = is_other && keys.get(key).is_of_request && {
+                let namespace = namespace(key);
+                let mut inner = self.entries[..inner].iter();
+                inner.any(|entry| keys::namespace(entry.key) == namespace)
+            };
+            if !is_mixed && self.entries.iter().all(|entry| entry.key != key) {
                 self.add(key, |out| out.push_str(value));
             }
         }
+    }
+
+    /// Returns whether they are those of a span that stands for a request or call, by its `otel.kind`.
+    pub(crate) fn is_of_request(&self) -> bool {
+        let kind = self.iter().find(|(key, _)| *key == "otel.kind");
+        kind.is_some_and(|(_, kind)| !kind.eq_ignore_ascii_case("\"internal\""))
     }
 
     /// Takes up the values of others, which go before.

@@ -19,6 +19,25 @@ pub(crate) struct Key {
     pub(crate) is_plain: bool,
     /// It says something of a span, and no line has it.
     pub(crate) is_of_span: bool,
+    /// It describes a request or call, so spans of two requests may both have it.
+    pub(crate) is_of_request: bool,
+}
+
+/// The namespaces of fields that describe a request or call.
+const REQUEST: [&str; 8] = [
+    "db",
+    "error",
+    "http",
+    "messaging",
+    "network",
+    "rpc",
+    "server",
+    "url",
+];
+
+/// Returns the part of a key before its first dot.
+pub(crate) fn namespace(key: &str) -> &str {
+    key.split_once('.').map_or(key, |(namespace, _)| namespace)
 }
 
 /// What a line says of lines that were left out, and of the flight recorder.
@@ -92,6 +111,7 @@ impl Keys {
             is_extra: EXTRA.contains(&key),
             is_plain: is_plain(key),
             is_of_span,
+            is_of_request: REQUEST.contains(&namespace(key)),
         };
         // On a thread that is being torn down nothing is kept.
         let _ = KNOWN.try_with(|known| {

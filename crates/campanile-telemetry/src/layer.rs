@@ -156,6 +156,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             }
             let mut function = None;
             let mut ids = Ids::default();
+            let mut is_in_call = false;
             for span in context.event_scope(event).into_iter().flatten() {
                 function = function.or_else(|| Some(span.metadata().name()));
                 let extensions = span.extensions();
@@ -167,7 +168,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                     ids.correlation = kept.request_id().cloned();
                 }
                 if kept.of == self.keys.log() {
-                    self.add(scratch, &kept.fields);
+                    self.add_span(scratch, kept, &mut is_in_call);
                 }
             }
             ids.fill_up(Correlation::current);
@@ -220,7 +221,7 @@ impl TelemetryLayer {
                 }
                 let trace = kept.ids.as_ref().and_then(|ids| ids.trace);
                 recorded.trace = recorded.trace.or(trace);
-                fields.fill_up(&kept.fields);
+                fields.fill_up(&self.keys, &kept.fields);
             }
         });
     }
@@ -250,7 +251,7 @@ impl TelemetryLayer {
                 self.add_own(scratch, own);
                 self.add(scratch, fields);
                 if let Some(kept) = request.extensions().get::<Kept>() {
-                    self.add(scratch, &kept.fields);
+                    self.add_span(scratch, kept, &mut fields.is_of_request());
                 }
                 let said = Said {
                     origin: &event.origin,

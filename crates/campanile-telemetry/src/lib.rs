@@ -13,7 +13,8 @@
 //!
 //! A line in JSON is an object without nesting in which each key is there once: `timestamp` (RFC 3339, UTC), `level`, `target`, `message`,
 //! `service`, `trace_id`, `span_id` and `correlation_id` where there are any, `module`, `function` (the name of the innermost span) and
-//! `line`; then the fields of the event, and those of its spans, from the innermost outwards, where the innermost goes before. A field whose
+//! `line`; then the fields of the event, and those of its spans, from the innermost outwards, where the innermost goes before. In a call to another service, the line describes that call and
+//! has no `http`, `url`, `server`, `rpc`, `db` and `error` fields of the request around it if the call has some itself. A field whose
 //! key is one of a line's own gets an underscore at its end: nothing that is logged can take the place of, say, `level`. Lines that these
 //! crates log themselves have no `module`, `function` and `line`. [`FieldNames`] says how the keys of other schemas are made.
 //!

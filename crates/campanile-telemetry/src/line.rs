@@ -8,7 +8,7 @@ use tracing::Level;
 use crate::clock;
 use crate::escape::escape;
 use crate::fields::{Fields, KEPT, quoted};
-use crate::keys::{Keys, LEFT_OUT};
+use crate::keys::{Keys, LEFT_OUT, namespace};
 use crate::names::{FieldNames, Names};
 use crate::origin::Origin;
 use crate::say::Said;
@@ -143,6 +143,18 @@ impl Ids {
     }
 }
 
+/// The source of fields that are added to a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The application, in the event or one of its spans.
+    Application,
+    /// The span of a request that contains a call to another service, whose span is a part of the
+    /// line already. A line describes one of the two.
+    OuterRequest,
+    /// These crates.
+    Library,
+}
+
 /// The parts of a line, which keep their memory from one to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
@@ -176,16 +188,17 @@ impl Line {
         renamed.clear();
     }
 
-    /// Adds fields whose keys are not there yet: those that come first are of the innermost span.
-    /// `also` is told of each that is added. `is_own` says that the library has logged them.
+    /// Adds fields whose keys the line lacks, and calls `also` for each of them. The event comes
+    /// first, then its spans from the innermost outwards.
     pub(crate) fn add(
         &mut self,
         style: &Style,
         keys: &Keys,
         fields: &Fields,
-        is_own: bool,
+        source: Source,
         mut also: impl FnMut(&'static str, &str),
     ) {
+        let inner = self.used.len();
         for (key, value) in fields.iter() {
             let is_used = |used: &&str| std::ptr::eq(*used, key) || *used == key;
             if self.used.iter().any(is_used) {
@@ -195,13 +208,19 @@ impl Line {
             if known.is_of_span {
                 continue;
             }
+            if source == Source::OuterRequest && known.is_of_request {
+                let outer = namespace(key);
+                if self.used[..inner].iter().any(|key| namespace(key) == outer) {
+                    continue;
+                }
+            }
             if self.tail.len() > MAX_LINE {
                 self.left_out += 1;
                 continue;
             }
             self.used.push(key);
             also(key, value);
-            let is_renamed = known.is_renamed || known.is_extra && !is_own;
+            let is_renamed = known.is_renamed || known.is_extra && source != Source::Library;
             if is_renamed || self.renamed.iter().any(|renamed| renamed == key) {
                 let mut other = style.names.named(key).into_owned();
                 // Among those that are used is the key itself.

@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use crate::TelemetryLayer;
 use crate::fields::Fields;
-use crate::line::{Ids, Line};
+use crate::line::{Ids, Line, Source};
 use crate::origin::Origin;
 #[cfg(feature = "otlp")]
 use crate::otlp::{self, Attributes, Wire};
+use crate::span::Kept;
 
 /// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
 #[derive(Default)]
@@ -57,15 +58,26 @@ impl TelemetryLayer {
 
     /// Adds the fields whose keys the line doesn't have yet.
     pub(crate) fn add(&self, scratch: &mut Scratch, fields: &Fields) {
-        self.add_of(scratch, fields, false);
+        self.add_of(scratch, fields, Source::Application);
     }
 
     /// Adds fields that the library has logged.
     pub(crate) fn add_own(&self, scratch: &mut Scratch, fields: &Fields) {
-        self.add_of(scratch, fields, true);
+        self.add_of(scratch, fields, Source::Library);
     }
 
-    fn add_of(&self, scratch: &mut Scratch, fields: &Fields, is_own: bool) {
+    /// Adds the fields of a span. `is_in_call` says whether the line has those of a request or call
+    /// within this span, and this span's are then added to it.
+    pub(crate) fn add_span(&self, scratch: &mut Scratch, span: &Kept, is_in_call: &mut bool) {
+        let source = match *is_in_call && span.has_kind {
+            true => Source::OuterRequest,
+            false => Source::Application,
+        };
+        self.add_of(scratch, &span.fields, source);
+        *is_in_call |= span.has_kind;
+    }
+
+    fn add_of(&self, scratch: &mut Scratch, fields: &Fields, source: Source) {
         #[cfg(feature = "otlp")]
         if let Some(exporter) = self.exporter.as_deref().filter(|all| all.logs.is_some()) {
             let attributes = &mut scratch.attributes;
@@ -73,10 +85,10 @@ impl TelemetryLayer {
             let also = |key, value: &str| attributes.add(limits, key, value);
             return scratch
                 .line
-                .add(&self.style, &self.keys, fields, is_own, also);
+                .add(&self.style, &self.keys, fields, source, also);
         }
         let line = &mut scratch.line;
-        line.add(&self.style, &self.keys, fields, is_own, |_, _| {});
+        line.add(&self.style, &self.keys, fields, source, |_, _| {});
     }
 
     /// Ends the line, and sends it on its ways.

@@ -15,6 +15,8 @@ pub(crate) struct Kept {
     /// Which telemetry keeps it: another may hide other values.
     pub(crate) of: usize,
     pub(crate) fields: Fields,
+    /// Whether the span stands for a request or call, by its `otel.kind`.
+    pub(crate) has_kind: bool,
     /// Whether it is the span of a request that is recorded.
     pub(crate) is_request: bool,
     /// Whether `HttpSpans` has made it.
@@ -33,6 +35,7 @@ impl Kept {
     pub(crate) fn new(of: usize, fields: Fields) -> Self {
         Self {
             of,
+            has_kind: fields.is_of_request(),
             fields,
             is_request: false,
             is_http: false,

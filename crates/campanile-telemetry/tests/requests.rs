@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use campanile_correlation::{Correlation, CorrelationId, CorrelationIdLayer, TraceParent};
 use campanile_http::{ObserveLayer, Route, TraceRef};
-use campanile_telemetry::{HttpSpans, RequestLines, Telemetry, Writer, note};
+use campanile_telemetry::{
+    FlightRecorder, HttpClientSpans, HttpSpans, RequestLines, Telemetry, Writer, note,
+};
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
@@ -424,4 +426,65 @@ async fn other_layers_see_the_correlation_id_and_lines_have_it_once() {
         assert!(line.contains(r#""correlation_id":"checkout-42""#), "{line}");
     }
     assert!(text.lines().count() >= 2, "{text}");
+}
+
+/// A line describes the call that it is in, or the request around it, but no mixture.
+#[tokio::test]
+async fn a_line_in_a_call_to_others_describes_that_call_alone() {
+    let memory = Memory::default();
+    let telemetry = Telemetry::builder("test")
+        .flight_recorder(FlightRecorder::new())
+        .writer(Writer::new(memory.clone()))
+        .build()
+        .unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(telemetry.filter())
+        .with(telemetry.layer());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let client = HttpClientSpans::new().layer(service_fn(async |_: Request<()>| {
+        tracing::info!("connected");
+        tracing::debug!("connected (recorded)");
+        let query = tracing::info_span!("query", otel.kind = "client", db.system.name = "x");
+        query.in_scope(|| tracing::info!("queried"));
+        Ok::<_, io::Error>(Response::new(()))
+    }));
+    let service = service_fn(move |_: Request<String>| {
+        note("user.id", 7_u64);
+        let request = Request::post("http://stock/items").body(()).unwrap();
+        let call = client.oneshot(request);
+        async {
+            call.await?;
+            tracing::info!("answered");
+            Ok::<_, io::Error>(Response::builder().status(500).body(String::new()).unwrap())
+        }
+    });
+    let observe = ObserveLayer::builder(HttpSpans::new());
+    let observe = observe.route(|_| Some(Route::from("/users/{id}"))).build();
+    let service = observe.layer(service);
+    let request = Request::get("/users/7").body(String::new()).unwrap();
+    drop(service.oneshot(request).await.unwrap());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    let line = |message: &str| -> Value {
+        let of_message = format!("\"message\":\"{message}\"");
+        let line = text.lines().find(|line| line.contains(&of_message));
+        serde_json::from_str(line.unwrap()).unwrap()
+    };
+    for message in ["connected", "connected (recorded)"] {
+        let line = line(message);
+        assert_eq!(line["http.request.method"], "POST", "{message}");
+        assert_eq!(line["url.full"], "http://stock/items", "{message}");
+        for key in ["http.route", "url.path"] {
+            assert_eq!(line[key], Value::Null, "{message} {key}");
+        }
+        assert_eq!(line["user.id"], 7, "{message}");
+    }
+    let queried = line("queried");
+    assert_eq!(queried["db.system.name"], "x");
+    assert_eq!(queried["http.request.method"], "POST");
+    assert_eq!(queried["http.route"], Value::Null);
+    let answered = line("answered");
+    assert_eq!(answered["http.request.method"], "GET");
+    assert_eq!(answered["url.path"], "/users/7");
+    assert_eq!(answered["url.full"], Value::Null);
 }

@@ -1,14 +1,15 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use tracing::level_filters::LevelFilter;
+
 use crate::capture::Capture;
 use crate::filter::{LogFilter, directives};
-use crate::keys::Keys;
 use crate::layer::TelemetryLayer;
 use crate::limit::Limit;
-use crate::line::{Format, Style};
+use crate::line::Format;
 use crate::names::FieldNames;
-use crate::queue::Queue;
+use crate::output::Output;
 use crate::recorder::FlightRecorder;
 use crate::redact::Redaction;
 use crate::{BuildError, EnvWarning, InstallError, Telemetry, TelemetryGuard, Writer};
@@ -27,6 +28,8 @@ mod otlp;
 /// | [`format`](Self::format) | [`Format::Json`] |
 /// | [`names`](Self::names) | [`FieldNames::Campanile`] |
 /// | [`writer`](Self::writer) | [`Writer::stdout`] |
+/// | [`writer_level`](Self::writer_level) | `TRACE` |
+/// | [`output`](Self::output) | none |
 /// | [`filter`](Self::filter) | `info` |
 /// | [`redact`](Self::redact) | passwords, tokens, keys, cookies, sessions |
 /// | [`redact_values`](Self::redact_values) | `true` |
@@ -48,6 +51,8 @@ pub struct TelemetryBuilder {
     format: Format,
     names: FieldNames,
     writer: Writer,
+    writer_level: LevelFilter,
+    outputs: Vec<Output>,
     filter: String,
     redaction: Redaction,
     max_waiting_bytes: usize,
@@ -73,6 +78,8 @@ impl TelemetryBuilder {
             format: Format::Json,
             names: FieldNames::Campanile,
             writer: Writer::stdout(),
+            writer_level: LevelFilter::TRACE,
+            outputs: Vec::new(),
             filter: "info".to_owned(),
             redaction: Redaction::default(),
             max_waiting_bytes: 8 << 20,
@@ -132,6 +139,25 @@ impl TelemetryBuilder {
     /// Defaults to [`Writer::stdout`].
     pub fn writer(mut self, writer: Writer) -> Self {
         self.writer = writer;
+        self
+    }
+
+    /// Sets the most verbose level of lines that go to the [writer](Self::writer). Use it if an
+    /// [output](Self::output) has more levels. The [filter](Self::filter) applies first.
+    ///
+    /// Defaults to [`LevelFilter::TRACE`].
+    pub fn writer_level(mut self, level: LevelFilter) -> Self {
+        self.writer_level = level;
+        self
+    }
+
+    /// Adds an output: a further writer, with a format and a level. Each output has a thread and a
+    /// queue of [`max_waiting_bytes`](Self::max_waiting_bytes). Warnings about settings and exports go to the
+    /// [writer](Self::writer) only. The limit is 7 outputs.
+    ///
+    /// Defaults to none.
+    pub fn output(mut self, output: Output) -> Self {
+        self.outputs.push(output);
         self
     }
 
@@ -255,12 +281,12 @@ impl TelemetryBuilder {
         self.exports.is_on()
     }
 
-    /// Opens the writer and starts the threads: `campanile-log`, which writes, and `campanile-otlp` if something is exported. Nothing global
+    /// Opens the writers and starts the threads: `campanile-log` for each writer, and `campanile-otlp` if something is exported. Nothing global
     /// changes.
     ///
     /// # Errors
     ///
-    /// If a setting is not valid, or the writer can't be opened.
+    /// If a setting is not valid, or a writer can't be opened.
     pub fn build(self) -> Result<Telemetry, BuildError> {
         if !is_service_name(&self.service) {
             return Err(BuildError::ServiceName { name: self.service });
@@ -268,6 +294,11 @@ impl TelemetryBuilder {
         if self.max_waiting_bytes < LEAST_WAITING {
             return Err(BuildError::MaxWaitingBytes {
                 given: self.max_waiting_bytes,
+            });
+        }
+        if self.outputs.len() > MAX_OUTPUTS {
+            return Err(BuildError::Outputs {
+                given: self.outputs.len(),
             });
         }
         let invalid = |filter: &str, from, error: &dyn std::fmt::Display| BuildError::Filter {
@@ -282,7 +313,6 @@ impl TelemetryBuilder {
         });
         let filter = LogFilter::new(&self.filter, recorded.transpose()?)
             .map_err(|error| invalid(&self.filter, "", &error))?;
-        let colours = self.format == Format::Pretty && self.writer.has_colours();
         let values = [
             Some(&self.service),
             self.version.as_ref(),
@@ -290,55 +320,44 @@ impl TelemetryBuilder {
             self.instance.as_ref(),
         ];
         let values = values.map(|value| value.map(String::as_str));
-        let style = Arc::new(Style::new(self.format, self.names, values, colours));
-        let report = {
-            let style = Arc::clone(&style);
-            move |dropped, failed| {
-                let mut lines = String::new();
-                if dropped > 0 {
-                    let why = "because the writer did not keep up";
-                    let text = format!("{dropped} lines of the log were dropped, {why}");
-                    lines += &style.own_line("WARN", &text);
-                }
-                if failed > 0 {
-                    let text = format!("{failed} lines of the log could not be written");
-                    lines += &style.own_line("ERROR", &text);
-                }
-                lines
-            }
-        };
         #[cfg(feature = "otlp")]
         let resource = self.resource();
-        let writer = self.writer.open(&style)?;
-        let queue = Queue::start(writer, self.max_waiting_bytes, report);
-        let queue = Arc::new(queue.map_err(|error| BuildError::Thread {
-            name: "campanile-log",
-            reason: error.to_string(),
-        })?);
+        let first = Output::new(self.writer)
+            .format(self.format)
+            .names(self.names)
+            .level(self.writer_level);
+        let open = |output: Output| {
+            let redaction = self.redaction.clone();
+            output.open(values, redaction, self.max_waiting_bytes)
+        };
+        let first = open(first)?;
+        let others = self.outputs.into_iter().map(open);
+        let others = others.collect::<Result<Arc<[_]>, _>>()?;
         #[cfg_attr(
             not(feature = "otlp"),
             expect(unused_mut, reason = "nothing is exported")
         )]
         let mut env_warnings = self.env_warnings;
         #[cfg(feature = "otlp")]
-        let exporter = self
-            .exports
-            .start(resource, &style, &queue, &mut env_warnings)?;
+        let exporter =
+            self.exports
+                .start(resource, &first.style, &first.queue, &mut env_warnings)?;
         for warning in &env_warnings {
-            queue.push([&style.own_line("WARN", &warning.to_string()), ""]);
+            let line = first.style.own_line("WARN", &warning.to_string());
+            first.queue.push([&line, ""]);
         }
         Ok(Telemetry {
             env_warnings: env_warnings.into(),
             layer: TelemetryLayer {
                 #[cfg(feature = "otlp")]
                 exporter,
-                keys: Arc::new(Keys::new(self.redaction, style.names)),
-                style,
+                keys: Arc::clone(&first.keys),
                 capture: self.capture,
                 recorder: self.recorder.map(Arc::new),
                 filter: filter.clone(),
                 limit: self.rate_limit.map(|limit| Arc::new(Limit::new(limit))),
-                queue,
+                first,
+                others,
             },
             filter,
         })
@@ -355,6 +374,9 @@ impl TelemetryBuilder {
 }
 
 const LEAST_WAITING: usize = 1 << 20;
+
+/// The limit of outputs besides the writer.
+const MAX_OUTPUTS: usize = 7;
 
 fn is_service_name(name: &str) -> bool {
     !name.is_empty() && name.chars().count() <= 255 && !name.contains(char::is_control)

@@ -30,6 +30,12 @@ pub enum BuildError {
         /// The number as given.
         given: usize,
     },
+    /// There are too many outputs.
+    #[error("too many outputs {given}: expected at most 7")]
+    Outputs {
+        /// The number as given.
+        given: usize,
+    },
     /// The file can't be opened.
     #[error(
         "the log file {path:?} can't be opened ({reason}): name one in a folder that is there and may be written to"

@@ -14,11 +14,12 @@ use crate::filter::{Fate, LogFilter, Place};
 use crate::http;
 use crate::keys::{EVENTS_GONE, Keys, RECORDED, SUPPRESSED};
 use crate::limit::Limit;
-use crate::line::{Ids, Style};
+use crate::line::Ids;
 use crate::origin::Origin;
 #[cfg(feature = "otlp")]
 use crate::otlp::{self, Exporter};
-use crate::queue::{Queue, is_writer};
+use crate::output::Sink;
+use crate::queue::is_writer;
 use crate::recorder::{FlightRecorder, Recorded, Ring};
 use crate::say::{Said, with_scratch};
 use crate::span::Kept;
@@ -26,20 +27,20 @@ use crate::span::Kept;
 /// A [`Layer`] that writes a line for each event, and exports lines and spans where that is asked for; from
 /// [`Telemetry::layer`](crate::Telemetry::layer).
 ///
-/// It needs a subscriber that keeps spans, as `tracing_subscriber::registry()` does. There is one to a subscriber: of two, the second has
-/// no fields of spans.
+/// It needs a subscriber that keeps spans, as `tracing_subscriber::registry()` does. A subscriber has at most one of them: of two,
+/// the second has no fields of spans. A telemetry can have several [outputs](crate::TelemetryBuilder::output).
 #[derive(Clone)]
 pub struct TelemetryLayer {
-    pub(crate) style: Arc<Style>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) capture: Option<Capture>,
     pub(crate) recorder: Option<Arc<FlightRecorder>>,
     pub(crate) filter: LogFilter,
-    /// It goes before the queue, to which it has something to tell.
+    /// It is dropped before the queue, to which it has something to tell.
     #[cfg(feature = "otlp")]
     pub(crate) exporter: Option<Arc<Exporter>>,
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) first: Sink,
+    pub(crate) others: Arc<[Sink]>,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
@@ -142,7 +143,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             },
         };
         with_scratch(|scratch, fields| {
-            self.begin(scratch);
+            self.begin(scratch, *origin.level());
             if suppressed > 0 {
                 fields.add_number(SUPPRESSED, suppressed);
                 self.add_own(scratch, fields);
@@ -247,7 +248,7 @@ impl TelemetryLayer {
                 own.add_number(EVENTS_GONE, gone);
             }
             for (event, fields) in &events {
-                self.begin(scratch);
+                self.begin(scratch, *event.origin.level());
                 self.add_own(scratch, own);
                 self.add(scratch, fields);
                 if let Some(kept) = request.extensions().get::<Kept>() {
@@ -283,7 +284,7 @@ fn ring_of<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<Arc<Ring>> {
 impl fmt::Debug for TelemetryLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TelemetryLayer")
-            .field("style", &self.style)
+            .field("style", &self.first.style)
             .finish_non_exhaustive()
     }
 }

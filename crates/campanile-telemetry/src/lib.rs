@@ -86,6 +86,7 @@ mod note;
 mod origin;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod output;
 mod queue;
 mod recorder;
 mod redact;
@@ -113,6 +114,7 @@ pub use self::note::{FieldValue, note};
 pub use self::otlp::{
     Counts, Exemplar, Measured, MetricSource, MetricWriter, Otlp, Point, Protocol,
 };
+pub use self::output::Output;
 pub use self::queue::LogStats;
 pub use self::recorder::FlightRecorder;
 pub use self::redact::Sensitive;

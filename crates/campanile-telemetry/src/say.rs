@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::time::SystemTime;
 
+use tracing::Level;
+
 use crate::TelemetryLayer;
 use crate::fields::Fields;
 use crate::line::{Ids, Line, Source};
@@ -15,6 +17,8 @@ use crate::span::Kept;
 #[derive(Default)]
 pub(crate) struct Scratch {
     line: Line,
+    /// The lines of further outputs; with whether they want the event's level.
+    others: Vec<(bool, Line)>,
     #[cfg(feature = "otlp")]
     attributes: Attributes,
     #[cfg(feature = "otlp")]
@@ -50,8 +54,15 @@ pub(crate) fn with_scratch(function: impl FnOnce(&mut Scratch, &mut Fields)) {
 
 impl TelemetryLayer {
     /// Begins a line.
-    pub(crate) fn begin(&self, scratch: &mut Scratch) {
+    pub(crate) fn begin(&self, scratch: &mut Scratch, level: Level) {
         scratch.line.clear();
+        scratch
+            .others
+            .resize_with(self.others.len(), Default::default);
+        for ((is_wanted, line), sink) in scratch.others.iter_mut().zip(&*self.others) {
+            *is_wanted = sink.wants(level);
+            line.clear();
+        }
         #[cfg(feature = "otlp")]
         scratch.attributes.clear();
     }
@@ -78,24 +89,36 @@ impl TelemetryLayer {
     }
 
     fn add_of(&self, scratch: &mut Scratch, fields: &Fields, source: Source) {
+        for ((is_wanted, line), sink) in scratch.others.iter_mut().zip(&*self.others) {
+            if *is_wanted {
+                line.add(&sink.style, &sink.keys, fields, source, |_, _| {});
+            }
+        }
+        let style = &self.first.style;
         #[cfg(feature = "otlp")]
         if let Some(exporter) = self.exporter.as_deref().filter(|all| all.logs.is_some()) {
             let attributes = &mut scratch.attributes;
             let [_, limits] = exporter.attributes;
             let also = |key, value: &str| attributes.add(limits, key, value);
-            return scratch
-                .line
-                .add(&self.style, &self.keys, fields, source, also);
+            return scratch.line.add(style, &self.keys, fields, source, also);
         }
         let line = &mut scratch.line;
-        line.add(&self.style, &self.keys, fields, source, |_, _| {});
+        line.add(style, &self.keys, fields, source, |_, _| {});
     }
 
     /// Ends the line, and sends it on its ways.
     pub(crate) fn say(&self, scratch: &mut Scratch, said: Said<'_>) {
-        scratch.line.finish(&self.style, &said);
+        for ((is_wanted, line), sink) in scratch.others.iter_mut().zip(&*self.others) {
+            if *is_wanted {
+                line.finish(&sink.style, &said);
+                sink.queue.push(line.parts());
+            }
+        }
+        scratch.line.finish(&self.first.style, &said);
         let parts = scratch.line.parts();
-        self.queue.push(parts);
+        if self.first.wants(*said.origin.level()) {
+            self.first.queue.push(parts);
+        }
         if let Some(capture) = &self.capture {
             capture.keep(&said, parts);
         }

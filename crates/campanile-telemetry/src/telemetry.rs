@@ -10,7 +10,7 @@ use crate::filter::LogFilter;
 use crate::layer::TelemetryLayer;
 #[cfg(feature = "otlp")]
 use crate::otlp::Counts;
-use crate::queue::LogStats;
+use crate::queue::{LogStats, Queue};
 use crate::{EnvWarning, InstallError, TelemetryBuilder, clock};
 
 /// A service's telemetry: what writes its log, and exports its traces.
@@ -118,7 +118,14 @@ impl Telemetry {
         LogStats {
             suppressed: limit.map_or(0, |limit| limit.suppressed()),
             recordings_suppressed: recorder.map_or(0, |recorder| recorder.suppressed()),
-            ..self.layer.queue.stats()
+            ..self
+                .queues()
+                .map(Queue::stats)
+                .fold(LogStats::default(), |sum, one| LogStats {
+                    dropped: sum.dropped + one.dropped,
+                    failed: sum.failed + one.failed,
+                    ..sum
+                })
         }
     }
 
@@ -147,7 +154,8 @@ impl Telemetry {
         #[cfg(not(feature = "otlp"))]
         let exports = [0; 3];
         // The exports may have had something to tell.
-        Lost::of(self.layer.queue.flush(left(until)), exports)
+        let lost = self.queues().map(|queue| queue.flush(left(until))).sum();
+        Lost::of(lost, exports)
     }
 
     /// Writes and exports what there is and ends, but does not wait longer than that; returns what is lost, as [`flush`](Self::flush). What
@@ -161,7 +169,13 @@ impl Telemetry {
         };
         #[cfg(not(feature = "otlp"))]
         let exports = [0; 3];
-        Lost::of(self.layer.queue.shutdown(left(until)), exports)
+        let lost = self.queues().map(|queue| queue.shutdown(left(until))).sum();
+        Lost::of(lost, exports)
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &Queue> {
+        let sinks = std::iter::once(&self.layer.first).chain(&*self.layer.others);
+        sinks.map(|sink| &*sink.queue)
     }
 }
 
@@ -188,7 +202,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[must_use = "what was lost is gone"]
 #[non_exhaustive]
 pub struct Lost {
-    /// Lines that are not written: still queued, or dropped or failed since the last [`flush`](Telemetry::flush).
+    /// Lines of all outputs that are not written: still queued, or dropped or failed since the last [`flush`](Telemetry::flush).
     pub lines: u64,
     /// Spans that were not exported.
     pub spans: u64,

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use campanile_http::ObserveLayer;
-use campanile_telemetry::{FlightRecorder, HttpSpans, Telemetry, TelemetryBuilder, Writer};
+use campanile_telemetry::{
+    FieldNames, FlightRecorder, Format, HttpSpans, Output, Telemetry, TelemetryBuilder, Writer,
+};
 use http::{Request, Response};
 use serde_json::Value;
 use tower::{ServiceExt, service_fn};
@@ -90,6 +92,60 @@ fn the_filter_is_for_its_layer_alone() {
     let lines = lines(&telemetry, &memory);
     let expected = ["for both", "for both from now on", "in a span"];
     assert_eq!(messages(&lines), expected);
+}
+
+/// People read the one, machines the other.
+#[test]
+fn each_output_has_its_format_names_and_level() {
+    let file = Memory::default();
+    let outputs = [
+        Output::new(Writer::new(file.clone())).names(FieldNames::Ecs),
+        Output::new(Writer::new(io::sink())).level(LevelFilter::OFF),
+    ];
+    let (telemetry, memory) = telemetry(|log| {
+        let log = log.filter("debug").format(Format::Compact);
+        let log = log.writer_level(LevelFilter::INFO);
+        outputs.into_iter().fold(log, TelemetryBuilder::output)
+    });
+    telemetry.in_scope(|| {
+        let _span = tracing::info_span!("span", x = 1, level = 7).entered();
+        tracing::info!(service = "mine", "for both");
+        tracing::debug!(password = "hunter2", "for the file");
+    });
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = memory.take();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("for both") && text.contains(" service_=\"mine\" x=1 level_=7"));
+    let text = file.take();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    assert_eq!(messages(&lines), ["for both", "for the file"]);
+    assert_eq!((&lines[0]["x"], &lines[0]["level"]), (&1.into(), &7.into()));
+    assert_eq!(lines[0]["service_"], "mine");
+    assert_eq!(lines[1]["log.level"], "DEBUG");
+    assert_eq!(lines[1]["password"], "[redacted]");
+}
+
+#[test]
+fn lines_that_any_output_loses_are_counted() {
+    struct Full;
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (telemetry, memory) = telemetry(|log| log.output(Output::new(Writer::new(Full))));
+    telemetry.in_scope(|| tracing::info!("here at least"));
+    assert_eq!(telemetry.flush(Duration::from_secs(10)).lines, 1);
+    assert_eq!(telemetry.stats().failed, 1);
+    assert!(memory.take().contains("here at least"));
+    let outputs = (0..8).map(|_| Output::new(Writer::new(io::sink())));
+    let builder = outputs.fold(Telemetry::builder("test"), TelemetryBuilder::output);
+    let error = builder.build().unwrap_err();
+    assert_eq!(error.to_string(), "too many outputs 8: expected at most 7");
 }
 
 /// The flight recorder's events are enabled for its layer only.

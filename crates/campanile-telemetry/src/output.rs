@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
+use crate::keys::Keys;
+use crate::line::{Format, Style};
+use crate::names::FieldNames;
+use crate::queue::Queue;
+use crate::redact::Redaction;
+use crate::{BuildError, Writer};
+
+/// A further writer of the log, with a format and a level; for
+/// [`TelemetryBuilder::output`](crate::TelemetryBuilder::output).
+///
+/// ```no_run
+/// use campanile_telemetry::{Format, Output, Telemetry, Writer};
+/// use tracing::level_filters::LevelFilter;
+///
+/// // Text for people on the terminal, and JSON with more events in a file.
+/// let _guard = Telemetry::builder("orders")
+///     .filter("debug")
+///     .format(Format::Pretty)
+///     .writer_level(LevelFilter::INFO)
+///     .output(Output::new(Writer::file("orders.log")))
+///     .install()?;
+/// # Ok::<_, campanile_telemetry::InstallError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "an output does nothing until a builder has it"]
+pub struct Output {
+    writer: Writer,
+    format: Format,
+    names: FieldNames,
+    level: LevelFilter,
+}
+
+impl Output {
+    /// Creates an output of JSON lines at all levels.
+    pub fn new(writer: Writer) -> Self {
+        Self {
+            writer,
+            format: Format::Json,
+            names: FieldNames::Campanile,
+            level: LevelFilter::TRACE,
+        }
+    }
+
+    /// Sets the format of lines.
+    ///
+    /// Defaults to [`Format::Json`].
+    pub fn format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Sets the names of a line's keys, in JSON.
+    ///
+    /// Defaults to [`FieldNames::Campanile`].
+    pub fn names(mut self, names: FieldNames) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Sets the most verbose level of the output. The [filter](crate::TelemetryBuilder::filter) of the
+    /// log applies first.
+    ///
+    /// Defaults to [`LevelFilter::TRACE`].
+    pub fn level(mut self, level: LevelFilter) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Opens the writer and starts its thread.
+    pub(crate) fn open(
+        self,
+        service: [Option<&str>; 4],
+        redaction: Redaction,
+        max_bytes: usize,
+    ) -> Result<Sink, BuildError> {
+        let colours = self.format == Format::Pretty && self.writer.has_colours();
+        let style = Arc::new(Style::new(self.format, self.names, service, colours));
+        let writer = self.writer.open(&style)?;
+        let report = {
+            let style = Arc::clone(&style);
+            move |dropped, failed| report(&style, dropped, failed)
+        };
+        let queue =
+            Queue::start(writer, max_bytes, report).map_err(|error| BuildError::Thread {
+                name: "campanile-log",
+                reason: error.to_string(),
+            })?;
+        Ok(Sink {
+            keys: Arc::new(Keys::new(redaction, style.names)),
+            style,
+            queue: Arc::new(queue),
+            level: self.level,
+        })
+    }
+}
+
+/// Returns the lines about lines that are lost.
+fn report(style: &Style, dropped: u64, failed: u64) -> String {
+    let mut lines = String::new();
+    if dropped > 0 {
+        let why = "because the writer did not keep up";
+        let text = format!("{dropped} lines of the log were dropped, {why}");
+        lines += &style.own_line("WARN", &text);
+    }
+    if failed > 0 {
+        let text = format!("{failed} lines of the log could not be written");
+        lines += &style.own_line("ERROR", &text);
+    }
+    lines
+}
+
+/// An open output.
+#[derive(Clone, Debug)]
+pub(crate) struct Sink {
+    pub(crate) style: Arc<Style>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) queue: Arc<Queue>,
+    level: LevelFilter,
+}
+
+impl Sink {
+    pub(crate) fn wants(&self, level: Level) -> bool {
+        level <= self.level
+    }
+}

@@ -25,6 +25,7 @@ mod otlp;
 /// | setting | default |
 /// |---|---|
 /// | [`version`](Self::version), [`environment`](Self::environment), [`instance`](Self::instance) | none |
+/// | [`line_attributes`](Self::line_attributes) | none |
 /// | [`format`](Self::format) | [`Format::Json`] |
 /// | [`names`](Self::names) | [`FieldNames::Campanile`] |
 /// | [`writer`](Self::writer) | [`Writer::stdout`] |
@@ -61,9 +62,9 @@ pub struct TelemetryBuilder {
     recorder: Option<FlightRecorder>,
     /// For the message of its error: where it is from, if it is not from the code.
     env_warnings: Vec<EnvWarning>,
-    /// What else is known of the service.
-    #[cfg(feature = "otlp")]
+    /// Further attributes of the service. A later value of a key replaces an earlier one.
     resource: Vec<(String, String)>,
+    line_attributes: Vec<String>,
     #[cfg(feature = "otlp")]
     exports: otlp::Exports,
 }
@@ -87,8 +88,8 @@ impl TelemetryBuilder {
             capture: None,
             recorder: None,
             env_warnings: Vec::new(),
-            #[cfg(feature = "otlp")]
             resource: Vec::new(),
+            line_attributes: Vec::new(),
             #[cfg(feature = "otlp")]
             exports: otlp::Exports::default(),
         }
@@ -115,6 +116,18 @@ impl TelemetryBuilder {
     /// Defaults to none.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
+        self
+    }
+
+    /// Sets which attributes of `OTEL_RESOURCE_ATTRIBUTES` every line in JSON has besides the version,
+    /// environment and instance, such as `k8s.pod.name`. [`from_env`](Self::from_env) reads them. An attribute
+    /// that is missing there is left out. A field of an event with the same key gets an underscore at its end. The
+    /// limit is 32 keys; further ones are ignored.
+    ///
+    /// Defaults to none.
+    pub fn line_attributes(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let keys = keys.into_iter().map(Into::into);
+        self.line_attributes = keys.take(MAX_LINE_ATTRIBUTES).collect();
         self
     }
 
@@ -320,6 +333,12 @@ impl TelemetryBuilder {
             self.instance.as_ref(),
         ];
         let values = values.map(|value| value.map(String::as_str));
+        let attributes = self.line_attributes.iter().filter_map(|key| {
+            let mut resource = self.resource.iter().rev();
+            let (key, value) = resource.find(|(other, _)| other == key)?;
+            Some((key.as_str(), value.as_str()))
+        });
+        let attributes: Vec<_> = attributes.collect();
         #[cfg(feature = "otlp")]
         let resource = self.resource();
         let first = Output::new(self.writer)
@@ -328,7 +347,7 @@ impl TelemetryBuilder {
             .level(self.writer_level);
         let open = |output: Output| {
             let redaction = self.redaction.clone();
-            output.open(values, redaction, self.max_waiting_bytes)
+            output.open(values, &attributes, redaction, self.max_waiting_bytes)
         };
         let first = open(first)?;
         let others = self.outputs.into_iter().map(open);
@@ -374,6 +393,9 @@ impl TelemetryBuilder {
 }
 
 const LEAST_WAITING: usize = 1 << 20;
+
+/// The limit of attributes of the environment on each line.
+const MAX_LINE_ATTRIBUTES: usize = 32;
 
 /// The limit of outputs besides the writer.
 const MAX_OUTPUTS: usize = 7;

@@ -41,7 +41,7 @@ pub(crate) fn namespace(key: &str) -> &str {
 }
 
 /// What a line says of lines that were left out, and of the flight recorder.
-const EXTRA: [&str; 4] = [SUPPRESSED, "recorded", EVENTS_GONE, LEFT_OUT];
+pub(crate) const EXTRA: [&str; 4] = [SUPPRESSED, "recorded", EVENTS_GONE, LEFT_OUT];
 pub(crate) const SUPPRESSED: &str = "suppressed";
 pub(crate) const LEFT_OUT: &str = "fields_left_out";
 pub(crate) const EVENTS_GONE: &str = "recorded_events_gone";

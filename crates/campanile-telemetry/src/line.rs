@@ -8,7 +8,7 @@ use tracing::Level;
 use crate::clock;
 use crate::escape::escape;
 use crate::fields::{Fields, KEPT, quoted};
-use crate::keys::{Keys, LEFT_OUT, namespace};
+use crate::keys::{EXTRA, Keys, LEFT_OUT, namespace};
 use crate::names::{FieldNames, Names};
 use crate::origin::Origin;
 use crate::say::Said;
@@ -33,15 +33,19 @@ pub(crate) struct Style {
     pub(crate) names: &'static Names,
     /// The service and what else is known of it, as fields of the format.
     service: String,
+    /// The keys of the service's further attributes.
+    attributes: Vec<String>,
     pub(crate) colours: bool,
 }
 
 impl Style {
-    /// Returns a style with values of `service`, `version`, `environment` and `instance`.
+    /// Returns a style with values of `service`, `version`, `environment` and `instance`, and further
+    /// attributes of the service.
     pub(crate) fn new(
         format: Format,
         names: FieldNames,
         values: [Option<&str>; 4],
+        attributes: &[(&str, &str)],
         colours: bool,
     ) -> Self {
         // A text has keys of its own.
@@ -56,6 +60,7 @@ impl Style {
             names.instance,
         ];
         let mut service = String::new();
+        let mut used = Vec::new();
         if format == Format::Json {
             if let Some((key, version)) = names.schema {
                 json_key(key, &mut service);
@@ -67,17 +72,32 @@ impl Style {
                     quoted(value, &mut service);
                 }
             }
+            for (key, value) in attributes {
+                let mut key = names.named(key).into_owned();
+                while names.has(&key) || used.contains(&key) || EXTRA.contains(&&*key) {
+                    key.push('_');
+                }
+                json_key(&key, &mut service);
+                quoted(value, &mut service);
+                used.push(key);
+            }
         }
         Self {
             format,
             names,
             service,
+            attributes: used,
             colours,
         }
     }
 }
 
 impl Style {
+    /// Returns whether every line has a key.
+    fn has(&self, key: &str) -> bool {
+        self.names.has(key) || self.attributes.iter().any(|attribute| attribute == key)
+    }
+
     /// Returns a line of our own.
     pub(crate) fn own_line(&self, level: &str, text: &str) -> String {
         let mut line = String::new();
@@ -220,13 +240,15 @@ impl Line {
             }
             self.used.push(key);
             also(key, value);
-            let is_renamed = known.is_renamed || known.is_extra && source != Source::Library;
+            let is_renamed = known.is_renamed
+                || known.is_extra && source != Source::Library
+                || style.attributes.iter().any(|attribute| attribute == key);
             if is_renamed || self.renamed.iter().any(|renamed| renamed == key) {
                 let mut other = style.names.named(key).into_owned();
                 // Among those that are used is the key itself.
                 while self.used.contains(&&*other)
                     || self.renamed.contains(&other)
-                    || style.names.has(&other)
+                    || style.has(&other)
                 {
                     other.push('_');
                 }

@@ -75,11 +75,18 @@ impl Output {
     pub(crate) fn open(
         self,
         service: [Option<&str>; 4],
+        attributes: &[(&str, &str)],
         redaction: Redaction,
         max_bytes: usize,
     ) -> Result<Sink, BuildError> {
         let colours = self.format == Format::Pretty && self.writer.has_colours();
-        let style = Arc::new(Style::new(self.format, self.names, service, colours));
+        let style = Arc::new(Style::new(
+            self.format,
+            self.names,
+            service,
+            attributes,
+            colours,
+        ));
         let writer = self.writer.open(&style)?;
         let report = {
             let style = Arc::clone(&style);

@@ -249,7 +249,7 @@ mod tests {
 
     fn style() -> Arc<Style> {
         let (format, names) = (crate::Format::Json, crate::FieldNames::Campanile);
-        Arc::new(Style::new(format, names, [None; 4], false))
+        Arc::new(Style::new(format, names, [None; 4], &[], false))
     }
 
     fn names(folder: &Path) -> Vec<String> {

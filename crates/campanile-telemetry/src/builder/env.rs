@@ -9,7 +9,7 @@ impl TelemetryBuilder {
     /// |---|---|
     /// | `RUST_LOG` | the [filter](Self::filter) |
     /// | `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` | the service's name |
-    /// | `OTEL_RESOURCE_ATTRIBUTES` | by `service.version`, `deployment.environment.name` and `service.instance.id` what every line has; all go to the collector |
+    /// | `OTEL_RESOURCE_ATTRIBUTES` | the version, environment and instance on every line, by `service.version`, `deployment.environment.name` (or `deployment.environment`) and `service.instance.id`; others with [`line_attributes`](Self::line_attributes). All go to the collector |
     ///
     /// With feature `otlp`, in addition:
     ///
@@ -56,6 +56,7 @@ impl TelemetryBuilder {
         let pairs = attributes
             .split(',')
             .filter_map(|pair| pair.split_once('='));
+        let (mut environment, mut older) = (None, None);
         for (key, value) in pairs {
             let (key, value) = (key.trim(), value.trim());
             let value = decoded(value).unwrap_or_else(|| value.to_owned());
@@ -65,14 +66,14 @@ impl TelemetryBuilder {
             match key {
                 "service.name" => self.rename("OTEL_RESOURCE_ATTRIBUTES", value),
                 "service.version" => self.version = Some(value),
-                "deployment.environment.name" => self.environment = Some(value),
+                "deployment.environment.name" => environment = Some(value),
+                // The older key, which charts and operators still set.
+                "deployment.environment" => older = Some(value),
                 "service.instance.id" => self.instance = Some(value),
-                #[cfg(feature = "otlp")]
                 _ => self.resource.push((key.to_owned(), value)),
-                #[cfg(not(feature = "otlp"))]
-                _ => {}
             }
         }
+        self.environment = environment.or(older).or(self.environment);
         if let Some(name) = variable("OTEL_SERVICE_NAME") {
             self.rename("OTEL_SERVICE_NAME", name);
         }
@@ -112,7 +113,7 @@ pub(crate) fn decoded(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::Telemetry;
+    use crate::{FieldNames, Telemetry, Writer};
 
     #[test]
     fn a_filter_that_is_not_valid_is_ignored() {
@@ -167,6 +168,58 @@ mod tests {
             .otlp(otlp)
             .build()
             .unwrap_err();
+    }
+
+    #[test]
+    fn both_keys_of_the_environment_are_known() {
+        let read = |attributes: &'static str| {
+            let builder = Telemetry::builder("a").environment("test");
+            let read =
+                |name: &str| (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| attributes.to_owned());
+            builder.from(&read).environment.unwrap()
+        };
+        assert_eq!(read("deployment.environment=prod"), "prod");
+        let both = "deployment.environment.name=new,deployment.environment=old";
+        assert_eq!(read(both), "new");
+        assert_eq!(read("a=b"), "test");
+    }
+
+    #[test]
+    fn lines_have_the_attributes_that_are_asked_for() {
+        let attributes =
+            "k8s.pod.name=a%2C1,level=x,fields_left_out=y,cloud.region=z,other=no,level=last";
+        let read = |name: &str| (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| attributes.to_owned());
+        let keys = ["k8s.pod.name", "level", "fields_left_out", "none"];
+        for names in [FieldNames::Campanile, FieldNames::Ecs] {
+            let builder = Telemetry::builder("a").names(names).capture(10, 1 << 20);
+            let builder = builder.writer(Writer::new(std::io::sink())).from(&read);
+            let telemetry = builder.line_attributes(keys).build().unwrap();
+            telemetry.in_scope(|| {
+                let _span = tracing::info_span!("span", k8s.pod.name = "span's").entered();
+                tracing::info!(
+                    k8s.pod.name = "event's",
+                    level_ = 7,
+                    cloud.region = "mine",
+                    "m"
+                );
+            });
+            let lines = telemetry.capture().unwrap().search(1, |_| true);
+            let line: serde_json::Value = serde_json::from_str(&lines[0].line).unwrap();
+            assert_eq!(line["k8s.pod.name"], "a,1", "{line}");
+            assert_eq!(line["k8s.pod.name_"], "event's", "{line}");
+            let (attribute, event) = match names {
+                FieldNames::Ecs => ("level", "level_"),
+                _ => ("level_", "level__"),
+            };
+            assert_eq!(line[attribute], "last", "{line}");
+            assert_eq!(line[event], 7, "{line}");
+            assert_eq!(line["fields_left_out_"], "y", "{line}");
+            assert_eq!(line["cloud.region"], "mine", "{line}");
+            assert_eq!(line["other"], serde_json::Value::Null, "{line}");
+            for key in ["k8s.pod.name", "level", "level_"] {
+                assert!(lines[0].line.matches(&format!("\"{key}\":")).count() <= 1);
+            }
+        }
     }
 
     #[test]

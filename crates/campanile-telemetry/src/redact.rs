@@ -1,46 +1,46 @@
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 
 use crate::scrub::Scrubber;
 
 /// What is shown in place of a secret.
 pub(crate) const REDACTED: &str = "[redacted]";
 
-/// A value that is shown as `[redacted]`, in logs and anywhere else.
+/// A value that is shown as `[redacted]`, in logs and anywhere else. Only [`expose`](Self::expose) and
+/// [`into_inner`](Self::into_inner) return the value.
 ///
 /// ```
 /// use campanile_telemetry::Sensitive;
 ///
 /// let card = Sensitive::new("4111 1111 1111 1111");
 /// assert_eq!(format!("{card} {card:?}"), "[redacted] [redacted]");
-/// assert_eq!(card.len(), 19);
+/// assert_eq!(card.expose().len(), 19);
 /// ```
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+///
+/// It is not dereferenced and not compared by accident:
+///
+/// ```compile_fail,E0614
+/// # let card = campanile_telemetry::Sensitive::new("4111 1111 1111 1111");
+/// tracing::info!(card = *card, "paid");
+/// ```
+///
+/// The memory is not wiped. The types of the crate `secrecy` wipe theirs, and can be logged with `?`.
+#[derive(Clone, Default)]
 pub struct Sensitive<T>(T);
 
 impl<T> Sensitive<T> {
-    /// Wraps a value.
+    /// Creates a sensitive value.
     pub fn new(value: T) -> Self {
         Self(value)
+    }
+
+    /// Returns a reference to the value.
+    pub fn expose(&self) -> &T {
+        &self.0
     }
 
     /// Returns the value.
     pub fn into_inner(self) -> T {
         self.0
-    }
-}
-
-impl<T> Deref for Sensitive<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Sensitive<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
     }
 }
 

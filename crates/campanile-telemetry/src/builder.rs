@@ -119,10 +119,10 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets which attributes of `OTEL_RESOURCE_ATTRIBUTES` every line in JSON has besides the version,
-    /// environment and instance, such as `k8s.pod.name`. [`from_env`](Self::from_env) reads them. An attribute
-    /// that is missing there is left out. A field of an event with the same key gets an underscore at its end. The
-    /// limit is 32 keys; further ones are ignored.
+    /// Sets which attributes of `OTEL_RESOURCE_ATTRIBUTES` every line in JSON has besides the
+    /// version, environment and instance, such as `k8s.pod.name`. [`from_env`](Self::from_env)
+    /// reads them. An attribute that is missing there is left out. A field of an event with the
+    /// same key gets an underscore at its end. The limit is 32 keys; further ones are ignored.
     ///
     /// Defaults to none.
     pub fn line_attributes(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -165,8 +165,8 @@ impl TelemetryBuilder {
     }
 
     /// Adds an output: a further writer, with a format and a level. Each output has a thread and a
-    /// queue of [`max_waiting_bytes`](Self::max_waiting_bytes). Warnings about settings and exports go to the
-    /// [writer](Self::writer) only. The limit is 7 outputs.
+    /// queue of [`max_waiting_bytes`](Self::max_waiting_bytes). Warnings about settings and exports
+    /// go to the [writer](Self::writer) only. The limit is 7 outputs.
     ///
     /// Defaults to none.
     pub fn output(mut self, output: Output) -> Self {
@@ -184,11 +184,13 @@ impl TelemetryBuilder {
 
     /// Adds words that make a field's value `[redacted]` if the field's name has one of them.
     ///
-    /// Whole words are compared, in upper or lower case. A word ends at `_`, `.`, `-` and where the case changes: `iban` hides
-    /// `customer.iban` and `customerIban`. `card_number` hides `cardNumber` and `card-number`, but not `card`. The added words hide
-    /// values of every type. The default words hide strings, errors and values that are formatted; they show numbers and booleans, so
-    /// that `max_tokens = 4096` and `password_reset = true` stay readable. Secrets inside of messages and of other values are replaced
-    /// by [`redact_values`](Self::redact_values).
+    /// Whole words are compared, in upper or lower case. A word ends at `_`, `.`, `-` and where the
+    /// case changes: `iban` hides `customer.iban` and `customerIban`. `card_number` hides
+    /// `cardNumber` and `card-number`, but not `card`. The added words hide values of every type.
+    /// The default words hide strings, errors and values that are formatted; they show numbers and
+    /// booleans, so that `max_tokens = 4096` and `password_reset = true` stay readable. Secrets
+    /// inside of messages and of other values are replaced by
+    /// [`redact_values`](Self::redact_values).
     ///
     /// Defaults to `access_key`, `api_key`, `auth`, `authorization`, `bearer`, `connection_string`, `cookie`, `cookies`, `credential`,
     /// `credentials`, `csrf`, `database_url`, `dsn`, `jwt`, `passphrase`, `passwd`, `password`, `passwords`, `private_key`, `pwd`,
@@ -208,15 +210,17 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets whether secrets inside of messages and text values are replaced by `[redacted]`. These are replaced, in upper and lower case:
+    /// Sets whether secrets inside of messages and text values are replaced by `[redacted]`. These
+    /// are replaced, in upper and lower case:
     ///
     /// - the token in `Bearer <token>` and `Basic <token>`,
     /// - the password in a URL, such as `postgres://app:<password>@db/orders`,
-    /// - the value in `name=value`, `name="value"` and `name: "value"` if the name ends with a word such as `password`, `secret`,
+    /// - the value in `name=value`, `name="value"` and `name: "value"` if the name ends with a word
+    ///   such as `password`, `secret`,
     ///   `token`, `api_key`, `access_key`, `private_key`, `session_id`, `authorization`, `cookie`, `signature` or `sig`.
     ///
-    /// Other text stays as it is: `password: hunter2` without quotes is shown. Add a [function](Self::scrub) for other secrets. The
-    /// cost is one pass over each text.
+    /// Other text stays as it is: `password: hunter2` without quotes is shown. Add a
+    /// [function](Self::scrub) for other secrets. The cost is one pass over each text.
     ///
     /// Defaults to `true`.
     pub fn redact_values(mut self, is_on: bool) -> Self {
@@ -224,12 +228,14 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Adds a function that replaces secrets inside of messages and text values. Each call adds another function. They are called in
-    /// order, with the field's key (`message` for a message) and the text. Each returns the text to write, or `None` to keep it.
-    /// Afterwards the patterns of [`redact_values`](Self::redact_values) are replaced.
+    /// Adds a function that replaces secrets inside of messages and text values. Each call adds
+    /// another function. They are called in order, with the field's key (`message` for a message)
+    /// and the text. Each returns the text to write, or `None` to keep it. Afterwards the patterns
+    /// of [`redact_values`](Self::redact_values) are replaced.
     ///
-    /// The function runs on the thread that logs, for each text, so keep it short. It gets at most 16 KiB. If it panics, the text is
-    /// `[redacted]`. Texts that the function logs itself are not passed to it.
+    /// The function runs on the thread that logs, for each text, so keep it short. It gets at most
+    /// 16 KiB. If it panics, the text is `[redacted]`. Texts that the function logs itself are not
+    /// passed to it.
     ///
     /// ```
     /// use campanile_telemetry::Telemetry;
@@ -269,8 +275,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Keeps the last lines in memory, so that they can be [searched](Telemetry::capture): at most so many, and so many bytes. 10,000 lines and
-    /// 4 MiB are enough for most.
+    /// Keeps the last lines in memory, so that they can be [searched](Telemetry::capture): at most
+    /// `max_lines` lines and `max_bytes` bytes. 10,000 lines and 4 MiB suit most services.
     ///
     /// Defaults to keeping none.
     pub fn capture(mut self, max_lines: usize, max_bytes: usize) -> Self {
@@ -294,8 +300,8 @@ impl TelemetryBuilder {
         self.exports.is_on()
     }
 
-    /// Opens the writers and starts the threads: `campanile-log` for each writer, and `campanile-otlp` if something is exported. Nothing global
-    /// changes.
+    /// Opens the writers and starts the threads: `campanile-log` for each writer, and
+    /// `campanile-otlp` if something is exported. Nothing global changes.
     ///
     /// # Errors
     ///

@@ -56,7 +56,7 @@ pub struct LogCounts {
     pub by_target: BTreeMap<Cow<'static, str>, u64>,
 }
 
-/// The most targets that are counted.
+/// The limit of targets that are counted.
 const MAX_TARGETS: usize = 1_000;
 
 /// What a record takes besides its texts, about.
@@ -113,7 +113,8 @@ impl Capture {
         drop(gone);
     }
 
-    /// Returns the lines for which a closure returns true, the latest first, at most so many. No thread that logs waits for the closure.
+    /// Returns at most `limit` lines for which a closure returns true, the latest first. No thread
+    /// that logs waits for the closure.
     #[must_use]
     pub fn search(&self, limit: usize, is_it: impl Fn(&LogRecord) -> bool) -> Vec<LogRecord> {
         // Pointers only: the closure may be slow, and may log.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-/// The most bytes of a value; what is longer is cut.
+/// The limit of a value in bytes; a longer one is cut.
 pub(crate) const MAX_VALUE: usize = 16 << 10;
 
 /// Returns whether a text can be written as it is.

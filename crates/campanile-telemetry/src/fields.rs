@@ -297,7 +297,7 @@ impl Visit for Recorder<'_> {
     }
 }
 
-/// The most causes of an error that are shown: a chain may be a ring.
+/// The limit of the causes of an error that are shown: a chain may be a ring.
 const MAX_CAUSES: usize = 16;
 
 /// Writes a text as a JSON string.
@@ -337,7 +337,8 @@ impl Fields {
         true
     }
 
-    /// Takes up the values of an outer span whose keys are not there yet. Two requests are not mixed.
+    /// Takes up the values of an outer span whose keys are not there yet. Two requests are not
+    /// mixed.
     pub(crate) fn fill_up(&mut self, keys: &Keys, outer: &Self) {
         let inner = self.entries.len();
         let is_other = self.is_of_request() && outer.is_of_request();
@@ -353,7 +354,8 @@ impl Fields {
         }
     }
 
-    /// Returns whether they are those of a span that stands for a request or call, by its `otel.kind`.
+    /// Returns whether they are those of a span that stands for a request or call, by its
+    /// `otel.kind`.
     pub(crate) fn is_of_request(&self) -> bool {
         let kind = self.iter().find(|(key, _)| *key == "otel.kind");
         kind.is_some_and(|(_, kind)| !kind.eq_ignore_ascii_case("\"internal\""))

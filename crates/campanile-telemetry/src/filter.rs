@@ -29,7 +29,8 @@ use self::directives::{knows_spans, parsed, without_spans};
 /// A filter that selects the events of the log and can be changed while the service runs; from
 /// [`Telemetry::filter`](crate::Telemetry::filter).
 ///
-/// It is a [`Filter`](tracing_subscriber::layer::Filter) for one layer, the [`TelemetryLayer`](crate::TelemetryLayer): other layers of the subscriber then have filters of
+/// It is a [`Filter`](tracing_subscriber::layer::Filter) for one layer, the
+/// [`TelemetryLayer`](crate::TelemetryLayer): other layers of the subscriber then have filters of
 /// their own and see no event that is only [recorded](crate::FlightRecorder).
 ///
 /// ```
@@ -84,17 +85,17 @@ struct Timer {
     thread: Option<Thread>,
 }
 
-/// What holds for a request until some time.
+/// The directives for a correlation id.
 struct Request {
     id: CorrelationId,
     filter: Arc<EnvFilter>,
     until: Instant,
 }
 
-/// The most requests that something of their own holds for.
+/// The limit of correlation ids with directives.
 const MAX_REQUESTS: usize = 100;
 
-/// The longest that something may be set for.
+/// The limit of the time for which directives are set.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl LogFilter {

@@ -27,8 +27,9 @@ use crate::span::Kept;
 /// A [`Layer`] that writes a line for each event, and exports lines and spans where that is asked for; from
 /// [`Telemetry::layer`](crate::Telemetry::layer).
 ///
-/// It needs a subscriber that keeps spans, as `tracing_subscriber::registry()` does. A subscriber has at most one of them: of two,
-/// the second has no fields of spans. A telemetry can have several [outputs](crate::TelemetryBuilder::output).
+/// It needs a subscriber that keeps spans, as `tracing_subscriber::registry()` does. A subscriber
+/// has at most one of them: of two, the second has no fields of spans. A telemetry can have several
+/// [outputs](crate::TelemetryBuilder::output).
 #[derive(Clone)]
 pub struct TelemetryLayer {
     pub(crate) keys: Arc<Keys>,

@@ -11,12 +11,15 @@
 //!
 //! # A line
 //!
-//! A line in JSON is an object without nesting in which each key is there once: `timestamp` (RFC 3339, UTC), `level`, `target`, `message`,
-//! `service`, `trace_id`, `span_id` and `correlation_id` where there are any, `module`, `function` (the name of the innermost span) and
-//! `line`; then the fields of the event, and those of its spans, from the innermost outwards, where the innermost goes before. In a call to another service, the line describes that call and
-//! has no `http`, `url`, `server`, `rpc`, `db` and `error` fields of the request around it if the call has some itself. A field whose
-//! key is one of a line's own gets an underscore at its end: nothing that is logged can take the place of, say, `level`. Lines that these
-//! crates log themselves have no `module`, `function` and `line`. [`FieldNames`] says how the keys of other schemas are made.
+//! A line in JSON is an object without nesting in which each key is there once: `timestamp` (RFC
+//! 3339, UTC), `level`, `target`, `message`, `service`, `trace_id`, `span_id` and `correlation_id`
+//! where there are any, `module`, `function` (the name of the innermost span) and `line`; then the
+//! fields of the event, and those of its spans, from the innermost outwards, where the innermost
+//! goes before. In a call to another service, the line describes that call and has no `http`,
+//! `url`, `server`, `rpc`, `db` and `error` fields of the request around it if the call has some
+//! itself. A field whose key is one of a line's own gets an underscore at its end: nothing that is
+//! logged can take the place of, say, `level`. Lines that these crates log themselves have no
+//! `module`, `function` and `line`. [`FieldNames`] says how the keys of other schemas are made.
 //!
 //! In no format does a control character, a line break or a mark of direction of a value reach the log: they are escaped as in JSON. A value
 //! has 16 KiB at most before it is escaped, and is cut with `…` at its end. Once the fields of a line have 256 KiB, further ones are left out,

@@ -12,14 +12,14 @@ pub(crate) struct Limit {
 /// A place in the program, and what it has logged.
 #[derive(Default)]
 struct Place {
-    /// Where its metadata is; 0 for nobody's place.
+    /// The address of its metadata; 0 if the entry is free.
     metadata: AtomicUsize,
     /// The second in the upper half, and how many lines it has had in the lower.
     logged: AtomicU64,
     suppressed: AtomicU64,
 }
 
-/// The most places that are limited: more than most programs have.
+/// The limit of places that are limited. Few programs have more.
 const PLACES: usize = 4_096;
 
 /// How many are tried for one.

@@ -39,8 +39,8 @@ pub(crate) struct Style {
 }
 
 impl Style {
-    /// Returns a style with values of `service`, `version`, `environment` and `instance`, and further
-    /// attributes of the service.
+    /// Returns a style with values of `service`, `version`, `environment` and `instance`, and
+    /// further attributes of the service.
     pub(crate) fn new(
         format: Format,
         names: FieldNames,

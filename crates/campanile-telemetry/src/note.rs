@@ -82,7 +82,7 @@ pub fn note(key: &'static str, value: impl Into<FieldValue>) -> bool {
     note_in(&Span::current(), key, &value.into())
 }
 
-/// The most fields of a request.
+/// The limit of the fields of a request.
 const MAX_FIELDS: usize = 64;
 
 /// Adds a field to the nearest request's span, from a span outwards.

@@ -62,8 +62,8 @@ impl Output {
         self
     }
 
-    /// Sets the most verbose level of the output. The [filter](crate::TelemetryBuilder::filter) of the
-    /// log applies first.
+    /// Sets the most verbose level of the output. The [filter](crate::TelemetryBuilder::filter) of
+    /// the log applies first.
     ///
     /// Defaults to [`LevelFilter::TRACE`].
     pub fn level(mut self, level: LevelFilter) -> Self {

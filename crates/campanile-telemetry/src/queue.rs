@@ -53,7 +53,8 @@ pub(crate) fn is_writer() -> bool {
     IS_WRITER.try_with(Cell::get).unwrap_or_default()
 }
 
-/// How long the thread dozes after it has written: who logs meanwhile need not wake it, which costs more than a line.
+/// How long the thread sleeps after a write. A line in this time does not wake it, as that costs
+/// more than the line.
 const DOZE: Duration = Duration::from_millis(5);
 
 /// How many bytes wake it all the same.
@@ -321,7 +322,7 @@ mod tests {
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Nobody tells any more: it may go on.
+            // An error means that the test has dropped the sender.
             let _ = self.go_on.recv();
             self.written
                 .lock()
@@ -367,13 +368,13 @@ mod tests {
         assert_eq!(queue.shutdown(LAST_WRITE), 0);
         let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert_eq!(written, "a\nbb\nbb\n8 dropped\n");
-        // Nobody is left to write it.
+        // The thread has ended.
         queue.push(["c\n", ""]);
         assert_eq!(queue.stats().dropped, 9);
     }
 
     #[test]
-    fn a_writer_that_hangs_keeps_nobody_longer_than_that() {
+    fn a_flush_does_not_wait_longer_for_a_writer_that_hangs() {
         let (queue, go_on, _) = slow(1 << 20);
         queue.push(["a\n", ""]);
         let begun = clock::instant();

@@ -20,10 +20,12 @@ use crate::origin::Origin;
 /// # Ok::<_, campanile_telemetry::InstallError>(())
 /// ```
 ///
-/// A request that [`HttpSpans`](crate::HttpSpans) has a span for ends badly if its line is at ERROR, or if the service took longer than a
-/// bound to return the head of the response. A client that sends or reads a body slowly makes no request slow. Then all
-/// events that are kept are written, in their order, with the time at which they came and the field `recorded`, before the line that tells of its
-/// end; and its trace is exported even if it was not to be. Of any other request they are thrown away.
+/// A request that [`HttpSpans`](crate::HttpSpans) has a span for ends badly if its line is at
+/// ERROR, or if the service took longer than a bound to return the head of the response. A client
+/// that sends or reads a body slowly makes no request slow. Then all kept events are written, in
+/// their order, with the time at which they came and the field `recorded`. They come before the
+/// line of the request. Its trace is exported even if it was not sampled. The events of any other
+/// request are discarded.
 ///
 /// The number of recordings that are written is limited: at most 3 in a second for one route and one `error.type`, and at most
 /// [`max_per_second`](Self::max_per_second) for all. Another recording is discarded. [`LogStats`](crate::LogStats) counts it, and the
@@ -70,7 +72,7 @@ struct Window {
     kinds: Vec<(u64, u32)>,
 }
 
-/// The most recordings of one kind that are written in a second: further ones say the same.
+/// The limit of recordings of one kind in a second. Further ones would repeat them.
 const PER_KIND: u32 = 3;
 
 /// The limit of the limit.
@@ -237,7 +239,7 @@ pub(crate) enum Verdict {
     Written,
     /// The request ended well.
     Discarded,
-    /// It would be written, but too many others were. So many events are lost.
+    /// Too many others were written. The number is that of the events that are lost.
     Suppressed(u64),
 }
 

@@ -5,8 +5,8 @@ use crate::scrub::Scrubber;
 /// What is shown in place of a secret.
 pub(crate) const REDACTED: &str = "[redacted]";
 
-/// A value that is shown as `[redacted]`, in logs and anywhere else. Only [`expose`](Self::expose) and
-/// [`into_inner`](Self::into_inner) return the value.
+/// A value that is shown as `[redacted]`, in logs and anywhere else. Only [`expose`](Self::expose)
+/// and [`into_inner`](Self::into_inner) return the value.
 ///
 /// ```
 /// use campanile_telemetry::Sensitive;
@@ -23,7 +23,8 @@ pub(crate) const REDACTED: &str = "[redacted]";
 /// tracing::info!(card = *card, "paid");
 /// ```
 ///
-/// The memory is not wiped. The types of the crate `secrecy` wipe theirs, and can be logged with `?`.
+/// The memory is not wiped. The types of the crate `secrecy` wipe theirs, and can be logged with
+/// `?`.
 #[derive(Clone, Default)]
 pub struct Sensitive<T>(T);
 

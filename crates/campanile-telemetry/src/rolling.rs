@@ -57,8 +57,9 @@ impl Rolling {
         }
     }
 
-    /// Sets the most bytes of a file. What is written at once stays together, so a file may have more by up to what
-    /// [waits](crate::TelemetryBuilder::max_waiting_bytes) at most.
+    /// Sets the size at which a file is renamed, in bytes. A batch of lines is not split, so a file
+    /// may exceed the size by up to
+    /// [`max_waiting_bytes`](crate::TelemetryBuilder::max_waiting_bytes).
     ///
     /// Defaults to 100 MiB.
     pub fn max_bytes(mut self, max: u64) -> Self {
@@ -214,7 +215,7 @@ impl RollingFile {
 fn begin(path: &Path) -> io::Result<(File, u64, SystemTime)> {
     let file = append(path)?;
     let metadata = file.metadata()?;
-    // Where nobody knows when a file was made, it begins now.
+    // If the file system has no creation time, the age counts from now.
     let begun = match metadata.len() {
         0 => now(),
         _ => metadata.created().unwrap_or_else(|_| now()),
@@ -266,7 +267,7 @@ mod tests {
     fn a_large_file_makes_room_and_the_oldest_go() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
-        // What only looks alike is nobody's to delete.
+        // Files with similar names are not deleted.
         for other in ["a.log.old", "b.log.2026-11-21T19-00-00.123456Z", "a.logs"] {
             fs::write(folder.path().join(other), "x").unwrap();
         }
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_loses_a_file_that_another_has_rolled() {
+    fn a_writer_finds_the_new_file_after_another_has_rolled_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
         let open = |max| {

@@ -210,7 +210,8 @@ const NAMES: [&str; 24] = [
     "token",
 ];
 
-/// Returns the value in `name=value`, `name="value"` and `name: "value"`, given the index of the `=` or `:`.
+/// Returns the value in `name=value`, `name="value"` and `name: "value"`, given the index of the
+/// `=` or `:`.
 fn after_name(text: &[u8], sign: usize) -> Option<Range<usize>> {
     let before = &text[..sign];
     let name = before.strip_suffix(b" ").unwrap_or(before);

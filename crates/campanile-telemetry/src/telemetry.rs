@@ -202,7 +202,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[must_use = "what was lost is gone"]
 #[non_exhaustive]
 pub struct Lost {
-    /// Lines of all outputs that are not written: still queued, or dropped or failed since the last [`flush`](Telemetry::flush).
+    /// Lines of all outputs that are not written: still queued, or dropped or failed since the last
+    /// [`flush`](Telemetry::flush).
     pub lines: u64,
     /// Spans that were not exported.
     pub spans: u64,
@@ -262,7 +263,7 @@ impl TelemetryGuard {
 
 impl Drop for TelemetryGuard {
     fn drop(&mut self) {
-        // There is nobody to tell.
+        // A destructor returns nothing.
         let _ = self.0.shutdown(Duration::from_secs(3));
     }
 }

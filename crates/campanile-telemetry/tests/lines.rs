@@ -385,7 +385,7 @@ fn what_is_logged_can_be_changed_for_a_time() {
         filter.reset();
         log("four");
         filter.set("off", Duration::ZERO).unwrap();
-        // Nobody has to log for it to fall back.
+        // It falls back without an event.
         eventually(|| tracing::enabled!(tracing::Level::WARN));
         log("five");
         tracing::warn!("six");
@@ -781,7 +781,7 @@ fn no_thread_waits_for_a_filter_that_is_gone() {
 }
 
 #[test]
-fn a_search_holds_nobody_up() {
+fn a_search_does_not_block_threads_that_log() {
     let builder = Telemetry::builder("test").capture(5, 1 << 20);
     let telemetry = builder.writer(Writer::new(io::sink())).build().unwrap();
     telemetry.in_scope(|| {

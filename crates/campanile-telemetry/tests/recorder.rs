@@ -154,7 +154,7 @@ fn a_filter_that_is_not_valid_is_named() {
 async fn its_trace_is_exported_though_it_was_not_to_be() {
     use campanile_telemetry::{Otlp, Sampler};
 
-    // What waits is enough to count; nobody needs to take it.
+    // The queued spans are counted, so there is no collector.
     let exported = async |status| {
         let recorder = FlightRecorder::new();
         let memory = Memory::default();

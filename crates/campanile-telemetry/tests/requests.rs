@@ -146,7 +146,7 @@ async fn a_failure_is_an_error() {
     );
 }
 
-/// Where nobody wants spans of requests, the line of one that failed says all the same what it was.
+/// If spans of requests are disabled, the line of a failed request describes it all the same.
 #[tokio::test]
 async fn a_failure_says_what_it_was_without_a_span() {
     let (lines, correlation, _) = logged_with("warn", &[], StatusCode::BAD_GATEWAY).await;

@@ -96,7 +96,8 @@ impl Logged {
     }
 
     /// Returns whether this is the same failure, logged at no lower level: the same text, or one
-    /// that the error's text or that of one of its sources ends with. Without an error it is a panic.
+    /// that the error's text or that of one of its sources ends with. Without an error it is a
+    /// panic.
     pub(super) fn covers(
         &self,
         level: Level,

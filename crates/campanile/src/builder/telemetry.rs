@@ -60,8 +60,8 @@ impl Settings {
     }
 }
 
-/// Makes the telemetry this thread's subscriber unless there is one, so that its log has the lines of
-/// the build. The application sets its subscriber afterwards.
+/// Makes the telemetry this thread's subscriber unless there is one, so that its log has the lines
+/// of the build. The application sets its subscriber afterwards.
 pub(super) fn while_building(telemetry: &Telemetry) -> Option<DefaultGuard> {
     if !dispatcher::get_default(|to| to.is::<NoSubscriber>()) {
         return None;
@@ -83,8 +83,10 @@ impl Builder {
     /// # Ok::<_, campanile::InstallError>(())
     /// ```
     ///
-    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), whose layer and filter an application can add to its own
-    /// subscriber: `telemetry.layer().with_filter(telemetry.filter())`. If there is no subscriber yet, the log has the lines of `build` all the same.
+    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), whose layer and
+    /// filter an application can add to its own subscriber:
+    /// `telemetry.layer().with_filter(telemetry.filter())`. If there is no subscriber yet, the log
+    /// has the lines of `build` all the same.
     ///
     /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the standard output from INFO on, unless the process
     /// has a subscriber already. Further calls add to the first: each closure gets the builder that the one before returned.
@@ -118,8 +120,8 @@ impl Builder {
         self
     }
 
-    /// Builds, with a log if it is configured or the process has no subscriber. The log has the lines
-    /// of the build.
+    /// Builds, with a log if it is configured or the process has no subscriber. The log has the
+    /// lines of the build.
     #[cfg(feature = "metrics")]
     pub(super) fn build_with_log(mut self) -> Result<Campanile, crate::InstallError> {
         let is_asked_for = self.telemetry.configure.is_some();

@@ -1,6 +1,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::capture::Capture;
@@ -9,7 +10,7 @@ use crate::layer::TelemetryLayer;
 use crate::limit::Limit;
 use crate::line::Format;
 use crate::names::FieldNames;
-use crate::output::Output;
+use crate::output::{Output, Sink};
 use crate::recorder::FlightRecorder;
 use crate::redact::Redaction;
 use crate::{BuildError, EnvWarning, InstallError, Telemetry, TelemetryGuard, Writer};
@@ -371,6 +372,10 @@ impl TelemetryBuilder {
             let line = first.style.own_line("WARN", &warning.to_string());
             first.queue.push([&line, ""]);
         }
+        let outputs = std::iter::once(&first).chain(&*others);
+        let outputs = outputs.filter(|sink| sink.wants(Level::INFO));
+        let notices: Vec<_> = outputs.map(Sink::notices).collect();
+        filter.on_change(move |notice| notices.iter().for_each(|write| write(notice)));
         Ok(Telemetry {
             env_warnings: env_warnings.into(),
             layer: TelemetryLayer {

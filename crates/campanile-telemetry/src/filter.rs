@@ -1,30 +1,29 @@
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use campanile_correlation::CorrelationId;
-use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
-use tracing_log::NormalizeEvent;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Context, Layer};
-use tracing_subscriber::registry::{LookupSpan, SpanRef};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::clock;
-use crate::recorder::Ring;
-use crate::span::{Kept, nearest_request};
+use crate::span::nearest_request;
 
 pub(crate) mod directives;
+mod fate;
 mod layer;
 
 pub use self::directives::InvalidDirectives;
 use self::directives::{knows_spans, parsed, without_spans};
+use self::fate::note;
+pub(crate) use self::fate::{Fate, Place};
 
 /// A filter that selects the events of the log and can be changed while the service runs; from
 /// [`Telemetry::filter`](crate::Telemetry::filter).
@@ -75,7 +74,11 @@ struct Inner {
     /// Whether a subscriber has it.
     is_used: AtomicBool,
     timer: Mutex<Timer>,
+    /// Writes a line about a change to the log.
+    notice: OnceLock<Notice>,
 }
+
+type Notice = Box<dyn Fn(&str) + Send + Sync>;
 
 /// What waits for the end of what was set for a time.
 #[derive(Default)]
@@ -111,11 +114,18 @@ impl LogFilter {
             recorded,
             is_used: AtomicBool::new(false),
             timer: Mutex::default(),
+            notice: OnceLock::new(),
         })))
     }
 
-    /// Replaces the directives for a time, a day at most: afterwards they are those that the filter was built with. A second call
-    /// replaces the first.
+    /// Sets what writes a line about each change. A second call has no effect.
+    pub(crate) fn on_change(&self, notice: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.0.notice.set(Box::new(notice));
+    }
+
+    /// Replaces the directives for a time, a day at most: afterwards they are those that the filter
+    /// was built with. A second call replaces the first. The log has a line about each change of
+    /// the filter, whatever its directives.
     ///
     /// A list without a level of its own, such as `orders=debug`, disables all other targets, their errors included. Use
     /// [`raise`](Self::raise) to see more of one target.
@@ -134,7 +144,10 @@ impl LogFilter {
             self.0.replace(filter);
             self.wait(&mut timer);
         }
-        tracing::callsite::rebuild_interest_cache();
+        self.0.changed(&format!(
+            "log filter set to {directives:?} for {:?}",
+            time.min(LONGEST)
+        ));
         Ok(())
     }
 
@@ -153,7 +166,10 @@ impl LogFilter {
             *raised.unwrap_or_else(PoisonError::into_inner) = Some((Arc::new(filter), until));
             self.wait(&mut timer);
         }
-        tracing::callsite::rebuild_interest_cache();
+        self.0.changed(&format!(
+            "log filter raised by {directives:?} for {:?}",
+            time.min(LONGEST)
+        ));
         Ok(())
     }
 
@@ -178,6 +194,11 @@ impl LogFilter {
         time: Duration,
     ) -> Result<(), InvalidDirectives> {
         let filter = without_spans(directives)?;
+        let notice = format!(
+            "log filter raised by {directives:?} for {:?}, for the correlation id {:?}",
+            time.min(LONGEST),
+            id.as_str(),
+        );
         let request = Request {
             id,
             filter: Arc::new(filter),
@@ -196,7 +217,7 @@ impl LogFilter {
             self.0.has_requests.store(true, Ordering::Relaxed);
             self.wait(&mut timer);
         }
-        tracing::callsite::rebuild_interest_cache();
+        self.0.changed(&notice);
         Ok(())
     }
 
@@ -215,7 +236,8 @@ impl LogFilter {
                 thread.unpark();
             }
         }
-        tracing::callsite::rebuild_interest_cache();
+        self.0
+            .changed(&format!("log filter reset to {:?}", self.0.usual));
     }
 
     /// Sees to it that the thread waits.
@@ -288,7 +310,7 @@ fn wait(inner: &Weak<Inner>) {
             }
             drop(timer);
             if has_changed {
-                tracing::callsite::rebuild_interest_cache();
+                inner.changed(&inner.ended());
             }
             next
         };
@@ -321,6 +343,22 @@ impl Inner {
             .store(knows_spans(&filter), Ordering::Relaxed);
         let current = self.current.write();
         *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(filter);
+    }
+
+    /// Applies a change and writes a line about it.
+    fn changed(&self, notice: &str) {
+        tracing::callsite::rebuild_interest_cache();
+        if let Some(write) = self.notice.get() {
+            write(notice);
+        }
+    }
+
+    /// Returns the notice after a time has ended.
+    fn ended(&self) -> String {
+        let current = self.current.read();
+        let current = current.unwrap_or_else(PoisonError::into_inner);
+        let current = current.to_string();
+        format!("time of a log filter ended: it is now {current:?}")
     }
 
     fn replace_by_usual(&self) {
@@ -358,65 +396,7 @@ impl Inner {
     }
 }
 
-thread_local! {
-    /// The last event that is enabled only to be recorded, and where that is done.
-    static ONLY_RECORDED: RefCell<Option<(Identifier, Place)>> = const { RefCell::new(None) };
-}
-
-/// Where an event is recorded.
-pub(crate) struct Place {
-    pub(crate) ring: Arc<Ring>,
-    /// The name of the request's span, if that is the one that the event is in, and no other below it.
-    pub(crate) innermost: Option<&'static str>,
-}
-
-impl Place {
-    /// Returns where what happens in a span is recorded.
-    fn of<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<Self> {
-        let extensions = span.extensions();
-        let kept = extensions.get::<Kept>()?;
-        let ring = kept.ring.as_ref().filter(|ring| !ring.has_ended())?;
-        Some(Self {
-            ring: Arc::clone(ring),
-            innermost: kept.is_request.then(|| span.name()),
-        })
-    }
-}
-
-/// What becomes of an event.
-pub(crate) enum Fate {
-    Written,
-    Recorded(Place),
-    /// The request that it would be recorded for has ended, or it is in none.
-    Forgotten,
-}
-
 impl LogFilter {
-    /// Returns what becomes of an event that comes now.
-    pub(crate) fn fate<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> Fate
-    where
-        S: Subscriber + for<'a> LookupSpan<'a>,
-    {
-        // Where a host has a filter of its own in place of this, everything is written.
-        if self.0.recorded.is_none() || !self.0.is_used.load(Ordering::Relaxed) {
-            return Fate::Written;
-        }
-        let metadata = event.metadata();
-        let last = ONLY_RECORDED.try_with(|last| last.try_borrow_mut().ok()?.take());
-        if let Some((of, place)) = last.ok().flatten()
-            && of == metadata.callsite()
-        {
-            return Fate::Recorded(place);
-        }
-        // It is written; unless what was known of it is lost, since values of it have logged in turn.
-        let of_record = event.normalized_metadata();
-        if self.is_wanted(of_record.as_ref().unwrap_or(metadata), context) {
-            return Fate::Written;
-        }
-        let place = context.event_span(event).and_then(|span| Place::of(&span));
-        place.map_or(Fate::Forgotten, Fate::Recorded)
-    }
-
     fn is_wanted<S>(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -437,37 +417,6 @@ impl LogFilter {
         };
         is_enabled || is_raised() || for_request()
     }
-}
-
-impl Inner {
-    /// Returns whether something is wanted for the recorder: an event within a request, or the span of a request.
-    fn records<S>(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool
-    where
-        S: Subscriber + for<'a> LookupSpan<'a>,
-    {
-        let Some(recorded) = &self.recorded else {
-            return false;
-        };
-        if metadata.is_span() {
-            return is_request(metadata);
-        }
-        if !recorded.enabled(metadata, context.clone()) {
-            return false;
-        }
-        let Some(place) = context.lookup_current().and_then(|span| Place::of(&span)) else {
-            return false;
-        };
-        note(Some((metadata.callsite(), place)));
-        true
-    }
-}
-
-/// Notes where an event is recorded that is about to come. On a thread that is being torn down it is looked up.
-fn note(place: Option<(Identifier, Place)>) {
-    let _ = ONLY_RECORDED.try_with(|last| {
-        let last = last.try_borrow_mut();
-        last.map(|mut last| *last = place)
-    });
 }
 
 impl LogFilter {

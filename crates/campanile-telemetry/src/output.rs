@@ -131,6 +131,18 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
+    /// Returns a function that writes a line at INFO about the log itself, as long as the log is
+    /// open.
+    pub(crate) fn notices(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let style = Arc::clone(&self.style);
+        let queue = Arc::downgrade(&self.queue);
+        move |text| {
+            if let Some(queue) = queue.upgrade() {
+                queue.push([&style.own_line("INFO", text), ""]);
+            }
+        }
+    }
+
     pub(crate) fn wants(&self, level: Level) -> bool {
         level <= self.level
     }

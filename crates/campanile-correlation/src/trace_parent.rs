@@ -217,7 +217,7 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// A text is no `traceparent`; the error doesn't repeat it, because nobody has vouched for it.
+/// A string is no `traceparent`. The error doesn't repeat the string, which is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the traceparent is not valid: {0}")]
 pub struct InvalidTraceParent(&'static str);

@@ -138,7 +138,7 @@ impl fmt::Debug for TraceState {
     }
 }
 
-/// A text is no `tracestate`; the error doesn't repeat it, because nobody has vouched for it.
+/// A string is no `tracestate`. The error doesn't repeat the string, which is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the tracestate is not valid: {0}")]
 pub struct InvalidTraceState(&'static str);

@@ -72,6 +72,9 @@ mod upgrades;
 /// `campanile_server_timeouts_total{stage}` requests that a timeout ended, where the
 /// stage is `request_body` or `response`.
 ///
+/// If a handler responds before it has read the request's body, the server discards the rest for at most 2 s before it closes
+/// a connection of HTTP/1, so that the client gets the response.
+///
 /// The time that a handler takes has no limit here: see tower-http's `TimeoutLayer`. Build it with `with_status_code` and 503: its other
 /// constructor responds with 408, a client error, which objectives count as good.
 ///
@@ -85,7 +88,7 @@ mod upgrades;
 /// 3. What is left when the stop timeout nears its end is cut. Then the last notifications, writes and exports are made.
 ///
 /// A second signal ends the delay, or cuts. Dropping the future cuts everything.
-/// Upgraded connections are the host's: they count for the cap, and are neither waited for nor cut. An upgraded stream of
+/// Upgraded connections belong to the application: they count for the limit, and are neither waited for nor cut. An upgraded stream of
 /// HTTP/2 is one of its connection's, and is waited for and cut with it.
 ///
 /// The first server of a process that stops by signals takes these signals from their default handling for good, as
@@ -133,7 +136,8 @@ impl<S, L> Serve<S, L> {
     }
 
     /// Sets how long a client may take to send a request's head over HTTP/1: from the first byte that comes after the request
-    /// before, and for a new connection of either version from its start. The connection is then closed.
+    /// before, and for a new connection of either version from its start, with its [handshake](Listener::with_handshake). The
+    /// connection is then closed.
     ///
     /// Defaults to 5 s.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {

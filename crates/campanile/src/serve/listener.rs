@@ -50,15 +50,24 @@ pub trait Listener: Send + 'static {
     /// The handshake runs in the connection's own task. If it is not complete within the
     /// [header timeout](crate::Serve::header_timeout), the connection is closed.
     ///
-    /// With tokio-rustls:
+    /// With the `TlsAcceptor` of tokio-rustls:
     ///
-    /// ```ignore
-    /// use campanile::Listener;
+    /// ```no_run
+    /// use campanile::{Campanile, Listener};
+    /// use tokio::net::TcpListener;
+    /// # use tokio::net::TcpStream;
     ///
-    /// let acceptor = tokio_rustls::TlsAcceptor::from(config);
+    /// # struct TlsAcceptor;
+    /// # impl TlsAcceptor {
+    /// #     fn accept(&self, stream: TcpStream) -> std::future::Ready<std::io::Result<TcpStream>> {
+    /// #         std::future::ready(Ok(stream))
+    /// #     }
+    /// # }
+    /// # async fn serve(campanile: Campanile, acceptor: TlsAcceptor, app: axum::Router) -> std::io::Result<()> {
     /// let listener = TcpListener::bind("0.0.0.0:8443").await?;
     /// let listener = listener.with_handshake(move |stream| acceptor.accept(stream));
-    /// campanile.serve(listener, app).await?;
+    /// campanile.serve(listener, app).await
+    /// # }
     /// ```
     fn with_handshake<F, H, T>(self, handshake: F) -> Handshake<Self, F>
     where

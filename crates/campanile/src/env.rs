@@ -1,4 +1,6 @@
 use std::env::VarError;
+use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 
 use campanile_monitor::Token;
@@ -23,6 +25,9 @@ const TOKENS_FILE: &str = "CAMPANILE_TOKENS_FILE";
 /// The monitor's limit.
 const MAX_TOKENS: usize = 1_000;
 
+/// How many bytes a file of tokens has at most.
+const MAX_FILE: u64 = 1 << 20;
+
 /// How many ignored tokens a warning names at most.
 const SHOWN_NAMES: usize = 5;
 
@@ -41,9 +46,8 @@ impl Env {
         let mut env = Self::default();
         let tokens = env.variable(get, TOKENS).map(|tokens| (TOKENS, Ok(tokens)));
         let file = env.variable(get, TOKENS_FILE);
-        let file = file.map(|file| (TOKENS_FILE, std::fs::read_to_string(file)));
+        let file = file.map(|file| (TOKENS_FILE, read_file(&file)));
         for (variable, text) in tokens.into_iter().chain(file) {
-            let text = text.map_err(|error| format!("failed to read the file: {error}"));
             let tokens =
                 text.and_then(|text| Token::parse_all(&text).map_err(|error| error.to_string()));
             match tokens {
@@ -114,6 +118,18 @@ impl Env {
         tracing::warn!(variable, reason, "ignored a variable of the environment");
         self.warnings.push(format!("{variable}: {reason}"));
     }
+}
+
+/// Reads a file of tokens.
+fn read_file(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text))
+        .map_err(|error| format!("failed to read the file: {error}"))?;
+    if text.len() as u64 > MAX_FILE {
+        return Err("file too large: expected at most 1 MiB".to_owned());
+    }
+    Ok(text)
 }
 
 /// Opens a store. A service starts without its file rather than not at all, so the caller falls back to memory.
@@ -268,6 +284,21 @@ mod tests {
                 builder = builder.token(token.clone());
             }
             drop(builder.build().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_file_of_tokens_has_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        let variables = [(TOKENS_FILE, file.to_str().unwrap())];
+        for (length, is_read) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+            let token = format!("a:viewer:{}", digest(1));
+            let lines = "\n".repeat(length - token.len());
+            std::fs::write(&file, token + &lines).unwrap();
+            let env = read(&variables);
+            assert_eq!(env.tokens.len() == 1, is_read);
+            assert_eq!(env.warnings.is_empty(), is_read, "{:?}", env.warnings);
         }
     }
 

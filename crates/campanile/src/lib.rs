@@ -71,7 +71,7 @@
 //! | `RUST_LOG` | `info` | which events the log has, with feature `telemetry` |
 //! | `OTEL_*` | nothing is exported | see [`TelemetryBuilder::from_env`](campanile_telemetry::TelemetryBuilder::from_env), with feature `telemetry` |
 //! | `CAMPANILE_STORE` | memory | the file of the store, with feature `redb` |
-//! | `CAMPANILE_TOKENS`, or a file named by `CAMPANILE_TOKENS_FILE` | none | who may read from elsewhere: `name:role:sha256`, separated by commas or lines |
+//! | `CAMPANILE_TOKENS`, or a file named by `CAMPANILE_TOKENS_FILE` | none | tokens `name:role:sha256` of clients, separated by commas or lines; at most 1,000, and a file of 1 MiB |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod campanile;

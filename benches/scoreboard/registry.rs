@@ -276,7 +276,7 @@ fn longest_poll(router: &mut Router) -> f64 {
 
 const RECORDS: usize = 2_000_000;
 
-/// Returns the nanoseconds per operation on this number of threads.
+/// The nanoseconds of each of so many operations, on so many threads at a time.
 pub(crate) fn nanoseconds(effort: Effort, threads: usize, operation: impl Fn(usize) + Sync) -> f64 {
     let operations = effort.of(RECORDS);
     let run = || (0..operations).for_each(&operation);

@@ -41,7 +41,7 @@ pub(crate) fn against_peers(effort: Effort) -> Figure {
     let peer = || {
         let time =
             metrics::with_local_recorder(&recorder, || time(&mut peers, effort.of(REQUESTS)));
-        // The exporter keeps every sample until it is drained: an application pays for this too, elsewhere.
+        // The exporter keeps every sample until somebody drains it: a host pays for this too, and elsewhere.
         handle.run_upkeep();
         time
     };

@@ -212,7 +212,7 @@ impl Sink {
         Self { address, bodies }
     }
 
-    /// Asserts the number of spans that were received since the last call.
+    /// Asserts that so many spans have come since the last time.
     fn has(&self, count: usize) {
         let bodies = std::mem::take(&mut *lock(&self.bodies));
         let spans = bodies

@@ -23,6 +23,7 @@ pub enum Format {
     /// A line of text. A message that has a `=` is in quotes, so that it can't look like fields.
     Compact,
     /// A line of text, and one more for each field; with colours on a terminal, unless `NO_COLOR` is set.
+    /// `CLICOLOR_FORCE` sets colours for the standard output and error without a terminal.
     Pretty,
 }
 

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -52,10 +53,18 @@ impl Writer {
         Self(Target::Other(Box::new(writer)))
     }
 
-    /// Returns whether colours are shown: on a terminal, unless `NO_COLOR` is set and not empty.
+    /// Returns whether lines have colours.
     pub(crate) fn has_colours(&self) -> bool {
-        let is_without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        self.is_terminal() && !is_without
+        self.colours(|name| std::env::var_os(name))
+    }
+
+    /// Returns whether lines have colours: on a terminal or with `CLICOLOR_FORCE`, and never with
+    /// `NO_COLOR`.
+    fn colours(&self, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+        let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+        let is_forced = is_set("CLICOLOR_FORCE") && variable("CLICOLOR_FORCE") != Some("0".into());
+        let is_standard = matches!(self.0, Target::Stdout | Target::Stderr);
+        is_standard && (is_forced || self.is_terminal()) && !is_set("NO_COLOR")
     }
 
     fn is_terminal(&self) -> bool {
@@ -96,6 +105,30 @@ impl fmt::Debug for Writer {
             Target::File(path) => f.debug_tuple("File").field(path).finish(),
             Target::Rolling(rolling) => rolling.fmt(f),
             Target::Other(_) => f.write_str("Other"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_can_be_forced_and_disabled() {
+        let forced = |writer: &Writer, force: &'static str, no: &'static str| {
+            writer.colours(|name| match name {
+                "CLICOLOR_FORCE" => Some(force.into()),
+                "NO_COLOR" => Some(no.into()),
+                _ => None,
+            })
+        };
+        let stdout = Writer::stdout();
+        assert!(forced(&stdout, "1", ""));
+        assert!(!forced(&stdout, "1", "1"));
+        let file = Writer::file("a.log");
+        assert!(!forced(&file, "1", ""));
+        for force in ["", "0"] {
+            assert_eq!(forced(&stdout, force, ""), stdout.is_terminal());
         }
     }
 }

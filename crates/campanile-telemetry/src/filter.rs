@@ -143,11 +143,12 @@ impl LogFilter {
             timer.until = Some(clock::instant() + time.min(LONGEST));
             self.0.replace(filter);
             self.wait(&mut timer);
+            self.0.notify(&format!(
+                "log filter set to {directives:?} for {:?}",
+                time.min(LONGEST)
+            ));
         }
-        self.0.changed(&format!(
-            "log filter set to {directives:?} for {:?}",
-            time.min(LONGEST)
-        ));
+        tracing::callsite::rebuild_interest_cache();
         Ok(())
     }
 
@@ -165,11 +166,12 @@ impl LogFilter {
             let raised = self.0.raised.write();
             *raised.unwrap_or_else(PoisonError::into_inner) = Some((Arc::new(filter), until));
             self.wait(&mut timer);
+            self.0.notify(&format!(
+                "log filter raised by {directives:?} for {:?}",
+                time.min(LONGEST)
+            ));
         }
-        self.0.changed(&format!(
-            "log filter raised by {directives:?} for {:?}",
-            time.min(LONGEST)
-        ));
+        tracing::callsite::rebuild_interest_cache();
         Ok(())
     }
 
@@ -216,8 +218,9 @@ impl LogFilter {
             drop(requests);
             self.0.has_requests.store(true, Ordering::Relaxed);
             self.wait(&mut timer);
+            self.0.notify(&notice);
         }
-        self.0.changed(&notice);
+        tracing::callsite::rebuild_interest_cache();
         Ok(())
     }
 
@@ -235,9 +238,10 @@ impl LogFilter {
             if let Some(thread) = &timer.thread {
                 thread.unpark();
             }
+            let usual = &self.0.usual;
+            self.0.notify(&format!("log filter reset to {usual:?}"));
         }
-        self.0
-            .changed(&format!("log filter reset to {:?}", self.0.usual));
+        tracing::callsite::rebuild_interest_cache();
     }
 
     /// Sees to it that the thread waits.
@@ -308,9 +312,12 @@ fn wait(inner: &Weak<Inner>) {
             if next.is_none() {
                 timer.thread = None;
             }
+            if has_changed {
+                inner.notify(&inner.ended());
+            }
             drop(timer);
             if has_changed {
-                inner.changed(&inner.ended());
+                tracing::callsite::rebuild_interest_cache();
             }
             next
         };
@@ -345,9 +352,8 @@ impl Inner {
         *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(filter);
     }
 
-    /// Applies a change and writes a line about it.
-    fn changed(&self, notice: &str) {
-        tracing::callsite::rebuild_interest_cache();
+    /// Writes a line about a change. The timer is locked, so that lines have the order of the changes.
+    fn notify(&self, notice: &str) {
         if let Some(write) = self.notice.get() {
             write(notice);
         }

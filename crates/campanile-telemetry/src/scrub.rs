@@ -125,14 +125,13 @@ fn replace(out: &mut String, begin: usize) {
 
 /// Returns where the first secret is, from an index on. Its borders are ASCII characters.
 fn find(text: &[u8], mut from: usize) -> Option<Range<usize>> {
-    let is_sign = |byte: &u8| matches!(byte, b' ' | b':' | b'=');
-    while let Some(step) = text[from..].iter().position(is_sign) {
-        let at = from + step;
+    while let Some(at) = next_sign(text, from) {
         from = at + 1;
         let found = match text[at] {
-            b' ' => after_scheme(text, at),
+            b'b' | b'B' => after_scheme(text, at),
             b':' if text[from..].starts_with(b"//") => in_url(text, from + 2),
-            _ => after_name(text, at),
+            b':' | b'=' => after_name(text, at),
+            _ => None,
         };
         if found.is_some() {
             return found;
@@ -141,16 +140,31 @@ fn find(text: &[u8], mut from: usize) -> Option<Range<usize>> {
     None
 }
 
-/// Returns the token in `Bearer <token>` and `Basic <token>`, given the index of the space.
-fn after_scheme(text: &[u8], space: usize) -> Option<Range<usize>> {
-    let before = &text[..space];
-    if !["bearer", "basic"]
-        .iter()
-        .any(|scheme| ends_with(before, scheme))
+/// Returns the index of the next byte that may belong to a secret: `:`, `=` or the `B` of a scheme.
+fn next_sign(text: &[u8], from: usize) -> Option<usize> {
+    const STEP: usize = 16;
+    let is_sign = |byte: &u8| matches!(byte | 0x20, b':' | b'=' | b'b');
+    let mut at = from;
+    // A loop without a condition inside compares many bytes at once.
+    while let Some(bytes) = text.get(at..at + STEP)
+        && !bytes.iter().fold(false, |any, byte| any | is_sign(byte))
     {
-        return None;
+        at += STEP;
     }
-    let begin = space + 1;
+    text[at..].iter().position(is_sign).map(|step| at + step)
+}
+
+/// Returns the token in `Bearer <token>` and `Basic <token>`, given the index of the `B`.
+fn after_scheme(text: &[u8], at: usize) -> Option<Range<usize>> {
+    let is_here = |scheme: &&str| {
+        let text = text.get(at..at + scheme.len());
+        text.is_some_and(|text| text.eq_ignore_ascii_case(scheme.as_bytes()))
+    };
+    let begin = at
+        + ["bearer ", "basic "]
+            .iter()
+            .find(|scheme| is_here(scheme))?
+            .len();
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
     let token = &text[begin..end_of(text, begin, |byte| !is_token(byte))];
     // Words follow in prose, such as `basic authentication`.
@@ -219,6 +233,10 @@ fn after_name(text: &[u8], sign: usize) -> Option<Range<usize>> {
         Some(name) => without_slashes(name),
         None => name.strip_suffix(b"'").unwrap_or(name),
     };
+    // The last letters of the names.
+    if !matches!(name.last()? | 0x20, b'd' | b'e' | b'g' | b'n' | b't' | b'y') {
+        return None;
+    }
     if !NAMES.iter().any(|secret| ends_with(name, secret)) {
         return None;
     }
@@ -237,7 +255,13 @@ fn after_name(text: &[u8], sign: usize) -> Option<Range<usize>> {
             begin..end_of(text, begin, |byte| *byte == b'\'')
         }
         _ if text[sign] == b'=' && value.len() == after.len() && name.len() == sign => {
-            begin..end_of_plain(text, begin)
+            let end = end_of_plain(text, begin);
+            let is_scheme = |scheme: &&[u8]| text[begin..end].eq_ignore_ascii_case(scheme);
+            let has_token = text.get(end) == Some(&b' ');
+            match has_token && [&b"bearer"[..], b"basic"].iter().any(is_scheme) {
+                true => end + 1..end_of_plain(text, end + 1),
+                false => begin..end,
+            }
         }
         _ => return None,
     };
@@ -345,7 +369,7 @@ mod tests {
             (r#"secret="never closed"#, r#"secret="[redacted]"#),
             (
                 "authorization=Bearer s3cr3t",
-                "authorization=[redacted] [redacted]",
+                "authorization=Bearer [redacted]",
             ),
             ("?sv=1&sig=ab%2F", "?sv=1&sig=[redacted]"),
         ] {
@@ -402,6 +426,13 @@ mod tests {
             let scrubber = SCRUBBER.get_or_init(|| scrubber.clone());
             scrubber.write("key", &mut out, |out| out.write_str("text"));
             assert_eq!(out, "scrubbed text");
+        }
+    }
+
+    #[test]
+    fn every_name_is_found() {
+        for name in NAMES {
+            check(&format!("{name}=x"), &format!("{name}=[redacted]"));
         }
     }
 

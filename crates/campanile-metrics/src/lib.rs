@@ -62,8 +62,9 @@
 //!
 //! # Platforms
 //!
-//! Figures of the process and the machine are there on Linux only. A registry reads the clock,
-//! which panics on `wasm32-unknown-unknown`, and needs 64-bit atomics.
+//! The metrics of the process, the machine and the CPU time exist on Linux only, not on Android. A
+//! registry reads the clock, which panics on `wasm32-unknown-unknown`. It needs 64-bit atomics, which
+//! some 32-bit targets lack.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod both;

@@ -36,8 +36,8 @@ use crate::{Gauge, Registry, TimeCounter, clock};
 /// the rules. Not in it are the threads of the log, the export and the store, correlation ids,
 /// `#[observe]`, health checks and business collectors.
 ///
-/// Elsewhere than on Linux no future is metered, and there is no ratio. Pieces of code are timed by the clock, and one that takes more
-/// than 20 µs counts as that: it was interrupted.
+/// Only Linux reports the CPU time. On other systems there is only the part `exchanges`. Sampled
+/// code is timed by the clock. If it takes more than 20 µs, it was interrupted and counts as 20 µs.
 ///
 /// A clone is the same (an `Arc`).
 #[derive(Clone, Debug)]
@@ -64,10 +64,10 @@ struct Last {
 const CPU: &str = "campanile_cpu_seconds_total";
 const RATIO: &str = "campanile_cpu_ratio";
 
-/// One piece of code in so many is timed: an odd number, since each exchange has two.
+/// One of this number of code sections is timed. It is odd, because each request has two of them.
 const SAMPLED: u32 = 257;
 
-/// The most that one piece counts: what takes longer was interrupted.
+/// The longest time that is counted for one section. A longer one was interrupted.
 const LONGEST: Duration = Duration::from_micros(20);
 
 impl Overhead {
@@ -78,14 +78,17 @@ impl Overhead {
             RATIO,
             "Part of the process's time on processors that observing took.",
         );
-        let part = |part| {
-            let found = registry.time_counter(CPU, &[("part", part)]);
-            found.unwrap_or_else(|_| TimeCounter::detached(registry))
+        let has_cpu_time = clock::of_thread().is_some();
+        let part = |part, is_measured: bool| {
+            // A part that can't be measured would be 0.
+            let found = is_measured.then(|| registry.time_counter(CPU, &[("part", part)]));
+            let found = found.and_then(Result::ok);
+            found.unwrap_or_else(|| TimeCounter::detached(registry))
         };
         Self(Arc::new(Inner {
-            background: part("background"),
-            exchanges: part("exchanges"),
-            scrapes: part("scrapes"),
+            background: part("background", has_cpu_time),
+            exchanges: part("exchanges", true),
+            scrapes: part("scrapes", has_cpu_time),
             registry: registry.clone(),
             last: Mutex::default(),
         }))

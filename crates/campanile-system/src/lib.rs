@@ -14,7 +14,7 @@
 //! that has the least; for processors and memory it need not be the same. What that group uses counts, with all that is in it. A limit that is
 //! not below the machine's memory is none. Quotas and limits are read each time, and so may change.
 //!
-//! All is read from `/proc`, `/sys` and the file systems, and no file is kept open. Elsewhere than on Linux there is nothing.
+//! All is read from `/proc`, `/sys` and the file systems, and no file is kept open. On other systems than Linux, all values are `None`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -191,7 +191,7 @@ impl Default for System {
     }
 }
 
-/// Version 1 has a limit always, just below 2^63 bytes if nobody set one.
+/// Version 1 always has a limit. By default it is just below 2^63 bytes.
 const NO_LIMIT: u64 = 1 << 62;
 
 impl Used {
@@ -241,7 +241,7 @@ pub fn disk(path: impl AsRef<Path>) -> Option<Disk> {
     })
 }
 
-/// Returns the file system that a path is in; elsewhere than on Linux `None`.
+/// Returns `None`: only Linux is supported.
 #[cfg(not(target_os = "linux"))]
 pub fn disk(_path: impl AsRef<Path>) -> Option<Disk> {
     None
@@ -264,7 +264,7 @@ pub fn descriptors() -> Option<Descriptors> {
     })
 }
 
-/// Returns the process's file descriptors; elsewhere than on Linux `None`.
+/// Returns `None`: only Linux is supported.
 #[cfg(not(target_os = "linux"))]
 pub fn descriptors() -> Option<Descriptors> {
     None

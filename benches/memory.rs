@@ -14,7 +14,7 @@ fn main() {
     let what = std::env::args().nth(1).unwrap_or_default();
     let count: fn(&dyn Recorder) -> f64 = match what.as_str() {
         "series" => of_a_series,
-        "unscraped" => of_samples_that_nobody_scrapes,
+        "unscraped" => of_unscraped_samples,
         "objective" | "percentile" => return of_objectives(what == "percentile"),
         _ => panic!("usage: memory series|unscraped|objective|percentile"),
     };
@@ -81,7 +81,7 @@ fn of_a_series(recorder: &dyn Recorder) -> f64 {
 }
 
 /// 10 M samples.
-fn of_samples_that_nobody_scrapes(recorder: &dyn Recorder) -> f64 {
+fn of_unscraped_samples(recorder: &dyn Recorder) -> f64 {
     let histogram = with_local_recorder(recorder, || metrics::histogram!("time_seconds"));
     histogram.record(0.1);
     let record = || (0..10_000_000).for_each(|_| histogram.record(0.1));

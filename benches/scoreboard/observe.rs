@@ -33,7 +33,7 @@ async fn theirs(number: usize) -> Result<usize, Refused> {
     bare(number).await
 }
 
-/// What `#[observe]` adds to an async function where nobody listens to the log.
+/// What `#[observe]` adds to an async function without a subscriber of the log.
 pub(crate) fn observe_call(effort: Effort) -> Figure {
     let peers = autometrics::settings::AutometricsSettings::builder().init();
     let registry = Registry::new();

@@ -42,7 +42,7 @@ struct Bucket {
 impl Ring {
     fn record(&self, good: bool, latency: Duration, at: Instant) {
         let second = at.duration_since(self.origin).as_secs();
-        let mut buckets = self.buckets.lock().expect("nobody panics");
+        let mut buckets = self.buckets.lock().expect("no thread panics");
         if buckets.back().is_none_or(|last| last.second < second) {
             while buckets
                 .front()

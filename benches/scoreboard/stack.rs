@@ -41,7 +41,7 @@ pub(crate) fn against_peers(effort: Effort) -> Figure {
     let peer = || {
         let time =
             metrics::with_local_recorder(&recorder, || time(&mut peers, effort.of(REQUESTS)));
-        // The exporter keeps every sample until somebody drains it: a host pays for this too, and elsewhere.
+        // The exporter keeps every sample until its upkeep runs, for which an application pays too.
         handle.run_upkeep();
         time
     };
@@ -61,7 +61,7 @@ pub(crate) fn against_floor(effort: Effort) -> Figure {
     )
 }
 
-/// What an id adds to a request, of which every other one brings it along.
+/// The cost of the correlation layer for a request; every other request has an id.
 pub(crate) fn correlation(effort: Effort) -> Figure {
     let mut ours = CorrelationIdLayer::new().layer(service_fn(nothing));
     let mut peer = ServiceBuilder::new()

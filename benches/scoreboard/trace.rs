@@ -212,7 +212,7 @@ impl Sink {
         Self { address, bodies }
     }
 
-    /// Asserts that so many spans have come since the last time.
+    /// Asserts the number of spans that have come since the last call.
     fn has(&self, count: usize) {
         let bodies = std::mem::take(&mut *lock(&self.bodies));
         let spans = bodies

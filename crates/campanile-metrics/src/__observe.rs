@@ -72,7 +72,7 @@ struct Keys {
     in_flight: Key,
 }
 
-/// The most label sets of a function; with more, all of its labels are `_other_`.
+/// The maximum number of label sets of a function. With more, all of its labels are `_other_`.
 const MOST_SETS: usize = 1_000;
 
 static METADATA: Metadata<'static> =
@@ -245,7 +245,7 @@ impl Keys {
     }
 }
 
-/// Says once in the life of the process that calls are not counted.
+/// Logs once in a process that calls are not counted.
 fn warn_once() {
     static DONE: AtomicBool = AtomicBool::new(false);
     if !DONE.swap(true, Ordering::Relaxed) {

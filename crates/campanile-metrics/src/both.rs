@@ -1,5 +1,5 @@
-//! What the `metrics` macros write to while a request is handled: the registry, and the recorder
-//! that was current before.
+//! The recorder of the `metrics` macros while a request is handled: the registry together with the
+//! recorder that was current before.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -34,8 +34,8 @@ impl Registry {
         })
     }
 
-    /// Returns whether this thread registers a metric here already, and now does so again by way of
-    /// another recorder that leads here too.
+    /// Returns whether this thread is registering a metric here, and does so again through another
+    /// recorder that writes to this registry too.
     #[inline]
     pub(crate) fn is_registering(&self) -> bool {
         let is_any = DEPTH.try_with(|depth| depth.get() > 0).unwrap_or(false);
@@ -52,10 +52,10 @@ impl Registry {
 }
 
 thread_local! {
-    /// The registries that have the metric already which this thread registers with further
-    /// recorders.
+    /// The registries with which this thread has registered a metric that it now registers with
+    /// their outer recorders.
     static REGISTERING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-    /// How many they are.
+    /// The number of those registries.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -84,7 +84,7 @@ struct Both<'a> {
 }
 
 impl Both<'_> {
-    /// Registers with the other recorder. If that leads to the registry again, nothing counts
+    /// Registers with the other recorder. If that one writes to the registry too, nothing counts
     /// twice.
     fn outer<T>(&self, register: impl FnOnce(&dyn Recorder) -> T) -> T {
         let _registering = Registering::new(self.registry);
@@ -237,7 +237,7 @@ mod tests {
         other.scope(|| own.scope(|| other.scope(|| own.scope(write))));
         check(&own, 3);
         check(&other, 1);
-        // Somebody else's pair, with the registry in it.
+        // A pair of another registry, with this one as its outer recorder.
         let pair = Both {
             registry: &other,
             outer: &own,

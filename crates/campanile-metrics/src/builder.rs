@@ -161,8 +161,9 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets after what time [`Registry::sweep`] removes series that nobody asks for and nobody has a handle to, so that no handle
-    /// ever writes to one that is gone. `Campanile::run` sweeps every 10 s.
+    /// Sets the time after which [`Registry::sweep`] removes an idle series. A series is idle if it
+    /// is not looked up and has no handle, so no handle ever writes to a removed series.
+    /// `Campanile::run` sweeps every 10 s.
     ///
     /// A series that comes back begins at 0, which Prometheus sees as a reset. Series of macros whose labels are all literals
     /// stay. Defaults to none: series stay.

@@ -119,7 +119,7 @@ enum Failure {
     Panicked,
 }
 
-/// The most bytes that are kept of an error.
+/// The maximum length of a stored error, in bytes.
 const MAX_ERROR: usize = 1_024;
 
 const COLLECTIONS: &str = "campanile_business_collections_total";
@@ -190,7 +190,8 @@ impl Business {
     /// Answers a GET of `/metrics/business`: `timestamp`, and for each section its figures with `as_of`, which is null before there are any,
     /// `stale` and `error`, which is null if the last collection went well.
     ///
-    /// Without `errors` an error is only `failed`, `timed out` or `panicked`: its text may tell what not everybody should see.
+    /// Without `errors` an error is only `failed`, `timed out` or `panicked`, because its text may be
+    /// confidential.
     pub fn respond(&self, errors: bool) -> Response<String> {
         let now = now();
         let mut body = Map::new();
@@ -266,7 +267,7 @@ impl Section {
 
     fn note(&self, registry: &Registry, collected: Result<Map<String, Value>, Failure>) {
         let section = &*self.collector.section;
-        // Setting gauges may log, and whoever listens to the log may ask for the figures.
+        // Setting gauges may log, and a subscriber of the log may read the values.
         let mut gauges = std::mem::take(&mut self.last().gauges);
         if let Ok(figures) = &collected {
             gauges.set(registry, section, figures);

@@ -23,14 +23,15 @@ pub(crate) struct AnyFamily {
     overflowed: AtomicU64,
     /// The labels that were turned away most often.
     turned_away: Mutex<Top>,
-    /// It was removed: whoever still has it finds the one in its place. Set and read under the lock of its series.
+    /// Whether the family was removed from the registry, so that a caller that still has it looks the
+    /// name up again. Set and read under the lock of the series.
     is_removed: AtomicBool,
 }
 
 /// A value that series may have.
 pub(crate) trait Cell: Sized {
     const KIND: Kind;
-    /// The most series of a family, whatever the registry's cap.
+    /// The maximum number of series of a family, whatever the registry's limit.
     const CAP: usize = usize::MAX;
     /// Whether values of several series can be summed in an overflow series.
     const SUMS: bool = true;
@@ -124,7 +125,7 @@ impl AnyFamily {
         with!(&self.series, set => set.read().len())
     }
 
-    /// Returns the most series that a family of this kind has, whatever the registry's cap.
+    /// Returns the maximum number of series for this kind, whatever the registry's limit.
     pub(crate) fn cap(&self) -> usize {
         fn cap<C: Cell>(_: &SeriesSet<C>) -> usize {
             C::CAP
@@ -225,8 +226,8 @@ impl AnyFamily {
         before == 0
     }
 
-    /// Returns how many overflow series there are, which take nobody's place: one if it is in the
-    /// set.
+    /// Returns the number of overflow series, which is at most one. It does not count towards the
+    /// limit.
     pub(crate) fn overflows(&self, is_there: impl FnOnce(&str) -> bool) -> usize {
         let overflow = self.overflow.get();
         usize::from(overflow.is_some_and(|labels| is_there(labels)))

@@ -104,7 +104,7 @@ pub(crate) struct HistogramCell {
 /// What the histograms of a name share.
 pub(crate) struct OfName {
     name: Box<str>,
-    /// The bounds that they have if nobody set any.
+    /// The bounds by the unit, for histograms without a setting.
     pub(crate) by_unit: Arc<Bounds>,
     /// Counts samples that are not finite, for the whole registry.
     dropped: Arc<AtomicU64>,

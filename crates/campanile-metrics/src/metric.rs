@@ -7,7 +7,7 @@ pub trait Metric: Clone {
     /// What it is.
     const KIND: Kind;
 
-    /// Whether a series that nobody wrote to says something true.
+    /// Whether 0 is a true value for a series without writes.
     const BEGINS_AT_ZERO: bool;
 
     /// The unit that the kind brings along.

@@ -42,8 +42,8 @@ pub(crate) struct LabelText {
 }
 
 impl LabelText {
-    /// Checks and renders labels whose names are valid, with values of at most so many bytes. Some
-    /// names are reserved for the lines of histograms and summaries.
+    /// Checks and renders labels whose names are valid, and cuts values that are longer than
+    /// `longest` bytes. Some names are reserved for the lines of histograms and summaries.
     pub(crate) fn new(
         metric: &str,
         kind: Kind,
@@ -102,7 +102,7 @@ pub(crate) fn truncated_value(value: &str, longest: usize) -> &str {
     &value[..end.unwrap_or(0)]
 }
 
-/// Cuts a text at a character, so that it has at most so many bytes.
+/// Cuts a text at a character boundary, to at most `longest` bytes.
 pub(crate) fn truncated(mut text: String, longest: usize) -> String {
     text.truncate(truncated_value(&text, longest).len());
     text

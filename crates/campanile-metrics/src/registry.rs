@@ -361,8 +361,8 @@ impl Registry {
         }
     }
 
-    /// Removes a gauge by its name and its labels as they are exposed, unless somebody has a handle to it; and with the last of its name
-    /// the description.
+    /// Removes a gauge, by its name and its labels as they are exposed, unless it has a handle. With
+    /// the last gauge of a name it removes the description.
     #[cfg(feature = "business")]
     pub(crate) fn forget(&self, name: &str, labels: &str) {
         let name = self.exported(name, Kind::Gauge);
@@ -377,7 +377,7 @@ impl Registry {
         }
     }
 
-    /// Takes note that a family has so many series less.
+    /// Counts series that were removed from a family, and removes the family if it is empty.
     fn removed(&self, name: &str, family: &Arc<AnyFamily>, count: usize) {
         self.0.series.fetch_sub(count, Ordering::Relaxed);
         if count > 0 && write(&self.0.families).remove_if_empty(name, family) {
@@ -454,7 +454,7 @@ impl Registry {
 
     fn prefixed<'a>(&self, name: Cow<'a, str>) -> Cow<'a, str> {
         let prefix = &*self.0.settings.prefix;
-        // What the library tells of itself has one name everywhere.
+        // The library's own metrics have the same names in all services.
         if prefix.is_empty() || name.starts_with("campanile_") {
             return name;
         }
@@ -470,7 +470,7 @@ impl Registry {
     }
 }
 
-/// The most names that can be described.
+/// The maximum number of described names.
 const MAX_DESCRIPTIONS: usize = 10_000;
 
 impl Default for Registry {

@@ -32,8 +32,8 @@ use crate::{Counter, Gauge, Histogram, Kind, RegisterError, Registry, TimeCounte
 /// ```
 ///
 /// All but the last are read when [`collect`](Self::collect) is called, from what the runtime counts anyway; no `tokio_unstable` is
-/// needed. The lag has samples only while somebody [watches](Self::watch). A worker tells its busy time between tasks, so that of a long
-/// one comes late.
+/// needed. The lag has samples only while [`watch`](Self::watch) runs. A worker reports its
+/// busy time between tasks, so the time of a long task is reported late.
 ///
 /// There is one runtime to a registry: a second one would write to the same series.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! The bounds of histograms for which nobody set any: by their unit.
+//! The default bounds of histograms, by their unit.
 
 use std::sync::{Arc, LazyLock};
 

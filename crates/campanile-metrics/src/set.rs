@@ -47,10 +47,10 @@ struct Inner<M> {
     handles: Box<[OnceLock<M>]>,
 }
 
-/// The most label sets whose handles are kept.
+/// The maximum number of label sets whose handles are kept.
 const MOST_HANDLES: usize = 1_000;
 
-/// The most label sets that begin at 0.
+/// The maximum number of label sets that begin at 0.
 const MOST_AT_ZERO: usize = 100;
 
 impl<L: Labels, M: Metric> Family<L, M> {

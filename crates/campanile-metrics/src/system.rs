@@ -18,7 +18,7 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 /// | `disk_usage_bytes{mountpoint}` | gauge | bytes that are used in a file system |
 /// | `disk_size_bytes{mountpoint}` | gauge | bytes that it has |
 /// | `disk_available_bytes{mountpoint}` | gauge | bytes that are free in it for users other than root |
-/// | `system_load1`, `system_load5`, `system_load15` | gauge | tasks of the machine that run or wait, on average over so many minutes |
+/// | `system_load1`, `system_load5`, `system_load15` | gauge | average number of the machine's tasks that run or wait, over 1, 5 and 15 minutes |
 /// | `system_pressure_cpu_waiting_seconds_total` | counter | time in which some task waited for a processor |
 /// | `system_pressure_memory_waiting_seconds_total` | counter | time in which some task waited for memory |
 /// | `system_pressure_memory_stalled_seconds_total` | counter | time in which all that had work waited for memory |

@@ -2,10 +2,11 @@ use std::hash::BuildHasher;
 
 use rustc_hash::FxBuildHasher;
 
-/// The most frequent of a stream of texts, in a bounded space (Metwally, Agrawal, El Abbadi: "Space-Saving", 2005).
+/// The most frequent texts of a stream, in bounded space (Metwally, Agrawal, El Abbadi:
+/// "Space-Saving", 2005).
 ///
-/// A text that makes up more than one part in [`PLACES`] of the stream is always among them, and is counted at most that part too
-/// often.
+/// A text that makes up more than one part in [`PLACES`] of the stream is always among them. Its
+/// count is too high by at most that part.
 #[derive(Default)]
 pub(crate) struct Top(Vec<Place>);
 
@@ -15,7 +16,7 @@ struct Place {
     text: String,
 }
 
-/// How many texts are counted.
+/// The maximum number of texts that are counted.
 const PLACES: usize = 64;
 
 impl Top {
@@ -41,7 +42,7 @@ impl Top {
         }
     }
 
-    /// Returns the most frequent, the first first.
+    /// Returns the most frequent texts with their counts, in descending order.
     pub(crate) fn most(&self, number: usize) -> Vec<(String, u64)> {
         let mut all: Vec<_> = self
             .0

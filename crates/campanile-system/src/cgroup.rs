@@ -115,7 +115,7 @@ impl Cgroups {
         })
     }
 
-    /// Returns where the process's own group tells of a pressure, if the kernel has that for groups.
+    /// Returns the pressure file of the process's own group, if the kernel has one for groups.
     pub(crate) fn pressure(&self, resource: &str) -> Option<PathBuf> {
         let unified = self.unified.as_ref()?;
         Some(unified.file(&unified.own, &format!("{resource}.pressure")))

@@ -10,10 +10,10 @@ use tracing::Level;
 
 use crate::name::truncated;
 
-/// The limit of an error's text in the log, in bytes.
+/// The maximum length of an error's text in the log, in bytes.
 const MAX_ERROR: usize = 1_024;
 
-/// The limit of an error's sources that are compared.
+/// The maximum number of an error's sources that are compared.
 const MAX_SOURCES: usize = 16;
 
 thread_local! {

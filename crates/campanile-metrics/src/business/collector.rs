@@ -24,10 +24,10 @@ type BoxFuture = Pin<Box<dyn Future<Output = Collected> + Send>>;
 /// What a collector's future is ready with.
 pub(super) type Collected = Result<Map<String, Value>, String>;
 
-/// The most bytes of a section's figures, as JSON.
+/// The maximum size of a section's values as JSON, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The most numbers of a section, which become gauges.
+/// The maximum number of a section's gauges.
 const MAX_NUMBERS: usize = 1_000;
 
 impl BusinessCollector {

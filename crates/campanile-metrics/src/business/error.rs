@@ -11,7 +11,7 @@ pub struct BusinessError {
     problems: Vec<BusinessProblem>,
 }
 
-/// The most collectors that there may be.
+/// The maximum number of collectors.
 const MAX_COLLECTORS: usize = 100;
 
 const SHORTEST: Duration = Duration::from_millis(1);

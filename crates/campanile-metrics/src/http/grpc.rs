@@ -96,7 +96,7 @@ impl Handles {
     }
 }
 
-/// Returns the name of a status as Go's gRPC has it, which go-grpc-prometheus made the convention.
+/// Returns the name of a status in Go's gRPC, which go-grpc-prometheus made the convention.
 fn go_name(status: GrpcStatus) -> &'static str {
     match status {
         GrpcStatus::OK => "OK",

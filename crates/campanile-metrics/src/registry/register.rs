@@ -145,7 +145,8 @@ impl Registry {
         found.map(|found| found.series)
     }
 
-    /// Finds or makes a series, after making its names valid. A refusal is counted, and logged once for each reason.
+    /// Finds or makes a series, after making its names valid. A rejection is counted, and logged once
+    /// for each reason.
     pub(crate) fn lenient<'a, C: Cell>(
         &self,
         name: &str,
@@ -174,7 +175,7 @@ impl Registry {
         result.inspect_err(|error| self.note_refusal(error)).ok()
     }
 
-    /// Counts a refusal that nobody gets as an error; the log has the first of each reason.
+    /// Counts a rejected registration whose caller gets no error. The first of each reason is logged.
     pub(crate) fn note_refusal(&self, error: &RegisterError) {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
         let reason = match error {
@@ -291,7 +292,7 @@ impl Registry {
                 series.overflow();
             }
             set.insert(&series);
-            // Whoever listens to the log may ask for a series too.
+            // A subscriber of the log may look up a series too.
             drop(set);
             if is_first_overflow {
                 self.note_overflow(exported, cap);

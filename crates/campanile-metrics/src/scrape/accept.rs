@@ -5,8 +5,9 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 
 use crate::page::Format;
 
-/// Returns the format that is liked best. The most specific range that a format falls under says how much it is liked; OpenMetrics has to
-/// be asked for by its name. If none is liked it is text, because a page in a format that wasn't asked for is better than none.
+/// Returns the format with the highest quality. A format's quality is that of the most specific
+/// range that matches it, and OpenMetrics has to be requested by name. If no format is acceptable,
+/// it is text, because a response in another format is better than none.
 pub(super) fn format(headers: &HeaderMap) -> Format {
     let (mut text, mut open_metrics) = (Liking::default(), Liking::default());
     for (media_type, parameters) in members(headers, ACCEPT) {
@@ -35,7 +36,7 @@ pub(super) fn format(headers: &HeaderMap) -> Format {
     }
 }
 
-/// How much something is liked, in thousandths, by the most specific that was said of it.
+/// A quality in thousandths, from the most specific range that matches.
 #[derive(Default)]
 struct Liking {
     specific: u8,
@@ -79,7 +80,7 @@ fn members(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = (&str,
     })
 }
 
-/// The most members of a header that are read.
+/// The maximum number of a header's members that are read.
 const MEMBERS: usize = 64;
 
 fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {

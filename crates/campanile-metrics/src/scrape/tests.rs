@@ -171,7 +171,7 @@ fn pages_of_the_same_moment_are_one_and_later_ones_are_not() {
 }
 
 #[test]
-fn a_page_that_nobody_reads_on_is_neither_joined_for_long_nor_in_the_way() {
+fn a_stalled_page_is_joined_for_a_short_time_and_blocks_no_other() {
     let registry = long();
     let last = registry.gauge("z", &[]).unwrap();
     let mut stuck = get(&registry, &[]).into_body();
@@ -269,7 +269,7 @@ fn readers_on_many_threads_get_the_same_page() {
     });
 }
 
-/// Starts a response that nobody has read.
+/// Starts a response, without reading it.
 fn start(registry: &Registry, gzip: bool, now: Instant) -> Page {
     match registry.0.ongoing.start(registry, Format::Text, gzip, now) {
         Start::Whole(bytes) => Page::from(bytes),
@@ -290,7 +290,7 @@ fn text(page: &mut Page, gzip: bool) -> String {
 }
 
 #[test]
-fn responses_that_nobody_reads_hold_little_memory() {
+fn unread_responses_hold_little_memory() {
     let registry = long();
     let expected = registry.render();
     let mut now = clock::now();
@@ -355,7 +355,7 @@ fn a_reader_that_falls_behind_another_holds_little_memory_and_gets_a_whole_page(
 }
 
 #[test]
-fn readers_that_hang_keep_nobody_from_sharing() {
+fn stalled_readers_do_not_stop_others_from_sharing() {
     let registry = long();
     let last = registry.gauge("z", &[]).unwrap();
     let mut now = clock::now();

@@ -37,7 +37,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // What is left of it is in the way of nobody.
+        // Files that remain do no harm.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -251,7 +251,7 @@ fn version_1_has_a_hierarchy_for_each() {
     )]);
     system.collect(begun + SECOND);
     check_cpu(&registry, Some(25.0));
-    // As it is if nobody sets one.
+    // The value without a limit.
     tree.write(&[(
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
         "9223372036854771712",

@@ -103,9 +103,12 @@ impl QueryType {
         Self::Other,
     ];
 
-    /// Returns the type of an SQL statement, by its first word; one that begins with `WITH` or a comment is [`Other`](Self::Other).
+    /// Returns the type of an SQL statement, by its first word. Parentheses before it are skipped. A
+    /// statement that begins with `WITH` or a comment is [`Other`](Self::Other).
     pub fn of(sql: &str) -> Self {
-        let word = sql.split_whitespace().next().unwrap_or_default();
+        let sql = sql.trim_start_matches(|char: char| char == '(' || char.is_whitespace());
+        let is_end = |char: char| !char.is_alphanumeric() && char != '_';
+        let word = sql.split(is_end).next().unwrap_or_default();
         let is_it = |one: &Self| word.eq_ignore_ascii_case(&one.text());
         Self::ALL.into_iter().find(is_it).unwrap_or(Self::Other)
     }
@@ -165,6 +168,12 @@ mod tests {
             ("  INSERT\nINTO a", QueryType::Insert),
             ("Update a", QueryType::Update),
             ("DELETE FROM a", QueryType::Delete),
+            ("(SELECT 1) UNION (SELECT 2)", QueryType::Select),
+            (" ( ( select 1", QueryType::Select),
+            ("SELECT*FROM a", QueryType::Select),
+            ("SELECTED", QueryType::Other),
+            ("select_all()", QueryType::Other),
+            ("/* a */ SELECT 1", QueryType::Other),
             ("other", QueryType::Other),
             ("WITH a AS (SELECT 1) SELECT 1", QueryType::Other),
             ("", QueryType::Other),

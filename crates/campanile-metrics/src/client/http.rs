@@ -13,7 +13,10 @@ use crate::{Histogram, Metric, Registry};
 ///
 /// Name and labels are those of OpenTelemetry's semantic conventions. `error_type` is there for a response from 400 on, which is the
 /// status, and for a request that failed: `service_error` where there was no response, `body_error` where it broke off, `panicked`. A
-/// request that is cancelled by who made it is no error. `http_response_status_code` is there if a response came.
+/// request that its caller cancels is no error. `http_response_status_code` is there if a response came.
+///
+/// Put a timeout inside of this layer, so that it is an error of the service. A timeout around the
+/// layer cancels the request, which then has neither a status nor an `error_type`.
 ///
 /// ```
 /// use campanile_http::ObserveLayer;

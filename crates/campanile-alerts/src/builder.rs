@@ -26,9 +26,9 @@ pub struct AlertsBuilder {
     store: Option<Arc<dyn Store>>,
 }
 
-/// The most rules.
+/// The limit of rules.
 const MAX_RULES: usize = 1_000;
-/// The most channels.
+/// The limit of channels.
 const MAX_CHANNELS: usize = 100;
 
 impl AlertsBuilder {

@@ -58,7 +58,7 @@ pub struct ChannelStats {
     pub dropped: u64,
 }
 
-/// The most notices that wait for a channel.
+/// The limit of notices that are queued for a channel.
 const MAX_WAITING: usize = 10_000;
 /// How long sending may take.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -13,9 +13,9 @@ pub(crate) struct Ledger {
     dropped: AtomicU64,
 }
 
-/// The most batches that are kept for a store that fails.
+/// The limit of batches that are kept for a failing store.
 const MAX_UNSAVED: usize = 50_000;
-/// The most operations that are written at once.
+/// The limit of operations of one write.
 const AT_ONCE: usize = 5_000;
 
 impl Ledger {

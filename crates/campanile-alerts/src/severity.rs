@@ -1,18 +1,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How bad it is, from what can wait to what wakes somebody.
+/// The severity of an alert, from the lowest to the highest.
 ///
 /// It is read from the words of other systems too: `info` is low, `warning` medium, `error` high.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// It can wait.
     Low,
-    /// It needs somebody today.
+    /// It needs attention today.
     Medium,
-    /// It needs somebody soon.
+    /// It needs attention soon.
     High,
-    /// It needs somebody now.
+    /// It needs attention now.
     Critical,
 }
 

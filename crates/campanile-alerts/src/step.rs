@@ -76,7 +76,7 @@ impl AlertState {
         }
     }
 
-    /// Returns how long it has been wrong, by the clock that nobody sets.
+    /// Returns how long the alert has been active, by the monotonic clock.
     fn held(&self, now: Now) -> Duration {
         self.held + now.mono.saturating_duration_since(self.anchor)
     }
@@ -98,7 +98,7 @@ pub(crate) fn step(
     for (labels, &value) in found {
         let before = alerts.get(labels);
         let mut alert = match before {
-            // The time in which nobody looked does not count.
+            // Time without evaluations does not count.
             Some(alert) if alert.is_restored => AlertState {
                 anchor: now.mono,
                 is_restored: false,

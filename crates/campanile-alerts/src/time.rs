@@ -8,7 +8,7 @@ pub(crate) fn to_millis(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the moment of so many milliseconds since 1970.
+/// Returns the time that is a number of milliseconds after 1970.
 pub(crate) fn from_millis(millis: u64) -> SystemTime {
     let at = UNIX_EPOCH.checked_add(Duration::from_millis(millis));
     at.unwrap_or(UNIX_EPOCH)

@@ -47,7 +47,7 @@ pub enum Importance {
     Informational,
 }
 
-/// How many results in a row change what a check is said to be.
+/// The numbers of results in a row that change a check's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Thresholds {
     pub(crate) failures: u32,
@@ -283,7 +283,7 @@ impl Check {
                 let thread = std::thread::Builder::new().name("campanile-check".to_owned());
                 let started = thread.spawn(move || {
                     let outcome = catch_unwind(AssertUnwindSafe(|| check()));
-                    // It may come too late for anybody to want it.
+                    // The receiver may be gone by then.
                     let _ = sender.send(outcome.unwrap_or_else(|_| panicked()));
                     drop(place);
                 });

@@ -33,10 +33,10 @@ pub(crate) enum Level {
     Unhealthy,
 }
 
-/// The most bytes that are kept of a text.
+/// The limit of a string, in bytes.
 const MAX_TEXT: usize = 1_024;
 
-/// The most details that are kept.
+/// The limit of details.
 const MAX_DETAILS: usize = 32;
 
 impl Outcome {
@@ -116,7 +116,7 @@ where
     }
 }
 
-/// The most causes of an error that are shown: a chain may be a ring.
+/// The limit of an error's causes: a chain may be a cycle.
 const MAX_CAUSES: usize = 16;
 
 fn chain(error: &(dyn Error + 'static)) -> String {

@@ -20,7 +20,7 @@ pub use self::format::preferred_type;
 mod json;
 mod text;
 
-/// What is shown beside the names and the statuses of the checks, which anybody may see.
+/// The details that a response has, besides the names and statuses of the checks, which every client may see.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Details {
     /// Whether to show what well checks said, their figures, how long they took and when: not for everybody.
@@ -90,13 +90,13 @@ impl Health {
         "/startupz/{check}/",
     ];
 
-    /// Answers a request for one of the [paths](Self::PATHS) with what anybody may see; `None` if there is nothing at this path, neither a group
+    /// Answers a request for one of the [paths](Self::PATHS) without [details](Details); `None` if there is nothing at this path, neither a group
     /// nor a check.
     pub fn respond(&self, request: &Parts) -> Option<Response<String>> {
         self.respond_with(request, &Details::default())
     }
 
-    /// Answers a GET of a path with what anybody may see; 404 if there is nothing at it.
+    /// Answers a GET of a path without [details](Details); 404 if there is nothing at it.
     pub fn ask(&self, path: &str) -> Response<String> {
         let mut request = http::Request::new(()).into_parts().0;
         let answer = path.parse().ok().and_then(|uri| {
@@ -108,7 +108,7 @@ impl Health {
 
     /// Answers a request for one of the [paths](Self::PATHS) with more details; `None` if there is nothing at this path.
     ///
-    /// To whom errors are shown, `?refresh=true` at the path of one check has it [called now](Self::hurry): what it finds is in a later answer.
+    /// If the details include errors, `?refresh=true` at the path of one check requests a [call](Self::hurry). Its result is in a later response.
     pub fn respond_with(&self, request: &Parts, details: &Details) -> Option<Response<String>> {
         let path = request.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);

@@ -10,7 +10,7 @@ use crate::respond::not_found;
 
 /// The probes as a tower service, for a router that isn't axum's; made by [`Health::service`].
 ///
-/// It shows what anybody may see; what isn't one of its [paths](crate#paths) is a 404.
+/// Its responses have no [details](crate::Details). Other paths than [those](crate#paths) are 404.
 #[derive(Clone, Debug)]
 pub struct HealthService(Health);
 

@@ -41,7 +41,7 @@ impl Transitions {
         }
     }
 
-    /// Waits for the next one; `None` once the health is gone. Of those that nobody takes the last 1,024 wait.
+    /// Waits for the next one; `None` once the health is gone. At most 1,024 are queued; the oldest are dropped and counted.
     pub async fn next(&mut self) -> Option<Transition> {
         loop {
             match self.receiver.recv().await {

@@ -20,13 +20,13 @@ pub(crate) struct Watched {
     pub(crate) hurry: Notify,
     start: Instant,
     state: Mutex<State>,
-    /// What the state says, for who only reads it: 0 for nothing, else 1 and the level.
+    /// A copy of the state's level that is read without a lock: 0 for none, else 1 and the level.
     level: AtomicU8,
     /// When the last result came, in nanoseconds since the start.
     at: AtomicU64,
-    /// What was told of it last.
+    /// The status that was reported last.
     told: Mutex<Status>,
-    /// Whoever calls it has this.
+    /// The right to call the check.
     pub(crate) place: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Last {
     pub(crate) wall: SystemTime,
 }
 
-/// What a check is said to be, and how many results in a row say otherwise.
+/// A check's level, and the number of results in a row that differ from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     level: Option<Level>,
@@ -109,7 +109,7 @@ impl Watched {
     pub(crate) fn note(&self, outcome: Outcome, duration: Duration, at: Instant, wall: SystemTime) {
         let mut state = self.state();
         if self.age(at) > self.check.longest() {
-            // What it was said to be is not known any more.
+            // The level is outdated.
             state.standing = Standing::default();
         }
         let is_repeated = state

@@ -26,7 +26,7 @@ pub(crate) fn page(status: StatusCode, media_type: HeaderValue, body: String) ->
     response
 }
 
-/// Returns an answer that tells of an error, for programs and for people.
+/// Returns the response for an error, for programs and for people.
 pub(crate) fn error(status: StatusCode, code: &'static str, text: &str) -> Response<String> {
     json(
         status,

@@ -18,7 +18,7 @@ use crate::{Monitor, Sources, Threshold, Token};
 /// | setting | default |
 /// |---|---|
 /// | [`rule`](Self::rule) | none |
-/// | [`channel`](Self::channel) | none: alerts are shown, and nobody is told |
+/// | [`channel`](Self::channel) | none: alerts are shown, and no notification is sent |
 /// | [`store`](Self::store) | [`Memory`] |
 /// | [`token`](Self::token) | none |
 /// | [`trust_loopback`](Self::trust_loopback) | yes, while there is no token |
@@ -36,7 +36,7 @@ pub struct MonitorBuilder {
     env_warnings: Vec<String>,
 }
 
-/// The most tokens.
+/// The limit of tokens.
 const MAX_TOKENS: usize = 1_000;
 
 impl MonitorBuilder {

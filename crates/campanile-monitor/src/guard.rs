@@ -49,7 +49,7 @@ pub(crate) enum Refusal {
     },
 }
 
-/// The most bytes of a header `Authorization`.
+/// The limit of a header `Authorization`, in bytes.
 const MAX_HEADER: usize = 4_096;
 
 /// Decides about requests.

@@ -18,7 +18,7 @@ struct Window {
 /// How many unknown secrets a peer may send in a window.
 const MAX_GUESSES: u32 = 30;
 const WINDOW: Duration = Duration::from_secs(60);
-/// The most peers. Beyond it, the one whose window began first is forgotten.
+/// The limit of peers. Beyond it, the one whose window began first is forgotten.
 const MAX_PEERS: usize = 1_024;
 
 impl Guesses {

@@ -182,7 +182,7 @@ impl ServiceLevels {
         }
     }
 
-    /// Takes note of each change of the health when it comes, and of the time while ticks wait for the store.
+    /// Feeds uptimes with each change of the health, and advances the time even while ticks wait for the store.
     pub(crate) async fn follow_health(&self, stop: impl Future<Output = ()>) {
         let follow = async {
             let mut transitions = self.sources.health().transitions();

@@ -98,6 +98,8 @@ mod bodies;
 mod builder;
 mod burn;
 mod catch_panic;
+#[cfg(test)]
+mod gate;
 mod guard;
 mod guesses;
 mod levels;

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,20 +25,21 @@ use crate::{DecisionError, MonitorBuilder, Sources};
 pub struct Monitor(Arc<Inner>);
 
 struct Inner {
-    sources: Sources,
-    alerts: Alerts,
-    store: Arc<dyn Store>,
-    guard: Guard,
-    tick: Duration,
-    business: Business,
-    levels: ServiceLevels,
-    env_warnings: Vec<String>,
+    parts: Parts,
     published: Published,
-    /// Held by the run that works.
+    /// Held by the active run.
     turn: Mutex<()>,
 }
 
-/// What a monitor is made of, once that is known to be valid.
+impl Deref for Inner {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+/// The validated settings of a monitor.
 pub(crate) struct Parts {
     pub(crate) sources: Sources,
     pub(crate) alerts: Alerts,
@@ -49,9 +51,9 @@ pub(crate) struct Parts {
     pub(crate) env_warnings: Vec<String>,
 }
 
-/// How often the counts of the service levels are written down.
+/// The interval of writes of the service levels' counts.
 const SLA_PERIOD: Duration = Duration::from_secs(10);
-/// How long the last write may take.
+/// The limit of time of the last write.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
 impl Monitor {
@@ -61,27 +63,10 @@ impl Monitor {
     }
 
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts {
-            sources,
-            alerts,
-            store,
-            guard,
-            tick,
-            business,
-            levels,
-            env_warnings,
-        } = parts;
-        let published = Published::new(sources.metrics());
-        published.update(&alerts, &levels, &*store, now().wall);
+        let published = Published::new(parts.sources.metrics());
+        published.update(&parts.alerts, &parts.levels, &*parts.store, now().wall);
         Self(Arc::new(Inner {
-            sources,
-            alerts,
-            store,
-            guard,
-            tick,
-            business,
-            levels,
-            env_warnings,
+            parts,
             published,
             turn: Mutex::new(()),
         }))
@@ -151,7 +136,7 @@ impl Monitor {
         objective: &str,
         adjustment: Adjustment,
     ) -> Result<(), DecisionError> {
-        let Inner { levels, store, .. } = &*self.0;
+        let Parts { levels, store, .. } = &self.0.parts;
         levels.adjust(&**store, objective, adjustment, now()).await
     }
 
@@ -162,7 +147,7 @@ impl Monitor {
     ///
     /// As of [`adjust`](Self::adjust).
     pub async fn maintain(&self, maintenance: Maintenance) -> Result<(), DecisionError> {
-        let Inner { levels, store, .. } = &*self.0;
+        let Parts { levels, store, .. } = &self.0.parts;
         levels.maintain(&**store, maintenance, now()).await
     }
 
@@ -173,7 +158,7 @@ impl Monitor {
     ///
     /// If the store doesn't take it, it has ended all the same, and is written with the next counts.
     pub async fn end_maintenance(&self, author: &str) -> Result<bool, DecisionError> {
-        let Inner { levels, store, .. } = &*self.0;
+        let Parts { levels, store, .. } = &self.0.parts;
         levels.end_maintenance(&**store, author, now()).await
     }
 

@@ -34,7 +34,7 @@ pub enum MatchOp {
     NotRegex,
 }
 
-/// The most bytes that a pattern may have.
+/// The limit of a pattern, in bytes.
 const MAX_PATTERN: usize = 1_024;
 
 impl Matcher {

@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use regex::{Regex, RegexBuilder};
 
-/// The most bytes that a compiled pattern may take.
+/// The limit of a compiled pattern, in bytes.
 const MAX_COMPILED: usize = 1 << 20;
-/// The most repetitions, those inside of one another multiplied.
+/// The limit of repetitions. Those of nested ones are multiplied.
 const MAX_REPEAT: u32 = 1_000;
 
 /// Compiles a pattern that has to match a whole text.

@@ -35,7 +35,7 @@ pub struct Maintenance {
     pub author: String,
 }
 
-/// The most adjustments of an objective, and the most times of maintenance, that are kept.
+/// The limit of adjustments of an objective, and that of times of maintenance.
 const MOST: usize = 1_000;
 
 /// An adjustment or a time of maintenance was not taken.

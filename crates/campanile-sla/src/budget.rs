@@ -64,9 +64,9 @@ pub struct BurnRate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Urgency {
-    /// Somebody has to come now.
+    /// It needs attention now.
     Page,
-    /// Somebody has to look at it in the next days.
+    /// It needs attention in the next days.
     Ticket,
 }
 

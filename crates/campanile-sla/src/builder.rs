@@ -22,7 +22,7 @@ pub struct SlaBuilder {
 /// The longest name of a service, in characters.
 const MAX_SERVICE: usize = 255;
 
-/// The most objectives.
+/// The limit of objectives.
 const MAX_OBJECTIVES: usize = 100;
 
 impl SlaBuilder {

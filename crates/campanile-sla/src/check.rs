@@ -12,7 +12,7 @@ use crate::{Problem, budget};
 
 const HOUR: u64 = 60 * 60 * 1_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The most routes that are told apart, by all objectives together.
+/// The limit of routes that all objectives together track.
 pub(crate) const MAX_ROUTES: usize = 200;
 
 impl Slo {

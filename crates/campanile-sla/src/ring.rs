@@ -62,7 +62,7 @@ impl Reading {
         }
     }
 
-    /// Takes so many bad ones out.
+    /// Removes a number of bad events.
     pub(crate) fn forgive(mut self, bad: u64) -> Self {
         self.bad = self.bad.saturating_sub(bad);
         self
@@ -78,7 +78,7 @@ impl AddAssign for Reading {
     }
 }
 
-/// The last so many buckets of one width. A bucket's number is its time since 1970 in widths.
+/// The latest buckets of one width. A bucket's number is its time since 1970 in widths.
 #[derive(Debug)]
 pub(crate) struct Ring {
     /// In milliseconds.

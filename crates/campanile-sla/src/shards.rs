@@ -45,7 +45,7 @@ impl Shards {
         let nanoseconds = nanoseconds + u64::from(latency.subsec_nanos());
         match self.own.get(place()) {
             Some(shard) => {
-                // Nobody else writes here, so that it takes no lock of the cache line.
+                // No other thread writes here, so it takes no lock of the cache line.
                 let add = |to: &AtomicU64, number: u64| {
                     let sum = to.load(Ordering::Relaxed).wrapping_add(number);
                     to.store(sum, Ordering::Relaxed);

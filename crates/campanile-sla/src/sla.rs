@@ -300,7 +300,7 @@ impl Sla {
         Ok(SloHandle(Arc::clone(&objective.kept)))
     }
 
-    /// Returns what was counted of all exchanges in the last so much time, 93 days at most.
+    /// Returns the counts of all requests in a window up to now, of at most 93 days.
     pub fn read(&self, window: Duration, now: Now) -> Reading {
         let windows = self.0.sources[0].stream.windows(now.mono);
         windows.last(u64::try_from(window.as_millis()).unwrap_or(u64::MAX))

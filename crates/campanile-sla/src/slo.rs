@@ -118,7 +118,7 @@ impl Select {
 }
 
 impl Slo {
-    /// Returns the objective that so many of the valid exchanges are good, such as `99.9%`: from 0 % to below 100 %, with at most
+    /// Creates an objective on the share of valid requests that are good, such as `99.9%`: from 0 % to below 100 %, with at most
     /// seven decimal places. The name is 1 to 64 characters of `[A-Za-z0-9._-]`, and so it is for the others.
     ///
     /// Every status below 500 is good, also 408. If a timeout layer of the application responds with 408 to slow requests, make it respond with 503,
@@ -127,13 +127,13 @@ impl Slo {
         Self::new(name, Goal::Availability(target.into()))
     }
 
-    /// Returns the objective that so many of the valid exchanges take no longer than a time, whether or not they are good; above 0. It is
+    /// Creates an objective on the share of valid requests that take no longer than a time, whether or not they are good; above 0. It is
     /// compared for each exchange, and not with the bounds of a histogram.
     pub fn latency(name: impl Into<String>, target: impl Into<String>, longest: Duration) -> Self {
         Self::new(name, Goal::Latency(target.into(), longest))
     }
 
-    /// Returns the objective that so many of the valid exchanges are good, and take no longer than a time; above 0.
+    /// Creates an objective on the share of valid requests that are good, and take no longer than a time; above 0.
     pub fn combined(name: impl Into<String>, target: impl Into<String>, longest: Duration) -> Self {
         Self::new(name, Goal::Combined(target.into(), longest))
     }
@@ -158,12 +158,16 @@ impl Slo {
         Self::new(name, Goal::ErrorRate(target.into()))
     }
 
-    /// Returns the objective that the mean latency of the valid exchanges is no more than this; above 0.
+    /// Creates an objective on the mean latency of valid requests, at most this; above 0.
+    ///
+    /// An abandoned request, or a gRPC call whose deadline passed, counts with the time that its client waited.
     pub fn response_time(name: impl Into<String>, target: Duration) -> Self {
         Self::new(name, Goal::ResponseTime(target))
     }
 
-    /// Returns the objective that a percentile of the latencies of valid exchanges, such as `99%`, is no more than this; above 0.
+    /// Creates an objective on a percentile of the latencies of valid requests, such as `99%`, at most this; above 0.
+    ///
+    /// An abandoned request, or a gRPC call whose deadline passed, counts with the time that its client waited.
     ///
     /// It is known to a hundredth, from 10 µs to 1,000 s, over windows that roll on for at most a day: of these the start is exact to a 24th.
     pub fn percentile(
@@ -175,7 +179,7 @@ impl Slo {
         slo.over(Window::days(1))
     }
 
-    /// Returns the objective that there are at least so many valid exchanges in a second; above 0.
+    /// Creates an objective on the number of valid requests in a second, at least; above 0.
     pub fn throughput(name: impl Into<String>, per_second: f64) -> Self {
         Self::new(name, Goal::Throughput(per_second))
     }

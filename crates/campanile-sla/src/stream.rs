@@ -7,7 +7,7 @@ use crate::shards::Shards;
 use crate::sketch::Sketch;
 use crate::windows::Windows;
 
-/// What ended so many seconds before the current one is counted in it, without a lock.
+/// Events that ended up to this number of seconds before the current one count in it, without a lock.
 const LATE: u64 = 2;
 
 /// What is counted of one thing: exchanges, times in which something is up, or slices of a gauge's time.
@@ -88,7 +88,7 @@ impl Stream {
         }
     }
 
-    /// Moves the counts into the rings, unless somebody else does.
+    /// Moves the counts into the rings, unless another thread does.
     #[cold]
     fn turn(&self, now: Instant) {
         let windows = match self.windows.try_lock() {

@@ -8,7 +8,7 @@ use jiff::{Span, Timestamp, Zoned};
 
 use crate::windows::LONGEST;
 
-/// The time that an objective is judged over: the last so many days, or the month or the quarter that it is.
+/// The window of an objective: a rolling time such as the last 30 days, or the current month or quarter.
 ///
 /// A [`Duration`] is one that rolls on.
 ///
@@ -41,19 +41,19 @@ const DAY: u64 = 24 * HOUR;
 const DAY_LONG: Duration = Duration::from_secs(DAY);
 
 impl Window {
-    /// Returns the last so much time: 1 s to 92 days.
+    /// Creates a rolling window of a length: 1 s to 92 days.
     #[must_use]
     pub fn rolling(time: Duration) -> Self {
         Self(Kind::Rolling(time))
     }
 
-    /// Returns the last so many times 24 hours: 1 to 92.
+    /// Creates a rolling window of days of 24 hours: 1 to 92.
     #[must_use]
     pub fn days(days: u32) -> Self {
         Self::rolling(Duration::from_secs(DAY * u64::from(days)))
     }
 
-    /// Returns the last so many hours: 1 to 2,208.
+    /// Creates a rolling window of hours: 1 to 2,208.
     #[must_use]
     pub fn hours(hours: u32) -> Self {
         Self::rolling(Duration::from_secs(HOUR * u64::from(hours)))
@@ -210,7 +210,7 @@ fn calendar(unit: Unit, zone: &TimeZone, time: u64) -> Option<Bounds> {
     month_bounds(zone, Date::new(date.year(), month, 1).ok()?, months)
 }
 
-/// Returns the bounds of so many months from a date on.
+/// Returns the bounds of a number of months from a date on.
 pub(crate) fn month_bounds(zone: &TimeZone, first: Date, months: i64) -> Option<Bounds> {
     // The first moment of a day is not midnight where the clocks are set forward at it.
     let start = |date: Date| -> Option<u64> {

@@ -45,11 +45,11 @@ pub(crate) struct Windows {
     time: u64,
     /// When it began.
     start: u64,
-    /// Since when there is anything, with what was counted before.
+    /// The beginning of the counts, including restored ones.
     since: u64,
-    /// Since when the wall clock says something else altogether, by this one.
+    /// The time, by this clock, since which the wall clock differs by too much.
     doubts: Option<u64>,
-    /// How often it was found elsewhere.
+    /// The number of steps of the wall clock.
     steps: u64,
     /// What the clock shows at the origin of the monotonic times that it is given.
     offset: u64,
@@ -220,7 +220,7 @@ impl Windows {
         self.time = time;
     }
 
-    /// Returns what was counted in the last so much time.
+    /// Returns the counts of a window up to now.
     pub(crate) fn last(&self, window: u64) -> Reading {
         self.between(self.time.saturating_sub(window), self.time)
     }
@@ -318,12 +318,12 @@ impl Windows {
         }
     }
 
-    /// Returns since when there is anything, with what was counted before.
+    /// Returns the beginning of the counts, including restored ones.
     pub(crate) fn since_when(&self) -> u64 {
         self.since
     }
 
-    /// Takes note that what was counted before began no later.
+    /// Sets the beginning of the counts to a time, unless it is earlier already.
     pub(crate) fn began(&mut self, time: u64) {
         self.since = self.since.min(time);
     }

@@ -2,15 +2,15 @@ use std::fmt;
 
 use crate::StoreError;
 
-/// The most bytes of a table's name.
+/// The limit of a table's name, in bytes.
 const MAX_TABLE: usize = 64;
-/// The most bytes of a key.
+/// The limit of a key, in bytes.
 const MAX_KEY: usize = 1_024;
-/// The most bytes of a value or an entry.
+/// The limit of a value or an entry, in bytes.
 const MAX_VALUE: usize = 1 << 20;
-/// The most operations of a batch.
+/// The limit of a batch's operations.
 const MAX_OPERATIONS: usize = 10_000;
-/// The most bytes of a batch.
+/// The limit of a batch, in bytes.
 const MAX_BATCH: usize = 16 << 20;
 
 /// What is written together or not at all, in the order in which it was added.

@@ -9,7 +9,7 @@ pub enum StoreError {
         what: &'static str,
         /// Its size.
         size: usize,
-        /// The most that is taken.
+        /// The limit.
         limit: usize,
         /// What is counted: bytes or operations.
         unit: &'static str,
@@ -17,7 +17,7 @@ pub enum StoreError {
     /// The store holds as many records as it may.
     #[error("the store is full: it holds {limit} records")]
     Full {
-        /// The most records that it holds.
+        /// The limit of records.
         limit: usize,
     },
     /// Too many operations wait already.

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::batch::Change;
 use crate::{Batch, BoxFuture, Entry, Record, Status, Store, StoreError};
 
-/// The most records.
+/// The limit of records.
 pub(crate) const MAX_RECORDS: usize = 100_000;
-/// The most entries of the journal.
+/// The limit of the journal's entries.
 const MAX_ENTRIES: usize = 10_000;
 
 /// A [`Store`] that ends with the process.

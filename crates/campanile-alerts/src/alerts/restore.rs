@@ -24,7 +24,7 @@ pub(super) struct Restored {
     pub(super) skipped: u64,
 }
 
-/// A pending alert that nobody has looked at for longer begins anew.
+/// The time without an evaluation after which a pending alert starts over.
 const TOLERANCE: Duration = Duration::from_secs(60 * 60);
 /// How many records are read at once.
 const AT_ONCE: usize = 1_000;
@@ -80,7 +80,7 @@ pub(super) async fn read(
             restored.orphans.push((key, record, notice));
             continue;
         };
-        // Nobody looked since the last tick.
+        // There was no evaluation since the last tick.
         let looked = last_tick.map_or(active_at, time::from_millis);
         let away = now.wall.duration_since(looked).unwrap_or_default();
         if phase == Phase::Pending && away > TOLERANCE {

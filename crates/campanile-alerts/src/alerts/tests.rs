@@ -349,11 +349,21 @@ fn a_rules_labels_stand_in_place_of_the_samples() {
     );
 }
 
-/// A store that fails while it is told to.
-#[derive(Default)]
+/// A store whose writes can be switched off, and whose next reads can fail.
 struct Faulty {
-    inner: Memory,
+    inner: Arc<Memory>,
     fails: AtomicBool,
+    failing_reads: AtomicU64,
+}
+
+impl Faulty {
+    fn new(inner: Arc<Memory>) -> Self {
+        Self {
+            inner,
+            fails: AtomicBool::new(false),
+            failing_reads: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Store for Faulty {
@@ -380,6 +390,11 @@ impl Store for Faulty {
         after: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
+        let left = self.failing_reads.load(Ordering::Relaxed);
+        if left > 0 {
+            self.failing_reads.store(left - 1, Ordering::Relaxed);
+            return Box::pin(std::future::ready(Err(StoreError::Busy { waiting: 1 })));
+        }
         self.inner.scan(table, after, limit)
     }
 
@@ -395,7 +410,7 @@ impl Store for Faulty {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_delays_no_notice_and_loses_no_change() {
     let world = World::default();
-    let store = Arc::new(Faulty::default());
+    let store = Arc::new(Faulty::new(Arc::default()));
     let alerts = world.builder(0, 0).store(store.clone()).build().unwrap();
     let running = run(&alerts);
     let start = start();

@@ -14,7 +14,7 @@ use crate::{Check, Outcome};
 ///
 /// If the URL is not one of HTTP.
 pub fn http(name: impl Into<String>, url: &str) -> Result<Check, TargetError> {
-    // The check has the timeout, and nobody looks at the body.
+    // The check has the timeout, and the body is not read.
     let client = Client::builder().timeout(Duration::MAX).max_body(0).build();
     Ok(http_with(name, client, Target::parse(url)?))
 }

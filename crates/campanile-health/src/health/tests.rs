@@ -105,7 +105,7 @@ fn status(health: &Health, path: &str) -> (u16, Value) {
 async fn answers_follow_the_checks() {
     let (critical, other) = (Dependency::new(Answer::Well), Dependency::new(Answer::Well));
     let (health, _stop) = run(vec![critical.check("db").critical(), other.check("mail")]);
-    // Nothing has run yet, and so nobody knows.
+    // No check has run yet.
     assert_eq!(
         status(&health, "/health"),
         (503, json!({"status": "unhealthy"}))

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use campanile_health::{Check, Health};
 use campanile_metrics::{Registry, Value};
 use campanile_sla::{Bound, Sla, Slo};
-use campanile_store::{BoxFuture, Entry, Memory, Record};
+use campanile_store::Memory;
 use tokio::time::sleep;
 
 use super::*;
 use crate::Monitor;
+use crate::gate::Gate;
 use crate::monitor::now;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -214,7 +215,7 @@ async fn uptime_follows_the_health() {
         }
         assert_eq!((bad("service"), bad("db")), (0, 0));
         says.send_replace(false);
-        // From here on nobody ticks.
+        // From here on there are no ticks.
         while bad("service") == 0 || bad("db") == 0 {
             sleep(Duration::from_millis(10)).await;
         }
@@ -371,65 +372,18 @@ async fn many_counts_are_written_in_parts() {
     assert_eq!(again.sla().report(start).objectives[0].samples, 1);
 }
 
-/// A store that does not answer until it is told to.
-#[derive(Debug)]
-struct Late {
-    memory: Memory,
-    answers: AtomicBool,
-}
-
-impl Store for Late {
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
-        match self.answers.load(Ordering::Relaxed) {
-            true => self.memory.commit(batch),
-            false => Box::pin(std::future::ready(Err(StoreError::Busy { waiting: 256 }))),
-        }
-    }
-
-    fn get<'a>(
-        &'a self,
-        table: &'a str,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
-        match self.answers.load(Ordering::Relaxed) {
-            true => self.memory.get(table, key),
-            false => Box::pin(std::future::ready(Err(StoreError::Busy { waiting: 256 }))),
-        }
-    }
-
-    fn scan<'a>(
-        &'a self,
-        table: &'a str,
-        after: Option<&'a str>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
-        self.memory.scan(table, after, limit)
-    }
-
-    fn journal(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
-        self.memory.journal(after, limit)
-    }
-
-    fn status(&self) -> campanile_store::Status {
-        self.memory.status()
-    }
-}
-
-/// What is there from before is not written over by who has not read it.
+/// Stored counts are not overwritten before they were read.
 #[tokio::test]
 async fn nothing_is_written_before_it_is_known_what_there_is() {
     let objectives = || vec![Slo::availability("a", "99%")];
     let (before, start) = (world(objectives(), no_health()), now());
     before.sla().record(false, Duration::ZERO, start.mono);
-    let store = Late {
-        memory: Memory::new(),
-        answers: AtomicBool::new(true),
-    };
+    let store = Gate::new();
     let levels = build(&before).unwrap();
     levels.restore(&store, start).await;
     levels.write(&store, start).await;
 
-    store.answers.store(false, Ordering::Relaxed);
+    store.set(false, false);
     let after = world(objectives(), no_health());
     let levels = build(&after).unwrap();
     levels.restore(&store, start).await;
@@ -440,7 +394,7 @@ async fn nothing_is_written_before_it_is_known_what_there_is() {
     let decided = levels.adjust(&store, "a", adjustment(start), now()).await;
     assert!(matches!(decided, Err(DecisionError::Store(_))));
     levels.write(&store, start).await;
-    store.answers.store(true, Ordering::Relaxed);
+    store.set(true, true);
     levels.write(&store, now()).await;
     assert_eq!(store.journal(0, 10).await.unwrap().len(), 1);
     let third = world(objectives(), no_health());
@@ -484,7 +438,7 @@ async fn a_second_run_does_not_double_the_counts() {
     assert!(store.get("sla", "unreadable/000").await.unwrap().is_none());
 }
 
-/// Counts that this version can't read stay where somebody may find them.
+/// Counts that this version can't read are set aside, and not overwritten.
 #[tokio::test]
 async fn what_cannot_be_read_is_set_aside() {
     let sources = world(vec![Slo::availability("a", "99%")], no_health());

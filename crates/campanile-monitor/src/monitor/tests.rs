@@ -2,11 +2,12 @@ use campanile_alerts::{BoxFuture, Notice, Notify, NotifyError, Rule};
 use campanile_health::Health;
 use campanile_metrics::{Registry, Value};
 use campanile_sla::{Sla, Slo};
-use campanile_store::{Batch, Entry, Memory, Record, Status, StoreError};
+use campanile_store::Memory;
 use tokio::time::sleep;
 
 use super::*;
 use crate::Problem;
+use crate::gate::Gate;
 
 #[derive(Clone, Default)]
 struct Sink(Arc<std::sync::Mutex<Vec<String>>>);
@@ -237,44 +238,11 @@ fn ignored_variables_are_in_the_detailed_health() {
     assert!(notes(false).contains(number), "{}", notes(false));
 }
 
-/// A memory that takes no writes, with a good status.
-struct RefusesWrites(Memory);
-
-impl Store for RefusesWrites {
-    fn commit(&self, _: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(std::future::ready(Err(StoreError::Busy { waiting: 1 })))
-    }
-
-    fn get<'a>(
-        &'a self,
-        table: &'a str,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
-        self.0.get(table, key)
-    }
-
-    fn scan<'a>(
-        &'a self,
-        table: &'a str,
-        after: Option<&'a str>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
-        self.0.scan(table, after, limit)
-    }
-
-    fn journal(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
-        self.0.journal(after, limit)
-    }
-
-    fn status(&self) -> Status {
-        self.0.status()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn each_failed_write_is_counted() {
     let sources = sources();
-    let store = Arc::new(RefusesWrites(Memory::new()));
+    let store = Arc::new(Gate::new());
+    store.set(true, false);
     let monitor = Monitor::builder(sources.clone()).store(store);
     let monitor = monitor.build().unwrap();
     monitor.run(sleep(Duration::from_secs(36))).await;

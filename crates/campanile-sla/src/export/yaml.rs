@@ -19,7 +19,7 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// Writes pairs under a key, indented by so many spaces; nothing if there are none.
+/// Writes pairs under a key, indented by a number of spaces; nothing if there are none.
 pub(super) fn map<K: AsRef<str>, V: AsRef<str>>(
     out: &mut String,
     indent: usize,
@@ -36,7 +36,7 @@ pub(super) fn map<K: AsRef<str>, V: AsRef<str>>(
     }
 }
 
-/// Returns lines that are indented by so many spaces more.
+/// Returns lines that are indented by a number of additional spaces.
 pub(super) fn indented(text: &str, indent: usize) -> String {
     let lines = text.lines();
     lines

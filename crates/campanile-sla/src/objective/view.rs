@@ -19,7 +19,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Returns what was counted in the last so many milliseconds.
+    /// Returns the counts of the last milliseconds.
     pub(crate) fn last(self, window: u64) -> Reading {
         let time = self.windows.time();
         self.between(time.saturating_sub(window), time)

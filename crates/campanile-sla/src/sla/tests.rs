@@ -394,7 +394,7 @@ fn a_state_is_that_of_the_last_look() {
     for number in 0..1_000 {
         sla.record(number > 1, SECOND, start.mono);
     }
-    // Nobody has looked yet.
+    // There was no call of `advance` yet.
     assert_eq!(slo.state(), state);
     sla.advance(start + SECOND * 5);
     let state = slo.state();

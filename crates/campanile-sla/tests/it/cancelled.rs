@@ -1,4 +1,4 @@
-//! A client that gives up says something of the service, if it waited for long.
+//! Requests whose clients left.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -39,7 +39,7 @@ async fn leave_call(
             return std::future::pending().await;
         };
         let response = Response::builder().header("content-type", content_type);
-        // Of which nobody knows how long it is.
+        // A body of unknown length.
         let body = StreamBody::new(BodyStream::new(Body::new(b"x")));
         Ok::<_, Infallible>(response.body(body).unwrap())
     }));
@@ -170,4 +170,36 @@ async fn a_service_that_hangs_has_data() {
         (&*report.routes[0].route, report.routes[0].bad),
         ("/buy", 500)
     );
+}
+
+/// The mean and the percentiles of a service that hangs must not be those of its fast requests only.
+#[tokio::test]
+async fn a_mean_and_a_percentile_have_the_time_that_clients_waited() {
+    let start = start();
+    let builder = Sla::builder()
+        .objective(Slo::response_time("mean", SECOND))
+        .objective(Slo::percentile("p", "50%", SECOND));
+    let sla = builder.build(start).unwrap();
+    for _ in 0..50 {
+        // The deadline passes; the client leaves.
+        leave_call(
+            &sla,
+            start,
+            SECOND * 5,
+            Some("application/grpc"),
+            Some("5S"),
+            false,
+        )
+        .await;
+        leave(&sla, start, SECOND * 15, None).await;
+        // Too early to show anything.
+        leave(&sla, start, SECOND, None).await;
+    }
+    let [mean, percentile] = &sla.report(start + MINUTE).objectives[..] else {
+        panic!("there are two");
+    };
+    assert_eq!((mean.samples, mean.current), (100, Some(10_000.0)));
+    assert_eq!(percentile.samples, 100);
+    let median = percentile.current.unwrap();
+    assert!((4_900.0..5_100.0).contains(&median), "{median}");
 }

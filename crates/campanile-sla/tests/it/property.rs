@@ -21,7 +21,7 @@ struct World {
     events: Vec<Event>,
     /// In which the process was there.
     watched: Vec<(SystemTime, SystemTime)>,
-    /// When it was told of the time last.
+    /// The time of its last advance.
     looked: Option<SystemTime>,
 }
 

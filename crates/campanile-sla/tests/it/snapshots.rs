@@ -63,7 +63,7 @@ fn what_an_unknown_objective_had_is_kept_for_93_days() {
 }
 
 #[test]
-fn the_streams_that_are_kept_for_nobody_have_a_limit() {
+fn retained_streams_have_a_limit() {
     let start = start();
     let mut all = one(Slo::availability("a", "99%"), start).snapshot(start);
     for number in 0..100 {

@@ -48,7 +48,7 @@ fn a_process_that_was_frozen_was_down_if_the_objective_says_so() {
     assert_eq!(sla.totals(now)[0].1.bad(), gone);
 }
 
-/// The first request after a freeze moves the counts before anybody looks.
+/// The first request after a freeze moves the counts before `advance` is called.
 #[test]
 fn requests_after_a_freeze_do_not_cover_it() {
     let start = start();
@@ -66,7 +66,7 @@ fn requests_after_a_freeze_do_not_cover_it() {
     assert_eq!(sla.stalls(), 1);
 }
 
-/// Without anybody who looks, nothing is known of stalls.
+/// Without calls of `advance`, stalls are not known.
 #[test]
 fn all_time_is_watched_before_the_first_look() {
     let start = start();

@@ -19,7 +19,7 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// The version of all this, under `version` in `META`.
 const VERSION: u64 = 1;
-/// The most entries of the journal.
+/// The limit of the journal's entries.
 const MAX_ENTRIES: u64 = 100_000;
 /// From this size on, recovering a file would take longer than writing down at each commit what it needs.
 const QUICK_REPAIR: u64 = 64 << 20;

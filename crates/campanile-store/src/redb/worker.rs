@@ -10,7 +10,7 @@ use super::file::{Failure, File};
 use super::open::set_aside;
 use crate::{Batch, Entry, Record, Status, StoreError};
 
-/// Where the answer to a job goes; nobody may be waiting for it any more.
+/// The sender of a job's result. Its receiver may be gone.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the thread is asked to do.
@@ -51,7 +51,7 @@ impl Worker {
         }
     }
 
-    /// Does jobs until nobody can ask any more.
+    /// Runs jobs until all senders are gone.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         loop {
             let job = match &self.state {

@@ -88,7 +88,7 @@ async fn an_alert_that_ended_meanwhile_is_resolved_once() {
     }
 }
 
-/// The time in which nobody looked doesn't count, and the time before it does, to the heartbeat's 10 s.
+/// Time without evaluations doesn't count. The time before it does, up to the heartbeat's 10 s.
 #[tokio::test(start_paused = true)]
 async fn a_pending_alert_holds_for_the_rest_of_its_time() {
     for (away, fires_after) in [
@@ -183,72 +183,18 @@ async fn what_cannot_be_read_stops_nothing() {
     assert_eq!(process.told(), ["firing x"]);
 }
 
-/// A store whose reads fail as often as it is told.
-struct Flaky {
-    store: Arc<Memory>,
-    failures: AtomicU64,
-}
-
-impl Flaky {
-    fn fails(&self) -> Result<(), StoreError> {
-        let left = self.failures.load(Ordering::Relaxed);
-        if left == 0 {
-            return Ok(());
-        }
-        self.failures.store(left - 1, Ordering::Relaxed);
-        Err(StoreError::Busy { waiting: 1 })
-    }
-}
-
-impl Store for Flaky {
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.store.commit(batch)
-    }
-
-    fn get<'a>(
-        &'a self,
-        table: &'a str,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
-        self.store.get(table, key)
-    }
-
-    fn scan<'a>(
-        &'a self,
-        table: &'a str,
-        after: Option<&'a str>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
-        match self.fails() {
-            Ok(()) => self.store.scan(table, after, limit),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
-    }
-
-    fn journal(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
-        self.store.journal(after, limit)
-    }
-
-    fn status(&self) -> Status {
-        self.store.status()
-    }
-}
-
 /// A store that can't be read at the start, for a moment or for minutes, costs no notice and no end of an alert.
 #[tokio::test(start_paused = true)]
 async fn a_read_that_fails_at_the_start_costs_nothing() {
     for failures in [1, 30] {
         let world = World::default();
         let start = start();
-        // Three notices that nobody sends.
+        // Three notices that are not sent: there is no run.
         let alerts = world.alerts(0, 0);
         world.wrong("abc");
         alerts.tick(start).await;
-        let store = Flaky {
-            store: Arc::clone(&world.store),
-            failures: AtomicU64::new(failures),
-        };
-        let store = Arc::new(store);
+        let store = Arc::new(Faulty::new(Arc::clone(&world.store)));
+        store.failing_reads.store(failures, Ordering::Relaxed);
         let alerts = world.builder(0, 0).store(store).build().unwrap();
         world.wrong("cde");
         let mut now = start + seconds(10);

@@ -60,7 +60,7 @@ async fn a_call_that_blocks_too_long_is_not_repeated() {
     let count = Arc::clone(&calls);
     let check = Check::blocking("stuck", move || {
         if count.fetch_add(1, Ordering::Relaxed) > 0 {
-            // Until nobody wants it any more.
+            // Until the call is cancelled.
             let _ = wait.lock().unwrap().recv();
         }
         Ok::<_, &str>(())

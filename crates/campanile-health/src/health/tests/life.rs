@@ -1,4 +1,4 @@
-//! What becomes of a service.
+//! The life of a service.
 
 use super::*;
 
@@ -181,7 +181,7 @@ async fn a_handler_can_wait_for_the_drain() {
     assert!(!waiting.is_finished());
     health.drain();
     waiting.await.unwrap();
-    // A service that drains already keeps nobody waiting.
+    // In a service that drains already, it completes at once.
     health.draining().await;
 }
 
@@ -199,7 +199,7 @@ async fn what_becomes_of_checks_is_told() {
     dependency.set(Answer::Fail);
     pass(Duration::from_secs(1)).await;
     pass(Duration::from_secs(1)).await;
-    // 3 s and the timeout later nobody knows.
+    // 3 s and the timeout later the status is unknown.
     dependency.set(Answer::Hang);
     pass(Duration::from_secs(1)).await;
     let (well, ill, unknown) = (Status::Healthy, Status::Unhealthy, Status::Unknown);

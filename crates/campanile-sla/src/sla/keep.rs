@@ -40,7 +40,7 @@ impl Sla {
     ///
     /// let after = build()?;
     /// after.restore(&apply_changes(&base, &changes)?, now)?;
-    /// assert_eq!(after.objective("availability", now)?.samples, 1);
+    /// assert_eq!(after.report(now).objectives[0].samples, 1);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///

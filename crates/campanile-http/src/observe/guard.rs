@@ -12,8 +12,8 @@ use http_body::Body;
 
 use super::layer::Shared;
 use crate::grpc::{self, Methods};
-use crate::streaming::{self, Streaming};
 use crate::grpc_web::Trailers;
+use crate::streaming::{self, Streaming};
 use crate::{End, GrpcStatus, Head, Observer, Outcome, Route};
 
 /// One exchange in progress. It moves from the future into the body, and dropping it ends the exchange.

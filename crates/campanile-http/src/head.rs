@@ -19,8 +19,10 @@ impl Head<'_> {
         self.method
     }
 
-    /// Returns the request's URI, as the client sent it: for a label use the [`route`](Self::route). With feature `axum` it has the
-    /// prefix that a router with this layer is nested below.
+    /// Returns the request's URI. For a label use the [`route`](Self::route).
+    ///
+    /// With feature `axum` it has the prefix that a router with this layer is nested below. If a
+    /// handler forwards the request, a layer around the client sees the URI that the handler set.
     pub fn uri(&self) -> &Uri {
         self.uri
     }

@@ -359,11 +359,19 @@ impl<O> Shared<O> {
     }
 }
 
-/// Returns the URI before a router cut off a prefix, if one has.
+/// Returns the URI before a router removed a prefix, if one has.
+///
+/// A handler that forwards the request to another server sets the URI and keeps the extensions.
+/// Nesting removes only the beginning of the path, and leaves `/` if that is all of it.
 #[cfg(feature = "axum")]
 fn original_uri(extensions: &Extensions, uri: &Uri) -> Option<Uri> {
     let axum::extract::OriginalUri(original) = extensions.get()?;
-    (original.path() != uri.path()).then(|| original.clone())
+    let (before, after) = (original.path(), uri.path());
+    let has_prefix = before != after
+        && (before.ends_with(after) || after == "/")
+        && original.query() == uri.query()
+        && original.authority() == uri.authority();
+    has_prefix.then(|| original.clone())
 }
 
 #[cfg(not(feature = "axum"))]

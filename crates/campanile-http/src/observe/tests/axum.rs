@@ -6,6 +6,7 @@ use axum::extract::Path;
 use axum::routing::{any_service, get, post};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -212,17 +213,61 @@ async fn a_panic_caught_outside_is_a_panic() {
     check(app, Method::GET, "/panic", "GET /panic 500 panicked 0").await;
 }
 
-#[tokio::test]
-async fn the_uri_of_a_nested_router_has_the_prefix() {
-    let (seen, mut sees) = tokio::sync::mpsc::unbounded_channel();
+/// Returns a layer and the URIs that its observer sees.
+fn uris() -> (ObserveLayer<()>, UnboundedReceiver<String>) {
+    let (seen, sees) = tokio::sync::mpsc::unbounded_channel();
     let layer = ObserveLayer::builder(()).exclude(move |head| {
         seen.send(head.uri().to_string()).unwrap();
         false
     });
-    let app = Router::new().nest("/api", users().layer(layer.build()));
-    let request = Request::get("/api/users/7?q=1")
-        .body(Body::empty())
-        .unwrap();
-    app.oneshot(request).await.unwrap();
-    assert_eq!(sees.recv().await.unwrap(), "/api/users/7?q=1");
+    (layer.build(), sees)
+}
+
+#[tokio::test]
+async fn the_uri_of_a_nested_router_has_the_prefix() {
+    let (layer, mut sees) = uris();
+    let users = users().route("/", get(async || "all")).layer(layer);
+    let app = Router::new().nest("/api", users);
+    for uri in [
+        "/api/users/7?q=1",
+        "/api/users/7",
+        "/api",
+        "/api?q=1",
+        // As in HTTP/2.
+        "http://service.test/api/users/7?q=1",
+    ] {
+        let request = Request::get(uri).body(Body::empty()).unwrap();
+        app.clone().oneshot(request).await.unwrap();
+        assert_eq!(sees.recv().await.unwrap(), uri);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_a_handler_forwards_has_its_own_uri() {
+    for (received, forwarded) in [
+        ("/api/users/7?q=1", "http://backend.test/users/7?q=1"),
+        ("/api/users/7", "http://backend.test/api/users/7"),
+        ("/api/users/7", "http://backend.test/"),
+        (
+            "http://service.test/api/users/7",
+            "http://backend.test/users/7",
+        ),
+        ("/api/users/7", "/other/7"),
+        ("/api/users/7?q=1", "/users/7?q=2"),
+    ] {
+        let (layer, mut sees) = uris();
+        let client = ServiceBuilder::new()
+            .layer(layer)
+            .service_fn(async |_: Request<Body>| {
+                Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+            });
+        let forward = async move |mut request: Request<Body>| {
+            *request.uri_mut() = forwarded.parse().unwrap();
+            client.oneshot(request).await.unwrap()
+        };
+        let app = Router::new().nest("/api", Router::new().fallback(forward));
+        let request = Request::get(received).body(Body::empty()).unwrap();
+        app.oneshot(request).await.unwrap();
+        assert_eq!(sees.recv().await.unwrap(), forwarded, "{received}");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method, Request};
 
-use crate::{Head, Route};
+use crate::Route;
 
 /// The status of a gRPC call: one of the 17 codes of the gRPC specification.
 ///
@@ -115,11 +115,9 @@ pub(crate) fn is_call<B>(request: &Request<B>) -> bool {
     request.method() == Method::POST && is_grpc(request.headers())
 }
 
-/// Returns whether a request is a call of the health service.
-pub(crate) fn is_health(head: &Head<'_>) -> bool {
-    head.uri().path().starts_with("/grpc.health.v1.Health/")
-        && *head.method() == Method::POST
-        && is_grpc(head.headers())
+/// Returns whether a request is a call of the health service, by the path without a prefix.
+pub(crate) fn is_health<B>(request: &Request<B>) -> bool {
+    request.uri().path().starts_with("/grpc.health.v1.Health/") && is_call(request)
 }
 
 /// Returns the timeout of a call, from its `grpc-timeout`: at most eight digits and a unit.

@@ -90,7 +90,7 @@ impl<O: Observer> Guard<O> {
             if shared.exclude.iter().any(|exclude| exclude(&head)) {
                 return None;
             }
-            if shared.excludes_grpc_health && grpc::is_health(&head) {
+            if shared.excludes_grpc_health && grpc::is_health(request) {
                 return None;
             }
             let exchange = shared.observer.begin(&mut head);

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::routing::{any_service, get, post};
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -270,4 +271,18 @@ async fn a_request_that_a_handler_forwards_has_its_own_uri() {
         app.oneshot(request).await.unwrap();
         assert_eq!(sees.recv().await.unwrap(), forwarded, "{received}");
     }
+}
+
+#[tokio::test]
+async fn calls_of_the_health_service_below_a_prefix_are_left_out() {
+    let log = Log::default();
+    let layer = ObserveLayer::new(log.clone());
+    let service = Router::new().fallback(async || "ok").layer(layer);
+    let app = Router::new().nest("/grpc", service);
+    let request = Request::post("/grpc/grpc.health.v1.Health/Check")
+        .header(CONTENT_TYPE, "application/grpc")
+        .body(Body::empty())
+        .unwrap();
+    app.oneshot(request).await.unwrap();
+    log.assert(&[]);
 }

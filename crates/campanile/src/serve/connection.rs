@@ -243,7 +243,7 @@ fn prepared(
 ) -> Request<RequestBody> {
     let limit = (!may_be_silent(&request)).then_some(settings.body_timeout);
     let mut request =
-        request.map(|body| RequestBody::new(body, limit, &settings.timeouts, &heads.has_rest));
+        request.map(|body| RequestBody::new(body, limit, &settings.timeouts, &heads.rest));
     let extensions = request.extensions_mut();
     #[cfg(feature = "axum")]
     if let Some(peer) = peer {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::clock::{later, now};
 use super::connections::Permit;
+use super::request_body::Rest;
 use super::timeouts::Timeouts;
 use super::upgrades::Upgraded;
 
@@ -28,8 +29,8 @@ pub(super) struct Heads {
     idle: AtomicBool,
     /// The client read a response too slowly.
     unread: AtomicBool,
-    /// The application did not read a request's body to its end.
-    pub(super) has_rest: Arc<AtomicBool>,
+    /// The request whose body the application did not read to its end.
+    pub(super) rest: Arc<Rest>,
     /// Once the connection has left HTTP/1, and for as long as its socket lives, which then is all that holds this.
     upgraded: OnceLock<Upgraded>,
 }
@@ -44,7 +45,7 @@ impl Heads {
             http2: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             unread: AtomicBool::new(false),
-            has_rest: Arc::default(),
+            rest: Arc::default(),
             upgraded: OnceLock::new(),
         })
     }
@@ -93,6 +94,7 @@ impl hyper::rt::Timer for HeadTimer {
     fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
         let Self(heads) = self;
         let first = !heads.http1.swap(true, Ordering::Relaxed);
+        heads.rest.next_request();
         let deadline = if first {
             later(heads.start, heads.timeout)
         } else {
@@ -296,7 +298,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<Io> {
         let this = &mut *self;
         if let Lingering::No = this.lingering {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            if this.heads.is_http2() || !this.heads.has_rest.load(Ordering::Relaxed) {
+            // An upgraded connection may go on in one direction, and the application reads it.
+            if this.heads.is_upgraded() || !this.heads.rest.is_unread() {
                 return Poll::Ready(Ok(()));
             }
             let end = tokio::time::sleep_until(later(now(), LINGER));

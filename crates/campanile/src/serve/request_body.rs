@@ -1,6 +1,6 @@
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -22,8 +22,42 @@ pub struct RequestBody {
     /// `None` if the body may take as long as it likes.
     deadline: Option<Deadline>,
     is_over: bool,
-    /// To be set if the application does not read to the end; `None` after the end.
-    has_rest: Option<Arc<AtomicBool>>,
+    /// To be marked if the application does not read to the end, with the number of the request.
+    /// `None` after the end.
+    rest: Option<(Arc<Rest>, u64)>,
+}
+
+/// Which request of an HTTP/1 connection has a body that the application did not read to its end.
+///
+/// The server begins the next head after the body before it has arrived. The application may drop
+/// that body later still.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// The number of the latest request, from 1; always 0 for HTTP/2.
+    request: AtomicU64,
+    /// The number of the latest request with such a body; 0 for none.
+    unread: AtomicU64,
+}
+
+impl Rest {
+    /// Begins the next request of the connection.
+    pub(super) fn next_request(&self) {
+        self.request.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns whether the body of the latest request was not read to its end.
+    pub(super) fn is_unread(&self) -> bool {
+        let unread = self.unread.load(Ordering::Relaxed);
+        unread > 0 && unread == self.request.load(Ordering::Relaxed)
+    }
+
+    fn request(&self) -> u64 {
+        self.request.load(Ordering::Relaxed)
+    }
+
+    fn leave(&self, request: u64) {
+        self.unread.fetch_max(request, Ordering::Relaxed);
+    }
 }
 
 /// An error while a request's body is read.
@@ -99,7 +133,7 @@ impl RequestBody {
         inner: Incoming,
         limit: Option<Duration>,
         timeouts: &Timeouts,
-        has_rest: &Arc<AtomicBool>,
+        rest: &Arc<Rest>,
     ) -> Self {
         let deadline = limit.map(|limit| Deadline {
             limit,
@@ -114,17 +148,17 @@ impl RequestBody {
             inner,
             deadline,
             is_over: false,
-            has_rest: Some(Arc::clone(has_rest)),
+            rest: Some((Arc::clone(rest), rest.request())),
         }
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let Some(has_rest) = self.has_rest.take()
+        if let Some((rest, request)) = self.rest.take()
             && !self.inner.is_end_stream()
         {
-            has_rest.store(true, Ordering::Relaxed);
+            rest.leave(request);
         }
     }
 }
@@ -153,7 +187,7 @@ impl Body for RequestBody {
         let Some(deadline) = &mut this.deadline else {
             let polled = inner.poll_frame(cx);
             if let Poll::Ready(None) = &polled {
-                this.has_rest = None;
+                this.rest = None;
             }
             return polled.map_err(RequestBodyError::read);
         };
@@ -171,7 +205,7 @@ impl Body for RequestBody {
             Poll::Ready(Some(Ok(frame))) => {
                 deadline.received += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
-            Poll::Ready(None) => this.has_rest = None,
+            Poll::Ready(None) => this.rest = None,
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         polled.map_err(RequestBodyError::read)
@@ -250,5 +284,27 @@ mod tests {
         first.wake();
         let third = deadline.waker(Waker::noop());
         assert!(!third.will_wake(&second));
+    }
+
+    #[test]
+    fn a_rest_is_that_of_the_latest_request() {
+        let rest = Rest::default();
+        // A connection of HTTP/2 begins no heads.
+        rest.leave(rest.request());
+        assert!(!rest.is_unread());
+        rest.next_request();
+        let first = rest.request();
+        assert!(!rest.is_unread());
+        rest.leave(first);
+        assert!(rest.is_unread());
+        // Its rest has arrived, so the connection waits for the next request.
+        rest.next_request();
+        assert!(!rest.is_unread());
+        rest.leave(rest.request());
+        rest.leave(first);
+        assert!(rest.is_unread());
+        rest.next_request();
+        rest.leave(first);
+        assert!(!rest.is_unread());
     }
 }

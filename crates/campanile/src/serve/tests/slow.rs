@@ -315,6 +315,42 @@ async fn a_probe_does_not_wait_behind_other_requests() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+/// The end of the application's half of a tunnel leaves the other half open, also on a connection
+/// whose earlier request had a body that was not read.
+#[tokio::test]
+async fn the_application_gets_what_a_client_sends_after_the_end_of_its_half() {
+    let (received, mut receives) = mpsc::channel(1);
+    let up = any(async move |request: axum::extract::Request| {
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+            io.shutdown().await.unwrap();
+            let mut text = String::new();
+            io.read_to_string(&mut text).await.unwrap();
+            received.send(text).await.unwrap();
+        });
+        (
+            StatusCode::SWITCHING_PROTOCOLS,
+            [("connection", "upgrade"), ("upgrade", "tunnel")],
+        )
+    });
+    let unread = axum::routing::post(async || "ok");
+    let app = Router::new().route("/", unread).route("/up", up);
+    let server = Server::start(app, |serve| serve).await;
+    let mut stream = server
+        .send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\nhi")
+        .await;
+    response(&mut stream).await;
+    let head = "GET /up HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: tunnel\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = timeout(Duration::from_secs(20), stream.read_to_string(&mut answer));
+    read.await.expect("the half stays open").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    stream.write_all(b"late").await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(receives.recv().await.unwrap(), "late");
+}
+
 /// A client that sends all of an upload before it reads gets the response that rejects it.
 #[tokio::test]
 async fn a_rejected_upload_can_be_sent_to_its_end() {

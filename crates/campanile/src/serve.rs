@@ -68,7 +68,7 @@ mod upgrades;
 /// the gauge `http_upgraded_active` those of HTTP/1 and streams of HTTP/2 that were upgraded (101, CONNECT) and have not ended,
 /// `campanile_server_connections_full_total` those that arrived at the limit, `campanile_server_connections_evicted_total` idle
 /// ones that were closed for others, `campanile_server_connections_closed_total{reason}` all that were closed (`client`, `idle`,
-/// `evicted`, `age`, `stop`, `cut`, `head_timeout`, `response_timeout`, `bad_request`, `head_too_large`, `error`), and
+/// `evicted`, `age`, `stop`, `cut`, `head_timeout`, `response_timeout`, `handshake`, `bad_request`, `head_too_large`, `error`), and
 /// `campanile_server_timeouts_total{stage}` requests that a timeout ended, where the
 /// stage is `request_body` or `response`.
 ///

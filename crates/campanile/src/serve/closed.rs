@@ -1,8 +1,10 @@
 use std::error::Error;
+use std::io::{self, ErrorKind};
 
 #[cfg(feature = "metrics")]
 use campanile_metrics::Counter;
 
+use super::listener::HandshakeError;
 use crate::Campanile;
 
 /// Why a connection was closed.
@@ -24,6 +26,8 @@ pub(super) enum Reason {
     HeadTimeout,
     /// A response was read too slowly.
     ResponseTimeout,
+    /// The listener's handshake failed, such as that of TLS.
+    Handshake,
     /// The head of a request was not valid; the client got 400.
     BadRequest,
     /// The head of a request was too large; the client got 414 or 431.
@@ -33,7 +37,7 @@ pub(super) enum Reason {
 }
 
 #[cfg(feature = "metrics")]
-const REASONS: [(Reason, &str); 11] = [
+const REASONS: [(Reason, &str); 12] = [
     (Reason::Client, "client"),
     (Reason::Idle, "idle"),
     (Reason::Evicted, "evicted"),
@@ -42,6 +46,7 @@ const REASONS: [(Reason, &str); 11] = [
     (Reason::Cut, "cut"),
     (Reason::HeadTimeout, "head_timeout"),
     (Reason::ResponseTimeout, "response_timeout"),
+    (Reason::Handshake, "handshake"),
     (Reason::BadRequest, "bad_request"),
     (Reason::HeadTooLarge, "head_too_large"),
     (Reason::Error, "error"),
@@ -54,6 +59,8 @@ impl Reason {
         while let Some(error) = next {
             if let Some(error) = error.downcast_ref::<hyper::Error>() {
                 match error {
+                    // Of the application's body: its cause is no failure of this connection.
+                    error if error.is_user() => return Self::Error,
                     error if error.is_parse_too_large() => return Self::HeadTooLarge,
                     error if error.is_parse() => return Self::BadRequest,
                     error if error.is_timeout() => return Self::HeadTimeout,
@@ -61,12 +68,18 @@ impl Reason {
                     _ => {}
                 }
             }
-            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                let is_handshake = error
+                    .get_ref()
+                    .is_some_and(|error| error.is::<HandshakeError>());
                 match error.kind() {
-                    std::io::ErrorKind::TimedOut => return Self::HeadTimeout,
-                    std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe => {
-                        return Self::Client;
-                    }
+                    // The client left, maybe without the end that TLS has.
+                    ErrorKind::ConnectionAborted
+                    | ErrorKind::ConnectionReset
+                    | ErrorKind::BrokenPipe
+                    | ErrorKind::UnexpectedEof => return Self::Client,
+                    _ if is_handshake => return Self::Handshake,
+                    ErrorKind::TimedOut => return Self::HeadTimeout,
                     _ => {}
                 }
             }

@@ -47,7 +47,7 @@ pub trait Listener: Send + 'static {
 
     /// Returns a listener that makes a handshake on each connection, such as that of TLS.
     ///
-    /// The handshake runs in the connection's own task. If it is not complete within the
+    /// The handshake runs in the connection's own task. If it fails, or is not complete within the
     /// [header timeout](crate::Serve::header_timeout), the connection is closed.
     ///
     /// With the `TlsAcceptor` of tokio-rustls:
@@ -175,6 +175,11 @@ impl<L: fmt::Debug, F> fmt::Debug for Handshake<L, F> {
     }
 }
 
+/// An error of a handshake, inside of the error that the connection's reads and writes return.
+#[derive(Debug, thiserror::Error)]
+#[error("handshake failed")]
+pub(super) struct HandshakeError(#[source] io::Error);
+
 /// A connection that makes its handshake with the first read or write.
 pub struct HandshakeStream<T>(State<T>);
 
@@ -195,6 +200,7 @@ impl<T: Unpin> HandshakeStream<T> {
                 Ok(stream) => self.0 = State::Open(stream),
                 Err(error) => {
                     self.0 = State::Failed;
+                    let error = io::Error::new(error.kind(), HandshakeError(error));
                     return Poll::Ready(Err(error));
                 }
             }

@@ -46,6 +46,22 @@ async fn each_connection_is_counted_by_what_closed_it() {
     }
 }
 
+/// A proxy's body fails as its upstream's connection does, for which the client is not to blame.
+#[tokio::test]
+async fn a_body_of_the_application_that_fails_is_an_error() {
+    for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset] {
+        let body = move || {
+            let failed = Err::<http_body::Frame<axum::body::Bytes>, _>(io::Error::from(kind));
+            let frames = futures_util::stream::once(std::future::ready(failed));
+            axum::body::Body::new(http_body_util::StreamBody::new(frames))
+        };
+        let app = Router::new().route("/", get(async move || body()));
+        let server = Server::start(app, |serve| serve).await;
+        rest(server.send(GET).await).await;
+        server.closed("error", 1).await;
+    }
+}
+
 #[tokio::test]
 async fn a_connection_ends_at_its_age_after_its_requests() {
     let server = Server::start(app(), |serve| serve.max_connection_age(Duration::ZERO)).await;

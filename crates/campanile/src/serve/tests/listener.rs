@@ -80,3 +80,40 @@ async fn a_handshake_is_timed_and_holds_no_other_connection_up() {
     assert_eq!(rest(impolite).await, "");
     assert_eq!(rest(silent).await, "");
 }
+
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_failed_handshake_is_counted_as_such() {
+    use campanile_metrics::Value;
+
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let campanile = Campanile::builder("test").build().unwrap();
+    let serving = campanile
+        .serve(tcp.with_handshake(greet), app())
+        .shutdown(std::future::pending());
+    tokio::spawn(serving.into_future());
+    let closed = |reason| {
+        let labels = [("reason", reason)];
+        let metrics = campanile.metrics();
+        match metrics.get("campanile_server_connections_closed_total", &labels) {
+            Some(Value::Counter(count)) => count,
+            // The server has not begun.
+            _ => 0,
+        }
+    };
+    for (sent, reason) in [
+        ("GET / HTTP/1.1\r\n", "handshake"),
+        // The client leaves before the end.
+        ("h", "client"),
+        ("", "client"),
+    ] {
+        let before = closed(reason);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        rest(stream).await;
+        eventually(reason, || closed(reason) > before).await;
+    }
+    assert_eq!(closed("error"), 0);
+}

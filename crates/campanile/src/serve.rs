@@ -447,7 +447,11 @@ async fn accept<'a, L: Listener>(
                 if matches!(
                     error.kind(),
                     ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
-                ) => {}
+                ) =>
+            {
+                // A listener may fail so each time, and other work needs its turn.
+                tokio::task::yield_now().await;
+            }
             // Most likely the process is out of descriptors, and some connection must end first.
             Err(error) => {
                 tracing::error!(%error, "a connection could not be accepted");

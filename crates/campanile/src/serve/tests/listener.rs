@@ -117,3 +117,39 @@ async fn a_failed_handshake_is_counted_as_such() {
     }
     assert_eq!(closed("error"), 0);
 }
+
+/// Fails each time at once, and stops the server at the tenth time.
+struct Broken {
+    accepted: usize,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Listener for Broken {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        self.accepted += 1;
+        if self.accepted == 10 {
+            self.stop.take().unwrap().send(()).unwrap();
+        }
+        assert!(self.accepted < 10_000, "the server does not stop");
+        Err(ErrorKind::ConnectionReset.into())
+    }
+}
+
+#[tokio::test]
+async fn a_listener_whose_connections_are_all_reset_lets_the_server_stop() {
+    let campanile = Campanile::builder("test").build().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let listener = Broken {
+        accepted: 0,
+        stop: Some(stop),
+    };
+    let serving = campanile
+        .serve(listener, app())
+        .shutdown(async { drop(stopped.await) });
+    timeout(Duration::from_secs(20), serving.into_future())
+        .await
+        .expect("the server goes on")
+        .unwrap();
+}

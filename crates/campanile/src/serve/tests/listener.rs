@@ -58,26 +58,41 @@ async fn a_unix_socket_is_served() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn a_handshake_is_timed_and_holds_no_other_connection_up() {
+/// Starts a server whose connections begin with the handshake. It ends with the runtime.
+async fn polite(header_timeout: Duration) -> (Campanile, SocketAddr) {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
     let campanile = Campanile::builder("test").build().unwrap();
-    let (_stop, stopped) = oneshot::channel::<()>();
     let serving = campanile
         .serve(tcp.with_handshake(greet), app())
-        .header_timeout(Duration::from_secs(1))
-        .shutdown(async { drop(stopped.await) });
+        .header_timeout(header_timeout)
+        .shutdown(std::future::pending());
     tokio::spawn(serving.into_future());
-    let silent = TcpStream::connect(address).await.unwrap();
+    (campanile, address)
+}
+
+#[tokio::test]
+async fn a_handshake_holds_no_other_connection_up() {
+    let (_campanile, address) = polite(Duration::from_secs(60)).await;
+    let _silent = TcpStream::connect(address).await.unwrap();
     let mut impolite = TcpStream::connect(address).await.unwrap();
     impolite.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let mut polite = TcpStream::connect(address).await.unwrap();
     polite.write_all(b"hi").await.unwrap();
-    polite.read_exact(&mut [0; 2]).await.unwrap();
+    let mut greeting = [0; 2];
+    timeout(Duration::from_secs(20), polite.read_exact(&mut greeting))
+        .await
+        .expect("the silent connection holds the others up")
+        .unwrap();
     polite.write_all(GET.as_bytes()).await.unwrap();
     assert!(response(&mut polite).await.starts_with("HTTP/1.1 200"));
     assert_eq!(rest(impolite).await, "");
+}
+
+#[tokio::test]
+async fn a_handshake_is_timed() {
+    let (_campanile, address) = polite(Duration::from_millis(200)).await;
+    let silent = TcpStream::connect(address).await.unwrap();
     assert_eq!(rest(silent).await, "");
 }
 
@@ -86,13 +101,7 @@ async fn a_handshake_is_timed_and_holds_no_other_connection_up() {
 async fn a_failed_handshake_is_counted_as_such() {
     use campanile_metrics::Value;
 
-    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = tcp.local_addr().unwrap();
-    let campanile = Campanile::builder("test").build().unwrap();
-    let serving = campanile
-        .serve(tcp.with_handshake(greet), app())
-        .shutdown(std::future::pending());
-    tokio::spawn(serving.into_future());
+    let (campanile, address) = polite(Duration::from_secs(60)).await;
     let closed = |reason| {
         let labels = [("reason", reason)];
         let metrics = campanile.metrics();

@@ -136,26 +136,37 @@ impl Queue {
         }
     }
 
-    /// Waits until all lines so far are written, but not longer than that; returns how many are not, with those that were lost since the
-    /// last time.
-    pub(crate) fn flush(&self, longest: Duration) -> u64 {
+    /// Tells the thread to write at once what there is; returns the number of lines so far, for
+    /// [`wait_for`](Self::wait_for).
+    pub(crate) fn hurry(&self) -> u64 {
         let mut waiting = self.shared.waiting();
-        let target = waiting.pushed;
         waiting.is_urgent = true;
         self.shared.work.notify_one();
+        waiting.pushed
+    }
+
+    /// Waits at most `longest` until this many lines are written; returns how many are not, plus
+    /// the lines lost since the last call.
+    pub(crate) fn wait_for(&self, target: u64, longest: Duration) -> u64 {
+        let waiting = self.shared.waiting();
         let waiting = self.wait_until(waiting, longest, |waiting| waiting.done >= target);
         let waiting = target.saturating_sub(waiting.done);
         waiting + self.shared.lost()
     }
 
-    /// Writes what there is and ends the thread, but does not wait longer than that; returns how many lines are lost, since the last time.
-    /// Lines that come later are dropped. A second call doesn't wait.
-    pub(crate) fn shutdown(&self, longest: Duration) -> u64 {
+    /// Tells the thread to write what there is and to end. Later lines are dropped. Returns
+    /// whether the queue was open.
+    pub(crate) fn close(&self) -> bool {
         let mut waiting = self.shared.waiting();
-        if !std::mem::replace(&mut waiting.is_closed, true) {
-            self.shared.work.notify_one();
-            waiting = self.wait_until(waiting, longest, |_| false);
-        }
+        let was_open = !std::mem::replace(&mut waiting.is_closed, true);
+        self.shared.work.notify_one();
+        was_open
+    }
+
+    /// Waits at most `longest` for the end of the thread of a closed queue; returns how many lines
+    /// are lost since the last call.
+    pub(crate) fn join(&self, longest: Duration) -> u64 {
+        let waiting = self.wait_until(self.shared.waiting(), longest, |_| false);
         let (lost, has_ended) = (waiting.pushed - waiting.done, waiting.has_ended);
         drop(waiting);
         let thread = self
@@ -301,7 +312,9 @@ fn written(writer: &mut impl Write, bytes: &[u8]) -> usize {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.shutdown(LAST_WRITE);
+        if self.close() {
+            self.join(LAST_WRITE);
+        }
     }
 }
 
@@ -350,6 +363,15 @@ mod tests {
         (queue.unwrap(), sender, written)
     }
 
+    fn flush(queue: &Queue, longest: Duration) -> u64 {
+        queue.wait_for(queue.hurry(), longest)
+    }
+
+    fn shutdown(queue: &Queue, longest: Duration) -> u64 {
+        queue.close();
+        queue.join(longest)
+    }
+
     #[test]
     fn what_finds_no_room_is_dropped_counted_and_told() {
         let (queue, go_on, written) = slow(8);
@@ -363,9 +385,9 @@ mod tests {
             queue.push(["b", "b\n"]);
         }
         assert_eq!(queue.stats().dropped, 8);
-        assert_eq!(queue.flush(Duration::from_millis(1)), 3 + 8);
+        assert_eq!(flush(&queue, Duration::from_millis(1)), 3 + 8);
         drop(go_on);
-        assert_eq!(queue.shutdown(LAST_WRITE), 0);
+        assert_eq!(shutdown(&queue, LAST_WRITE), 0);
         let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert_eq!(written, "a\nbb\nbb\n8 dropped\n");
         // The thread has ended.
@@ -378,8 +400,8 @@ mod tests {
         let (queue, go_on, _) = slow(1 << 20);
         queue.push(["a\n", ""]);
         let begun = clock::instant();
-        assert_eq!(queue.flush(Duration::from_millis(20)), 1);
-        assert_eq!(queue.shutdown(Duration::from_millis(20)), 1);
+        assert_eq!(flush(&queue, Duration::from_millis(20)), 1);
+        assert_eq!(shutdown(&queue, Duration::from_millis(20)), 1);
         // Nor when it is dropped.
         drop(queue);
         assert!(begun.elapsed() < Duration::from_secs(2));
@@ -392,14 +414,14 @@ mod tests {
         queue.push(["a\n", ""]);
         let stop = &std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let queue = &queue;
+            let pushed = &queue;
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    queue.push(["b\n", ""]);
+                    pushed.push(["b\n", ""]);
                 }
             });
             drop(go_on);
-            assert_eq!(queue.flush(Duration::MAX), 0);
+            assert_eq!(flush(&queue, Duration::MAX), 0);
             stop.store(true, Ordering::Relaxed);
         });
     }
@@ -421,7 +443,7 @@ mod tests {
         let queue = Queue::start(Fails, 1 << 20, |_, _| String::new()).unwrap();
         queue.push(["a\n", ""]);
         queue.push(["b\n", ""]);
-        assert_eq!(queue.shutdown(LAST_WRITE), 2);
+        assert_eq!(shutdown(&queue, LAST_WRITE), 2);
         let expected = LogStats {
             failed: 2,
             ..LogStats::default()
@@ -462,10 +484,10 @@ mod tests {
         let queue = queue.unwrap();
         for (line, lost) in [("one\n", 1), ("two\n", 1), ("three\n", 0)] {
             queue.push([line, ""]);
-            assert_eq!(queue.flush(LAST_WRITE), lost);
+            assert_eq!(flush(&queue, LAST_WRITE), lost);
         }
         assert_eq!(queue.stats().failed, 2);
-        assert_eq!(queue.shutdown(LAST_WRITE), 0);
+        assert_eq!(shutdown(&queue, LAST_WRITE), 0);
         let text = String::from_utf8(all.lock().unwrap().clone()).unwrap();
         // The second line is lost, and the first is torn.
         assert_eq!(text, "one\nthree\n2 failed\n");
@@ -485,7 +507,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(queue.shutdown(LAST_WRITE), 0);
+        assert_eq!(shutdown(&queue, LAST_WRITE), 0);
         let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         let mut lines: Vec<_> = written.lines().collect();
         lines.sort_unstable();

@@ -142,8 +142,9 @@ impl Telemetry {
         })
     }
 
-    /// Waits until all that there is so far is written and exported, but not longer than that; returns what is not, what a collector has
-    /// refused meanwhile, and the lines that were dropped or failed since the last call.
+    /// Waits until all lines and spans so far are written and exported, at most `longest`. All outputs write at the same time, so one
+    /// that hangs does not delay the others. Returns what was not written or exported, what a collector has refused meanwhile, and the
+    /// lines that were dropped or failed since the last call.
     pub fn flush(&self, longest: Duration) -> Lost {
         let until = after(longest);
         #[cfg(feature = "otlp")]
@@ -154,12 +155,17 @@ impl Telemetry {
         #[cfg(not(feature = "otlp"))]
         let exports = [0; 3];
         // The exports may have had something to tell.
-        let lost = self.queues().map(|queue| queue.flush(left(until))).sum();
+        // All outputs write at the same time, so that one that hangs takes no time from the others.
+        let targets: Vec<_> = self.queues().map(Queue::hurry).collect();
+        let waits = self.queues().zip(targets);
+        let lost = waits
+            .map(|(queue, target)| queue.wait_for(target, left(until)))
+            .sum();
         Lost::of(lost, exports)
     }
 
-    /// Writes and exports what there is and ends, but does not wait longer than that; returns what is lost, as [`flush`](Self::flush). What
-    /// comes later is dropped and counted.
+    /// Writes and exports all lines and spans and ends, within `longest`. Outputs are as independent as in [`flush`](Self::flush), and so
+    /// is the return value. Later lines are dropped and counted.
     pub fn shutdown(&self, longest: Duration) -> Lost {
         let until = after(longest);
         #[cfg(feature = "otlp")]
@@ -169,7 +175,18 @@ impl Telemetry {
         };
         #[cfg(not(feature = "otlp"))]
         let exports = [0; 3];
-        let lost = self.queues().map(|queue| queue.shutdown(left(until))).sum();
+        // As in `flush`. A second call doesn't wait.
+        let were_open: Vec<_> = self.queues().map(Queue::close).collect();
+        let waits = self.queues().zip(were_open);
+        let lost = waits
+            .map(|(queue, was_open)| {
+                queue.join(if was_open {
+                    left(until)
+                } else {
+                    Duration::ZERO
+                })
+            })
+            .sum();
         Lost::of(lost, exports)
     }
 

@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use campanile_http::ObserveLayer;
@@ -212,4 +213,47 @@ async fn a_recorder_of_one_target_records_under_a_log_at_warn() {
         assert_eq!(messages(&lines), ["step", "request ended"]);
         assert_eq!(lines[1]["url.path"], "/a");
     }
+}
+
+/// A writer that waits, and tells when it is dropped.
+struct Waits {
+    go_on: mpsc::Receiver<()>,
+    _open: Option<mpsc::Sender<()>>,
+}
+
+impl io::Write for Waits {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // An error means that the test has dropped the sender.
+        let _ = self.go_on.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_output_that_hangs_takes_no_time_from_the_others() {
+    let (go_on, hangs) = mpsc::channel();
+    let (open, is_open) = mpsc::channel();
+    let hangs = Waits {
+        go_on: hangs,
+        _open: None,
+    };
+    let works = Waits {
+        go_on: mpsc::channel().1,
+        _open: Some(open),
+    };
+    let telemetry = Telemetry::builder("test")
+        .writer(Writer::new(hangs))
+        .output(Output::new(Writer::new(works)))
+        .build()
+        .unwrap();
+    telemetry.in_scope(|| tracing::info!("one"));
+    assert_eq!(telemetry.flush(Duration::from_millis(100)).lines, 1);
+    assert_eq!(telemetry.shutdown(Duration::from_millis(300)).lines, 1);
+    // The other thread has ended, so its writer is dropped.
+    assert_eq!(is_open.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+    drop(go_on);
 }

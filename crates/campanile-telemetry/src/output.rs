@@ -138,7 +138,7 @@ impl Sink {
         let queue = Arc::downgrade(&self.queue);
         move |text| {
             if let Some(queue) = queue.upgrade() {
-                queue.push([&style.own_line("INFO", text), ""]);
+                queue.push_notice(&style.own_line("INFO", text));
             }
         }
     }

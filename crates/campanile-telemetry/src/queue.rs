@@ -107,9 +107,22 @@ impl Queue {
 
     /// Adds a line, whose parts come one after the other, unless there is no room: it never waits for the writer.
     pub(crate) fn push(&self, parts: [&str; 2]) {
+        self.add(parts, true);
+    }
+
+    /// Adds a line of the library about the log itself. After the end of the log it is not counted
+    /// as lost.
+    pub(crate) fn push_notice(&self, line: &str) {
+        self.add([line, ""], false);
+    }
+
+    fn add(&self, parts: [&str; 2], counts_if_closed: bool) {
         let shared = &*self.shared;
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut waiting = shared.waiting();
+        if waiting.is_closed && !counts_if_closed {
+            return;
+        }
         let after = waiting.bytes.len().saturating_add(length);
         if waiting.is_closed || after > shared.max_bytes {
             drop(waiting);

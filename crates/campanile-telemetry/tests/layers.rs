@@ -257,3 +257,14 @@ fn an_output_that_hangs_takes_no_time_from_the_others() {
     assert_eq!(is_open.try_recv(), Err(mpsc::TryRecvError::Disconnected));
     drop(go_on);
 }
+
+#[test]
+fn a_notice_after_the_end_is_no_lost_line() {
+    let (telemetry, _) = telemetry(|log| log);
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let filter = telemetry.filter();
+    filter.raise("debug", Duration::from_secs(3_600)).unwrap();
+    filter.reset();
+    assert_eq!(telemetry.stats().dropped, 0);
+    assert!(telemetry.flush(Duration::ZERO).is_nothing());
+}

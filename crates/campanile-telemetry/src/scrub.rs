@@ -108,7 +108,8 @@ impl Write for Plain {
 
 /// Replaces the secrets in the part of an escaped text from `begin` on.
 fn replace(out: &mut String, begin: usize) {
-    let mut next = find(&out.as_bytes()[begin..], 0);
+    let mut seen = Seen::default();
+    let mut next = find(&out.as_bytes()[begin..], 0, &mut seen);
     if next.is_none() {
         return;
     }
@@ -118,18 +119,27 @@ fn replace(out: &mut String, begin: usize) {
         out.push_str(&text[from..secret.start]);
         out.push_str(REDACTED);
         from = secret.end;
-        next = find(text.as_bytes(), from);
+        next = find(text.as_bytes(), from, &mut seen);
     }
     out.push_str(&text[from..]);
 }
 
+/// What is known of the text ahead, so that no part of it is searched for each URL.
+#[derive(Default)]
+struct Seen {
+    /// The first `@` from the last URL on.
+    at_sign: usize,
+    /// The first byte from the last URL on that no URL has.
+    outside: usize,
+}
+
 /// Returns where the first secret is, from an index on. Its borders are ASCII characters.
-fn find(text: &[u8], mut from: usize) -> Option<Range<usize>> {
+fn find(text: &[u8], mut from: usize, seen: &mut Seen) -> Option<Range<usize>> {
     while let Some(at) = next_sign(text, from) {
         from = at + 1;
         let found = match text[at] {
             b'b' | b'B' => after_scheme(text, at),
-            b':' if text[from..].starts_with(b"//") => in_url(text, from + 2),
+            b':' if text[from..].starts_with(b"//") => in_url(text, from + 2, seen),
             b':' | b'=' => after_name(text, at),
             _ => None,
         };
@@ -176,24 +186,34 @@ fn after_scheme(text: &[u8], at: usize) -> Option<Range<usize>> {
 }
 
 /// Returns the password in `user:password@host`, given the index after `://`.
-fn in_url(text: &[u8], begin: usize) -> Option<Range<usize>> {
+fn in_url(text: &[u8], begin: usize, seen: &mut Seen) -> Option<Range<usize>> {
     let is_outside = |byte: &u8| byte.is_ascii_whitespace() || b"\"'\\<>".contains(byte);
-    let end = end_of(text, begin, |byte| {
-        is_outside(byte) || b"/?#".contains(byte)
-    });
-    let colon = begin + text[begin..end].iter().position(|byte| *byte == b':')?;
-    let at_sign = |end: usize| {
-        let found = text[colon..end].iter().rposition(|byte| *byte == b'@');
-        found.map(|at| colon + at)
-    };
-    let password = colon + 1;
-    let has_port = text[password..end].iter().all(u8::is_ascii_digit) || text[begin] == b'[';
-    let at_sign = at_sign(end).or_else(|| {
+    if seen.outside < begin {
+        seen.outside = end_of(text, begin, is_outside);
+    }
+    let host_end = end_of(&text[..seen.outside], begin, |byte| b"/?#".contains(byte));
+    let password = end_of(&text[..host_end], begin, |byte| *byte == b':') + 1;
+    if password > host_end {
+        return None;
+    }
+    if seen.at_sign < password {
+        seen.at_sign = end_of(text, password, |byte| *byte == b'@');
+    }
+    let end = match seen.at_sign {
+        at if at < host_end => host_end,
         // A password may have a slash that is not encoded.
-        let end = end_of(text, end, is_outside);
-        at_sign(end).filter(|_| !has_port)
-    })?;
-    (password < at_sign).then_some(password..at_sign)
+        at if at < seen.outside => {
+            let has_port = text[password..host_end].iter().all(u8::is_ascii_digit);
+            if has_port || text[begin] == b'[' {
+                return None;
+            }
+            seen.outside
+        }
+        _ => return None,
+    };
+    looked_at(end - password);
+    let at_sign = text[password..end].iter().rposition(|byte| *byte == b'@')?;
+    (at_sign > 0).then_some(password..password + at_sign)
 }
 
 /// The ends of names whose values are replaced, in lower case.
@@ -241,6 +261,9 @@ fn after_name(text: &[u8], sign: usize) -> Option<Range<usize>> {
         return None;
     }
     let after = &text[sign + 1..];
+    if after.starts_with(b"=") {
+        return None;
+    }
     let value = after.strip_prefix(b" ").unwrap_or(after);
     let value = value.strip_prefix(b"Some(").unwrap_or(value);
     let begin = text.len() - value.len();
@@ -268,7 +291,7 @@ fn after_name(text: &[u8], sign: usize) -> Option<Range<usize>> {
     let is_harmless = ["", "true", "false", "None", "null", "[redacted", REDACTED]
         .map(str::as_bytes)
         .contains(&&text[secret.clone()]);
-    (!is_harmless && !value.starts_with(b"=")).then_some(secret)
+    (!is_harmless).then_some(secret)
 }
 
 /// Returns where a value without quotes ends.
@@ -283,6 +306,7 @@ fn end_of_plain(text: &[u8], begin: usize) -> usize {
         }
         at += 1;
     }
+    looked_at(at - begin);
     at.min(text.len())
 }
 
@@ -291,7 +315,9 @@ fn closing_quote(text: &[u8], begin: usize, slashes: usize) -> usize {
     let quotes = (begin..text.len()).filter(|at| text[*at] == b'"');
     let ends = quotes.map(|at| (at, begin + without_slashes(&text[begin..at]).len()));
     let mut ends = ends.filter(|(at, end)| at - end == slashes);
-    ends.next().map_or(text.len(), |(_, end)| end)
+    let end = ends.next().map_or(text.len(), |(_, end)| end);
+    looked_at(end - begin);
+    end
 }
 
 fn without_slashes(text: &[u8]) -> &[u8] {
@@ -301,7 +327,22 @@ fn without_slashes(text: &[u8]) -> &[u8] {
 
 fn end_of(text: &[u8], begin: usize, is_end: impl Fn(&u8) -> bool) -> usize {
     let length = text[begin..].iter().position(is_end);
-    length.map_or(text.len(), |length| begin + length)
+    let end = length.map_or(text.len(), |length| begin + length);
+    looked_at(end - begin);
+    end
+}
+
+#[cfg(test)]
+thread_local! {
+    static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts the bytes that are looked at beyond a sign, for a test.
+fn looked_at(bytes: usize) {
+    #[cfg(test)]
+    LOOKED_AT.set(LOOKED_AT.get() + bytes);
+    #[cfg(not(test))]
+    let _ = bytes;
 }
 
 fn ends_with(text: &[u8], end: &str) -> bool {
@@ -440,16 +481,44 @@ mod tests {
     fn a_text_of_signs_takes_no_longer_than_others() {
         for text in [
             "token=",
+            "token==",
+            "jwt==",
             "token='",
             "token=\"",
+            "token=[redacted]",
+            "a token: \"",
+            "a token: '",
             "a://",
             "a://b:c",
+            "x://:",
+            "x://u:@",
+            "x://h:80/",
+            "x://h:8/@",
             "bearer ",
+            "basic ",
+            "basic a",
+            "cookie: ",
+            "a cookie: ",
+            "a cookie: x",
+            "a authorization:",
+            "(\"cookie\", ",
+            "password:",
+            "\"token\":1",
+            "\"password\":x",
+            "pwd=/",
+            "PWD=/",
+            "signature=sha1",
+            "next_token=",
+            "AKIA",
+            "KIA",
             "\\\"",
             "password: \\\"",
         ] {
+            LOOKED_AT.set(0);
             let mut out = String::new();
             Scrubber::default().write("key", &mut out, |out| out.write_str(&text.repeat(20_000)));
+            let looked_at = LOOKED_AT.get();
+            assert!(looked_at < 8 * MAX_VALUE, "{text}: {looked_at}");
             assert!(out.len() < 8 * MAX_VALUE);
         }
     }

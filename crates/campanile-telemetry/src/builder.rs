@@ -211,17 +211,37 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets whether secrets inside of messages and text values are replaced by `[redacted]`. These
-    /// are replaced, in upper and lower case:
+    /// Sets whether secrets inside of messages and text values are replaced by `[redacted]`. Names
+    /// match in upper and lower case. These are replaced:
     ///
-    /// - the token in `Bearer <token>` and `Basic <token>`,
+    /// - the token in `Bearer <token>`, if it has a letter and a digit, or 16 bytes,
+    /// - `user:password` in base64 in `Basic <token>`,
     /// - the password in a URL, such as `postgres://app:<password>@db/orders`,
-    /// - the value in `name=value`, `name="value"` and `name: "value"` if the name ends with a word
-    ///   such as `password`, `secret`,
-    ///   `token`, `api_key`, `access_key`, `private_key`, `session_id`, `authorization`, `cookie`, `signature` or `sig`.
+    /// - the value in `name=value`, `name = value`, `name="value"`, `name: "value"`,
+    ///   `name => "value"` and `("name", "value")`, if the name ends with `password`, `passwd`,
+    ///   `pwd`, `passphrase`, `secret`, `token`, `api_key`, `access_key`, `account_key`,
+    ///   `private_key`, `secret_key`, `session_id`, `authorization`, `cookie`, `jwt`, `signature` or
+    ///   `sig`, also with `-` or nothing in place of `_`. Without quotes the value ends at white
+    ///   space, `&` or a quote,
+    /// - the number in `"password":123456`, and the value in `password: value` if it has a letter
+    ///   and a digit, or 16 bytes; also for `passwd`, `pwd`, `passphrase` and `secret`,
+    /// - the rest of the line after the headers `Authorization:`, `Cookie:`, `Set-Cookie:` and those
+    ///   that end with `Api-Key:` or `-Token:`. Only the next word is replaced after the schemes
+    ///   `Basic`, `Bearer`, `Negotiate` and `Token`,
+    /// - access key ids of AWS, `AKIA` and 16 letters and digits.
     ///
-    /// Other text stays as it is: `password: hunter2` without quotes is shown. Add a
-    /// [function](Self::scrub) for other secrets. The cost is one pass over each text.
+    /// These are shown:
+    ///
+    /// - `password: value` with another value, such as `password: too short`,
+    /// - a header in lower case after a word, such as `invalid cookie: no name`, unless its value
+    ///   looks like a secret, and messages such as `authorization: failed`,
+    /// - short words in `unexpected token: "end"`, and numbers as in `max_token=4096`,
+    /// - positions in a list, such as `next_token=abc`, `page_token` and `continuation_token`,
+    /// - paths in `PWD=/srv`, and algorithms in `signature=sha256`,
+    /// - `true`, `false`, `None`, `null`, placeholders such as `$1`, and comparisons with `==`,
+    /// - all other text. Add a [function](Self::scrub) for other secrets.
+    ///
+    /// The cost is one pass over each text.
     ///
     /// Defaults to `true`.
     pub fn redact_values(mut self, is_on: bool) -> Self {

@@ -6,8 +6,11 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use self::named::{after_name, in_pair};
 use crate::escape::{Escaping, MAX_VALUE};
 use crate::redact::REDACTED;
+
+mod named;
 
 type Scrub = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 
@@ -135,12 +138,15 @@ struct Seen {
 
 /// Returns where the first secret is, from an index on. Its borders are ASCII characters.
 fn find(text: &[u8], mut from: usize, seen: &mut Seen) -> Option<Range<usize>> {
+    let begin = from;
     while let Some(at) = next_sign(text, from) {
         from = at + 1;
         let found = match text[at] {
             b'b' | b'B' => after_scheme(text, at),
             b':' if text[from..].starts_with(b"//") => in_url(text, from + 2, seen),
             b':' | b'=' => after_name(text, at),
+            b',' if text[..at].ends_with(b"\"") => in_pair(text, at),
+            b'K' if at > begin => access_key_id(text, at - 1),
             _ => None,
         };
         if found.is_some() {
@@ -150,10 +156,11 @@ fn find(text: &[u8], mut from: usize, seen: &mut Seen) -> Option<Range<usize>> {
     None
 }
 
-/// Returns the index of the next byte that may belong to a secret: `:`, `=` or the `B` of a scheme.
+/// Returns the index of the next byte that may belong to a secret: `:`, `=`, `,`, the `B` of a scheme
+/// or the `K` of `AKIA`.
 fn next_sign(text: &[u8], from: usize) -> Option<usize> {
     const STEP: usize = 16;
-    let is_sign = |byte: &u8| matches!(byte | 0x20, b':' | b'=' | b'b');
+    let is_sign = |byte: &u8| matches!(byte | 0x20, b':' | b'=' | b',' | b'b') | (*byte == b'K');
     let mut at = from;
     // A loop without a condition inside compares many bytes at once.
     while let Some(bytes) = text.get(at..at + STEP)
@@ -170,19 +177,81 @@ fn after_scheme(text: &[u8], at: usize) -> Option<Range<usize>> {
         let text = text.get(at..at + scheme.len());
         text.is_some_and(|text| text.eq_ignore_ascii_case(scheme.as_bytes()))
     };
-    let begin = at
-        + ["bearer ", "basic "]
-            .iter()
-            .find(|scheme| is_here(scheme))?
-            .len();
+    let scheme = *["bearer ", "basic "]
+        .iter()
+        .find(|scheme| is_here(scheme))?;
+    if word_begin(text, at) < at {
+        return None;
+    }
+    let begin = at + scheme.len();
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
-    let token = &text[begin..end_of(text, begin, |byte| !is_token(byte))];
+    let end = end_of(text, begin, |byte| !is_token(byte));
+    let token = &text[begin..end];
     // Words follow in prose, such as `basic authentication`.
-    let is_odd = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_uppercase() || *byte == b'=';
-    let is_word = token.len() < 6
-        || token.starts_with(b"/")
-        || token.len() < 16 && !token[1..].iter().any(is_odd);
-    (!is_word).then(|| begin..begin + token.len())
+    let is_secret = match scheme {
+        "basic " => is_user_and_password(token),
+        _ => token.len() >= 6 && is_credential(token),
+    };
+    is_secret.then_some(begin..end)
+}
+
+/// Returns whether a token is `user:password` in base64.
+fn is_user_and_password(token: &[u8]) -> bool {
+    let mut decoded = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in without_end(token, b'=') {
+        let digit = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return false,
+        };
+        bits = bits << 6 | u32::from(digit);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            decoded.push((bits >> count) as u8);
+        }
+    }
+    let decoded = std::str::from_utf8(&decoded);
+    decoded.is_ok_and(|text| text.contains(':') && !text.contains(char::is_control))
+}
+
+/// Returns whether a word looks like a password or a token: with a letter and a digit, or of 16 bytes
+/// and not of words, such as `health-check-endpoints`.
+fn is_credential(word: &[u8]) -> bool {
+    let has = |is: fn(&u8) -> bool| word.iter().any(is);
+    let is_separator = |byte: &u8| b"-_.".contains(byte);
+    let are_words = word.iter().any(is_separator)
+        && word
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || is_separator(byte));
+    has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) || word.len() >= 16 && !are_words
+}
+
+/// Returns the key id of Amazon at an index, `AKIA` and 16 more.
+fn access_key_id(text: &[u8], begin: usize) -> Option<Range<usize>> {
+    const LENGTH: usize = 20;
+    let id = text.get(begin..begin + LENGTH)?;
+    let is_id = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let next = text.get(begin + LENGTH);
+    let is_whole = word_begin(text, begin) == begin && !next.is_some_and(u8::is_ascii_alphanumeric);
+    (id.starts_with(b"AKIA") && id.iter().all(is_id) && is_whole).then_some(begin..begin + LENGTH)
+}
+
+/// Returns where the word before an index begins, of letters, digits, `-` and `_`; 64 bytes before at
+/// most.
+fn word_begin(text: &[u8], end: usize) -> usize {
+    let is_outside = |byte: &u8| !byte.is_ascii_alphanumeric() && !b"-_".contains(byte);
+    let from = end.saturating_sub(64);
+    let outside = text[from..end].iter().rposition(is_outside);
+    let begin = outside.map_or(from, |at| from + at + 1);
+    // The letter of `\n`.
+    let is_escape = begin > 0 && text[begin - 1] == b'\\' && begin < end;
+    let is_letter = is_escape && b"nrt".contains(&text[begin]);
+    begin + usize::from(is_letter)
 }
 
 /// Returns the password in `user:password@host`, given the index after `://`.
@@ -216,91 +285,16 @@ fn in_url(text: &[u8], begin: usize, seen: &mut Seen) -> Option<Range<usize>> {
     (at_sign > 0).then_some(password..password + at_sign)
 }
 
-/// The ends of names whose values are replaced, in lower case.
-const NAMES: [&str; 24] = [
-    "access-key",
-    "access_key",
-    "accesskey",
-    "api-key",
-    "api_key",
-    "apikey",
-    "authorization",
-    "client-secret",
-    "cookie",
-    "jwt",
-    "passphrase",
-    "passwd",
-    "password",
-    "private-key",
-    "private_key",
-    "privatekey",
-    "pwd",
-    "secret",
-    "secret_key",
-    "session_id",
-    "sessionid",
-    "sig",
-    "signature",
-    "token",
-];
-
-/// Returns the value in `name=value`, `name="value"` and `name: "value"`, given the index of the
-/// `=` or `:`.
-fn after_name(text: &[u8], sign: usize) -> Option<Range<usize>> {
-    let before = &text[..sign];
-    let name = before.strip_suffix(b" ").unwrap_or(before);
-    let name = match name.strip_suffix(b"\"") {
-        Some(name) => without_slashes(name),
-        None => name.strip_suffix(b"'").unwrap_or(name),
-    };
-    // The last letters of the names.
-    if !matches!(name.last()? | 0x20, b'd' | b'e' | b'g' | b'n' | b't' | b'y') {
-        return None;
-    }
-    if !NAMES.iter().any(|secret| ends_with(name, secret)) {
-        return None;
-    }
-    let after = &text[sign + 1..];
-    if after.starts_with(b"=") {
-        return None;
-    }
-    let value = after.strip_prefix(b" ").unwrap_or(after);
-    let value = value.strip_prefix(b"Some(").unwrap_or(value);
-    let begin = text.len() - value.len();
-    let slashes = value.iter().take_while(|byte| **byte == b'\\').count();
-    let secret = match value.get(slashes) {
-        Some(b'"') => {
-            let begin = begin + slashes + 1;
-            begin..closing_quote(text, begin, slashes)
-        }
-        Some(b'\'') if slashes == 0 => {
-            let begin = begin + 1;
-            begin..end_of(text, begin, |byte| *byte == b'\'')
-        }
-        _ if text[sign] == b'=' && value.len() == after.len() && name.len() == sign => {
-            let end = end_of_plain(text, begin);
-            let is_scheme = |scheme: &&[u8]| text[begin..end].eq_ignore_ascii_case(scheme);
-            let has_token = text.get(end) == Some(&b' ');
-            match has_token && [&b"bearer"[..], b"basic"].iter().any(is_scheme) {
-                true => end + 1..end_of_plain(text, end + 1),
-                false => begin..end,
-            }
-        }
-        _ => return None,
-    };
-    let is_harmless = ["", "true", "false", "None", "null", "[redacted", REDACTED]
-        .map(str::as_bytes)
-        .contains(&&text[secret.clone()]);
-    (!is_harmless).then_some(secret)
-}
-
-/// Returns where a value without quotes ends.
+/// Returns where a value without quotes ends: at white space, `&` or a quote.
 fn end_of_plain(text: &[u8], begin: usize) -> usize {
     let mut at = begin;
     while let Some(byte) = text.get(at) {
         match byte {
-            b'\\' if text.get(at + 1) == Some(&b'\\') => at += 1,
-            b'&' | b';' | b',' | b')' | b']' | b'}' | b'"' | b'\'' | b'\\' => break,
+            b'\\' => match text.get(at + 1) {
+                Some(b'n' | b'r' | b't' | b'"') => break,
+                _ => at += 1,
+            },
+            b'&' | b'"' | b'\'' => break,
             byte if byte.is_ascii_whitespace() => break,
             _ => {}
         }
@@ -321,7 +315,11 @@ fn closing_quote(text: &[u8], begin: usize, slashes: usize) -> usize {
 }
 
 fn without_slashes(text: &[u8]) -> &[u8] {
-    let end = text.iter().rposition(|byte| *byte != b'\\');
+    without_end(text, b'\\')
+}
+
+fn without_end(text: &[u8], end: u8) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte != end);
     &text[..end.map_or(0, |end| end + 1)]
 }
 
@@ -343,13 +341,6 @@ fn looked_at(bytes: usize) {
     LOOKED_AT.set(LOOKED_AT.get() + bytes);
     #[cfg(not(test))]
     let _ = bytes;
-}
-
-fn ends_with(text: &[u8], end: &str) -> bool {
-    let Some(begin) = text.len().checked_sub(end.len()) else {
-        return false;
-    };
-    text[begin..].eq_ignore_ascii_case(end.as_bytes())
 }
 
 #[cfg(test)]
@@ -413,6 +404,62 @@ mod tests {
                 "authorization=Bearer [redacted]",
             ),
             ("?sv=1&sig=ab%2F", "?sv=1&sig=[redacted]"),
+            ("password=Pa,ss)w0rd", "password=[redacted]"),
+            ("PWD=a;b}c]d user=x", "PWD=[redacted] user=x"),
+            ("password=a\u{2028}b", "password=[redacted]"),
+            ("password = hunter2", "password = [redacted]"),
+            (
+                "aws_secret_access_key = abc\nregion = eu",
+                "aws_secret_access_key = [redacted]\nregion = eu",
+            ),
+            ("'password' => 'a b',", "'password' => '[redacted]',"),
+            ("token = Bearer abc", "token = Bearer [redacted]"),
+            ("password: hunter2", "password: [redacted]"),
+            ("password=123456", "password=[redacted]"),
+            ("Cookie: sid=abc; a=\"b\"\nx", "Cookie: [redacted]\nx"),
+            ("set-cookie: sid=abc", "set-cookie: [redacted]"),
+            ("Set-Cookie:sid=abc", "Set-Cookie:[redacted]"),
+            ("got cookie: sid=abc", "got cookie: [redacted]"),
+            ("sent X-Api-Key: abc", "sent X-Api-Key: [redacted]"),
+            ("x-api-key: abc", "x-api-key: [redacted]"),
+            ("X-Auth-Token: abc", "X-Auth-Token: [redacted]"),
+            (
+                "Authorization: Digest username=\"a\", response=\"b\"",
+                "Authorization: [redacted]",
+            ),
+            ("Authorization: Digest abc", "Authorization: [redacted]"),
+            (
+                "Authorization: token ghp_abc",
+                "Authorization: token [redacted]",
+            ),
+            (
+                "authorization: Basic abc",
+                "authorization: Basic [redacted]",
+            ),
+            (
+                "curl -H 'Authorization: abc' http://a -H \"Cookie: a=b\" http://b",
+                "curl -H 'Authorization: [redacted]' http://a -H \"Cookie: [redacted]\" http://b",
+            ),
+            (
+                r#"[("authorization", "s3cret"), ("host", "a")]"#,
+                r#"[("authorization", "[redacted]"), ("host", "a")]"#,
+            ),
+            (
+                r#"{"password":123456,"user":1}"#,
+                r#"{"password":[redacted],"user":1}"#,
+            ),
+            (
+                "AccountName=a;AccountKey=ab+/c==",
+                "AccountName=a;AccountKey=[redacted]",
+            ),
+            (
+                "with AKIAIOSFODNN7EXAMPLE, and\nAKIAIOSFODNN7EXAMPLE",
+                "with [redacted], and\n[redacted]",
+            ),
+            (
+                "invalid token: \"ghp_16C7e42F292c\"",
+                "invalid token: \"[redacted]\"",
+            ),
         ] {
             check(text, expected);
         }
@@ -445,6 +492,29 @@ mod tests {
             "token=[redacted] secret=\"[redacted]\"",
             "password",
             "ключ://я:",
+            "unexpected token: '}' at 3",
+            "expected token: \"end\", found token: \"begin\"",
+            "PWD=/srv/app OLDPWD=/srv",
+            "basic HTTP/1.1 keepalive",
+            "Visual Basic OAuth2",
+            "uses basic health-check-endpoints",
+            "basic authorization",
+            "bearer authentication-middleware",
+            "rockbearer s3cr3t",
+            "next_token=abc&nextPageToken=abc",
+            "max_token=4096, token=[redacted], password=None)",
+            "signature=sha256",
+            "token = $1 AND password = ?",
+            "token == x, token != x, token => x",
+            "password= user=x",
+            "cookie::Cookie and secret::Secret",
+            "invalid cookie: the name is empty",
+            "authorization: failed for ada",
+            "Authorization: denied",
+            "Request { authorization: None, cookie: false }",
+            "expected one of \"password\", \"email\"",
+            "XAKIAIOSFODNN7EXAMPLE AKIAIOSFODNN7EXAMPLES AKIA",
+            "",
         ] {
             check(text, text);
         }
@@ -472,8 +542,54 @@ mod tests {
 
     #[test]
     fn every_name_is_found() {
-        for name in NAMES {
+        for (name, _) in named::NAMES {
             check(&format!("{name}=x"), &format!("{name}=[redacted]"));
+        }
+    }
+
+    #[test]
+    fn any_text_stays_a_json_string() {
+        let parts = [
+            "password",
+            "token",
+            "cookie",
+            "PWD",
+            "é",
+            "\u{2028}",
+            "\\",
+            "\"",
+            "'",
+            "=",
+            ":",
+            " ",
+            "//",
+            "@",
+            "\n",
+            "(",
+            ",",
+            "Bearer ",
+            "basic ",
+            "AKIA",
+            "AKIAIOSFODNN7EXAMPLE",
+            "a1",
+            ">",
+            "Some(",
+            "1",
+            "Digest ",
+            "/",
+            "&",
+        ];
+        let mut seed = 1_u64;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..12 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                text += parts[(seed >> 33) as usize % parts.len()];
+            }
+            let mut out = String::new();
+            Scrubber::default().write("key", &mut out, |out| out.write_str(&text));
+            let read = serde_json::from_str::<String>(&format!("\"{out}\""));
+            assert!(read.is_ok(), "{text}: {out}");
         }
     }
 

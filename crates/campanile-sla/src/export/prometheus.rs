@@ -18,7 +18,7 @@ const BAD: &str = ",result=\"bad\"";
 const STEP: Duration = Duration::from_secs(5 * 60);
 
 /// Returns whether a window is summed from the increments of steps, and not read from the counters themselves.
-fn is_long(window: Duration) -> bool {
+pub(super) fn is_long(window: Duration) -> bool {
     window >= Duration::from_secs(24 * 60 * 60)
 }
 
@@ -33,7 +33,8 @@ impl Export {
     ///
     /// Windows of a day or more are summed from `slo:events:increase5m`, a rule that is evaluated every 5 min: over 30 days, two series of
     /// 8,640 samples for an objective, however many instances there are. It starts when Prometheus loads the rules. To have the time before,
-    /// run `promtool tsdb create-blocks-from rules` with the groups `sloth-slo-event-recordings-…`.
+    /// run `promtool tsdb create-blocks-from rules` with the groups `sloth-slo-event-recordings-…`. Events during a gap in the scrapes of up to a
+    /// day are counted after it.
     #[must_use]
     pub fn prometheus_rules(&self) -> String {
         let mut out = String::from("groups:\n");
@@ -76,14 +77,15 @@ impl Export {
 
     /// The events of each step, of which the long windows are summed.
     ///
-    /// The difference of a counter to that of the step before leaves no gap between two steps, as `increase` does. That is for a counter
-    /// that begins, starts over or ends.
+    /// The difference of a counter to that of the step before leaves no gap between two steps, as `increase` does. After a gap in the scrapes
+    /// it is the difference to the last value of the day before. `increase` is for a counter that begins or starts over.
     fn event_recordings(&self, slo: &Exported) -> String {
         let mut out = String::new();
         if slo.windows().into_iter().any(is_long) {
             let (events, step) = (self.events(slo, ""), format_duration(STEP));
             let expr = format!(
                 "sum by (result) (\n  ({events} - {events} offset {step} >= 0)\n  or\n  \
+                 ({events} - last_over_time({events}[1d] offset {step}) >= 0)\n  or\n  \
                  increase({events}[{step}])\n)"
             );
             let record = format!("slo:events:increase{step}");
@@ -273,7 +275,7 @@ impl Export {
     }
 
     /// The bad events of each step, and all of them.
-    fn steps(&self, slo: &Exported) -> (String, String) {
+    pub(super) fn steps(&self, slo: &Exported) -> (String, String) {
         let step = format_duration(STEP);
         let of = Selector {
             service: &self.service,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use campanile_series::{MatchOp, Matcher};
 
-use super::prometheus::Alert;
+use super::prometheus::{Alert, is_long};
 use super::yaml::{map, quoted};
 use super::{EVENTS, Export, ExportError, Exported};
 use crate::Urgency;
@@ -16,11 +16,14 @@ const MINUTES: u64 = 420;
 const QUIET: u64 = 60;
 /// The minutes without requests: more than the shortest window of a page, and less than the long one.
 const SILENT: u64 = 20;
+/// The minutes between evaluations. The others are multiples of it.
+const EVALUATION: u64 = 4;
 
 impl Export {
     /// Returns a file for `promtool test rules`, about [rules](Self::prometheus_rules) that are in a file of the given name. For each objective it
     /// proves which alert fires when everything fails, that it goes on when no requests come any more, that the page ends when
-    /// requests succeed, and that nothing fires when nothing or two requests fail. Matchers with `=` become labels of its series.
+    /// requests succeed, and that nothing fires when nothing or two requests fail. If the objective has a window of a day or more,
+    /// it also proves that events during a gap in the scrapes are counted. Matchers with `=` become labels of its series.
     ///
     /// # Errors
     ///
@@ -36,7 +39,7 @@ impl Export {
             });
         }
         let mut out = format!(
-            "rule_files:\n- {}\nevaluation_interval: 4m\ntests:\n",
+            "rule_files:\n- {}\nevaluation_interval: {EVALUATION}m\ntests:\n",
             quoted(rules)
         );
         for slo in &self.slos {
@@ -75,6 +78,9 @@ impl Export {
             case("nothing fails", QUIET, counts, None, &both);
             let two = format!("0x{half} {}x{half}", 2 * unit);
             case("two fail", MINUTES, (&none(MINUTES), &two), None, &both);
+            if slo.windows().into_iter().any(is_long) {
+                self.gap_case(&mut out, slo);
+            }
         }
         Ok(out)
     }
@@ -89,21 +95,7 @@ impl Export {
         fires: Option<&Alert>,
         alerts: &[&str],
     ) {
-        let name = quoted(&format!("{}: {what}", slo.name));
-        let _ = write!(out, "- name: {name}\n  interval: 1m\n  input_series:\n");
-        for (result, values) in [("good", good), ("bad", bad)] {
-            let matchers = self.literal_labels();
-            let series = format!(
-                "{EVENTS}{{{matchers}slo=\"{}\",result=\"{result}\"}}",
-                slo.name
-            );
-            let _ = writeln!(
-                out,
-                "  - series: {}\n    values: {}",
-                quoted(&series),
-                quoted(values)
-            );
-        }
+        self.input_series(out, slo, what, (good, bad));
         out.push_str("  alert_rule_test:\n");
         for &name in alerts {
             let _ = write!(
@@ -122,6 +114,49 @@ impl Export {
             map(&mut item, 6, "exp_labels", labels);
             map(&mut item, 6, "exp_annotations", self.told(slo, alert));
             out.push_str(&item.replacen("      exp_labels", "    - exp_labels", 1));
+        }
+    }
+
+    /// Writes a case in which events fail during a gap in the scrapes: the step after the gap has them.
+    fn gap_case(&self, out: &mut String, slo: &Exported) {
+        let (during, bad) = (QUIET - 1, 5 * slo.definition.unit());
+        let values = |after: u64| format!("0x{QUIET} stale _x{during} {after}x{QUIET}");
+        let (good, counts) = (values(0), values(bad));
+        let what = "events fail during a gap in the scrapes";
+        self.input_series(out, slo, what, (&good, &counts));
+        let (steps, _) = self.steps(slo);
+        // The first evaluation after the last minute of the gap, at which there is no value of 5 min before.
+        let _ = writeln!(
+            out,
+            "  promql_expr_test:\n  - expr: {expr}\n    eval_time: {at}m\n    exp_samples:\n    \
+             - labels: {expr}\n      value: {bad}",
+            expr = quoted(&steps),
+            at = 2 * QUIET + EVALUATION,
+        );
+    }
+
+    /// Writes the name of a case, and the counters.
+    fn input_series(
+        &self,
+        out: &mut String,
+        slo: &Exported,
+        what: &str,
+        (good, bad): (&str, &str),
+    ) {
+        let name = quoted(&format!("{}: {what}", slo.name));
+        let _ = write!(out, "- name: {name}\n  interval: 1m\n  input_series:\n");
+        for (result, values) in [("good", good), ("bad", bad)] {
+            let matchers = self.literal_labels();
+            let series = format!(
+                "{EVENTS}{{{matchers}slo=\"{}\",result=\"{result}\"}}",
+                slo.name
+            );
+            let _ = writeln!(
+                out,
+                "  - series: {}\n    values: {}",
+                quoted(&series),
+                quoted(values)
+            );
         }
     }
 

@@ -62,8 +62,12 @@ fn dashboards_of_several_services_can_be_imported() {
 
 /// Prometheus would read the counters of all instances over 30 days at each evaluation.
 #[test]
-fn no_rule_reads_a_counter_over_a_day_or_more() {
+fn no_rule_reads_a_counter_over_a_day_or_more_at_each_evaluation() {
     let rules = export("orders", r#"job="orders""#).prometheus_rules();
+    // Every 5 min only, a step reads the last value before a gap in the scrapes.
+    let before_gap = r#" - last_over_time(campanile_slo_events_total{job="orders",slo="a"}[1d] offset 5m) >= 0)"#;
+    assert_eq!(rules.matches(before_gap).count(), 1, "{rules}");
+    let rules = rules.replace(before_gap, "");
     let counter = r#"campanile_slo_events_total{job="orders",slo="a""#;
     for window in ["1d", "3d", "30d", "2d22h"] {
         for matcher in ["", r#",result="bad""#] {

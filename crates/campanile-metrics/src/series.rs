@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::ops::{Bound, Deref};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use rustc_hash::FxSeededState;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 
 /// One series: its labels, and its value.
 #[derive(Default)]
@@ -107,20 +108,25 @@ impl<C> Default for SeriesSet<C> {
 pub(crate) struct Map<C> {
     /// In the order of their labels, so that all scrape responses have the same order.
     ordered: BTreeSet<ByLabels<C>>,
-    /// The same series by the hash of their labels. The hash has a random seed, because labels can
-    /// come from clients.
-    hashed: HashSet<ByLabels<C>, FxSeededState>,
+    /// The same series by the hash of their labels. Each step of the hash depends on random seeds,
+    /// because labels can come from clients: a client can't prepare values that collide.
+    hashed: HashSet<ByLabels<C>, SeedableRandomState>,
 }
 
 /// The references that a [`Map`] has to each of its series.
 const OWN_REFERENCES: usize = 2;
 
+/// Returns a number from the random keys of the standard library.
+fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
+
 impl<C> Default for Map<C> {
     fn default() -> Self {
-        let seed = RandomState::new().hash_one(()) as usize;
+        static SHARED: LazyLock<SharedSeed> = LazyLock::new(|| SharedSeed::from_u64(random()));
         Self {
             ordered: BTreeSet::new(),
-            hashed: HashSet::with_hasher(FxSeededState::with_seed(seed)),
+            hashed: HashSet::with_hasher(SeedableRandomState::with_seed(random(), &SHARED)),
         }
     }
 }
@@ -283,5 +289,48 @@ mod tests {
         }
         assert!(map.contains(&held.labels));
         assert!(!map.contains(&label(4)));
+    }
+
+    /// Returns labels of 48 bytes that have one hash with the constants of `rustc_hash`, whatever
+    /// its seed is.
+    fn colliding() -> Vec<String> {
+        let state = |block: &str| {
+            let half =
+                |at: usize| u64::from_le_bytes(block.as_bytes()[at..at + 8].try_into().unwrap());
+            let product = u128::from(0x243f_6a88_85a3_08d3 ^ half(0))
+                * u128::from(0xa409_3822_299f_31d0 ^ half(8));
+            (product as u64 ^ (product >> 64) as u64).to_le_bytes()
+        };
+        // A factor of the last product is zero, so that the other one makes no difference.
+        let is_text = |bytes: &[u8; 8]| bytes.iter().all(u8::is_ascii_alphanumeric);
+        let mut blocks = (0u64..).map(|number| format!("k=\"{number:013}"));
+        let block = blocks.find(|block| is_text(&state(block))).unwrap();
+        let state = String::from_utf8(state(&block).into()).unwrap();
+        let label = |number| format!("{block}0123456789abcdef{state}{number:07}\"");
+        (0..1_000).map(label).collect()
+    }
+
+    /// A lookup among 1,000 series with one hash would take 23 µs.
+    #[test]
+    fn values_that_collide_for_each_seed_of_a_weak_hash_do_not_collide() {
+        let labels = colliding();
+        for seed in [0, 1, 7_777] {
+            let weak = rustc_hash::FxSeededState::with_seed(seed);
+            let first = weak.hash_one(labels[0].as_str());
+            let is_first = |label: &String| weak.hash_one(label.as_str()) == first;
+            assert!(labels.iter().all(is_first));
+        }
+        let map = Map::<u8>::default();
+        let hashes = |map: &Map<u8>| -> BTreeSet<u64> {
+            let hash = |label: &String| map.hashed.hasher().hash_one(label.as_str());
+            labels.iter().map(hash).collect()
+        };
+        let here = hashes(&map);
+        assert!(here.len() > 990, "{} hashes of 1,000 labels", here.len());
+        let other = hashes(&Map::default());
+        assert!(
+            here.intersection(&other).count() < 10,
+            "each map has its own seed"
+        );
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use campanile_health::{CheckReport, Importance, Status};
 use campanile_series::Now;
-use campanile_sla::{AdjustError, Adjustment, Lint, Maintenance, RestoreError, Slices, Uptime};
+use campanile_sla::{
+    AdjustError, Adjustment, Lint, Maintenance, RestoreError, Sla, Slices, Uptime,
+};
 use campanile_store::{Batch, Store, StoreError};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
@@ -256,6 +258,12 @@ impl ServiceLevels {
         }
     }
 
+    /// Writes as [`write`](Self::write) does, but all counts and not their changes: an older version can read a snapshot only.
+    pub(crate) async fn write_all(&self, store: &dyn Store, now: Now) {
+        self.stored.lock().await.forget();
+        self.write(store, now).await;
+    }
+
     /// Commits a batch together with the counts. Those from before are only replaced once they were read.
     async fn commit(
         &self,
@@ -268,11 +276,11 @@ impl ServiceLevels {
         }
         let mut stored = self.stored.lock().await;
         let sla = self.sources.sla();
-        let mut written = stored.put(&mut batch, sla, now);
+        let mut written = put(&mut stored, &mut batch, sla, now).await;
         // Counts that no objective uses must not keep the others from being written.
         if written.is_err() && sla.forget_unused() {
             tracing::warn!("dropped stored counts of no objective: too many counts to store");
-            written = stored.put(&mut batch, sla, now);
+            written = put(&mut stored, &mut batch, sla, now).await;
         }
         if let Err(TooLarge { bytes }) = written {
             self.store_failures.fetch_add(1, Ordering::Relaxed);
@@ -291,15 +299,19 @@ impl ServiceLevels {
         if self.is_restored.load(Ordering::Acquire) {
             return;
         }
-        let snapshot = match stored::read(store).await {
-            Ok(snapshot) => snapshot,
+        let read = match stored::read(store).await {
+            Ok(read) => read,
             Err(error) => {
                 tracing::error!(%error, "the service levels' counts from before can't be read yet");
                 self.store_failures.fetch_add(1, Ordering::Relaxed);
                 return;
             }
         };
-        if let Some(snapshot) = snapshot {
+        let mut aside = Batch::new();
+        if let Some(changes) = read.unreadable {
+            stored::keep_changes(&mut aside, changes);
+        }
+        if let Some(snapshot) = read.snapshot {
             match self.sources.sla().restore(&snapshot, now) {
                 Ok(()) => {
                     tracing::info!("the service levels' counts from before were taken up");
@@ -318,12 +330,15 @@ impl ServiceLevels {
                         kept = stored::ASIDE,
                         "the service levels' counts from before are not readable: they are set aside"
                     );
-                    if let Err(error) = store.commit(stored::aside(&snapshot)).await {
-                        tracing::error!(%error, "they can't be set aside yet");
-                        return;
-                    }
+                    stored::keep_snapshot(&mut aside, &snapshot);
                 }
             }
+        }
+        if !aside.is_empty()
+            && let Err(error) = store.commit(aside).await
+        {
+            tracing::error!(%error, "failed to set aside stored counts that can't be read");
+            return;
         }
         self.is_restored.store(true, Ordering::Release);
     }
@@ -414,6 +429,26 @@ impl ServiceLevels {
     fn entries(&self) -> MutexGuard<'_, Vec<String>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Puts the counts into a batch, on a thread for blocking work if that takes long.
+async fn put(stored: &mut Stored, batch: &mut Batch, sla: &Sla, now: Now) -> Result<(), TooLarge> {
+    if !stored.is_large() {
+        return stored.put(batch, sla, now);
+    }
+    let (mut moved, sla_of_work) = (std::mem::take(stored), sla.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let mut counts = Batch::new();
+        let written = moved.put(&mut counts, &sla_of_work, now);
+        (moved, counts, written)
+    });
+    let Ok((moved, counts, written)) = work.await else {
+        // Nothing is known of the stored snapshot, and a new one needs no comparison.
+        return stored.put(batch, sla, now);
+    };
+    *stored = moved;
+    batch.extend(counts);
+    written
 }
 
 /// Returns whether what a check is about works; `None` if it has never run. A check that hangs is as good as failed once its last result is

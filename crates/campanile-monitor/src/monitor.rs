@@ -234,7 +234,7 @@ impl Inner {
             self.levels.tick(now);
             self.levels.write(&*self.store, now).await;
         }
-        let last = self.levels.write(&*self.store, now());
+        let last = self.levels.write_all(&*self.store, now());
         if timeout(LAST_WRITE, last).await.is_err() {
             tracing::error!("the service levels' last counts could not be written down in time");
         }

@@ -10,6 +10,8 @@ const TABLE: &str = "sla";
 const PART: &str = "windows/";
 /// The prefix of the keys of a snapshot that can't be read.
 pub(super) const ASIDE: &str = "unreadable/";
+/// The key of changes that can't be read.
+const ASIDE_CHANGES: &str = "unreadable/changes";
 /// The key of the changes since the snapshot.
 const CHANGES: &str = "changes";
 /// The length of a part: a store takes 1 MiB.
@@ -18,13 +20,15 @@ const PART_LEN: usize = 512 * 1_024;
 const MAX_PARTS: usize = 30;
 /// The share of the snapshot that its changes may have.
 const SHARE: usize = 8;
+/// The length of a snapshot from which on its changes take so long that they are no work for a runtime's worker: about 20 ms.
+const LARGE: usize = 1_024 * 1_024;
 
 /// The state of the counts in the store.
 #[derive(Debug)]
 pub(super) struct Stored {
-    /// The stored snapshot; `None` if it is not known.
+    /// The stored snapshot; `None` if it is not known, also until a batch with counts is committed.
     base: Option<Vec<u8>>,
-    /// The snapshot of the current batch, if that has one.
+    /// The stored snapshot once the current batch is committed, if that has counts.
     next: Option<Vec<u8>>,
     /// The limit of a snapshot, in bytes.
     limit: usize,
@@ -53,12 +57,15 @@ impl Stored {
     ///
     /// If the snapshot is too large. The batch is unchanged then.
     pub(super) fn put(&mut self, batch: &mut Batch, sla: &Sla, now: Now) -> Result<(), TooLarge> {
+        // Of a batch that was dropped before its commit ended.
+        self.next = None;
         let changes = self.base.as_ref().and_then(|base| {
             let changes = sla.changes(base, now).ok()?;
             (changes.len() <= PART_LEN.min(base.len() / SHARE)).then_some(changes)
         });
         if let Some(changes) = changes {
             batch.put(TABLE, CHANGES, changes);
+            self.next = self.base.take();
             return Ok(());
         }
         let snapshot = sla.snapshot(now);
@@ -73,8 +80,18 @@ impl Stored {
             batch.put(TABLE, format!("{PART}{at:03}"), [&[number], part].concat());
         }
         batch.delete(TABLE, CHANGES);
-        self.next = Some(snapshot);
+        (self.base, self.next) = (None, Some(snapshot));
         Ok(())
+    }
+
+    /// Returns whether [`put`](Self::put) takes long.
+    pub(super) fn is_large(&self) -> bool {
+        self.base.as_ref().is_some_and(|base| base.len() > LARGE)
+    }
+
+    /// Forgets the stored snapshot, so that the next batch has one.
+    pub(super) fn forget(&mut self) {
+        self.base = None;
     }
 
     /// Sets the limit of a snapshot, and forgets the stored one.
@@ -85,17 +102,26 @@ impl Stored {
 
     /// Updates the state after the batch was committed. After an error, it may have been written or not.
     pub(super) fn committed(&mut self, is_ok: bool) {
-        let next = self.next.take();
-        self.base = match (is_ok, next) {
-            (true, Some(next)) => Some(next),
-            (true, None) => self.base.take(),
-            (false, _) => None,
-        };
+        match (is_ok, self.next.take()) {
+            (true, Some(next)) => self.base = Some(next),
+            // The batch had no counts.
+            (true, None) => {}
+            (false, _) => self.base = None,
+        }
     }
 }
 
+/// What the store has.
+#[derive(Default)]
+pub(super) struct Read {
+    /// The snapshot with the changes, if there is one.
+    pub(super) snapshot: Option<Vec<u8>>,
+    /// The changes if they can't be read, which `snapshot` is without.
+    pub(super) unreadable: Option<Vec<u8>>,
+}
+
 /// Returns the stored counts, if there are any.
-pub(super) async fn read(store: &dyn Store) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) async fn read(store: &dyn Store) -> Result<Read, StoreError> {
     let mut snapshot = Vec::new();
     let mut number = 0;
     loop {
@@ -110,27 +136,36 @@ pub(super) async fn read(store: &dyn Store) -> Result<Option<Vec<u8>>, StoreErro
         }
     }
     if number == 0 {
-        return Ok(None);
+        return Ok(Read::default());
     }
-    let Some(changes) = store.get(TABLE, CHANGES).await? else {
-        return Ok(Some(snapshot));
-    };
-    match apply_changes(&snapshot, &changes) {
-        Ok(later) => Ok(Some(later)),
-        Err(error) => {
-            tracing::error!(%error, "failed to read the last changes of the service levels' counts");
-            Ok(Some(snapshot))
+    let mut read = Read::default();
+    if let Some(changes) = store.get(TABLE, CHANGES).await? {
+        match apply_changes(&snapshot, &changes) {
+            Ok(later) => snapshot = later,
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    kept = ASIDE_CHANGES,
+                    "failed to read the last changes of the service levels' counts"
+                );
+                read.unreadable = Some(changes);
+            }
         }
     }
+    read.snapshot = Some(snapshot);
+    Ok(read)
 }
 
-/// Returns a batch that keeps a snapshot that can't be read.
-pub(super) fn aside(snapshot: &[u8]) -> Batch {
-    let mut batch = Batch::new();
+/// Puts changes that can't be read into a batch that keeps them.
+pub(super) fn keep_changes(batch: &mut Batch, changes: Vec<u8>) {
+    batch.put(TABLE, ASIDE_CHANGES, changes);
+}
+
+/// Puts a snapshot that can't be read into a batch that keeps it.
+pub(super) fn keep_snapshot(batch: &mut Batch, snapshot: &[u8]) {
     for (number, part) in snapshot.chunks(PART_LEN).enumerate() {
         batch.put(TABLE, format!("{ASIDE}{number:03}"), part);
     }
-    batch
 }
 
 #[cfg(test)]

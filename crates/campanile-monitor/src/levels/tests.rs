@@ -361,6 +361,19 @@ async fn many_counts_are_written_in_parts() {
         assert!(before.samples >= 700);
         assert_eq!((&before.name, before.samples), (&after.name, after.samples));
     }
+    // The changes of that much are made on a thread for blocking work.
+    sources
+        .sla()
+        .tracker("o0")
+        .unwrap()
+        .record(true, HOUR, later.mono);
+    assert!(levels.stored.lock().await.is_large());
+    levels.write(&store, later).await;
+    assert!(store.get("sla", "changes").await.unwrap().is_some());
+    let again = world(objectives(), no_health());
+    build(&again).unwrap().restore(&store, later).await;
+    let samples = |sources: &Sources| sources.sla().objective("o0", later).unwrap().samples;
+    assert_eq!(samples(&again), samples(&sources));
     // Fewer parts than before leave none of the old ones in it.
     let one = world(vec![Slo::availability("a", "99%")], no_health());
     one.sla().record(true, Duration::ZERO, start.mono);
@@ -453,6 +466,54 @@ async fn what_cannot_be_read_is_set_aside() {
     assert_eq!(aside.as_deref(), Some(&b"CSLA\x09 of the future"[..]));
     let written = store.get("sla", "windows/000").await.unwrap().unwrap();
     assert!(written.starts_with(b"\x01CSLA\x02"));
+}
+
+/// The snapshot without them holds, and the next write deletes them.
+#[tokio::test]
+async fn changes_that_cannot_be_read_are_set_aside() {
+    let objectives = || vec![Slo::availability("a", "99%")];
+    let (before, start) = (world(objectives(), no_health()), now());
+    before.sla().record(true, Duration::ZERO, start.mono);
+    let store = Gate::new();
+    let levels = build(&before).unwrap();
+    levels.restore(&store, start).await;
+    levels.write(&store, start).await;
+    let mut batch = Batch::new();
+    batch.put("sla", "changes", b"of the future".to_vec());
+    store.commit(batch).await.unwrap();
+
+    let after = world(objectives(), no_health());
+    let levels = build(&after).unwrap();
+    // Nothing replaces them before they are set aside.
+    store.set(true, false);
+    levels.restore(&store, start).await;
+    store.set(true, true);
+    levels.write(&store, start).await;
+    let get = |key: &'static str| store.get("sla", key);
+    let aside = get("unreadable/changes").await.unwrap();
+    assert_eq!(aside.as_deref(), Some(&b"of the future"[..]));
+    assert_eq!(get("changes").await.unwrap(), None);
+    assert_eq!(after.sla().report(start).objectives[0].samples, 1);
+}
+
+/// A version that knows nothing of changes reads the snapshot only.
+#[tokio::test]
+async fn the_last_write_of_a_run_is_a_snapshot() {
+    let store = Arc::new(Memory::new());
+    let sources = world(vec![Slo::availability("a", "99%").tracked()], no_health());
+    let tracker = sources.sla().tracker("a").unwrap();
+    let start = now();
+    for minute in 0..10_000 {
+        let at = start + Duration::from_secs(60) * minute;
+        tracker.record(true, Duration::ZERO, at.mono);
+    }
+    let monitor = Monitor::builder(sources.clone()).store(store.clone());
+    let monitor = monitor.build().unwrap();
+    for _ in 0..2 {
+        tracker.record(true, Duration::ZERO, now().mono);
+        monitor.run(std::future::ready(())).await;
+        assert!(store.get("sla", "changes").await.unwrap().is_none());
+    }
 }
 
 /// Counts that an older version left must not keep those of this one from being stored.

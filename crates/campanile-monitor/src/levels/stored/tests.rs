@@ -34,7 +34,7 @@ async fn write(stored: &mut Stored, store: &Memory, sla: &Sla, now: Now) {
 
 async fn samples(store: &Memory, name: &str, now: Now) -> u64 {
     let after = sla(&[name], now);
-    let snapshot = read(store).await.unwrap().unwrap();
+    let snapshot = read(store).await.unwrap().snapshot.unwrap();
     after.restore(&snapshot, now).unwrap();
     after.objective(name, now).unwrap().samples
 }
@@ -86,6 +86,35 @@ async fn a_snapshot_follows_a_failed_write() {
     batch.put(TABLE, CHANGES, b"damaged".to_vec());
     store.commit(batch).await.unwrap();
     assert_eq!(samples(&store, "a", later).await, 10_001);
+}
+
+/// A batch whose commit is dropped may be written or not.
+#[tokio::test]
+async fn a_dropped_commit_leaves_no_snapshot_to_a_later_batch() {
+    let (start, store) = (now(), Memory::new());
+    let (sla, mut stored) = (sla(&["a"], start), Stored::default());
+    let later = record(&sla, "a", 0..10_000, start);
+    // A snapshot whose commit is dropped, as a timeout does.
+    stored.put(&mut Batch::new(), &sla, later).unwrap();
+    let later = record(&sla, "a", 10_000..10_001, start);
+    write(&mut stored, &store, &sla, later).await;
+    assert_eq!(samples(&store, "a", later).await, 10_001);
+    // Changes whose commit is dropped.
+    stored.put(&mut Batch::new(), &sla, later).unwrap();
+    let later = record(&sla, "a", 10_001..10_002, start);
+    write(&mut stored, &store, &sla, later).await;
+    assert!(store.get(TABLE, CHANGES).await.unwrap().is_none());
+    // The same before a batch without counts.
+    let limit = stored.limit;
+    stored.put(&mut Batch::new(), &sla, later).unwrap();
+    stored.limit = 10;
+    stored.put(&mut Batch::new(), &sla, later).unwrap_err();
+    stored.committed(true);
+    stored.limit = limit;
+    let later = record(&sla, "a", 10_002..10_003, start);
+    write(&mut stored, &store, &sla, later).await;
+    assert!(store.get(TABLE, CHANGES).await.unwrap().is_none());
+    assert_eq!(samples(&store, "a", later).await, 10_003);
 }
 
 #[test]

@@ -279,7 +279,7 @@ fn without_values(text: &str) -> String {
         let is_scheme = SCHEMES
             .iter()
             .any(|scheme| word.eq_ignore_ascii_case(scheme));
-        let (before, value, after) = value(rest, is_scheme);
+        let (before, value, after) = value(word, rest, is_scheme);
         out.push_str(before);
         if !value.is_empty() {
             out.push_str(HIDDEN);
@@ -325,8 +325,12 @@ fn begins_with(text: &str, word: &str) -> bool {
     begin.is_some_and(|begin| begin.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// Splits what is behind a secret's name into what is before its value, the value, and what is behind it.
-fn value(text: &str, is_scheme: bool) -> (&str, &str, &str) {
+/// The names of headers whose values have several words.
+const HEADERS: [&str; 2] = ["authorization", "cookie"];
+
+/// Splits the text after a secret's name into the text before its value, the value, and the rest. A value without quotes ends at white
+/// space, `&` or a quote, and that of a header such as `Cookie: a=b; c=d` ends with the line.
+fn value<'a>(word: &str, text: &'a str, is_scheme: bool) -> (&'a str, &'a str, &'a str) {
     let at = |rest: &str| text.len() - rest.len();
     let mut value = text;
     if !is_scheme {
@@ -356,7 +360,16 @@ fn value(text: &str, is_scheme: bool) -> (&str, &str, &str) {
         let end = end.unwrap_or(value.len());
         return (&text[..at(value)], &value[..end], &value[end..]);
     }
-    let end = value.find(|c: char| c.is_whitespace() || "&;)}\"'".contains(c));
+    let is_end = |c: char| c.is_whitespace() || "&\"'".contains(c);
+    // It is never behind the end, so each byte is looked at twice at most.
+    let pair = value.find(|c| c == '=' || is_end(c));
+    let is_header = text.starts_with(':')
+        && HEADERS.iter().any(|name| word.eq_ignore_ascii_case(name))
+        && (pair.is_some_and(|at| value[at..].starts_with('=')) || value.starts_with("Digest "));
+    let end = match is_header {
+        true => value.find('\n'),
+        false => value.find(is_end),
+    };
     let end = end.unwrap_or(value.len());
     (&text[..at(value)], &value[..end], &value[end..])
 }
@@ -406,6 +419,18 @@ mod tests {
             ("password=&token=abc&x=1", "password=&token=[redacted]&x=1"),
             ("password='my secret' x", "password='[redacted]' x"),
             ("password=a,b x", "password=[redacted] x"),
+            ("password=a;b)c}d x", "password=[redacted] x"),
+            ("Cookie: a=b; c=d\nx", "Cookie: [redacted]\nx"),
+            ("cookie: a=b; c=d", "cookie: [redacted]"),
+            (
+                "Authorization: Digest a=\"b\", c",
+                "Authorization: [redacted]",
+            ),
+            ("cookie: missing; x", "cookie: missing; x"),
+            (
+                "Config { cookie: None, user: 1 }",
+                "Config { cookie: [redacted] user: 1 }",
+            ),
             (
                 "Authorization: Bearer abc.def x",
                 "Authorization: Bearer [redacted] x",

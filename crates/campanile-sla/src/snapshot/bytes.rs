@@ -71,7 +71,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Saved, RestoreError> {
 }
 
 /// The beginning of changes: a mark, and the version of the format.
-const CHANGES: &[u8; 5] = b"CSLC\x01";
+const CHANGES: &[u8; 5] = b"CSLC\x02";
 
 /// The key of a stream: that of its source, and its route.
 type Key = (String, Option<String>);

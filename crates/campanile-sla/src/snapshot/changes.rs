@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{RestoreError, Saved, SavedStream, bytes, read, write};
-use crate::{sketch, windows};
 
 impl Saved {
     /// Returns what differs from a base, and drops the rest: equal buckets of streams that the base has, too.
@@ -47,23 +46,20 @@ pub fn apply_changes(base: &[u8], changes: &[u8]) -> Result<Vec<u8>, RestoreErro
 }
 
 impl SavedStream {
-    /// Returns whether a later stream has each bucket, too, that is not too old for its windows.
+    /// Returns whether a later stream has each bucket, too, from the first one of its ring on.
     fn is_part_of(&self, later: &Self) -> bool {
-        let oldest = |longest: u64| later.time.saturating_sub(longest);
-        let of_rings = |width| oldest(windows::longest(width));
-        let of_sketches = |width| oldest(sketch::longest(width));
         self.time <= later.time
-            && has_all(&self.rings, &later.rings, of_rings)
-            && has_all(&self.sketches, &later.sketches, of_sketches)
+            && has_all(&self.rings, &later.rings)
+            && has_all(&self.sketches, &later.sketches)
     }
 
-    /// Drops the buckets that are the same in a base.
+    /// Drops the buckets that are the same in a base, except the first one of each ring: what is before it is dropped from the base.
     fn subtract(&mut self, base: &Self) {
         subtract(&mut self.rings, &base.rings);
         subtract(&mut self.sketches, &base.sketches);
     }
 
-    /// Replaces the buckets that a later stream has.
+    /// Replaces the buckets that a later stream has, and drops those before its first ones.
     fn overwrite(&mut self, later: Self) {
         self.time = later.time;
         overwrite(&mut self.rings, later.rings);
@@ -74,25 +70,39 @@ impl SavedStream {
 /// Buckets by their width and their number.
 type Buckets<T> = BTreeMap<u64, BTreeMap<u64, T>>;
 
-fn has_all<T>(old: &Buckets<T>, later: &Buckets<T>, oldest: impl Fn(u64) -> u64) -> bool {
+/// Returns whether all old buckets from the first later one on are there later. Those before are gone.
+fn has_all<T>(old: &Buckets<T>, later: &Buckets<T>) -> bool {
     old.iter().all(|(width, old)| {
-        let first = oldest(*width).div_ceil(*width);
         let later = later.get(width);
-        let has = |number| later.is_some_and(|later| later.contains_key(number));
-        old.range(first..).all(|(number, _)| has(number))
+        let Some((later, (first, _))) =
+            later.and_then(|one| one.first_key_value().map(|first| (one, first)))
+        else {
+            return true;
+        };
+        let mut held = old.range(first..);
+        held.all(|(number, _)| later.contains_key(number))
     })
 }
 
 fn subtract<T: PartialEq>(later: &mut Buckets<T>, base: &Buckets<T>) {
     for (width, later) in later {
         if let Some(base) = base.get(width) {
-            later.retain(|number, bucket| base.get(number) != Some(bucket));
+            let first = later.keys().next().copied();
+            later.retain(|number, bucket| {
+                Some(*number) == first || base.get(number) != Some(bucket)
+            });
         }
     }
 }
 
 fn overwrite<T>(base: &mut Buckets<T>, later: Buckets<T>) {
+    base.retain(|width, _| later.contains_key(width));
     for (width, later) in later {
-        base.entry(width).or_default().extend(later);
+        let buckets = base.entry(width).or_default();
+        match later.keys().next() {
+            Some(first) => *buckets = buckets.split_off(first),
+            None => buckets.clear(),
+        }
+        buckets.extend(later);
     }
 }

@@ -204,6 +204,31 @@ async fn changes_make_the_later_snapshot_of_an_earlier_one() {
     }
 }
 
+/// A later snapshot no longer has the oldest buckets of its base.
+#[test]
+fn changes_of_short_windows_are_small_and_exact() {
+    for minutes in [3, 90] {
+        let (start, window) = (start(), SECOND * 60 * minutes);
+        let sla = one(Slo::availability("a", "99%").over(window), start);
+        let record = |steps: std::ops::Range<u32>| {
+            for step in steps {
+                let now = start + SECOND * 10 * step;
+                sla.record(step % 7 > 0, SECOND, now.mono);
+                sla.advance(now);
+            }
+        };
+        record(0..50_000);
+        let base = sla.snapshot(start + SECOND * 10 * 50_000);
+        record(50_000..50_006);
+        let now = start + SECOND * 10 * 50_006;
+        let (changes, later) = (sla.changes(&base, now).unwrap(), sla.snapshot(now));
+        let (part, whole) = (changes.len(), later.len());
+        assert!(part * 3 < whole, "{minutes} min: {part} of {whole} bytes");
+        let applied = apply_changes(&base, &changes).unwrap();
+        assert!(applied == later, "{minutes} min");
+    }
+}
+
 #[test]
 fn changes_of_some_seconds_are_small() {
     let start = start();

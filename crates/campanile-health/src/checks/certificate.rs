@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 
 use super::Bounds;
@@ -15,9 +16,14 @@ use crate::{Check, Outcome, clock};
 /// Returns a check of the days that the certificates of a TLS server, `host:port`, are still valid, for example with
 /// `Bounds::at_least(30.0, 7.0)`.
 ///
-/// It compares the earliest expiry among the certificates that the server sends. A certificate whose validity has
-/// not begun is unhealthy. Self-signed certificates behind the first one are skipped, since clients use their own
-/// copy of a root. Signatures and names are not verified, so private authorities need no configuration.
+/// It compares the earliest expiry on the path from the server's certificate: its issuer's, that of the issuer's issuer
+/// and so on, as far as the server sends them. A certificate of the path whose validity has not begun is unhealthy. If
+/// several have the name of an issuer, the one that is valid longest counts. Signatures and names are not verified, so
+/// private authorities need no configuration.
+///
+/// Ignored are: certificates that are not on the path, also malformed ones; self-signed ones behind the first one, since
+/// clients use their own copy of a root; and, behind the first intermediate one, a last one that ends before the one
+/// that it issued: it is a root that an older root has signed, and clients have the root.
 ///
 /// # Errors
 ///
@@ -69,7 +75,7 @@ pub fn certificate(
     }))
 }
 
-/// The time in which all certificates of a chain are valid, in seconds since 1970.
+/// The time in which all certificates of a path are valid, in seconds since 1970.
 struct Validity {
     begins: i64,
     ends: i64,
@@ -77,35 +83,45 @@ struct Validity {
     subject: String,
 }
 
-/// Returns the common validity of a chain; `None` if it is empty, or a certificate is malformed.
-fn validity(chain: &[CertificateDer<'_>]) -> Option<Validity> {
-    let mut all: Option<Validity> = None;
-    for (number, certificate) in chain.iter().enumerate() {
-        let (_, certificate) = parse_x509_certificate(certificate).ok()?;
-        if number > 0 && certificate.subject() == certificate.issuer() {
-            continue;
-        }
-        let begins = certificate.validity().not_before.timestamp();
-        let ends = certificate.validity().not_after.timestamp();
-        let subject = || certificate.subject().to_string();
-        all = Some(match all {
-            None => Validity {
-                begins,
-                ends,
-                subject: subject(),
-            },
-            Some(all) => Validity {
-                begins: begins.max(all.begins),
-                subject: if ends < all.ends {
-                    subject()
-                } else {
-                    all.subject
-                },
-                ends: ends.min(all.ends),
-            },
-        });
+/// Returns the common validity of the path from the first certificate; `None` if there is none, or it is malformed.
+fn validity(sent: &[CertificateDer<'_>]) -> Option<Validity> {
+    let (leaf, others) = sent.split_first()?;
+    let (_, leaf) = parse_x509_certificate(leaf).ok()?;
+    let parsed = others.iter().map(|one| parse_x509_certificate(one));
+    let mut others: Vec<_> = parsed.flatten().map(|(_, one)| one).collect();
+    let mut path = vec![leaf];
+    while let Some(last) = path.last().filter(|last| !is_self_signed(last)) {
+        let is_issuer = |one: &X509Certificate<'_>| one.subject() == last.issuer();
+        let issuers = others.iter().enumerate().filter(|(_, one)| is_issuer(one));
+        // An intermediate one that was renewed can be sent together with its predecessor.
+        let longest = issuers.max_by_key(|(_, one)| (is_self_signed(one), ends(one)));
+        let Some((at, _)) = longest.filter(|(_, one)| !is_self_signed(one)) else {
+            break;
+        };
+        // It leaves the list, so that a circle ends.
+        path.push(others.swap_remove(at));
     }
-    all
+    if let [_, .., issued, last] = &*path
+        && ends(last) < ends(issued)
+    {
+        path.pop();
+    }
+    let begins = path.iter().map(|one| one.validity().not_before.timestamp());
+    let begins = begins.max()?;
+    let first = path.iter().min_by_key(|one| ends(one))?;
+    Some(Validity {
+        begins,
+        ends: ends(first),
+        subject: first.subject().to_string(),
+    })
+}
+
+fn is_self_signed(certificate: &X509Certificate<'_>) -> bool {
+    certificate.subject() == certificate.issuer()
+}
+
+fn ends(certificate: &X509Certificate<'_>) -> i64 {
+    certificate.validity().not_after.timestamp()
 }
 
 /// It names ring because rustls panics if a process has several providers and no default.
@@ -168,4 +184,73 @@ impl ServerCertVerifier for Anybody {
 pub struct InvalidAddress {
     /// The address as given.
     pub address: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
+
+    use super::*;
+
+    fn params(name: &str, ends: i32) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.not_before = rcgen::date_time_ymd(2_000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(ends, 1, 1);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    }
+
+    /// Makes a certificate of a subject, by an issuer, that ends in a year.
+    fn certificate((subject, issuer, ends): (&str, &str, i32)) -> CertificateDer<'static> {
+        let (key, issuer_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let issuer = Issuer::new(params(issuer, ends), &issuer_key);
+        let certificate = params(subject, ends).signed_by(&key, &issuer).unwrap();
+        certificate.der().clone()
+    }
+
+    /// Returns the subject of the certificate that ends first.
+    fn first(sent: &[(&str, &str, i32)]) -> String {
+        let mut sent: Vec<_> = sent.iter().copied().map(certificate).collect();
+        sent.push(CertificateDer::from(b"malformed".to_vec()));
+        validity(&sent).unwrap().subject.replace("CN=", "")
+    }
+
+    #[test]
+    fn only_the_path_from_the_first_certificate_counts() {
+        let (leaf, middle) = (("leaf", "R3", 3_000), ("R3", "X1", 3_100));
+        assert_eq!(first(&[leaf]), "leaf");
+        assert_eq!(first(&[leaf, ("other", "nobody", 2_010)]), "leaf");
+        assert_eq!(first(&[leaf, middle, ("X1", "X1", 2_010)]), "leaf");
+        // A root that another root, which ended, has signed.
+        assert_eq!(first(&[leaf, middle, ("X1", "DST", 2_010)]), "leaf");
+        let old_root = ("DST", "DST", 2_009);
+        assert_eq!(
+            first(&[leaf, middle, ("X1", "DST", 2_010), old_root]),
+            "leaf"
+        );
+        // The same with the new root.
+        let both = [leaf, middle, ("X1", "DST", 2_010), ("X1", "X1", 3_500)];
+        assert_eq!(first(&both), "leaf");
+        // A certificate that was renewed, with its predecessor.
+        assert_eq!(first(&[leaf, ("R3", "X1", 2_010), middle]), "leaf");
+        // Intermediate ones end, in any order.
+        assert_eq!(first(&[leaf, ("R3", "X1", 2_010)]), "R3");
+        let long = [leaf, ("X1", "X0", 4_000), ("R3", "X1", 2_010)];
+        assert_eq!(first(&long), "R3");
+        let two = [leaf, middle, ("X1", "X0", 2_010), ("X0", "root", 4_000)];
+        assert_eq!(first(&two), "X1");
+        // A self-signed one, and a circle.
+        assert_eq!(first(&[("leaf", "leaf", 2_010), middle]), "leaf");
+        let circle = [leaf, ("R3", "X1", 3_100), ("X1", "R3", 3_100)];
+        assert_eq!(first(&circle), "leaf");
+    }
+
+    #[test]
+    fn the_first_certificate_must_be_readable() {
+        let malformed = CertificateDer::from(b"malformed".to_vec());
+        let leaf = certificate(("leaf", "R3", 3_000));
+        assert!(validity(&[malformed, leaf]).is_none());
+        assert!(validity(&[]).is_none());
+    }
 }

@@ -63,6 +63,8 @@ pub struct TelemetryBuilder {
     recorder: Option<FlightRecorder>,
     /// For the message of its error: where it is from, if it is not from the code.
     env_warnings: Vec<EnvWarning>,
+    #[cfg(feature = "otel")]
+    tracer: Option<crate::otel::Tracer>,
     /// Further attributes of the service. A later value of a key replaces an earlier one.
     resource: Vec<(String, String)>,
     line_attributes: Vec<String>,
@@ -89,6 +91,8 @@ impl TelemetryBuilder {
             capture: None,
             recorder: None,
             env_warnings: Vec::new(),
+            #[cfg(feature = "otel")]
+            tracer: None,
             resource: Vec::new(),
             line_attributes: Vec::new(),
             #[cfg(feature = "otlp")]
@@ -313,6 +317,25 @@ impl TelemetryBuilder {
         self
     }
 
+    /// Sets the provider of the spans' tracer, for an application that has an OpenTelemetry pipeline of its own. Spans then go to that
+    /// provider, and [`otlp`](Self::otlp) exports none of them.
+    ///
+    /// An application that has the layer of `tracing-opentelemetry` in its subscriber already needs no provider here:
+    /// [`HttpSpans`](crate::HttpSpans) uses that layer.
+    ///
+    /// Defaults to the provider of what [`otlp`](Self::otlp) exports.
+    #[cfg(feature = "otel")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
+    pub fn tracer_provider(
+        mut self,
+        provider: &impl opentelemetry::global::ObjectSafeTracerProvider,
+    ) -> Self {
+        let scope = opentelemetry::InstrumentationScope::builder("campanile")
+            .with_version(env!("CARGO_PKG_VERSION"));
+        self.tracer = Some(crate::otel::Tracer::new(provider, scope.build()));
+        self
+    }
+
     /// Returns whether something is exported to a collector, for example because the environment names one.
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
@@ -385,9 +408,17 @@ impl TelemetryBuilder {
         )]
         let mut env_warnings = self.env_warnings;
         #[cfg(feature = "otlp")]
-        let exporter =
-            self.exports
-                .start(resource, &first.style, &first.queue, &mut env_warnings)?;
+        let exporter = self.exports.start(
+            resource,
+            &first.keys.redaction,
+            &first.style,
+            &first.queue,
+            &mut env_warnings,
+        )?;
+        #[cfg(feature = "otel")]
+        let tracer = self.tracer;
+        #[cfg(feature = "otlp")]
+        let tracer = tracer.or_else(|| exporter.as_ref()?.tracer().cloned());
         for warning in &env_warnings {
             let line = first.style.own_line("WARN", &warning.to_string());
             first.queue.push([&line, ""]);
@@ -398,7 +429,7 @@ impl TelemetryBuilder {
         filter.on_change(move |notice| notices.iter().for_each(|write| write(notice)));
         Ok(Telemetry {
             env_warnings: env_warnings.into(),
-            layer: TelemetryLayer {
+            layer: Arc::new(TelemetryLayer {
                 #[cfg(feature = "otlp")]
                 exporter,
                 keys: Arc::clone(&first.keys),
@@ -406,9 +437,13 @@ impl TelemetryBuilder {
                 recorder: self.recorder.map(Arc::new),
                 filter: filter.clone(),
                 limit: self.rate_limit.map(|limit| Arc::new(Limit::new(limit))),
+                #[cfg(feature = "otel")]
+                tracer,
+                #[cfg(feature = "otel")]
+                dispatch: std::sync::OnceLock::new(),
                 first,
                 others,
-            },
+            }),
             filter,
         })
     }

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use campanile_correlation::{Correlation, TraceContext};
 use campanile_http::method_label;
 use http::{Request, Response, Uri};
 use pin_project_lite::pin_project;
@@ -159,14 +158,11 @@ where
             http.request.method = method,
             url.full = shown(uri, self.path).map(display),
             server.address = host,
-            server.port = port,
+            server.port = port.map(i64::from),
             http.response.status_code = Empty,
             error.type = Empty,
         );
         if let Some(place) = place_of(&span) {
-            let current = Correlation::current();
-            let state = current.trace().map(|trace| trace.state.clone());
-            let place = TraceContext::new(place, state.unwrap_or_default());
             request.extensions_mut().insert(place);
         }
         let inner = span.in_scope(|| self.inner.call(request));
@@ -208,7 +204,7 @@ where
                 Ok(response) => {
                     let status = response.status();
                     this.span
-                        .record("http.response.status_code", status.as_u16());
+                        .record("http.response.status_code", i64::from(status.as_u16()));
                     if status.is_client_error() || status.is_server_error() {
                         this.span.record("error.type", status.as_str());
                     }

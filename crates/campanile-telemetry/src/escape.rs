@@ -107,6 +107,36 @@ impl Write for Escaping<'_> {
     }
 }
 
+#[cfg(feature = "otlp")]
+/// Returns the text that [`escape`] was given.
+pub(crate) fn unescaped(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains('\\') {
+        return std::borrow::Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let mut chars = after.chars();
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('u') => {
+                let digits = chars.as_str().get(..4).unwrap_or_default();
+                let code = u32::from_str_radix(digits, 16).ok();
+                out.extend(code.and_then(char::from_u32));
+                chars = chars.as_str().get(4..).unwrap_or_default().chars();
+            }
+            Some(other) => out.push(other),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    std::borrow::Cow::Owned(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +178,26 @@ mod tests {
         let text = "y".repeat(MAX_VALUE);
         assert!(Escaping::new(&mut out).write_str(&text).is_ok());
         assert_eq!(out, text);
+    }
+
+    #[cfg(feature = "otlp")]
+    #[test]
+    fn an_escaped_text_reads_the_same() {
+        for text in [
+            "plain",
+            "",
+            "\"quoted\" back\\slash \\n",
+            "two\nlines\r\tand \u{1b}[31m \u{2028}\u{202e}\u{feff}",
+            "ends\\",
+            "🔔 naïve",
+        ] {
+            let mut escaped = String::new();
+            escape(text, &mut escaped);
+            assert_eq!(unescaped(&escaped), text);
+        }
+        // A text that is cut in the middle is none of ours; it must not panic.
+        for text in ["\\", "\\u", "\\u00", "\\u00é", "\\ud800"] {
+            let _ = unescaped(text);
+        }
     }
 }

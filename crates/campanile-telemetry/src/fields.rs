@@ -15,6 +15,9 @@ use crate::redact::REDACTED;
 pub(crate) struct Fields {
     values: String,
     entries: Vec<Entry>,
+    /// Whether some were given as unsigned integers.
+    #[cfg(feature = "otlp")]
+    has_unsigned: bool,
     /// The message of an event, escaped, without quotes.
     message: String,
 }
@@ -51,6 +54,10 @@ impl Fields {
         self.values.clear();
         self.entries.clear();
         self.message.clear();
+        #[cfg(feature = "otlp")]
+        {
+            self.has_unsigned = false;
+        }
         // What one large line took is given back.
         self.values.shrink_to(KEPT);
         self.message.shrink_to(KEPT);
@@ -79,6 +86,8 @@ impl Fields {
             message: message.to_owned(),
             values: values.to_owned(),
             entries: entries.take(copied.entries).collect(),
+            #[cfg(feature = "otlp")]
+            has_unsigned: false,
         }
     }
 
@@ -96,6 +105,13 @@ impl Fields {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let value = |entry: &Entry| (entry.key, &self.values[entry.value.clone()]);
         self.entries.iter().map(value)
+    }
+
+    /// Returns the integers, if some were given without a sign. Those that JSON has as texts are not among them.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn unsigned(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        let all = self.has_unsigned.then(|| self.iter()).into_iter().flatten();
+        all.filter_map(|(key, value)| Some((key, value.parse().ok()?)))
     }
 
     /// Returns what records fields here: a later value of a key takes the place of an earlier one.
@@ -256,6 +272,10 @@ impl Visit for Recorder<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
+        #[cfg(feature = "otlp")]
+        {
+            self.fields.has_unsigned = true;
+        }
         let is_exact = u128::from(value) <= number::MOST;
         self.record_integer(field, itoa::Buffer::new().format(value), is_exact);
     }
@@ -363,6 +383,10 @@ impl Fields {
 
     /// Takes up the values of others, which go before.
     pub(crate) fn take_up(&mut self, others: &Self) {
+        #[cfg(feature = "otlp")]
+        {
+            self.has_unsigned |= others.has_unsigned;
+        }
         for (key, value) in others.iter() {
             self.add(key, |out| out.push_str(value));
         }

@@ -7,17 +7,26 @@ use std::time::{Duration, Instant};
 use campanile_correlation::{Carried, Correlation, CorrelationId, TraceContext, TraceParent};
 use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
 use http::{HeaderMap, StatusCode, Uri};
-use tracing::Span;
-use tracing::field::{Empty, display};
+use tracing::field::Empty;
 use tracing::subscriber::NoSubscriber;
+use tracing::{Dispatch, Span};
 
-use crate::TelemetryLayer;
+use self::trace::{Fact, Outside, Traced};
 use crate::clock;
 use crate::keys::RECORDED;
+use crate::layer::TelemetryLayer;
 use crate::line::Ids;
 use crate::note::{FieldValue, note_in};
-use crate::recorder::{Ring, Verdict};
+#[cfg(feature = "otel")]
+use crate::otel::Tracer;
+use crate::recorder::{FlightRecorder, Ring, Verdict};
 use crate::span::with_kept;
+
+#[cfg(not(feature = "otel"))]
+#[path = "http/no_trace.rs"]
+mod trace;
+#[cfg(feature = "otel")]
+mod trace;
 
 /// An [`Observer`] that makes a span of each request, and logs a line when it ends.
 ///
@@ -86,13 +95,13 @@ pub enum RequestLines {
 #[derive(Debug)]
 pub struct Spanned {
     span: Span,
+    /// `None` where no span of it is made for OpenTelemetry.
+    traced: Option<Traced>,
     /// `None` where there is nothing to carry.
     carried: Option<Carried>,
     method: &'static str,
     /// The path for the line, where the span has none because nobody wants spans of its level.
     path: Option<Box<str>>,
-    /// Whether somebody may read the span's name.
-    has_name: bool,
     /// What is recorded of the request.
     ring: Option<Recording>,
 }
@@ -203,33 +212,32 @@ impl Observer for HttpSpans {
 
     fn begin(&self, head: &mut Head<'_>) -> Spanned {
         let correlation = Correlation::current();
-        let (nobody_listens, have_layer) = tracing::dispatcher::get_default(|to| {
-            (to.is::<NoSubscriber>(), to.is::<TelemetryLayer>())
-        });
-        if nobody_listens && correlation.trace().is_none() {
+        let found = tracing::dispatcher::get_default(Found::by);
+        if found.has_no_subscriber && correlation.trace().is_none() {
             return Spanned {
                 span: Span::none(),
+                traced: None,
                 carried: None,
                 method: "",
                 path: None,
-                has_name: false,
                 ring: None,
             };
         }
         let (method, uri) = (method_label(head.method()), head.uri());
+        let scheme = uri.scheme_str().unwrap_or("http");
         let path = (self.path)(uri);
         let end = (0..=MAX_PATH.min(path.len()))
             .rev()
             .find(|&end| path.is_char_boundary(end));
         let path = &path[..end.unwrap_or(0)];
+        let outside = Outside::enter(&correlation, found.recorder.as_deref());
         let span = tracing::info_span!(
             "request",
             otel.kind = "server",
-            otel.name = Empty,
             correlation_id = correlation.id().map(CorrelationId::as_str),
             http.request.method = method,
             url.path = path,
-            url.scheme = uri.scheme_str().unwrap_or("http"),
+            url.scheme = scheme,
             http.route = Empty,
             http.response.status_code = Empty,
             rpc.system.name = Empty,
@@ -238,22 +246,35 @@ impl Observer for HttpSpans {
             error.type = Empty,
             campanile.recorded = Empty,
         );
-        let begin = || match correlation.trace() {
-            Some(trace) => trace.parent.child(),
-            // Without a sampler, the services of a request have the same trace id in their lines.
-            None => correlation
-                .id()
-                .map_or_else(TraceParent::generate, TraceParent::of),
-        };
+        let traced = Traced::of(&span);
+        #[cfg(feature = "otel")]
+        let traced = traced.or_else(|| {
+            let facts = [
+                ("http.request.method", Fact::Static(method)),
+                ("url.path", Fact::Text(path)),
+                ("url.scheme", Fact::Text(scheme)),
+            ];
+            Some(Traced::begin(found.tracer.as_ref()?, facts))
+        });
+        let state = || correlation.trace().map(|trace| trace.state.clone());
+        let place = traced.as_ref().and_then(|traced| traced.place(&outside));
+        let place = place.unwrap_or_else(|| {
+            let parent = match correlation.trace() {
+                Some(trace) => trace.parent.child(),
+                // Without a sampler, the services of a request have the same trace id in their lines.
+                None => correlation
+                    .id()
+                    .map_or_else(TraceParent::generate, TraceParent::of),
+            };
+            TraceContext::new(parent, state().unwrap_or_default())
+        });
         // Where the subscriber keeps spans, those who work for the request elsewhere have its ids too.
         let known = with_kept(&span, |kept| {
-            let is_exported = kept.ids.is_some();
-            let ids = kept.ids.get_or_insert_with(|| Ids {
-                trace: Some(begin()),
+            kept.ids = Some(Ids {
+                trace: Some(place.parent),
                 ..Ids::of(&correlation)
             });
-            let ring = kept.ring.clone().filter(|_| kept.is_request);
-            (ids.trace, is_exported, ring)
+            kept.ring.clone().filter(|_| kept.is_request)
         });
         if known.is_some() {
             for (key, value) in &self.fields {
@@ -263,24 +284,21 @@ impl Observer for HttpSpans {
             }
         }
         // It may be enabled for other layers alone, and then the line is not in it.
-        let is_without = span.is_disabled() && !nobody_listens || known.is_none() && have_layer;
+        let is_without =
+            span.is_disabled() && !found.has_no_subscriber || known.is_none() && found.has_layer;
         let path = is_without.then(|| path.into());
-        let (place, is_exported, ring) = known.unwrap_or_default();
-        let place = place.unwrap_or_else(begin);
-        if place.is_sampled() {
-            let trace = TraceRef::new(place.trace_id(), true);
+        if place.parent.is_sampled() {
+            let trace = TraceRef::new(place.parent.trace_id(), true);
             head.extensions_mut().insert(trace);
         }
-        let state = correlation.trace().map(|trace| trace.state.clone());
-        let state = state.unwrap_or_default();
-        let correlation = correlation.in_trace(TraceContext::new(place, state));
+        let correlation = correlation.in_trace(place);
         Spanned {
             span,
+            traced,
             carried: Some(Carried::new(correlation)),
             method,
             path,
-            has_name: ring.is_some() || is_exported && place.is_sampled(),
-            ring: ring.map(|ring| Recording {
+            ring: known.flatten().map(|ring| Recording {
                 ring,
                 begun: clock::instant(),
                 head: None,
@@ -289,9 +307,17 @@ impl Observer for HttpSpans {
     }
 
     fn scope<T>(&self, spanned: &mut Spanned, poll: impl FnOnce() -> T) -> T {
-        let Spanned { span, carried, .. } = spanned;
+        let Spanned {
+            span,
+            traced,
+            carried,
+            ..
+        } = spanned;
         match carried {
-            Some(carried) => carried.enter(|| span.in_scope(poll)),
+            Some(carried) => carried.enter(|| {
+                let _context = traced.as_ref().map(Traced::enter);
+                span.in_scope(poll)
+            }),
             None => poll(),
         }
     }
@@ -305,10 +331,10 @@ impl Observer for HttpSpans {
     fn end(&self, mut spanned: Spanned, end: &End) {
         let Spanned {
             span,
+            traced,
             carried,
             method,
             path,
-            has_name,
             ring,
         } = &mut spanned;
         let status = end.status();
@@ -323,21 +349,18 @@ impl Observer for HttpSpans {
             }
             (outcome, _) => Some(outcome.as_str()),
         };
-        if !route.is_unmatched() {
-            span.record("http.route", route.as_str());
-        }
-        if let Some(grpc) = grpc {
-            span.record("rpc.system.name", "grpc");
-            span.record("rpc.method", rpc_method(route));
-            span.record("rpc.status_code", grpc.name());
-        }
-        if *has_name {
-            name(span, method, grpc.is_some(), route);
-        }
-        span.record("http.response.status_code", status.as_u16());
-        if let Some(error) = error {
-            span.record("error.type", error);
-        }
+        let known_route = Some(route.as_str()).filter(|_| !route.is_unmatched());
+        let rpc = grpc.map(|grpc| (rpc_method(route), grpc.name()));
+        let code = i64::from(status.as_u16());
+        tracing::record_all!(
+            span,
+            http.route = known_route,
+            http.response.status_code = code,
+            rpc.system.name = rpc.map(|_| "grpc"),
+            rpc.method = rpc.map(|(method, _)| method),
+            rpc.status_code = rpc.map(|(_, status)| status),
+            error.type = error
+        );
         let mut events_gone = None;
         if let Some(Recording { ring, head, .. }) = ring {
             let mut kind = DefaultHasher::new();
@@ -351,6 +374,18 @@ impl Observer for HttpSpans {
                 Verdict::Discarded => {}
                 Verdict::Suppressed(events) => events_gone = Some(events),
             }
+        }
+        if let Some(traced) = traced {
+            let facts = [
+                Some(("http.response.status_code", Fact::Number(code))),
+                known_route.map(|route| ("http.route", Fact::Text(route))),
+                rpc.map(|_| ("rpc.system.name", Fact::Static("grpc"))),
+                rpc.map(|(method, _)| ("rpc.method", Fact::Text(method))),
+                rpc.map(|(_, status)| ("rpc.status_code", Fact::Static(status))),
+                error.map(|error| ("error.type", Fact::Text(error))),
+            ];
+            let name = || name(method, grpc.is_some(), route);
+            traced.end(name, error.is_some(), facts.into_iter().flatten());
         }
         let events_gone = events_gone.filter(|events| *events > 0);
         match (self.lines, error) {
@@ -392,16 +427,37 @@ impl Observer for HttpSpans {
     }
 }
 
-/// Gives a span its name: `{method} {route}`, and that of the method for gRPC.
-fn name(span: &Span, method: &'static str, is_grpc: bool, route: &Route) {
+/// Returns the name of a span: `{method} {route}`, and that of the method for gRPC.
+fn name(method: &'static str, is_grpc: bool, route: &Route) -> Cow<'static, str> {
     let method = if method == "_OTHER" { "HTTP" } else { method };
     if is_grpc {
-        span.record("otel.name", rpc_method(route));
+        rpc_method(route).to_owned().into()
     } else if route.is_unmatched() {
-        span.record("otel.name", method);
+        method.into()
     } else {
-        let route = route.as_str();
-        span.record("otel.name", display(format_args!("{method} {route}")));
+        format!("{method} {}", route.as_str()).into()
+    }
+}
+
+/// What takes part in a request's span.
+struct Found {
+    has_no_subscriber: bool,
+    has_layer: bool,
+    recorder: Option<Arc<FlightRecorder>>,
+    #[cfg(feature = "otel")]
+    tracer: Option<Tracer>,
+}
+
+impl Found {
+    fn by(dispatch: &Dispatch) -> Self {
+        let layer = dispatch.downcast_ref::<TelemetryLayer>();
+        Self {
+            has_no_subscriber: dispatch.is::<NoSubscriber>(),
+            has_layer: layer.is_some(),
+            recorder: layer.and_then(|layer| layer.recorder.clone()),
+            #[cfg(feature = "otel")]
+            tracer: layer.and_then(|layer| layer.tracer.clone()),
+        }
     }
 }
 

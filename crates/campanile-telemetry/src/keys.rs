@@ -46,6 +46,10 @@ pub(crate) const SUPPRESSED: &str = "suppressed";
 pub(crate) const LEFT_OUT: &str = "fields_left_out";
 pub(crate) const EVENTS_GONE: &str = "recorded_events_gone";
 
+/// What lines and spans say of their request.
+#[cfg(feature = "otlp")]
+pub(crate) const CORRELATION_ID: &str = "correlation_id";
+
 /// What the span of a request that has ended badly has.
 pub(crate) const RECORDED: &str = "campanile.recorded";
 

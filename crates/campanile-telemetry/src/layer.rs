@@ -1,7 +1,21 @@
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "otel")]
+use std::sync::OnceLock;
 
+#[cfg(feature = "otlp")]
+use campanile_correlation::CorrelationId;
 use campanile_correlation::{Correlation, TraceParent};
+#[cfg(feature = "otlp")]
+use opentelemetry::KeyValue;
+#[cfg(feature = "otlp")]
+use opentelemetry::trace::SpanRef as SpanRefOfOtel;
+#[cfg(feature = "otel")]
+use opentelemetry::trace::TraceContextExt as _;
+#[cfg(feature = "otel")]
+use tracing::Dispatch;
+#[cfg(feature = "otel")]
+use tracing::dispatcher::WeakDispatch;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -16,13 +30,17 @@ use crate::keys::{EVENTS_GONE, Keys, RECORDED, SUPPRESSED};
 use crate::limit::Limit;
 use crate::line::Ids;
 use crate::origin::Origin;
+#[cfg(feature = "otel")]
+use crate::otel::{self, Tracer};
 #[cfg(feature = "otlp")]
-use crate::otlp::{self, Exporter};
+use crate::otlp::{Exporter, OWN_ID};
 use crate::output::Sink;
 use crate::queue::is_writer;
 use crate::recorder::{FlightRecorder, Recorded, Ring};
 use crate::say::{Said, with_scratch};
 use crate::span::Kept;
+#[cfg(feature = "otlp")]
+use crate::span::nearest_request;
 
 /// A [`Layer`] that writes a line for each event, and exports lines and spans where that is asked for; from
 /// [`Telemetry::layer`](crate::Telemetry::layer).
@@ -30,13 +48,17 @@ use crate::span::Kept;
 /// It needs a subscriber that keeps spans, as `tracing_subscriber::registry()` does. A subscriber
 /// has at most one of them: of two, the second has no fields of spans. A telemetry can have several
 /// [outputs](crate::TelemetryBuilder::output).
-#[derive(Clone)]
-pub struct TelemetryLayer {
+pub(crate) struct TelemetryLayer {
     pub(crate) keys: Arc<Keys>,
     pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) capture: Option<Capture>,
     pub(crate) recorder: Option<Arc<FlightRecorder>>,
     pub(crate) filter: LogFilter,
+    #[cfg(feature = "otel")]
+    pub(crate) tracer: Option<Tracer>,
+    /// The subscriber that the layer is in.
+    #[cfg(feature = "otel")]
+    pub(crate) dispatch: OnceLock<WeakDispatch>,
     /// It is dropped before the queue, to which it has something to tell.
     #[cfg(feature = "otlp")]
     pub(crate) exporter: Option<Arc<Exporter>>,
@@ -60,11 +82,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             let outer = span.parent().and_then(|parent| ring_of(&parent));
             let outer = outer.filter(|ring| !ring.has_ended());
             kept.is_request = outer.is_none() && kept.is_http;
-            kept.ring = outer.or_else(|| kept.is_request.then(|| recorder.begin()));
+            #[cfg(feature = "otel")]
+            let begun = || otel::recording();
+            #[cfg(not(feature = "otel"))]
+            let begun = || None;
+            let begin = || begun().unwrap_or_else(|| recorder.begin());
+            kept.ring = outer.or_else(|| kept.is_request.then(begin));
         }
         #[cfg(feature = "otlp")]
-        if let Some(exporter) = self.exporter.as_deref().filter(|all| all.traces.is_some()) {
-            kept.begin(&exporter.sampler, attributes, &span);
+        if self.tracer.is_some() {
+            let request = span.parent().and_then(|parent| nearest_request(&parent));
+            kept.foreign_id = request.filter(|id| CorrelationId::current().as_ref() != Some(id));
         }
         let mut extensions = span.extensions_mut();
         if extensions.get_mut::<Kept>().is_none() {
@@ -79,6 +107,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         // What is formatted may log, which reads the span: so not under its lock.
         let mut fields = Fields::default();
         values.record(&mut fields.recorder(&self.keys, Of::Span));
+        // The OpenTelemetry layer takes no name that comes late.
+        #[cfg(feature = "otlp")]
+        if let Some((_, name)) = fields.iter().find(|(key, _)| *key == "otel.name") {
+            let name = crate::otlp::text(name);
+            self.with_otel_span(id, |span| span.update_name(name));
+        }
         if let Some(all) = span.extensions_mut().get_mut::<Kept>()
             && all.of == self.keys.log()
         {
@@ -89,35 +123,31 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         }
     }
 
+    #[cfg(feature = "otel")]
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        let _ = self.dispatch.set(dispatch.downgrade());
+    }
+
+    /// Adds what the OpenTelemetry layer, which is told next, can't know.
     #[cfg(feature = "otlp")]
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let Some(exporter) = self.exporter.as_deref() else {
+        let Some(span) = context.span(&id).filter(|_| self.tracer.is_some()) else {
             return;
         };
-        let Some(outbox) = exporter.traces.as_deref() else {
-            return;
-        };
-        let Some(span) = context.span(&id) else {
-            return;
-        };
-        let extensions = span.extensions();
-        if let Some(kept) = extensions.get::<Kept>()
+        let mut late = Vec::new();
+        if let Some(kept) = span.extensions().get::<Kept>()
             && kept.of == self.keys.log()
-            && let Some(begun) = &kept.begun
         {
-            with_scratch(|scratch, _| {
-                let message = &mut scratch.message;
-                message.clear();
-                let [limits, _] = exporter.attributes;
-                otlp::span(message, &self.keys, limits, span.name(), kept, begun);
-                let is_exported = match &kept.ring {
-                    Some(ring) if !kept.is_sampled() => ring.keep_span(&message.0),
-                    _ => true,
-                };
-                if is_exported {
-                    outbox.push(&message.0, 1);
-                }
-            });
+            // It has texts in place of unsigned integers.
+            for (key, value) in kept.fields.unsigned() {
+                late.push(KeyValue::new(key, value));
+            }
+            if let Some(id) = &kept.foreign_id {
+                late.push(KeyValue::new(OWN_ID, id.as_str().to_owned()));
+            }
+        }
+        if !late.is_empty() {
+            self.with_otel_span(&id, |span| span.set_attributes(late));
         }
     }
 
@@ -159,6 +189,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             let mut function = None;
             let mut ids = Ids::default();
             let mut is_in_call = false;
+            #[cfg(feature = "otel")]
+            {
+                ids.trace = self.place_of(event, &origin, &context);
+            }
             for span in context.event_scope(event).into_iter().flatten() {
                 function = function.or_else(|| Some(span.metadata().name()));
                 let extensions = span.extensions();
@@ -187,6 +221,25 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
 }
 
 impl TelemetryLayer {
+    /// Returns a layer for another subscriber.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            keys: Arc::clone(&self.keys),
+            limit: self.limit.clone(),
+            capture: self.capture.clone(),
+            recorder: self.recorder.clone(),
+            filter: self.filter.clone(),
+            #[cfg(feature = "otel")]
+            tracer: self.tracer.clone(),
+            #[cfg(feature = "otel")]
+            dispatch: OnceLock::new(),
+            #[cfg(feature = "otlp")]
+            exporter: self.exporter.clone(),
+            first: self.first.clone(),
+            others: Arc::clone(&self.others),
+        }
+    }
+
     /// Keeps an event until the request that it belongs to has ended.
     fn record<S>(&self, event: &Event<'_>, place: &Place, context: &Context<'_, S>)
     where
@@ -201,6 +254,10 @@ impl TelemetryLayer {
         with_scratch(|_, fields| {
             let of = Of::event(&recorded.origin);
             event.record(&mut fields.recorder(&self.keys, of));
+            #[cfg(feature = "otel")]
+            {
+                recorded.trace = self.place_of(event, &recorded.origin, context);
+            }
             if let Some(function) = place.innermost.filter(|_| event.is_contextual()) {
                 recorded.function = function;
                 return place.ring.keep(recorded, fields);
@@ -266,14 +323,48 @@ impl TelemetryLayer {
             }
         });
         #[cfg(feature = "otlp")]
-        if let Some(outbox) = self
-            .exporter
-            .as_deref()
-            .and_then(|all| all.traces.as_deref())
-        {
-            for span in ring.take_spans() {
-                outbox.push(&span, 1);
-            }
+        if let Some(exporter) = &self.exporter {
+            exporter.export_recorded(ring.take_spans());
+        }
+    }
+}
+
+/// What of a span is the OpenTelemetry layer's.
+#[cfg(feature = "otel")]
+impl TelemetryLayer {
+    /// Returns the place in its trace that an event belongs to.
+    fn place_of<S>(
+        &self,
+        event: &Event<'_>,
+        origin: &Origin<'_>,
+        context: &Context<'_, S>,
+    ) -> Option<TraceParent>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        // OpenTelemetry logs while it holds locks that the answer needs.
+        if origin.target().starts_with("opentelemetry") {
+            return None;
+        }
+        match event.parent() {
+            Some(parent) => self.otel_context(parent).and_then(|context| {
+                let span = context.span();
+                otel::place(span.span_context())
+            }),
+            None if event.is_contextual() && context.lookup_current().is_some() => otel::current(),
+            None => None,
+        }
+    }
+
+    fn otel_context(&self, id: &Id) -> Option<opentelemetry::Context> {
+        let dispatch = self.dispatch.get()?.upgrade()?;
+        tracing_opentelemetry::get_otel_context(id, &dispatch)
+    }
+
+    #[cfg(feature = "otlp")]
+    fn with_otel_span(&self, id: &Id, function: impl FnOnce(SpanRefOfOtel<'_>)) {
+        if let Some(context) = self.otel_context(id) {
+            function(context.span());
         }
     }
 }

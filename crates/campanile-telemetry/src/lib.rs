@@ -87,6 +87,8 @@ mod line;
 mod names;
 mod note;
 mod origin;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod output;
@@ -108,7 +110,6 @@ pub use self::env_warning::EnvWarning;
 pub use self::error::{BuildError, InstallError};
 pub use self::filter::{InvalidDirectives, LogFilter};
 pub use self::http::{HttpSpans, RequestLines, Spanned};
-pub use self::layer::TelemetryLayer;
 pub use self::line::Format;
 pub use self::names::FieldNames;
 pub use self::note::{FieldValue, note};

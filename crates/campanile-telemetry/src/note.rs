@@ -1,9 +1,10 @@
-use tracing::Span;
+use tracing::span::Id;
+use tracing::{Dispatch, Span};
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::TelemetryLayer;
 use crate::fields::number;
+use crate::layer::TelemetryLayer;
 use crate::scrub::Scrubber;
 use crate::span::Kept;
 
@@ -24,6 +25,23 @@ pub enum FieldValue {
 }
 
 impl FieldValue {
+    /// Returns it as an attribute. An integer that is too large for one is a text.
+    #[cfg(feature = "otel")]
+    pub(crate) fn attribute(&self, key: &'static str) -> opentelemetry::KeyValue {
+        use opentelemetry::{KeyValue, Value};
+        let value: Value = match self {
+            Self::Text(text) => text.clone().into(),
+            Self::Signed(value) => (*value).into(),
+            Self::Unsigned(value) => match i64::try_from(*value) {
+                Ok(value) => value.into(),
+                Err(_) => value.to_string().into(),
+            },
+            Self::Float(value) => (*value).into(),
+            Self::Bool(value) => (*value).into(),
+        };
+        KeyValue::new(key, value)
+    }
+
     /// Writes the value of a key as JSON.
     pub(crate) fn write(&self, scrubber: &Scrubber, key: &str, out: &mut String) {
         match self {
@@ -88,14 +106,28 @@ const MAX_FIELDS: usize = 64;
 /// Adds a field to the nearest request's span, from a span outwards.
 pub(crate) fn note_in(span: &Span, key: &'static str, value: &FieldValue) -> bool {
     let added = span.with_subscriber(|(id, dispatch)| {
-        let layer = dispatch.downcast_ref::<TelemetryLayer>()?;
-        let registry = dispatch.downcast_ref::<Registry>()?;
-        let is_request = |kept: &Kept| kept.is_http && kept.of == layer.keys.log();
-        let mut spans = registry.span(id)?.scope();
-        let request = spans.find(|span| span.extensions().get::<Kept>().is_some_and(is_request))?;
-        let mut extensions = request.extensions_mut();
-        let fields = &mut extensions.get_mut::<Kept>()?.fields;
-        Some(fields.note(&layer.keys, key, value, MAX_FIELDS))
+        let request = note_at(id, dispatch, key, value)?;
+        #[cfg(feature = "otel")]
+        if let Some(context) = tracing_opentelemetry::get_otel_context(&request, dispatch) {
+            let span = opentelemetry::trace::TraceContextExt::span(&context);
+            span.set_attribute(value.attribute(key));
+        }
+        #[cfg(not(feature = "otel"))]
+        let _ = request;
+        Some(true)
     });
     added.flatten().unwrap_or_default()
+}
+
+/// Adds a field; returns the span of the request.
+fn note_at(id: &Id, dispatch: &Dispatch, key: &'static str, value: &FieldValue) -> Option<Id> {
+    let layer = dispatch.downcast_ref::<TelemetryLayer>()?;
+    let registry = dispatch.downcast_ref::<Registry>()?;
+    let is_request = |kept: &Kept| kept.is_http && kept.of == layer.keys.log();
+    let mut spans = registry.span(id)?.scope();
+    let request = spans.find(|span| span.extensions().get::<Kept>().is_some_and(is_request))?;
+    let mut extensions = request.extensions_mut();
+    let fields = &mut extensions.get_mut::<Kept>()?.fields;
+    let is_added = fields.note(&layer.keys, key, value, MAX_FIELDS);
+    is_added.then(|| request.id())
 }

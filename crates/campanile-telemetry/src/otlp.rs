@@ -6,30 +6,34 @@ use std::time::Duration;
 
 use campanile_client::{Client, Target};
 use http::{HeaderName, HeaderValue};
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::trace::SpanLimits;
 
 use crate::BuildError;
+use crate::redact::Redaction;
 
-mod begin;
 mod env;
 mod exporter;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod ids;
 mod metrics;
 mod outbox;
-mod record;
+mod records;
 mod send;
-mod wire;
+mod spans;
+mod transport;
 
 pub(crate) use self::exporter::{Exporter, Plan, Signal};
+use self::ids::Ids;
 pub use self::metrics::{Exemplar, Measured, MetricSource, MetricWriter, Point};
 pub use self::outbox::Counts;
 use self::outbox::Limits;
-pub(crate) use self::record::{
-    AttributeLimits, Attributes, Begun, log_record, span, text_attribute,
-};
+pub(crate) use self::records::{Attributes, text};
 pub use self::send::Protocol;
 use self::send::Sender;
-pub(crate) use self::wire::Wire;
+pub(crate) use self::spans::OWN_ID;
+use self::transport::Transport;
 
 /// A collector that traces, lines of the log, and metrics are exported to, in OpenTelemetry's protocol (OTLP 1.x).
 ///
@@ -97,6 +101,58 @@ struct OfSignal {
     items: usize,
     delay: Duration,
     attributes: AttributeLimits,
+}
+
+/// What a span or a line has of attributes at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttributeLimits {
+    /// Further attributes are left out.
+    pub(crate) count: usize,
+    /// How many characters a text has before it is cut.
+    pub(crate) length: usize,
+}
+
+impl AttributeLimits {
+    fn of_spans(self) -> SpanLimits {
+        // With room for the attributes of ours.
+        let count = u32::try_from(self.count.saturating_add(2)).unwrap_or(u32::MAX);
+        SpanLimits {
+            max_attributes_per_span: count,
+            max_attributes_per_event: count,
+            max_attributes_per_link: count,
+            ..SpanLimits::default()
+        }
+    }
+}
+
+impl Default for AttributeLimits {
+    fn default() -> Self {
+        Self {
+            count: 128,
+            length: usize::MAX,
+        }
+    }
+}
+
+/// The scope of all that the crate itself exports.
+const SCOPE: &str = "campanile";
+
+fn scope() -> InstrumentationScope {
+    let scope = InstrumentationScope::builder(SCOPE);
+    scope.with_version(env!("CARGO_PKG_VERSION")).build()
+}
+
+/// The endpoint of the exporters, which their client replaces. Without one they would read the environment.
+const NOWHERE: &str = "http://collector.invalid";
+
+/// Returns the first characters of a text.
+fn first(text: &str, max_length: usize) -> &str {
+    // Most are shorter even in bytes.
+    if text.len() <= max_length {
+        return text;
+    }
+    let end = text.char_indices().nth(max_length);
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 /// The signals, in the order of [`Otlp::signals`].
@@ -247,7 +303,8 @@ impl Otlp {
     /// Returns what is exported.
     pub(crate) fn plan(
         self,
-        resource: Vec<u8>,
+        resource: Vec<(String, String)>,
+        redaction: Redaction,
         sampler: crate::Sampler,
         source: Option<Arc<dyn MetricSource>>,
         report: Arc<dyn Fn(&str) + Send + Sync>,
@@ -280,6 +337,7 @@ impl Otlp {
             logs: signal(LOGS)?,
             metrics,
             resource,
+            redaction,
             report,
         })
     }
@@ -365,14 +423,14 @@ impl Otlp {
         let patience = own.options.patience.or(common.patience);
         Ok(Signal {
             name: ["spans", "lines of the log", "points of metrics"][signal],
-            sender: Sender {
+            transport: Transport::new(Sender {
                 client: client.build(),
                 target,
                 headers,
                 protocol,
                 is_compressed,
                 patience: patience.unwrap_or(Duration::from_secs(30)).min(DAY),
-            },
+            }),
             limits: Limits {
                 batch: own.batch,
                 items: own.items,

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use campanile_correlation::TraceParent;
+#[cfg(feature = "otlp")]
+use opentelemetry_sdk::trace::SpanData;
 
 use crate::fields::{Copied, Entry, Fields};
 use crate::origin::Origin;
@@ -193,6 +195,8 @@ impl FlightRecorder {
             output: Arc::clone(&self.output),
             total: Arc::clone(&self.total),
             has_ended: AtomicBool::new(false),
+            #[cfg(feature = "otlp")]
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             state: Mutex::default(),
         })
     }
@@ -211,8 +215,14 @@ pub(crate) struct Ring {
     output: Arc<Output>,
     total: Arc<AtomicUsize>,
     has_ended: AtomicBool,
+    #[cfg(feature = "otlp")]
+    number: i64,
     state: Mutex<State>,
 }
+
+/// The number of the next recording.
+#[cfg(feature = "otlp")]
+static NEXT: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
 
 #[derive(Debug, Default)]
 struct State {
@@ -229,7 +239,7 @@ struct State {
     gone: u64,
     /// The spans that are exported if it ends badly.
     #[cfg(feature = "otlp")]
-    spans: Vec<Vec<u8>>,
+    spans: Vec<(SpanData, usize)>,
     #[cfg(feature = "otlp")]
     bytes_of_spans: usize,
     /// Whether it has ended badly, once it has ended.
@@ -308,18 +318,27 @@ impl Ring {
         self.account(&mut state);
     }
 
-    /// Keeps a span that is not exported so far; gives it back if it is to be.
+    /// Keeps a span that is not exported so far. Gives it back if the request has ended badly: it is exported then.
     #[cfg(feature = "otlp")]
-    pub(crate) fn keep_span(&self, span: &[u8]) -> bool {
+    pub(crate) fn keep_span(&self, span: SpanData, bytes: usize) -> Option<SpanData> {
         let mut state = self.state();
-        let has_room = state.bytes_of_spans + span.len() <= self.limits.max_bytes;
+        if state.verdict.is_some() {
+            return (state.verdict == Some(true)).then_some(span);
+        }
+        let has_room = state.bytes_of_spans + bytes <= self.limits.max_bytes;
         let is_full = self.total.load(Ordering::Relaxed) > self.limits.max_total_bytes;
-        if state.verdict.is_none() && has_room && !is_full {
-            state.bytes_of_spans += span.len();
-            state.spans.push(span.to_vec());
+        if has_room && !is_full {
+            state.bytes_of_spans += bytes;
+            state.spans.push((span, bytes));
             self.account(&mut state);
         }
-        state.verdict == Some(true)
+        None
+    }
+
+    /// Returns a number that no other has.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn number(&self) -> i64 {
+        self.number
     }
 
     /// Ends the request. `time` is what the service took, `kind` what such requests have in common.
@@ -371,9 +390,9 @@ impl Ring {
         (events, std::mem::take(&mut state.gone))
     }
 
-    /// Takes the spans out.
+    /// Takes the spans out, and what each takes.
     #[cfg(feature = "otlp")]
-    pub(crate) fn take_spans(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn take_spans(&self) -> Vec<(SpanData, usize)> {
         let mut state = self.state();
         state.bytes_of_spans = 0;
         self.account(&mut state);

@@ -1,4 +1,11 @@
+use std::num::{NonZeroU64, NonZeroU128};
+
 use campanile_correlation::TraceParent;
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
+
+use crate::otel::{Recording, Undecided};
 
 /// Which traces are exported: those that are begun here, and those that others have begun.
 ///
@@ -90,6 +97,49 @@ impl Sampler {
                 Kind::ParentBased(_) if has_parent => return place.is_sampled(),
                 Kind::ParentBased(root) => kind = root,
             }
+        }
+    }
+}
+
+impl ShouldSample for Sampler {
+    /// Spans of this process follow their parents. What a flight recorder keeps is recorded, too, since it may be exported in the end.
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace_id: TraceId,
+        _: &str,
+        _: &SpanKind,
+        _: &[KeyValue],
+        _: &[Link],
+    ) -> SamplingResult {
+        let nowhere = Context::new();
+        let context = parent.unwrap_or(&nowhere);
+        let span = context.span();
+        let parent = span.span_context();
+        let is_sampled = match parent.is_valid() && !parent.is_remote() {
+            true => parent.is_sampled(),
+            false => {
+                let trace_id = NonZeroU128::new(u128::from_be_bytes(trace_id.to_bytes()));
+                let place = TraceParent::new(trace_id.unwrap_or(NonZeroU128::MIN), NonZeroU64::MIN);
+                let is_decided = context.get::<Undecided>().is_none();
+                self.samples(
+                    &place.sampled(parent.is_sampled()),
+                    parent.is_valid() && is_decided,
+                )
+            }
+        };
+        let recording = || context.get::<Recording>();
+        let decision = match is_sampled {
+            true => SamplingDecision::RecordAndSample,
+            false if recording().is_some_and(|recording| !recording.0.has_ended()) => {
+                SamplingDecision::RecordOnly
+            }
+            false => SamplingDecision::Drop,
+        };
+        SamplingResult {
+            decision,
+            attributes: Vec::new(),
+            trace_state: parent.trace_state().clone(),
         }
     }
 }

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use tracing::Level;
 
-use crate::TelemetryLayer;
 use crate::fields::Fields;
+use crate::layer::TelemetryLayer;
 use crate::line::{Ids, Line, Source};
 use crate::origin::Origin;
 #[cfg(feature = "otlp")]
-use crate::otlp::{self, Attributes, Wire};
+use crate::otlp::Attributes;
 use crate::span::Kept;
 
 /// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
@@ -21,8 +21,6 @@ pub(crate) struct Scratch {
     others: Vec<(bool, Line)>,
     #[cfg(feature = "otlp")]
     attributes: Attributes,
-    #[cfg(feature = "otlp")]
-    pub(crate) message: Wire,
 }
 
 /// What a line says besides its fields.
@@ -96,10 +94,9 @@ impl TelemetryLayer {
         }
         let style = &self.first.style;
         #[cfg(feature = "otlp")]
-        if let Some(exporter) = self.exporter.as_deref().filter(|all| all.logs.is_some()) {
+        if let Some(records) = self.exporter.as_deref().and_then(|all| all.logs.as_ref()) {
             let attributes = &mut scratch.attributes;
-            let [_, limits] = exporter.attributes;
-            let also = |key, value: &str| attributes.add(limits, key, value);
+            let also = |key, value: &str| records.add(attributes, key, value);
             return scratch.line.add(style, &self.keys, fields, source, also);
         }
         let line = &mut scratch.line;
@@ -123,11 +120,8 @@ impl TelemetryLayer {
             capture.keep(&said, parts);
         }
         #[cfg(feature = "otlp")]
-        if let Some(outbox) = self.exporter.as_deref().and_then(|all| all.logs.as_deref()) {
-            let message = &mut scratch.message;
-            message.clear();
-            otlp::log_record(message, &said, &scratch.attributes);
-            outbox.push(&message.0, 1);
+        if let Some(records) = self.exporter.as_deref().and_then(|all| all.logs.as_ref()) {
+            records.push(&said, &mut scratch.attributes);
         }
     }
 }

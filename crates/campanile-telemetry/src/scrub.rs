@@ -66,6 +66,15 @@ impl Scrubber {
         }
     }
 
+    /// Returns a text without its secrets, cut at 16 KiB; `None` if that is the text itself.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn plain(&self, key: &str, text: &str) -> Option<String> {
+        let mut escaped = String::with_capacity(text.len());
+        self.write(key, &mut escaped, |out| out.write_str(text));
+        let plain = crate::escape::unescaped(&escaped);
+        (plain != text).then(|| plain.into_owned())
+    }
+
     fn scrubbed(&self, key: &str, text: String) -> String {
         // A function that logs must not call itself.
         if RUNS.try_with(|runs| runs.replace(true)).unwrap_or_default() {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use campanile_correlation::{CorrelationId, TraceParent};
+use campanile_correlation::{CorrelationId, TraceContext};
 use tracing::Span;
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
@@ -26,9 +26,9 @@ pub(crate) struct Kept {
     pub(crate) ids: Option<Ids>,
     /// What is recorded of the request that it belongs to, if anything is.
     pub(crate) ring: Option<Arc<Ring>>,
-    /// `None` for a span that is not exported.
+    /// The correlation id of the request that it belongs to, if it began where another is current.
     #[cfg(feature = "otlp")]
-    pub(crate) begun: Option<crate::otlp::Begun>,
+    pub(crate) foreign_id: Option<CorrelationId>,
 }
 
 impl Kept {
@@ -42,7 +42,7 @@ impl Kept {
             ids: None,
             ring: None,
             #[cfg(feature = "otlp")]
-            begun: None,
+            foreign_id: None,
         }
     }
 
@@ -50,20 +50,6 @@ impl Kept {
     pub(crate) fn request_id(&self) -> Option<&CorrelationId> {
         let ids = self.ids.as_ref().filter(|_| self.is_http)?;
         ids.correlation.as_ref()
-    }
-
-    /// Returns whether it is the span of a request to a server.
-    #[cfg(feature = "otlp")]
-    pub(crate) fn is_server(&self) -> bool {
-        let mut fields = self.fields.iter();
-        let kind = fields.find(|(key, _)| *key == "otel.kind");
-        kind.is_some_and(|(_, kind)| kind.eq_ignore_ascii_case("\"server\""))
-    }
-
-    #[cfg(feature = "otlp")]
-    pub(crate) fn is_sampled(&self) -> bool {
-        let place = self.ids.as_ref().and_then(|ids| ids.trace);
-        place.is_some_and(|place| place.is_sampled())
     }
 }
 
@@ -88,6 +74,16 @@ pub(crate) fn with_kept<T>(span: &Span, function: impl FnOnce(&mut Kept) -> T) -
 }
 
 /// Returns the place of a span in its trace, if it has one of its own.
-pub(crate) fn place_of(span: &Span) -> Option<TraceParent> {
-    with_kept(span, |kept| kept.ids.as_ref()?.trace).flatten()
+pub(crate) fn place_of(span: &Span) -> Option<TraceContext> {
+    #[cfg(feature = "otel")]
+    {
+        let context = tracing_opentelemetry::OpenTelemetrySpanExt::context(span);
+        let span = opentelemetry::trace::TraceContextExt::span(&context);
+        crate::otel::trace_context(span.span_context())
+    }
+    #[cfg(not(feature = "otel"))]
+    {
+        let _ = span;
+        None
+    }
 }

@@ -3,11 +3,19 @@ use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
 use tracing_log::LogTracer;
+#[cfg(feature = "otel")]
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::Layer;
+#[cfg(feature = "otel")]
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::capture::Capture;
 use crate::filter::LogFilter;
 use crate::layer::TelemetryLayer;
+#[cfg(feature = "otel")]
+use crate::otel::StrictPropagator;
 #[cfg(feature = "otlp")]
 use crate::otlp::Counts;
 use crate::queue::{LogStats, Queue};
@@ -47,7 +55,7 @@ use crate::{EnvWarning, InstallError, TelemetryBuilder, clock};
 /// A clone is the same (an `Arc`).
 #[derive(Clone, Debug)]
 pub struct Telemetry {
-    pub(crate) layer: TelemetryLayer,
+    pub(crate) layer: Arc<TelemetryLayer>,
     pub(crate) filter: LogFilter,
     pub(crate) env_warnings: Arc<[EnvWarning]>,
 }
@@ -62,9 +70,35 @@ impl Telemetry {
     /// `telemetry.layer().with_filter(telemetry.filter())`.
     ///
     /// With another filter in its place, [`LogFilter::set`], [`LogFilter::set_for`] and the flight recorder have no effect.
+    ///
+    /// With a [tracer](TelemetryBuilder::tracer_provider), or where traces are exported, it has the layer of `tracing-opentelemetry` in it,
+    /// which gives each span its OpenTelemetry context.
     #[must_use]
-    pub fn layer(&self) -> TelemetryLayer {
-        self.layer.clone()
+    pub fn layer<S>(&self) -> impl Layer<S> + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let layer = self.layer.another();
+        #[cfg(feature = "otel")]
+        let layer = layer.and_then(self.layer.tracer.clone().map(|tracer| {
+            let layer = OpenTelemetryLayer::new(tracer)
+                .with_location(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+                .with_error_fields_to_exceptions(false)
+                .with_error_records_to_exceptions(false);
+            // Events are lines of the log, and no part of a span.
+            layer.with_filter(filter_fn(|metadata| metadata.is_span()))
+        }));
+        layer
+    }
+
+    /// Returns the provider of the spans that are exported; `None` if they are not.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    #[must_use]
+    pub fn tracer_provider(&self) -> Option<&opentelemetry_sdk::trace::SdkTracerProvider> {
+        self.layer.exporter.as_ref()?.provider()
     }
 
     /// Returns the filter, for the layer in a subscriber of the application's own, and to change which events the log has.
@@ -93,9 +127,21 @@ impl Telemetry {
     pub fn install(&self) -> Result<TelemetryGuard, InstallError> {
         let installed = tracing::subscriber::set_global_default(self.subscriber());
         installed.map_err(|_| InstallError::Taken)?;
+        #[cfg(feature = "otel")]
+        self.install_otel();
         // An application that has its own logger keeps it.
         let _ = LogTracer::init();
         Ok(TelemetryGuard(self.clone()))
+    }
+
+    /// Makes the tracer provider, and our propagator, those of OpenTelemetry's API.
+    #[cfg(feature = "otel")]
+    fn install_otel(&self) {
+        #[cfg(feature = "otlp")]
+        if let Some(provider) = self.tracer_provider() {
+            opentelemetry::global::set_tracer_provider(provider.clone());
+        }
+        opentelemetry::global::set_text_map_propagator(StrictPropagator::new());
     }
 
     /// Returns the last lines, if they are [kept](TelemetryBuilder::capture).

@@ -69,6 +69,7 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
                     value: exemplar.value,
                     at: exemplar.at,
                     trace_id: exemplar.trace.trace_id(),
+                    span_id: None,
                 };
                 let exemplars: Vec<_> = exemplars.iter().map(exemplar).collect();
                 let measured = Measured::Histogram {

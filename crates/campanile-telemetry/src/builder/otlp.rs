@@ -4,8 +4,9 @@ use campanile_correlation::CorrelationId;
 
 use super::TelemetryBuilder;
 use crate::line::Style;
-use crate::otlp::{Exporter, MetricSource, Otlp, Wire, text_attribute};
+use crate::otlp::{Exporter, MetricSource, Otlp};
 use crate::queue::Queue;
+use crate::redact::Redaction;
 use crate::sampler::Sampler;
 use crate::{BuildError, EnvWarning};
 
@@ -51,7 +52,7 @@ impl TelemetryBuilder {
     }
 
     /// Returns the resource that all exported things are of, as a field of theirs; what is set by name goes before.
-    pub(super) fn resource(&self) -> Vec<u8> {
+    pub(super) fn resource(&self) -> Vec<(String, String)> {
         let made = self.instance.is_none().then(CorrelationId::generate_v4);
         let instance = self.instance.as_deref();
         let pid = std::process::id().to_string();
@@ -69,23 +70,21 @@ impl TelemetryBuilder {
             ("telemetry.sdk.version", Some(env!("CARGO_PKG_VERSION"))),
             ("process.pid", Some(&*pid)),
         ];
-        let mut wire = Wire::default();
-        wire.message(1, |resource| {
-            for (key, value) in own {
-                if let Some(value) = value {
-                    text_attribute(resource, 1, key, value);
-                }
+        let own = own.map(|(key, value)| (key, value.map(str::to_owned)));
+        let mut all: Vec<(String, String)> = Vec::new();
+        for (key, value) in own {
+            all.extend(value.map(|value| (key.to_owned(), value)));
+        }
+        // The last value of a key counts, but for those above.
+        for (number, (key, value)) in self.resource.iter().enumerate() {
+            let is_again = self.resource[number + 1..]
+                .iter()
+                .any(|(other, _)| other == key);
+            if !is_again && all.iter().all(|(name, _)| name != key) {
+                all.push((key.clone(), value.clone()));
             }
-            for (number, (key, value)) in self.resource.iter().enumerate() {
-                let is_again = self.resource[number + 1..]
-                    .iter()
-                    .any(|(other, _)| other == key);
-                if !is_again && own.iter().all(|(name, _)| name != key) {
-                    text_attribute(resource, 1, key, value);
-                }
-            }
-        });
-        wire.0
+        }
+        all
     }
 }
 
@@ -122,7 +121,8 @@ impl Exports {
 
     pub(super) fn start(
         self,
-        resource: Vec<u8>,
+        resource: Vec<(String, String)>,
+        redaction: &Redaction,
         style: &Arc<Style>,
         queue: &Arc<Queue>,
         warnings: &mut Vec<EnvWarning>,
@@ -138,7 +138,9 @@ impl Exports {
                 }
             }
         };
-        let plan = match otlp.plan(resource, self.sampler, self.source, Arc::new(report)) {
+        let redaction = redaction.clone();
+        let report = Arc::new(report);
+        let plan = match otlp.plan(resource, redaction, self.sampler, self.source, report) {
             Ok(plan) => plan,
             Err(BuildError::Otlp { setting, problem }) if self.is_from_env => {
                 let reason = format!("{setting}: {problem}; nothing is exported");

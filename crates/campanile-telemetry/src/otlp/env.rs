@@ -270,20 +270,29 @@ mod tests {
         .unwrap();
         let traces = otlp.signal(TRACES).unwrap();
         // Neither the path nor a header shows.
-        assert_eq!(traces.sender.target.to_string(), "http://c:1/…");
-        assert_eq!(traces.sender.headers["authorization"], "Bearer a");
-        assert!(!format!("{:?} {otlp:?}", traces.sender.headers).contains("Bearer"));
-        assert_eq!(traces.sender.headers["content-encoding"], "gzip");
-        assert_eq!(traces.sender.patience, Duration::from_millis(500));
+        assert_eq!(traces.transport.sender().target.to_string(), "http://c:1/…");
+        assert_eq!(
+            traces.transport.sender().headers["authorization"],
+            "Bearer a"
+        );
+        assert!(!format!("{:?} {otlp:?}", traces.transport.sender().headers).contains("Bearer"));
+        assert_eq!(
+            traces.transport.sender().headers["content-encoding"],
+            "gzip"
+        );
+        assert_eq!(
+            traces.transport.sender().patience,
+            Duration::from_millis(500)
+        );
         let limits = traces.limits;
         assert_eq!(
             (limits.batch, limits.items, limits.delay),
             (32, 64, Duration::from_millis(250))
         );
         let logs = otlp.signal(LOGS).unwrap();
-        assert_eq!(logs.sender.target.to_string(), "http://l:2/…");
-        assert_eq!(logs.sender.headers["y"], "2");
-        assert!(!logs.sender.headers.contains_key("x"));
+        assert_eq!(logs.transport.sender().target.to_string(), "http://l:2/…");
+        assert_eq!(logs.transport.sender().headers["y"], "2");
+        assert!(!logs.transport.sender().headers.contains_key("x"));
     }
 
     #[test]
@@ -317,7 +326,8 @@ mod tests {
             otlp.unwrap()
                 .signal(TRACES)
                 .unwrap()
-                .sender
+                .transport
+                .sender()
                 .target
                 .to_string()
         };

@@ -1,36 +1,49 @@
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use tracing::Dispatch;
 
-use super::metrics::{MetricSource, Metrics};
-use super::outbox::{Batch, Counts, Limits, Outbox};
-use super::record::AttributeLimits;
-use super::send::{Sender, Sent};
-use super::wire::Wire;
+use super::metrics::{ExportMetrics, MetricSource, Metrics};
+use super::outbox::{Batch, Counts, Limits, Outbox, Waiting};
+use super::records::{ExportRecords, Records};
+use super::send::Sent;
+use super::spans::{ExportSpans, Spans};
+use super::transport::Transport;
+use super::{AttributeLimits, Ids, scope};
 use crate::clock;
+use crate::otel::Tracer;
+use crate::redact::Redaction;
 use crate::sampler::Sampler;
 
 /// What is exported, and the thread that does it.
 pub(crate) struct Exporter {
-    pub(crate) sampler: Sampler,
-    /// Those of spans, and those of lines.
-    pub(crate) attributes: [AttributeLimits; 2],
+    /// What makes the spans that are exported; `None` if they are not.
+    traces: Option<Traces>,
     /// `None` if they are not exported.
-    pub(crate) traces: Option<Arc<Outbox>>,
-    pub(crate) logs: Option<Arc<Outbox>>,
-    metrics: Option<Arc<Outbox>>,
+    pub(crate) logs: Option<Records>,
+    metrics: Option<Arc<Outbox<Vec<Metric>>>>,
     source: Option<Arc<Metrics>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     id: Option<ThreadId>,
 }
 
+struct Traces {
+    outbox: Arc<Outbox<SpanData>>,
+    provider: SdkTracerProvider,
+    tracer: Tracer,
+}
+
 /// What is to be exported of one signal.
 pub(crate) struct Signal {
     pub(crate) name: &'static str,
-    pub(crate) sender: Sender,
+    pub(crate) transport: Transport,
     pub(crate) limits: Limits,
 }
 
@@ -42,10 +55,19 @@ pub(crate) struct Plan {
     pub(crate) traces: Option<Signal>,
     pub(crate) logs: Option<Signal>,
     pub(crate) metrics: Option<(Signal, Arc<dyn MetricSource>, Duration)>,
-    /// The resource, as the field of `ResourceSpans` and the like.
-    pub(crate) resource: Vec<u8>,
+    pub(crate) resource: Vec<(String, String)>,
+    pub(crate) redaction: Redaction,
     /// Writes a line to the log that is exported nowhere.
     pub(crate) report: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// Sends batches of one signal.
+pub(super) trait Export: Send + 'static {
+    type Item: Send + 'static;
+
+    fn export(&mut self, batch: Vec<Self::Item>) -> impl Future<Output = Sent> + Send;
+
+    fn transport(&self) -> &Transport;
 }
 
 impl Exporter {
@@ -53,44 +75,93 @@ impl Exporter {
     pub(crate) fn start(plan: Plan) -> io::Result<Self> {
         let Plan {
             sampler,
-            attributes,
+            attributes: [of_spans, of_lines],
             traces,
             logs,
             metrics,
             resource,
+            redaction,
             report,
         } = plan;
-        let resource: Arc<[u8]> = resource.into();
-        let lane = |signal: Signal| Lane {
-            name: signal.name,
-            sender: signal.sender,
-            outbox: Arc::new(Outbox::new(signal.limits)),
-            resource: Arc::clone(&resource),
-            report: Arc::clone(&report),
+        let pairs = resource
+            .iter()
+            .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+        let sdk_resource = Resource::builder_empty().with_attributes(pairs).build();
+        let traces = match traces {
+            None => None,
+            Some(signal) => {
+                let outbox = Arc::new(Outbox::new(signal.limits));
+                let export = ExportSpans::new(signal.transport, &sdk_resource, redaction);
+                let lane = Lane {
+                    name: signal.name,
+                    export: export.map_err(io::Error::other)?,
+                    outbox: Arc::clone(&outbox),
+                    report: Arc::clone(&report),
+                };
+                let spans = Spans::new(Arc::clone(&outbox), of_spans);
+                let provider = SdkTracerProvider::builder()
+                    .with_span_processor(spans)
+                    .with_sampler(sampler)
+                    .with_id_generator(Ids)
+                    .with_span_limits(of_spans.of_spans())
+                    .with_resource(sdk_resource.clone())
+                    .build();
+                let tracer = Tracer::new(&provider, scope());
+                let traces = Traces {
+                    outbox,
+                    provider,
+                    tracer,
+                };
+                Some((lane, traces))
+            }
         };
-        let (traces, logs) = (traces.map(lane), logs.map(lane));
-        let (metrics, source, every) = match metrics {
-            Some((signal, source, every)) => (Some(lane(signal)), Some(source), every),
-            None => (None, None, Duration::ZERO),
+        let (traces_lane, traces) = traces.unzip();
+        let logs = match logs {
+            None => None,
+            Some(signal) => {
+                let outbox = Arc::new(Outbox::new(signal.limits));
+                let export = ExportRecords::new(signal.transport, &sdk_resource);
+                let lane = Lane {
+                    name: signal.name,
+                    export: export.map_err(io::Error::other)?,
+                    outbox: Arc::clone(&outbox),
+                    report: Arc::clone(&report),
+                };
+                Some((lane, Records::new(outbox, of_lines)))
+            }
         };
-        let outbox = |lane: &Option<Lane>| lane.as_ref().map(|lane| Arc::clone(&lane.outbox));
+        let (logs_lane, logs) = logs.unzip();
+        let metrics = metrics.map(|(signal, source, every)| {
+            let outbox = Arc::new(Outbox::new(signal.limits));
+            let lane = Lane {
+                name: signal.name,
+                export: ExportMetrics::new(signal.transport, &resource),
+                outbox: Arc::clone(&outbox),
+                report: Arc::clone(&report),
+            };
+            (lane, (outbox, Arc::new(Metrics::new(source)), every))
+        });
+        let (metrics_lane, metrics) = metrics.unzip();
+        let collecting = metrics.clone();
+        let (metrics, source) = match metrics {
+            Some((outbox, source, _)) => (Some(outbox), Some(source)),
+            None => (None, None),
+        };
         let mut exporter = Self {
-            sampler,
-            attributes,
-            traces: outbox(&traces),
-            logs: outbox(&logs),
-            metrics: outbox(&metrics),
-            source: source.map(|source| Arc::new(Metrics::new(source))),
+            traces,
+            logs,
+            metrics,
+            source,
             thread: Mutex::default(),
             id: None,
         };
-        let collecting = exporter.source.clone().zip(exporter.metrics.clone());
         let thread = std::thread::Builder::new().name(THREAD.to_owned());
         // The runtime is made where it ends: it may not end in a task of another one.
         let (sender, started) = mpsc::channel();
         let thread = thread.spawn(move || {
             // What the client logs about an export must not be exported in turn.
             let _quiet = tracing::dispatcher::set_default(&Dispatch::none());
+            let _untraced = Context::enter_telemetry_suppressed_scope();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
@@ -101,17 +172,12 @@ impl Exporter {
             };
             drop(sender);
             runtime.block_on(async {
-                let run = async |lane: Option<Lane>| {
-                    if let Some(lane) = lane {
-                        lane.run().await;
-                    }
-                };
                 let collect = async {
-                    if let Some((source, outbox)) = collecting {
+                    if let Some((outbox, source, every)) = collecting {
                         source.collect_every(every, &outbox).await;
                     }
                 };
-                tokio::join!(run(traces), run(logs), run(metrics), collect);
+                tokio::join!(run(traces_lane), run(logs_lane), run(metrics_lane), collect);
             });
             // A name that is being looked up is not waited for.
             runtime.shutdown_background();
@@ -125,6 +191,25 @@ impl Exporter {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(exporter)
+    }
+
+    /// Returns the provider of the spans that are exported.
+    pub(crate) fn provider(&self) -> Option<&SdkTracerProvider> {
+        self.traces.as_ref().map(|traces| &traces.provider)
+    }
+
+    /// Returns what makes the spans that are exported.
+    pub(crate) fn tracer(&self) -> Option<&Tracer> {
+        self.traces.as_ref().map(|traces| &traces.tracer)
+    }
+
+    /// Takes up the spans of a recording.
+    pub(crate) fn export_recorded(&self, spans: Vec<(SpanData, usize)>) {
+        if let Some(Traces { outbox, .. }) = &self.traces {
+            for (span, bytes) in spans {
+                outbox.push(super::spans::sampled(span), 1, bytes);
+            }
+        }
     }
 
     /// Exports what there is, but does not wait longer than that; returns how much is not, or has failed.
@@ -160,7 +245,7 @@ impl Exporter {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let has_nothing_left = self.outboxes().into_iter().flatten().all(|outbox| {
-            let (left, _) = outbox.wait(until, || until);
+            let (left, _) = outbox.wait(until, &|| until);
             left == 0
         });
         if let Some(thread) = thread.filter(|_| has_nothing_left && !self.is_here()) {
@@ -172,7 +257,7 @@ impl Exporter {
 
     /// Returns what became of the spans, the lines and the points.
     pub(crate) fn counts(&self) -> [Counts; 3] {
-        let counts = |outbox: Option<&Outbox>| outbox.map(Outbox::counts).unwrap_or_default();
+        let counts = |outbox: Option<&dyn Waiting>| outbox.map(Waiting::counts).unwrap_or_default();
         self.outboxes().map(counts)
     }
 
@@ -182,8 +267,13 @@ impl Exporter {
         }
     }
 
-    fn outboxes(&self) -> [Option<&Outbox>; 3] {
-        [&self.traces, &self.logs, &self.metrics].map(Option::as_deref)
+    fn outboxes(&self) -> [Option<&dyn Waiting>; 3] {
+        let traces = self.traces.as_ref();
+        [
+            traces.map(|traces| &*traces.outbox as &dyn Waiting),
+            self.logs.as_ref().map(|logs| logs.outbox() as _),
+            self.metrics.as_deref().map(|outbox| outbox as _),
+        ]
     }
 
     /// Waits; returns how much is not done, or has failed since then.
@@ -197,7 +287,7 @@ impl Exporter {
             let Some(outbox) = outbox else {
                 return 0;
             };
-            let (left, failed) = outbox.wait(until, clock::instant);
+            let (left, failed) = outbox.wait(until, &clock::instant);
             left + failed - before.failed
         })
     }
@@ -219,48 +309,52 @@ impl Drop for Exporter {
 impl fmt::Debug for Exporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exporter")
-            .field("sampler", &self.sampler)
             .field("counts", &self.counts())
             .finish_non_exhaustive()
     }
 }
 
 /// The way of one signal.
-struct Lane {
+struct Lane<E: Export> {
     name: &'static str,
-    sender: Sender,
-    outbox: Arc<Outbox>,
-    resource: Arc<[u8]>,
+    export: E,
+    outbox: Arc<Outbox<E::Item>>,
     report: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+async fn run<E: Export>(lane: Option<Lane<E>>) {
+    if let Some(lane) = lane {
+        lane.run().await;
+    }
 }
 
 /// How far two reports of failures are apart.
 const QUIET: Duration = Duration::from_secs(60);
 
-impl Lane {
-    async fn run(self) {
+impl<E: Export> Lane<E> {
+    async fn run(mut self) {
         // When a failure was told of last, and whether the last thing told was one.
         let (mut told, mut is_told) = (None::<Instant>, false);
         while let Some(batch) = self.outbox.next().await {
-            let request = self.request(&batch);
+            let Batch { list, items, bytes } = batch;
             let sent = tokio::select! {
-                sent = self.sender.send(&request) => sent,
-                () = self.out_of_time() => Sent::Failed { reason: "the service ends".to_owned(), after: None },
+                sent = self.export.export(list) => sent,
+                () = out_of_time(&self.outbox) => Sent::Failed { reason: "the service ends".to_owned(), after: None },
             };
             let mut pause = None;
             let (failed, reason) = match sent {
                 Sent::Taken { rejected: 0 } => (0, None),
                 Sent::Taken { rejected } => {
                     let rejected = usize::try_from(rejected).unwrap_or(usize::MAX);
-                    let rejected = rejected.min(batch.items);
+                    let rejected = rejected.min(items);
                     (rejected, Some("it does not want them".to_owned()))
                 }
                 Sent::Failed { reason, after } => {
                     pause = after;
-                    (batch.items, Some(reason))
+                    (items, Some(reason))
                 }
             };
-            self.outbox.ended(&batch, failed);
+            self.outbox.ended(items, bytes, failed);
             let Some(reason) = reason else {
                 if std::mem::take(&mut is_told) {
                     let text = format!("the collector takes {} again", self.name);
@@ -273,7 +367,9 @@ impl Lane {
                 (told, is_told) = (Some(now), true);
                 let text = format!(
                     "{failed} of {} {} were not exported to {}: {reason}",
-                    batch.items, self.name, self.sender.target
+                    items,
+                    self.name,
+                    self.export.transport().sender().target
                 );
                 (self.report)(&text);
             }
@@ -283,27 +379,9 @@ impl Lane {
             }
         }
     }
+}
 
-    async fn out_of_time(&self) {
-        let until = self.outbox.closing().await;
-        tokio::time::sleep_until(until.into()).await;
-    }
-
-    /// Returns a batch as an `Export…ServiceRequest`, which is the same for all signals but for what the messages in it are.
-    fn request(&self, batch: &Batch) -> Vec<u8> {
-        let mut request = Wire(Vec::with_capacity(
-            batch.bytes.len() + self.resource.len() + 64,
-        ));
-        request.message(1, |of_resource| {
-            of_resource.0.extend_from_slice(&self.resource);
-            of_resource.message(2, |of_scope| {
-                of_scope.message(1, |scope| {
-                    scope.text(1, "campanile");
-                    scope.text(2, env!("CARGO_PKG_VERSION"));
-                });
-                of_scope.0.extend_from_slice(&batch.bytes);
-            });
-        });
-        request.0
-    }
+async fn out_of_time<T>(outbox: &Outbox<T>) {
+    let until = outbox.closing().await;
+    tokio::time::sleep_until(until.into()).await;
 }

@@ -1,16 +1,30 @@
 //! Metrics as OTLP's messages: `opentelemetry/proto/metrics/v1/metrics.proto`.
 
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::exemplar::Value as exemplar_value;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
+use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
+use opentelemetry_proto::tonic::metrics::v1::{
+    self as proto, AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric,
+    NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
 use tokio::time::sleep_until;
 
+use super::SCOPE;
+use super::exporter::Export;
 use super::outbox::{MAX_BATCH_BYTES, Outbox};
-use super::record::{nanoseconds, text_attribute};
-use super::send::now;
-use super::wire::Wire;
+use super::send::{Sent, now};
+use super::transport::Transport;
 use crate::clock;
 
 /// What has metrics that are exported: the facade implements it for its registry.
@@ -35,27 +49,16 @@ pub trait MetricSource: Send + Sync + 'static {
 /// Takes metrics, one after the other.
 #[derive(Debug)]
 pub struct MetricWriter<'a> {
-    outbox: &'a Outbox,
+    outbox: &'a Outbox<Vec<Metric>>,
     begun: u64,
     now: u64,
-    name: String,
-    description: String,
-    unit: String,
-    /// The points of the metric so far, which are all of one kind.
-    points: Wire,
-    count: usize,
-    kind: Kind,
-    /// Whole metrics, and how many points they have.
-    metrics: Wire,
+    /// The metric that points are added to, which are all of one kind.
+    metric: Metric,
+    /// Whole metrics.
+    metrics: Vec<Metric>,
+    /// The number of points, those of the metric included, and what they take.
     items: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Gauge,
-    Sum,
-    Histogram,
-    Summary,
+    bytes: usize,
 }
 
 /// One value of a metric.
@@ -106,6 +109,8 @@ pub struct Exemplar {
     pub at: SystemTime,
     /// The trace's id.
     pub trace_id: u128,
+    /// The span's id, if it is known.
+    pub span_id: Option<NonZeroU64>,
 }
 
 impl<'a> Point<'a> {
@@ -143,143 +148,213 @@ impl MetricWriter<'_> {
     /// Begins a metric; the unit is one of UCUM, such as `s` or `By`, or empty.
     pub fn metric(&mut self, name: &str, description: &str, unit: &str) {
         self.end_metric();
-        for (text, of) in [
-            (&mut self.name, name),
-            (&mut self.description, description),
-            (&mut self.unit, unit),
-        ] {
-            text.clear();
-            text.push_str(of);
-        }
+        self.metric = Metric {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            unit: unit.to_owned(),
+            ..Metric::default()
+        };
     }
 
     /// Adds a point to the metric. Those of one metric are of one kind: one of another kind begins the metric again.
     pub fn point(&mut self, point: Point<'_>) {
-        let kind = match point.measured {
-            Measured::Gauge(_) => Kind::Gauge,
-            Measured::Count(_) | Measured::Amount(_) => Kind::Sum,
-            Measured::Histogram { .. } => Kind::Histogram,
-            Measured::Summary { .. } => Kind::Summary,
+        let point = self.data_point(&point);
+        let bytes = match &point {
+            Data::Gauge(gauge) => gauge.encoded_len(),
+            Data::Sum(sum) => sum.encoded_len(),
+            Data::Histogram(histogram) => histogram.encoded_len(),
+            Data::Summary(summary) => summary.encoded_len(),
+            Data::ExponentialHistogram(histogram) => histogram.encoded_len(),
         };
-        let is_full = self.points.0.len() + self.metrics.0.len() >= MAX_BATCH_BYTES / 2;
-        if kind != self.kind || is_full {
-            self.end_metric();
+        let is_full = self.bytes + bytes >= MAX_BATCH_BYTES / 2;
+        match (&mut self.metric.data, point) {
+            (Some(Data::Gauge(all)), Data::Gauge(one)) if !is_full => {
+                all.data_points.extend(one.data_points);
+            }
+            (Some(Data::Sum(all)), Data::Sum(one)) if !is_full => {
+                all.data_points.extend(one.data_points);
+            }
+            (Some(Data::Histogram(all)), Data::Histogram(one)) if !is_full => {
+                all.data_points.extend(one.data_points);
+            }
+            (Some(Data::Summary(all)), Data::Summary(one)) if !is_full => {
+                all.data_points.extend(one.data_points);
+            }
+            (_, point) => {
+                self.end_metric();
+                self.metric.data = Some(point);
+            }
         }
-        self.kind = kind;
-        self.count += 1;
-        let (begun, now) = (self.begun, self.now);
-        self.points
-            .message(1, |out| data_point(out, &point, begun, now));
+        self.items += 1;
+        self.bytes += bytes;
     }
 
     fn end_metric(&mut self) {
-        if self.count == 0 {
+        let Some(data) = self.metric.data.take() else {
             return;
-        }
-        let (points, kind) = (&self.points.0, self.kind);
-        self.metrics.message(2, |metric| {
-            metric.text(1, &self.name);
-            for (field, text) in [(2, &self.description), (3, &self.unit)] {
-                if !text.is_empty() {
-                    metric.text(field, text);
-                }
-            }
-            let field = match kind {
-                Kind::Gauge => 5,
-                Kind::Sum => 7,
-                Kind::Histogram => 9,
-                Kind::Summary => 11,
-            };
-            metric.message(field, |data| {
-                data.0.extend_from_slice(points);
-                if matches!(kind, Kind::Sum | Kind::Histogram) {
-                    data.varint(2, CUMULATIVE);
-                }
-                if kind == Kind::Sum {
-                    data.varint(3, 1);
-                }
-            });
+        };
+        self.metrics.push(Metric {
+            data: Some(data),
+            ..self.metric.clone()
         });
-        self.points.0.clear();
-        self.items += std::mem::take(&mut self.count);
-        if self.metrics.0.len() >= MAX_BATCH_BYTES / 2 {
+        if self.bytes >= MAX_BATCH_BYTES / 2 {
             self.end_batch();
         }
     }
 
     fn end_batch(&mut self) {
         if self.items > 0 {
-            self.outbox.push(&self.metrics.0, self.items);
+            let metrics = std::mem::take(&mut self.metrics);
+            self.outbox.push(metrics, self.items, self.bytes);
         }
-        self.metrics.0.clear();
-        self.items = 0;
+        (self.items, self.bytes) = (0, 0);
+    }
+
+    /// Returns a metric's data with one point.
+    fn data_point(&self, point: &Point<'_>) -> Data {
+        let since = point.since.map_or(self.begun, nanoseconds);
+        let (since, now) = (since.min(self.now), self.now);
+        let attributes = attributes(point.attributes.iter().copied());
+        let exemplars = || point.exemplars.iter().map(exemplar).collect();
+        let number = |value, since| NumberDataPoint {
+            attributes: attributes.clone(),
+            start_time_unix_nano: since,
+            time_unix_nano: now,
+            value: Some(value),
+            ..NumberDataPoint::default()
+        };
+        let sum = |value| {
+            Data::Sum(Sum {
+                data_points: vec![NumberDataPoint {
+                    exemplars: exemplars(),
+                    ..number(value, since)
+                }],
+                aggregation_temporality: AggregationTemporality::Cumulative.into(),
+                is_monotonic: true,
+            })
+        };
+        match point.measured {
+            // What is more than the format has room for has wrapped.
+            Measured::Count(count) => sum(Number::AsInt((count & i64::MAX as u64) as i64)),
+            Measured::Amount(amount) => sum(Number::AsDouble(amount)),
+            Measured::Gauge(value) => Data::Gauge(Gauge {
+                data_points: vec![number(Number::AsDouble(value), 0)],
+            }),
+            Measured::Histogram {
+                bounds,
+                counts,
+                sum,
+            } => Data::Histogram(Histogram {
+                data_points: vec![HistogramDataPoint {
+                    attributes,
+                    start_time_unix_nano: since,
+                    time_unix_nano: now,
+                    count: counts.iter().sum(),
+                    sum,
+                    bucket_counts: counts.to_vec(),
+                    explicit_bounds: bounds.to_vec(),
+                    exemplars: exemplars(),
+                    ..HistogramDataPoint::default()
+                }],
+                aggregation_temporality: AggregationTemporality::Cumulative.into(),
+            }),
+            Measured::Summary {
+                quantiles,
+                count,
+                sum,
+            } => Data::Summary(Summary {
+                data_points: vec![SummaryDataPoint {
+                    attributes,
+                    start_time_unix_nano: since,
+                    time_unix_nano: now,
+                    count,
+                    sum,
+                    quantile_values: quantiles.iter().map(at_quantile).collect(),
+                    ..SummaryDataPoint::default()
+                }],
+            }),
+        }
     }
 }
 
-/// Since the source began.
-const CUMULATIVE: u64 = 2;
-
-fn data_point(out: &mut Wire, point: &Point<'_>, begun: u64, now: u64) {
-    let attributes = |out: &mut Wire, field| {
-        for (key, value) in point.attributes {
-            text_attribute(out, field, key, value);
-        }
-    };
-    let exemplars = |out: &mut Wire, field| {
-        for exemplar in point.exemplars {
-            out.message(field, |out| {
-                out.fixed_64(2, nanoseconds(exemplar.at));
-                out.double(3, exemplar.value);
-                out.bytes(5, &exemplar.trace_id.to_be_bytes());
-            });
-        }
-    };
-    if !matches!(point.measured, Measured::Gauge(_)) {
-        let since = point.since.map_or(begun, nanoseconds);
-        out.fixed_64(2, since.min(now));
+fn exemplar(exemplar: &Exemplar) -> proto::Exemplar {
+    proto::Exemplar {
+        time_unix_nano: nanoseconds(exemplar.at),
+        value: Some(exemplar_value::AsDouble(exemplar.value)),
+        trace_id: exemplar.trace_id.to_be_bytes().to_vec(),
+        span_id: exemplar
+            .span_id
+            .map_or_else(Vec::new, |id| id.get().to_be_bytes().to_vec()),
+        ..proto::Exemplar::default()
     }
-    out.fixed_64(3, now);
-    match point.measured {
-        Measured::Count(count) => {
-            exemplars(out, 5);
-            // As the format has it; what is more than that has wrapped.
-            out.fixed_64(6, count & i64::MAX as u64);
-            attributes(out, 7);
+}
+
+fn at_quantile(&(quantile, value): &(f64, f64)) -> ValueAtQuantile {
+    ValueAtQuantile { quantile, value }
+}
+
+fn nanoseconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    since.as_nanos() as u64
+}
+
+/// Returns attributes whose values are texts.
+pub(super) fn attributes<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<KeyValue> {
+    let pair = |(key, value): (&str, &str)| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(any_value::Value::StringValue(value.to_owned())),
+        }),
+        ..KeyValue::default()
+    };
+    pairs.into_iter().map(pair).collect()
+}
+
+/// Sends batches of metrics. They are the messages of `opentelemetry-proto`, since the metrics of the SDK have no exemplars and no start
+/// times of their own.
+pub(super) struct ExportMetrics {
+    transport: Transport,
+    resource: Resource,
+}
+
+impl ExportMetrics {
+    pub(super) fn new(transport: Transport, resource: &[(String, String)]) -> Self {
+        let pairs = resource.iter().map(|(key, value)| (&**key, &**value));
+        Self {
+            transport,
+            resource: Resource {
+                attributes: attributes(pairs),
+                ..Resource::default()
+            },
         }
-        Measured::Amount(value) | Measured::Gauge(value) => {
-            out.double(4, value);
-            exemplars(out, 5);
-            attributes(out, 7);
-        }
-        Measured::Histogram {
-            bounds,
-            counts,
-            sum,
-        } => {
-            out.fixed_64(4, counts.iter().sum());
-            if let Some(sum) = sum {
-                out.double(5, sum);
-            }
-            out.packed(6, counts.iter().copied());
-            out.packed(7, bounds.iter().map(|bound| bound.to_bits()));
-            exemplars(out, 8);
-            attributes(out, 9);
-        }
-        Measured::Summary {
-            quantiles,
-            count,
-            sum,
-        } => {
-            out.fixed_64(4, count);
-            out.double(5, sum);
-            for (quantile, value) in quantiles {
-                out.message(6, |out| {
-                    out.double(1, *quantile);
-                    out.double(2, *value);
-                });
-            }
-            attributes(out, 7);
-        }
+    }
+}
+
+impl Export for ExportMetrics {
+    type Item = Vec<Metric>;
+
+    async fn export(&mut self, batch: Vec<Vec<Metric>>) -> Sent {
+        let scope_metrics = ScopeMetrics {
+            scope: Some(InstrumentationScope {
+                name: SCOPE.to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..InstrumentationScope::default()
+            }),
+            metrics: batch.into_iter().flatten().collect(),
+            ..ScopeMetrics::default()
+        };
+        let request = ExportMetricsServiceRequest {
+            resource_metrics: vec![ResourceMetrics {
+                resource: Some(self.resource.clone()),
+                scope_metrics: vec![scope_metrics],
+                ..ResourceMetrics::default()
+            }],
+        };
+        self.transport.send(request.encode_to_vec().into()).await
+    }
+
+    fn transport(&self) -> &Transport {
+        &self.transport
     }
 }
 
@@ -300,7 +375,7 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn collect(&self, outbox: &Outbox) {
+    pub(crate) fn collect(&self, outbox: &Outbox<Vec<Metric>>) {
         // A source may flush the telemetry, which asks the source.
         if self.is_asked.swap(true, Ordering::Acquire) {
             return;
@@ -310,14 +385,10 @@ impl Metrics {
             begun: nanoseconds(self.begun),
             // The clock may have gone back.
             now: nanoseconds(clock::now().max(self.begun)),
-            name: String::new(),
-            description: String::new(),
-            unit: String::new(),
-            points: Wire::default(),
-            count: 0,
-            kind: Kind::Gauge,
-            metrics: Wire::default(),
+            metric: Metric::default(),
+            metrics: Vec::new(),
             items: 0,
+            bytes: 0,
         };
         let collect = AssertUnwindSafe(|| self.source.collect(&mut out));
         // What is half written goes nowhere.
@@ -328,7 +399,7 @@ impl Metrics {
         self.is_asked.store(false, Ordering::Release);
     }
 
-    pub(crate) async fn collect_every(&self, every: Duration, outbox: &Outbox) {
+    pub(crate) async fn collect_every(&self, every: Duration, outbox: &Outbox<Vec<Metric>>) {
         let closing = async {
             outbox.closing().await;
         };

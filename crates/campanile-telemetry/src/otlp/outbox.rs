@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// What waits to be exported, in batches: it takes up what there is room for and counts the rest.
+/// A bounded queue of what is to be exported, in batches. What finds no room is counted.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct Outbox<T> {
     limits: Limits,
     max_batch_bytes: usize,
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
     /// There is something to do for the exporter.
     work: Notify,
     closed: Notify,
@@ -35,10 +35,10 @@ pub(crate) struct Limits {
 /// The most bytes of a batch, but for an item that is larger itself: what collectors take at once, with some room.
 pub(crate) const MAX_BATCH_BYTES: usize = 2 << 20;
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct State<T> {
     /// The last of them may be added to.
-    batches: VecDeque<Batch>,
+    batches: VecDeque<Batch<T>>,
     /// What waits, and what is under way.
     items: usize,
     bytes: usize,
@@ -49,19 +49,45 @@ struct State {
 }
 
 /// What there is to do.
-enum Next {
-    Batch(Batch),
+enum Next<T> {
+    Batch(Batch<T>),
     /// There is something, but more may come.
     Some,
     Nothing,
     End,
 }
 
-/// Messages one after the other, each with its tag and its length.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Batch {
-    pub(crate) bytes: Vec<u8>,
+/// What is exported at once.
+#[derive(Debug)]
+pub(crate) struct Batch<T> {
+    pub(crate) list: Vec<T>,
+    /// The number of items, of which one of the list may have several.
     pub(crate) items: usize,
+    /// The number of bytes that they take, about.
+    pub(crate) bytes: usize,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self {
+            list: Vec::new(),
+            items: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self {
+            batches: VecDeque::new(),
+            items: 0,
+            bytes: 0,
+            counts: Counts::default(),
+            flush: 0,
+            closing: None,
+        }
+    }
 }
 
 /// What became of what was to be exported. Those that are in none of the last three wait.
@@ -88,7 +114,7 @@ impl Counts {
     }
 }
 
-impl Outbox {
+impl<T> Outbox<T> {
     pub(crate) fn new(limits: Limits) -> Self {
         // A batch that there is no room for would never be full.
         let batch = limits.batch.min(limits.items).max(1);
@@ -103,21 +129,21 @@ impl Outbox {
     }
 
     /// Adds items, unless there is no room: it never waits.
-    pub(crate) fn push(&self, message: &[u8], items: usize) {
+    pub(crate) fn push(&self, message: T, items: usize, bytes: usize) {
         let Limits { batch: most, .. } = self.limits;
         let mut state = self.state();
         state.counts.emitted += items as u64;
-        let has_room = state.items + items <= self.limits.items
-            && state.bytes + message.len() <= self.limits.bytes;
+        let has_room =
+            state.items + items <= self.limits.items && state.bytes + bytes <= self.limits.bytes;
         if state.closing.is_some() || !has_room {
             state.counts.dropped += items as u64;
             return;
         }
         let is_first = state.batches.is_empty();
         state.items += items;
-        state.bytes += message.len();
-        let fits = |batch: &Batch| {
-            batch.items + items <= most && batch.bytes.len() + message.len() <= self.max_batch_bytes
+        state.bytes += bytes;
+        let fits = |batch: &Batch<T>| {
+            batch.items + items <= most && batch.bytes + bytes <= self.max_batch_bytes
         };
         let mut is_full = false;
         if !state.batches.back().is_some_and(fits) {
@@ -126,9 +152,10 @@ impl Outbox {
             state.batches.push_back(Batch::default());
         }
         if let Some(batch) = state.batches.back_mut() {
-            batch.bytes.extend_from_slice(message);
+            batch.list.push(message);
             batch.items += items;
-            is_full |= batch.items >= most || batch.bytes.len() >= self.max_batch_bytes;
+            batch.bytes += bytes;
+            is_full |= batch.items >= most || batch.bytes >= self.max_batch_bytes;
         }
         drop(state);
         if is_first || is_full {
@@ -137,7 +164,7 @@ impl Outbox {
     }
 
     /// Waits for a batch that is full, old enough, or waited for; `None` once it is closed and empty.
-    pub(crate) async fn next(&self) -> Option<Batch> {
+    pub(crate) async fn next(&self) -> Option<Batch<T>> {
         loop {
             match self.look() {
                 Next::Batch(batch) => return Some(batch),
@@ -153,7 +180,7 @@ impl Outbox {
         }
     }
 
-    fn look(&self) -> Next {
+    fn look(&self) -> Next<T> {
         let mut state = self.state();
         let Some(first) = state.batches.front() else {
             return match state.closing {
@@ -163,7 +190,7 @@ impl Outbox {
         };
         let is_full = state.batches.len() > 1
             || first.items >= self.limits.batch
-            || first.bytes.len() >= self.max_batch_bytes;
+            || first.bytes >= self.max_batch_bytes;
         let is_asked_for = state.closing.is_some() || state.flush > state.counts.done();
         if !is_full && !is_asked_for {
             return Next::Some;
@@ -172,19 +199,15 @@ impl Outbox {
     }
 
     /// Takes note of what became of a batch: so many of its items failed.
-    pub(crate) fn ended(&self, batch: &Batch, failed: usize) {
+    pub(crate) fn ended(&self, items: usize, bytes: usize, failed: usize) {
         let mut state = self.state();
-        let failed = failed.min(batch.items);
-        state.items -= batch.items;
-        state.bytes -= batch.bytes.len();
+        let failed = failed.min(items);
+        state.items -= items;
+        state.bytes -= bytes;
         state.counts.failed += failed as u64;
-        state.counts.exported += (batch.items - failed) as u64;
+        state.counts.exported += (items - failed) as u64;
         drop(state);
         self.done.notify_all();
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        self.state().counts
     }
 
     /// Completes when it is closed, with the time by which everything has to be done.
@@ -200,20 +223,46 @@ impl Outbox {
         }
     }
 
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An [`Outbox`] of any signal.
+pub(crate) trait Waiting {
+    fn counts(&self) -> Counts;
+
     /// Asks for what there is to be exported soon.
-    pub(crate) fn hurry(&self) {
+    fn hurry(&self);
+
+    fn is_closed(&self) -> bool;
+
+    /// Takes up nothing any more, and ends by a time.
+    fn close(&self, until: Instant);
+
+    /// Waits until all that there was when it was called is done, but not longer than that; returns how much is not, and how much failed in
+    /// all.
+    fn wait(&self, until: Instant, now: &dyn Fn() -> Instant) -> (u64, u64);
+}
+
+impl<T> Waiting for Outbox<T> {
+    fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    fn hurry(&self) {
         let mut state = self.state();
         state.flush = state.counts.taken_up();
         drop(state);
         self.work.notify_one();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.state().closing.is_some()
     }
 
-    /// Takes up nothing any more, and ends by a time.
-    pub(crate) fn close(&self, until: Instant) {
+    fn close(&self, until: Instant) {
         let mut state = self.state();
         state.closing.get_or_insert(until);
         drop(state);
@@ -221,9 +270,7 @@ impl Outbox {
         self.closed.notify_waiters();
     }
 
-    /// Waits until all that there was when it was called is done, but not longer than that; returns how much is not, and how much failed in
-    /// all.
-    pub(crate) fn wait(&self, until: Instant, now: impl Fn() -> Instant) -> (u64, u64) {
+    fn wait(&self, until: Instant, now: &dyn Fn() -> Instant) -> (u64, u64) {
         let mut state = self.state();
         let goal = state.counts.taken_up();
         loop {
@@ -236,11 +283,6 @@ impl Outbox {
             state = waited.map_or_else(|error| error.into_inner().0, |(state, _)| state);
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[cfg(test)]
@@ -249,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    fn outbox(batch: usize, items: usize) -> Outbox {
+    fn outbox(batch: usize, items: usize) -> Outbox<&'static str> {
         Outbox::new(Limits {
             batch,
             items,
@@ -271,21 +313,21 @@ mod tests {
     async fn a_batch_goes_when_it_is_full_old_enough_or_asked_for() {
         let outbox = outbox(2, 10);
         let begun = tokio::time::Instant::now();
-        for message in [b"a", b"b", b"c"] {
-            outbox.push(message, 1);
+        for message in ["a", "b", "c"] {
+            outbox.push(message, 1, 1);
         }
-        let next = async || outbox.next().await.map(|batch| batch.bytes);
-        assert_eq!(next().await.unwrap(), b"ab");
+        let next = async || outbox.next().await.map(|batch| batch.list.concat());
+        assert_eq!(next().await.unwrap(), "ab");
         assert!(begun.elapsed().is_zero());
-        assert_eq!(next().await.unwrap(), b"c");
+        assert_eq!(next().await.unwrap(), "c");
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
-        outbox.push(b"d", 1);
+        outbox.push("d", 1, 1);
         outbox.hurry();
-        assert_eq!(next().await.unwrap(), b"d");
-        outbox.push(b"e", 1);
+        assert_eq!(next().await.unwrap(), "d");
+        outbox.push("e", 1, 1);
         outbox.close(begun.into_std());
-        outbox.push(b"f", 1);
-        assert_eq!(next().await.unwrap(), b"e");
+        outbox.push("f", 1, 1);
+        assert_eq!(next().await.unwrap(), "e");
         assert_eq!(next().await, None);
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
         assert_eq!(outbox.closing().await, begun.into_std());
@@ -296,25 +338,25 @@ mod tests {
     async fn all_that_is_emitted_is_exported_failed_dropped_or_waits() {
         let outbox = outbox(4, 6);
         for _ in 0..8 {
-            outbox.push(b"12", 1);
+            outbox.push("12", 1, 2);
         }
         // There is no room for the bytes, though there is for the item.
         assert_eq!(counts(outbox.counts()), [8, 0, 0, 2]);
         let first = outbox.next().await.unwrap();
         // What is under way takes up room.
-        outbox.push(b"12", 1);
-        outbox.ended(&first, 3);
+        outbox.push("12", 1, 2);
+        outbox.ended(first.items, first.bytes, 3);
         assert_eq!(counts(outbox.counts()), [9, 1, 3, 3]);
-        outbox.push(&[0; 997], 1);
-        outbox.push(b"12", 3);
+        outbox.push("", 1, 997);
+        outbox.push("12", 3, 2);
         let second = outbox.next().await.unwrap();
-        outbox.ended(&second, usize::MAX);
+        outbox.ended(second.items, second.bytes, usize::MAX);
         assert_eq!(counts(outbox.counts()), [13, 1, 5, 4]);
         let now = Instant::now();
-        assert_eq!(outbox.wait(now, || now), (3, 5));
+        assert_eq!(outbox.wait(now, &|| now), (3, 5));
         let third = outbox.next().await.unwrap();
-        outbox.ended(&third, 0);
-        assert_eq!(outbox.wait(now, || now), (0, 5));
+        outbox.ended(third.items, third.bytes, 0);
+        assert_eq!(outbox.wait(now, &|| now), (0, 5));
         assert_eq!(counts(outbox.counts()), [13, 4, 5, 4]);
     }
 
@@ -323,7 +365,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         // As many items, or a quarter of the bytes.
         for (outbox, size) in [(outbox(512, 3), 1), (outbox(512, 100), 250)] {
-            (0..3).for_each(|_| outbox.push(&vec![0; size], 1));
+            (0..3).for_each(|_| outbox.push("", 1, size));
             assert!(outbox.next().await.is_some());
         }
         assert!(begun.elapsed().is_zero());

@@ -3,7 +3,6 @@
 //! The rules are those of <https://opentelemetry.io/docs/specs/otlp/>: which failures are temporary, how long to wait, and what of a
 //! request a collector may take in part.
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
@@ -12,9 +11,10 @@ use campanile_client::{Answer, Client, SendError, Target, retry_after};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
 use tokio::time::{Instant, sleep_until};
 
-use super::wire::{Read, fields};
 use crate::clock;
 
 /// Where the batches of a signal go.
@@ -75,14 +75,24 @@ const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 impl Sender {
     /// Sends a request, and again while it may work later and there is time.
-    pub(crate) async fn send(&self, request: &[u8]) -> Sent {
+    ///
+    /// `encoding` is that of the request, if it is encoded already.
+    pub(crate) async fn send(&self, request: Bytes, encoding: Option<HeaderValue>) -> Sent {
         let [mut wait, longest] = WAITS;
         let until = now() + self.patience;
-        let body = self.body(request);
+        let mut headers = self.headers.clone();
+        let body = match encoding {
+            Some(encoding) => {
+                headers.insert(self.protocol.encoding(), encoding);
+                self.protocol.framed(request, true)
+            }
+            None if self.is_compressed => self.protocol.framed(compressed(&request).into(), true),
+            None => self.protocol.framed(request, false),
+        };
         loop {
             let answer = self
                 .client
-                .post(&self.target, self.headers.clone(), body.clone());
+                .post(&self.target, headers.clone(), body.clone());
             let (reason, after) = match self.protocol.judge(answer.await) {
                 Attempt::Taken { rejected } => return Sent::Taken { rejected },
                 Attempt::Refused { reason } => {
@@ -105,19 +115,6 @@ impl Sender {
             }
             sleep_until(next).await;
             wait = (wait * 2).min(longest);
-        }
-    }
-
-    fn body(&self, request: &[u8]) -> Bytes {
-        let body = if self.is_compressed {
-            Cow::Owned(compressed(request))
-        } else {
-            Cow::Borrowed(request)
-        };
-        match self.protocol {
-            Protocol::HttpProtobuf => body.into_owned().into(),
-            #[cfg(feature = "grpc")]
-            Protocol::Grpc => super::grpc::framed(&body, self.is_compressed),
         }
     }
 }
@@ -151,17 +148,36 @@ impl Protocol {
         headers.insert("content-type", HeaderValue::from_static(content_type));
         let agent = concat!("campanile/", env!("CARGO_PKG_VERSION"));
         headers.insert("user-agent", HeaderValue::from_static(agent));
-        #[cfg_attr(not(feature = "grpc"), expect(unused_mut, reason = "gRPC has another"))]
-        let mut encoding = HeaderName::from_static("content-encoding");
         #[cfg(feature = "grpc")]
         if self == Self::Grpc {
-            encoding = HeaderName::from_static("grpc-encoding");
             headers.insert("te", HeaderValue::from_static("trailers"));
         }
         if is_compressed {
-            headers.insert(encoding, HeaderValue::from_static("gzip"));
+            headers.insert(self.encoding(), HeaderValue::from_static("gzip"));
         }
         headers
+    }
+
+    /// Returns the header that names how a message is compressed.
+    fn encoding(self) -> HeaderName {
+        match self {
+            Self::HttpProtobuf => http::header::CONTENT_ENCODING,
+            #[cfg(feature = "grpc")]
+            Self::Grpc => HeaderName::from_static("grpc-encoding"),
+        }
+    }
+
+    /// Returns a message as the body of a request.
+    #[cfg_attr(
+        not(feature = "grpc"),
+        expect(unused_variables, reason = "HTTP says it in a header")
+    )]
+    fn framed(self, message: Bytes, is_compressed: bool) -> Bytes {
+        match self {
+            Self::HttpProtobuf => message,
+            #[cfg(feature = "grpc")]
+            Self::Grpc => super::grpc::framed(&message, is_compressed),
+        }
     }
 
     fn judge(self, answer: Result<Answer, SendError>) -> Attempt {
@@ -200,19 +216,12 @@ fn judge_parts(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt 
     }
 }
 
-/// Returns how many items an answer tells to be rejected: the same in the answers to all three signals.
+/// Returns how many items the collector rejects. The answers to all three signals have the same fields.
 pub(super) fn rejected(answer: &[u8]) -> u64 {
-    let partial = fields(answer).find_map(|field| match field {
-        (1, Read::Bytes(partial)) => Some(partial),
-        _ => None,
-    });
-    let mut partial = fields(partial.unwrap_or_default());
-    let rejected = partial.find_map(|field| match field {
-        // A negative number is nonsense, and here so large that it means all.
-        (1, Read::Integer(rejected)) => Some(rejected),
-        _ => None,
-    });
-    rejected.unwrap_or(0)
+    let answer = ExportTraceServiceResponse::decode(answer).ok();
+    let partial = answer.and_then(|answer| answer.partial_success);
+    // A negative number is invalid, and here so large that it means all.
+    partial.map_or(0, |partial| partial.rejected_spans as u64)
 }
 
 #[cfg(test)]

@@ -1,0 +1,133 @@
+//! OpenTelemetry's API, and how its types say what a [`TraceContext`] says.
+
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroU128};
+use std::sync::Arc;
+
+use campanile_correlation::{Correlation, TraceContext, TraceParent, TraceState};
+use opentelemetry::global::{BoxedSpan, BoxedTracer, ObjectSafeTracerProvider};
+use opentelemetry::trace::{self, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId};
+use opentelemetry::{Context, InstrumentationScope};
+
+use crate::recorder::Ring;
+
+mod propagator;
+
+pub(crate) use self::propagator::StrictPropagator;
+
+/// Makes spans: the exporter's tracer, or that of the application's provider.
+#[derive(Clone)]
+pub(crate) struct Tracer(Arc<BoxedTracer>);
+
+impl Tracer {
+    pub(crate) fn new(
+        provider: &impl ObjectSafeTracerProvider,
+        scope: InstrumentationScope,
+    ) -> Self {
+        Self(Arc::new(BoxedTracer::new(provider.boxed_tracer(scope))))
+    }
+}
+
+impl trace::Tracer for Tracer {
+    type Span = BoxedSpan;
+
+    fn build_with_context(&self, builder: trace::SpanBuilder, parent: &Context) -> BoxedSpan {
+        self.0.build_with_context(builder, parent)
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tracer")
+    }
+}
+
+/// What the flight recorder keeps of the request that a context belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Recording(pub(crate) Arc<Ring>);
+
+/// The flag of W3C Trace Context, level 2, for ids that are random.
+const RANDOM: u8 = 1 << 1;
+
+/// Returns the place of a span that is not of this process.
+pub(crate) fn remote(trace: &TraceContext) -> SpanContext {
+    let TraceContext { parent, state, .. } = trace;
+    let flags = u8::from(parent.is_sampled()) | if parent.is_random() { RANDOM } else { 0 };
+    let state = match state.is_empty() {
+        true => trace::TraceState::NONE,
+        // What is valid for one is valid for the other.
+        false => trace::TraceState::from_key_value(state.iter()).unwrap_or_default(),
+    };
+    SpanContext::new(
+        TraceId::from(parent.trace_id().get()),
+        SpanId::from(parent.parent_id().get()),
+        TraceFlags::new(flags),
+        true,
+        state,
+    )
+}
+
+/// Returns the place of a span; `None` if it has none.
+pub(crate) fn place(span: &SpanContext) -> Option<TraceParent> {
+    let trace_id = NonZeroU128::new(u128::from_be_bytes(span.trace_id().to_bytes()))?;
+    let parent_id = NonZeroU64::new(u64::from_be_bytes(span.span_id().to_bytes()))?;
+    let is_random = span.trace_flags().to_u8() & RANDOM != 0;
+    let place = TraceParent::new(trace_id, parent_id);
+    Some(place.sampled(span.is_sampled()).random(is_random))
+}
+
+/// Returns the place of a span, and what the members of its trace say of it.
+///
+/// The SDK forgets for some spans that the id of the trace is random, which the task may still know.
+pub(crate) fn trace_context(span: &SpanContext) -> Option<TraceContext> {
+    let state = span.trace_state().header();
+    let state = match state.is_empty() {
+        true => TraceState::default(),
+        false => TraceState::parse([state.as_bytes()]).unwrap_or_default(),
+    };
+    let place = place(span)?;
+    let is_random = place.is_random() || {
+        let current = Correlation::current();
+        let current = current.trace().map(|trace| trace.parent);
+        current.is_some_and(|current| current.is_random() && current.trace_id() == place.trace_id())
+    };
+    Some(TraceContext::new(place.random(is_random), state))
+}
+
+/// Returns what the flight recorder keeps of the request that is current.
+pub(crate) fn recording() -> Option<Arc<Ring>> {
+    Context::map_current(|context| {
+        let recording = context.get::<Recording>()?;
+        (!recording.0.has_ended()).then(|| Arc::clone(&recording.0))
+    })
+}
+
+/// Returns the place of the span that is active on this thread.
+pub(crate) fn current() -> Option<TraceParent> {
+    Context::map_current(|context| place(context.span().span_context()))
+}
+
+/// Returns the context to begin a request's span in. `None` is the current one.
+///
+/// A span of this process that is in the trace of the request is nearer than what the request came with.
+pub(crate) fn parent_of_request(correlation: &Correlation) -> Option<Context> {
+    let inbound = correlation.trace();
+    Context::map_current(|context| {
+        let span = context.span();
+        let active = span.span_context();
+        let inbound = inbound?;
+        let trace_id = TraceId::from(inbound.parent.trace_id().get());
+        let is_nearer = active.is_valid() && active.trace_id() == trace_id;
+        (!is_nearer).then(|| {
+            let context = context.with_remote_span_context(remote(inbound));
+            match inbound.parent.is_undecided() {
+                true => context.with_value(Undecided),
+                false => context,
+            }
+        })
+    })
+}
+
+/// No sampler has decided on the remote parent.
+#[derive(Debug)]
+pub(crate) struct Undecided;

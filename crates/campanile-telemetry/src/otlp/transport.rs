@@ -1,0 +1,83 @@
+//! The way from the exporters of `opentelemetry_otlp` to the collector.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
+use http::{Request, Response};
+use opentelemetry_http::{HttpClient, HttpError};
+
+use super::send::{Sender, Sent};
+
+/// The HTTP client of an exporter.
+///
+/// It takes the body of a request. The address and the headers come from our settings, and the exporter adds none: its builder would read
+/// them from the environment. Retries are here too, since those of the exporter ignore `Retry-After` for 502 and 504 and end no attempt.
+#[derive(Clone)]
+pub(crate) struct Transport(Arc<Inner>);
+
+struct Inner {
+    sender: Sender,
+    /// What became of the last request. The exporter says neither the cause of a failure nor how many items were rejected.
+    last: Mutex<Option<Sent>>,
+}
+
+impl Transport {
+    pub(super) fn new(sender: Sender) -> Self {
+        Self(Arc::new(Inner {
+            sender,
+            last: Mutex::default(),
+        }))
+    }
+
+    /// Sends a request that is encoded as Protocol Buffers.
+    pub(super) async fn send(&self, request: Bytes) -> Sent {
+        self.0.sender.send(request, None).await
+    }
+
+    pub(super) fn sender(&self) -> &Sender {
+        &self.0.sender
+    }
+
+    /// Returns what became of the request of an exporter that has returned `result`.
+    pub(super) fn sent(&self, result: Result<(), impl fmt::Display>) -> Sent {
+        match (self.last().take(), result) {
+            (Some(sent), _) => sent,
+            // It was not sent at all.
+            (None, Err(error)) => Sent::Failed {
+                reason: error.to_string(),
+                after: None,
+            },
+            (None, Ok(())) => Sent::Failed {
+                reason: "the exporter sent nothing".to_owned(),
+                after: None,
+            },
+        }
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<Sent>> {
+        self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl HttpClient for Transport {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        self.last().take();
+        // The exporter compresses only if its feature and the environment say so.
+        let encoding = request.headers().get(CONTENT_ENCODING).cloned();
+        let sent = self.0.sender.send(request.into_body(), encoding).await;
+        *self.last() = Some(sent);
+        Ok(Response::default())
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Transport")
+            .field(&self.sender().target)
+            .finish()
+    }
+}

@@ -166,18 +166,21 @@ impl MetricWriter<'_> {
             Data::Summary(summary) => summary.encoded_len(),
             Data::ExponentialHistogram(histogram) => histogram.encoded_len(),
         };
-        let is_full = self.bytes + bytes >= MAX_BATCH_BYTES / 2;
+        if self.bytes + bytes > MAX_BATCH_BYTES / 2 {
+            self.end_metric();
+            self.end_batch();
+        }
         match (&mut self.metric.data, point) {
-            (Some(Data::Gauge(all)), Data::Gauge(one)) if !is_full => {
+            (Some(Data::Gauge(all)), Data::Gauge(one)) => {
                 all.data_points.extend(one.data_points);
             }
-            (Some(Data::Sum(all)), Data::Sum(one)) if !is_full => {
+            (Some(Data::Sum(all)), Data::Sum(one)) => {
                 all.data_points.extend(one.data_points);
             }
-            (Some(Data::Histogram(all)), Data::Histogram(one)) if !is_full => {
+            (Some(Data::Histogram(all)), Data::Histogram(one)) => {
                 all.data_points.extend(one.data_points);
             }
-            (Some(Data::Summary(all)), Data::Summary(one)) if !is_full => {
+            (Some(Data::Summary(all)), Data::Summary(one)) => {
                 all.data_points.extend(one.data_points);
             }
             (_, point) => {
@@ -197,9 +200,6 @@ impl MetricWriter<'_> {
             data: Some(data),
             ..self.metric.clone()
         });
-        if self.bytes >= MAX_BATCH_BYTES / 2 {
-            self.end_batch();
-        }
     }
 
     fn end_batch(&mut self) {

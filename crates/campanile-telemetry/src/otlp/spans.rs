@@ -223,11 +223,14 @@ fn shorter(text: &str, max_length: usize) -> Option<StringValue> {
         return None;
     }
     let short = super::first(text, max_length);
-    let end = (0..=MAX_VALUE.min(short.len()))
+    if short.len() <= MAX_VALUE {
+        return (short.len() < text.len()).then(|| short.to_owned().into());
+    }
+    // As lines show that they are cut.
+    let end = (0..=MAX_VALUE)
         .rev()
         .find(|&end| short.is_char_boundary(end));
-    let short = &short[..end.unwrap_or(0)];
-    (short.len() < text.len()).then(|| short.to_owned().into())
+    Some(format!("{}…", &short[..end.unwrap_or(0)]).into())
 }
 
 /// Returns how many bytes a span takes in memory, about.

@@ -70,6 +70,10 @@
 mod builder;
 mod telemetry;
 
+#[cfg(feature = "otel")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
+pub mod otel;
+
 mod capture;
 mod client;
 mod clock;
@@ -87,8 +91,6 @@ mod line;
 mod names;
 mod note;
 mod origin;
-#[cfg(feature = "otel")]
-mod otel;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod output;

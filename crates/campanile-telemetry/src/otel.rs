@@ -1,4 +1,17 @@
-//! OpenTelemetry's API, and how its types say what a [`TraceContext`] says.
+//! The crates of OpenTelemetry that this crate is built with.
+//!
+//! An application and its libraries need the same minor version of `opentelemetry` for their spans to be in one trace. This module and
+//! [`TelemetryBuilder::tracer_provider`](crate::TelemetryBuilder::tracer_provider) follow the versions of these crates: a new minor version
+//! of them is a minor version of ours.
+//!
+//! ```
+//! use campanile_telemetry::otel::opentelemetry::Context;
+//! use campanile_telemetry::otel::opentelemetry::trace::TraceContextExt;
+//!
+//! // In a handler: the trace of the request.
+//! let trace_id = Context::current().span().span_context().trace_id();
+//! # let _ = trace_id;
+//! ```
 
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
@@ -8,6 +21,12 @@ use campanile_correlation::{Correlation, TraceContext, TraceParent, TraceState};
 use opentelemetry::global::{BoxedSpan, BoxedTracer, ObjectSafeTracerProvider};
 use opentelemetry::trace::{self, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId};
 use opentelemetry::{Context, InstrumentationScope};
+
+pub use opentelemetry;
+#[cfg(feature = "otlp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+pub use opentelemetry_sdk;
+pub use tracing_opentelemetry;
 
 use crate::recorder::Ring;
 

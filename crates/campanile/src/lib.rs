@@ -54,6 +54,7 @@
 //! | `macros` | yes | [`observe`](macro@observe), [`MetricSet`](derive@MetricSet), [`Labels`](derive@Labels) |
 //! | `metrics` | yes | the registry, `/metrics`, and the metrics of HTTP, process, runtime and system |
 //! | `monitor` | yes | rules, channels, the store, `/monitoring/sla`, `/api/v1/monitor/…`, the guard; with `alerts`, `health`, `metrics` and `sla` |
+//! | `otel` | no | [`telemetry::otel`]: requests have OpenTelemetry spans, which those of other libraries join |
 //! | `otlp` | no | [`telemetry::Otlp`]: traces, the log and metrics to an OpenTelemetry collector, over HTTP |
 //! | `grpc` | no | the same over gRPC |
 //! | `redb` | yes | the store in a file, with `monitor` |

@@ -10,6 +10,7 @@
     reason = "it is a program that prints a table"
 )]
 
+mod export;
 mod figure;
 mod log;
 mod memory;
@@ -62,6 +63,8 @@ const FIGURES: &[(&str, Measure)] = &[
     ("trace.request", trace::against_instrumentation),
     ("trace.request.axum", trace::against_axum),
     ("trace.hang", trace::against_no_answer),
+    ("trace.hang.p99", trace::p99_against_no_answer),
+    ("log.export", export::against_appender),
     ("memory.series", memory::series),
     ("memory.unscraped", memory::unscraped),
     ("sla.memory", memory::objective),

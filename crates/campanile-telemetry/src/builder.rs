@@ -436,6 +436,7 @@ impl TelemetryBuilder {
                 capture: self.capture,
                 recorder: self.recorder.map(Arc::new),
                 filter: filter.clone(),
+                is_alone: false,
                 limit: self.rate_limit.map(|limit| Arc::new(Limit::new(limit))),
                 #[cfg(feature = "otel")]
                 tracer,

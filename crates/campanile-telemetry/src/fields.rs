@@ -5,6 +5,7 @@ use std::ops::Range;
 use tracing::field::{Field, Visit};
 
 use crate::escape::escape;
+use crate::http::Fact;
 use crate::keys::{self, Keys, namespace};
 use crate::note::FieldValue;
 use crate::origin::Origin;
@@ -336,6 +337,23 @@ impl Fields {
     /// Adds a mark of our own.
     pub(crate) fn add_true(&mut self, key: &'static str) {
         self.add(key, |out| out.push_str("true"));
+    }
+
+    /// Adds what a request's span is known to have at its end.
+    pub(crate) fn add_fact(&mut self, keys: &Keys, key: &'static str, fact: Fact<'_>) {
+        let is_text = !matches!(fact, Fact::Number(_));
+        let hidden = keys.get(key).hidden.hides(is_text);
+        self.add(key, |out| match fact {
+            _ if hidden => quoted(REDACTED, out),
+            Fact::Number(number) => number::signed(number, out),
+            Fact::Static(text) => quoted(text, out),
+            Fact::Text(text) => {
+                out.push('"');
+                let scrubber = &keys.redaction.scrubber;
+                scrubber.write(key, out, |out| out.write_str(text));
+                out.push('"');
+            }
+        });
     }
 
     /// Adds a value that the application notes, unless there are too many; returns whether it is there now.

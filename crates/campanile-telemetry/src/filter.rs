@@ -265,9 +265,12 @@ impl LogFilter {
         Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(crate) fn knows_spans(&self) -> bool {
+        self.0.knows_spans.load(Ordering::Relaxed)
+    }
+
     fn of_spans(&self) -> Option<Arc<EnvFilter>> {
-        let knows_spans = self.0.knows_spans.load(Ordering::Relaxed);
-        knows_spans.then(|| self.current())
+        self.knows_spans().then(|| self.current())
     }
 
     /// Returns what holds for the request that this thread works for, if anything does: that of the nearest request's span, as on

@@ -10,9 +10,13 @@ use http::{HeaderMap, StatusCode, Uri};
 use tracing::field::Empty;
 use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Span};
+use tracing_subscriber::Registry;
+use tracing_subscriber::registry::LookupSpan;
 
-use self::trace::{Fact, Outside, Traced};
+use self::trace::{Outside, Traced};
 use crate::clock;
+#[cfg(feature = "otel")]
+use crate::keys::OWN_ID;
 use crate::keys::RECORDED;
 use crate::layer::TelemetryLayer;
 use crate::line::Ids;
@@ -20,7 +24,7 @@ use crate::note::{FieldValue, note_in};
 #[cfg(feature = "otel")]
 use crate::otel::Tracer;
 use crate::recorder::{FlightRecorder, Ring, Verdict};
-use crate::span::with_kept;
+use crate::span::{Kept, with_kept};
 
 #[cfg(not(feature = "otel"))]
 #[path = "http/no_trace.rs"]
@@ -104,6 +108,14 @@ pub struct Spanned {
     path: Option<Box<str>>,
     /// What is recorded of the request.
     ring: Option<Recording>,
+}
+
+/// A value that a request's span is known to have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fact<'a> {
+    Static(&'static str),
+    Text(&'a str),
+    Number(i64),
 }
 
 /// What is recorded of a request, and how long it took to its head.
@@ -254,6 +266,9 @@ impl Observer for HttpSpans {
                 ("url.path", Fact::Text(path)),
                 ("url.scheme", Fact::Text(scheme)),
             ];
+            let id = correlation.id().map(CorrelationId::as_str);
+            let id = id.map(|id| (OWN_ID, Fact::Text(id)));
+            let facts = facts.into_iter().chain(id);
             Some(Traced::begin(found.tracer.as_ref()?, facts))
         });
         let state = || correlation.trace().map(|trace| trace.state.clone());
@@ -352,15 +367,28 @@ impl Observer for HttpSpans {
         let known_route = Some(route.as_str()).filter(|_| !route.is_unmatched());
         let rpc = grpc.map(|grpc| (rpc_method(route), grpc.name()));
         let code = i64::from(status.as_u16());
-        tracing::record_all!(
-            span,
-            http.route = known_route,
-            http.response.status_code = code,
-            rpc.system.name = rpc.map(|_| "grpc"),
-            rpc.method = rpc.map(|(method, _)| method),
-            rpc.status_code = rpc.map(|(_, status)| status),
-            error.type = error
-        );
+        let facts = [
+            Some(("http.response.status_code", Fact::Number(code))),
+            known_route.map(|route| ("http.route", Fact::Text(route))),
+            rpc.map(|_| ("rpc.system.name", Fact::Static("grpc"))),
+            rpc.map(|(method, _)| ("rpc.method", Fact::Text(method))),
+            rpc.map(|(_, status)| ("rpc.status_code", Fact::Static(status))),
+            error.map(|error| ("error.type", Fact::Text(error))),
+        ];
+        let facts = facts.into_iter().flatten();
+        // That spares the way through the subscriber, which is the greater part of the cost.
+        let is_known_alone = traced.is_some() && record_alone(span, facts.clone());
+        if !is_known_alone {
+            tracing::record_all!(
+                span,
+                http.route = known_route,
+                http.response.status_code = code,
+                rpc.system.name = rpc.map(|_| "grpc"),
+                rpc.method = rpc.map(|(method, _)| method),
+                rpc.status_code = rpc.map(|(_, status)| status),
+                error.type = error
+            );
+        }
         let mut events_gone = None;
         if let Some(Recording { ring, head, .. }) = ring {
             let mut kind = DefaultHasher::new();
@@ -376,16 +404,9 @@ impl Observer for HttpSpans {
             }
         }
         if let Some(traced) = traced {
-            let facts = [
-                Some(("http.response.status_code", Fact::Number(code))),
-                known_route.map(|route| ("http.route", Fact::Text(route))),
-                rpc.map(|_| ("rpc.system.name", Fact::Static("grpc"))),
-                rpc.map(|(method, _)| ("rpc.method", Fact::Text(method))),
-                rpc.map(|(_, status)| ("rpc.status_code", Fact::Static(status))),
-                error.map(|error| ("error.type", Fact::Text(error))),
-            ];
             let name = || name(method, grpc.is_some(), route);
-            traced.end(name, error.is_some(), facts.into_iter().flatten());
+            let is_known = !is_known_alone && !traced.is_alone();
+            traced.end(name, error.is_some(), is_known, facts);
         }
         let events_gone = events_gone.filter(|events| *events > 0);
         match (self.lines, error) {
@@ -398,9 +419,11 @@ impl Observer for HttpSpans {
         let status_of_line = is_without.then(|| status.as_u16());
         let error_of_line = error.filter(|_| is_without);
         let route_of_line = Some(route.as_str()).filter(|_| is_without && !route.is_unmatched());
+        // To enter the span would cost more than the line.
         macro_rules! ended {
-            ($level:ident) => {
+            ($level:ident $(, $parent:expr)?) => {
                 tracing::$level!(
+                    $(parent: $parent,)?
                     http.request.method = method_of_line,
                     url.path = path.as_deref(),
                     http.route = route_of_line,
@@ -414,11 +437,11 @@ impl Observer for HttpSpans {
                 )
             };
         }
-        let log = || {
-            span.in_scope(|| match error {
-                Some(_) => ended!(error),
-                None => ended!(info),
-            });
+        let log = || match (error, span.id()) {
+            (Some(_), Some(id)) => ended!(error, id),
+            (Some(_), None) => ended!(error),
+            (None, Some(id)) => ended!(info, id),
+            (None, None) => ended!(info),
         };
         match carried {
             Some(carried) => carried.enter(log),
@@ -435,8 +458,26 @@ fn name(method: &'static str, is_grpc: bool, route: &Route) -> Cow<'static, str>
     } else if route.is_unmatched() {
         method.into()
     } else {
-        format!("{method} {}", route.as_str()).into()
+        [method, " ", route.as_str()].concat().into()
     }
+}
+
+/// Adds facts to what is kept of a span, if the subscriber has no layer of the application that would want them; returns whether it did.
+fn record_alone<'a>(span: &Span, facts: impl Iterator<Item = (&'static str, Fact<'a>)>) -> bool {
+    let recorded = span.with_subscriber(|(id, dispatch)| {
+        let layer = dispatch.downcast_ref::<TelemetryLayer>()?;
+        if !layer.is_alone || layer.filter.knows_spans() {
+            return None;
+        }
+        let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
+        let mut extensions = span.extensions_mut();
+        let kept = extensions.get_mut::<Kept>()?;
+        for (key, fact) in facts {
+            kept.fields.add_fact(&layer.keys, key, fact);
+        }
+        Some(())
+    });
+    recorded.flatten().is_some()
 }
 
 /// What takes part in a request's span.

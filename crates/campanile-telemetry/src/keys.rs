@@ -50,6 +50,10 @@ pub(crate) const EVENTS_GONE: &str = "recorded_events_gone";
 #[cfg(feature = "otlp")]
 pub(crate) const CORRELATION_ID: &str = "correlation_id";
 
+/// The attribute that has the correlation id until a span ends: the application may use the usual key.
+#[cfg(feature = "otel")]
+pub(crate) const OWN_ID: &str = "campanile.correlation_id";
+
 /// What the span of a request that has ended badly has.
 pub(crate) const RECORDED: &str = "campanile.recorded";
 

@@ -26,6 +26,8 @@ use crate::clock;
 use crate::fields::{Fields, Of};
 use crate::filter::{Fate, LogFilter, Place};
 use crate::http;
+#[cfg(feature = "otlp")]
+use crate::keys::OWN_ID;
 use crate::keys::{EVENTS_GONE, Keys, RECORDED, SUPPRESSED};
 use crate::limit::Limit;
 use crate::line::Ids;
@@ -33,7 +35,7 @@ use crate::origin::Origin;
 #[cfg(feature = "otel")]
 use crate::otel::{self, Tracer};
 #[cfg(feature = "otlp")]
-use crate::otlp::{Exporter, OWN_ID};
+use crate::otlp::Exporter;
 use crate::output::Sink;
 use crate::queue::is_writer;
 use crate::recorder::{FlightRecorder, Recorded, Ring};
@@ -54,6 +56,8 @@ pub(crate) struct TelemetryLayer {
     pub(crate) capture: Option<Capture>,
     pub(crate) recorder: Option<Arc<FlightRecorder>>,
     pub(crate) filter: LogFilter,
+    /// Whether the subscriber has no layer of the application.
+    pub(crate) is_alone: bool,
     #[cfg(feature = "otel")]
     pub(crate) tracer: Option<Tracer>,
     /// The subscriber that the layer is in.
@@ -222,8 +226,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
 
 impl TelemetryLayer {
     /// Returns a layer for another subscriber.
-    pub(crate) fn another(&self) -> Self {
+    pub(crate) fn another(&self, is_alone: bool) -> Self {
         Self {
+            is_alone,
             keys: Arc::clone(&self.keys),
             limit: self.limit.clone(),
             capture: self.capture.clone(),

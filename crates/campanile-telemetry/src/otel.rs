@@ -13,6 +13,7 @@
 //! # let _ = trace_id;
 //! ```
 
+use std::cell::Cell;
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
 use std::sync::Arc;
@@ -150,3 +151,21 @@ pub(crate) fn parent_of_request(correlation: &Correlation) -> Option<Context> {
 /// No sampler has decided on the remote parent.
 #[derive(Debug)]
 pub(crate) struct Undecided;
+
+thread_local! {
+    /// Whether the span that begins now has the correlation id already.
+    static HAS_ID: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Begins a span that has the correlation id among its attributes.
+pub(crate) fn with_own_id<T>(begin: impl FnOnce() -> T) -> T {
+    let _ = HAS_ID.try_with(|has_id| has_id.set(true));
+    let begun = begin();
+    let _ = HAS_ID.try_with(|has_id| has_id.set(false));
+    begun
+}
+
+#[cfg(feature = "otlp")]
+pub(crate) fn has_own_id() -> bool {
+    HAS_ID.try_with(Cell::get).unwrap_or_default()
+}

@@ -32,7 +32,6 @@ use self::outbox::Limits;
 pub(crate) use self::records::{Attributes, text};
 pub use self::send::Protocol;
 use self::send::Sender;
-pub(crate) use self::spans::OWN_ID;
 use self::transport::Transport;
 
 /// A collector that traces, lines of the log, and metrics are exported to, in OpenTelemetry's protocol (OTLP 1.x).

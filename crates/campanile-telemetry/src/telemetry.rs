@@ -78,7 +78,15 @@ impl Telemetry {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let layer = self.layer.another();
+        self.layer_in(false)
+    }
+
+    /// `is_alone` says that the subscriber has no layer of the application.
+    fn layer_in<S>(&self, is_alone: bool) -> impl Layer<S> + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let layer = self.layer.another(is_alone);
         #[cfg(feature = "otel")]
         let layer = layer.and_then(self.layer.tracer.clone().map(|tracer| {
             let layer = OpenTelemetryLayer::new(tracer)
@@ -115,7 +123,7 @@ impl Telemetry {
     fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         tracing_subscriber::registry()
             .with(self.filter())
-            .with(self.layer())
+            .with(self.layer_in(true))
     }
 
     /// Makes a subscriber with the filter and the layer the process's, and sends the records of the `log` crate to it, unless the process

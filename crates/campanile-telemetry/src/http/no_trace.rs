@@ -6,17 +6,11 @@ use std::convert::Infallible;
 use campanile_correlation::{Correlation, TraceContext};
 use tracing::Span;
 
+use super::Fact;
 use crate::recorder::FlightRecorder;
 
 #[derive(Debug)]
 pub(super) struct Traced(Infallible);
-
-#[expect(dead_code, reason = "there is no span to add them to")]
-pub(super) enum Fact<'a> {
-    Static(&'static str),
-    Text(&'a str),
-    Number(i64),
-}
 
 pub(super) struct Outside;
 
@@ -35,11 +29,16 @@ impl Traced {
         match self.0 {}
     }
 
+    pub(super) fn is_alone(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(super) fn enter(&self) {}
 
     pub(super) fn end<'a>(
         &self,
         _: impl FnOnce() -> Cow<'static, str>,
+        _: bool,
         _: bool,
         _: impl IntoIterator<Item = (&'static str, Fact<'a>)>,
     ) {

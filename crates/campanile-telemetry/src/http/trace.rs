@@ -8,6 +8,7 @@ use opentelemetry::{Context, ContextGuard, KeyValue};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use super::Fact;
 use crate::otel::{self, Recording, Tracer};
 use crate::recorder::FlightRecorder;
 
@@ -17,13 +18,6 @@ pub(super) struct Traced {
     context: Context,
     /// Whether no tracing span is the same.
     is_alone: bool,
-}
-
-/// A value of an attribute.
-pub(super) enum Fact<'a> {
-    Static(&'static str),
-    Text(&'a str),
-    Number(i64),
 }
 
 /// What a request's span begins in.
@@ -72,11 +66,15 @@ impl Traced {
         tracer: &Tracer,
         facts: impl IntoIterator<Item = (&'static str, Fact<'a>)>,
     ) -> Self {
-        let builder = SpanBuilder::from_name("request")
-            .with_kind(SpanKind::Server)
-            .with_attributes(attributes(facts));
+        // With room for those that are known at its end.
+        let mut all = Vec::with_capacity(8);
+        all.extend(attributes(facts));
+        let builder = SpanBuilder {
+            attributes: Some(all),
+            ..SpanBuilder::from_name("request").with_kind(SpanKind::Server)
+        };
         let parent = Context::current();
-        let span = tracer.build_with_context(builder, &parent);
+        let span = otel::with_own_id(|| tracer.build_with_context(builder, &parent));
         Self {
             context: parent.with_span(span),
             is_alone: true,
@@ -94,22 +92,28 @@ impl Traced {
         Some(place)
     }
 
+    /// Returns whether no tracing span is the same.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
     /// Makes the span the current one, unless the tracing span does so.
     pub(super) fn enter(&self) -> Option<ContextGuard> {
         self.is_alone.then(|| self.context.clone().attach())
     }
 
-    /// Ends the span. `facts` are those that no tracing span has.
+    /// Ends the span. `is_known` says that it has the facts from the tracing span.
     pub(super) fn end<'a>(
         &self,
         name: impl FnOnce() -> Cow<'static, str>,
         is_error: bool,
+        is_known: bool,
         facts: impl IntoIterator<Item = (&'static str, Fact<'a>)>,
     ) {
         let span = self.context.span();
         if span.is_recording() {
             span.update_name(name());
-            if self.is_alone {
+            if !is_known {
                 span.set_attributes(attributes(facts));
             }
             if is_error {

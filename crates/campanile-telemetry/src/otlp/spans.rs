@@ -20,16 +20,13 @@ use super::transport::Transport;
 use super::{AttributeLimits, NOWHERE};
 use crate::clock;
 use crate::escape::MAX_VALUE;
-use crate::keys::{CORRELATION_ID, RECORDED};
-use crate::otel::Recording;
+use crate::keys::{CORRELATION_ID, OWN_ID, RECORDED};
+use crate::otel::{self, Recording};
 use crate::recorder::Ring;
 use crate::redact::{Hidden, REDACTED, Redaction};
 
 /// The attribute with which a span says until its end what recording it belongs to.
 const RING: &str = "campanile.ring";
-
-/// The attribute that has the correlation id until a span ends: the application may use the usual key.
-pub(crate) const OWN_ID: &str = "campanile.correlation_id";
 
 /// Takes the spans that end into the queue of the exporter, or into the recording of their request.
 #[derive(Debug)]
@@ -69,7 +66,9 @@ impl Spans {
 
 impl SpanProcessor for Spans {
     fn on_start(&self, span: &mut Span, context: &Context) {
-        if let Some(id) = CorrelationId::current() {
+        if !otel::has_own_id()
+            && let Some(id) = CorrelationId::current()
+        {
             span.set_attribute(KeyValue::new(OWN_ID, id.as_str().to_owned()));
         }
         if !span.span_context().is_sampled()
@@ -177,7 +176,6 @@ fn tidy(span: &mut SpanData, limits: AttributeLimits) {
     let left_out = kept.saturating_sub(limits.count);
     span.dropped_attributes_count += u32::try_from(left_out).unwrap_or(u32::MAX);
     attributes.truncate(kept - left_out);
-    let id = id.or_else(|| Some(CorrelationId::current()?.as_str().to_owned().into()));
     attributes.extend(id.map(|id| KeyValue::new(CORRELATION_ID, id)));
     for event in &mut span.events.events {
         for pair in &mut event.attributes {

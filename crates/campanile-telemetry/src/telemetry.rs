@@ -74,31 +74,33 @@ impl Telemetry {
     /// With a [tracer](TelemetryBuilder::tracer_provider), or where traces are exported, it has the layer of `tracing-opentelemetry` in it,
     /// which gives each span its OpenTelemetry context.
     #[must_use]
-    pub fn layer<S>(&self) -> impl Layer<S> + use<S>
+    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
-        S: Subscriber + for<'a> LookupSpan<'a>,
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         self.layer_in(false)
     }
 
     /// `is_alone` says that the subscriber has no layer of the application.
-    fn layer_in<S>(&self, is_alone: bool) -> impl Layer<S> + use<S>
+    fn layer_in<S>(&self, is_alone: bool) -> impl Layer<S> + Send + Sync + use<S>
     where
-        S: Subscriber + for<'a> LookupSpan<'a>,
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         let layer = self.layer.another(is_alone);
         #[cfg(feature = "otel")]
-        let layer = layer.and_then(self.layer.tracer.clone().map(|tracer| {
-            let layer = OpenTelemetryLayer::new(tracer)
+        if let Some(tracer) = self.layer.tracer.clone() {
+            let spans = OpenTelemetryLayer::new(tracer)
                 .with_location(false)
                 .with_threads(false)
                 .with_tracked_inactivity(false)
                 .with_error_fields_to_exceptions(false)
                 .with_error_records_to_exceptions(false);
             // Events are lines of the log, and no part of a span.
-            layer.with_filter(filter_fn(|metadata| metadata.is_span()))
-        }));
-        layer
+            let spans = spans.with_filter(filter_fn(|metadata| metadata.is_span()));
+            return layer.and_then(spans).boxed();
+        }
+        // An `Option` of the other layer would switch all events off if it were `None`.
+        layer.boxed()
     }
 
     /// Returns the provider of the spans that are exported; `None` if they are not.

@@ -268,3 +268,12 @@ fn a_notice_after_the_end_is_no_lost_line() {
     assert_eq!(telemetry.stats().dropped, 0);
     assert!(telemetry.flush(Duration::ZERO).is_nothing());
 }
+
+/// With a layer for spans beside it, and without one.
+#[test]
+fn without_a_filter_the_layer_writes_all_events() {
+    let (telemetry, memory) = telemetry(|log| log);
+    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    tracing::subscriber::with_default(subscriber, || tracing::trace!("written"));
+    assert_eq!(messages(&lines(&telemetry, &memory)), ["written"]);
+}

@@ -12,6 +12,7 @@ use opentelemetry_sdk::trace::SpanLimits;
 use crate::BuildError;
 use crate::redact::Redaction;
 
+mod console;
 mod env;
 mod exporter;
 #[cfg(feature = "grpc")]
@@ -24,6 +25,7 @@ mod send;
 mod spans;
 mod transport;
 
+use self::console::Console;
 pub(crate) use self::exporter::{Exporter, Plan, Signal};
 use self::ids::Ids;
 pub use self::metrics::{Exemplar, Measured, MetricSource, MetricWriter, Point};
@@ -93,6 +95,8 @@ struct Options {
 #[derive(Clone)]
 struct OfSignal {
     is_on: bool,
+    /// Whether it is written to the standard output, and to no collector.
+    is_console: bool,
     /// As it is, in place of one that follows from the endpoint.
     url: Option<String>,
     options: Options,
@@ -175,6 +179,7 @@ impl Otlp {
     pub fn at(endpoint: impl Into<String>) -> Self {
         let signal = |delay| OfSignal {
             is_on: true,
+            is_console: false,
             url: None,
             options: Options::default(),
             batch: 512,
@@ -342,6 +347,30 @@ impl Otlp {
     }
 
     fn signal(&self, signal: usize) -> Result<Signal, BuildError> {
+        let transport = match self.signals[signal].is_console {
+            true => Console::start(signal)
+                .map(Transport::console)
+                .map_err(|error| problem("the console", &error.to_string()))?,
+            false => Transport::new(self.sender(signal)?),
+        };
+        let own = &self.signals[signal];
+        Ok(Signal {
+            name: ["spans", "lines of the log", "points of metrics"][signal],
+            transport,
+            limits: Limits {
+                batch: own.batch,
+                items: own.items,
+                bytes: if signal == METRICS {
+                    MAX_METRICS
+                } else {
+                    self.max_waiting_bytes
+                },
+                delay: own.delay.min(DAY),
+            },
+        })
+    }
+
+    fn sender(&self, signal: usize) -> Result<Sender, BuildError> {
         let own = &self.signals[signal];
         let common = &self.options;
         let protocol = own.options.protocol.or(common.protocol).unwrap_or_default();
@@ -420,26 +449,13 @@ impl Otlp {
                 .map_err(|error| problem("the certificate of the client", &error.to_string()))?,
         };
         let patience = own.options.patience.or(common.patience);
-        Ok(Signal {
-            name: ["spans", "lines of the log", "points of metrics"][signal],
-            transport: Transport::new(Sender {
-                client: client.build(),
-                target,
-                headers,
-                protocol,
-                is_compressed,
-                patience: patience.unwrap_or(Duration::from_secs(30)).min(DAY),
-            }),
-            limits: Limits {
-                batch: own.batch,
-                items: own.items,
-                bytes: if signal == METRICS {
-                    MAX_METRICS
-                } else {
-                    self.max_waiting_bytes
-                },
-                delay: own.delay.min(DAY),
-            },
+        Ok(Sender {
+            client: client.build(),
+            target,
+            headers,
+            protocol,
+            is_compressed,
+            patience: patience.unwrap_or(Duration::from_secs(30)).min(DAY),
         })
     }
 }

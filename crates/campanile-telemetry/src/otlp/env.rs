@@ -13,6 +13,14 @@ struct Reader<'a> {
     warnings: &'a mut Vec<EnvWarning>,
 }
 
+/// The exporter of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exporter {
+    Otlp,
+    Console,
+    None,
+}
+
 impl Otlp {
     /// Returns the collector that the environment names, if it names one.
     ///
@@ -35,9 +43,9 @@ impl Otlp {
             own.url = variable(&format!("OTEL_EXPORTER_OTLP_{upper}_ENDPOINT"));
             let exporter = format!("OTEL_{upper}_EXPORTER");
             let has_endpoint = endpoint.is_some() || own.url.is_some();
-            let is_on = reader
-                .is_exported(&exporter, signal)
-                .unwrap_or(has_endpoint);
+            let exporter = reader.exporter(&exporter, signal);
+            own.is_console = exporter == Some(Exporter::Console);
+            let is_on = exporter.map_or(has_endpoint, |exporter| exporter != Exporter::None);
             own.is_on = is_on && has_certificates && has_own_certificates;
             is_asked_for |= own.is_on;
             if !has_endpoint {
@@ -91,18 +99,22 @@ impl Otlp {
 }
 
 impl Reader<'_> {
-    /// Reads a list of exporters; returns whether OTLP is among them. `None` if nothing usable is.
-    fn is_exported(&mut self, name: &str, signal: usize) -> Option<bool> {
+    /// Reads a list of exporters; `None` if none of them is usable. OTLP goes before the console.
+    fn exporter(&mut self, name: &str, signal: usize) -> Option<Exporter> {
         let list = (self.variable)(name)?.to_ascii_lowercase();
         let mut found = None;
         for exporter in list.split(',').map(str::trim).filter(|of| !of.is_empty()) {
             match (exporter, signal) {
-                ("otlp", _) => found = Some(true),
+                ("otlp", _) => found = Some(Exporter::Otlp),
+                ("console", TRACES | METRICS) if found != Some(Exporter::Otlp) => {
+                    found = Some(Exporter::Console);
+                }
+                ("console", TRACES | METRICS) => {}
                 // The log is on the console, and metrics are at `/metrics`, in any case.
                 ("none", _) | ("console", LOGS) | ("prometheus", METRICS) => {
-                    found.get_or_insert(false);
+                    found.get_or_insert(Exporter::None);
                 }
-                _ => self.warn(name, "expected `otlp` or `none`"),
+                _ => self.warn(name, "expected `otlp`, `console` or `none`"),
             }
         }
         found
@@ -249,6 +261,10 @@ mod tests {
                 "{list}"
             );
         }
+        let console = of(&[("OTEL_TRACES_EXPORTER", "console")]).unwrap();
+        assert!(console.signals[TRACES].is_console);
+        let traces = console.signal(TRACES).unwrap().transport;
+        assert_eq!(traces.to_string(), "the console");
         let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:1/x");
         assert_eq!(on(of(&[own])), [false, false, true]);
     }
@@ -357,7 +373,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_INSECURE", "yes"),
             ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
             ("OTEL_TRACES_EXPORTER", "zipkin"),
-            ("OTEL_METRICS_EXPORTER", "console"),
+            ("OTEL_METRICS_EXPORTER", "statsd"),
             ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
         ] {
             let otlp = check(name, value);

@@ -369,7 +369,7 @@ impl<E: Export> Lane<E> {
                     "{failed} of {} {} were not exported to {}: {reason}",
                     items,
                     self.name,
-                    self.export.transport().sender().target
+                    self.export.transport()
                 );
                 (self.report)(&text);
             }

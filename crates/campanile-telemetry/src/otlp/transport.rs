@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
 
+use super::console::Console;
 use super::send::{Sender, Sent};
 
 /// The HTTP client of an exporter.
@@ -19,26 +20,53 @@ use super::send::{Sender, Sent};
 pub(crate) struct Transport(Arc<Inner>);
 
 struct Inner {
-    sender: Sender,
+    destination: Destination,
     /// What became of the last request. The exporter says neither the cause of a failure nor how many items were rejected.
     last: Mutex<Option<Sent>>,
 }
 
+enum Destination {
+    Collector(Box<Sender>),
+    Console(Console),
+}
+
 impl Transport {
     pub(super) fn new(sender: Sender) -> Self {
+        Self::to(Destination::Collector(Box::new(sender)))
+    }
+
+    pub(super) fn console(console: Console) -> Self {
+        Self::to(Destination::Console(console))
+    }
+
+    fn to(destination: Destination) -> Self {
         Self(Arc::new(Inner {
-            sender,
+            destination,
             last: Mutex::default(),
         }))
     }
 
     /// Sends a request that is encoded as Protocol Buffers.
     pub(super) async fn send(&self, request: Bytes) -> Sent {
-        self.0.sender.send(request, None).await
+        self.send_encoded(request, None).await
     }
 
+    async fn send_encoded(&self, request: Bytes, encoding: Option<HeaderValue>) -> Sent {
+        match &self.0.destination {
+            Destination::Collector(sender) => sender.send(request, encoding).await,
+            Destination::Console(console) => {
+                console.write(&request);
+                Sent::Taken { rejected: 0 }
+            }
+        }
+    }
+
+    #[cfg(test)]
     pub(super) fn sender(&self) -> &Sender {
-        &self.0.sender
+        match &self.0.destination {
+            Destination::Collector(sender) => sender,
+            Destination::Console(_) => panic!("it goes to the console"),
+        }
     }
 
     /// Returns what became of the request of an exporter that has returned `result`.
@@ -68,16 +96,23 @@ impl HttpClient for Transport {
         self.last().take();
         // The exporter compresses only if its feature and the environment say so.
         let encoding = request.headers().get(CONTENT_ENCODING).cloned();
-        let sent = self.0.sender.send(request.into_body(), encoding).await;
+        let sent = self.send_encoded(request.into_body(), encoding).await;
         *self.last() = Some(sent);
         Ok(Response::default())
     }
 }
 
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.destination {
+            Destination::Collector(sender) => sender.target.fmt(f),
+            Destination::Console(_) => f.write_str("the console"),
+        }
+    }
+}
+
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Transport")
-            .field(&self.sender().target)
-            .finish()
+        write!(f, "Transport({self})")
     }
 }

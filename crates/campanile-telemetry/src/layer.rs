@@ -111,15 +111,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         // What is formatted may log, which reads the span: so not under its lock.
         let mut fields = Fields::default();
         values.record(&mut fields.recorder(&self.keys, Of::Span));
-        // The OpenTelemetry layer takes no name that comes late.
-        #[cfg(feature = "otlp")]
-        if let Some((_, name)) = fields.iter().find(|(key, _)| *key == "otel.name") {
-            let name = crate::otlp::text(name);
-            self.with_otel_span(id, |span| span.update_name(name));
-        }
         if let Some(all) = span.extensions_mut().get_mut::<Kept>()
             && all.of == self.keys.log()
         {
+            #[cfg(feature = "otlp")]
+            if let Some((_, name)) = fields.iter().find(|(key, _)| *key == "otel.name") {
+                all.late_name = Some(crate::otlp::text(name).into());
+            }
             all.fields.take_up(&fields);
         }
         if self.recorder.is_some() && fields.iter().any(|(key, _)| key == RECORDED) {
@@ -135,23 +133,34 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
     /// Adds what the OpenTelemetry layer, which is told next, can't know.
     #[cfg(feature = "otlp")]
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let Some(span) = context.span(&id).filter(|_| self.tracer.is_some()) else {
+        let Some(span) = context.span(&id) else {
             return;
         };
+        let mut name = None;
         let mut late = Vec::new();
-        if let Some(kept) = span.extensions().get::<Kept>()
+        if let Some(kept) = span.extensions_mut().get_mut::<Kept>()
             && kept.of == self.keys.log()
         {
-            // It has texts in place of unsigned integers.
-            for (key, value) in kept.fields.unsigned() {
-                late.push(KeyValue::new(key, value));
-            }
-            if let Some(id) = &kept.foreign_id {
-                late.push(KeyValue::new(OWN_ID, id.as_str().to_owned()));
+            // It takes no name that comes after the span was started. An access before the end would start the span, and its parent may
+            // still be set.
+            name = kept.late_name.take();
+            if self.tracer.is_some() {
+                // It has texts in place of unsigned integers.
+                for (key, value) in kept.fields.unsigned() {
+                    late.push(KeyValue::new(key, value));
+                }
+                if let Some(id) = &kept.foreign_id {
+                    late.push(KeyValue::new(OWN_ID, id.as_str().to_owned()));
+                }
             }
         }
-        if !late.is_empty() {
-            self.with_otel_span(&id, |span| span.set_attributes(late));
+        if name.is_some() || !late.is_empty() {
+            self.with_otel_span(&id, |span| {
+                if let Some(name) = name {
+                    span.update_name(String::from(name));
+                }
+                span.set_attributes(late);
+            });
         }
     }
 

@@ -29,6 +29,9 @@ pub(crate) struct Kept {
     /// The correlation id of the request that it belongs to, if it began where another is current.
     #[cfg(feature = "otlp")]
     pub(crate) foreign_id: Option<CorrelationId>,
+    /// The name that it was given after it began.
+    #[cfg(feature = "otlp")]
+    pub(crate) late_name: Option<Box<str>>,
 }
 
 impl Kept {
@@ -43,6 +46,8 @@ impl Kept {
             ring: None,
             #[cfg(feature = "otlp")]
             foreign_id: None,
+            #[cfg(feature = "otlp")]
+            late_name: None,
         }
     }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 use campanile_correlation::{Correlation, CorrelationIdLayer};
 use campanile_http::ObserveLayer;
 use campanile_telemetry::otel::opentelemetry::trace::{
-    Span as _, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
+    Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
+    TraceState, Tracer, TracerProvider,
 };
 use campanile_telemetry::otel::opentelemetry::{Context, KeyValue, Value};
 use campanile_telemetry::otel::opentelemetry_sdk::error::OTelSdkResult;
@@ -236,6 +237,29 @@ fn names_status_and_integers_of_spans_are_as_they_are_meant() {
     }
     let largest = Value::from(u64::MAX.to_string());
     assert_eq!(attribute_of_last(&span, "largest"), &largest);
+}
+
+#[test]
+fn a_span_can_be_named_before_it_gets_its_parent() {
+    let exported = Exported::default();
+    let telemetry = builder().tracer_provider(&exported.provider());
+    let telemetry = telemetry.build().unwrap();
+    let parent = SpanContext::new(
+        TraceId::from_hex(TRACE_ID).unwrap(),
+        SpanId::from_hex(PARENT_ID).unwrap(),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::NONE,
+    );
+    telemetry.in_scope(|| {
+        let span = tracing::info_span!("early", otel.name = Empty);
+        span.record("otel.name", "named");
+        let parent = Context::new().with_remote_span_context(parent);
+        span.set_parent(parent).unwrap();
+    });
+    let span = exported.one("named");
+    assert_eq!(span.span_context.trace_id().to_string(), TRACE_ID);
+    assert_eq!(span.parent_span_id.to_string(), PARENT_ID);
 }
 
 /// The last value of a key: the SDK keeps all of them.

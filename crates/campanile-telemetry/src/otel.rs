@@ -139,13 +139,36 @@ pub(crate) fn parent_of_request(correlation: &Correlation) -> Option<Context> {
         let trace_id = TraceId::from(inbound.parent.trace_id().get());
         let is_nearer = active.is_valid() && active.trace_id() == trace_id;
         (!is_nearer).then(|| {
-            let context = context.with_remote_span_context(remote(inbound));
+            let context = continued(context, remote(inbound));
             match inbound.parent.is_undecided() {
                 true => context.with_value(Undecided),
                 false => context,
             }
         })
     })
+}
+
+/// The remote parent that the spans of a context continue.
+#[derive(Debug)]
+struct Continued(TraceId, SpanId);
+
+/// Returns a context in which spans continue a remote parent.
+fn continued(context: &Context, parent: SpanContext) -> Context {
+    let value = Continued(parent.trace_id(), parent.span_id());
+    let context = context.with_value(value);
+    context.with_remote_span_context(parent)
+}
+
+/// Returns whether a span of this process, which the context has, continues a remote parent.
+fn continues(context: &Context, parent: &SpanContext) -> bool {
+    let span = context.span();
+    let active = span.span_context();
+    let ids = (parent.trace_id(), parent.span_id());
+    active.trace_id() == ids.0
+        && !active.is_remote()
+        && context
+            .get::<Continued>()
+            .is_some_and(|continued| (continued.0, continued.1) == ids)
 }
 
 /// No sampler has decided on the remote parent.

@@ -408,7 +408,12 @@ impl TelemetryBuilder {
         )]
         let mut env_warnings = self.env_warnings;
         #[cfg(feature = "otlp")]
-        let exporter = self.exports.start(
+        let exports = match &self.tracer {
+            Some(_) => self.exports.without_traces(),
+            None => self.exports,
+        };
+        #[cfg(feature = "otlp")]
+        let exporter = exports.start(
             resource,
             &first.keys.redaction,
             &first.style,

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use campanile_correlation::{Correlation, TraceContext, TraceParent, TraceState};
 use opentelemetry::global::{BoxedSpan, BoxedTracer, ObjectSafeTracerProvider};
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{self, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId};
 use opentelemetry::{Context, InstrumentationScope};
 
@@ -34,6 +35,21 @@ use crate::recorder::Ring;
 mod propagator;
 
 pub(crate) use self::propagator::StrictPropagator;
+
+/// Returns the propagator that [`Telemetry::install`](crate::Telemetry::install) sets, for an application that has a subscriber of its own.
+///
+/// It reads and writes `traceparent` and `tracestate` as W3C Trace Context, level 2, says: malformed headers are ignored, and the flag of
+/// random ids is kept. An instrumentation layer inside of another one reads the same headers: its spans are then below the other's.
+///
+/// ```
+/// use campanile_telemetry::otel::{opentelemetry::global, propagator};
+///
+/// global::set_text_map_propagator(propagator());
+/// ```
+#[must_use]
+pub fn propagator() -> impl TextMapPropagator + Send + Sync + 'static {
+    StrictPropagator::new()
+}
 
 /// Makes spans: the exporter's tracer, or that of the application's provider.
 #[derive(Clone)]

@@ -186,6 +186,25 @@ async fn an_own_provider_has_the_spans_of_requests_at_any_level_of_the_log() {
     }
 }
 
+#[test]
+fn an_own_provider_has_all_spans_though_lines_are_exported() {
+    let exported = Exported::default();
+    let nowhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let nowhere = format!("http://{}", nowhere.local_addr().unwrap());
+    let telemetry = builder().otlp(Otlp::at(nowhere));
+    let telemetry = telemetry.tracer_provider(&exported.provider());
+    let telemetry = telemetry.build().unwrap();
+    telemetry.in_scope(|| {
+        tracing::info_span!("work").in_scope(|| tracing::info!("at work"));
+    });
+    let _ = telemetry.shutdown(Duration::ZERO);
+    exported.one("work");
+    let exports = telemetry.exports().unwrap();
+    assert_eq!((exports.traces.emitted, exports.logs.emitted), (0, 1));
+    // `install` leaves the application's provider in its place.
+    assert!(telemetry.tracer_provider().is_none());
+}
+
 #[tokio::test]
 async fn the_span_of_a_request_ends_with_it_though_a_task_holds_it() {
     let exported = Exported::default();

@@ -94,6 +94,12 @@ impl Exports {
         self.otlp.is_some() && !self.is_disabled
     }
 
+    /// Exports no spans: they go to the application's provider.
+    pub(super) fn without_traces(mut self) -> Self {
+        self.otlp = self.otlp.map(|otlp| otlp.traces(false));
+        self
+    }
+
     pub(super) fn read(
         &mut self,
         variable: &dyn Fn(&str) -> Option<String>,

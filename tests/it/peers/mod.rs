@@ -19,5 +19,8 @@ mod postgres;
 // A Prometheus server that scrapes the quickstart.
 mod prometheus;
 
+// What such a collector was sent.
+pub(crate) mod sink;
+
 // promtool, and a Prometheus that runs the exported rules.
 mod slo;

@@ -1,7 +1,5 @@
-use std::io::BufRead;
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use campanile::telemetry::{
@@ -12,81 +10,7 @@ use http::StatusCode;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// A collector in Python that tells what it was sent, and all that is wrong with it.
-struct Sink {
-    http: u16,
-    grpc: u16,
-    requests: Arc<Mutex<Vec<Value>>>,
-    _process: Process,
-}
-
-impl Sink {
-    fn start(arguments: &[&str]) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/peers/otlp.py");
-        let python = target_dir().join("venv/bin/python");
-        let mut process =
-            Process::start_with_input(Command::new(python).arg(script).args(arguments));
-        let ports: Value = serde_json::from_str(&process.line_with("\"http\"")).unwrap();
-        let port = |name: &str| u16::try_from(ports[name].as_u64().unwrap()).unwrap();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let output = process.take_output();
-        let all = Arc::clone(&requests);
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                all.lock()
-                    .unwrap()
-                    .push(serde_json::from_str(&line).unwrap());
-            }
-        });
-        Self {
-            http: port("http"),
-            grpc: port("grpc"),
-            requests,
-            _process: process,
-        }
-    }
-
-    /// What came of a signal, without what it was wrapped in: each with the resource's attributes as `resource`.
-    fn all(&self, signal: &str, list: &str) -> Vec<Value> {
-        let requests = self.requests.lock().unwrap();
-        let mut all = Vec::new();
-        for request in requests
-            .iter()
-            .filter(|request| request["signal"] == signal)
-        {
-            assert_eq!(request["problems"], Value::Array(Vec::new()), "{request}");
-            let resources = request["request"]
-                [format!("resource_{signal}").replace("traces", "spans")]
-            .as_array();
-            for resource in resources.unwrap() {
-                let scopes =
-                    resource[format!("scope_{signal}").replace("traces", "spans")].as_array();
-                for scope in scopes.unwrap() {
-                    for one in scope[list].as_array().unwrap() {
-                        let mut one = one.clone();
-                        one["service"] = attribute(&resource["resource"], "service.name").clone();
-                        one["transport"] = request["transport"].clone();
-                        all.push(one);
-                    }
-                }
-            }
-        }
-        all
-    }
-
-    fn spans(&self) -> Vec<Value> {
-        self.all("traces", "spans")
-    }
-}
-
-/// The value of an attribute, of whichever type.
-fn attribute<'a>(of: &'a Value, key: &str) -> &'a Value {
-    let attributes = of["attributes"].as_array().map_or(&[][..], |all| all);
-    let found = attributes.iter().find(|pair| pair["key"] == key);
-    found
-        .and_then(|pair| pair["value"].as_object()?.values().next())
-        .unwrap_or(&Value::Null)
-}
+use super::sink::{Sink, attribute};
 
 /// A collector that many use, which sends on what it gets.
 struct Rotel {

@@ -1,16 +1,22 @@
 //! A service that has its own tracing subscriber, to which Campanile's layer is added.
 //!
-//! The filter of the log is for Campanile's layer alone. Other layers, such as `fmt`, tokio-console, Sentry or
-//! tracing-opentelemetry, have filters of their own and see no event that only the flight recorder wants.
+//! The filter of the log is for Campanile's layer alone. Other layers, such as `fmt`, tokio-console or Sentry, have filters of their own
+//! and see no event that only the flight recorder wants. For an OpenTelemetry pipeline of your own, see `existing_opentelemetry`.
 //!
 //! ```sh
 //! cargo run --example existing_subscriber
 //! ```
+//!
+//! | variable | default | what it is |
+//! |---|---|---|
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT` | none | the collector; without it nothing is exported |
 
 use std::time::Duration;
 
 use campanile::Campanile;
 use campanile::telemetry::FlightRecorder;
+use campanile::telemetry::otel::propagator;
+use opentelemetry::global;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -20,11 +26,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `build` changes no global state.
     let campanile = Campanile::builder("orders")
         .telemetry(|log| log.flight_recorder(FlightRecorder::new()))
+        .from_env()
         .build()?;
     let telemetry = campanile.telemetry().ok_or("it was asked for")?;
     // The service's own layer, for people, on the standard error.
     let own = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    // Campanile's layer, in JSON, on the standard output.
+    // Campanile's layer, in JSON, on the standard output. Where traces are exported, the layer of `tracing-opentelemetry` is in it.
     let layer = telemetry.layer().with_filter(telemetry.filter());
     tracing_subscriber::registry()
         .with(own.with_filter(LevelFilter::INFO))
@@ -32,6 +39,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .init();
     // Without it the `metrics` macros and `#[observe]` record only while a request is being handled.
     campanile.metrics().install()?;
+    // Without these, the spans of libraries that use OpenTelemetry's API go nowhere, and they send no `traceparent`.
+    if let Some(provider) = telemetry.tracer_provider() {
+        global::set_tracer_provider(provider.clone());
+    }
+    global::set_text_map_propagator(propagator());
 
     tracing::info!(items = 3, "accepted");
     let _ = telemetry.shutdown(Duration::from_secs(5));

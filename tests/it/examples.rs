@@ -197,6 +197,53 @@ fn a_subscriber_that_is_there_gets_our_layer() {
     assert!(log.len() > 1, "{log:?}");
 }
 
+#[test]
+fn a_provider_that_is_there_gets_the_spans_of_requests() {
+    let mut example = Command::new(example("existing_opentelemetry"));
+    let output = example.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let (log, spans) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    let spans: Vec<Vec<_>> = spans
+        .lines()
+        .map(|line| line.splitn(5, ' ').collect())
+        .collect();
+    let [query, server] = &spans[..] else {
+        panic!("{spans:?}");
+    };
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    assert_eq!(
+        server[..],
+        [
+            trace,
+            server[1],
+            "below",
+            "00f067aa0ba902b7:",
+            "GET /orders/{id}"
+        ]
+    );
+    assert_eq!(
+        query[..],
+        [
+            trace,
+            query[1],
+            "below",
+            &format!("{}:", server[1]),
+            "SELECT orders"
+        ]
+    );
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    let found = lines.iter().find(|line| line["message"] == "found");
+    let found = found.unwrap_or_else(|| panic!("{log}"));
+    assert_eq!(
+        (&found["trace_id"], &found["span_id"]),
+        (&trace.into(), &query[1].into())
+    );
+}
+
 #[tokio::test]
 async fn hyper_serves_its_metrics() {
     let (_process, address) = start("hyper");

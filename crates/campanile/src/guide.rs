@@ -8,6 +8,7 @@
 //! - [Watch what you depend on: databases, caches, HTTP](watch_what_you_depend_on)
 //! - [Promise a service level, and hear early that it is in danger](promise_a_service_level)
 //! - [Serve with `axum::serve`, tonic or hyper](serve_yourself)
+//! - [Join the traces of OpenTelemetry](join_opentelemetry)
 //! - [See the process, the machine, the runtime, and what observing costs](see_the_machine)
 
 #[doc = include_str!("guide/time_a_function.md")]
@@ -33,6 +34,9 @@ pub mod promise_a_service_level {}
 
 #[doc = include_str!("guide/serve_yourself.md")]
 pub mod serve_yourself {}
+
+#[doc = include_str!("guide/join_opentelemetry.md")]
+pub mod join_opentelemetry {}
 
 #[doc = include_str!("guide/see_the_machine.md")]
 pub mod see_the_machine {}

@@ -134,6 +134,12 @@ async fn two_services_are_one_trace_with_its_lines_and_its_exemplar() {
     assert_eq!(attribute(&server, "http.response.status_code"), "200");
     assert_eq!(attribute(&client, "server.address"), "127.0.0.1");
     assert_eq!(attribute(&query, "db.system.name"), "postgresql");
+    // Of a library that uses OpenTelemetry's API.
+    let cached = named("stock", "GET stock").unwrap();
+    assert_eq!(
+        (&cached["trace_id"], &cached["parent_span_id"]),
+        (trace, &query["span_id"])
+    );
 
     let looked_up = async || {
         let records = sink.all("logs", "log_records");

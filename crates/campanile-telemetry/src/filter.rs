@@ -28,8 +28,8 @@ pub(crate) use self::fate::{Fate, Place};
 /// A filter that selects the events of the log and can be changed while the service runs; from
 /// [`Telemetry::filter`](crate::Telemetry::filter).
 ///
-/// It is a [`Filter`](tracing_subscriber::layer::Filter) for one layer, the
-/// [`TelemetryLayer`](crate::TelemetryLayer): other layers of the subscriber then have filters of
+/// It is a [`Filter`](tracing_subscriber::layer::Filter) for one layer, that of
+/// [`Telemetry::layer`](crate::Telemetry::layer): other layers of the subscriber then have filters of
 /// their own and see no event that is only [recorded](crate::FlightRecorder).
 ///
 /// ```

@@ -39,12 +39,12 @@ mod trace;
 /// `error.type`, for gRPC `rpc.system.name`, `rpc.method` and `rpc.status_code`, and besides `outcome`, `http.response.body.size` and `duration_seconds`. The line is at INFO, and at ERROR if the status
 /// is 500 or more, or one of gRPC's that tell of a failure of the server, or the service panicked or failed. The query is in neither.
 ///
-/// The span has the field `correlation_id` for other layers of the subscriber, such as `fmt` or Sentry's. The [`TelemetryLayer`] leaves it
-/// out, since all lines of a request have the id.
+/// The span has the field `correlation_id` for other layers of the subscriber, such as `fmt` or Sentry's. The layer of
+/// [`Telemetry`](crate::Telemetry::layer) leaves it out, since all lines of a request have the id.
 ///
 /// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless there is no subscriber at all. If
 /// nothing is exported, the new trace's id follows from the correlation id, and outgoing requests have no `traceparent`. Where the
-/// filter of the [`TelemetryLayer`] wants no span of its level, the line has method, path, route, status and error itself. What [`Correlation::current`] says
+/// [filter](crate::Telemetry::filter) disables its level, the line has method, path, route, status and error itself. What [`Correlation::current`] says
 /// while the service works is the place of the span, and so is what requests to others come from. If the trace is sampled, a [`TraceRef`] is
 /// left in the request's extensions.
 ///

@@ -2,6 +2,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get as on_get;
 use axum_tracing_opentelemetry::middleware::OtelAxumLayer;
+use campanile::correlation::{CorrelationIdLayer, Trust};
+use campanile::http::ObserveLayer;
+use campanile::telemetry::HttpSpans;
 use http::Request;
 use opentelemetry::trace::{Span as _, Tracer};
 use opentelemetry::{KeyValue, global};
@@ -115,4 +118,33 @@ async fn opentelemetry_instrumentation_tower_and_ours_are_one_trace() {
 #[tokio::test]
 async fn tonic_tracing_opentelemetry_and_ours_are_one_trace() {
     are_one_trace(tonic_tracing_opentelemetry).await;
+}
+
+#[tokio::test]
+async fn a_trace_that_is_not_trusted_is_not_taken_up_further_in() {
+    let installed = installed();
+    let router = Router::new().route("/items/{item}", on_get(handler));
+    let router = axum_tracing_opentelemetry(router)
+        .layer(ObserveLayer::new(HttpSpans::new()))
+        .layer(CorrelationIdLayer::new().trust(Trust::Never));
+    let address = serve(router).await;
+    let inbound = format!("{:032x}", fastrand::u128(1..));
+    let traceparent = format!("00-{inbound}-{PARENT_ID}-01");
+    let trace = get(address, "/items/7", Some(&traceparent)).await;
+    assert_ne!(trace, inbound);
+    installed.trace(&trace, 5).await;
+    installed.trace(&inbound, 0).await;
+}
+
+#[tokio::test]
+async fn a_trace_that_is_not_sampled_is_carried_but_not_exported() {
+    let installed = installed();
+    let router = Router::new().route("/items/{item}", on_get(handler));
+    let router = axum_tracing_opentelemetry(ours(opentelemetry_instrumentation_tower(router)));
+    let address = serve(router).await;
+    let inbound = format!("{:032x}", fastrand::u128(1..));
+    let traceparent = format!("00-{inbound}-{PARENT_ID}-00");
+    let trace = get(address, "/items/7", Some(&traceparent)).await;
+    assert_eq!(trace, inbound);
+    installed.trace(&trace, 0).await;
 }

@@ -107,8 +107,21 @@ impl Write for Escaping<'_> {
     }
 }
 
-#[cfg(feature = "otlp")]
+/// Returns the text of a JSON string of ours.
+#[cfg(feature = "otel")]
+pub(crate) fn text_of(json: &str) -> String {
+    unescaped(inner(json)).into_owned()
+}
+
+/// Returns what is between the quotes of a text in JSON.
+#[cfg(feature = "otel")]
+pub(crate) fn inner(json: &str) -> &str {
+    let json = json.strip_prefix('"').unwrap_or(json);
+    json.strip_suffix('"').unwrap_or(json)
+}
+
 /// Returns the text that [`escape`] was given.
+#[cfg(feature = "otel")]
 pub(crate) fn unescaped(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains('\\') {
         return std::borrow::Cow::Borrowed(text);
@@ -180,7 +193,7 @@ mod tests {
         assert_eq!(out, text);
     }
 
-    #[cfg(feature = "otlp")]
+    #[cfg(feature = "otel")]
     #[test]
     fn an_escaped_text_reads_the_same() {
         for text in [

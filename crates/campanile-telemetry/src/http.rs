@@ -15,8 +15,6 @@ use tracing_subscriber::registry::LookupSpan;
 
 use self::trace::{Outside, Traced};
 use crate::clock;
-#[cfg(feature = "otel")]
-use crate::keys::OWN_ID;
 use crate::keys::RECORDED;
 use crate::layer::TelemetryLayer;
 use crate::line::Ids;
@@ -266,10 +264,11 @@ impl Observer for HttpSpans {
                 ("url.path", Fact::Text(path)),
                 ("url.scheme", Fact::Text(scheme)),
             ];
+            let tracer = found.tracer.as_ref()?;
             let id = correlation.id().map(CorrelationId::as_str);
-            let id = id.map(|id| (OWN_ID, Fact::Text(id)));
+            let id = id.map(|id| (tracer.id_key(), Fact::Text(id)));
             let facts = facts.into_iter().chain(id);
-            Some(Traced::begin(found.tracer.as_ref()?, facts))
+            Some(Traced::begin(tracer, facts))
         });
         let state = || correlation.trace().map(|trace| trace.state.clone());
         let place = traced.as_ref().and_then(|traced| traced.place(&outside));

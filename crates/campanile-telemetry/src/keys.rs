@@ -47,7 +47,7 @@ pub(crate) const LEFT_OUT: &str = "fields_left_out";
 pub(crate) const EVENTS_GONE: &str = "recorded_events_gone";
 
 /// What lines and spans say of their request.
-#[cfg(feature = "otlp")]
+#[cfg(feature = "otel")]
 pub(crate) const CORRELATION_ID: &str = "correlation_id";
 
 /// The attribute that has the correlation id until a span ends: the application may use the usual key.

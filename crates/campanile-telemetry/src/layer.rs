@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 #[cfg(feature = "otlp")]
 use campanile_correlation::CorrelationId;
 use campanile_correlation::{Correlation, TraceParent};
-#[cfg(feature = "otlp")]
+#[cfg(feature = "otel")]
 use opentelemetry::KeyValue;
-#[cfg(feature = "otlp")]
+#[cfg(feature = "otel")]
 use opentelemetry::trace::SpanRef as SpanRefOfOtel;
 #[cfg(feature = "otel")]
 use opentelemetry::trace::TraceContextExt as _;
@@ -94,7 +94,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             kept.ring = outer.or_else(|| kept.is_request.then(begin));
         }
         #[cfg(feature = "otlp")]
-        if self.tracer.is_some() {
+        if self.tracer.as_ref().is_some_and(Tracer::is_exported) {
             let request = span.parent().and_then(|parent| nearest_request(&parent));
             kept.foreign_id = request.filter(|id| CorrelationId::current().as_ref() != Some(id));
         }
@@ -114,9 +114,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         if let Some(all) = span.extensions_mut().get_mut::<Kept>()
             && all.of == self.keys.log()
         {
-            #[cfg(feature = "otlp")]
+            #[cfg(feature = "otel")]
             if let Some((_, name)) = fields.iter().find(|(key, _)| *key == "otel.name") {
-                all.late_name = Some(crate::otlp::text(name).into());
+                all.late_name = Some(crate::escape::text_of(name).into());
             }
             all.fields.take_up(&fields);
         }
@@ -131,7 +131,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
     }
 
     /// Adds what the OpenTelemetry layer, which is told next, can't know.
-    #[cfg(feature = "otlp")]
+    #[cfg(feature = "otel")]
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else {
             return;
@@ -149,6 +149,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                 for (key, value) in kept.fields.unsigned() {
                     late.push(KeyValue::new(key, value));
                 }
+                #[cfg(feature = "otlp")]
                 if let Some(id) = &kept.foreign_id {
                     late.push(KeyValue::new(OWN_ID, id.as_str().to_owned()));
                 }
@@ -375,7 +376,6 @@ impl TelemetryLayer {
         tracing_opentelemetry::get_otel_context(id, &dispatch)
     }
 
-    #[cfg(feature = "otlp")]
     fn with_otel_span(&self, id: &Id, function: impl FnOnce(SpanRefOfOtel<'_>)) {
         if let Some(context) = self.otel_context(id) {
             function(context.span());

@@ -30,6 +30,7 @@ pub use opentelemetry;
 pub use opentelemetry_sdk;
 pub use tracing_opentelemetry;
 
+use crate::keys::{CORRELATION_ID, OWN_ID};
 use crate::recorder::Ring;
 
 mod propagator;
@@ -53,14 +54,36 @@ pub fn propagator() -> impl TextMapPropagator + Send + Sync + 'static {
 
 /// Makes spans: the exporter's tracer, or that of the application's provider.
 #[derive(Clone)]
-pub(crate) struct Tracer(Arc<BoxedTracer>);
+pub(crate) struct Tracer {
+    tracer: Arc<BoxedTracer>,
+    /// Whether its spans go to the exporter.
+    is_exported: bool,
+}
 
 impl Tracer {
     pub(crate) fn new(
         provider: &impl ObjectSafeTracerProvider,
         scope: InstrumentationScope,
+        is_exported: bool,
     ) -> Self {
-        Self(Arc::new(BoxedTracer::new(provider.boxed_tracer(scope))))
+        Self {
+            tracer: Arc::new(BoxedTracer::new(provider.boxed_tracer(scope))),
+            is_exported,
+        }
+    }
+
+    /// Returns whether its spans go to the exporter, and not to the application's provider.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn is_exported(&self) -> bool {
+        self.is_exported
+    }
+
+    /// Returns the attribute that has the correlation id of a request.
+    pub(crate) fn id_key(&self) -> &'static str {
+        match self.is_exported {
+            true => OWN_ID,
+            false => CORRELATION_ID,
+        }
     }
 }
 
@@ -68,7 +91,7 @@ impl trace::Tracer for Tracer {
     type Span = BoxedSpan;
 
     fn build_with_context(&self, builder: trace::SpanBuilder, parent: &Context) -> BoxedSpan {
-        self.0.build_with_context(builder, parent)
+        self.tracer.build_with_context(builder, parent)
     }
 }
 

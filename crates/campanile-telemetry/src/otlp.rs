@@ -31,7 +31,7 @@ use self::ids::Ids;
 pub use self::metrics::{Exemplar, Measured, MetricSource, MetricWriter, Point};
 pub use self::outbox::Counts;
 use self::outbox::Limits;
-pub(crate) use self::records::{Attributes, text};
+pub(crate) use self::records::Attributes;
 pub use self::send::Protocol;
 use self::send::Sender;
 use self::transport::Transport;

@@ -30,7 +30,7 @@ pub(crate) struct Kept {
     #[cfg(feature = "otlp")]
     pub(crate) foreign_id: Option<CorrelationId>,
     /// The name that it was given after it began.
-    #[cfg(feature = "otlp")]
+    #[cfg(feature = "otel")]
     pub(crate) late_name: Option<Box<str>>,
 }
 
@@ -46,7 +46,7 @@ impl Kept {
             ring: None,
             #[cfg(feature = "otlp")]
             foreign_id: None,
-            #[cfg(feature = "otlp")]
+            #[cfg(feature = "otel")]
             late_name: None,
         }
     }

@@ -181,6 +181,11 @@ async fn an_own_provider_has_the_spans_of_requests_at_any_level_of_the_log() {
         .await;
         let server = exported.one("GET /users/{id}");
         is_of_the_request(&server);
+        let id = attribute(&server, "correlation_id");
+        assert_eq!(id, Some(&TRACE_ID.into()), "{filter}");
+        // None of what the exporter of `otlp` tells itself.
+        let is_ours = |pair: &KeyValue| pair.key.as_str().starts_with("campanile");
+        assert!(!server.attributes.iter().any(is_ours), "{server:?}");
         let parent = exported.one("of the API").parent_span_id;
         assert_eq!(parent, server.span_context.span_id(), "{filter}");
     }

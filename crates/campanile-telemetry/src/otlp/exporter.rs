@@ -106,7 +106,7 @@ impl Exporter {
                     .with_span_limits(of_spans.of_spans())
                     .with_resource(sdk_resource.clone())
                     .build();
-                let tracer = Tracer::new(&provider, scope());
+                let tracer = Tracer::new(&provider, scope(), true);
                 let traces = Traces {
                     outbox,
                     provider,

@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 use super::send::Sent;
 use super::transport::Transport;
 use super::{AttributeLimits, NOWHERE, scope};
-use crate::escape::unescaped;
+use crate::escape::{inner, unescaped};
 use crate::keys::CORRELATION_ID;
 use crate::say::Said;
 
@@ -154,17 +154,6 @@ fn any_value(json: &str, max_length: usize) -> Option<AnyValue> {
             _ => AnyValue::String(json.to_owned().into()),
         },
     })
-}
-
-/// Returns the text of a JSON string of ours.
-pub(crate) fn text(json: &str) -> String {
-    unescaped(inner(json)).into_owned()
-}
-
-/// Returns what is between the quotes of a text in JSON.
-fn inner(json: &str) -> &str {
-    let json = json.strip_prefix('"').unwrap_or(json);
-    json.strip_suffix('"').unwrap_or(json)
 }
 
 /// Sends batches of records.

@@ -17,7 +17,7 @@ pub(crate) struct Fields {
     values: String,
     entries: Vec<Entry>,
     /// Whether some were given as unsigned integers.
-    #[cfg(feature = "otel")]
+    #[cfg(feature = "otlp")]
     has_unsigned: bool,
     /// The message of an event, escaped, without quotes.
     message: String,
@@ -55,7 +55,7 @@ impl Fields {
         self.values.clear();
         self.entries.clear();
         self.message.clear();
-        #[cfg(feature = "otel")]
+        #[cfg(feature = "otlp")]
         {
             self.has_unsigned = false;
         }
@@ -87,7 +87,7 @@ impl Fields {
             message: message.to_owned(),
             values: values.to_owned(),
             entries: entries.take(copied.entries).collect(),
-            #[cfg(feature = "otel")]
+            #[cfg(feature = "otlp")]
             has_unsigned: false,
         }
     }
@@ -109,7 +109,7 @@ impl Fields {
     }
 
     /// Returns the integers, if some were given without a sign. Those that JSON has as texts are not among them.
-    #[cfg(feature = "otel")]
+    #[cfg(feature = "otlp")]
     pub(crate) fn unsigned(&self) -> impl Iterator<Item = (&'static str, i64)> {
         let all = self.has_unsigned.then(|| self.iter()).into_iter().flatten();
         all.filter_map(|(key, value)| Some((key, value.parse().ok()?)))
@@ -273,7 +273,7 @@ impl Visit for Recorder<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        #[cfg(feature = "otel")]
+        #[cfg(feature = "otlp")]
         {
             self.fields.has_unsigned = true;
         }
@@ -401,7 +401,7 @@ impl Fields {
 
     /// Takes up the values of others, which go before.
     pub(crate) fn take_up(&mut self, others: &Self) {
-        #[cfg(feature = "otel")]
+        #[cfg(feature = "otlp")]
         {
             self.has_unsigned |= others.has_unsigned;
         }

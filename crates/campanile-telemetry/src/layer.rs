@@ -137,19 +137,20 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             return;
         };
         let mut name = None;
-        let mut late = Vec::new();
+        let mut late: Vec<KeyValue> = Vec::new();
         if let Some(kept) = span.extensions_mut().get_mut::<Kept>()
             && kept.of == self.keys.log()
         {
             // It takes no name that comes after the span was started. An access before the end would start the span, and its parent may
             // still be set.
             name = kept.late_name.take();
-            if self.tracer.is_some() {
+            // The exporter takes the last value of a key; an application's provider would have both.
+            #[cfg(feature = "otlp")]
+            if self.tracer.as_ref().is_some_and(Tracer::is_exported) {
                 // It has texts in place of unsigned integers.
                 for (key, value) in kept.fields.unsigned() {
                     late.push(KeyValue::new(key, value));
                 }
-                #[cfg(feature = "otlp")]
                 if let Some(id) = &kept.foreign_id {
                     late.push(KeyValue::new(OWN_ID, id.as_str().to_owned()));
                 }
@@ -160,7 +161,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                 if let Some(name) = name {
                     span.update_name(String::from(name));
                 }
-                span.set_attributes(late);
+                span.set_attributes(late.drain(..));
             });
         }
     }

@@ -11,6 +11,7 @@ use opentelemetry::{KeyValue, global};
 use opentelemetry_instrumentation_tower::http::server::LayerBuilder;
 use serde_json::Value;
 use tonic_tracing_opentelemetry::middleware::server::OtelGrpcLayer;
+use tracing::field::Empty;
 
 use super::sink::attribute;
 use super::{PARENT_ID, current_trace, get, installed, ours, serve};
@@ -38,10 +39,18 @@ async fn handler() -> String {
     let mut span = global::tracer("x").start("of the API");
     span.set_attribute(KeyValue::new("password", "hunter2"));
     span.end();
-    tracing::info_span!("of tracing", count = 7_u64).in_scope(|| {
+    tracing::info_span!("of tracing", count = 7_u64, late = Empty).in_scope(|| {
+        tracing::Span::current().record("late", 8_u32);
         global::tracer("x").in_span("innermost", |_| ());
     });
     current_trace()
+}
+
+/// The value of an attribute that is an integer.
+fn integer<'a>(of: &'a Value, key: &str) -> &'a Value {
+    let mut attributes = of["attributes"].as_array().unwrap().iter();
+    let found = attributes.find(|pair| pair["key"] == key);
+    found.map_or(&Value::Null, |pair| &pair["value"]["int_value"])
 }
 
 /// A span of each layer is exported, the inner one below the outer one, and what the handler does is below both.
@@ -83,7 +92,7 @@ async fn are_one_trace(theirs: Wrap) {
             }
             let ours = if is_ours_inside { inner } else { outer };
             assert_eq!(ours["name"], "GET /items/{item}", "{what}");
-            assert_eq!(attribute(ours, "http.response.status_code"), "200");
+            assert_eq!(integer(ours, "http.response.status_code"), "200");
             let named = |name: &str| {
                 let span = spans.iter().find(|span| span["name"] == name);
                 span.unwrap_or_else(|| panic!("{what}: {name}: {spans:#?}"))
@@ -92,7 +101,8 @@ async fn are_one_trace(theirs: Wrap) {
                 assert_eq!(named(name)["parent_span_id"], inner["span_id"], "{what}");
             }
             let of_tracing = named("of tracing");
-            assert_eq!(attribute(of_tracing, "count"), "7");
+            assert_eq!(integer(of_tracing, "count"), "7");
+            assert_eq!(integer(of_tracing, "late"), "8");
             assert_eq!(named("innermost")["parent_span_id"], of_tracing["span_id"]);
             assert_eq!(attribute(named("of the API"), "password"), "[redacted]");
             // All that is done within the request has its id.

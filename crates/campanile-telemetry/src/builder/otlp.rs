@@ -140,7 +140,7 @@ impl Exports {
             let (style, queue) = (Arc::clone(style), Arc::downgrade(queue));
             move |text: &str| {
                 if let Some(queue) = queue.upgrade() {
-                    queue.push([&style.own_line("WARN", text), ""]);
+                    queue.push_notice(&style.own_line("WARN", text));
                 }
             }
         };

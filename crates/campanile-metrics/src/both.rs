@@ -14,7 +14,8 @@ use crate::Registry;
 use crate::recorder::is_none;
 
 impl Registry {
-    /// Runs code whose macros write to this registry, and to the recorder that is current now.
+    /// Runs code whose macros write to this registry, and to the recorder that is current now; to
+    /// that one alone if this registry shows the values of another exporter.
     #[inline]
     pub(crate) fn scope<T>(&self, run: impl FnOnce() -> T) -> T {
         // The code runs outside of the lookup, so that what it returns moves through fewer calls.
@@ -28,6 +29,10 @@ impl Registry {
 
     #[inline(never)]
     fn scope_with_outer<T>(&self, run: impl FnOnce() -> T) -> T {
+        // What is recorded there is read back from there. Here it would hide those values.
+        if self.has_exporter() {
+            return run();
+        }
         metrics::with_recorder(|outer| {
             let registry = self;
             with_local_recorder(&Both { registry, outer }, run)

@@ -2,9 +2,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::beside::AnySource;
 use crate::histogram::Bounds;
 use crate::name::{LabelText, labels, push, sanitised, sanitised_label};
-use crate::{BuildError, Kind, Preset, RegisterError, Registry};
+use crate::{BuildError, Kind, Preset, RegisterError, Registry, Source};
 
 /// Settings of a [`Registry`].
 ///
@@ -20,6 +21,7 @@ use crate::{BuildError, Kind, Preset, RegisterError, Registry};
 /// | [`constant_label`](Self::constant_label) | none |
 /// | [`preset`](Self::preset) | [`Preset::Classic`] |
 /// | [`idle_timeout`](Self::idle_timeout) | none: series stay |
+/// | [`beside`](Self::beside) | none |
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RegistryBuilder {
@@ -34,6 +36,7 @@ pub struct RegistryBuilder {
     preset: Preset,
     idle_timeout: Option<Duration>,
     has_created: bool,
+    beside: Option<AnySource>,
 }
 
 /// Names of metrics, as they are exported.
@@ -182,6 +185,37 @@ impl RegistryBuilder {
         self
     }
 
+    /// Sets another exporter of the same process, whose values this registry shows with its own:
+    /// on the page in both formats, in [`Registry::snapshot`], [`Registry::family`],
+    /// [`Registry::get`] and [`Registry::export`], and so in rules and in the metrics of OTLP.
+    ///
+    /// With feature `prometheus-exporter` this takes the `PrometheusHandle` of
+    /// metrics-exporter-prometheus 0.18. If `main` can be changed, a `Fanout` of metrics-util that
+    /// writes to both recorders is better: nothing is parsed, and the series have exemplars and
+    /// creation times.
+    ///
+    /// - The text of the exporter is read at most once a second. One that has 100,000 series takes
+    ///   some 200 ms, on the thread that reads the registry.
+    /// - The first 32 MiB are read, and as many series as this registry [may have](Self::series).
+    /// - If both have a name, also one of a histogram's samples, this registry's metric is shown.
+    /// - `campanile_registry_exporter_omitted_lines{reason}` is how many lines the last reading left
+    ///   out: `invalid`, `name_taken` or `over_limit`.
+    /// - If a reading fails, the values before stay. `campanile_registry_exporter_age_seconds` is
+    ///   their age, and `campanile_registry_exporter_failed_reads_total` counts.
+    /// - A counter keeps its name, even without `_total`: it has the type `unknown` in OpenMetrics
+    ///   then. A counter with a fraction is a [`Kind::TimeCounter`]. Untyped values are gauges.
+    /// - [`prefix`](Self::prefix) does not change the names; constant labels are added.
+    /// - Macros in an observed exchange record with the application's recorder alone, since the
+    ///   registry reads the values there.
+    ///
+    /// [`Registry::upkeep`] has to be called every few seconds, as `Campanile::run` does.
+    ///
+    /// Defaults to none. The last call holds.
+    pub fn beside(mut self, source: impl Source) -> Self {
+        self.beside = Some(AnySource(Arc::new(source)));
+        self
+    }
+
     /// Returns the registry.
     ///
     /// # Errors
@@ -227,6 +261,7 @@ impl RegistryBuilder {
             preset: self.preset,
             idle_timeout: self.idle_timeout,
             has_created: self.has_created,
+            beside: self.beside,
         }))
     }
 }
@@ -252,6 +287,7 @@ impl Default for Settings {
             preset,
             idle_timeout: None,
             has_created: true,
+            beside: None,
         }
     }
 }
@@ -339,6 +375,7 @@ impl Default for RegistryBuilder {
             preset: Preset::default(),
             idle_timeout: None,
             has_created: true,
+            beside: None,
         }
     }
 }
@@ -358,6 +395,8 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Option<Duration>,
     /// Whether OpenMetrics has `_created` lines.
     pub(crate) has_created: bool,
+    /// The exporter whose values are shown too.
+    pub(crate) beside: Option<AnySource>,
 }
 
 impl Settings {

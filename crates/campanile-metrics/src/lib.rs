@@ -35,6 +35,7 @@
 //! | summaries of a family | 200 | as above |
 //! | series of the registry | 100,000 | the same; a new family is refused |
 //! | bytes of a label value | 256 | cut at a character; `campanile_registry_truncated_labels_total` counts |
+//! | text of an exporter [beside](RegistryBuilder::beside) the registry | 32 MiB | left out; `campanile_registry_exporter_omitted_lines` tells |
 //! | described names | 10,000 | the description is dropped; `campanile_registry_refused_total` counts |
 //!
 //! # Features
@@ -43,6 +44,7 @@
 //! |---|---|---|
 //! | `business` | no | [`Business`]: figures that are collected in the background |
 //! | `macros` | no | `#[observe]`, `#[derive(MetricSet)]` and `#[derive(Labels)]` |
+//! | `prometheus-exporter` | no | [`Source`] for the `PrometheusHandle` of metrics-exporter-prometheus 0.18: [`RegistryBuilder::beside`] |
 //! | `tokio` | no | [`Runtime`]: the metrics of a tokio runtime |
 //!
 //! # Names
@@ -67,6 +69,7 @@
 //! some 32-bit targets lack.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod beside;
 mod both;
 mod builder;
 mod registry;
@@ -110,6 +113,7 @@ pub mod __observe;
 pub use campanile_macros::{Labels, MetricSet, observe};
 pub use metrics;
 
+pub use self::beside::Source;
 pub use self::builder::{Names, RegistryBuilder};
 #[cfg(feature = "business")]
 #[cfg_attr(docsrs, doc(cfg(feature = "business")))]

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::Registry;
 use crate::builder::Constant;
 use crate::exemplar::Exemplar;
-use crate::family::AnyFamily;
 use crate::name::escaped;
-use crate::snapshot::Kind;
+use crate::registry::Of;
+use crate::snapshot::{FamilySnapshot, Kind, SeriesSnapshot};
+use crate::{Registry, beside, clock};
 
 /// The media type of what [`Registry::render`] returns.
 pub const CONTENT_TYPE: &str = Format::Text.content_type();
@@ -39,7 +39,7 @@ pub(crate) struct Cursor {
     /// The last family that was written whole.
     last: Option<Arc<str>>,
     /// The family that is being written, and the labels of its last series that was.
-    current: Option<(Arc<str>, Arc<AnyFamily>, Arc<str>)>,
+    current: Option<(Arc<str>, Of, Arc<str>)>,
 }
 
 /// How many families are looked at before the runtime has its turn: one without series adds nothing to the page.
@@ -54,13 +54,15 @@ impl Cursor {
         }
     }
 
-    /// Writes on until the text is at least so long, or many families were looked at; returns whether there is more.
+    /// Continues the page until the text has this length, or many families were looked at; returns
+    /// whether there is more.
     pub(crate) fn write(&mut self, registry: &Registry, text: &mut String, length: usize) -> bool {
+        let beside = registry.reading(clock::now());
         for _ in 0..FAMILIES {
-            let (name, family, after) = match self.current.take() {
-                Some((name, family, after)) => (name, family, Some(after)),
-                None => match registry.family_after(self.last.as_deref()) {
-                    Some((name, family)) => (name, family, None),
+            let (name, of, after) = match self.current.take() {
+                Some((name, of, after)) => (name, of, Some(after)),
+                None => match registry.next_family(self.last.as_deref(), beside.as_deref()) {
+                    Some((name, of)) => (name, of, None),
                     None => {
                         if self.format == Format::OpenMetrics {
                             text.push_str("# EOF\n");
@@ -69,12 +71,27 @@ impl Cursor {
                     }
                 },
             };
-            let mut lines = Lines::new(self.format, &name, family.kind(), registry, text);
-            if after.is_none() {
-                registry.described(&name, |help, unit| lines.announce(help, unit));
-            }
-            if let Some(last) = family.write(after.as_deref(), &mut lines, length) {
-                self.current = Some((name, family, last));
+            let kind = match &of {
+                Of::Ours(family) => family.kind(),
+                Of::Theirs(kind) => *kind,
+            };
+            let mut lines = Lines::new(self.format, &name, kind, registry, text);
+            let last = match &of {
+                Of::Ours(family) => {
+                    if after.is_none() {
+                        registry.described(&name, |help, unit| lines.announce(help, unit));
+                    }
+                    family.write(after.as_deref(), &mut lines, length)
+                }
+                Of::Theirs(_) => {
+                    let theirs = beside.as_ref().and_then(|beside| beside.get(&name));
+                    // A family can be another one in the next reading.
+                    let same = theirs.filter(|theirs| theirs.family.kind == kind);
+                    same.and_then(|theirs| lines.theirs(&theirs.family, after.as_deref(), length))
+                }
+            };
+            if let Some(last) = last {
+                self.current = Some((name, of, last));
                 return true;
             }
             self.last = Some(name);
@@ -94,6 +111,8 @@ pub(crate) struct Lines<'a> {
     kind: Kind,
     /// The name without a counter's `_total`.
     name: &'a str,
+    /// The `_total` of a counter's name. The name of another exporter's counter may have none.
+    total: &'static str,
     /// The labels of all series.
     constants: &'a Constant,
     /// Those that the current series does not have itself, as they are exposed.
@@ -120,6 +139,7 @@ impl<'a> Lines<'a> {
             has_created: format == Format::OpenMetrics && registry.has_created(),
             kind,
             name: base.unwrap_or(name),
+            total: if base.is_some() { "_total" } else { "" },
             constants,
             constant: Cow::Borrowed(&constants.text),
             header: String::new(),
@@ -150,10 +170,14 @@ impl<'a> Lines<'a> {
 
     /// Sets what is written before the first sample, if there is one.
     fn announce(&mut self, help: Option<&str>, unit: Option<&str>) {
-        let (name, kind) = (self.name, self.kind);
-        let total = match (self.format, kind) {
-            (Format::Text, Kind::Counter | Kind::TimeCounter) => "_total",
-            _ => "",
+        let name = self.name;
+        let (total, kind) = match self.format {
+            Format::Text => (self.total, self.kind.as_str()),
+            // The samples of a counter end with `_total` there.
+            Format::OpenMetrics if self.kind.is_counter() && self.total.is_empty() => {
+                ("", "unknown")
+            }
+            Format::OpenMetrics => ("", self.kind.as_str()),
         };
         if let Some(help) = help {
             // OpenMetrics escapes quotes here too.
@@ -169,6 +193,36 @@ impl<'a> Lines<'a> {
         if let (Format::OpenMetrics, Some(unit)) = (self.format, unit.filter(is_in_name)) {
             let _ = writeln!(self.header, "# UNIT {name} {unit}");
         }
+    }
+
+    /// Returns the end of the name of a counter's samples.
+    pub(crate) fn total(&self) -> &'static str {
+        self.total
+    }
+
+    /// Writes the series of another exporter's family after one, until the page has this length;
+    /// returns the labels of the last one then.
+    fn theirs(
+        &mut self,
+        family: &FamilySnapshot,
+        after: Option<&str>,
+        length: usize,
+    ) -> Option<Arc<str>> {
+        if after.is_none() {
+            self.announce(family.help.as_deref(), family.unit);
+        }
+        let is_before =
+            |series: &SeriesSnapshot| after.is_some_and(|after| *series.labels <= *after);
+        let from = family.series.partition_point(is_before);
+        for series in &family.series[from..] {
+            let is_overridden = self.constants.is_overridden(&series.labels);
+            self.overridden(is_overridden.then_some(&*series.labels));
+            beside::write(series, self);
+            if self.len() >= length {
+                return Some(Arc::clone(&series.labels));
+            }
+        }
+        None
     }
 
     /// Writes a sample up to its value. A label of the sample's own begins with a comma.

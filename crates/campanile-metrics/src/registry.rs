@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use self::register::Families;
 use metrics::Unit;
 
+use crate::beside::Exporter;
 use crate::builder::{Constant, Settings};
 use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
 use crate::clock;
@@ -25,12 +26,14 @@ use crate::summary::SummaryCell;
 use crate::{Counter, Gauge, Histogram, Preset, RegistryBuilder, Summary, TimeCounter};
 
 mod declare;
+mod merged;
 mod own;
 mod register;
 
 pub use self::declare::Budget;
 use self::declare::Declared;
-pub(crate) use self::register::Found;
+pub(crate) use self::merged::Of;
+pub(crate) use self::register::{Found, sample_names};
 
 /// Counters, gauges, histograms and summaries that can be read back.
 ///
@@ -65,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) keys: Keys,
     /// The pages that are being written.
     pub(crate) ongoing: Ongoing,
+    /// The exporter whose values are shown too.
+    exporter: Option<Exporter>,
 }
 
 /// What has a gauge that follows from something else.
@@ -91,7 +96,9 @@ impl Registry {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
+        let source = settings.beside.clone();
         Self(Arc::new(Inner {
+            exporter: source.map(|source| Exporter::new(source, settings.series)),
             families: RwLock::default(),
             descriptions: RwLock::default(),
             declared: RwLock::default(),
@@ -264,46 +271,44 @@ impl Registry {
 
     /// Returns the value of a series, or `None` if there is none with this exported name and exactly these labels.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<Value> {
-        let mut labels: Vec<_> = labels
-            .iter()
-            .map(|&(name, value)| (Cow::Borrowed(name), value))
-            .collect();
-        let longest = self.0.settings.label_value_bytes;
-        self.drop_constant(&mut labels, longest);
-        let labels = LabelText::new(name, Kind::Gauge, &mut labels, longest).ok()?;
+        let text = |longest| {
+            let labels = labels.iter();
+            let labels = labels.map(|&(name, value)| (Cow::Borrowed(name), value));
+            let mut labels: Vec<_> = labels.collect();
+            self.drop_constant(&mut labels, longest);
+            LabelText::new(name, Kind::Gauge, &mut labels, longest).ok()
+        };
         self.publish_if_own(name);
-        let family = read(&self.0.families).get(name).cloned()?;
-        family.get(&labels.text)
+        let family = read(&self.0.families).get(name).cloned();
+        match family {
+            Some(family) => family.get(&text(self.0.settings.label_value_bytes)?.text),
+            // The values of another exporter's labels are not cut.
+            None if self.has_exporter() => self.get_beside(name, &text(usize::MAX)?.text),
+            None => None,
+        }
     }
 
     /// Returns all values.
     pub fn snapshot(&self) -> Snapshot {
-        self.publish_own();
         let mut families = Vec::new();
-        let mut last = None::<Arc<str>>;
-        while let Some((name, family)) = self.family_after(last.as_deref()) {
-            families.push(self.family_snapshot(Arc::clone(&name), &family, false));
-            last = Some(name);
-        }
+        self.each_family(false, |family| families.push(family));
         Snapshot { families }
     }
 
-    /// Calls a function with the values of each name in turn, for who sends them somewhere: exemplars count as shown, as they do for a page in
-    /// OpenMetrics.
-    pub fn export(&self, mut each: impl FnMut(FamilySnapshot)) {
-        self.publish_own();
-        let mut last = None::<Arc<str>>;
-        while let Some((name, family)) = self.family_after(last.as_deref()) {
-            each(self.family_snapshot(Arc::clone(&name), &family, true));
-            last = Some(name);
-        }
+    /// Calls a function with the values of each name in turn, to send them elsewhere: exemplars
+    /// count as shown, as they do for a page in OpenMetrics.
+    pub fn export(&self, each: impl FnMut(FamilySnapshot)) {
+        self.each_family(true, each);
     }
 
     /// Returns the values of one exported name, or `None` if there are none.
     pub fn family(&self, name: &str) -> Option<FamilySnapshot> {
         self.publish_if_own(name);
-        let (name, family) = read(&self.0.families).get_key_value(name)?;
-        Some(self.family_snapshot(name, &family, false))
+        let own = read(&self.0.families).get_key_value(name);
+        match own {
+            Some((name, family)) => Some(self.family_snapshot(name, &family, false)),
+            None => self.family_beside(name),
+        }
     }
 
     /// Returns the labels that a limit turned away most often, at most ten, with their counts; the

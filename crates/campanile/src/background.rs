@@ -26,6 +26,9 @@ pub(crate) struct Background {
 /// How far two readings are apart.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// How far two upkeeps of another exporter are apart.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 impl Background {
     pub(crate) fn new(
         registry: &Registry,
@@ -73,6 +76,23 @@ impl Background {
         self.overhead.meter(future)
     }
 
+    /// Runs the upkeep of the exporter beside the registry, if there is one, for ever.
+    async fn upkeep(&self) {
+        if !self.registry.needs_upkeep() {
+            return;
+        }
+        let mut ticks = interval(UPKEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let registry = self.registry.clone();
+            let overhead = self.overhead.clone();
+            // It aggregates all that was recorded since the last time.
+            let upkeep = move || overhead.run(|| registry.upkeep());
+            let _ = tokio::task::spawn_blocking(upkeep).await;
+        }
+    }
+
     /// Keeps the metrics up to date, and sweeps idle series out, until `stop` completes.
     pub(crate) async fn run(&self, stop: impl Future<Output = ()>) {
         let runtime = Runtime::new(&self.registry, &Handle::current()).ok();
@@ -102,7 +122,7 @@ impl Background {
                 self.overhead.collect();
             }
         };
-        let work = async { tokio::join!(lag, self.metered(collect)) };
+        let work = async { tokio::join!(lag, self.metered(collect), self.upkeep()) };
         tokio::select! {
             _ = pin!(work) => {}
             () = pin!(stop) => {}

@@ -382,4 +382,30 @@ mod tests {
         );
         running.abort();
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn running_does_the_upkeep_of_an_exporter_every_five_seconds() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        struct Counted(Arc<AtomicUsize>);
+
+        impl campanile_metrics::Source for Counted {
+            fn write(&self, _: &mut dyn std::io::Write) -> std::io::Result<()> {
+                Ok(())
+            }
+
+            fn upkeep(&self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let upkeeps = Arc::new(AtomicUsize::new(0));
+        let registry = Registry::builder().beside(Counted(Arc::clone(&upkeeps)));
+        let campanile = Campanile::builder("test").registry(registry.build().unwrap());
+        let campanile = campanile.build().unwrap();
+        campanile
+            .run(tokio::time::sleep(Duration::from_millis(14_999)))
+            .await;
+        assert_eq!(upkeeps.load(Ordering::Relaxed), 3);
+    }
 }

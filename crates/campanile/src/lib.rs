@@ -57,6 +57,7 @@
 //! | `otel` | no | [`telemetry::otel`]: requests have OpenTelemetry spans, which those of other libraries join |
 //! | `otlp` | no | [`telemetry::Otlp`]: traces, the log and metrics to an OpenTelemetry collector, over HTTP |
 //! | `grpc` | no | the same over gRPC |
+//! | `prometheus-exporter` | no | [`RegistryBuilder::beside`](metrics::RegistryBuilder::beside) takes the `PrometheusHandle` of metrics-exporter-prometheus 0.18 |
 //! | `redb` | yes | the store in a file, with `monitor` |
 //! | `serde` | no | correlation ids as strings of serde |
 //! | `sla` | yes | objectives, and the counts that they are judged by |

@@ -4,9 +4,9 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Registry;
 use super::register::Under;
-use crate::Counter;
-use crate::cell::CounterCell;
+use crate::cell::{CounterCell, GaugeCell};
 use crate::series::read;
+use crate::{Counter, Gauge, clock};
 
 /// The registry's own metrics and what they count.
 const OWN: [(&str, &str); 4] = [
@@ -28,6 +28,20 @@ const OWN: [(&str, &str); 4] = [
     ),
 ];
 
+/// What is known of the exporter beside the registry, if there is one.
+const FAILED: (&str, &str) = (
+    "campanile_registry_exporter_failed_reads_total",
+    "Failed readings of the exporter beside the registry.",
+);
+const AGE: (&str, &str) = (
+    "campanile_registry_exporter_age_seconds",
+    "Age of the values of the exporter beside the registry.",
+);
+const LEFT_OUT: (&str, &str) = (
+    "campanile_registry_exporter_omitted_lines",
+    "Lines of the exporter beside the registry that the last reading left out.",
+);
+
 /// From how many names on those of families that are gone are forgotten.
 const MAX_OVERFLOWING: usize = 1_000;
 
@@ -42,6 +56,7 @@ impl Registry {
         ] {
             self.publish(own, &[], count.load(Ordering::Relaxed));
         }
+        self.publish_reading();
         let overflowing = self.overflowing().clone();
         for (name, before) in overflowing {
             let family = read(&self.0.families).get(&name).cloned();
@@ -49,6 +64,39 @@ impl Registry {
                 let all = before.saturating_add(family.overflowed());
                 self.publish(overflow, &[("family", &name)], all);
             }
+        }
+    }
+
+    /// Publishes what was read of the other exporter, if there is one.
+    fn publish_reading(&self) {
+        let Some(exporter) = &self.0.exporter else {
+            return;
+        };
+        let now = clock::now();
+        let reading = exporter.reading(now, self.constant());
+        let taken = reading.families().iter();
+        let taken = taken.filter(|theirs| self.has_names_of(theirs));
+        let taken: u64 = taken.map(|theirs| theirs.lines).sum();
+        let (age, failed) = exporter.status(now);
+        self.publish(FAILED, &[], failed);
+        if let Some(age) = age {
+            self.publish_gauge(AGE, &[], age.as_secs_f64());
+        }
+        for (reason, lines) in [
+            ("invalid", reading.invalid),
+            ("name_taken", reading.taken + taken),
+            ("over_limit", reading.over),
+        ] {
+            self.publish_gauge(LEFT_OUT, &[("reason", reason)], lines as f64);
+        }
+    }
+
+    fn publish_gauge(&self, (name, help): (&str, &str), labels: &[(&str, &str)], value: f64) {
+        self.describe(name, help);
+        let labels = labels.iter().copied();
+        let found = self.series(name, labels, Under::None, |_| GaugeCell::default());
+        if let Ok(found) = found {
+            Gauge(found.series).set(value);
         }
     }
 

@@ -65,6 +65,11 @@ impl Families {
         })
     }
 
+    /// Returns whether a family has this name in any format.
+    pub(super) fn is_taken(&self, name: &str) -> bool {
+        self.taken.contains_key(name)
+    }
+
     /// Returns the error of a name that is taken.
     fn error(
         &self,
@@ -107,7 +112,7 @@ impl Families {
 }
 
 /// The names that a family has in any format: its own and those of its samples.
-fn sample_names(name: &str, kind: Kind) -> Vec<String> {
+pub(crate) fn sample_names(name: &str, kind: Kind) -> Vec<String> {
     let (base, suffixes): (_, &[&str]) = match kind {
         // OpenMetrics names a counter without its suffix.
         Kind::Counter | Kind::TimeCounter => (

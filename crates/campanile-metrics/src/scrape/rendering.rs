@@ -49,6 +49,8 @@ impl Ongoing {
         gzip: bool,
         now: Instant,
     ) -> Start {
+        // Not under the lock, since the text of another exporter takes time to read.
+        drop(registry.reading(now));
         let mut shared = lock(&self.shared);
         shared.retain(|rendering| rendering.strong_count() > 0);
         let mut newest = shared.iter().rev().filter_map(Weak::upgrade);

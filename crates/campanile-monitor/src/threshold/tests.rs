@@ -3,7 +3,13 @@ use std::time::SystemTime;
 use super::*;
 
 fn registry() -> Registry {
-    let registry = Registry::builder().buckets(&[1.0]).build().unwrap();
+    let legacy = "# TYPE legacy_jobs counter\nlegacy_jobs{queue=\"mail\"} 9\nlegacy_jobs{queue=\"sms\"} 2\n\
+         # TYPE legacy_seconds summary\nlegacy_seconds_sum 4.5\nlegacy_seconds_count 3\n";
+    let registry = Registry::builder()
+        .buckets(&[1.0])
+        .beside(move |out: &mut dyn std::io::Write| out.write_all(legacy.as_bytes()))
+        .build()
+        .unwrap();
     for (queue, size) in [
         ("orders", 20_000.0),
         ("mail", 3.0),
@@ -85,6 +91,18 @@ async fn series_are_compared() {
     check("times_seconds > 0", &[]).await;
     check("none_such > 0", &[]).await;
     check("jobs_total_count > 0", &[]).await;
+}
+
+#[tokio::test]
+async fn series_of_another_exporter_are_compared() {
+    for (expr, expected) in [
+        (r#"legacy_jobs{queue!="x"} > 5"#, r#"{queue="mail"} 9"#),
+        (r#"legacy_jobs{queue="sms"} > 1"#, r#"{queue="sms"} 2"#),
+        ("legacy_seconds_sum > 4", "{} 4.5"),
+        ("legacy_seconds_count >= 3", "{} 3"),
+    ] {
+        assert_eq!(evaluate(expr).await.unwrap(), [expected], "{expr}");
+    }
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ impl RegistryBuilder {
 
     /// Adds a label that all series have in an exposition. If a series has a label of this name
     /// itself, its own value is exposed. Values that are read back in process do not have constant
-    /// labels.
+    /// labels; points that are exported over OTLP have them as attributes.
     ///
     /// Defaults to none.
     pub fn constant_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -335,6 +335,11 @@ impl Constant {
     /// Returns whether a series exposes this label without having it.
     pub(crate) fn has(&self, name: &str, value: &str) -> bool {
         self.value(name) == Some(value)
+    }
+
+    /// Returns the names and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(name, value)| (&**name, &**value))
     }
 
     fn value(&self, name: &str) -> Option<&str> {

@@ -284,7 +284,12 @@ impl<'a> Lines<'a> {
         let text = self.begin("_bucket", labels, le);
         text.push_str(itoa::Buffer::new().format(count));
         if let Some(Exemplar { value, trace, at }) = exemplar {
-            let _ = write!(text, " # {{trace_id=\"{trace}\"}} ");
+            // The format allows 128 characters of names and values; these are 63.
+            let _ = write!(text, " # {{trace_id=\"{trace}\"");
+            if let Some(span) = trace.span_id() {
+                let _ = write!(text, ",span_id=\"{span:016x}\"");
+            }
+            text.push_str("} ");
             push_float(text, value);
             text.push(' ');
             push_seconds(text, at);

@@ -296,9 +296,17 @@ impl Registry {
     }
 
     /// Calls a function with the values of each name in turn, to send them elsewhere: exemplars
-    /// count as shown, as they do for a page in OpenMetrics.
+    /// count as shown, as they do for a page in OpenMetrics. Add the
+    /// [constant labels](Self::constant_labels) that a series does not have itself.
     pub fn export(&self, each: impl FnMut(FamilySnapshot)) {
         self.each_family(true, each);
+    }
+
+    /// Returns the names and values of the labels that
+    /// [all series](RegistryBuilder::constant_label) have in an exposition, in the order in which
+    /// they were set.
+    pub fn constant_labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.constant().iter()
     }
 
     /// Returns the values of one exported name, or `None` if there are none.

@@ -43,8 +43,8 @@ mod trace;
 /// A request that came with a valid `traceparent` goes on in its trace; any other begins one, unless there is no subscriber at all. If
 /// nothing is exported, the new trace's id follows from the correlation id, and outgoing requests have no `traceparent`. Where the
 /// [filter](crate::Telemetry::filter) disables its level, the line has method, path, route, status and error itself. What [`Correlation::current`] says
-/// while the service works is the place of the span, and so is what requests to others come from. If the trace is sampled, a [`TraceRef`] is
-/// left in the request's extensions.
+/// while the service works is the place of the span, and so is what requests to others come from. If the trace is sampled, a [`TraceRef`] with
+/// the span's id is left in the request's extensions.
 ///
 /// ```
 /// use campanile_http::ObserveLayer;
@@ -303,6 +303,7 @@ impl Observer for HttpSpans {
         let path = is_without.then(|| path.into());
         if place.parent.is_sampled() {
             let trace = TraceRef::new(place.parent.trace_id(), true);
+            let trace = trace.with_span(place.parent.parent_id());
             head.extensions_mut().insert(trace);
         }
         let correlation = correlation.in_trace(place);

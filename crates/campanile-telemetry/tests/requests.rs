@@ -92,6 +92,7 @@ async fn all_lines_of_a_request_have_its_ids() {
     assert_eq!(format!("{:032x}", place.trace_id()), trace);
     assert_ne!(format!("{:016x}", place.parent_id()), "b7ad6b7169203331");
     assert_eq!(reference.unwrap().to_string(), trace);
+    assert_eq!(reference.unwrap().span_id(), Some(place.parent_id()));
     for line in &lines {
         assert_eq!(line["correlation_id"], "abc", "{line}");
         assert_eq!(line["trace_id"], trace, "{line}");

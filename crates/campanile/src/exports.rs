@@ -1,8 +1,11 @@
 //! What the telemetry exports of the metrics, and what the metrics tell of the telemetry.
 
+#[cfg(feature = "otlp")]
+use std::borrow::Cow;
+
 use campanile_metrics::Registry;
 #[cfg(feature = "otlp")]
-use campanile_metrics::{FamilySnapshot, HistogramSnapshot, Value};
+use campanile_metrics::{FamilySnapshot, HistogramSnapshot, SeriesSnapshot, Value};
 use campanile_telemetry::Telemetry;
 #[cfg(feature = "otlp")]
 use campanile_telemetry::{Exemplar, Measured, MetricSource, MetricWriter, Point};
@@ -14,12 +17,13 @@ pub(crate) struct Source(pub(crate) Registry);
 #[cfg(feature = "otlp")]
 impl MetricSource for Source {
     fn collect(&self, out: &mut MetricWriter<'_>) {
-        self.0.export(|family| write(&family, out));
+        let constant: Vec<_> = self.0.constant_labels().collect();
+        self.0.export(|family| write(&family, &constant, out));
     }
 }
 
 #[cfg(feature = "otlp")]
-fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
+fn write(family: &FamilySnapshot, constant: &[(&str, &str)], out: &mut MetricWriter<'_>) {
     let unit = match family.unit {
         Some("seconds") => "s",
         Some("bytes") => "By",
@@ -33,7 +37,7 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
         unit,
     );
     for series in &family.series {
-        let labels: Vec<_> = series.labels().collect();
+        let labels = labels(series, constant);
         let attributes: Vec<_> = labels
             .iter()
             .map(|(name, value)| (*name, &**value))
@@ -65,12 +69,6 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
                     .zip(before)
                     .map(|(upto, before)| upto - before)
                     .collect();
-                let exemplar = |exemplar: &campanile_metrics::Exemplar| Exemplar {
-                    value: exemplar.value,
-                    at: exemplar.at,
-                    trace_id: exemplar.trace.trace_id(),
-                    span_id: None,
-                };
                 let exemplars: Vec<_> = exemplars.iter().map(exemplar).collect();
                 let measured = Measured::Histogram {
                     bounds: &bounds,
@@ -86,6 +84,31 @@ fn write(family: &FamilySnapshot, out: &mut MetricWriter<'_>) {
             // A kind that there is not yet.
             _ => {}
         }
+    }
+}
+
+/// Returns the labels of a series, and the constant labels that it does not have itself.
+#[cfg(feature = "otlp")]
+fn labels<'a>(
+    series: &'a SeriesSnapshot,
+    constant: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, Cow<'a, str>)> {
+    let mut labels: Vec<_> = series.labels().collect();
+    for (name, value) in constant {
+        if labels.iter().all(|(own, _)| own != name) {
+            labels.push((name, Cow::Borrowed(value)));
+        }
+    }
+    labels
+}
+
+#[cfg(feature = "otlp")]
+fn exemplar(exemplar: &campanile_metrics::Exemplar) -> Exemplar {
+    Exemplar {
+        value: exemplar.value,
+        at: exemplar.at,
+        trace_id: exemplar.trace.trace_id(),
+        span_id: exemplar.trace.span_id(),
     }
 }
 
@@ -144,3 +167,52 @@ const RECORDINGS: &str = "campanile_log_suppressed_recordings_total";
 const EMITTED: &str = "campanile_otlp_emitted_total";
 #[cfg(feature = "otlp")]
 const EXPORTED: &str = "campanile_otlp_items_total";
+
+#[cfg(all(test, feature = "otlp"))]
+mod tests {
+    use std::num::{NonZeroU64, NonZeroU128};
+
+    use campanile_http::TraceRef;
+
+    use super::*;
+
+    #[test]
+    fn exported_points_have_the_constant_labels() {
+        let registry = Registry::builder()
+            .constant_label("zone", "a")
+            .constant_label("cell", "7")
+            .build()
+            .unwrap();
+        registry.gauge("g", &[("k", "1")]).unwrap();
+        registry.gauge("g", &[("k", "2"), ("zone", "b")]).unwrap();
+        let constant: Vec<_> = registry.constant_labels().collect();
+        let mut exported = Vec::<Vec<String>>::new();
+        registry.export(|family| {
+            for series in &family.series {
+                let labels = labels(series, &constant);
+                exported.push(
+                    labels
+                        .iter()
+                        .map(|(name, value)| format!("{name}={value}"))
+                        .collect(),
+                );
+            }
+        });
+        let expected: [Vec<String>; 2] = [
+            vec!["k=1".into(), "zone=a".into(), "cell=7".into()],
+            vec!["k=2".into(), "zone=b".into(), "cell=7".into()],
+        ];
+        assert_eq!(exported, expected);
+    }
+
+    #[test]
+    fn exported_exemplars_have_the_ids_of_trace_and_span() {
+        let registry = Registry::new();
+        let (trace, span) = (NonZeroU128::MIN, NonZeroU64::MAX);
+        let histogram = registry.histogram("time_seconds", &[]).unwrap();
+        histogram.record_in_trace(0.5, TraceRef::new(trace, true).with_span(span));
+        let exemplars = histogram.value().exemplars;
+        let exported = exemplar(&exemplars[0]);
+        assert_eq!((exported.trace_id, exported.span_id), (1, Some(span)));
+    }
+}

@@ -60,7 +60,7 @@ fn every_method_keeps_its_label() {
         let method = Method::from_bytes(name.as_bytes()).unwrap();
         assert_eq!(MethodLabel::new(&method).label(), method_label(&method));
     }
-    assert!(size_of::<Option<Begun>>() <= 32);
+    assert!(size_of::<Option<Begun>>() <= 40);
 }
 
 #[tokio::test]
@@ -207,8 +207,10 @@ async fn durations_have_the_trace_that_an_observer_before_has_left() {
         fn end(&self, (): (), _: &End) {}
     }
     let id = std::num::NonZeroU128::new(0xabc).unwrap();
+    let span = std::num::NonZeroU64::new(0xdef).unwrap();
     for (trace, is_shown) in [
         (Some(TraceRef::new(id, true)), true),
+        (Some(TraceRef::new(id, true).with_span(span)), true),
         (Some(TraceRef::new(id, false)), false),
         (None, false),
     ] {
@@ -222,7 +224,12 @@ async fn durations_have_the_trace_that_an_observer_before_has_left() {
         let line = page
             .lines()
             .find(|line| line.contains("_bucket") && line.contains(" # "));
-        let exemplar = r#" 1 # {trace_id="00000000000000000000000000000abc"} "#;
+        let exemplar = match trace.and_then(|trace| trace.span_id()) {
+            Some(_) => {
+                r#" 1 # {trace_id="00000000000000000000000000000abc",span_id="0000000000000def"} "#
+            }
+            None => r#" 1 # {trace_id="00000000000000000000000000000abc"} "#,
+        };
         assert_eq!(
             line.is_some_and(|line| line.contains(exemplar)),
             is_shown,

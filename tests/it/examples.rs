@@ -245,6 +245,33 @@ fn a_provider_that_is_there_gets_the_spans_of_requests() {
 }
 
 #[tokio::test]
+async fn an_exporter_that_is_there_has_its_values_on_the_page() {
+    let (_process, address) = start("existing_exporter");
+    let mut client = Client::connect(address).await.unwrap();
+    for _ in 0..2 {
+        let (status, _) = client.send(Method::POST, "/orders", "").await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    let expected = [
+        "# HELP orders_accepted Orders accepted.",
+        "# TYPE orders_accepted counter",
+        "orders_accepted 2",
+        "order_items_bucket{le=\"1.0\"} 0",
+        "order_items_bucket{le=\"10.0\"} 2",
+        "order_items_count 2",
+        "http_requests_total{endpoint=\"/orders\",method=\"POST\",status_code=\"200\"} 2",
+        "campanile_registry_exporter_omitted_lines{reason=\"invalid\"} 0",
+    ];
+    // The values of the exporter are up to a second old.
+    eventually(Vec::new(), async || {
+        let (_, page) = get(address, "/metrics").await.unwrap();
+        let is_missing = |line: &&str| !page.lines().any(|other| other == *line);
+        expected.into_iter().filter(is_missing).collect()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn hyper_serves_its_metrics() {
     let (_process, address) = start("hyper");
     assert_eq!(

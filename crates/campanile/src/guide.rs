@@ -9,6 +9,7 @@
 //! - [Promise a service level, and hear early that it is in danger](promise_a_service_level)
 //! - [Serve with `axum::serve`, tonic or hyper](serve_yourself)
 //! - [Join the traces of OpenTelemetry](join_opentelemetry)
+//! - [Keep `metrics-exporter-prometheus`](keep_your_exporter)
 //! - [See the process, the machine, the runtime, and what observing costs](see_the_machine)
 
 #[doc = include_str!("guide/time_a_function.md")]
@@ -37,6 +38,9 @@ pub mod serve_yourself {}
 
 #[doc = include_str!("guide/join_opentelemetry.md")]
 pub mod join_opentelemetry {}
+
+#[doc = include_str!("guide/keep_your_exporter.md")]
+pub mod keep_your_exporter {}
 
 #[doc = include_str!("guide/see_the_machine.md")]
 pub mod see_the_machine {}

@@ -1,15 +1,18 @@
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::num::NonZeroU128;
+use std::num::{NonZeroU64, NonZeroU128};
 use std::process::{Command, Stdio};
 
 use campanile::http::TraceRef;
 use campanile::metrics::metrics::{
-    Unit, counter, describe_counter, describe_gauge, gauge, with_local_recorder,
+    Unit, counter, describe_counter, describe_gauge, gauge, histogram, with_local_recorder,
 };
 use campanile::metrics::{Names, Registry};
 use campanile_tests::target_dir;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::Value;
+
+use super::prometheus::promtool_check;
 
 /// A sample: the family's type and help, the sample's name, its labels, its value as Python prints it, and its exemplar.
 type Sample = (
@@ -99,7 +102,8 @@ fn a_second_parser_reads_what_was_recorded() {
         .for_each(|time| histogram.record(*time));
 
     let trace = NonZeroU128::new(0xabc).unwrap();
-    histogram.record_in_trace(0.75, TraceRef::new(trace, true));
+    let trace = TraceRef::new(trace, true).with_span(NonZeroU64::MIN);
+    histogram.record_in_trace(0.75, trace);
     let below = registry.histogram("below_zero", &[]).unwrap();
     below.record(-1.0);
     let summary = registry.summary("sizes", &[("k", "v")]).unwrap();
@@ -128,6 +132,94 @@ fn a_second_parser_reads_what_was_recorded() {
     ] {
         check(format, &parse(format, &page), &values, &numbers);
     }
+}
+
+#[test]
+fn a_second_parser_reads_what_another_exporter_has_beside_the_registry() {
+    let values = [
+        "two\nlines",
+        "\"quoted\"",
+        "back\\slash",
+        "a,b=\"c\"} 1",
+        "ünï",
+    ];
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("seconds".into()), &[0.5, 10.0]);
+    let exporter = builder.unwrap().build_recorder();
+    with_local_recorder(&exporter, || {
+        describe_counter!("jobs", "Jobs \\ that\nare \"done\".");
+        for value in values {
+            counter!("jobs", "value" => value).increment(u64::from(u32::MAX));
+        }
+        counter!("sent_total").increment(2);
+        gauge!("heat").set(f64::NEG_INFINITY);
+        [0.25, 0.75, 20.0]
+            .iter()
+            .for_each(|time| histogram!("time_seconds", "k" => "v").record(*time));
+        histogram!("size").record(3.0);
+        // One name of two kinds, which the exporter writes as two families.
+        gauge!("sent_total").set(3.0);
+    });
+    let registry = Registry::builder().beside(exporter.handle());
+    let registry = registry.constant_label("host", "h").build().unwrap();
+    registry.gauge("kept", &[]).unwrap().set(1.0);
+    for (format, page) in [
+        ("text", registry.render()),
+        ("openmetrics", registry.render_open_metrics()),
+    ] {
+        let samples = parse(format, &page);
+        let named = |name: &str| {
+            let samples = samples.iter().filter(|sample| sample.2 == name);
+            samples.collect::<Vec<_>>()
+        };
+        // Python's parser names the counters of the text as OpenMetrics does.
+        let (jobs, kind) = match format {
+            "text" => (named("jobs_total"), "counter"),
+            _ => (named("jobs"), "unknown"),
+        };
+        let mut read: Vec<_> = jobs.iter().map(|jobs| jobs.3["value"].as_str()).collect();
+        read.sort_unstable();
+        let mut recorded = values;
+        recorded.sort_unstable();
+        assert_eq!(read, recorded);
+        let jobs = jobs[0];
+        assert_eq!((jobs.0.as_str(), jobs.4.as_str()), (kind, "4294967295.0"));
+        assert_eq!(jobs.1, "Jobs \\ that\nare \"done\".");
+        assert_eq!(jobs.3["host"], "h");
+        let sent = named("sent_total");
+        assert_eq!(
+            (sent.len(), sent[0].0.as_str(), sent[0].4.as_str()),
+            (1, "counter", "2.0")
+        );
+        assert_eq!(named("heat")[0].4, "-inf");
+        let buckets = named("time_seconds_bucket");
+        let buckets: Vec<_> = buckets.iter().map(|one| (&*one.3["le"], &*one.4)).collect();
+        assert_eq!(buckets, [("0.5", "1.0"), ("10.0", "2.0"), ("+Inf", "3.0")]);
+        assert_eq!(named("time_seconds_sum")[0].4, "21.0");
+        assert_eq!(named("size").len(), 7);
+        assert_eq!(named("size_count")[0].4, "1.0");
+        assert_eq!(named("kept")[0].4, "1.0");
+    }
+}
+
+#[test]
+fn promtool_accepts_the_page_with_another_exporter() {
+    let exporter = PrometheusBuilder::new().build_recorder();
+    with_local_recorder(&exporter, || {
+        describe_counter!("jobs_total", "Jobs.");
+        describe_gauge!("heat_celsius", "Heat.");
+        counter!("jobs_total", "queue" => "a\"b\\c\nd").increment(1);
+        gauge!("heat_celsius").set(-3.5);
+        // It would complain of the second kind.
+        gauge!("jobs_total").set(3.0);
+    });
+    let registry = Registry::builder()
+        .beside(exporter.handle())
+        .build()
+        .unwrap();
+    let page = registry.render();
+    assert!(page.contains("\njobs_total{queue="), "{page}");
+    promtool_check(&page);
 }
 
 /// Checks what a parser has read.
@@ -186,7 +278,9 @@ fn check(format: &str, samples: &[Sample], values: &[&str], numbers: &[f64]) {
         .filter_map(|sample| sample.5.clone())
         .collect();
     let id = "00000000000000000000000000000abc".to_owned();
-    let exemplar = (BTreeMap::from([("trace_id".to_owned(), id)]), 0.75);
+    let ids = [("trace_id", id), ("span_id", format!("{:016x}", 1))];
+    let ids = ids.map(|(name, id)| (name.to_owned(), id));
+    let exemplar = (BTreeMap::from(ids), 0.75);
     assert_eq!(exemplars, if is_open { vec![exemplar] } else { Vec::new() });
     let created: Vec<_> = samples
         .iter()

@@ -171,7 +171,11 @@ async fn two_services_are_one_trace_with_its_lines_and_its_exemplar() {
         all.find_map(|point| Some(point["exemplars"].as_array()?.first()?.clone()))
     };
     eventually(true, async || exemplar().await.is_some()).await;
-    assert_eq!(&exemplar().await.unwrap()["trace_id"], trace);
+    let exemplar = exemplar().await.unwrap();
+    assert_eq!(
+        (&exemplar["trace_id"], &exemplar["span_id"]),
+        (trace, &server["span_id"])
+    );
 }
 
 /// Metrics of all kinds.

@@ -171,7 +171,7 @@ async fn prometheus_keeps_exemplars_and_reads_long_pages() {
     promtool_check(&registry.render());
 }
 
-fn promtool_check(page: &str) {
+pub(crate) fn promtool_check(page: &str) {
     let mut promtool = Command::new(find("promtool", "prometheus"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -43,7 +43,7 @@ impl TraceRef {
         NonZeroU64::new(u64::from_be_bytes(self.span_id))
     }
 
-    /// Returns whether the trace is recorded, so that somebody may look at it.
+    /// Returns whether the trace is recorded.
     pub fn is_sampled(&self) -> bool {
         self.is_sampled
     }

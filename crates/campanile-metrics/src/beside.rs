@@ -106,7 +106,9 @@ impl Exporter {
 
     pub(crate) fn upkeep(&self) {
         // A panic of the exporter must not end the background work.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.source.upkeep()));
+        if catch_unwind(AssertUnwindSafe(|| self.source.upkeep())).is_err() {
+            tracing::warn!("failed to run the upkeep of the exporter: it panicked");
+        }
     }
 
     /// Returns the values, which are at most a second old unless the source fails or another thread

@@ -24,7 +24,8 @@ impl Registry {
     /// A long response is written in pieces of 32 KiB as it is sent, so that the runtime is never
     /// held for long. Clients that come within 100 ms share the pieces. A registry keeps at most 8
     /// MiB of pieces for slower readers; a client that falls further behind gets its own. A
-    /// response that is not read holds a few hundred bytes.
+    /// response that is not read holds a few hundred bytes. The text of an exporter
+    /// [beside](crate::RegistryBuilder::beside) the registry is read at once, before the response.
     pub fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<Page> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut response = Response::new(Page::from("only GET and HEAD are served here\n"));

@@ -35,7 +35,7 @@ mod trace;
 /// What the service logs while it works for the request is in the span, and has its ids. The span's fields and those of the line are named
 /// as OpenTelemetry's semantic conventions name them: `http.request.method`, `http.route`, `url.path`, `http.response.status_code`,
 /// `error.type`, for gRPC `rpc.system.name`, `rpc.method` and `rpc.status_code`, and besides `outcome`, `http.response.body.size` and `duration_seconds`. The line is at INFO, and at ERROR if the status
-/// is 500 or more, or one of gRPC's that tell of a failure of the server, or the service panicked or failed. The query is in neither.
+/// is 500 or more, or one of gRPC's for a failure of the server, or the service panicked or failed. The query is in neither.
 ///
 /// The span has the field `correlation_id` for other layers of the subscriber, such as `fmt` or Sentry's. The layer of
 /// [`Telemetry`](crate::Telemetry::layer) leaves it out, since all lines of a request have the id.
@@ -102,7 +102,7 @@ pub struct Spanned {
     /// `None` where there is nothing to carry.
     carried: Option<Carried>,
     method: &'static str,
-    /// The path for the line, where the span has none because nobody wants spans of its level.
+    /// The path for the line, where the span has none because the filter wants no spans of its level.
     path: Option<Box<str>>,
     /// What is recorded of the request.
     ring: Option<Recording>,

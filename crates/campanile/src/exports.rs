@@ -1,4 +1,4 @@
-//! What the telemetry exports of the metrics, and what the metrics tell of the telemetry.
+//! The export of metrics over OTLP, and the telemetry's own counts as metrics.
 
 #[cfg(feature = "otlp")]
 use std::borrow::Cow;
@@ -124,7 +124,7 @@ fn begun(point: Point<'_>, created: Option<std::time::SystemTime>) -> Point<'_> 
 /// Counts what the telemetry lost, and what it exported.
 pub(crate) fn count(registry: &Registry, telemetry: &Telemetry) {
     let set = |name: &str, labels: &[(&str, &str)], value| {
-        // A host that has the name for something else keeps it.
+        // If the application has the name for another metric, its metric stays.
         if let Ok(counter) = registry.counter(name, labels) {
             counter.absolute(value);
         }

@@ -357,7 +357,7 @@ fn any_text_is_read_without_a_panic_and_makes_a_page_that_is_read_again() {
     ];
     let mut random = fastrand::Rng::with_seed(11);
     let mut kept = 0;
-    for _ in 0..20_000 {
+    for _ in 0..8_000 {
         let mut text = String::new();
         for _ in 0..random.usize(..25) {
             text += match random.bool() {
@@ -383,7 +383,7 @@ fn any_text_is_read_without_a_panic_and_makes_a_page_that_is_read_again() {
         );
         assert_eq!((again.invalid, again.taken), (0, 0), "{text}\n---\n{page}");
     }
-    assert!(kept > 1_000, "{kept}");
+    assert!(kept > 500, "{kept}");
 }
 
 #[tokio::test]

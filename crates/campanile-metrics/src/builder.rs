@@ -195,7 +195,7 @@ impl RegistryBuilder {
     /// creation times.
     ///
     /// - The text of the exporter is read at most once a second. One that has 100,000 series takes
-    ///   some 200 ms, on the thread that reads the registry.
+    ///   some 400 ms, on the thread that reads the registry.
     /// - The first 32 MiB are read, and as many series as this registry [may have](Self::series).
     /// - If both have a name, also one of a histogram's samples, this registry's metric is shown.
     /// - `campanile_registry_exporter_omitted_lines{reason}` is how many lines the last reading left

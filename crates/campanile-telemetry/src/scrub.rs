@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use self::named::{after_name, in_pair};
+#[cfg(feature = "otlp")]
+use crate::escape::is_plain;
 use crate::escape::{Escaping, MAX_VALUE};
 use crate::redact::REDACTED;
 
@@ -69,6 +71,12 @@ impl Scrubber {
     /// Returns a text without its secrets, cut at 16 KiB; `None` if that is the text itself.
     #[cfg(feature = "otlp")]
     pub(crate) fn plain(&self, key: &str, text: &str) -> Option<String> {
+        // Most have none. An escaped text is the same as one without special characters.
+        let is_as_it_is = self.own.is_empty() && text.len() <= MAX_VALUE && is_plain(text);
+        if is_as_it_is && (!self.is_on || find(text.as_bytes(), 0, &mut Seen::default()).is_none())
+        {
+            return None;
+        }
         let mut escaped = String::with_capacity(text.len());
         self.write(key, &mut escaped, |out| out.write_str(text));
         let plain = crate::escape::unescaped(&escaped);

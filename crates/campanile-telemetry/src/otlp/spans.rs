@@ -298,13 +298,7 @@ impl Export for ExportSpans {
 
     async fn export(&mut self, mut spans: Vec<SpanData>) -> Sent {
         for span in &mut spans {
-            self.redacting.redact(&mut span.attributes);
-            for event in &mut span.events.events {
-                self.redacting.redact(&mut event.attributes);
-            }
-            for link in &mut span.links.links {
-                self.redacting.redact(&mut link.attributes);
-            }
+            self.redacting.redact_span(span);
         }
         let result = self.exporter.export(spans).await;
         self.transport.sent(result)
@@ -329,6 +323,28 @@ impl Redacting {
         Self {
             redaction,
             known: HashMap::new(),
+        }
+    }
+
+    fn redact_span(&mut self, span: &mut SpanData) {
+        self.scrub(&mut span.name);
+        if let Status::Error { description } = &mut span.status {
+            self.scrub(description);
+        }
+        self.redact(&mut span.attributes);
+        for event in &mut span.events.events {
+            self.scrub(&mut event.name);
+            self.redact(&mut event.attributes);
+        }
+        for link in &mut span.links.links {
+            self.redact(&mut link.attributes);
+        }
+    }
+
+    /// Replaces secrets inside of a text that has no key.
+    fn scrub(&self, text: &mut Cow<'static, str>) {
+        if let Some(scrubbed) = self.redaction.scrubber.plain("", text) {
+            *text = scrubbed.into();
         }
     }
 

@@ -15,3 +15,67 @@ fn a_text_is_cut_between_characters() {
     cut(&mut value, usize::MAX);
     assert_eq!(value.as_str().len(), MAX_VALUE + '…'.len_utf8());
 }
+
+fn span(attributes: Vec<KeyValue>) -> SpanData {
+    SpanData {
+        span_context: SpanContext::empty_context(),
+        parent_span_id: opentelemetry::trace::SpanId::INVALID,
+        parent_span_is_remote: false,
+        span_kind: opentelemetry::trace::SpanKind::Internal,
+        name: "work".into(),
+        start_time: std::time::UNIX_EPOCH,
+        end_time: std::time::UNIX_EPOCH,
+        attributes,
+        dropped_attributes_count: 0,
+        events: Default::default(),
+        links: Default::default(),
+        status: Status::Unset,
+        instrumentation_scope: super::super::scope(),
+    }
+}
+
+#[test]
+fn an_attribute_is_there_once_with_its_last_value() {
+    let mut span = span(vec![
+        KeyValue::new("a", 1),
+        KeyValue::new("correlation_id", "mine"),
+        KeyValue::new(OWN_ID, "early"),
+        KeyValue::new("b", 2),
+        KeyValue::new("a", 3),
+        KeyValue::new(RING, 7),
+        KeyValue::new("c", 4),
+        KeyValue::new(OWN_ID, "abc"),
+    ]);
+    let limits = AttributeLimits {
+        count: 3,
+        ..AttributeLimits::default()
+    };
+    tidy(&mut span, limits);
+    let expected = [
+        KeyValue::new("a", 3),
+        KeyValue::new("correlation_id_", "mine"),
+        KeyValue::new("b", 2),
+        // The id is beside the limit.
+        KeyValue::new("correlation_id", "abc"),
+    ];
+    assert_eq!(span.attributes, expected);
+    assert_eq!(span.dropped_attributes_count, 1);
+}
+
+#[test]
+fn secrets_in_spans_are_hidden() {
+    let mut redacting = Redacting::new(Redaction::default());
+    let mut span = span(vec![
+        KeyValue::new("password", "hunter2"),
+        KeyValue::new("url.full", "http://me:hunter2@host/"),
+        KeyValue::new("token_count", 3),
+        KeyValue::new("text", "no \"secret\""),
+    ]);
+    span.name = "GET http://me:hunter2@host/".into();
+    span.status = Status::error("password=hunter2");
+    redacting.redact_span(&mut span);
+    let shown = format!("{span:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert_eq!(span.attributes[2].value, Value::I64(3));
+    assert_eq!(span.attributes[3].value, text("no \"secret\""));
+}

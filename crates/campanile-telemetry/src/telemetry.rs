@@ -147,11 +147,14 @@ impl Telemetry {
     /// Makes the tracer provider, and our propagator, those of OpenTelemetry's API.
     #[cfg(feature = "otel")]
     fn install_otel(&self) {
-        #[cfg(feature = "otlp")]
-        if let Some(provider) = self.tracer_provider() {
-            opentelemetry::global::set_tracer_provider(provider.clone());
-        }
-        opentelemetry::global::set_text_map_propagator(StrictPropagator::new());
+        // With its feature `internal-logs`, OpenTelemetry logs this at INFO.
+        tracing::dispatcher::with_default(&tracing::Dispatch::none(), || {
+            #[cfg(feature = "otlp")]
+            if let Some(provider) = self.tracer_provider() {
+                opentelemetry::global::set_tracer_provider(provider.clone());
+            }
+            opentelemetry::global::set_text_map_propagator(StrictPropagator::new());
+        });
     }
 
     /// Returns the last lines, if they are [kept](TelemetryBuilder::capture).

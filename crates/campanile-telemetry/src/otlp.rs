@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use campanile_client::{Client, Target};
 use http::{HeaderName, HeaderValue};
 use opentelemetry::InstrumentationScope;
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, InstrumentationScope as ProtoScope, KeyValue, any_value,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_sdk::trace::SpanLimits;
 
 use crate::BuildError;
@@ -143,6 +147,40 @@ const SCOPE: &str = "campanile";
 fn scope() -> InstrumentationScope {
     let scope = InstrumentationScope::builder(SCOPE);
     scope.with_version(env!("CARGO_PKG_VERSION")).build()
+}
+
+fn nanoseconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    since.as_nanos() as u64
+}
+
+/// Returns attributes whose values are texts.
+fn attributes<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<KeyValue> {
+    let pair = |(key, value): (&str, &str)| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(any_value::Value::StringValue(value.to_owned())),
+        }),
+        ..KeyValue::default()
+    };
+    pairs.into_iter().map(pair).collect()
+}
+
+/// Returns the resource as a message.
+fn proto_resource(resource: &[(String, String)]) -> Resource {
+    let pairs = resource.iter().map(|(key, value)| (&**key, &**value));
+    Resource {
+        attributes: attributes(pairs),
+        ..Resource::default()
+    }
+}
+
+fn proto_scope() -> ProtoScope {
+    ProtoScope {
+        name: SCOPE.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..ProtoScope::default()
+    }
 }
 
 /// The endpoint of the exporters, which their client replaces. Without one they would read the environment.

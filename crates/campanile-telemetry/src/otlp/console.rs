@@ -207,7 +207,7 @@ mod tests {
             span_id: vec![1; 8],
             start_time_unix_nano: 1_000_000_000,
             end_time_unix_nano: 1_500_000_000,
-            attributes: super::super::metrics::attributes([("k", "v\"")]),
+            attributes: super::super::attributes([("k", "v\"")]),
             ..Span::default()
         };
         write_span(&span, &mut out);

@@ -120,10 +120,9 @@ impl Exporter {
             None => None,
             Some(signal) => {
                 let outbox = Arc::new(Outbox::new(signal.limits));
-                let export = ExportRecords::new(signal.transport, &sdk_resource);
                 let lane = Lane {
                     name: signal.name,
-                    export: export.map_err(io::Error::other)?,
+                    export: ExportRecords::new(signal.transport, &resource),
                     outbox: Arc::clone(&outbox),
                     report: Arc::clone(&report),
                 };

@@ -4,10 +4,9 @@ use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::exemplar::Value as exemplar_value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
@@ -20,11 +19,11 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use tokio::time::sleep_until;
 
-use super::SCOPE;
 use super::exporter::Export;
 use super::outbox::{MAX_BATCH_BYTES, Outbox};
 use super::send::{Sent, now};
 use super::transport::Transport;
+use super::{attributes, nanoseconds, proto_resource, proto_scope};
 use crate::clock;
 
 /// What has metrics that are exported: the facade implements it for its registry.
@@ -293,23 +292,6 @@ fn at_quantile(&(quantile, value): &(f64, f64)) -> ValueAtQuantile {
     ValueAtQuantile { quantile, value }
 }
 
-fn nanoseconds(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    since.as_nanos() as u64
-}
-
-/// Returns attributes whose values are texts.
-pub(super) fn attributes<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<KeyValue> {
-    let pair = |(key, value): (&str, &str)| KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue {
-            value: Some(any_value::Value::StringValue(value.to_owned())),
-        }),
-        ..KeyValue::default()
-    };
-    pairs.into_iter().map(pair).collect()
-}
-
 /// Sends batches of metrics. They are the messages of `opentelemetry-proto`, since the metrics of the SDK have no exemplars and no start
 /// times of their own.
 pub(super) struct ExportMetrics {
@@ -319,13 +301,9 @@ pub(super) struct ExportMetrics {
 
 impl ExportMetrics {
     pub(super) fn new(transport: Transport, resource: &[(String, String)]) -> Self {
-        let pairs = resource.iter().map(|(key, value)| (&**key, &**value));
         Self {
             transport,
-            resource: Resource {
-                attributes: attributes(pairs),
-                ..Resource::default()
-            },
+            resource: proto_resource(resource),
         }
     }
 }
@@ -335,11 +313,7 @@ impl Export for ExportMetrics {
 
     async fn export(&mut self, batch: Vec<Vec<Metric>>) -> Sent {
         let scope_metrics = ScopeMetrics {
-            scope: Some(InstrumentationScope {
-                name: SCOPE.to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                ..InstrumentationScope::default()
-            }),
+            scope: Some(proto_scope()),
             metrics: batch.into_iter().flatten().collect(),
             ..ScopeMetrics::default()
         };

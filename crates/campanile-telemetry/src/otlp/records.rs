@@ -1,20 +1,22 @@
-//! Lines of the log: as records of the SDK, and to the exporter of `opentelemetry_otlp`.
+//! Lines of the log, as the messages of `opentelemetry-proto`: `opentelemetry/proto/logs/v1/logs.proto`.
+//!
+//! The SDK's records would be copied three times on their way, and have no count of the attributes that were left out.
 
-use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
-use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
-use opentelemetry::{InstrumentationScope, Key};
-use opentelemetry_otlp::{LogExporter, Protocol, WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::{
-    LogBatch, LogExporter as _, SdkLogRecord, SdkLogger, SdkLoggerProvider,
-};
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
 use tracing::Level;
 
 use super::exporter::Export;
 use super::outbox::Outbox;
 use super::send::Sent;
 use super::transport::Transport;
-use super::{AttributeLimits, NOWHERE, scope};
+use super::{AttributeLimits, nanoseconds, proto_resource, proto_scope};
 use crate::escape::{inner, unescaped};
 use crate::keys::CORRELATION_ID;
 use crate::say::Said;
@@ -22,61 +24,48 @@ use crate::say::Said;
 /// Takes lines into the queue of the exporter.
 #[derive(Debug)]
 pub(crate) struct Records {
-    outbox: std::sync::Arc<Outbox<SdkLogRecord>>,
+    outbox: Arc<Outbox<LogRecord>>,
     limits: AttributeLimits,
-    /// Makes the records.
-    logger: SdkLogger,
 }
 
 /// The attributes of a line, which are known one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes {
-    list: Vec<(Key, AnyValue)>,
+    list: Vec<KeyValue>,
+    left_out: u32,
     bytes: usize,
 }
 
 impl Attributes {
     pub(crate) fn clear(&mut self) {
         self.list.clear();
-        self.bytes = 0;
+        (self.left_out, self.bytes) = (0, 0);
     }
 }
 
 impl Records {
-    pub(super) fn new(
-        outbox: std::sync::Arc<Outbox<SdkLogRecord>>,
-        limits: AttributeLimits,
-    ) -> Self {
-        Self {
-            outbox,
-            limits,
-            logger: SdkLoggerProvider::builder()
-                .with_resource(Resource::builder_empty().build())
-                .build()
-                .logger(super::SCOPE),
-        }
+    pub(super) fn new(outbox: Arc<Outbox<LogRecord>>, limits: AttributeLimits) -> Self {
+        Self { outbox, limits }
     }
 
-    pub(super) fn outbox(&self) -> &Outbox<SdkLogRecord> {
+    pub(super) fn outbox(&self) -> &Outbox<LogRecord> {
         &self.outbox
     }
 
     /// Adds a field of a line. Its value is JSON.
     pub(crate) fn add(&self, attributes: &mut Attributes, key: &'static str, value: &str) {
+        let Some(any) = any_value(value, self.limits.length) else {
+            return;
+        };
         if attributes.list.len() >= self.limits.count {
+            attributes.left_out += 1;
             return;
         }
-        let Some(value) = any_value(value, self.limits.length) else {
-            return;
-        };
-        if let AnyValue::String(text) = &value {
-            attributes.bytes += text.as_str().len();
-        }
-        let key = match is_own(key) {
-            true => Key::new(format!("{key}_")),
-            false => Key::from_static_str(key),
-        };
-        attributes.list.push((key, value));
+        attributes.bytes += key.len() + value.len() + size_of::<KeyValue>();
+        attributes.list.push(match is_own(key) {
+            true => pair(format!("{key}_"), any),
+            false => pair(key.to_owned(), any),
+        });
     }
 
     /// Takes up a line.
@@ -89,39 +78,47 @@ impl Records {
             ..
         } = *said;
         let (severity, text) = match *origin.level() {
-            Level::ERROR => (Severity::Error, "ERROR"),
-            Level::WARN => (Severity::Warn, "WARN"),
-            Level::INFO => (Severity::Info, "INFO"),
-            Level::DEBUG => (Severity::Debug, "DEBUG"),
-            Level::TRACE => (Severity::Trace, "TRACE"),
+            Level::ERROR => (SeverityNumber::Error, "ERROR"),
+            Level::WARN => (SeverityNumber::Warn, "WARN"),
+            Level::INFO => (SeverityNumber::Info, "INFO"),
+            Level::DEBUG => (SeverityNumber::Debug, "DEBUG"),
+            Level::TRACE => (SeverityNumber::Trace, "TRACE"),
         };
-        let mut record = self.logger.create_log_record();
-        record.set_timestamp(at);
-        record.set_observed_timestamp(at);
-        record.set_severity_number(severity);
-        record.set_severity_text(text);
-        record.set_body(AnyValue::String(unescaped(message).into_owned().into()));
-        let mut bytes = size_of::<SdkLogRecord>() + message.len() + attributes.bytes;
-        bytes += attributes.list.len() * size_of::<(Key, AnyValue)>();
-        record.add_attributes(attributes.list.drain(..));
-        let mut add = |key, value: String| {
-            bytes += value.len() + size_of::<(Key, AnyValue)>();
-            record.add_attribute(Key::from_static_str(key), AnyValue::String(value.into()));
-        };
-        add(TARGET, origin.target().to_owned());
+        let mut list = std::mem::take(&mut attributes.list);
+        // As many as the next line may have.
+        attributes.list.reserve(list.len() + OWN.len());
+        list.push(text_pair(TARGET, origin.target()));
         if let Some(id) = &ids.correlation {
-            add(CORRELATION_ID, id.as_str().to_owned());
+            list.push(text_pair(CORRELATION_ID, id.as_str()));
         }
         if let Some(line) = origin.line() {
-            record.add_attribute(Key::from_static_str(LINE), i64::from(line));
+            list.push(pair(LINE.to_owned(), Value::IntValue(line.into())));
         }
-        if let Some(place) = &ids.trace {
-            record.set_trace_context(
-                TraceId::from(place.trace_id().get()),
-                SpanId::from(place.parent_id().get()),
-                Some(TraceFlags::new(flags(place))),
-            );
-        }
+        let bytes = size_of::<LogRecord>()
+            + message.len()
+            + attributes.bytes
+            + OWN.len() * (size_of::<KeyValue>() + 64);
+        let place = ids.trace.as_ref();
+        let at = nanoseconds(at);
+        let record = LogRecord {
+            time_unix_nano: at,
+            observed_time_unix_nano: at,
+            severity_number: severity.into(),
+            severity_text: text.to_owned(),
+            body: Some(AnyValue {
+                value: Some(Value::StringValue(unescaped(message).into_owned())),
+            }),
+            attributes: list,
+            dropped_attributes_count: attributes.left_out,
+            flags: place.map_or(0, flags),
+            trace_id: place.map_or_else(Vec::new, |place| {
+                place.trace_id().get().to_be_bytes().to_vec()
+            }),
+            span_id: place.map_or_else(Vec::new, |place| {
+                place.parent_id().get().to_be_bytes().to_vec()
+            }),
+            ..LogRecord::default()
+        };
         self.outbox.push(record, 1, bytes);
     }
 }
@@ -129,67 +126,80 @@ impl Records {
 const TARGET: &str = "target";
 const LINE: &str = "code.line.number";
 
-/// Returns whether a key is one that each record has for something else.
+/// What each record has of its own.
+const OWN: [&str; 3] = [TARGET, CORRELATION_ID, LINE];
+
 fn is_own(key: &str) -> bool {
-    [TARGET, CORRELATION_ID, LINE].contains(&key)
+    OWN.contains(&key)
 }
 
-fn flags(place: &campanile_correlation::TraceParent) -> u8 {
-    u8::from(place.is_sampled()) | u8::from(place.is_random()) << 1
+fn pair(key: String, value: Value) -> KeyValue {
+    KeyValue {
+        key,
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
+}
+
+fn text_pair(key: &str, value: &str) -> KeyValue {
+    pair(key.to_owned(), Value::StringValue(value.to_owned()))
+}
+
+fn flags(place: &campanile_correlation::TraceParent) -> u32 {
+    u32::from(place.is_sampled()) | u32::from(place.is_random()) << 1
 }
 
 /// Returns the value of a JSON text of ours. JSON has no NaN, and so has a record none.
-fn any_value(json: &str, max_length: usize) -> Option<AnyValue> {
+fn any_value(json: &str, max_length: usize) -> Option<Value> {
     Some(match json.as_bytes().first()? {
         b'n' => return None,
         b'"' => {
             let text = unescaped(inner(json));
-            AnyValue::String(super::first(&text, max_length).to_owned().into())
+            Value::StringValue(super::first(&text, max_length).to_owned())
         }
-        b't' => AnyValue::Boolean(true),
-        b'f' => AnyValue::Boolean(false),
+        b't' => Value::BoolValue(true),
+        b'f' => Value::BoolValue(false),
         _ => match (json.parse::<i64>(), json.parse::<f64>()) {
-            (Ok(integer), _) => AnyValue::Int(integer),
-            (_, Ok(float)) => AnyValue::Double(float),
-            _ => AnyValue::String(json.to_owned().into()),
+            (Ok(integer), _) => Value::IntValue(integer),
+            (_, Ok(float)) => Value::DoubleValue(float),
+            _ => Value::StringValue(json.to_owned()),
         },
     })
 }
 
 /// Sends batches of records.
 pub(super) struct ExportRecords {
-    exporter: LogExporter,
     transport: Transport,
+    resource: Resource,
     scope: InstrumentationScope,
 }
 
 impl ExportRecords {
-    pub(super) fn new(transport: Transport, resource: &Resource) -> Result<Self, String> {
-        let mut exporter = LogExporter::builder()
-            .with_http()
-            .with_http_client(transport.clone())
-            .with_endpoint(NOWHERE)
-            .with_protocol(Protocol::HttpBinary)
-            .with_retry_policy(opentelemetry_otlp::RetryPolicy::disabled())
-            .with_timeout(super::DAY)
-            .build()
-            .map_err(|error| error.to_string())?;
-        exporter.set_resource(resource);
-        Ok(Self {
-            exporter,
+    pub(super) fn new(transport: Transport, resource: &[(String, String)]) -> Self {
+        Self {
             transport,
-            scope: scope(),
-        })
+            resource: proto_resource(resource),
+            scope: proto_scope(),
+        }
     }
 }
 
 impl Export for ExportRecords {
-    type Item = SdkLogRecord;
+    type Item = LogRecord;
 
-    async fn export(&mut self, records: Vec<SdkLogRecord>) -> Sent {
-        let records: Vec<_> = records.iter().map(|record| (record, &self.scope)).collect();
-        let result = self.exporter.export(LogBatch::new(&records)).await;
-        self.transport.sent(result)
+    async fn export(&mut self, log_records: Vec<LogRecord>) -> Sent {
+        let request = ExportLogsServiceRequest {
+            resource_logs: vec![ResourceLogs {
+                resource: Some(self.resource.clone()),
+                scope_logs: vec![ScopeLogs {
+                    scope: Some(self.scope.clone()),
+                    log_records,
+                    ..ScopeLogs::default()
+                }],
+                ..ResourceLogs::default()
+            }],
+        };
+        self.transport.send(request.encode_to_vec().into()).await
     }
 
     fn transport(&self) -> &Transport {

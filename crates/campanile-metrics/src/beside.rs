@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use crate::builder::Constant;
@@ -86,6 +87,8 @@ pub(crate) struct Exporter {
 
 #[derive(Default)]
 struct State {
+    /// The thread that reads right now.
+    reader: Option<ThreadId>,
     /// When the last reading began, successful or not.
     tried: Option<Instant>,
     /// When the values were read.
@@ -125,15 +128,24 @@ impl Exporter {
             }
             Arc::clone(&state.reading)
         };
-        let Ok(_busy) = self.busy.try_lock() else {
-            return present;
+        let this = std::thread::current().id();
+        let _busy = match self.busy.try_lock() {
+            Ok(busy) => busy,
+            // The first values are waited for, unless the source itself asks for them.
+            Err(_) if self.has_no_values_from(this) => {
+                self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+            Err(_) => return present,
         };
         if is_new(&self.state()) {
             return Arc::clone(&self.state().reading);
         }
+        self.state().reader = Some(this);
         let result = self.read(constant);
         let mut state = self.state();
+        state.reader = None;
         state.tried = Some(now);
+        let mut first_error = None;
         match result {
             Ok(reading) => {
                 state.read = Some(now);
@@ -141,12 +153,22 @@ impl Exporter {
             }
             Err(error) => {
                 state.failed += 1;
-                if state.failed == 1 {
-                    tracing::warn!(%error, "failed to read the exporter, its previous values stay");
-                }
+                first_error = Some(error).filter(|_| state.failed == 1);
             }
         }
-        Arc::clone(&state.reading)
+        let reading = Arc::clone(&state.reading);
+        drop(state);
+        // Not under the lock: the error's text or a layer may read the registry.
+        if let Some(error) = first_error {
+            tracing::warn!(%error, "failed to read the exporter, its previous values stay");
+        }
+        reading
+    }
+
+    /// Returns whether there are no values yet, and another thread reads the first ones.
+    fn has_no_values_from(&self, this: ThreadId) -> bool {
+        let state = self.state();
+        state.tried.is_none() && state.reader != Some(this)
     }
 
     /// Returns the age of the values, if there are any, and the number of failed readings.

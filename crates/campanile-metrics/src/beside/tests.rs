@@ -427,3 +427,26 @@ async fn a_long_response_has_each_series_of_both_once() {
         assert!(body.len() > 200_000);
     }
 }
+
+/// A scrape must not miss all families because another one reads them for the first time.
+#[test]
+fn the_first_values_are_waited_for() {
+    let (started, has_started) = std::sync::mpsc::channel();
+    let (go, waits) = std::sync::mpsc::channel::<()>();
+    let waits = Mutex::new(waits);
+    let source = move |out: &mut dyn Write| {
+        started.send(()).unwrap();
+        waits.lock().unwrap().recv().unwrap();
+        writeln!(out, "# TYPE a gauge\na 1")
+    };
+    let registry = Registry::builder().beside(source).build().unwrap();
+    let page = |registry: Registry| std::thread::spawn(move || registry.render());
+    let first = page(registry.clone());
+    has_started.recv().unwrap();
+    let second = page(registry);
+    go.send(()).unwrap();
+    for page in [first, second] {
+        let page = page.join().unwrap();
+        assert!(page.contains("\na 1\n"), "{page}");
+    }
+}

@@ -108,11 +108,12 @@ impl Fields {
         self.entries.iter().map(value)
     }
 
-    /// Returns the integers, if some were given without a sign. Those that JSON has as texts are not among them.
+    /// Returns the keys of integers, if some were given without a sign. Those that JSON has as texts are not among them.
     #[cfg(feature = "otlp")]
-    pub(crate) fn unsigned(&self) -> impl Iterator<Item = (&'static str, i64)> {
+    pub(crate) fn unsigned(&self) -> impl Iterator<Item = &'static str> {
         let all = self.has_unsigned.then(|| self.iter()).into_iter().flatten();
-        all.filter_map(|(key, value)| Some((key, value.parse().ok()?)))
+        let is_integer = |value: &str| value.parse::<i64>().is_ok();
+        all.filter_map(move |(key, value)| is_integer(value).then_some(key))
     }
 
     /// Returns what records fields here: a later value of a key takes the place of an earlier one.

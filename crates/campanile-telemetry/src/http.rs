@@ -406,6 +406,10 @@ impl Observer for HttpSpans {
         if let Some(traced) = traced {
             let name = || name(method, grpc.is_some(), route);
             let is_known = !is_known_alone && !traced.is_alone();
+            #[cfg(feature = "otel")]
+            if let Some(noted) = with_kept(span, |kept| std::mem::take(&mut kept.noted)) {
+                traced.note(&noted);
+            }
             traced.end(name, error.is_some(), is_known, facts);
         }
         let events_gone = events_gone.filter(|events| *events > 0);

@@ -54,6 +54,10 @@ pub(crate) const CORRELATION_ID: &str = "correlation_id";
 #[cfg(feature = "otel")]
 pub(crate) const OWN_ID: &str = "campanile.correlation_id";
 
+/// The attribute that has the keys of unsigned integers until a span ends.
+#[cfg(feature = "otlp")]
+pub(crate) const INTEGERS: &str = "campanile.integers";
+
 /// What the span of a request that has ended badly has.
 pub(crate) const RECORDED: &str = "campanile.recorded";
 

@@ -12,6 +12,8 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanRef as SpanRefOfOtel;
 #[cfg(feature = "otel")]
 use opentelemetry::trace::TraceContextExt as _;
+#[cfg(feature = "otlp")]
+use opentelemetry::{Array, StringValue, Value};
 #[cfg(feature = "otel")]
 use tracing::Dispatch;
 #[cfg(feature = "otel")]
@@ -26,9 +28,9 @@ use crate::clock;
 use crate::fields::{Fields, Of};
 use crate::filter::{Fate, LogFilter, Place};
 use crate::http;
-#[cfg(feature = "otlp")]
-use crate::keys::OWN_ID;
 use crate::keys::{EVENTS_GONE, Keys, RECORDED, SUPPRESSED};
+#[cfg(feature = "otlp")]
+use crate::keys::{INTEGERS, OWN_ID};
 use crate::limit::Limit;
 use crate::line::Ids;
 use crate::origin::Origin;
@@ -85,13 +87,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             // What is within a request is recorded with it, be it one itself.
             let outer = span.parent().and_then(|parent| ring_of(&parent));
             let outer = outer.filter(|ring| !ring.has_ended());
-            kept.is_request = outer.is_none() && kept.is_http;
             #[cfg(feature = "otel")]
-            let begun = || otel::recording();
+            let current = kept.is_http.then(otel::recording).flatten();
             #[cfg(not(feature = "otel"))]
-            let begun = || None;
-            let begin = || begun().unwrap_or_else(|| recorder.begin());
-            kept.ring = outer.or_else(|| kept.is_request.then(begin));
+            let current: Option<Arc<Ring>> = None;
+            kept.is_request = kept.is_http
+                && outer.is_none()
+                && current.as_ref().is_none_or(|current| current.claim());
+            let begin = || kept.is_request.then(|| recorder.begin());
+            kept.ring = outer.or(current).or_else(begin);
         }
         #[cfg(feature = "otlp")]
         if self.tracer.as_ref().is_some_and(Tracer::is_exported) {
@@ -148,8 +152,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             #[cfg(feature = "otlp")]
             if self.tracer.as_ref().is_some_and(Tracer::is_exported) {
                 // It has texts in place of unsigned integers.
-                for (key, value) in kept.fields.unsigned() {
-                    late.push(KeyValue::new(key, value));
+                let integers: Vec<_> = kept.fields.unsigned().map(StringValue::from).collect();
+                if !integers.is_empty() {
+                    late.push(KeyValue::new(
+                        INTEGERS,
+                        Value::Array(Array::String(integers)),
+                    ));
                 }
                 if let Some(id) = &kept.foreign_id {
                     late.push(KeyValue::new(OWN_ID, id.as_str().to_owned()));
@@ -363,7 +371,9 @@ impl TelemetryLayer {
             return None;
         }
         match event.parent() {
-            Some(parent) => self.otel_context(parent).and_then(|context| {
+            // The application may name a span that has ended, or one of another subscriber.
+            Some(parent) => context.span(parent).and_then(|_| {
+                let context = self.otel_context(parent)?;
                 let span = context.span();
                 otel::place(span.span_context())
             }),

@@ -105,29 +105,27 @@ const MAX_FIELDS: usize = 64;
 
 /// Adds a field to the nearest request's span, from a span outwards.
 pub(crate) fn note_in(span: &Span, key: &'static str, value: &FieldValue) -> bool {
-    let added = span.with_subscriber(|(id, dispatch)| {
-        let request = note_at(id, dispatch, key, value)?;
-        #[cfg(feature = "otel")]
-        if let Some(context) = tracing_opentelemetry::get_otel_context(&request, dispatch) {
-            let span = opentelemetry::trace::TraceContextExt::span(&context);
-            span.set_attribute(value.attribute(key));
-        }
-        #[cfg(not(feature = "otel"))]
-        let _ = request;
-        Some(true)
-    });
+    let added = span.with_subscriber(|(id, dispatch)| note_at(id, dispatch, key, value));
     added.flatten().unwrap_or_default()
 }
 
-/// Adds a field; returns the span of the request.
-fn note_at(id: &Id, dispatch: &Dispatch, key: &'static str, value: &FieldValue) -> Option<Id> {
+/// Adds a field; returns whether it did.
+fn note_at(id: &Id, dispatch: &Dispatch, key: &'static str, value: &FieldValue) -> Option<bool> {
     let layer = dispatch.downcast_ref::<TelemetryLayer>()?;
     let registry = dispatch.downcast_ref::<Registry>()?;
     let is_request = |kept: &Kept| kept.is_http && kept.of == layer.keys.log();
     let mut spans = registry.span(id)?.scope();
     let request = spans.find(|span| span.extensions().get::<Kept>().is_some_and(is_request))?;
     let mut extensions = request.extensions_mut();
-    let fields = &mut extensions.get_mut::<Kept>()?.fields;
-    let is_added = fields.note(&layer.keys, key, value, MAX_FIELDS);
-    is_added.then(|| request.id())
+    let kept = extensions.get_mut::<Kept>()?;
+    let is_added = kept.fields.note(&layer.keys, key, value, MAX_FIELDS);
+    // The span gets it at its end: OpenTelemetry keeps each value of a key.
+    #[cfg(feature = "otel")]
+    if is_added {
+        match kept.noted.iter_mut().find(|(noted, _)| *noted == key) {
+            Some((_, noted)) => *noted = value.clone(),
+            None => kept.noted.push((key, value.clone())),
+        }
+    }
+    Some(is_added)
 }

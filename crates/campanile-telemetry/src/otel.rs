@@ -180,7 +180,10 @@ pub(crate) fn parent_of_request(correlation: &Correlation) -> Option<Context> {
         (!is_nearer).then(|| {
             let context = continued(context, remote(inbound));
             match inbound.parent.is_undecided() {
-                true => context.with_value(Undecided),
+                true => {
+                    let parent = context.span().span_context().clone();
+                    context.with_value(Undecided(parent.trace_id(), parent.span_id()))
+                }
                 false => context,
             }
         })
@@ -210,9 +213,23 @@ fn continues(context: &Context, parent: &SpanContext) -> bool {
             .is_some_and(|continued| (continued.0, continued.1) == ids)
 }
 
-/// No sampler has decided on the remote parent.
+/// A remote parent on which no sampler has decided.
+#[cfg_attr(
+    not(feature = "otlp"),
+    expect(dead_code, reason = "an application's sampler does not know it")
+)]
 #[derive(Debug)]
-pub(crate) struct Undecided;
+struct Undecided(TraceId, SpanId);
+
+/// Returns whether a sampler has decided on the parent that a context has.
+#[cfg(feature = "otlp")]
+pub(crate) fn is_decided(context: &Context) -> bool {
+    let span = context.span();
+    let parent = span.span_context();
+    context
+        .get::<Undecided>()
+        .is_none_or(|undecided| (undecided.0, undecided.1) != (parent.trace_id(), parent.span_id()))
+}
 
 thread_local! {
     /// Whether the span that begins now has the correlation id already.

@@ -99,7 +99,7 @@ struct Options {
 #[derive(Clone)]
 struct OfSignal {
     is_on: bool,
-    /// Whether it is written to the standard output, and to no collector.
+    /// Whether it is written where the log is, and sent to no collector.
     is_console: bool,
     /// As it is, in place of one that follows from the endpoint.
     url: Option<String>,
@@ -121,12 +121,11 @@ pub(crate) struct AttributeLimits {
 
 impl AttributeLimits {
     fn of_spans(self) -> SpanLimits {
-        // With room for the attributes of ours.
-        let count = u32::try_from(self.count.saturating_add(2)).unwrap_or(u32::MAX);
+        // The SDK counts a key again each time that it is set, and ours come last.
+        let count = u32::try_from(self.count).unwrap_or(u32::MAX);
+        let count = count.saturating_mul(4).max(1_024);
         SpanLimits {
             max_attributes_per_span: count,
-            max_attributes_per_event: count,
-            max_attributes_per_link: count,
             ..SpanLimits::default()
         }
     }
@@ -350,6 +349,7 @@ impl Otlp {
         sampler: crate::Sampler,
         source: Option<Arc<dyn MetricSource>>,
         report: Arc<dyn Fn(&str) + Send + Sync>,
+        console: &Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Result<Plan, BuildError> {
         if !sampler.is_valid() {
             return Err(problem("the sampler", "give a share from 0 to 1"));
@@ -363,7 +363,7 @@ impl Otlp {
         let signal = |signal: usize| {
             self.signals[signal]
                 .is_on
-                .then(|| self.signal(signal))
+                .then(|| self.signal(signal, console))
                 .transpose()
         };
         let metrics = match source {
@@ -384,11 +384,16 @@ impl Otlp {
         })
     }
 
-    fn signal(&self, signal: usize) -> Result<Signal, BuildError> {
+    fn signal(
+        &self,
+        signal: usize,
+        console: &Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<Signal, BuildError> {
         let transport = match self.signals[signal].is_console {
-            true => Console::start(signal)
-                .map(Transport::console)
-                .map_err(|error| problem("the console", &error.to_string()))?,
+            true => Transport::console(Console {
+                signal,
+                write: Arc::clone(console),
+            }),
             false => Transport::new(self.sender(signal)?),
         };
         let own = &self.signals[signal];

@@ -195,6 +195,7 @@ impl FlightRecorder {
             output: Arc::clone(&self.output),
             total: Arc::clone(&self.total),
             has_ended: AtomicBool::new(false),
+            is_claimed: AtomicBool::new(false),
             #[cfg(feature = "otlp")]
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             state: Mutex::default(),
@@ -215,6 +216,7 @@ pub(crate) struct Ring {
     output: Arc<Output>,
     total: Arc<AtomicUsize>,
     has_ended: AtomicBool,
+    is_claimed: AtomicBool,
     #[cfg(feature = "otlp")]
     number: i64,
     state: Mutex<State>,
@@ -333,6 +335,11 @@ impl Ring {
             self.account(&mut state);
         }
         None
+    }
+
+    /// Returns whether no request has claimed it yet: the one that it was begun for does so first.
+    pub(crate) fn claim(&self) -> bool {
+        !self.is_claimed.swap(true, Ordering::Relaxed)
     }
 
     /// Returns a number that no other has.

@@ -5,7 +5,7 @@ use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
-use crate::otel::{Recording, Undecided};
+use crate::otel::{Recording, is_decided};
 
 /// Which traces are exported: those that are begun here, and those that others have begun.
 ///
@@ -121,7 +121,7 @@ impl ShouldSample for Sampler {
             false => {
                 let trace_id = NonZeroU128::new(u128::from_be_bytes(trace_id.to_bytes()));
                 let place = TraceParent::new(trace_id.unwrap_or(NonZeroU128::MIN), NonZeroU64::MIN);
-                let is_decided = context.get::<Undecided>().is_none();
+                let is_decided = is_decided(context);
                 self.samples(
                     &place.sampled(parent.is_sampled()),
                     parent.is_valid() && is_decided,

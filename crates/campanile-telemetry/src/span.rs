@@ -7,6 +7,8 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::fields::Fields;
 use crate::line::Ids;
+#[cfg(feature = "otel")]
+use crate::note::FieldValue;
 use crate::recorder::Ring;
 
 /// What is kept of a span, in its extensions.
@@ -17,6 +19,9 @@ pub(crate) struct Kept {
     pub(crate) fields: Fields,
     /// Whether the span stands for a request or call, by its `otel.kind`.
     pub(crate) has_kind: bool,
+    /// What is noted of a request, for its OpenTelemetry span.
+    #[cfg(feature = "otel")]
+    pub(crate) noted: Vec<(&'static str, FieldValue)>,
     /// Whether it is the span of a request that is recorded.
     pub(crate) is_request: bool,
     /// Whether `HttpSpans` has made it.
@@ -40,6 +45,8 @@ impl Kept {
             of,
             has_kind: fields.is_of_request(),
             fields,
+            #[cfg(feature = "otel")]
+            noted: Vec::new(),
             is_request: false,
             is_http: false,
             ids: None,

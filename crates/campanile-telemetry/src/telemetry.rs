@@ -69,41 +69,63 @@ impl Telemetry {
     /// Returns the layer that writes lines, for a subscriber of the application's own. Give it the [filter](Self::filter):
     /// `telemetry.layer().with_filter(telemetry.filter())`.
     ///
-    /// With another filter in its place, [`LogFilter::set`], [`LogFilter::set_for`] and the flight recorder have no effect.
+    /// With another filter in its place, [`LogFilter::set`], [`LogFilter::set_for`] and the flight recorder have no effect. It can't be in a
+    /// `tracing_subscriber::reload::Layer`, which hides it.
     ///
-    /// With a [tracer](TelemetryBuilder::tracer_provider), or where traces are exported, it has the layer of `tracing-opentelemetry` in it,
-    /// which gives each span its OpenTelemetry context.
+    /// Requests have OpenTelemetry spans with this layer, too. For those of other spans see
+    /// [`layer_with_spans`](Self::layer_with_spans).
     #[must_use]
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        self.layer.another(false)
+    }
+
+    /// Returns the layer that writes lines with the layer of `tracing-opentelemetry` in it, which gives each span its OpenTelemetry context
+    /// and exports it. Without a [tracer provider](TelemetryBuilder::tracer_provider) and without exported traces it is the same as
+    /// [`layer`](Self::layer).
+    ///
+    /// Do not use it if the subscriber has a layer of `tracing-opentelemetry` of its own: the second one panics at the first span. Use
+    /// [`layer`](Self::layer) beside such a layer.
+    #[cfg(feature = "otel")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
+    #[must_use]
+    pub fn layer_with_spans<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
-        self.layer_in(false)
+        self.with_spans(false)
     }
 
     /// `is_alone` says that the subscriber has no layer of the application.
-    fn layer_in<S>(&self, is_alone: bool) -> impl Layer<S> + Send + Sync + use<S>
+    #[cfg(feature = "otel")]
+    fn with_spans<S>(&self, is_alone: bool) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         let layer = self.layer.another(is_alone);
-        #[cfg(feature = "otel")]
-        if let Some(tracer) = self.layer.tracer.clone() {
-            let spans = OpenTelemetryLayer::new(tracer)
-                .with_location(false)
-                .with_threads(false)
-                .with_tracked_inactivity(false)
-                .with_error_fields_to_exceptions(false)
-                .with_error_records_to_exceptions(false);
-            // Events are lines of the log, and no part of a span.
-            let spans = spans.with_filter(filter_fn(|metadata| metadata.is_span()));
-            return layer.and_then(spans).boxed();
-        }
-        // An `Option` of the other layer would switch all events off if it were `None`.
-        layer.boxed()
+        let Some(tracer) = self.layer.tracer.clone() else {
+            // An `Option` of the other layer would switch all events off if it were `None`.
+            return layer.boxed();
+        };
+        let spans = OpenTelemetryLayer::new(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_level(false)
+            .with_tracked_inactivity(false)
+            .with_error_fields_to_exceptions(false)
+            .with_error_records_to_exceptions(false);
+        // Events are lines of the log, and no part of a span.
+        let spans = spans.with_filter(filter_fn(|metadata| metadata.is_span()));
+        layer.and_then(spans).boxed()
     }
 
     /// Returns the provider of the spans that are exported; `None` if they are not.
+    ///
+    /// Do not shut it down: spans that begin later have no ids and are not counted. Use [`shutdown`](Self::shutdown), after which they have
+    /// ids and are counted as dropped.
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     #[must_use]
@@ -122,10 +144,26 @@ impl Telemetry {
         tracing::subscriber::with_default(self.subscriber(), function)
     }
 
+    #[cfg(feature = "otel")]
+    fn layer_alone<S>(&self) -> impl Layer<S> + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        self.with_spans(true)
+    }
+
+    #[cfg(not(feature = "otel"))]
+    fn layer_alone<S>(&self) -> impl Layer<S> + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        self.layer.another(true)
+    }
+
     fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         tracing_subscriber::registry()
             .with(self.filter())
-            .with(self.layer_in(true))
+            .with(self.layer_alone())
     }
 
     /// Makes a subscriber with the filter and the layer the process's, and sends the records of the `log` crate to it, unless the process

@@ -215,7 +215,7 @@ async fn the_span_of_a_request_ends_with_it_though_a_task_holds_it() {
     let exported = Exported::default();
     let telemetry = builder().tracer_provider(&exported.provider());
     let telemetry = telemetry.build().unwrap();
-    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    let subscriber = tracing_subscriber::registry().with(telemetry.layer_with_spans());
     let _subscriber = tracing::subscriber::set_default(subscriber);
     let held = Arc::new(Mutex::new(None));
     let holder = Arc::clone(&held);
@@ -288,7 +288,7 @@ async fn what_is_noted_and_what_the_api_sets_is_of_the_request() {
     let exported = Exported::default();
     let telemetry = builder().tracer_provider(&exported.provider());
     let telemetry = telemetry.build().unwrap();
-    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    let subscriber = tracing_subscriber::registry().with(telemetry.layer_with_spans());
     let _subscriber = tracing::subscriber::set_default(subscriber);
     request(|| {
         assert!(note("noted", 7_u64));

@@ -167,7 +167,7 @@ async fn its_trace_is_exported_though_it_was_not_to_be() {
             .unwrap();
         let subscriber = tracing_subscriber::registry()
             .with(telemetry.filter())
-            .with(telemetry.layer());
+            .with(telemetry.layer_with_spans());
         let _subscriber = tracing::subscriber::set_default(subscriber);
         let service = service_fn(async |_: Request<String>| {
             tracing::info_span!("inner").in_scope(|| tracing::info!("at work"));

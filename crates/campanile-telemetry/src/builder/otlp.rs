@@ -144,9 +144,24 @@ impl Exports {
                 }
             }
         };
+        let console: Arc<dyn Fn(&str) + Send + Sync> = {
+            let queue = Arc::downgrade(queue);
+            Arc::new(move |line: &str| {
+                if let Some(queue) = queue.upgrade() {
+                    queue.push([line, ""]);
+                }
+            })
+        };
         let redaction = redaction.clone();
         let report = Arc::new(report);
-        let plan = match otlp.plan(resource, redaction, self.sampler, self.source, report) {
+        let plan = match otlp.plan(
+            resource,
+            redaction,
+            self.sampler,
+            self.source,
+            report,
+            &console,
+        ) {
             Ok(plan) => plan,
             Err(BuildError::Otlp { setting, problem }) if self.is_from_env => {
                 let reason = format!("{setting}: {problem}; nothing is exported");

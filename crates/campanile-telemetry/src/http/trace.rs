@@ -9,6 +9,7 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::Fact;
+use crate::note::FieldValue;
 use crate::otel::{self, Recording, Tracer};
 use crate::recorder::FlightRecorder;
 
@@ -100,6 +101,14 @@ impl Traced {
     /// Makes the span the current one, unless the tracing span does so.
     pub(super) fn enter(&self) -> Option<ContextGuard> {
         self.is_alone.then(|| self.context.clone().attach())
+    }
+
+    /// Adds what the application has noted of the request.
+    pub(super) fn note(&self, noted: &[(&'static str, FieldValue)]) {
+        let span = self.context.span();
+        if span.is_recording() && !noted.is_empty() {
+            span.set_attributes(noted.iter().map(|(key, value)| value.attribute(key)));
+        }
     }
 
     /// Ends the span. `is_known` says that it has the facts from the tracing span.

@@ -1,5 +1,6 @@
-//! The exporter `console` of OpenTelemetry's variables: a line of JSON on the standard output for each span and each point.
+//! The exporter `console` of OpenTelemetry's variables: a line of JSON, where the log is written, for each span and each point.
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -15,34 +16,29 @@ use prost::Message;
 use super::{METRICS, TRACES};
 use crate::clock;
 use crate::fields::{number, quoted};
-use crate::queue::Queue;
 
-/// Where lines of the console go.
+/// Writes spans and points as lines, by the log's writer: it never waits, and it counts what is lost.
 pub(super) struct Console {
-    signal: usize,
-    queue: Queue,
+    pub(super) signal: usize,
+    pub(super) write: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
-/// The limit of lines that wait, in bytes.
-const MAX_BYTES: usize = 8 << 20;
-
 impl Console {
-    /// Starts a thread that writes to the standard output.
-    pub(super) fn start(signal: usize) -> std::io::Result<Self> {
-        let queue = Queue::start(std::io::stdout(), MAX_BYTES, |_, _| String::new())?;
-        Ok(Self { signal, queue })
-    }
-
     /// Writes what a request to a collector has.
     pub(super) fn write(&self, request: &[u8]) {
-        let mut lines = String::new();
+        let mut line = String::new();
+        let mut write = |write_line: &dyn Fn(&mut String)| {
+            line.clear();
+            write_line(&mut line);
+            (self.write)(&line);
+        };
         match self.signal {
             TRACES => {
                 let spans = ExportTraceServiceRequest::decode(request).unwrap_or_default();
                 let spans = spans.resource_spans.into_iter();
                 let spans = spans.flat_map(|of_resource| of_resource.scope_spans);
                 for span in spans.flat_map(|of_scope| of_scope.spans) {
-                    write_span(&span, &mut lines);
+                    write(&|line| write_span(&span, line));
                 }
             }
             METRICS => {
@@ -50,16 +46,12 @@ impl Console {
                 let metrics = metrics.resource_metrics.into_iter();
                 let metrics = metrics.flat_map(|of_resource| of_resource.scope_metrics);
                 for metric in metrics.flat_map(|of_scope| of_scope.metrics) {
-                    write_metric(&metric, &mut lines);
+                    write_metric(&metric, &mut |one| write(&|line| line.push_str(one)));
                 }
             }
-            // Lines of the log are on the console already.
+            // Lines of the log are written already.
             _ => {}
         }
-        self.queue.push([&lines, ""]);
-        // What is exported has been written.
-        let target = self.queue.hurry();
-        self.queue.wait_for(target, Duration::from_secs(1));
     }
 }
 
@@ -101,9 +93,9 @@ fn write_span(span: &Span, out: &mut String) {
     out.push_str("}\n");
 }
 
-fn write_metric(metric: &Metric, out: &mut String) {
+fn write_metric(metric: &Metric, write: &mut dyn FnMut(&str)) {
     let mut point = |pairs: &[KeyValue], values: &[(&str, f64)]| {
-        out.push_str("{\"metric\":");
+        let out = &mut String::from("{\"metric\":");
         quoted(&metric.name, out);
         member("unit", &metric.unit, out);
         attributes(pairs, out);
@@ -112,6 +104,7 @@ fn write_metric(metric: &Metric, out: &mut String) {
             number::float(*value, out);
         }
         out.push_str("}\n");
+        write(out);
     };
     let value = |value: Option<Number>| match value {
         Some(Number::AsInt(value)) => value as f64,
@@ -220,7 +213,7 @@ mod tests {
             )),
             ..Metric::default()
         };
-        write_metric(&metric, &mut out);
+        write_metric(&metric, &mut |line| out.push_str(line));
         let lines: Vec<serde_json::Value> = out
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())

@@ -238,6 +238,10 @@ mod tests {
         read(variables).0
     }
 
+    fn nowhere() -> std::sync::Arc<dyn Fn(&str) + Send + Sync> {
+        std::sync::Arc::new(|_: &str| ())
+    }
+
     #[test]
     fn there_is_a_collector_only_if_one_is_asked_for() {
         assert!(of(&[]).is_none());
@@ -263,7 +267,7 @@ mod tests {
         }
         let console = of(&[("OTEL_TRACES_EXPORTER", "console")]).unwrap();
         assert!(console.signals[TRACES].is_console);
-        let traces = console.signal(TRACES).unwrap().transport;
+        let traces = console.signal(TRACES, &nowhere()).unwrap().transport;
         assert_eq!(traces.to_string(), "the console");
         let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:1/x");
         assert_eq!(on(of(&[own])), [false, false, true]);
@@ -284,7 +288,7 @@ mod tests {
             ("OTEL_BSP_EXPORT_TIMEOUT", "500"),
         ])
         .unwrap();
-        let traces = otlp.signal(TRACES).unwrap();
+        let traces = otlp.signal(TRACES, &nowhere()).unwrap();
         // Neither the path nor a header shows.
         assert_eq!(traces.transport.sender().target.to_string(), "http://c:1/…");
         assert_eq!(
@@ -305,7 +309,7 @@ mod tests {
             (limits.batch, limits.items, limits.delay),
             (32, 64, Duration::from_millis(250))
         );
-        let logs = otlp.signal(LOGS).unwrap();
+        let logs = otlp.signal(LOGS, &nowhere()).unwrap();
         assert_eq!(logs.transport.sender().target.to_string(), "http://l:2/…");
         assert_eq!(logs.transport.sender().headers["y"], "2");
         assert!(!logs.transport.sender().headers.contains_key("x"));
@@ -340,7 +344,7 @@ mod tests {
                 ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", insecure),
             ]);
             otlp.unwrap()
-                .signal(TRACES)
+                .signal(TRACES, &nowhere())
                 .unwrap()
                 .transport
                 .sender()
@@ -377,7 +381,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
         ] {
             let otlp = check(name, value);
-            otlp.signal(TRACES).unwrap();
+            otlp.signal(TRACES, &nowhere()).unwrap();
             assert_eq!(otlp.signals.map(|signal| signal.is_on), [true; 3], "{name}");
         }
     }

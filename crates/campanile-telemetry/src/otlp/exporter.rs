@@ -4,8 +4,8 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use bytes::Bytes;
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use tracing::Dispatch;
@@ -28,7 +28,7 @@ pub(crate) struct Exporter {
     traces: Option<Traces>,
     /// `None` if they are not exported.
     pub(crate) logs: Option<Records>,
-    metrics: Option<Arc<Outbox<Vec<Metric>>>>,
+    metrics: Option<Arc<Outbox<Bytes>>>,
     source: Option<Arc<Metrics>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     id: Option<ThreadId>,
@@ -134,11 +134,14 @@ impl Exporter {
             let outbox = Arc::new(Outbox::new(signal.limits));
             let lane = Lane {
                 name: signal.name,
-                export: ExportMetrics::new(signal.transport, &resource),
+                export: ExportMetrics(signal.transport),
                 outbox: Arc::clone(&outbox),
                 report: Arc::clone(&report),
             };
-            (lane, (outbox, Arc::new(Metrics::new(source)), every))
+            (
+                lane,
+                (outbox, Arc::new(Metrics::new(source, &resource)), every),
+            )
         });
         let (metrics_lane, metrics) = metrics.unzip();
         let collecting = metrics.clone();

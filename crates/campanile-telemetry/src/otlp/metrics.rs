@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::exemplar::Value as exemplar_value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -48,7 +49,8 @@ pub trait MetricSource: Send + Sync + 'static {
 /// Takes metrics, one after the other.
 #[derive(Debug)]
 pub struct MetricWriter<'a> {
-    outbox: &'a Outbox<Vec<Metric>>,
+    outbox: &'a Outbox<Bytes>,
+    resource: &'a Resource,
     begun: u64,
     now: u64,
     /// The metric that points are added to, which are all of one kind.
@@ -204,7 +206,10 @@ impl MetricWriter<'_> {
     fn end_batch(&mut self) {
         if self.items > 0 {
             let metrics = std::mem::take(&mut self.metrics);
-            self.outbox.push(metrics, self.items, self.bytes);
+            // Encoded at once: a message takes many times as much memory.
+            let request = request(self.resource, metrics);
+            let bytes = request.len();
+            self.outbox.push(request, self.items, bytes);
         }
         (self.items, self.bytes) = (0, 0);
     }
@@ -292,70 +297,74 @@ fn at_quantile(&(quantile, value): &(f64, f64)) -> ValueAtQuantile {
     ValueAtQuantile { quantile, value }
 }
 
-/// Sends batches of metrics. They are the messages of `opentelemetry-proto`, since the metrics of the SDK have no exemplars and no start
-/// times of their own.
-pub(super) struct ExportMetrics {
-    transport: Transport,
-    resource: Resource,
+/// Returns metrics as a request to a collector. They are messages of `opentelemetry-proto`, since the metrics of the SDK have no exemplars
+/// and no start times of their own.
+fn request(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
+    let scope_metrics = ScopeMetrics {
+        scope: Some(proto_scope()),
+        metrics,
+        ..ScopeMetrics::default()
+    };
+    let request = ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            resource: Some(resource.clone()),
+            scope_metrics: vec![scope_metrics],
+            ..ResourceMetrics::default()
+        }],
+    };
+    request.encode_to_vec().into()
 }
 
-impl ExportMetrics {
-    pub(super) fn new(transport: Transport, resource: &[(String, String)]) -> Self {
-        Self {
-            transport,
-            resource: proto_resource(resource),
-        }
-    }
-}
+/// Sends requests with metrics.
+pub(super) struct ExportMetrics(pub(super) Transport);
 
 impl Export for ExportMetrics {
-    type Item = Vec<Metric>;
+    type Item = Bytes;
 
-    async fn export(&mut self, batch: Vec<Vec<Metric>>) -> Sent {
-        let scope_metrics = ScopeMetrics {
-            scope: Some(proto_scope()),
-            metrics: batch.into_iter().flatten().collect(),
-            ..ScopeMetrics::default()
-        };
-        let request = ExportMetricsServiceRequest {
-            resource_metrics: vec![ResourceMetrics {
-                resource: Some(self.resource.clone()),
-                scope_metrics: vec![scope_metrics],
-                ..ResourceMetrics::default()
-            }],
-        };
-        self.transport.send(request.encode_to_vec().into()).await
+    async fn export(&mut self, requests: Vec<Bytes>) -> Sent {
+        let mut all = 0;
+        // A batch is one request.
+        for request in requests {
+            match self.0.send(request).await {
+                Sent::Taken { rejected } => all += rejected,
+                failed @ Sent::Failed { .. } => return failed,
+            }
+        }
+        Sent::Taken { rejected: all }
     }
 
     fn transport(&self) -> &Transport {
-        &self.transport
+        &self.0
     }
 }
 
 /// A source, and when it began.
 pub(crate) struct Metrics {
     source: Arc<dyn MetricSource>,
+    resource: Resource,
     begun: SystemTime,
     /// Whether it is asked right now.
     is_asked: AtomicBool,
 }
 
 impl Metrics {
-    pub(crate) fn new(source: Arc<dyn MetricSource>) -> Self {
+    pub(crate) fn new(source: Arc<dyn MetricSource>, resource: &[(String, String)]) -> Self {
         Self {
             source,
+            resource: proto_resource(resource),
             begun: clock::now(),
             is_asked: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn collect(&self, outbox: &Outbox<Vec<Metric>>) {
+    pub(crate) fn collect(&self, outbox: &Outbox<Bytes>) {
         // A source may flush the telemetry, which asks the source.
         if self.is_asked.swap(true, Ordering::Acquire) {
             return;
         }
         let mut out = MetricWriter {
             outbox,
+            resource: &self.resource,
             begun: nanoseconds(self.begun),
             // The clock may have gone back.
             now: nanoseconds(clock::now().max(self.begun)),
@@ -373,7 +382,7 @@ impl Metrics {
         self.is_asked.store(false, Ordering::Release);
     }
 
-    pub(crate) async fn collect_every(&self, every: Duration, outbox: &Outbox<Vec<Metric>>) {
+    pub(crate) async fn collect_every(&self, every: Duration, outbox: &Outbox<Bytes>) {
         let closing = async {
             outbox.closing().await;
         };

@@ -20,7 +20,7 @@ use super::transport::Transport;
 use super::{AttributeLimits, NOWHERE};
 use crate::clock;
 use crate::escape::MAX_VALUE;
-use crate::keys::{CORRELATION_ID, OWN_ID, RECORDED};
+use crate::keys::{CORRELATION_ID, INTEGERS, OWN_ID, RECORDED};
 use crate::otel::{self, Recording};
 use crate::recorder::Ring;
 use crate::redact::{Hidden, REDACTED, Redaction};
@@ -33,8 +33,19 @@ const RING: &str = "campanile.ring";
 pub(crate) struct Spans {
     pub(crate) outbox: Arc<Outbox<SpanData>>,
     pub(crate) limits: AttributeLimits,
-    rings: Mutex<HashMap<i64, Weak<Ring>>>,
+    rings: Mutex<Rings>,
 }
+
+/// The recordings of requests in progress.
+#[derive(Debug, Default)]
+struct Rings {
+    all: HashMap<i64, Weak<Ring>>,
+    /// At how many those of requests that have ended are removed.
+    sweep_at: usize,
+}
+
+/// The least of that number.
+const MIN_SWEEP: usize = 64;
 
 impl Spans {
     pub(crate) fn new(outbox: Arc<Outbox<SpanData>>, limits: AttributeLimits) -> Self {
@@ -45,7 +56,7 @@ impl Spans {
         }
     }
 
-    fn rings(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Weak<Ring>>> {
+    fn rings(&self) -> std::sync::MutexGuard<'_, Rings> {
         self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -53,12 +64,12 @@ impl Spans {
     fn note(&self, ring: &Arc<Ring>) -> i64 {
         let number = ring.number();
         let mut rings = self.rings();
-        if !rings.contains_key(&number) {
-            // Those of requests that have ended go from time to time.
-            if rings.len() == rings.capacity() {
-                rings.retain(|_, ring| ring.strong_count() > 0);
+        if !rings.all.contains_key(&number) {
+            if rings.all.len() >= rings.sweep_at {
+                rings.all.retain(|_, ring| ring.strong_count() > 0);
+                rings.sweep_at = MIN_SWEEP.max(rings.all.len() * 2);
             }
-            rings.insert(number, Arc::downgrade(ring));
+            rings.all.insert(number, Arc::downgrade(ring));
         }
         number
     }
@@ -90,7 +101,7 @@ impl SpanProcessor for Spans {
                     Value::I64(number) => Some(number),
                     _ => None,
                 });
-                let ring = number.and_then(|number| self.rings().get(&number)?.upgrade());
+                let ring = number.and_then(|number| self.rings().all.get(&number)?.upgrade());
                 match ring {
                     Some(ring) => Some(ring),
                     // Its request has ended.
@@ -150,6 +161,9 @@ fn tidy(span: &mut SpanData, limits: AttributeLimits) {
     let is_id = |pair: &KeyValue| pair.key.as_str() == OWN_ID;
     let id = attributes.iter().rposition(is_id);
     let id = id.map(|at| attributes.remove(at).value);
+    let is_integers = |pair: &KeyValue| pair.key.as_str() == INTEGERS;
+    let integers = attributes.iter().position(is_integers);
+    let integers = integers.map(|at| attributes.remove(at).value);
     let mut kept = 0;
     for at in 0..attributes.len() {
         let (before, rest) = attributes.split_at_mut(at);
@@ -173,11 +187,27 @@ fn tidy(span: &mut SpanData, limits: AttributeLimits) {
             }
         }
     }
+    if let Some(Value::Array(Array::String(keys))) = integers {
+        for pair in &mut attributes[..kept] {
+            let is_one = keys.iter().any(|key| key.as_str() == pair.key.as_str());
+            if let Value::String(text) = &pair.value
+                && is_one
+                && let Ok(integer) = text.as_str().parse::<i64>()
+            {
+                pair.value = integer.into();
+            }
+        }
+    }
     let left_out = kept.saturating_sub(limits.count);
     span.dropped_attributes_count += u32::try_from(left_out).unwrap_or(u32::MAX);
     attributes.truncate(kept - left_out);
     attributes.extend(id.map(|id| KeyValue::new(CORRELATION_ID, id)));
+    cut_name(&mut span.name);
+    if let Status::Error { description } = &mut span.status {
+        cut_name(description);
+    }
     for event in &mut span.events.events {
+        cut_name(&mut event.name);
         for pair in &mut event.attributes {
             cut(&mut pair.value, limits.length);
         }
@@ -193,6 +223,13 @@ fn tidy(span: &mut SpanData, limits: AttributeLimits) {
     let is_error = |pair: &KeyValue| pair.key.as_str() == "error.type";
     if span.status == Status::Unset && span.attributes.iter().any(is_error) {
         span.status = Status::error("");
+    }
+}
+
+/// Cuts a name or a description to 16 KiB.
+fn cut_name(text: &mut Cow<'static, str>) {
+    if let Some(shorter) = shorter(text, usize::MAX) {
+        *text = Cow::Owned(shorter.into());
     }
 }
 
@@ -234,12 +271,17 @@ fn shorter(text: &str, max_length: usize) -> Option<StringValue> {
 /// Returns how many bytes a span takes in memory, about.
 fn size(span: &SpanData) -> usize {
     let of = |pairs: &[KeyValue]| -> usize { pairs.iter().map(size_of_pair).sum() };
+    let description = match &span.status {
+        Status::Error { description } => description.len(),
+        _ => 0,
+    };
     let events = span.events.events.iter();
     let events = events.map(|event| size_of_val(event) + event.name.len() + of(&event.attributes));
     let links = span.links.links.iter();
     let links = links.map(|link| size_of_val(link) + of(&link.attributes));
     size_of_val(span)
         + span.name.len()
+        + description
         + of(&span.attributes)
         + events.sum::<usize>()
         + links.sum::<usize>()

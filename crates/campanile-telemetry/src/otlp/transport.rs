@@ -54,6 +54,11 @@ impl Transport {
     async fn send_encoded(&self, request: Bytes, encoding: Option<HeaderValue>) -> Sent {
         match &self.0.destination {
             Destination::Collector(sender) => sender.send(request, encoding).await,
+            // The feature `gzip-http` of `opentelemetry-otlp` may have compressed it, if the environment says so.
+            Destination::Console(_) if encoding.is_some() => Sent::Failed {
+                reason: "the console takes no compressed requests".to_owned(),
+                after: None,
+            },
             Destination::Console(console) => {
                 console.write(&request);
                 Sent::Taken { rejected: 0 }

@@ -79,3 +79,36 @@ fn secrets_in_spans_are_hidden() {
     assert_eq!(span.attributes[2].value, Value::I64(3));
     assert_eq!(span.attributes[3].value, text("no \"secret\""));
 }
+
+#[test]
+fn a_text_that_is_an_unsigned_integer_becomes_one() {
+    let keys = ["count", "rows"].map(StringValue::from).to_vec();
+    let mut span = span(vec![
+        KeyValue::new("count", "7"),
+        KeyValue::new("rows", "1"),
+        KeyValue::new("rows", "set by the API"),
+        KeyValue::new("id", "7"),
+        KeyValue::new(INTEGERS, Value::Array(Array::String(keys))),
+    ]);
+    tidy(&mut span, AttributeLimits::default());
+    let expected = [
+        KeyValue::new("count", 7),
+        KeyValue::new("rows", "set by the API"),
+        KeyValue::new("id", "7"),
+    ];
+    assert_eq!(span.attributes, expected);
+}
+
+#[test]
+fn no_text_of_a_span_is_without_a_limit() {
+    let long = "x".repeat(1 << 20);
+    let mut span = span(vec![KeyValue::new("a", long.clone())]);
+    span.name = long.clone().into();
+    span.status = Status::error(long.clone());
+    span.events
+        .events
+        .push(opentelemetry::trace::Event::with_name(long));
+    tidy(&mut span, AttributeLimits::default());
+    let bytes = size(&span);
+    assert!((4 * MAX_VALUE..5 * MAX_VALUE).contains(&bytes), "{bytes}");
+}

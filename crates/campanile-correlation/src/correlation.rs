@@ -106,8 +106,10 @@ impl Correlation {
         self.remote.as_ref()?.trace.as_ref()
     }
 
-    /// Returns the parent that the request came with.
-    pub(crate) fn inbound(&self) -> Option<TraceParent> {
+    /// Returns the place in a trace that the request came with: its `traceparent`, if the layer has taken it up. `None` outside of a request
+    /// and for a request without one.
+    #[must_use]
+    pub fn inbound(&self) -> Option<TraceParent> {
         self.remote.as_ref()?.inbound
     }
 

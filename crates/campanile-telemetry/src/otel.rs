@@ -178,7 +178,7 @@ pub(crate) fn parent_of_request(correlation: &Correlation) -> Option<Context> {
         let trace_id = TraceId::from(inbound.parent.trace_id().get());
         let is_nearer = active.is_valid() && active.trace_id() == trace_id;
         (!is_nearer).then(|| {
-            let context = continued(context, remote(inbound));
+            let context = context.with_remote_span_context(remote(inbound));
             match inbound.parent.is_undecided() {
                 true => {
                     let parent = context.span().span_context().clone();
@@ -206,11 +206,20 @@ fn continues(context: &Context, parent: &SpanContext) -> bool {
     let span = context.span();
     let active = span.span_context();
     let ids = (parent.trace_id(), parent.span_id());
+    // The context of a request has no value for it, which would cost every request.
+    let is_of_request = || {
+        let inbound = Correlation::current().inbound();
+        inbound.is_some_and(|inbound| {
+            let trace_id = TraceId::from(inbound.trace_id().get());
+            (trace_id, SpanId::from(inbound.parent_id().get())) == ids
+        })
+    };
     active.trace_id() == ids.0
         && !active.is_remote()
-        && context
+        && (context
             .get::<Continued>()
             .is_some_and(|continued| (continued.0, continued.1) == ids)
+            || is_of_request())
 }
 
 /// A remote parent on which no sampler has decided.

@@ -7,23 +7,19 @@ use std::time::{Duration, Instant};
 use campanile_correlation::{Carried, Correlation, CorrelationId, TraceContext, TraceParent};
 use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
 use http::{HeaderMap, StatusCode, Uri};
+use tracing::Span;
 use tracing::field::Empty;
-use tracing::subscriber::NoSubscriber;
-use tracing::{Dispatch, Span};
-use tracing_subscriber::Registry;
-use tracing_subscriber::registry::LookupSpan;
 
+use self::found::{Found, record_alone};
 use self::trace::{Outside, Traced};
 use crate::clock;
 use crate::keys::RECORDED;
-use crate::layer::TelemetryLayer;
 use crate::line::Ids;
 use crate::note::{FieldValue, note_in};
-#[cfg(feature = "otel")]
-use crate::otel::Tracer;
-use crate::recorder::{FlightRecorder, Ring, Verdict};
-use crate::span::{Kept, with_kept};
+use crate::recorder::{Ring, Verdict};
+use crate::span::with_kept;
 
+mod found;
 #[cfg(not(feature = "otel"))]
 #[path = "http/no_trace.rs"]
 mod trace;
@@ -463,46 +459,6 @@ fn name(method: &'static str, is_grpc: bool, route: &Route) -> Cow<'static, str>
         method.into()
     } else {
         [method, " ", route.as_str()].concat().into()
-    }
-}
-
-/// Adds facts to what is kept of a span, if the subscriber has no layer of the application that would want them; returns whether it did.
-fn record_alone<'a>(span: &Span, facts: impl Iterator<Item = (&'static str, Fact<'a>)>) -> bool {
-    let recorded = span.with_subscriber(|(id, dispatch)| {
-        let layer = dispatch.downcast_ref::<TelemetryLayer>()?;
-        if !layer.is_alone || layer.filter.knows_spans() {
-            return None;
-        }
-        let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
-        let mut extensions = span.extensions_mut();
-        let kept = extensions.get_mut::<Kept>()?;
-        for (key, fact) in facts {
-            kept.fields.add_fact(&layer.keys, key, fact);
-        }
-        Some(())
-    });
-    recorded.flatten().is_some()
-}
-
-/// What takes part in a request's span.
-struct Found {
-    has_no_subscriber: bool,
-    has_layer: bool,
-    recorder: Option<Arc<FlightRecorder>>,
-    #[cfg(feature = "otel")]
-    tracer: Option<Tracer>,
-}
-
-impl Found {
-    fn by(dispatch: &Dispatch) -> Self {
-        let layer = dispatch.downcast_ref::<TelemetryLayer>();
-        Self {
-            has_no_subscriber: dispatch.is::<NoSubscriber>(),
-            has_layer: layer.is_some(),
-            recorder: layer.and_then(|layer| layer.recorder.clone()),
-            #[cfg(feature = "otel")]
-            tracer: layer.and_then(|layer| layer.tracer.clone()),
-        }
     }
 }
 

@@ -258,7 +258,7 @@ impl Observer for HttpSpans {
             let facts = [
                 ("http.request.method", Fact::Static(method)),
                 ("url.path", Fact::Text(path)),
-                ("url.scheme", Fact::Text(scheme)),
+                ("url.scheme", known_scheme(scheme)),
             ];
             let tracer = found.tracer.as_ref()?;
             let id = correlation.id().map(CorrelationId::as_str);
@@ -459,6 +459,15 @@ fn name(method: &'static str, is_grpc: bool, route: &Route) -> Cow<'static, str>
         method.into()
     } else {
         [method, " ", route.as_str()].concat().into()
+    }
+}
+
+#[cfg(feature = "otel")]
+fn known_scheme(scheme: &str) -> Fact<'_> {
+    match scheme {
+        "http" => Fact::Static("http"),
+        "https" => Fact::Static("https"),
+        other => Fact::Text(other),
     }
 }
 

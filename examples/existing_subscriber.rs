@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The service's own layer, for people, on the standard error.
     let own = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // Campanile's layer, in JSON, on the standard output. Where traces are exported, the layer of `tracing-opentelemetry` is in it.
-    let layer = telemetry.layer().with_filter(telemetry.filter());
+    let layer = telemetry.layer_with_spans().with_filter(telemetry.filter());
     tracing_subscriber::registry()
         .with(own.with_filter(LevelFilter::INFO))
         .with(layer)

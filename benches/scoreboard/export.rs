@@ -86,7 +86,7 @@ fn lines(count: usize, flush: impl FnOnce()) -> f64 {
     (cpu(ClockId::ProcessCPUTime) - begun) / count as f64
 }
 
-/// Asserts that so many lines have come since the last time.
+/// Asserts the number of lines that have come since the last call.
 fn has(sink: &Sink, count: usize) {
     let bodies = sink.taken().into_iter();
     let records = bodies

@@ -60,7 +60,7 @@ fn run(has_recorder: bool) {
     }
     let telemetry = builder.build().unwrap();
     let subscriber = tracing_subscriber::registry()
-        .with(telemetry.layer().with_filter(telemetry.filter()))
+        .with(telemetry.layer_with_spans().with_filter(telemetry.filter()))
         .with(Chatty);
     tracing::subscriber::with_default(subscriber, || {
         let runtime = tokio::runtime::Builder::new_current_thread().build();

@@ -63,6 +63,9 @@ use self::transport::Transport;
 /// # Ok::<_, campanile_telemetry::InstallError>(())
 /// ```
 ///
+/// In a subscriber of the application's own, [`Telemetry::layer`](crate::Telemetry::layer) exports the spans of requests, and
+/// [`Telemetry::layer_with_spans`](crate::Telemetry::layer_with_spans) those of the application, too.
+///
 /// # How it is sent
 ///
 /// A thread of its own, `campanile-otlp`, with a runtime of its own sends batches: when there are 512 spans or lines, or 2 MiB, or the first

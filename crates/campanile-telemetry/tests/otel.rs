@@ -170,7 +170,8 @@ async fn an_own_provider_has_the_spans_of_requests_at_any_level_of_the_log() {
         let telemetry = builder().filter(filter).tracer_provider(&provider);
         let telemetry = telemetry.build().unwrap();
         let subscriber = tracing_subscriber::registry();
-        let subscriber = subscriber.with(telemetry.layer().with_filter(telemetry.filter()));
+        let layer = telemetry.layer_with_spans().with_filter(telemetry.filter());
+        let subscriber = subscriber.with(layer);
         let _subscriber = tracing::subscriber::set_default(subscriber);
         let tracer = provider.tracer("own");
         request(move || {

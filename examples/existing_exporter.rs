@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::builder().beside(handle).build()?;
     let campanile = Campanile::builder("orders")
         .registry(registry)
-        .rule(Rule::promql("ManyOrders", "orders_accepted > 1000"))
+        .rule(Rule::expr("ManyOrders", "orders_accepted > 1000"))
         .build()?;
 
     let app = campanile.wrap(Router::new().route("/orders", post(order)));

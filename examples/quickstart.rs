@@ -45,19 +45,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .from_env()
         .telemetry(|log| log.writer(Writer::stderr()))
         .token(token)
-        .tick((error_window / 10).clamp(Duration::from_millis(100), Duration::from_secs(5)))
+        .evaluation_interval(
+            (error_window / 10).clamp(Duration::from_millis(100), Duration::from_secs(5)),
+        )
         .objective(Slo::availability("availability", "99.9%").over(30 * DAY))
         .objective(Slo::response_time("response_time", Duration::from_millis(200)).over(DAY))
         .objective(Slo::error_rate("error_rate", "1%").over(DAY))
         .objective(Slo::throughput("throughput", 1_000.0).over(DAY / 24))
         .rule(
-            Rule::promql("ManyRequestsInFlight", "http_requests_in_flight > 1000")
-                .hold(Duration::from_secs(30))
+            Rule::expr("ManyRequestsInFlight", "http_requests_in_flight > 1000")
+                .pending_for(Duration::from_secs(30))
                 .summary("More than 1,000 requests are in progress."),
         )
         .rules(move |sources| [high_error_rate(sources, error_window)]);
     if let Some(url) = variable("ALERT_WEBHOOK") {
-        builder = builder.channel(Webhook::json("webhook", url));
+        builder = builder.channel(Webhook::alertmanager("webhook", url));
     }
     if let Some(url) = variable("DATABASE_URL") {
         let check = checks::postgres::check("postgres", &url)

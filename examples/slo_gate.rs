@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .objective(Slo::availability("search", "99%"))
         // Rings if the budget is used too fast.
         .rules(|sources| burn_rate_rules(sources.sla()))
-        .tick(Duration::from_millis(100))
+        .evaluation_interval(Duration::from_millis(100))
         .install()?;
     let slo = campanile.slo("search")?;
     let app = Router::new()

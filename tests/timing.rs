@@ -143,7 +143,7 @@ fn campanile(
     let rule = |name: &'static str, hold| {
         let wrong = Arc::clone(wrong);
         let check = move |_| wrong.lock().unwrap().contains(name).then_some(1.0);
-        let rule = Rule::when(name, check).hold(Duration::from_secs(hold));
+        let rule = Rule::when(name, check).pending_for(Duration::from_secs(hold));
         // What the closure says after a restart is known at once.
         rule.look_back(Duration::ZERO)
     };
@@ -151,9 +151,9 @@ fn campanile(
         .rule(rule("Now", 0))
         .rule(rule("Slow", 1))
         .rule(rule("Flap", 1))
-        .channel(Webhook::json("sink", url))
+        .channel(Webhook::alertmanager("sink", url))
         .store(Arc::clone(store))
-        .tick(TICK)
+        .evaluation_interval(TICK)
         .build()
         .unwrap()
 }

@@ -100,7 +100,7 @@ async fn active(quickstart: &Quickstart) -> Vec<(String, bool)> {
         .map(|alert| {
             (
                 alert["status"].as_str().unwrap().to_owned(),
-                alert["warming"].as_bool().unwrap(),
+                alert["awaiting_history"].as_bool().unwrap(),
             )
         })
         .collect()
@@ -112,7 +112,7 @@ async fn ticks(quickstart: &Quickstart, more: u64) {
         let page = quickstart.page().await;
         let line = page
             .lines()
-            .find_map(|line| line.strip_prefix("campanile_ticks_total "));
+            .find_map(|line| line.strip_prefix("campanile_rule_evaluations_total "));
         line.unwrap().parse().unwrap()
     };
     let end = count().await + more;
@@ -190,7 +190,7 @@ async fn a_notice_that_waits_for_its_channel_survives_kills() {
     sink.inner.is_down.store(true, Ordering::Relaxed);
     let quickstart = start(&sink, Some(&folder));
     quickstart.order(0, 20).await;
-    let failed = r#"campanile_notices_total{channel="webhook",outcome="failed"} "#;
+    let failed = r#"campanile_notifications_total{channel="webhook",outcome="failed"} "#;
     let has_failed = async |quickstart: &Quickstart| {
         let page = quickstart.page().await;
         let line = page.lines().find_map(|line| line.strip_prefix(failed));

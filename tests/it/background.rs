@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get as route;
 use campanile::Campanile;
-use campanile::alerts::{Notice, Notify, NotifyError, Rule};
+use campanile::alerts::{Channel, ChannelError, Notification, Rule};
 use campanile::store::{Batch, BoxFuture, Entry, Memory, Record, Status, Store, StoreError};
 use campanile_tests::{eventually, get};
 use http::StatusCode;
@@ -57,12 +57,12 @@ impl Store for Panics {
 #[derive(Clone, Default)]
 struct Counting(Arc<AtomicUsize>);
 
-impl Notify for Counting {
+impl Channel for Counting {
     fn name(&self) -> &str {
         "counting"
     }
 
-    fn send<'a>(&'a self, _: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
+    fn send<'a>(&'a self, _: &'a Notification) -> BoxFuture<'a, Result<(), ChannelError>> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Box::pin(std::future::ready(Ok(())))
     }
@@ -86,7 +86,7 @@ async fn a_panic_or_a_stall_does_not_reach_the_server() {
             true
         }))
         .channel(channel.clone())
-        .tick(Duration::from_millis(100))
+        .evaluation_interval(Duration::from_millis(100))
         .build()
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

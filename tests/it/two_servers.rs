@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::Router;
 use axum::routing::get;
 use campanile::Campanile;
-use campanile::alerts::{BoxFuture, Notice, Notify, NotifyError, Rule};
+use campanile::alerts::{BoxFuture, Channel, ChannelError, Notification, Rule};
 use campanile::series::Now;
 use campanile::sla::Slo;
 use campanile::store::Redb;
@@ -26,15 +26,15 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Default)]
 struct Slow(Arc<Mutex<BTreeMap<String, usize>>>);
 
-impl Notify for Slow {
+impl Channel for Slow {
     fn name(&self) -> &str {
         "slow"
     }
 
-    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
+    fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), ChannelError>> {
         Box::pin(async {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            *self.0.lock().unwrap().entry(notice.key()).or_default() += 1;
+            *self.0.lock().unwrap().entry(notification.key()).or_default() += 1;
             Ok(())
         })
     }
@@ -80,9 +80,9 @@ impl Servers {
 async fn each_notification_is_sent_once() {
     let channel = Slow::default();
     let campanile = Campanile::builder("orders")
-        .rule(Rule::promql("Deep", "queue_depth > 10"))
+        .rule(Rule::expr("Deep", "queue_depth > 10"))
         .channel(channel.clone())
-        .tick(Duration::from_millis(100))
+        .evaluation_interval(Duration::from_millis(100))
         .build()
         .unwrap();
     for queue in 0..20 {

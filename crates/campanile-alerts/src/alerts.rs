@@ -11,41 +11,44 @@ use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use self::found::{Found, MAX_ALERTS, found};
+use self::active_samples::{ActiveSamples, MAX_ALERTS, active_samples};
 use self::restore::Restored;
+use crate::delivery::{DeliveryQueue, QueuedNotification};
+use crate::evaluate::EvalError;
 use crate::evaluate::evaluate;
-use crate::lane::{Lane, Owed};
-use crate::ledger::Ledger;
+use crate::notification::{AlertEvent, Notification};
 use crate::record::{
-    ALERTS, AlertRecord, JournalRecord, LAST_TICK, META, NoticeRecord, OUTBOX, json,
+    ALERTS, AlertRecord, JournalRecord, LAST_TICK, META, NotificationRecord, OUTBOX, json,
 };
+use crate::report::{Alert, RuleReport, Stats};
 use crate::rule::CheckedRule;
-use crate::step::{self, Change, Phase, Terms, step};
-use crate::{Alert, AlertsBuilder, EvalError, Event, Notice, RuleReport, Stats, time};
+use crate::step::{self, Change, Phase, RuleTiming, step};
+use crate::store_writer::StoreWriter;
+use crate::time;
 
-mod found;
+mod active_samples;
 mod restore;
 
-/// A service's alert rules, their alerts, and the channels that tell of them.
+/// The alert rules of a service, their alerts, and the channels that get notifications.
 ///
-/// A clone is the same (an `Arc`).
+/// A clone refers to the same alerts (an `Arc`).
 #[derive(Clone)]
 pub struct Alerts(Arc<Inner>);
 
 struct Inner {
     rules: Vec<CheckedRule>,
-    lanes: Vec<Lane>,
-    ledger: Ledger,
-    /// For each rule its alerts, and how its evaluation went.
+    queues: Vec<DeliveryQueue>,
+    store_writer: StoreWriter,
+    /// The state of each rule, in the order of `rules`.
     states: Mutex<Vec<RuleState>>,
     restored: OnceCell<()>,
     /// The number of stored records that could not be used.
     restore_skipped: AtomicU64,
-    /// Held by the `run` that sends.
+    /// Locked by the `run` that sends.
     running: tokio::sync::Mutex<()>,
-    /// Held for the time of a tick.
+    /// Locked during a tick.
     ticking: tokio::sync::Mutex<Ticking>,
-    /// The number of the next notice.
+    /// The number of the next queued notification.
     number: AtomicU64,
     evaluation_failures: AtomicU64,
 }
@@ -53,40 +56,39 @@ struct Inner {
 #[derive(Clone, Default)]
 struct RuleState {
     alerts: step::Alerts,
-    /// How many series matched at the last evaluation without an alert of their own.
+    /// The number of series that matched the last evaluation and share the overflow alert.
     overflow: usize,
     evaluated_at: Option<SystemTime>,
     error: Option<EvalError>,
 }
 
-/// What a tick needs of the ticks before.
+/// The state that one tick leaves for the next.
 #[derive(Default)]
 struct Ticking {
-    /// When it was last written down that pending alerts are being looked at.
+    /// The time of the last write of `LAST_TICK`.
     heartbeat: Option<Instant>,
-    /// When the store was read first without success, and the number of the first notice since then.
+    /// The time of the first failed read of the store, and the number of the first notification after it.
     unread: Option<(Instant, u64)>,
 }
 
-/// How often that is written down.
+/// The interval between writes of `LAST_TICK` while alerts are pending.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How long rules are not evaluated because the store can't be read.
-const UNREAD: Duration = Duration::from_secs(60);
-/// How long notices may be sent for after the shutdown.
-const LAST_NOTICES: Duration = Duration::from_secs(5);
+/// The longest time that an unreadable store delays the first evaluation.
+const MAX_RESTORE_DELAY: Duration = Duration::from_secs(60);
+/// The time for queued notifications after the shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Alerts {
-    /// Returns a builder.
-    pub fn builder() -> AlertsBuilder {
-        AlertsBuilder::default()
-    }
-
-    pub(crate) fn new(rules: Vec<CheckedRule>, lanes: Vec<Lane>, store: Arc<dyn Store>) -> Self {
+    pub(crate) fn new(
+        rules: Vec<CheckedRule>,
+        queues: Vec<DeliveryQueue>,
+        store: Arc<dyn Store>,
+    ) -> Self {
         let states = vec![RuleState::default(); rules.len()];
         Self(Arc::new(Inner {
             rules,
-            lanes,
-            ledger: Ledger::new(store),
+            queues,
+            store_writer: StoreWriter::new(store),
             states: Mutex::new(states),
             restored: OnceCell::new(),
             restore_skipped: AtomicU64::new(0),
@@ -97,41 +99,27 @@ impl Alerts {
         }))
     }
 
-    /// Sends what is owed to the channels, until `shutdown` completes and then for 5 s at most.
+    /// Sends queued notifications to the channels until `shutdown` completes, and then for at most 5 s.
     ///
-    /// Each channel has its own order and its own pace. Rules are evaluated by [`tick`](Self::tick). What a durable store holds is sent
-    /// after the next start.
+    /// Each channel has its own queue. `run` evaluates no rules: [`tick`](Self::tick) does. Notifications that
+    /// are still queued at the end stay in the store, and a durable store keeps them for the next start.
     ///
-    /// Only one `run` sends at a time: a second one waits until the first ends, and then takes over.
-    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
-        let inner = &*self.0;
-        let mut shutdown = pin!(shutdown);
-        let _running = tokio::select! {
-            // A run that need not wait sends its last notices, even if the shutdown is already complete.
-            biased;
-            running = inner.running.lock() => running,
-            () = shutdown.as_mut() => return,
-        };
-        let lanes = inner.lanes.iter().map(|lane| lane.run(&inner.ledger, wall));
-        let stop = async {
-            shutdown.await;
-            let drained = join_all(inner.lanes.iter().map(Lane::drained));
-            let _ = timeout(LAST_NOTICES, drained).await;
-        };
-        tokio::select! {
-            _ = join_all(lanes), if !inner.lanes.is_empty() => {}
-            () = stop => {}
-        }
+    /// Only one `run` sends at a time. A second one waits until the first ends.
+    ///
+    /// The future owns its state, so it can be spawned: `tokio::spawn(alerts.run(shutdown))`.
+    pub fn run<F: Future<Output = ()>>(&self, shutdown: F) -> impl Future<Output = ()> + use<F> {
+        let inner = Arc::clone(&self.0);
+        async move { inner.run(shutdown).await }
     }
 
-    /// Evaluates all rules at a moment, writes down what has changed together with the notices that it owes, and hands these to
-    /// [`run`](Self::run).
+    /// Evaluates all rules at `now`. Commits each change of an alert and its notifications to the store in one
+    /// batch, and queues the notifications for [`run`](Self::run).
     ///
-    /// The first tick takes up what the store has from before. If the store can't be read, each tick tries again. No rule is evaluated
-    /// meanwhile, for at most 60 s.
+    /// The first tick restores alerts and notifications from the store. If the store can't be read, each tick
+    /// tries again, and no rule is evaluated for at most 60 s.
     ///
-    /// A tick waits for one that has not ended. If the store fails later, the notices are sent all the same, and the changes are written
-    /// as soon as it works again.
+    /// Ticks never overlap: a second call waits for the first. If the store fails later, notifications are still
+    /// sent, and the changes are kept in memory and written when the store works again.
     pub async fn tick(&self, now: Now) {
         let inner = &*self.0;
         let mut ticking = inner.ticking.lock().await;
@@ -141,13 +129,14 @@ impl Alerts {
         let heartbeat = &mut ticking.heartbeat;
         let before = inner.states().clone();
         let mut after = Vec::with_capacity(before.len());
-        let (mut batches, mut owed) = (Vec::new(), Vec::new());
+        let (mut batches, mut queued) = (Vec::new(), Vec::new());
         for (rule, before) in inner.rules.iter().zip(&before) {
             let (state, changes) = inner.evaluate(rule, before, now).await;
             for (labels, change) in changes {
-                let (batch, notices) = inner.note(rule, &labels, change, (before, &state), now);
+                let (batch, notifications) =
+                    inner.record_change(rule, &labels, change, (before, &state), now);
                 batches.push(batch);
-                owed.extend(notices);
+                queued.extend(notifications);
             }
             after.push(state);
         }
@@ -165,18 +154,18 @@ impl Alerts {
             batch.put(META, LAST_TICK, time::to_millis(now.wall).to_string());
             batches.push(batch);
         }
-        if let Err(error) = inner.ledger.save(batches).await {
-            tracing::error!(%error, "alerts can't be written down: they are sent all the same");
+        if let Err(error) = inner.store_writer.save(batches).await {
+            tracing::error!(%error, "failed to write alerts to the store; notifications are still sent");
         }
         *inner.states() = after;
-        for (lane, owed) in owed {
-            inner.lanes[lane].push(owed);
+        for (queue, queued) in queued {
+            inner.queues[queue].push(queued);
         }
     }
 
-    /// Returns the alerts that are pending or firing, in the order of the rules.
+    /// Returns the pending and firing alerts, in the order of the rules.
     pub fn active(&self) -> Vec<Alert> {
-        // The texts of alerts may be the host's, who may ask for what is under this lock.
+        // `annotations_with` runs application code, which may call `active` again: the lock must be free.
         let states = self.0.states().clone();
         let rules = self.0.rules.iter().zip(states.iter());
         let alerts = rules.flat_map(|(rule, state)| {
@@ -191,13 +180,13 @@ impl Alerts {
                     Phase::Firing { since } => Some(since),
                 },
                 value: alert.value,
-                is_warming: alert.is_restored,
+                awaiting_history: alert.is_restored,
             })
         });
         alerts.collect()
     }
 
-    /// Returns how the rules are, in the order in which they were added.
+    /// Returns the state of each rule, in the order in which the rules were added.
     pub fn rules(&self) -> Vec<RuleReport> {
         let states = self.0.states();
         let rules = self.0.rules.iter().zip(states.iter());
@@ -209,7 +198,7 @@ impl Alerts {
         reports.collect()
     }
 
-    /// Returns what has happened since the process began.
+    /// Returns the counts since the process started.
     pub fn stats(&self) -> Stats {
         let inner = &*self.0;
         let states = inner.states();
@@ -221,43 +210,66 @@ impl Alerts {
             pending: pending.len(),
             overflow: states.iter().map(|state| state.overflow).sum(),
             evaluation_failures: inner.evaluation_failures.load(Ordering::Relaxed),
-            store_failures: inner.ledger.failures(),
-            store_dropped: inner.ledger.dropped(),
+            store_failures: inner.store_writer.failures(),
+            store_dropped: inner.store_writer.dropped(),
             restore_skipped: inner.restore_skipped.load(Ordering::Relaxed),
-            channels: inner.lanes.iter().map(Lane::stats).collect(),
+            channels: inner.queues.iter().map(DeliveryQueue::stats).collect(),
         }
     }
 }
 
 impl Inner {
-    /// Evaluates a rule, and takes its alerts one step further.
+    async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let _running = tokio::select! {
+            // A run that gets the lock at once drains its queues, even if the shutdown is already complete.
+            biased;
+            running = self.running.lock() => running,
+            () = shutdown.as_mut() => return,
+        };
+        let queues = self
+            .queues
+            .iter()
+            .map(|queue| queue.run(&self.store_writer, wall));
+        let stop = async {
+            shutdown.await;
+            let drained = join_all(self.queues.iter().map(DeliveryQueue::drained));
+            let _ = timeout(DRAIN_TIMEOUT, drained).await;
+        };
+        tokio::select! {
+            _ = join_all(queues), if !self.queues.is_empty() => {}
+            () = stop => {}
+        }
+    }
+
+    /// Evaluates a rule and steps its alerts.
     async fn evaluate(
         &self,
         rule: &CheckedRule,
         before: &RuleState,
         now: Now,
     ) -> (RuleState, Vec<(Labels, Change)>) {
-        let answer = evaluate(&*rule.prepared, now).await;
-        let found = answer.and_then(|answer| {
-            let found = found(rule, answer.samples, &before.alerts)?;
-            Ok((found, answer.covers))
+        let evaluation = evaluate(&*rule.prepared, now).await;
+        let active = evaluation.and_then(|evaluation| {
+            let active = active_samples(rule, evaluation.samples, &before.alerts)?;
+            Ok((active, evaluation.history))
         });
         let evaluated_at = Some(now.wall);
-        match found {
-            Ok((Found { alerts, overflow }, covers)) => {
+        match active {
+            Ok((ActiveSamples { alerts, overflow }, history)) => {
                 if overflow > 0 && before.overflow == 0 {
                     let rule = &rule.name;
                     tracing::warn!(rule, overflow, limit = MAX_ALERTS, "too many alerts");
                 }
                 if before.error.is_some() {
-                    tracing::info!(rule = rule.name, "a rule can be evaluated again");
+                    tracing::info!(rule = rule.name, "rule evaluation recovered");
                 }
-                let (look_back, covers) = rule.reach(covers, now);
-                let terms = Terms {
-                    hold: rule.hold,
+                let (look_back, history) = rule.reach(history, now);
+                let timing = RuleTiming {
+                    pending_for: rule.pending_for,
                     look_back,
                 };
-                let (alerts, changes) = step(&before.alerts, terms, &alerts, covers, now);
+                let (alerts, changes) = step(&before.alerts, timing, &alerts, history, now);
                 let state = RuleState {
                     alerts,
                     overflow,
@@ -269,7 +281,7 @@ impl Inner {
             Err(error) => {
                 self.evaluation_failures.fetch_add(1, Ordering::Relaxed);
                 if before.error.as_ref() != Some(&error) {
-                    tracing::error!(rule = rule.name, %error, "a rule can't be evaluated");
+                    tracing::error!(rule = rule.name, %error, "failed to evaluate rule");
                 }
                 let state = RuleState {
                     alerts: before.alerts.clone(),
@@ -282,15 +294,15 @@ impl Inner {
         }
     }
 
-    /// Returns what is to be written down for a change, and the notices that it owes, each with the number of its lane.
-    fn note(
+    /// Returns the batch that records a change, and its notifications, each with the index of its queue.
+    fn record_change(
         &self,
         rule: &CheckedRule,
         labels: &Labels,
         change: Change,
         (before, after): (&RuleState, &RuleState),
         now: Now,
-    ) -> (Batch, Vec<(usize, Owed)>) {
+    ) -> (Batch, Vec<(usize, QueuedNotification)>) {
         let mut batch = Batch::new();
         let key = format!("{}/{}", rule.name, labels.fingerprint());
         match after.alerts.get(labels) {
@@ -305,8 +317,8 @@ impl Inner {
             now.wall, &rule.name, labels, change,
         )));
         let (event, starts_at) = match change {
-            Change::Firing { since } => (Event::Firing, since),
-            Change::Resolved { since } => (Event::Resolved, since),
+            Change::Firing { since } => (AlertEvent::Firing, since),
+            Change::Resolved { since } => (AlertEvent::Resolved, since),
             Change::Pending | Change::Dropped => return (batch, Vec::new()),
         };
         let alert = after
@@ -315,7 +327,7 @@ impl Inner {
             .or_else(|| before.alerts.get(labels));
         let value = alert.map_or(f64::NAN, |alert| alert.value);
         let active_at = alert.map_or(starts_at, |alert| alert.active_at);
-        let notice = Notice {
+        let notification = Notification {
             event,
             rule: rule.name.clone(),
             severity: rule.severity,
@@ -323,32 +335,40 @@ impl Inner {
             annotations: rule.annotations(labels, value),
             active_at,
             starts_at,
-            ends_at: (event == Event::Resolved).then_some(now.wall),
+            ends_at: (event == AlertEvent::Resolved).then_some(now.wall),
             value,
         };
-        let owed = self.owe(&notice, &mut batch);
-        (batch, owed)
+        let queued = self.enqueue(&notification, &mut batch);
+        (batch, queued)
     }
 
-    /// Adds a notice to a batch, once for each channel.
-    fn owe(&self, notice: &Notice, batch: &mut Batch) -> Vec<(usize, Owed)> {
-        let lanes = self.lanes.iter().enumerate();
-        let owed = lanes
-            .filter(|(_, lane)| lane.has_room())
-            .map(|(number, lane)| {
+    /// Adds a notification to a batch once per channel.
+    fn enqueue(
+        &self,
+        notification: &Notification,
+        batch: &mut Batch,
+    ) -> Vec<(usize, QueuedNotification)> {
+        let queues = self.queues.iter().enumerate();
+        let queued = queues
+            .filter(|(_, queue)| queue.has_room())
+            .map(|(number, queue)| {
                 let key = format!(
                     "{}/{:020}",
-                    lane.name(),
+                    queue.name(),
                     self.number.fetch_add(1, Ordering::Relaxed)
                 );
-                batch.put(OUTBOX, key.as_str(), json(&NoticeRecord::new(notice)));
-                let notice = notice.clone();
-                (number, Owed { key, notice })
+                batch.put(
+                    OUTBOX,
+                    key.as_str(),
+                    json(&NotificationRecord::new(notification)),
+                );
+                let notification = notification.clone();
+                (number, QueuedNotification { key, notification })
             });
-        owed.collect()
+        queued.collect()
     }
 
-    /// Takes up what the store has from before, if that was not done yet. Returns whether rules can be evaluated.
+    /// Restores alerts and notifications unless that is done. Returns whether rules can be evaluated.
     async fn is_restored(&self, ticking: &mut Ticking, now: Now) -> bool {
         let first = ticking.unread.map(|(_, number)| number);
         let restore = || self.restore(first, now);
@@ -356,53 +376,57 @@ impl Inner {
             return true;
         };
         let (since, _) = *ticking.unread.get_or_insert_with(|| {
-            tracing::error!(%error, "failed to read stored alerts: rules are not evaluated yet");
-            // Beyond all numbers that the store can have.
+            tracing::error!(%error, "failed to read stored alerts; rules are not evaluated yet");
+            // Larger than every number that the store can hold.
             let number = time::to_millis(now.wall).saturating_mul(1_000);
             self.number.store(number, Ordering::Relaxed);
             (now.mono, number)
         });
-        now.mono.saturating_duration_since(since) >= UNREAD
+        now.mono.saturating_duration_since(since) >= MAX_RESTORE_DELAY
     }
 
-    /// Takes up what the store has from before. Notices from `first` on are of this process.
+    /// Restores alerts and notifications. This process created the notifications from number `first` on.
     async fn restore(&self, first: Option<u64>, now: Now) -> Result<(), StoreError> {
-        let restored = restore::read(self.ledger.store(), &self.rules, &self.lanes, now);
+        let restored = restore::read(self.store_writer.store(), &self.rules, &self.queues, now);
         let Restored {
             alerts,
             orphans,
-            notices,
+            notifications,
             next,
             skipped,
         } = restored.await?;
         self.restore_skipped.store(skipped, Ordering::Relaxed);
         self.number.fetch_max(next, Ordering::Relaxed);
-        let is_own = |owed: &Owed| first.is_some_and(|first| owed.number() >= Some(first));
-        for (lane, owed) in notices.into_iter().filter(|(_, owed)| !is_own(owed)) {
-            self.lanes[lane].push(owed);
+        let is_own =
+            |queued: &QueuedNotification| first.is_some_and(|first| queued.number() >= Some(first));
+        for (queue, queued) in notifications
+            .into_iter()
+            .filter(|(_, queued)| !is_own(queued))
+        {
+            self.queues[queue].push(queued);
         }
-        let (mut batches, mut owed) = (Vec::new(), Vec::new());
-        for (key, record, notice) in orphans {
+        let (mut batches, mut queued) = (Vec::new(), Vec::new());
+        for (key, record, notification) in orphans {
             let mut batch = Batch::new();
             batch.delete(ALERTS, key);
-            if let Some(notice) = notice {
-                let since = notice.starts_at;
+            if let Some(notification) = notification {
+                let since = notification.starts_at;
                 let change = Change::Resolved { since };
                 batch.append(json(&JournalRecord::change(
                     now.wall,
                     &record.rule,
-                    &notice.labels,
+                    &notification.labels,
                     change,
                 )));
-                owed.extend(self.owe(&notice, &mut batch));
+                queued.extend(self.enqueue(&notification, &mut batch));
             }
             batches.push(batch);
         }
-        if let Err(error) = self.ledger.save(batches).await {
-            tracing::error!(%error, "alerts that are over can't be taken away");
+        if let Err(error) = self.store_writer.save(batches).await {
+            tracing::error!(%error, "failed to delete resolved alerts");
         }
-        for (lane, owed) in owed {
-            self.lanes[lane].push(owed);
+        for (queue, queued) in queued {
+            self.queues[queue].push(queued);
         }
         for (state, alerts) in self.states().iter_mut().zip(alerts) {
             // Rules may have been evaluated already.
@@ -421,7 +445,7 @@ impl Inner {
 fn wall() -> SystemTime {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the journal tells when a notice was sent"
+        reason = "the journal records the time of a delivery"
     )]
     SystemTime::now()
 }
@@ -430,7 +454,7 @@ impl fmt::Debug for Alerts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alerts")
             .field("rules", &self.0.rules.len())
-            .field("channels", &self.0.lanes.len())
+            .field("channels", &self.0.queues.len())
             .finish_non_exhaustive()
     }
 }

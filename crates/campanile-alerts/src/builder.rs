@@ -1,38 +1,47 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use campanile_series::{LabelError, format_duration};
 use campanile_store::{Memory, Store};
 
-use crate::lane::Lane;
-use crate::{Alerts, Evaluate, ExprError, Notify, Rule, SettingsError};
+use crate::Alerts;
+use crate::channel::Channel;
+use crate::delivery::DeliveryQueue;
+use crate::error::{BuildError, Problem};
+use crate::evaluate::ExprEngine;
+use crate::rule::Rule;
 
 /// Settings of [`Alerts`].
 ///
-/// | setting | default |
-/// |---|---|
-/// | [`rule`](Self::rule) | none |
-/// | [`channel`](Self::channel) | none |
-/// | [`evaluate`](Self::evaluate) | none |
-/// | [`store`](Self::store) | [`Memory`] |
+/// | setting | default | limit |
+/// |---|---|---|
+/// | [`rule`](Self::rule) | none | 1,000 |
+/// | [`channel`](Self::channel) | none | 100 |
+/// | [`expr_engine`](Self::expr_engine) | none | |
+/// | [`store`](Self::store) | [`Memory`] | |
 #[derive(Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct AlertsBuilder {
     rules: Vec<Rule>,
-    channels: Vec<Arc<dyn Notify>>,
-    evaluate: Option<Arc<dyn Evaluate>>,
+    channels: Vec<Arc<dyn Channel>>,
+    expr_engine: Option<Arc<dyn ExprEngine>>,
     store: Option<Arc<dyn Store>>,
 }
 
-/// The limit of rules.
+/// The maximum number of rules.
 const MAX_RULES: usize = 1_000;
-/// The limit of channels.
+/// The maximum number of channels.
 const MAX_CHANNELS: usize = 100;
 
+impl Alerts {
+    /// Creates a builder.
+    pub fn builder() -> AlertsBuilder {
+        AlertsBuilder::default()
+    }
+}
+
 impl AlertsBuilder {
-    /// Adds a rule, 1,000 at most, whose name no other has.
+    /// Adds a rule. Its name must be unique. The limit is 1,000 rules.
     ///
     /// Defaults to none.
     pub fn rule(mut self, rule: Rule) -> Self {
@@ -40,35 +49,35 @@ impl AlertsBuilder {
         self
     }
 
-    /// Adds a channel, 100 at most, to which all notices are sent.
+    /// Adds a channel, which gets every notification. Its name must be unique. The limit is 100 channels.
     ///
     /// Defaults to none.
-    pub fn channel(mut self, channel: impl Notify) -> Self {
+    pub fn channel(mut self, channel: impl Channel) -> Self {
         self.channels.push(Arc::new(channel));
         self
     }
 
-    /// Sets which expressions rules may have.
+    /// Sets the engine that evaluates the expressions of rules.
     ///
-    /// Defaults to none: rules are closures.
-    pub fn evaluate(mut self, evaluate: Arc<dyn Evaluate>) -> Self {
-        self.evaluate = Some(evaluate);
+    /// Defaults to none: then a [`Rule::expr`] is an error of [`build`](Self::build).
+    pub fn expr_engine(mut self, engine: impl ExprEngine) -> Self {
+        self.expr_engine = Some(Arc::new(engine));
         self
     }
 
-    /// Sets where alerts, notices that wait, and the journal are kept.
+    /// Sets the store of alerts, queued notifications and the journal.
     ///
-    /// Defaults to [`Memory`], which ends with the process.
-    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
-        self.store = Some(store);
+    /// Defaults to [`Memory`], whose contents end with the process.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
         self
     }
 
-    /// Returns the alerts.
+    /// Creates the alerts.
     ///
     /// # Errors
     ///
-    /// If a setting is not valid: the error lists all of them.
+    /// If settings are invalid. The error lists all of them.
     pub fn build(self) -> Result<Alerts, BuildError> {
         let mut problems = Vec::new();
         if self.rules.len() > MAX_RULES {
@@ -81,10 +90,10 @@ impl AlertsBuilder {
                 channels: self.channels.len(),
             });
         }
-        let evaluate = self.evaluate.as_deref();
+        let engine = self.expr_engine.as_deref();
         let rules = self.rules.into_iter();
         let rules: Vec<_> = rules
-            .filter_map(|rule| rule.check(evaluate, &mut problems))
+            .filter_map(|rule| rule.check(engine, &mut problems))
             .collect();
         let mut names = HashSet::new();
         for rule in &rules {
@@ -107,19 +116,19 @@ impl AlertsBuilder {
                     channel: name.to_owned(),
                 });
             }
-            if let Err(error) = channel.check() {
+            if let Err(source) = channel.check() {
                 problems.push(Problem::Channel {
                     channel: name.to_owned(),
-                    error,
+                    source,
                 });
             }
         }
         if !problems.is_empty() {
-            return Err(BuildError { problems });
+            return Err(BuildError::new(problems));
         }
-        let lanes = self.channels.into_iter().map(Lane::new).collect();
+        let queues = self.channels.into_iter().map(DeliveryQueue::new).collect();
         let store = self.store.unwrap_or_else(|| Arc::new(Memory::new()));
-        Ok(Alerts::new(rules, lanes, store))
+        Ok(Alerts::new(rules, queues, store))
     }
 }
 
@@ -130,121 +139,6 @@ impl fmt::Debug for AlertsBuilder {
             .field("channels", &self.channels.len())
             .finish_non_exhaustive()
     }
-}
-
-/// The settings of [`Alerts`] are not valid: all that is wrong, at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildError {
-    problems: Vec<Problem>,
-}
-
-impl BuildError {
-    /// Returns what is wrong; at least one.
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, problem) in self.problems.iter().enumerate() {
-            let separator = if number == 0 { "" } else { "; " };
-            write!(f, "{separator}{problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for BuildError {}
-
-/// One mistake in the settings of [`Alerts`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// A rule's name can't be one.
-    #[error("the rule's name {rule:?} is not valid: use 1 to 128 characters of [A-Za-z0-9_:.-]")]
-    RuleName {
-        /// The name.
-        rule: String,
-    },
-    /// Two rules have one name.
-    #[error("there are two rules named {rule:?}: give each a name of its own")]
-    DuplicateRule {
-        /// The name.
-        rule: String,
-    },
-    /// A rule holds for too long.
-    #[error("the rule {rule:?} holds for {}: give at most 10y", format_duration(*hold))]
-    Hold {
-        /// The rule's name.
-        rule: String,
-        /// The time.
-        hold: Duration,
-    },
-    /// A rule's label can't be one; `alertname` and `severity` are the rule's name and severity.
-    #[error("the rule {rule:?} has a label that is not valid: {error}")]
-    Label {
-        /// The rule's name.
-        rule: String,
-        /// What is wrong.
-        error: LabelError,
-    },
-    /// A rule's text is too long.
-    #[error(
-        "the annotation {annotation:?} of the rule {rule:?} has {bytes} bytes: give at most 4096"
-    )]
-    Annotation {
-        /// The rule's name.
-        rule: String,
-        /// The annotation's name.
-        annotation: String,
-        /// Its length.
-        bytes: usize,
-    },
-    /// A rule's expression can't be read.
-    #[error("the expression {expr:?} of the rule {rule:?} is not valid: {error}")]
-    Expr {
-        /// The rule's name.
-        rule: String,
-        /// The expression.
-        expr: String,
-        /// What is wrong.
-        error: ExprError,
-    },
-    /// A channel's name can't be one.
-    #[error(
-        "the channel's name {channel:?} is not valid: use 1 to 64 characters of [A-Za-z0-9._-]"
-    )]
-    ChannelName {
-        /// The name.
-        channel: String,
-    },
-    /// Two channels have one name.
-    #[error("there are two channels named {channel:?}: give each a name of its own")]
-    DuplicateChannel {
-        /// The name.
-        channel: String,
-    },
-    /// A channel can't work as it is set.
-    #[error("the channel {channel:?} can't work: {error}")]
-    Channel {
-        /// The channel's name.
-        channel: String,
-        /// What is wrong.
-        error: SettingsError,
-    },
-    /// There are too many rules.
-    #[error("there are {rules} rules: give at most 1000")]
-    TooManyRules {
-        /// How many there are.
-        rules: usize,
-    },
-    /// There are too many channels.
-    #[error("there are {channels} channels: give at most 100")]
-    TooManyChannels {
-        /// How many there are.
-        channels: usize,
-    },
 }
 
 #[cfg(test)]

@@ -3,33 +3,37 @@ use std::time::Duration;
 
 use campanile_store::BoxFuture;
 
-use crate::{Event, Notice};
+use crate::notification::{AlertEvent, Notification};
 
-/// Somewhere that notices are sent to.
-pub trait Notify: Send + Sync + 'static {
-    /// Returns the channel's name: 1 to 64 characters of `[A-Za-z0-9._-]`. Notices that wait are kept under it.
+/// A destination of notifications.
+pub trait Channel: Send + Sync + 'static {
+    /// Returns the channel's name: 1 to 64 characters of `[A-Za-z0-9._-]`. It identifies the channel's queue in the
+    /// store, across restarts.
     fn name(&self) -> &str;
 
-    /// Returns what is wrong with the channel's settings, for [`AlertsBuilder::build`](crate::AlertsBuilder::build) to tell.
+    /// Checks the channel's settings; [`AlertsBuilder::build`](crate::AlertsBuilder::build) calls it.
     ///
-    /// Defaults to nothing.
+    /// Defaults to `Ok`.
     ///
     /// # Errors
     ///
-    /// If it can't work as it is set.
+    /// If the channel can't work with its settings.
     fn check(&self) -> Result<(), SettingsError> {
         Ok(())
     }
 
-    /// Sends a notice once. A call that takes longer than 30 s is dropped, and tried again.
+    /// Sends a notification once. A call that takes longer than 30 s is dropped and counts as a failed attempt.
     ///
     /// # Errors
     ///
-    /// If it didn't arrive, with whether it is worth another try.
-    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>>;
+    /// If the receiver did not accept the notification. The error says whether to retry.
+    fn send<'a>(
+        &'a self,
+        notification: &'a Notification,
+    ) -> BoxFuture<'a, Result<(), ChannelError>>;
 }
 
-/// A channel's settings are not valid. The text must not have a secret in it.
+/// A channel's settings are invalid. The message must not contain a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct SettingsError {
@@ -37,7 +41,7 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// Returns an error that says what is wrong and how to mend it.
+    /// Creates an error from a message that names the setting, its value and the fix.
     pub fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -45,64 +49,69 @@ impl SettingsError {
     }
 }
 
-/// A notice did not arrive. The reasons must not have a secret in them: they are logged and kept.
+/// A channel did not deliver a notification. The reasons are logged and stored: they must not contain a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum NotifyError {
-    /// It may arrive later.
+pub enum ChannelError {
+    /// The attempt failed; a later one may succeed.
     #[error("{reason}")]
     Retry {
-        /// What failed.
+        /// The cause.
         reason: String,
-        /// How long to wait, if the other side said so; less than 1 s counts as 1 s, and more than 1 h as 1 h.
+        /// The pause that the receiver asks for, clamped to 1 s to 1 h.
         after: Option<Duration>,
     },
-    /// It will never arrive as it is.
+    /// The receiver rejected the notification; it is not retried.
     #[error("{reason}")]
-    Refused {
-        /// What the other side said.
+    Rejected {
+        /// The receiver's reason.
         reason: String,
     },
 }
 
-/// A channel that writes notices to the log, firing ones at WARN and resolved ones at INFO.
-pub struct Log {
+/// A channel that logs notifications: firing at WARN, resolved at INFO.
+pub struct LogChannel {
     name: String,
 }
 
-impl Log {
-    /// Returns the channel.
+impl LogChannel {
+    /// Creates a channel.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into() }
     }
 }
 
-impl Notify for Log {
+impl Channel for LogChannel {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
-        let Notice {
+    fn send<'a>(
+        &'a self,
+        notification: &'a Notification,
+    ) -> BoxFuture<'a, Result<(), ChannelError>> {
+        let Notification {
             rule,
             labels,
             value,
             annotations,
             ..
-        } = notice;
+        } = notification;
         let summary = annotations.get("summary").map_or("", String::as_str);
-        match notice.event {
-            Event::Firing => tracing::warn!(rule, %labels, value, summary, "an alert fires"),
-            Event::Resolved => {
-                tracing::info!(rule, %labels, value, summary, "an alert is resolved")
+        match notification.event {
+            AlertEvent::Firing => tracing::warn!(rule, %labels, value, summary, "alert firing"),
+            AlertEvent::Resolved => {
+                tracing::info!(rule, %labels, value, summary, "alert resolved")
             }
         }
         Box::pin(std::future::ready(Ok(())))
     }
 }
 
-impl fmt::Debug for Log {
+impl fmt::Debug for LogChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").field("name", &self.name).finish()
+        f.debug_struct("LogChannel")
+            .field("name", &self.name)
+            .finish()
     }
 }

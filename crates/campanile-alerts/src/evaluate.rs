@@ -8,26 +8,27 @@ use campanile_store::BoxFuture;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 
-/// What a rule found: a sample for each thing that is wrong, none if all is well.
+/// The result of an evaluation: one sample per active alert.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// What is wrong. A value that is NaN tells as much as any other; it is the evaluation that leaves out what is well.
+pub struct Evaluation {
+    /// The samples. Each one is an active alert, whatever its value, NaN included. No sample means no alert.
     pub samples: Vec<Sample>,
-    /// How far back the data reach that this process has seen itself. An alert that was restored is not resolved until this is at
-    /// least the rule's [look-back](Prepared::look_back).
-    pub covers: Duration,
+    /// The age of the oldest data that this process has collected. A restored alert is not resolved until this is at
+    /// least the rule's [look-back](PreparedExpr::look_back).
+    pub history: Duration,
 }
 
-/// A language of expressions.
-pub trait Evaluate: Send + Sync + 'static {
-    /// Reads an expression.
+/// An engine that evaluates the expressions of rules.
+pub trait ExprEngine: Send + Sync + 'static {
+    /// Parses an expression.
     ///
     /// # Errors
     ///
-    /// If it is not one of the language.
-    fn prepare(&self, expr: &str) -> Result<Arc<dyn Prepared>, ExprError>;
+    /// If the expression is invalid.
+    fn prepare(&self, expr: &str) -> Result<Arc<dyn PreparedExpr>, ExprError>;
 
-    /// Takes samples of alerts and recording rules, so that expressions can refer to them. [`Alerts`](crate::Alerts) does not call it yet.
+    /// Writes samples of alerts and recording rules, so that expressions can refer to them.
+    /// [`Alerts`](crate::Alerts) does not call it yet.
     ///
     /// Defaults to doing nothing.
     fn write(&self, at: Now, samples: &[Sample]) {
@@ -35,23 +36,23 @@ pub trait Evaluate: Send + Sync + 'static {
     }
 }
 
-/// An expression that was read, to be evaluated again and again.
-pub trait Prepared: Send + Sync + 'static {
-    /// Returns how much of the past an answer is made of.
+/// A parsed expression.
+pub trait PreparedExpr: Send + Sync + 'static {
+    /// Returns the length of the past that an evaluation reads.
     fn look_back(&self) -> Duration;
 
-    /// Returns how bad a value is. If more than 1,000 series match, those with the highest ranks become alerts.
+    /// Returns the rank of a value. If more than 1,000 series match, those with the highest ranks become alerts.
     ///
-    /// Defaults to the magnitude. An expression such as `< 10` ranks low values high.
+    /// Defaults to the magnitude. An expression such as `< 10` should rank low values high.
     fn rank(&self, value: f64) -> f64 {
         value.abs()
     }
 
-    /// Evaluates it at a moment.
-    fn at(&self, now: Now) -> BoxFuture<'_, Result<Answer, EvalError>>;
+    /// Evaluates the expression at `now`.
+    fn at(&self, now: Now) -> BoxFuture<'_, Result<Evaluation, EvalError>>;
 }
 
-/// A text is not an expression.
+/// An expression is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct ExprError {
@@ -59,7 +60,7 @@ pub struct ExprError {
 }
 
 impl ExprError {
-    /// Returns an error that says what is wrong and how to mend it.
+    /// Creates an error from a message that says what is invalid and what is expected.
     pub fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -67,7 +68,7 @@ impl ExprError {
     }
 }
 
-/// An expression has no answer now. The alerts of its rule stay as they are.
+/// An evaluation failed. The alerts of its rule stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct EvalError {
@@ -75,7 +76,7 @@ pub struct EvalError {
 }
 
 impl EvalError {
-    /// Returns an error that says what is missing.
+    /// Creates an error from a message that says what is missing.
     pub fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -83,33 +84,38 @@ impl EvalError {
     }
 }
 
-/// How long an evaluation may take.
+/// The timeout of an evaluation.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Evaluates an expression, whose panic is an error.
-pub(crate) async fn evaluate(prepared: &dyn Prepared, now: Now) -> Result<Answer, EvalError> {
+/// Evaluates an expression. A panic becomes an error.
+pub(crate) async fn evaluate(
+    prepared: &dyn PreparedExpr,
+    now: Now,
+) -> Result<Evaluation, EvalError> {
     let evaluation = AssertUnwindSafe(async { prepared.at(now).await }).catch_unwind();
     match timeout(TIMEOUT, evaluation).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(EvalError::new("the evaluation panicked")),
-        Err(_) => Err(EvalError::new(format!("no answer within {TIMEOUT:?}"))),
+        Ok(Ok(evaluation)) => evaluation,
+        Ok(Err(_)) => Err(EvalError::new("evaluation panicked")),
+        Err(_) => Err(EvalError::new(format!(
+            "evaluation timed out after {TIMEOUT:?}"
+        ))),
     }
 }
 
-/// What a closure of a [`Rule`](crate::Rule) may return.
+/// A return type of a [`Rule`](crate::Rule)'s closure.
 pub trait IntoSamples {
-    /// Returns a sample for each thing that is wrong.
+    /// Returns one sample per active alert.
     fn into_samples(self) -> Vec<Sample>;
 }
 
-/// One thing is wrong, with the value 1, or none.
+/// `true` is one active alert with the value 1.
 impl IntoSamples for bool {
     fn into_samples(self) -> Vec<Sample> {
         self.then_some(1.0).into_samples()
     }
 }
 
-/// One thing is wrong, with this value, or none.
+/// `Some` is one active alert with this value.
 impl IntoSamples for Option<f64> {
     fn into_samples(self) -> Vec<Sample> {
         self.map(|value| Sample::new(Labels::empty(), value))
@@ -118,21 +124,22 @@ impl IntoSamples for Option<f64> {
     }
 }
 
+/// Each sample is one active alert.
 impl IntoSamples for Vec<Sample> {
     fn into_samples(self) -> Vec<Sample> {
         self
     }
 }
 
-/// A closure as an expression.
+/// A closure that acts as an expression.
 pub(crate) struct Closure<F> {
     pub(crate) check: F,
     pub(crate) look_back: Duration,
-    /// When it was evaluated for the first time: what it reads reaches back to then.
+    /// The time of the first evaluation, where the history begins.
     pub(crate) first: OnceLock<Instant>,
 }
 
-impl<F, S> Prepared for Closure<F>
+impl<F, S> PreparedExpr for Closure<F>
 where
     F: Fn(Now) -> S + Send + Sync + 'static,
     S: IntoSamples,
@@ -141,20 +148,20 @@ where
         self.look_back
     }
 
-    fn at(&self, now: Now) -> BoxFuture<'_, Result<Answer, EvalError>> {
+    fn at(&self, now: Now) -> BoxFuture<'_, Result<Evaluation, EvalError>> {
         let first = *self.first.get_or_init(|| now.mono);
         Box::pin(async move {
-            Ok(Answer {
+            Ok(Evaluation {
                 samples: (self.check)(now).into_samples(),
-                covers: now.mono.saturating_duration_since(first),
+                history: now.mono.saturating_duration_since(first),
             })
         })
     }
 }
 
-impl fmt::Debug for dyn Prepared {
+impl fmt::Debug for dyn PreparedExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prepared")
+        f.debug_struct("PreparedExpr")
             .field("look_back", &self.look_back())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! What is kept in the store, as JSON.
+//! The JSON records in the store.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -6,16 +6,17 @@ use std::time::SystemTime;
 use campanile_series::{LabelError, Labels};
 use serde::{Deserialize, Serialize};
 
+use crate::notification::{AlertEvent, Notification};
 use crate::step::{AlertState, Change, Phase};
-use crate::{Event, Notice, time};
+use crate::time;
 
-/// Alerts: rule and fingerprint.
+/// The table of alerts. A key is the rule and the fingerprint.
 pub(crate) const ALERTS: &str = "alerts";
-/// Notices that wait: channel and number.
+/// The table of queued notifications. A key is the channel and a number.
 pub(crate) const OUTBOX: &str = "outbox";
-/// What is needed to start again.
+/// The table of the state that a restart needs.
 pub(crate) const META: &str = "alerts_meta";
-/// In `META`: when a pending alert was last looked at, in milliseconds since 1970.
+/// The key in `META` of the last evaluation of a pending alert, in milliseconds since 1970.
 pub(crate) const LAST_TICK: &str = "last_tick";
 
 type LabelMap = BTreeMap<String, String>;
@@ -27,7 +28,7 @@ fn label_map(labels: &Labels) -> LabelMap {
         .collect()
 }
 
-/// JSON has no NaN and no infinities, so numbers are kept by their bits.
+/// JSON has no NaN and no infinity, so numbers are stored as bits.
 fn bits(value: f64) -> String {
     format!("{:016x}", value.to_bits())
 }
@@ -36,13 +37,13 @@ fn from_bits(text: &str) -> f64 {
     u64::from_str_radix(text, 16).map_or(f64::NAN, f64::from_bits)
 }
 
-/// An alert, at the last change of its state.
+/// An alert at its last state change.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct AlertRecord {
     pub(crate) rule: String,
     labels: LabelMap,
     active_at: u64,
-    /// Since when it fires; a pending one doesn't.
+    /// The time since which the alert is firing; `None` for a pending alert.
     firing_since: Option<u64>,
     value: String,
 }
@@ -83,9 +84,9 @@ impl AlertRecord {
     }
 }
 
-/// A notice that waits.
+/// A queued notification.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct NoticeRecord {
+pub(crate) struct NotificationRecord {
     event: String,
     rule: String,
     severity: String,
@@ -98,27 +99,27 @@ pub(crate) struct NoticeRecord {
     value: String,
 }
 
-impl NoticeRecord {
-    pub(crate) fn new(notice: &Notice) -> Self {
+impl NotificationRecord {
+    pub(crate) fn new(notification: &Notification) -> Self {
         Self {
-            event: notice.event.as_str().to_owned(),
-            rule: notice.rule.clone(),
-            severity: notice.severity.to_string(),
-            labels: label_map(&notice.labels),
-            annotations: notice.annotations.clone(),
-            active_at: Some(time::to_millis(notice.active_at)),
-            starts_at: time::to_millis(notice.starts_at),
-            ends_at: notice.ends_at.map(time::to_millis),
-            value: bits(notice.value),
+            event: notification.event.as_str().to_owned(),
+            rule: notification.rule.clone(),
+            severity: notification.severity.to_string(),
+            labels: label_map(&notification.labels),
+            annotations: notification.annotations.clone(),
+            active_at: Some(time::to_millis(notification.active_at)),
+            starts_at: time::to_millis(notification.starts_at),
+            ends_at: notification.ends_at.map(time::to_millis),
+            value: bits(notification.value),
         }
     }
 
-    /// Returns the notice, if this is one.
-    pub(crate) fn notice(self) -> Option<Notice> {
-        Some(Notice {
+    /// Returns the notification, or `None` if the record is invalid.
+    pub(crate) fn notification(self) -> Option<Notification> {
+        Some(Notification {
             event: match self.event.as_str() {
-                "firing" => Event::Firing,
-                "resolved" => Event::Resolved,
+                "firing" => AlertEvent::Firing,
+                "resolved" => AlertEvent::Resolved,
                 _ => return None,
             },
             severity: self.severity.parse().ok()?,
@@ -137,7 +138,7 @@ impl NoticeRecord {
 #[derive(Debug, Serialize)]
 pub(crate) struct JournalRecord<'a> {
     at: String,
-    /// `pending`, `firing`, `resolved`, `dropped`; `sent`, `refused`.
+    /// `pending`, `firing`, `resolved`, `dropped`; `sent`, `rejected`.
     event: &'static str,
     rule: &'a str,
     labels: LabelMap,
@@ -173,29 +174,33 @@ impl<'a> JournalRecord<'a> {
         }
     }
 
-    /// Of a notice that was sent, or refused for a reason.
+    /// Creates the entry of a notification that was sent, or rejected for a reason.
     pub(crate) fn delivery(
         at: SystemTime,
         channel: &'a str,
-        notice: &'a Notice,
-        refused: Option<&'a str>,
+        notification: &'a Notification,
+        rejected: Option<&'a str>,
     ) -> Self {
         Self {
             at: time::to_text(at),
-            event: if refused.is_some() { "refused" } else { "sent" },
-            rule: &notice.rule,
-            labels: label_map(&notice.labels),
-            fingerprint: notice.labels.fingerprint().to_string(),
-            starts_at: Some(time::to_text(notice.starts_at)),
+            event: if rejected.is_some() {
+                "rejected"
+            } else {
+                "sent"
+            },
+            rule: &notification.rule,
+            labels: label_map(&notification.labels),
+            fingerprint: notification.labels.fingerprint().to_string(),
+            starts_at: Some(time::to_text(notification.starts_at)),
             channel: Some(channel),
-            key: Some(notice.key()),
-            reason: refused,
+            key: Some(notification.key()),
+            reason: rejected,
         }
     }
 }
 
 /// Returns a record as JSON.
 pub(crate) fn json(record: &impl Serialize) -> Vec<u8> {
-    // Texts and whole numbers can always be written.
+    // Strings and integers always serialize.
     serde_json::to_vec(record).unwrap_or_default()
 }

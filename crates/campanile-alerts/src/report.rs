@@ -3,69 +3,71 @@ use std::time::SystemTime;
 
 use campanile_series::Labels;
 
-use crate::{ChannelStats, Severity};
+use crate::delivery::ChannelStats;
+use crate::severity::Severity;
 
-/// An alert that is pending or firing; from [`Alerts::active`](crate::Alerts::active).
+/// A pending or firing alert; see [`Alerts::active`](crate::Alerts::active).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Alert {
     /// The rule's name.
     pub rule: String,
-    /// The severity.
+    /// The rule's severity.
     pub severity: Severity,
-    /// The labels, which are the alert's identity.
+    /// The alert's labels, which identify it.
     pub labels: Labels,
-    /// The rule's texts.
+    /// The rule's annotations.
     pub annotations: BTreeMap<String, String>,
-    /// Since when it has been wrong.
+    /// The time since which the alert is active: pending or firing.
     pub active_at: SystemTime,
-    /// Since when it has been firing; `None` while it is pending.
+    /// The time since which the alert is firing; `None` while it is pending.
     pub starts_at: Option<SystemTime>,
-    /// The value that it last rang with.
+    /// The alert's last value.
     pub value: f64,
-    /// Whether it is from before a restart, and the data don't reach back far enough yet to say that it is over.
-    pub is_warming: bool,
+    /// Whether the alert was restored and cannot resolve yet, because the rule has not seen a full look-back since the
+    /// restart.
+    pub awaiting_history: bool,
 }
 
 impl Alert {
-    /// Returns the alert's id from its first match to its end: the labels' fingerprint and `active_at` in milliseconds since 1970. The key
-    /// of each [notice](crate::Notice::key) of the alert begins with it.
+    /// Returns the alert's id: the labels' fingerprint and `active_at` in milliseconds since 1970. It stays the same
+    /// until the alert ends. The [key](crate::Notification::key) of each notification starts with it.
     pub fn id(&self) -> String {
-        crate::notice::id(&self.labels, self.active_at)
+        crate::notification::id(&self.labels, self.active_at)
     }
 }
 
-/// How a rule is; from [`Alerts::rules`](crate::Alerts::rules).
+/// The state of a rule; see [`Alerts::rules`](crate::Alerts::rules).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RuleReport {
-    /// The name.
+    /// The rule's name.
     pub name: String,
-    /// When it was evaluated last.
+    /// The time of the last evaluation.
     pub evaluated_at: Option<SystemTime>,
-    /// Why it could not be evaluated, if it couldn't: its alerts stay as they were.
+    /// The error of the last evaluation, if it failed. The rule's alerts stay as they were.
     pub error: Option<String>,
 }
 
-/// What has happened since the process began.
+/// Counts since the process started; see [`Alerts::stats`](crate::Alerts::stats).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Alerts that fire.
+    /// The number of firing alerts.
     pub firing: usize,
-    /// Alerts that are pending.
+    /// The number of pending alerts.
     pub pending: usize,
-    /// Series that match a rule without an alert of their own, because the rule has 1,000 alerts: an alert with the label
-    /// `overflow="true"` stands for them.
+    /// The number of series that match a rule beyond its limit of 1,000 alerts. They share one alert with the label
+    /// `overflow="true"`.
     pub overflow: usize,
-    /// Evaluations that failed.
+    /// Failed evaluations.
     pub evaluation_failures: u64,
-    /// Writes that the store did not take; what was to be written is kept and tried again.
+    /// Failed commits. Their batches are kept and retried.
     pub store_failures: u64,
-    /// Changes that were given up, because the store failed for too long.
+    /// Dropped changes, because the store failed for too long.
     pub store_dropped: u64,
-    /// Stored alerts and notices that could not be read at the start, and notices of channels that are gone.
+    /// Stored alerts and notifications that were invalid at the start, and notifications of unknown channels.
     pub restore_skipped: u64,
-    /// The channels, in the order in which they were added.
+    /// The counts of each channel, in the order in which the channels were added.
     pub channels: Vec<ChannelStats>,
 }

@@ -6,56 +6,58 @@ use std::time::{Duration, Instant};
 
 use campanile_series::{Labels, Now};
 
-use crate::evaluate::Closure;
-use crate::{Evaluate, ExprError, IntoSamples, Prepared, Problem, Severity};
+use crate::error::Problem;
+use crate::evaluate::{Closure, ExprEngine, ExprError, IntoSamples, PreparedExpr};
+use crate::severity::Severity;
 
-/// When to ring, how loud, and what to say.
+/// An alert rule: a condition, how long it must hold, and the labels and annotations of its alerts.
 ///
-/// | setting | default |
-/// |---|---|
-/// | [`hold`](Self::hold) | 0: at once |
-/// | [`severity`](Self::severity) | medium |
-/// | [`label`](Self::label), [`annotation`](Self::annotation), [`annotate`](Self::annotate) | none |
-/// | [`look_back`](Self::look_back) | 1 minute for a closure, 0 for others |
-#[must_use = "a rule does nothing until it is given to a builder"]
+/// | setting | default | limit |
+/// |---|---|---|
+/// | [`pending_for`](Self::pending_for) | 0 | 10 years |
+/// | [`severity`](Self::severity) | medium | |
+/// | [`label`](Self::label) | none | |
+/// | [`annotation`](Self::annotation), [`annotations_with`](Self::annotations_with) | none | 4,096 bytes each |
+/// | [`look_back`](Self::look_back) | 1 minute for a closure, 0 for others | |
+#[must_use = "a rule does nothing until it is added to a builder"]
 pub struct Rule {
     name: String,
     source: Source,
-    hold: Duration,
+    pending_for: Duration,
     look_back: Option<Duration>,
     severity: Severity,
     labels: Vec<(String, String)>,
     annotations: BTreeMap<String, String>,
-    annotate: Option<Annotate>,
+    annotations_with: Option<AnnotationsWith>,
 }
 
-type Annotate = Arc<dyn Fn(&Labels, f64) -> Vec<(String, String)> + Send + Sync>;
+type AnnotationsWith = Arc<dyn Fn(&Labels, f64) -> Vec<(String, String)> + Send + Sync>;
 
-/// Where a rule's answers come from.
+/// The source of a rule's samples.
 enum Source {
     Expr(String),
-    Closure(Box<dyn FnOnce(Duration) -> Arc<dyn Prepared> + Send>),
-    Prepared(Arc<dyn Prepared>),
+    Closure(Box<dyn FnOnce(Duration) -> Arc<dyn PreparedExpr> + Send>),
+    PreparedExpr(Arc<dyn PreparedExpr>),
 }
 
 impl Rule {
-    /// Returns a rule that rings while an expression has a sample, as Prometheus' rules do. The builder's
-    /// [`evaluate`](crate::AlertsBuilder::evaluate) says which expressions there are.
+    /// Creates a rule from an expression: each sample of its result is an active alert, as in Prometheus. The
+    /// builder's [`expr_engine`](crate::AlertsBuilder::expr_engine) evaluates it.
     ///
-    /// The name is 1 to 128 characters of `[A-Za-z0-9_:.-]`, and becomes the label `alertname`.
-    pub fn promql(name: impl Into<String>, expr: impl Into<String>) -> Self {
+    /// The name is 1 to 128 characters of `[A-Za-z0-9_:.-]` and becomes the label `alertname`.
+    pub fn expr(name: impl Into<String>, expr: impl Into<String>) -> Self {
         Self::new(name.into(), Source::Expr(expr.into()))
     }
 
-    /// Returns a rule that asks a closure at each tick: it returns whether to ring, or a value to ring with, or a sample for each
-    /// thing to ring for.
+    /// Creates a rule from a closure, which is called at each evaluation. It returns a `bool`, an `Option<f64>`
+    /// (the value of the alert), or a `Vec<Sample>` with one sample per alert.
     ///
-    /// It must not block its thread. A panic is an error of the rule.
+    /// The closure must not block its thread. A panic counts as a failed evaluation.
     pub fn when<S: IntoSamples + 'static>(
         name: impl Into<String>,
         check: impl Fn(Now) -> S + Send + Sync + 'static,
     ) -> Self {
-        let closure = |look_back| -> Arc<dyn Prepared> {
+        let closure = |look_back| -> Arc<dyn PreparedExpr> {
             Arc::new(Closure {
                 check,
                 look_back,
@@ -65,42 +67,44 @@ impl Rule {
         Self::new(name.into(), Source::Closure(Box::new(closure)))
     }
 
-    /// Returns a rule that evaluates something of the host's own.
-    pub fn prepared(name: impl Into<String>, prepared: Arc<dyn Prepared>) -> Self {
-        Self::new(name.into(), Source::Prepared(prepared))
+    /// Creates a rule from a custom expression.
+    pub fn prepared(name: impl Into<String>, prepared: Arc<dyn PreparedExpr>) -> Self {
+        Self::new(name.into(), Source::PreparedExpr(prepared))
     }
 
     fn new(name: String, source: Source) -> Self {
         Self {
             name,
             source,
-            hold: Duration::ZERO,
+            pending_for: Duration::ZERO,
             look_back: None,
             severity: Severity::Medium,
             labels: Vec::new(),
             annotations: BTreeMap::new(),
-            annotate: None,
+            annotations_with: None,
         }
     }
 
-    /// Sets how long it must be wrong before the alert fires; until then it is pending. It is `for` in Prometheus. 10 years at most.
+    /// Sets how long an alert must be active before it fires. Until then it is pending. This is `for` in Prometheus.
     ///
-    /// Defaults to 0: it fires at once.
-    pub fn hold(mut self, hold: Duration) -> Self {
-        self.hold = hold;
+    /// Defaults to 0: the alert fires at the first evaluation. The limit is 10 years.
+    pub fn pending_for(mut self, pending_for: Duration) -> Self {
+        self.pending_for = pending_for;
         self
     }
 
-    /// Sets how much of the past an evaluation reads. If an expression reads more, the larger of the two counts.
+    /// Sets the length of the past that an evaluation reads. If the expression reads more, the larger value counts.
     ///
-    /// After a restart, an alert that was firing is not resolved before the rule has been evaluated for this long: until then, no match may
-    /// only mean that the new process has no data yet. Defaults to 1 minute for a closure, and to 0 for others.
+    /// A restored alert is not resolved until the rule has been evaluated for this long after the restart. Before that,
+    /// no sample may only mean that the new process has no data yet.
+    ///
+    /// Defaults to 1 minute for a closure, and to 0 for others.
     pub fn look_back(mut self, look_back: Duration) -> Self {
         self.look_back = Some(look_back);
         self
     }
 
-    /// Sets the severity, which becomes the label `severity`.
+    /// Sets the severity. It becomes the label `severity`.
     ///
     /// Defaults to medium.
     pub fn severity(mut self, severity: Severity) -> Self {
@@ -108,53 +112,55 @@ impl Rule {
         self
     }
 
-    /// Adds a label to all of its alerts, in place of one of the same name that a sample has. An empty value removes that label, as in
-    /// Prometheus.
+    /// Adds a label to the rule's alerts. It overrides a sample's label of the same name. An empty value removes that
+    /// label, as in Prometheus.
     ///
-    /// Defaults to none but `alertname` and `severity`.
+    /// Defaults to `alertname` and `severity` only.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push((name.into(), value.into()));
         self
     }
 
-    /// Adds a text to all of its alerts; 4,096 bytes at most.
+    /// Adds an annotation to the rule's alerts.
     ///
-    /// Defaults to none.
+    /// Defaults to none. The limit of the text is 4,096 bytes.
     pub fn annotation(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.annotations.insert(name.into(), text.into());
         self
     }
 
-    /// Says in one line what is wrong: the annotation `summary`.
+    /// Sets the annotation `summary`: one line that says what is wrong.
     ///
     /// Defaults to none.
     pub fn summary(self, text: impl Into<String>) -> Self {
         self.annotation("summary", text)
     }
 
-    /// Says where to read what to do: the annotation `runbook_url`.
+    /// Sets the annotation `runbook_url`: the URL of the instructions for the operator.
     ///
     /// Defaults to none.
     pub fn runbook(self, url: impl Into<String>) -> Self {
         self.annotation("runbook_url", url)
     }
 
-    /// Adds texts to each of its alerts on its own, by its labels and its value, whenever it is shown or sent; a text comes in place of an
-    /// [`annotation`](Self::annotation) of its name, and is cut after 4,096 bytes.
+    /// Sets a closure that returns annotations from an alert's labels and value. It is called whenever the alert is
+    /// listed or sent, and overrides an [`annotation`](Self::annotation) of the same name.
     ///
-    /// It must not block its thread. If it panics, the alert has none of them. Defaults to none.
-    pub fn annotate(
+    /// The closure must not block its thread. If it panics, the alert has only its other annotations.
+    ///
+    /// Defaults to none. A text is cut after 4,096 bytes.
+    pub fn annotations_with(
         mut self,
-        annotate: impl Fn(&Labels, f64) -> Vec<(String, String)> + Send + Sync + 'static,
+        annotations_with: impl Fn(&Labels, f64) -> Vec<(String, String)> + Send + Sync + 'static,
     ) -> Self {
-        self.annotate = Some(Arc::new(annotate));
+        self.annotations_with = Some(Arc::new(annotations_with));
         self
     }
 
-    /// Returns the rule, if all is well with it.
+    /// Checks the rule. Adds its problems to `problems`.
     pub(crate) fn check(
         self,
-        evaluate: Option<&dyn Evaluate>,
+        engine: Option<&dyn ExprEngine>,
         problems: &mut Vec<Problem>,
     ) -> Option<CheckedRule> {
         let name = self.name;
@@ -164,10 +170,10 @@ impl Rule {
             return None;
         }
         let before = problems.len();
-        if self.hold > LONGEST {
-            problems.push(Problem::Hold {
+        if self.pending_for > MAX_PENDING {
+            problems.push(Problem::PendingFor {
                 rule: name.clone(),
-                hold: self.hold,
+                pending_for: self.pending_for,
             });
         }
         if let Some((annotation, text)) = self
@@ -187,26 +193,26 @@ impl Rule {
         ];
         let removed = self.labels.iter().filter(|(_, value)| value.is_empty());
         let removed = removed.map(|(name, _)| name.clone()).collect();
-        let labels = Labels::new(self.labels.into_iter().chain(own)).map_err(|error| {
+        let labels = Labels::new(self.labels.into_iter().chain(own)).map_err(|source| {
             problems.push(Problem::Label {
                 rule: name.clone(),
-                error,
+                source,
             });
         });
         let prepared = match self.source {
-            Source::Closure(prepare) => Ok(prepare(self.look_back.unwrap_or(GRACE))),
-            Source::Prepared(prepared) => Ok(prepared),
+            Source::Closure(prepare) => Ok(prepare(self.look_back.unwrap_or(CLOSURE_LOOK_BACK))),
+            Source::PreparedExpr(prepared) => Ok(prepared),
             Source::Expr(expr) => {
                 let none =
-                    || ExprError::new("no language of expressions was given: see `evaluate`");
-                let prepared = evaluate
+                    || ExprError::new("no expression engine: set `expr_engine` on the builder");
+                let prepared = engine
                     .ok_or_else(none)
-                    .and_then(|evaluate| evaluate.prepare(&expr));
-                prepared.map_err(|error| {
+                    .and_then(|engine| engine.prepare(&expr));
+                prepared.map_err(|source| {
                     problems.push(Problem::Expr {
                         rule: name.clone(),
                         expr,
-                        error,
+                        source,
                     });
                 })
             }
@@ -220,7 +226,7 @@ impl Rule {
         Some(CheckedRule {
             name,
             prepared: prepared.ok()?,
-            hold: self.hold,
+            pending_for: self.pending_for,
             look_back: self.look_back.unwrap_or_default(),
             first: OnceLock::new(),
             severity: self.severity,
@@ -228,57 +234,57 @@ impl Rule {
             removed,
             overflow,
             annotations: self.annotations,
-            annotate: self.annotate,
+            annotations_with: self.annotations_with,
         })
     }
 }
 
-/// The label of the alert that stands for the series beyond the limit.
+/// The label of the overflow alert.
 const OVERFLOW: &str = "overflow";
 
-/// How many bytes an annotation may have.
+/// The maximum length of an annotation in bytes.
 const MAX_TEXT: usize = 4_096;
 
-/// How long a restored alert of a closure is not resolved, if not set.
-const GRACE: Duration = Duration::from_secs(60);
+/// The default look-back of a closure.
+const CLOSURE_LOOK_BACK: Duration = Duration::from_secs(60);
 
-/// The longest time that a rule may hold.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// The maximum pending time.
+const MAX_PENDING: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// A rule that was checked.
+/// A valid rule.
 pub(crate) struct CheckedRule {
     pub(crate) name: String,
-    pub(crate) prepared: Arc<dyn Prepared>,
-    pub(crate) hold: Duration,
-    /// How much of the past an evaluation reads, as set.
+    pub(crate) prepared: Arc<dyn PreparedExpr>,
+    pub(crate) pending_for: Duration,
+    /// The configured look-back.
     look_back: Duration,
     /// The time of the first evaluation.
     first: OnceLock<Instant>,
     pub(crate) severity: Severity,
-    /// With `alertname` and `severity`.
+    /// The labels, including `alertname` and `severity`.
     pub(crate) labels: Labels,
-    /// The labels of samples that alerts don't have.
+    /// The names of sample labels that alerts drop.
     pub(crate) removed: BTreeSet<String>,
-    /// The labels of the alert that stands for the series beyond the limit.
+    /// The labels of the overflow alert.
     pub(crate) overflow: Labels,
     annotations: BTreeMap<String, String>,
-    annotate: Option<Annotate>,
+    annotations_with: Option<AnnotationsWith>,
 }
 
 impl CheckedRule {
-    /// Returns how much of the past an evaluation reads, and how far back the data reach.
-    pub(crate) fn reach(&self, covers: Duration, now: Now) -> (Duration, Duration) {
+    /// Returns the look-back, and the length of the history that covers it.
+    pub(crate) fn reach(&self, history: Duration, now: Now) -> (Duration, Duration) {
         let first = *self.first.get_or_init(|| now.mono);
         let own = self.prepared.look_back();
-        let covers = if covers < own {
-            covers
+        let history = if history < own {
+            history
         } else {
-            covers.max(now.mono.saturating_duration_since(first))
+            history.max(now.mono.saturating_duration_since(first))
         };
-        (own.max(self.look_back), covers)
+        (own.max(self.look_back), history)
     }
 
-    /// Returns the texts of an alert.
+    /// Returns the annotations of an alert.
     pub(crate) fn annotations(&self, labels: &Labels, value: f64) -> BTreeMap<String, String> {
         let mut annotations = self.annotations.clone();
         if *labels == self.overflow {
@@ -288,16 +294,16 @@ impl CheckedRule {
             annotations.insert("summary".to_owned(), summary);
             return annotations;
         }
-        let own = self.annotate.as_ref().map(|annotate| {
-            let own = catch_unwind(AssertUnwindSafe(|| annotate(labels, value)));
+        let own = self.annotations_with.as_ref().map(|annotations_with| {
+            let own = catch_unwind(AssertUnwindSafe(|| annotations_with(labels, value)));
             own.unwrap_or_else(|_| {
-                tracing::error!(rule = self.name, "the texts of an alert can't be made");
+                tracing::error!(rule = self.name, "annotations_with panicked");
                 Vec::new()
             })
         });
         for (name, mut text) in own.into_iter().flatten() {
-            let most = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at));
-            text.truncate(most.unwrap_or_default());
+            let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at));
+            text.truncate(end.unwrap_or_default());
             annotations.insert(name, text);
         }
         annotations
@@ -316,7 +322,7 @@ impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rule")
             .field("name", &self.name)
-            .field("hold", &self.hold)
+            .field("pending_for", &self.pending_for)
             .field("severity", &self.severity)
             .finish_non_exhaustive()
     }

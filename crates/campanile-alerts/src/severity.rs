@@ -3,21 +3,21 @@ use std::str::FromStr;
 
 /// The severity of an alert, from the lowest to the highest.
 ///
-/// It is read from the words of other systems too: `info` is low, `warning` medium, `error` high.
+/// Parsing also accepts the names of other systems: `info` is low, `warning` medium, `error` high.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// It can wait.
+    /// No action is needed soon.
     Low,
-    /// It needs attention today.
+    /// Action is needed today.
     Medium,
-    /// It needs attention soon.
+    /// Action is needed soon.
     High,
-    /// It needs attention now.
+    /// Action is needed now.
     Critical,
 }
 
 impl Severity {
-    /// Returns the severity in words: `low`, `medium`, `high`, `critical`.
+    /// Returns the severity's name: `low`, `medium`, `high`, `critical`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -34,9 +34,9 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A text is not a severity.
+/// A string is not a severity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a severity: give low, medium, high or critical")]
+#[error("unknown severity {text:?}: expected low, medium, high or critical")]
 pub struct SeverityError {
     text: String,
 }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn severities_have_an_order_and_several_words() {
+    fn severities_are_ordered_and_have_aliases() {
         let all = [
             Severity::Low,
             Severity::Medium,
@@ -76,10 +76,6 @@ mod tests {
         let words = ["info", "Warning", "ERROR", "critical"];
         assert_eq!(words.map(|word| word.parse::<Severity>().unwrap()), all);
         let error = "urgent".parse::<Severity>().unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("\"urgent\" is not a severity")
-        );
+        assert!(error.to_string().starts_with("unknown severity \"urgent\""));
     }
 }

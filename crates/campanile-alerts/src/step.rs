@@ -3,20 +3,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use campanile_series::{Labels, Now};
 
-/// The alerts of one rule, by their labels. An alert that is not there is inactive.
+/// The active alerts of one rule, by their labels.
 pub(crate) type Alerts = BTreeMap<Labels, AlertState>;
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AlertState {
     pub(crate) phase: Phase,
-    /// Since when it has been wrong.
+    /// The time since which the alert is active.
     pub(crate) active_at: SystemTime,
-    /// How long it had been wrong at `anchor`.
-    held: Duration,
-    anchor: Instant,
+    /// How long the alert had been active at `since`.
+    pending_time: Duration,
+    since: Instant,
     pub(crate) value: f64,
-    /// It is from before a restart, and was not found wrong again yet.
+    /// Whether the alert was restored and no evaluation has returned it since.
     pub(crate) is_restored: bool,
 }
 
@@ -26,40 +26,40 @@ pub(crate) enum Phase {
     Firing { since: SystemTime },
 }
 
-/// What is asked of a rule.
+/// The durations of a rule.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub(crate) hold: Duration,
+pub(crate) struct RuleTiming {
+    pub(crate) pending_for: Duration,
     pub(crate) look_back: Duration,
 }
 
-/// What has changed for an alert.
+/// A state change of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It was inactive and is pending.
+    /// Inactive to pending.
     Pending,
-    /// It fires.
+    /// Inactive or pending to firing.
     Firing { since: SystemTime },
-    /// It was firing and is inactive.
+    /// Firing to inactive.
     Resolved { since: SystemTime },
-    /// It was pending and is inactive.
+    /// Pending to inactive.
     Dropped,
 }
 
 impl AlertState {
-    /// Returns an alert from before a restart, which had been wrong for a time.
+    /// Creates an alert from before a restart, which had been active for `pending_time`.
     pub(crate) fn restored(
         phase: Phase,
         active_at: SystemTime,
-        held: Duration,
+        pending_time: Duration,
         value: f64,
         now: Now,
     ) -> Self {
         Self {
             phase,
             active_at,
-            held,
-            anchor: now.mono,
+            pending_time,
+            since: now.mono,
             value,
             is_restored: true,
         }
@@ -69,38 +69,46 @@ impl AlertState {
         Self {
             phase: Phase::Pending,
             active_at: now.wall,
-            held: Duration::ZERO,
-            anchor: now.mono,
+            pending_time: Duration::ZERO,
+            since: now.mono,
             value,
             is_restored: false,
         }
     }
 
     /// Returns how long the alert has been active, by the monotonic clock.
-    fn held(&self, now: Now) -> Duration {
-        self.held + now.mono.saturating_duration_since(self.anchor)
+    fn pending_time(&self, now: Now) -> Duration {
+        self.pending_time + now.mono.saturating_duration_since(self.since)
     }
 }
 
-/// Takes a rule's alerts one evaluation further: Prometheus' states, inactive → pending → firing → inactive.
+/// Steps a rule's alerts by one evaluation and returns the new alerts and their changes.
 ///
-/// `found` is what is wrong now, and `covers` how far back the data reach that say so. Until they reach back as far as the rule
-/// looks, that something is not found says nothing of an alert that was restored.
+/// The states are Prometheus' (`rules/alerting.go`):
+///
+/// ```text
+/// inactive ──▶ pending ──▶ firing
+///     ▲           │           │
+///     └─ dropped ─┴─ resolved ┘
+/// ```
+///
+/// `active` holds the samples of the evaluation, and `history` is the age of the oldest data behind them. While the
+/// history is shorter than the look-back, a restored alert without a sample stays.
 pub(crate) fn step(
     alerts: &Alerts,
-    terms: Terms,
-    found: &BTreeMap<Labels, f64>,
-    covers: Duration,
+    timing: RuleTiming,
+    active: &BTreeMap<Labels, f64>,
+    history: Duration,
     now: Now,
 ) -> (Alerts, Vec<(Labels, Change)>) {
     let mut next = Alerts::new();
     let mut changes = Vec::new();
-    for (labels, &value) in found {
+    for (labels, &value) in active {
         let before = alerts.get(labels);
         let mut alert = match before {
-            // Time without evaluations does not count.
+            // The time without evaluations does not count.
             Some(alert) if alert.is_restored => AlertState {
-                anchor: now.mono,
+                since: now.mono,
                 is_restored: false,
                 value,
                 ..alert.clone()
@@ -112,7 +120,7 @@ pub(crate) fn step(
             None => AlertState::new(value, now),
         };
         if alert.phase == Phase::Pending {
-            if alert.held(now) >= terms.hold {
+            if alert.pending_time(now) >= timing.pending_for {
                 alert.phase = Phase::Firing { since: now.wall };
                 changes.push((labels.clone(), Change::Firing { since: now.wall }));
             } else if before.is_none() {
@@ -122,10 +130,10 @@ pub(crate) fn step(
         next.insert(labels.clone(), alert);
     }
     for (labels, alert) in alerts {
-        if found.contains_key(labels) {
+        if active.contains_key(labels) {
             continue;
         }
-        if alert.is_restored && covers < terms.look_back {
+        if alert.is_restored && history < timing.look_back {
             next.insert(labels.clone(), alert.clone());
             continue;
         }

@@ -10,15 +10,20 @@ use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::{Event, Notice, Notify, NotifyError, SettingsError, time};
+use crate::channel::{Channel, ChannelError, SettingsError};
+use crate::notification::{AlertEvent, Notification};
+use crate::time;
 
-/// A channel that posts each notice as JSON, in the form of Alertmanager's webhooks (version 4).
+/// A channel that posts notifications to a webhook, in the format of Alertmanager's webhook (version 4).
 ///
-/// Each request has a header `Idempotency-Key`, which is [`Notice::key`] and the same in each attempt, and the body one more object
-/// than Alertmanager's, `campanile`, with that key and the alert's value.
+/// Each request has a header `Idempotency-Key` with [`Notification::key`], which is the same in each attempt. The body
+/// has one object more than Alertmanager's: `campanile`, with the key and the alert's value.
 ///
-/// A status from 200 to 299 means that it arrived. 408, 425, 429, all from 500 on and no answer at all are tried again, after
-/// `Retry-After` if there is one; any other means that it is refused, redirects among them.
+/// | response | result |
+/// |---|---|
+/// | 200 to 299 | sent |
+/// | 408, 425, 429, 500 and above, no response | retried, after `Retry-After` if it is present |
+/// | any other, including redirects | rejected |
 pub struct Webhook {
     name: String,
     target: Result<Target, TargetError>,
@@ -26,8 +31,8 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Returns the channel. The URL is taken for a secret: nothing shows more of it than scheme, host and port.
-    pub fn json(name: impl Into<String>, url: impl AsRef<str>) -> Self {
+    /// Creates a channel. The URL is a secret: logs and errors show only its scheme, host and port.
+    pub fn alertmanager(name: impl Into<String>, url: impl AsRef<str>) -> Self {
         Self {
             name: name.into(),
             target: Target::parse(url.as_ref()),
@@ -35,28 +40,31 @@ impl Webhook {
         }
     }
 
-    async fn post(&self, notice: &Notice) -> Result<(), NotifyError> {
-        let target = self.target.as_ref().map_err(|error| NotifyError::Refused {
-            reason: error.to_string(),
-        })?;
-        let refused = |reason: &dyn fmt::Display| NotifyError::Refused {
+    async fn post(&self, notification: &Notification) -> Result<(), ChannelError> {
+        let target = self
+            .target
+            .as_ref()
+            .map_err(|error| ChannelError::Rejected {
+                reason: error.to_string(),
+            })?;
+        let rejected = |reason: &dyn fmt::Display| ChannelError::Rejected {
             reason: reason.to_string(),
         };
-        let key = notice.key();
-        let body = serde_json::to_vec(&Body::new(notice, &key, &self.name))
-            .map_err(|error| refused(&error))?;
+        let key = notification.key();
+        let body = serde_json::to_vec(&Body::new(notification, &key, &self.name))
+            .map_err(|error| rejected(&error))?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(
             USER_AGENT,
             HeaderValue::from_static(concat!("campanile/", env!("CARGO_PKG_VERSION"))),
         );
-        let key = HeaderValue::try_from(key).map_err(|error| refused(&error))?;
+        let key = HeaderValue::try_from(key).map_err(|error| rejected(&error))?;
         headers.insert(HeaderName::from_static("idempotency-key"), key);
         match self.client.post(target, headers, Bytes::from(body)).await {
             Ok(answer) => judge(answer.status, &answer.headers),
-            Err(error @ SendError::Forbidden { .. }) => Err(refused(&error)),
-            Err(error) => Err(NotifyError::Retry {
+            Err(error @ SendError::Forbidden { .. }) => Err(rejected(&error)),
+            Err(error) => Err(ChannelError::Retry {
                 reason: error.to_string(),
                 after: None,
             }),
@@ -64,7 +72,7 @@ impl Webhook {
     }
 }
 
-impl Notify for Webhook {
+impl Channel for Webhook {
     fn name(&self) -> &str {
         &self.name
     }
@@ -76,8 +84,11 @@ impl Notify for Webhook {
         }
     }
 
-    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
-        Box::pin(self.post(notice))
+    fn send<'a>(
+        &'a self,
+        notification: &'a Notification,
+    ) -> BoxFuture<'a, Result<(), ChannelError>> {
+        Box::pin(self.post(notification))
     }
 }
 
@@ -90,26 +101,23 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Says what a status means for a notice.
-fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), NotifyError> {
-    let reason = format!("the answer was {status}");
+/// Returns the result of an attempt from the response's status.
+fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), ChannelError> {
+    let reason = format!("response status {status}");
     match status.as_u16() {
         200..300 => Ok(()),
-        408 | 425 | 429 | 500.. => Err(NotifyError::Retry {
+        408 | 425 | 429 | 500.. => Err(ChannelError::Retry {
             reason,
             after: retry_after(headers, || {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "a date in a header is compared with today's"
-                )]
+                #[expect(clippy::disallowed_methods, reason = "`Retry-After` may be a date")]
                 SystemTime::now()
             }),
         }),
-        _ => Err(NotifyError::Refused { reason }),
+        _ => Err(ChannelError::Rejected { reason }),
     }
 }
 
-/// A webhook's body, version 4.
+/// The body of a webhook, version 4.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
@@ -143,41 +151,41 @@ struct AlertBody<'a> {
 #[derive(Serialize)]
 struct Extra<'a> {
     key: &'a str,
-    /// Null for what JSON has no number for.
+    /// Null for NaN and infinities, which JSON does not have.
     value: f64,
 }
 
 impl<'a> Body<'a> {
-    fn new(notice: &'a Notice, key: &'a str, receiver: &'a str) -> Self {
+    fn new(notification: &'a Notification, key: &'a str, receiver: &'a str) -> Self {
         let labels = |labels: &'a Labels| labels.iter().collect();
-        // Alertmanager's word for an alert that has not ended.
+        // Alertmanager's value for an alert that has not ended.
         let not_yet = || "0001-01-01T00:00:00Z".to_owned();
-        let status = notice.event.as_str();
+        let status = notification.event.as_str();
         Self {
             version: "4",
-            group_key: format!("{{}}:{}", notice.labels),
+            group_key: format!("{{}}:{}", notification.labels),
             truncated_alerts: 0,
             status,
             receiver,
-            group_labels: labels(&notice.labels),
-            common_labels: labels(&notice.labels),
-            common_annotations: &notice.annotations,
+            group_labels: labels(&notification.labels),
+            common_labels: labels(&notification.labels),
+            common_annotations: &notification.annotations,
             external_url: "",
             alerts: [AlertBody {
                 status,
-                labels: labels(&notice.labels),
-                annotations: &notice.annotations,
-                starts_at: time::to_text(notice.starts_at),
-                ends_at: match (notice.event, notice.ends_at) {
-                    (Event::Resolved, Some(end)) => time::to_text(end),
+                labels: labels(&notification.labels),
+                annotations: &notification.annotations,
+                starts_at: time::to_text(notification.starts_at),
+                ends_at: match (notification.event, notification.ends_at) {
+                    (AlertEvent::Resolved, Some(end)) => time::to_text(end),
                     _ => not_yet(),
                 },
                 generator_url: "",
-                fingerprint: notice.labels.fingerprint().to_string(),
+                fingerprint: notification.labels.fingerprint().to_string(),
             }],
             campanile: Extra {
                 key,
-                value: notice.value,
+                value: notification.value,
             },
         }
     }

@@ -6,13 +6,11 @@ use std::task::{Context, Poll};
 
 use campanile_store::{Batch, BoxFuture, Entry, Record, Status, Store, StoreError};
 
-/// A store of an application, whose panics are errors: they cost no notification and no evaluation.
+/// A custom store whose panics become errors, so that a panic loses no notification and no evaluation.
 pub(crate) struct CatchPanic(pub(crate) Arc<dyn Store>);
 
 fn panicked<T>() -> Result<T, StoreError> {
-    Err(StoreError::Io {
-        reason: "the store panicked".to_owned(),
-    })
+    Err(StoreError::io("store panicked"))
 }
 
 fn caught<'a, T: Send + 'a>(
@@ -24,7 +22,7 @@ fn caught<'a, T: Send + 'a>(
     }
 }
 
-/// A call whose panic is an error. It is not polled after it.
+/// A call whose panic becomes an error. It is not polled afterwards.
 struct Caught<'a, T>(BoxFuture<'a, Result<T, StoreError>>);
 
 impl<T> Future for Caught<'_, T> {

@@ -28,7 +28,7 @@ impl Gate {
 }
 
 fn busy<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
-    Box::pin(std::future::ready(Err(StoreError::Busy { waiting: 256 })))
+    Box::pin(std::future::ready(Err(StoreError::Busy { queued: 256 })))
 }
 
 impl Store for Gate {

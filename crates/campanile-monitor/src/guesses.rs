@@ -2,34 +2,34 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// The unknown secrets that each peer has sent of late.
+/// The number of unknown tokens per client in the last minute.
 #[derive(Debug, Default)]
 pub(crate) struct Guesses {
     peers: HashMap<Option<IpAddr>, Window>,
 }
 
-/// A minute that begins with a peer's first unknown secret.
+/// A minute that starts with a client's first unknown token.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     begin: Instant,
     guesses: u32,
 }
 
-/// How many unknown secrets a peer may send in a window.
+/// The maximum number of unknown tokens per client in a window.
 const MAX_GUESSES: u32 = 30;
 const WINDOW: Duration = Duration::from_secs(60);
-/// The limit of peers. Beyond it, the one whose window began first is forgotten.
+/// The maximum number of tracked clients. Beyond it, the oldest window is removed.
 const MAX_PEERS: usize = 1_024;
 
 impl Guesses {
-    /// Returns how long a peer has to wait, if it has sent too many.
+    /// Returns the rest of the window if a client has reached the limit.
     pub(crate) fn retry_after(&self, peer: Option<IpAddr>, now: Instant) -> Option<Duration> {
         let window = self.peers.get(&peer.map(network))?;
         let left = (window.begin + WINDOW).checked_duration_since(now)?;
         (window.guesses >= MAX_GUESSES && !left.is_zero()).then_some(left)
     }
 
-    /// Counts an unknown secret.
+    /// Counts an unknown token.
     pub(crate) fn add(&mut self, peer: Option<IpAddr>, now: Instant) {
         let peer = peer.map(network);
         if !self.peers.contains_key(&peer) && self.peers.len() >= MAX_PEERS {
@@ -50,7 +50,7 @@ impl Guesses {
     }
 }
 
-/// Returns the network that a client has for itself: the address, or the first half of an IPv6 address.
+/// Returns a client's network: its IPv4 address, or the /64 of its IPv6 address.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
@@ -69,9 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_peer() {
+    fn an_ipv6_network_is_one_client() {
         let mut guesses = Guesses::default();
-        let now = crate::monitor::now().mono;
+        let now = crate::clock::now().mono;
         for n in 0..30_u16 {
             add(
                 &mut guesses,
@@ -91,9 +91,9 @@ mod tests {
     }
 
     #[test]
-    fn peers_are_limited_and_the_oldest_goes_first() {
+    fn clients_are_limited_and_the_oldest_is_removed() {
         let mut guesses = Guesses::default();
-        let start = crate::monitor::now().mono;
+        let start = crate::clock::now().mono;
         for n in 0..2_000_u32 {
             let peer = std::net::Ipv4Addr::from_bits(n).into();
             add(

@@ -1,4 +1,4 @@
-//! What ties the parts together: the tick that evaluates and remembers, the REST API, and the guard on every route.
+//! Evaluates alert rules, persists SLOs, and serves the REST API with authorization.
 //!
 //! ```
 //! use std::time::{Duration, Instant, SystemTime};
@@ -16,10 +16,10 @@
 //! let sla = Sla::builder().objective(Slo::availability("availability", "99.9%")).build(now)?;
 //! let (token, secret) = Token::generate("ada", Role::Viewer)?;
 //! let monitor = Monitor::builder(Sources::new(Registry::new(), Health::builder().build()?, sla))
-//!     .rule(Rule::promql("QueueBacklog", r#"agent_queue_size{queue="orders"} > 10000"#).severity(Severity::High))
+//!     .rule(Rule::expr("QueueBacklog", "queue_size > 10000").severity(Severity::High))
 //!     .token(token)
 //!     .build()?;
-//! // monitor.run(shutdown) does the work in the background.
+//! // `tokio::spawn(monitor.run(shutdown))` does the background work.
 //!
 //! let get = |path: &str, authorization: &str| {
 //!     let request = Request::get(path).header("authorization", authorization).body(()).unwrap();
@@ -34,41 +34,45 @@
 //!
 //! # Routes
 //!
-//! | path | for | answer |
+//! | path | access | response |
 //! |---|---|---|
-//! | `/metrics` | anybody | the registry, in [OpenMetrics or Prometheus' text format](campanile_metrics::Registry::respond) |
-//! | `/metrics/business` | readers; with a credential | the [business figures](campanile_metrics::Business); and what their collectors failed with |
-//! | `/health`, `/health/readiness`, … | anybody | the [probes](campanile_health#paths) |
-//! | `/health/detailed` | anybody; with a credential | names and statuses; and what the checks failed with |
-//! | `/monitoring/sla` | readers | all objectives, in JSON, HTML or CSV by `Accept`; with `?month=2026-11` and `&zone=Europe/Berlin` the [statement](campanile_sla::Sla::statement) of a month, in UTC without a zone |
-//! | `/monitoring/sla/{name}` | readers | one objective, in the same forms; 404 with the known names |
-//! | `/api/v1/monitor/alerts/active` | readers | the alerts that are pending or firing |
+//! | `/metrics` | public | the registry, in [OpenMetrics or Prometheus' text format](campanile_metrics::Registry::respond) |
+//! | `/metrics/business` | read | the [business metrics](campanile_metrics::Business); with a token also the errors of their collectors |
+//! | `/health`, `/health/readiness`, … | public | the [probes](campanile_health#paths) |
+//! | `/health/detailed` | public | names and statuses of the checks; with a token also their errors |
+//! | `/monitoring/sla` | read | all SLOs as JSON, HTML or CSV, by `Accept`; with `?month=2026-11` and `&zone=Europe/Berlin` the [monthly report](campanile_sla::Sla::statement), in UTC without a zone |
+//! | `/monitoring/sla/{name}` | read | one SLO, in the same formats; 404 lists the known names |
+//! | `/api/v1/monitor/alerts/active` | read | the pending and firing alerts |
 //!
-//! All are GET and HEAD, each also with a final slash.
+//! All routes are GET and HEAD, with and without a final slash.
 //!
-//! # Who may see what
+//! # Access
 //!
-//! A *reader* has a credential: a header `Authorization: Bearer <token>`, whose SHA-256 is that of a [`Token`]. A [role](Role) that may
-//! do more may also do all that the ones before it may. A request with an `Authorization` is judged by it alone.
+//! A client authenticates with a header `Authorization: Bearer <token>`. The SHA-256 of the secret must match a
+//! [`Token`]. Each [`Role`] includes the ones before it. If a request has the header, only the header counts.
 //!
-//! While no token is configured, clients on the same machine are readers too, unless
-//! [`trust_loopback`](MonitorBuilder::trust_loopback) is off. A request comes from the same machine if its [`Peer`] is a loopback
-//! address, it has no `Forwarded`, `X-Forwarded-…`, `X-Real-IP` or `Via`, and its host is `localhost` or a loopback address. A request
-//! without a peer counts as remote.
+//! Without a configured token, clients on the same machine may read, unless
+//! [`trust_loopback`](MonitorBuilder::trust_loopback) is off. A client is on the same machine if all of these hold:
 //!
-//! A request that is refused gets 401 or 403 with a constant text, and counts in `campanile_auth_failures_total`, whose label `reason` is
-//! `missing`, `malformed`, `unknown`, `forbidden` or `rate_limited`. Unknown tokens on public routes are
-//! counted too, and get what a request without a token gets; without a configured token they are not looked at. After 30
-//! unknown tokens in a minute from one address (for IPv6 from one /64 network), its tokens are not looked at until the minute
-//! is over: public routes answer as without a token, and others with 429 and `Retry-After`. The addresses of 1,024 clients are kept. Clients behind one proxy share its address, and all
-//! requests without a [`Peer`] count as one.
+//! - The request's [`Peer`] is a loopback address. A request without a peer counts as remote.
+//! - The request has no `Forwarded`, `X-Forwarded-…`, `X-Real-IP` or `Via`.
+//! - The request's host is `localhost` or a loopback address.
 //!
-//! # The tick
+//! A rejected request gets 401 or 403 with a constant body. It counts in `campanile_auth_failures_total` with the
+//! `reason` `missing`, `malformed`, `unknown`, `forbidden` or `rate_limited`. An unknown token on a public route counts
+//! too, and gets the response without a token. Without configured tokens, the header is ignored on public routes.
 //!
-//! [`Monitor::run`] evaluates the rules every 5 s, hands the wall clock, the gauges that objectives ask for and the health to the service levels,
-//! and writes the counts of these to the store every
-//! 10 s and at the end: a process that is killed loses at most that much of them. With the default store, memory, all of it ends with the
-//! process; `/health/detailed` and `campanile_store_durable` say so.
+//! After 30 unknown tokens in one minute from one address (for IPv6 from one /64 network), further tokens of the
+//! address are rejected until the minute is over. Public routes then respond as without a token, and other routes with
+//! 429 and `Retry-After`. At most 1,024 addresses are tracked. Clients behind one proxy share its address, and all
+//! requests without a [`Peer`] count as one client.
+//!
+//! # Evaluation
+//!
+//! [`Monitor::run`] evaluates the rules every 5 s. It also passes the time, the series of gauges and the health to
+//! the SLOs, and writes their counts to the store every 10 s and at the end. A killed process loses at most 10 s of
+//! counts. The default store is in memory and ends with the process; `/health/detailed` and
+//! `campanile_store_durable` report it.
 //!
 //! # Metrics
 //!
@@ -76,50 +80,52 @@
 //! |---|---|---|
 //! | `campanile_alerts` | gauge | `state`: `pending`, `firing` |
 //! | `campanile_auth_failures_total` | counter | `reason` |
-//! | `campanile_clock_steps_total` | counter of how often the wall clock was set, or the machine suspended | |
-//! | `campanile_notices_total` | counter | `channel`, `outcome`: `sent`, `failed` (tried again), `refused`, `dropped` |
-//! | `campanile_notices_oldest_seconds` | gauge: age of the oldest notice that waits, 0 for none | `channel` |
-//! | `campanile_notices_waiting` | gauge | `channel` |
-//! | `campanile_restore_skipped_total` | counter of stored alerts and notices that could not be used after the start | |
-//! | `campanile_rule_failures_total` | counter | |
-//! | `campanile_rule_overflow_series` | gauge of series that match rules beyond their limit of 1,000 alerts | |
-//! | `campanile_slo_events_total` | counter of what objectives with a budget count | `slo`, `result`: `good`, `bad` |
-//! | `campanile_stalls_total` | counter of how often the process stood still for more than 30 s | |
-//! | `campanile_store_dropped_total` | counter of changes and decisions that were dropped | `writer`: `alerts`, `sla` |
+//! | `campanile_clock_steps_total` | counter of clock changes and machine suspensions | |
+//! | `campanile_notification_queue_age_seconds` | gauge: age of the oldest queued notification, 0 if the queue is empty | `channel` |
+//! | `campanile_notification_queue_length` | gauge | `channel` |
+//! | `campanile_notifications_total` | counter | `channel`, `outcome`: `sent`, `failed` (retried), `rejected`, `dropped` |
+//! | `campanile_restore_skipped_total` | counter of invalid stored alerts and notifications at the start | |
+//! | `campanile_rule_evaluation_failures_total` | counter | |
+//! | `campanile_rule_evaluations_total` | counter of evaluations of all rules | |
+//! | `campanile_rule_overflow_series` | gauge of series that match rules beyond the limit of 1,000 alerts | |
+//! | `campanile_slo_events_total` | counter of the events of SLOs with a budget | `slo`, `result`: `good`, `bad` |
+//! | `campanile_stalls_total` | counter of pauses of the process of more than 30 s | |
+//! | `campanile_store_dropped_total` | counter of dropped changes and decisions | `writer`: `alerts`, `sla` |
 //! | `campanile_store_durable` | gauge: 1, or 0 for memory | |
-//! | `campanile_store_failures_total` | counter of writes that the store did not take at once | `writer`: `alerts`, `sla` |
+//! | `campanile_store_errors_total` | counter of failed writes, which are retried | `writer`: `alerts`, `sla` |
 //! | `campanile_store_up` | gauge: 0 while the store fails | |
-//! | `campanile_ticks_total` | counter | |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod monitor;
-
-mod bodies;
+mod auth;
 mod builder;
-mod burn;
+mod burn_rate_rules;
 mod catch_panic;
+mod clock;
+mod error;
 #[cfg(test)]
 mod gate;
-mod guard;
 mod guesses;
-mod levels;
+mod monitor;
 mod peer;
-mod publish;
+mod response;
 mod routes;
 mod selector;
+mod self_metrics;
+mod slo_driver;
 mod sources;
 mod threshold;
 mod token;
 
 pub use campanile_metrics::Page as Body;
 
-pub use self::builder::{BuildError, MonitorBuilder, Problem};
-pub use self::burn::burn_rate_rules;
-pub use self::guard::Access;
-pub use self::levels::DecisionError;
+pub use self::auth::Access;
+pub use self::builder::MonitorBuilder;
+pub use self::burn_rate_rules::burn_rate_rules;
+pub use self::error::{BuildError, Problem};
 pub use self::monitor::Monitor;
 pub use self::peer::Peer;
 pub use self::routes::Route;
+pub use self::slo_driver::DecisionError;
 pub use self::sources::Sources;
 pub use self::threshold::Threshold;
 pub use self::token::{GenerateError, Role, Token, TokenError};

@@ -3,32 +3,33 @@ use std::future::Future;
 use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use campanile_alerts::Alerts;
 use campanile_metrics::Business;
-use campanile_series::Now;
 use campanile_sla::{Adjustment, Maintenance};
 use campanile_store::Store;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::guard::{Guard, Refusal};
-use crate::levels::ServiceLevels;
-use crate::publish::Published;
-use crate::{DecisionError, MonitorBuilder, Sources};
+use crate::auth::{AuthError, Authorizer};
+use crate::clock::now;
+use crate::self_metrics::SelfMetrics;
+use crate::slo_driver::DecisionError;
+use crate::slo_driver::SloDriver;
+use crate::sources::Sources;
 
-/// The tick, the REST API and the guard.
+/// Evaluates the alert rules, persists the SLOs, and serves the REST API.
 ///
-/// A clone is the same (an `Arc`).
+/// A clone refers to the same monitor (an `Arc`).
 #[derive(Clone)]
 pub struct Monitor(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    published: Published,
-    /// Held by the active run.
-    turn: Mutex<()>,
+    self_metrics: SelfMetrics,
+    /// Locked by the active `run`.
+    running: Mutex<()>,
 }
 
 impl Deref for Inner {
@@ -44,70 +45,39 @@ pub(crate) struct Parts {
     pub(crate) sources: Sources,
     pub(crate) alerts: Alerts,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) guard: Guard,
-    pub(crate) tick: Duration,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) evaluation_interval: Duration,
     pub(crate) business: Business,
-    pub(crate) levels: ServiceLevels,
+    pub(crate) levels: SloDriver,
     pub(crate) env_warnings: Vec<String>,
 }
 
-/// The interval of writes of the service levels' counts.
-const SLA_PERIOD: Duration = Duration::from_secs(10);
-/// The limit of time of the last write.
-const LAST_WRITE: Duration = Duration::from_secs(5);
+/// The interval between writes of the SLO counts.
+const WRITE_INTERVAL: Duration = Duration::from_secs(10);
+/// The timeout of the last write.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Monitor {
-    /// Returns a builder.
-    pub fn builder(sources: Sources) -> MonitorBuilder {
-        MonitorBuilder::new(sources)
-    }
-
     pub(crate) fn new(parts: Parts) -> Self {
-        let published = Published::new(parts.sources.metrics());
-        published.update(&parts.alerts, &parts.levels, &*parts.store, now().wall);
+        let self_metrics = SelfMetrics::new(parts.sources.metrics());
+        self_metrics.update(&parts.alerts, &parts.levels, &*parts.store, now().wall);
         Self(Arc::new(Inner {
             parts,
-            published,
-            turn: Mutex::new(()),
+            self_metrics,
+            running: Mutex::new(()),
         }))
     }
 
-    /// Ticks, sends notices and writes counts down, until `shutdown` completes and then for as long as the last notices and the last
-    /// write take: 5 s at most.
+    /// Evaluates the rules, sends notifications and persists the SLO counts until `shutdown` completes. Then it sends
+    /// queued notifications and writes the counts, for at most 5 s.
     ///
-    /// One run works at a time; a second one takes over when the first ends. The health checks have a
-    /// `run` of their own.
-    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
-        let inner = &*self.0;
-        let mut shutdown = pin!(shutdown);
-        let _turn = tokio::select! {
-            biased;
-            turn = inner.turn.lock() => turn,
-            () = shutdown.as_mut() => return,
-        };
-        if !inner.store.status().durable {
-            tracing::warn!(
-                "alerts and service levels are kept in memory, and end with the process: give a store"
-            );
-        }
-        inner.levels.restore(&*inner.store, now()).await;
-        let (stopping, stopped) = watch::channel(false);
-        let until_stop = || {
-            let mut stopped = stopped.clone();
-            // The sender lives for as long as this function.
-            async move { drop(stopped.wait_for(|stopped| *stopped).await) }
-        };
-        let stop = async {
-            shutdown.await;
-            stopping.send_replace(true);
-        };
-        tokio::join!(
-            stop,
-            inner.alerts.run(until_stop()),
-            inner.levels.follow_health(until_stop()),
-            inner.writes(until_stop()),
-            inner.ticks(until_stop())
-        );
+    /// Only one `run` works at a time. A second one waits until the first ends. It runs no health checks:
+    /// [`Health::run`](campanile_health::Health::run) does.
+    ///
+    /// The future owns its state, so it can be spawned: `tokio::spawn(monitor.run(shutdown))`.
+    pub fn run<F: Future<Output = ()>>(&self, shutdown: F) -> impl Future<Output = ()> + use<F> {
+        let inner = Arc::clone(&self.0);
+        async move { inner.run(shutdown).await }
     }
 
     /// Returns the alerts.
@@ -115,12 +85,12 @@ impl Monitor {
         &self.0.alerts
     }
 
-    /// Returns what rules can read.
+    /// Returns the sources that rules read.
     pub fn sources(&self) -> &Sources {
         &self.0.sources
     }
 
-    /// Returns where things are kept.
+    /// Returns the store.
     pub fn store(&self) -> &dyn Store {
         &*self.0.store
     }
@@ -166,26 +136,26 @@ impl Monitor {
         &self.0.business
     }
 
-    pub(crate) fn guard(&self) -> &Guard {
-        &self.0.guard
+    pub(crate) fn authorizer(&self) -> &Authorizer {
+        &self.0.authorizer
     }
 
-    pub(crate) fn note_refusal(&self, refusal: Refusal) {
-        self.0.published.refused(refusal);
+    pub(crate) fn count_auth_error(&self, error: AuthError) {
+        self.0.self_metrics.count_auth_error(error);
     }
 
-    /// Returns what `/health/detailed` says of the monitor.
+    /// Returns the notes of the monitor for `/health/detailed`.
     pub(crate) fn notes(&self, errors: bool) -> Vec<(&'static str, campanile_health::Value)> {
         let status = self.0.store.status();
         let store = match (&status.error, status.durable) {
             (Some(error), _) if errors => format!("degraded: {error}"),
             (Some(_), _) => "degraded".to_owned(),
             (None, true) => "durable".to_owned(),
-            (None, false) => "memory: what it holds ends with the process".to_owned(),
+            (None, false) => "memory: its contents end with the process".to_owned(),
         };
-        let notice = status.notice.filter(|_| errors);
+        let warning = status.warning.filter(|_| errors);
         let mut notes = vec![("store", store.into())];
-        notes.extend(notice.map(|notice| ("store_notice", notice.into())));
+        notes.extend(warning.map(|warning| ("store_warning", warning.into())));
         if !self.0.env_warnings.is_empty() {
             let texts = || self.0.env_warnings.join("; ").into();
             let number = i64::try_from(self.0.env_warnings.len()).unwrap_or(i64::MAX);
@@ -201,9 +171,41 @@ impl Monitor {
 }
 
 impl Inner {
+    async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let _running = tokio::select! {
+            biased;
+            running = self.running.lock() => running,
+            () = shutdown.as_mut() => return,
+        };
+        if !self.store.status().durable {
+            tracing::warn!(
+                "alerts and SLO counts are in memory and end with the process; set a store to keep them"
+            );
+        }
+        self.levels.restore(&*self.store, now()).await;
+        let (stopping, stopped) = watch::channel(false);
+        let until_stop = || {
+            let mut stopped = stopped.clone();
+            // The sender outlives this future.
+            async move { drop(stopped.wait_for(|stopped| *stopped).await) }
+        };
+        let stop = async {
+            shutdown.await;
+            stopping.send_replace(true);
+        };
+        tokio::join!(
+            stop,
+            self.alerts.run(until_stop()),
+            self.levels.follow_health(until_stop()),
+            self.writes(until_stop()),
+            self.ticks(until_stop())
+        );
+    }
+
     async fn ticks(&self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
-        let mut ticks = interval(self.tick);
+        let mut ticks = interval(self.evaluation_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -213,16 +215,16 @@ impl Inner {
             let now = now();
             self.levels.tick(now);
             self.alerts.tick(now).await;
-            self.published.ticked();
-            self.published
+            self.self_metrics.count_evaluation();
+            self.self_metrics
                 .update(&self.alerts, &self.levels, &*self.store, now.wall);
         }
     }
 
-    /// Writes the service levels down, at least every so often and at the end.
+    /// Writes the SLO counts at an interval and at the end.
     async fn writes(&self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
-        let mut writes = interval(SLA_PERIOD);
+        let mut writes = interval(WRITE_INTERVAL);
         writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         writes.reset();
         loop {
@@ -235,20 +237,9 @@ impl Inner {
             self.levels.write(&*self.store, now).await;
         }
         let last = self.levels.write_all(&*self.store, now());
-        if timeout(LAST_WRITE, last).await.is_err() {
-            tracing::error!("the service levels' last counts could not be written down in time");
+        if timeout(LAST_WRITE_TIMEOUT, last).await.is_err() {
+            tracing::error!("failed to write the last SLO counts: timed out");
         }
-    }
-}
-
-pub(crate) fn now() -> Now {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the tick and the routes are edges"
-    )]
-    Now {
-        wall: SystemTime::now(),
-        mono: Instant::now(),
     }
 }
 
@@ -257,7 +248,7 @@ impl fmt::Debug for Monitor {
         f.debug_struct("Monitor")
             .field("sources", &self.0.sources)
             .field("alerts", &self.0.alerts)
-            .field("guard", &self.0.guard)
+            .field("authorizer", &self.0.authorizer)
             .finish_non_exhaustive()
     }
 }

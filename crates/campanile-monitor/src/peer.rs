@@ -3,17 +3,17 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{FORWARDED, HOST, VIA};
 use http::request::Parts;
 
-/// The address that a request's connection comes from, in the request's extensions: the server puts it there.
+/// The address of a connection's client. The server inserts it into each request's extensions.
 ///
-/// Behind a proxy it is the proxy's. A proxy on the same machine that adds none of the headers in [the crate's
-/// docs](crate#who-may-see-what) looks like a local client: configure a token, or turn
+/// Behind a proxy, it is the proxy's address. A proxy on the same machine that adds none of the headers in [the crate's
+/// docs](crate#access) looks like a local client. Then configure a token, or turn
 /// [`trust_loopback`](crate::MonitorBuilder::trust_loopback) off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// Returns whether a request comes from a program on this machine, and was meant for this machine.
+/// Returns whether a request comes from this machine and addresses this machine.
 ///
-/// The host is asked so that a page in a browser on this machine can't read by a name of its own that resolves to here.
+/// The host is checked against DNS rebinding: a web page in a local browser could resolve its domain to loopback.
 pub(crate) fn is_local(request: &Parts) -> bool {
     let peer = request.extensions.get::<Peer>();
     if !peer.is_some_and(|Peer(address)| is_loopback(address.ip())) {
@@ -156,7 +156,7 @@ mod tests {
         }
         check("/", &[], false);
         check("/", &[("host", "localhost"), ("host", "localhost")], false);
-        // HTTP/2 has it in the URI, and both must be local.
+        // HTTP/2 has the host in the URI. Both must be local.
         check("http://localhost:8000/", &[], true);
         check("http://example.com/", &[], false);
         check("http://example.com/", &[("host", "localhost")], false);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_sent_is_not_local() {
+    fn a_proxied_request_is_not_local() {
         for name in [
             "forwarded",
             "via",

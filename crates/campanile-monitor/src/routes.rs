@@ -4,47 +4,47 @@ use http::header::{ACCEPT, ALLOW, VARY};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::bodies::{self, AlertsBody};
-use crate::guard::Visitor;
-use crate::levels::{self, ObjectiveBody, SlaBody};
+use crate::auth::Principal;
+use crate::response::{self, AlertsBody};
+use crate::slo_driver::{self, ObjectiveBody, SlaBody};
 use crate::{Access, Body, Monitor};
 
-/// A path of the [`Monitor`], and who may use it.
+/// A route of the [`Monitor`]: a path and the access that it requires.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// The path, with a final slash.
+    /// The path with a final slash.
     slashed: &'static str,
     access: Access,
     answer: fn(&Monitor, &Call<'_>) -> Response<Body>,
 }
 
-/// A request that was let in.
+/// An authorized request.
 struct Call<'a> {
     request: &'a Parts,
     path: &'a str,
-    /// What stands for the last name in braces of the route's path.
+    /// The value of the last parameter in the route's path.
     name: &'a str,
-    visitor: Visitor,
+    principal: Principal,
     now: Now,
 }
 
 impl Route {
-    /// Returns the path, in which what is in braces stands for any segment, as in axum.
+    /// Returns the path. A parameter in braces matches one segment, as in axum.
     pub fn path(&self) -> &'static str {
         self.slashed.split_at(self.slashed.len() - 1).0
     }
 
-    /// Returns the path with a final slash, with which it is served too.
+    /// Returns the path with a final slash, which is served too.
     pub fn path_with_slash(&self) -> &'static str {
         self.slashed
     }
 
-    /// Returns who may use it.
+    /// Returns the access that the route requires.
     pub fn access(&self) -> Access {
         self.access
     }
 
-    /// Returns what stands for the last name in braces, if a path without a final slash is one of this route.
+    /// Returns the value of the last parameter if a path without a final slash matches the route.
     fn matches<'a>(&self, path: &'a str) -> Option<&'a str> {
         let mut name = "";
         let mut segments = path.split('/');
@@ -60,7 +60,7 @@ impl Route {
     }
 }
 
-/// All that there is. A route has no way in but through this table, and so through the guard.
+/// The table of routes. Each request is authorized before its handler runs.
 const ROUTES: [Route; 14] = [
     public("/metrics/", metrics),
     read("/metrics/business/", business),
@@ -95,13 +95,13 @@ const fn read(slashed: &'static str, answer: fn(&Monitor, &Call<'_>) -> Response
 }
 
 impl Monitor {
-    /// Returns all routes.
+    /// Returns the table of routes.
     pub fn routes() -> &'static [Route] {
         &ROUTES
     }
 
-    /// Answers a request, whose [`Peer`](crate::Peer) is in its extensions if it is known. A path that is none of the
-    /// [routes](Self::routes)' is 404.
+    /// Returns the response to a request. Its extensions should have the [`Peer`](crate::Peer). A path that matches no
+    /// [route](Self::routes) gets 404.
     pub fn respond(&self, request: &Parts) -> Response<Body> {
         let path = request.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -109,28 +109,24 @@ impl Monitor {
             .iter()
             .find_map(|route| Some((route, route.matches(path)?)));
         let Some((route, name)) = found else {
-            return bodies::error(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "there is nothing at this path",
-            )
-            .map(Body::from);
+            return response::error(StatusCode::NOT_FOUND, "not_found", "unknown path")
+                .map(Body::from);
         };
-        let now = crate::monitor::now();
-        let visitor = match self.guard().admit(route.access, request, now.mono) {
-            Ok(visitor) => visitor,
-            Err(refusal) => {
-                self.note_refusal(refusal);
-                return refusal.response().map(Body::from);
+        let now = crate::clock::now();
+        let principal = match self.authorizer().authorize(route.access, request, now.mono) {
+            Ok(principal) => principal,
+            Err(error) => {
+                self.count_auth_error(error);
+                return error.response().map(Body::from);
             }
         };
-        if let Some(refusal) = visitor.refusal {
-            self.note_refusal(refusal);
+        if let Some(error) = principal.error {
+            self.count_auth_error(error);
         }
         if !matches!(request.method, Method::GET | Method::HEAD) {
-            let text = "only GET and HEAD are served at this path";
+            let text = "this path supports GET and HEAD only";
             let mut response =
-                bodies::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+                response::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
             response
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
@@ -142,7 +138,7 @@ impl Monitor {
                 request,
                 path,
                 name,
-                visitor,
+                principal,
                 now,
             },
         )
@@ -157,16 +153,16 @@ fn metrics(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
 }
 
 fn business(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
-    let errors = call.visitor.role.is_some();
+    let errors = call.principal.role.is_some();
     monitor.business().respond(errors).map(Body::from)
 }
 
 fn health(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let health: &Health = monitor.sources().health();
-    let errors = call.visitor.role.is_some();
+    let errors = call.principal.role.is_some();
     let is_detailed = call.path == "/health/detailed";
     let details = Details {
-        messages: errors || call.visitor.is_local,
+        messages: errors || call.principal.is_local,
         errors,
         notes: if is_detailed {
             monitor.notes(errors)
@@ -177,33 +173,33 @@ fn health(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     match health.respond_with(call.request, &details) {
         Some(answer) => answer.map(Body::from),
         None => {
-            let text = "there is no group of this name, or no check of this name in it";
-            bodies::error(StatusCode::NOT_FOUND, "not_found", text).map(Body::from)
+            let text = "unknown group, or unknown check in this group";
+            response::error(StatusCode::NOT_FOUND, "not_found", text).map(Body::from)
         }
     }
 }
 
 fn sla(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
-    shown(monitor, call, None)
+    render_slos(monitor, call, None)
 }
 
 fn objective(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let sla = monitor.sources().sla();
     if let Err(error) = sla.slo(call.name) {
         let text = "there is no objective of this name";
-        return bodies::unknown(text, error.known).map(Body::from);
+        return response::unknown(text, error.known).map(Body::from);
     }
-    shown(monitor, call, Some(call.name))
+    render_slos(monitor, call, Some(call.name))
 }
 
-/// Returns the service levels, or one of them, now or in a month, in the form that is liked best.
-fn shown(monitor: &Monitor, call: &Call<'_>, name: Option<&str>) -> Response<Body> {
+/// Returns all SLOs or one, now or in a month, in the preferred format.
+fn render_slos(monitor: &Monitor, call: &Call<'_>, name: Option<&str>) -> Response<Body> {
     let sla = monitor.sources().sla();
     let query = call.request.uri.query().unwrap_or_default();
     let bad =
-        |text: &str| bodies::error(StatusCode::BAD_REQUEST, "bad_request", text).map(Body::from);
+        |text: &str| response::error(StatusCode::BAD_REQUEST, "bad_request", text).map(Body::from);
     let (month, zone) = match month_of(query) {
-        Ok(asked) => asked,
+        Ok(parameters) => parameters,
         Err(error) => return bad(&error),
     };
     let statement = month.map(|month| sla.statement(&month, &zone, call.now));
@@ -221,37 +217,38 @@ fn shown(monitor: &Monitor, call: &Call<'_>, name: Option<&str>) -> Response<Bod
     let accept = call.request.headers.get_all(ACCEPT).iter();
     let media_types = ["application/json", "text/html", "text/csv"];
     let response = match (preferred_type(accept, &media_types), &report.objectives[..]) {
-        (1, _) => levels::html(&report, statement.as_ref()),
-        (2, _) => levels::csv(&report),
-        (_, [one]) if name.is_some() => bodies::json(StatusCode::OK, &ObjectiveBody::new(one)),
-        _ => bodies::json(StatusCode::OK, &SlaBody::new(&report, statement.as_ref())),
+        (1, _) => slo_driver::html(&report, statement.as_ref()),
+        (2, _) => slo_driver::csv(&report),
+        (_, [one]) if name.is_some() => response::json(StatusCode::OK, &ObjectiveBody::new(one)),
+        _ => response::json(StatusCode::OK, &SlaBody::new(&report, statement.as_ref())),
     };
-    varied(response).map(Body::from)
+    vary_by_accept(response).map(Body::from)
 }
 
-/// Returns the month that a query asks for, if it does, and its time zone.
+/// Returns the month of a query, if any, and the time zone.
 fn month_of(query: &str) -> Result<(Option<String>, String), String> {
     let (mut month, mut zone) = (None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = decoded(value).ok_or_else(|| format!("{key} is not encoded as a query is"))?;
+        let value =
+            decoded(value).ok_or_else(|| format!("invalid encoding of query parameter {key:?}"))?;
         match key {
             "month" => month = Some(value),
             "zone" => zone = Some(value),
             _ => {
                 return Err(format!(
-                    "{key:?} is not known: give month and zone, or nothing"
+                    "unknown query parameter {key:?}: expected month or zone"
                 ));
             }
         }
     }
     if month.is_none() && zone.is_some() {
-        return Err("there is a zone without a month: give both, or the month alone".to_owned());
+        return Err("query parameter zone without month: expected both".to_owned());
     }
     Ok((month, zone.unwrap_or_else(|| "UTC".to_owned())))
 }
 
-/// Undoes the encoding of a query's value.
+/// Percent-decodes a query's value.
 fn decoded(value: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = value.bytes();
@@ -268,8 +265,8 @@ fn decoded(value: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Says that there are other forms of a thing.
-fn varied(mut response: Response<String>) -> Response<String> {
+/// Adds `Vary: Accept`.
+fn vary_by_accept(mut response: Response<String>) -> Response<String> {
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("accept"));
     response
@@ -277,7 +274,7 @@ fn varied(mut response: Response<String>) -> Response<String> {
 
 fn active_alerts(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let active = monitor.alerts().active();
-    bodies::json(StatusCode::OK, &AlertsBody::new(&active, call.now.wall)).map(Body::from)
+    response::json(StatusCode::OK, &AlertsBody::new(&active, call.now.wall)).map(Body::from)
 }
 
 #[cfg(test)]

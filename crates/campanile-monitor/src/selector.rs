@@ -1,20 +1,20 @@
 use campanile_metrics::{Registry, Value};
 use campanile_series::{LabelError, Labels, Matcher, Sample};
 
-/// The series of a metric, such as `queue_size{queue="orders"}`; of a histogram `…_sum` and `…_count`.
+/// A selector of a metric's series, such as `queue_size{queue="orders"}`. A histogram has `…_sum` and `…_count`.
 pub(crate) struct Selector {
     name: String,
     matchers: Vec<Matcher>,
 }
 
-/// The longest text.
+/// The maximum length of a selector in bytes.
 const MAX_TEXT: usize = 8_192;
 
 impl Selector {
-    /// Reads one, and returns it with the rest of the text.
+    /// Parses a selector, and returns it with the rest of the text.
     pub(crate) fn parse(text: &str) -> Result<(Self, &str), String> {
         let wrong =
-            || "give a metric, and matchers if it needs some, such as queue_size{queue=\"orders\"}";
+            || "expected a metric and optional matchers, such as queue_size{queue=\"orders\"}";
         let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == ':';
         let text = text.trim();
         let name_end = text.find(|char| !is_name(char)).unwrap_or(text.len());
@@ -33,7 +33,7 @@ impl Selector {
         Ok((Self { name, matchers }, rest.trim_start()))
     }
 
-    /// Returns the values that the registry has of them.
+    /// Returns the samples of the matching series in the registry.
     pub(crate) fn samples(&self, registry: &Registry) -> Result<Vec<Sample>, LabelError> {
         let families = [
             ("", Part::Value),
@@ -60,7 +60,7 @@ impl Selector {
     }
 }
 
-/// Returns the length of matchers in braces, in whose strings there may be braces.
+/// Returns the length of matchers in braces. Their strings may contain braces.
 fn end_of_matchers(text: &str) -> Option<usize> {
     let (mut quote, mut escape) = (None, false);
     for (at, char) in text.char_indices() {
@@ -76,7 +76,7 @@ fn end_of_matchers(text: &str) -> Option<usize> {
     None
 }
 
-/// What of a metric has a name.
+/// The part of a metric that a name refers to.
 #[derive(Clone, Copy)]
 enum Part {
     Value,

@@ -2,9 +2,9 @@ use campanile_health::Health;
 use campanile_metrics::Registry;
 use campanile_sla::Sla;
 
-/// What rules can read: the metrics, the checks and the service levels.
+/// The sources that rules read: metrics, health and SLOs.
 ///
-/// A clone is the same.
+/// A clone refers to the same sources.
 #[derive(Clone, Debug)]
 pub struct Sources {
     registry: Registry,
@@ -13,7 +13,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Returns the sources.
+    /// Creates the sources.
     pub fn new(registry: Registry, health: Health, sla: Sla) -> Self {
         Self {
             registry,

@@ -1,13 +1,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use campanile_alerts::{Answer, BoxFuture, EvalError, Evaluate, ExprError, Prepared};
+use campanile_alerts::{BoxFuture, EvalError, Evaluation, ExprEngine, ExprError, PreparedExpr};
 use campanile_metrics::Registry;
 use campanile_series::{LabelError, Now, Sample};
 
 use crate::selector::Selector;
 
-/// The expressions that need no history: the series of a metric, compared with a number, as PromQL has it.
+/// An engine for expressions that compare the series of a metric with a number, in the syntax of PromQL.
 ///
 /// ```text
 /// agent_queue_size > 10000
@@ -15,28 +15,28 @@ use crate::selector::Selector;
 /// payments_total{currency=~"EUR|USD", channel!="test"} == 0
 /// ```
 ///
-/// The metrics are the registry's, of a histogram `…_sum` and `…_count`. The comparisons are `==`, `!=`, `>`, `<`, `>=` and `<=`; as in
-/// PromQL, NaN is different from everything, and otherwise compares with nothing.
+/// The metrics are the registry's; a histogram has `…_sum` and `…_count`. The operators are `==`, `!=`, `>`, `<`, `>=`
+/// and `<=`. As in PromQL, NaN is not equal to any number, and every other comparison with NaN is false.
 ///
-/// An expression looks back on a minute, since a service that has just started may not have set its gauges yet: for so long it doesn't
-/// resolve an alert from before.
+/// The look-back is one minute: a service that has just started may not have set its gauges yet. So a restored alert
+/// does not resolve in the first minute.
 #[derive(Clone, Debug)]
 pub struct Threshold {
     registry: Registry,
 }
 
 impl Threshold {
-    /// Returns the expressions over a registry.
+    /// Creates an engine over a registry.
     pub fn new(registry: Registry) -> Self {
         Self { registry }
     }
 }
 
-impl Evaluate for Threshold {
-    fn prepare(&self, expr: &str) -> Result<Arc<dyn Prepared>, ExprError> {
+impl ExprEngine for Threshold {
+    fn prepare(&self, expr: &str) -> Result<Arc<dyn PreparedExpr>, ExprError> {
         let wrong = || {
             ExprError::new(
-                "give a metric, matchers if it needs some, a comparison and a number, such as queue_size{queue=\"orders\"} > 100",
+                "expected a metric, optional matchers, a comparison and a number, such as queue_size{queue=\"orders\"} > 100",
             )
         };
         let (selector, rest) = Selector::parse(expr).map_err(ExprError::new)?;
@@ -57,7 +57,7 @@ impl Evaluate for Threshold {
 
 type Compare = fn(&f64, &f64) -> bool;
 
-/// A sign comes before the ones that it begins with.
+/// An operator comes before its prefixes.
 const COMPARISONS: [(&str, Compare); 6] = [
     (">=", f64::ge),
     ("<=", f64::le),
@@ -67,22 +67,22 @@ const COMPARISONS: [(&str, Compare); 6] = [
     ("<", f64::lt),
 ];
 
-/// An expression that was read.
+/// A parsed expression.
 struct Comparison {
     registry: Registry,
     selector: Selector,
     compare: Compare,
-    /// Whether it looks for low values.
+    /// Whether low values are active.
     is_lower_worse: bool,
     number: f64,
-    /// When it was evaluated for the first time.
+    /// The time of the first evaluation.
     first: OnceLock<Instant>,
 }
 
-/// How long a service may take to set its gauges after its start.
+/// The time in which a service sets its gauges after the start.
 const LOOK_BACK: Duration = Duration::from_secs(60);
 
-impl Prepared for Comparison {
+impl PreparedExpr for Comparison {
     fn look_back(&self) -> Duration {
         LOOK_BACK
     }
@@ -91,14 +91,14 @@ impl Prepared for Comparison {
         if self.is_lower_worse { -value } else { value }
     }
 
-    fn at(&self, now: Now) -> BoxFuture<'_, Result<Answer, EvalError>> {
+    fn at(&self, now: Now) -> BoxFuture<'_, Result<Evaluation, EvalError>> {
         let first = *self.first.get_or_init(|| now.mono);
         let samples = self
             .samples()
             .map_err(|error| EvalError::new(error.to_string()));
-        Box::pin(std::future::ready(samples.map(|samples| Answer {
+        Box::pin(std::future::ready(samples.map(|samples| Evaluation {
             samples,
-            covers: now.mono.saturating_duration_since(first),
+            history: now.mono.saturating_duration_since(first),
         })))
     }
 }

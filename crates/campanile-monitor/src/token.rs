@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ring::digest;
 use subtle::ConstantTimeEq;
 
-/// What the bearer of a token may do; each role also what those before it may.
+/// The permissions of a token. Each role includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Read.
@@ -17,7 +18,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Returns the role in words: `viewer`, `operator`, `admin`.
+    /// Returns the role's name: `viewer`, `operator` or `admin`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -27,7 +28,7 @@ impl Role {
     }
 }
 
-/// A name, a role, and the SHA-256 of a secret, which is not known here.
+/// An access token: a name, a role and the SHA-256 of its secret. The secret itself is not stored.
 ///
 /// ```
 /// use campanile_monitor::{Role, Token};
@@ -45,28 +46,28 @@ pub struct Token {
 }
 
 impl Token {
-    /// Makes a token for a new secret of 256 bits, and returns both.
+    /// Generates a secret of 256 bits and returns it with its token.
     ///
     /// # Errors
     ///
-    /// If the name is not valid, or the system has no random numbers.
+    /// If the name is invalid, or the system's random number generator fails.
     pub fn generate(name: impl Into<String>, role: Role) -> Result<(Self, String), GenerateError> {
         let name = name.into();
         check_name(&name)?;
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| GenerateError::Random {
-            reason: error.to_string(),
+            source: Arc::new(std::io::Error::other(error.to_string())),
         })?;
         let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
         let digest = sha256(secret.as_bytes());
         Ok((Self { name, role, digest }, secret))
     }
 
-    /// Reads tokens of the form `name:role:sha256`, separated by commas or lines; empty ones are passed over.
+    /// Parses tokens of the form `name:role:sha256`, separated by commas or line breaks. Empty parts are skipped.
     ///
     /// # Errors
     ///
-    /// If one of them is not valid, or two have the same secret.
+    /// If a token is invalid, or two have the same secret.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, TokenError> {
         let parts = text.split([',', '\n']).map(str::trim);
         let parts = parts.filter(|part| !part.is_empty());
@@ -80,7 +81,7 @@ impl Token {
         }
     }
 
-    /// Returns two tokens that have one secret, of which the roles would depend on their order.
+    /// Returns two tokens with the same secret. Their role would depend on their order.
     pub(crate) fn same_secret(tokens: &[Self]) -> Option<(&Self, &Self)> {
         let mut seen = HashMap::new();
         tokens.iter().find_map(|token| {
@@ -89,23 +90,24 @@ impl Token {
         })
     }
 
-    /// Returns the name.
+    /// Returns the token's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the role.
+    /// Returns the token's role.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Returns whether both tokens have the same secret. Such tokens can't be told apart, so a monitor accepts only one of them.
+    /// Returns whether both tokens have the same secret. A monitor rejects such tokens, because it can't distinguish
+    /// them.
     #[must_use]
     pub fn has_same_secret(&self, other: &Self) -> bool {
         bool::from(self.digest.ct_eq(&other.digest))
     }
 
-    /// Returns the token that a secret belongs to. Every token is compared with, in constant time.
+    /// Returns the token of a secret. The secret is compared with every token in constant time.
     pub(crate) fn find<'a>(tokens: &'a [Self], secret: &[u8]) -> Option<&'a Self> {
         let digest = sha256(secret);
         let mut found = None;
@@ -177,7 +179,7 @@ fn digest_of(text: &str) -> Option<[u8; 32]> {
     Some(digest)
 }
 
-/// Shows the name and the role.
+/// Shows the name and the role only.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
@@ -187,39 +189,39 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A text is not a token. Nothing of it is shown but a name that is valid, as it may be a secret that was put in the wrong place.
+/// A string is not a token. Errors show only a valid name: the string may be a misplaced secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// It has not three parts.
-    #[error("a token is not valid: give name:role:sha256")]
+    /// The string does not have three parts.
+    #[error("invalid token: expected name:role:sha256")]
     Form,
-    /// The name can't be one.
-    #[error("a token's name is not valid: use 1 to 64 characters of [A-Za-z0-9._-]")]
+    /// The name is invalid.
+    #[error("invalid token name: expected 1 to 64 characters of [A-Za-z0-9._-]")]
     Name,
-    /// The role is none.
-    #[error("the role of the token {name:?} is not valid: give viewer, operator or admin")]
+    /// The role is unknown.
+    #[error("unknown role of token {name:?}: expected viewer, operator or admin")]
     Role {
         /// The token's name.
         name: String,
     },
-    /// The digest is none.
+    /// The digest is invalid.
     #[error(
-        "the SHA-256 of the token {name:?} is not valid: give 64 hexadecimal digits, as sha256sum prints them"
+        "invalid SHA-256 of token {name:?}: expected 64 hexadecimal digits, as `sha256sum` prints them"
     )]
     Digest {
         /// The token's name.
         name: String,
     },
-    /// The digest is that of the empty string, as of a variable that is not set. No client can present it.
-    #[error("the token {name:?} has an empty secret: expected the SHA-256 of 256 random bits")]
+    /// The digest is the one of the empty string, for example of an unset variable.
+    #[error("empty secret of token {name:?}: expected the SHA-256 of 256 random bits")]
     EmptySecret {
         /// The token's name.
         name: String,
     },
     /// Two tokens have the same secret.
     #[error(
-        "the tokens {token:?} and {other:?} have the same secret: expected one secret for each token"
+        "duplicate secret of tokens {token:?} and {other:?}: expected a unique secret for each token"
     )]
     SameSecret {
         /// The name of the first token.
@@ -229,18 +231,18 @@ pub enum TokenError {
     },
 }
 
-/// A token could not be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// A token could not be generated.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError {
-    /// Its name is not valid.
+    /// The name is invalid.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The system has no random numbers.
-    #[error("the system gives no random numbers: {reason}")]
+    /// The system's random number generator failed.
+    #[error("failed to generate a secret: {source}")]
     Random {
-        /// What it said.
-        reason: String,
+        /// The system's error.
+        source: Arc<std::io::Error>,
     },
 }
 
@@ -251,7 +253,7 @@ mod tests {
     const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
     #[test]
-    fn tokens_are_read() {
+    fn tokens_are_parsed() {
         let text = format!(
             "a:viewer:{DIGEST}\n\n b:operator:{} ,c:admin:{}",
             DIGEST.replace('9', "8"),
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_token_belongs_to_its_secret_alone() {
+    fn a_generated_token_matches_only_its_secret() {
         let (one, secret) = Token::generate("one", Role::Admin).unwrap();
         let (two, other) = Token::generate("two", Role::Viewer).unwrap();
         let tokens = [one, two];

@@ -1,19 +1,21 @@
 use std::fmt;
 
-use crate::StoreError;
+use crate::error::{Item, StoreError};
 
-/// The limit of a table's name, in bytes.
-const MAX_TABLE: usize = 64;
-/// The limit of a key, in bytes.
+/// The maximum length of a table's name in bytes.
+const MAX_TABLE_NAME: usize = 64;
+/// The maximum length of a key in bytes.
 const MAX_KEY: usize = 1_024;
-/// The limit of a value or an entry, in bytes.
+/// The maximum length of a value or a journal entry in bytes.
 const MAX_VALUE: usize = 1 << 20;
-/// The limit of a batch's operations.
+/// The maximum number of operations of a batch.
 const MAX_OPERATIONS: usize = 10_000;
-/// The limit of a batch, in bytes.
+/// The maximum size of a batch in bytes.
 const MAX_BATCH: usize = 16 << 20;
 
-/// What is written together or not at all, in the order in which it was added.
+/// Operations that a store applies in order, all or none.
+///
+/// A batch holds at most 10,000 operations and 16 MiB.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     pub(crate) changes: Vec<Change>,
@@ -25,17 +27,18 @@ pub struct Batch {
 pub(crate) struct Change {
     pub(crate) table: &'static str,
     pub(crate) key: String,
-    /// The new value; `None` takes the record away.
+    /// The new value; `None` deletes the record.
     pub(crate) value: Option<Vec<u8>>,
 }
 
 impl Batch {
-    /// Returns an empty batch.
+    /// Creates an empty batch.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the value of a record.
+    /// Adds an operation that sets the value of a record. The limits are 64 bytes for the table's name, 1,024 bytes for
+    /// the key and 1 MiB for the value.
     pub fn put(
         &mut self,
         table: &'static str,
@@ -50,7 +53,7 @@ impl Batch {
         self
     }
 
-    /// Takes a record away; that there is none is no error.
+    /// Adds an operation that deletes a record, if it exists.
     pub fn delete(&mut self, table: &'static str, key: impl Into<String>) -> &mut Self {
         self.changes.push(Change {
             table,
@@ -60,25 +63,25 @@ impl Batch {
         self
     }
 
-    /// Appends an entry to the journal.
+    /// Adds an operation that appends an entry to the journal. The limit is 1 MiB.
     pub fn append(&mut self, payload: impl Into<Vec<u8>>) -> &mut Self {
         self.entries.push(payload.into());
         self
     }
 
-    /// Adds all of another batch after what is in this one.
+    /// Appends the operations of another batch.
     pub fn extend(&mut self, other: Self) -> &mut Self {
         self.changes.extend(other.changes);
         self.entries.extend(other.entries);
         self
     }
 
-    /// Returns how many operations there are.
+    /// Returns the number of operations.
     pub fn len(&self) -> usize {
         self.changes.len() + self.entries.len()
     }
 
-    /// Returns whether there are none.
+    /// Returns whether the batch has no operation.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -87,41 +90,28 @@ impl Batch {
         let mut bytes = 0;
         for Change { table, key, value } in &self.changes {
             let value = value.as_ref().map_or(0, Vec::len);
-            at_most("a table's name", table.len(), MAX_TABLE)?;
-            at_most("a key", key.len(), MAX_KEY)?;
-            at_most("a value", value, MAX_VALUE)?;
+            check(Item::TableName, table.len(), MAX_TABLE_NAME)?;
+            check(Item::Key, key.len(), MAX_KEY)?;
+            check(Item::Value, value, MAX_VALUE)?;
             bytes += key.len() + value;
         }
         for entry in &self.entries {
-            at_most("an entry of the journal", entry.len(), MAX_VALUE)?;
+            check(Item::Entry, entry.len(), MAX_VALUE)?;
             bytes += entry.len();
         }
-        at_most("a batch", bytes, MAX_BATCH)?;
-        if self.len() > MAX_OPERATIONS {
-            return Err(StoreError::TooLarge {
-                what: "a batch",
-                size: self.len(),
-                limit: MAX_OPERATIONS,
-                unit: "operations",
-            });
-        }
-        Ok(())
+        check(Item::Batch, bytes, MAX_BATCH)?;
+        check(Item::Operations, self.len(), MAX_OPERATIONS)
     }
 }
 
-fn at_most(what: &'static str, size: usize, limit: usize) -> Result<(), StoreError> {
+fn check(item: Item, size: usize, limit: usize) -> Result<(), StoreError> {
     if size <= limit {
         return Ok(());
     }
-    Err(StoreError::TooLarge {
-        what,
-        size,
-        limit,
-        unit: "bytes",
-    })
+    Err(StoreError::TooLarge { item, size, limit })
 }
 
-/// The values may be secret, so they are not shown.
+/// Values may be secret, so `Debug` shows only counts.
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
@@ -136,55 +126,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_large_is_refused() {
+    fn too_large_items_are_rejected() {
         #[track_caller]
-        fn check(fill: impl Fn(&mut Batch, usize), limit: usize, error: &str) {
+        fn check_limit(fill: impl Fn(&mut Batch, usize), limit: usize, error: &str) {
             let mut batch = Batch::new();
             fill(&mut batch, limit);
-            assert_eq!(batch.check(), Ok(()));
+            assert!(batch.check().is_ok());
             let mut batch = Batch::new();
             fill(&mut batch, limit + 1);
             assert_eq!(batch.check().unwrap_err().to_string(), error);
         }
         let text = |bytes| "x".repeat(bytes);
-        check(
+        check_limit(
             |batch, bytes| {
                 batch.put("t", text(bytes), "");
             },
             1_024,
-            "a key has 1025 bytes: the store takes 1024",
+            "key too large: 1025 bytes (limit 1024)",
         );
-        check(
+        check_limit(
             |batch, bytes| {
                 batch.put("t", "k", text(bytes));
             },
             1 << 20,
-            "a value has 1048577 bytes: the store takes 1048576",
+            "value too large: 1048577 bytes (limit 1048576)",
         );
-        check(
+        check_limit(
             |batch, bytes| {
                 batch.append(text(bytes));
             },
             1 << 20,
-            "an entry of the journal has 1048577 bytes: the store takes 1048576",
+            "journal entry too large: 1048577 bytes (limit 1048576)",
         );
-        check(
+        check_limit(
             |batch, operations| {
                 for _ in 0..operations {
                     batch.delete("t", "k");
                 }
             },
             10_000,
-            "a batch has 10001 operations: the store takes 10000",
+            "batch too large: 10001 operations (limit 10000)",
         );
-        check(
+        check_limit(
             |batch, bytes| {
                 for at in (0..bytes).step_by(1 << 20) {
                     batch.append(text((bytes - at).min(1 << 20)));
                 }
             },
             16 << 20,
-            "a batch has 16777217 bytes: the store takes 16777216",
+            "batch too large: 16777217 bytes (limit 16777216)",
         );
     }
 }

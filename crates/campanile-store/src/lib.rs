@@ -1,4 +1,4 @@
-//! Keyed records and a journal, written together or not at all: in memory, or in a file that survives a crash.
+//! A transactional store of records and a journal, in memory or in a file.
 //!
 //! ```
 //! use campanile_store::{Batch, Memory, Store};
@@ -7,31 +7,30 @@
 //! # async fn main() -> Result<(), campanile_store::StoreError> {
 //! let store = Memory::new();
 //! let mut batch = Batch::new();
-//! batch.put("alerts", "HighErrorRate", "firing").append("HighErrorRate fires");
+//! batch.put("alerts", "HighErrorRate", "firing").append("HighErrorRate firing");
 //! store.commit(batch).await?;
 //!
 //! assert_eq!(store.get("alerts", "HighErrorRate").await?.as_deref(), Some(&b"firing"[..]));
-//! assert_eq!(store.journal(0, 10).await?[0].payload, b"HighErrorRate fires");
+//! assert_eq!(store.journal(0, 10).await?[0].payload, b"HighErrorRate firing");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # The stores
+//! # Stores
 //!
-//! - [`Memory`] ends with the process, and says so in its [`Status`].
-//! - `Redb` (feature `redb`) is a file, on a thread of its own. What it has acknowledged survives `kill -9` and the loss of
-//!   power.
+//! - [`Memory`] is in memory; its contents end with the process.
+//! - `Redb` (feature `redb`) is a file. Acknowledged commits survive `kill -9` and a loss of power.
 //!
-//! # Bounds
+//! # Limits
 //!
-//! | what | limit | past it |
+//! | what | limit | beyond it |
 //! |---|---|---|
-//! | a table's name, a key | 64 and 1,024 bytes | [`StoreError::TooLarge`] |
-//! | a value, an entry of the journal | 1 MiB | the same |
-//! | a batch | 10,000 operations, 16 MiB | the same |
+//! | name of a table, key | 64 and 1,024 bytes | [`StoreError::TooLarge`] |
+//! | value, journal entry | 1 MiB | [`StoreError::TooLarge`] |
+//! | batch | 10,000 operations, 16 MiB | [`StoreError::TooLarge`] |
 //! | records | 100,000 | [`StoreError::Full`] |
-//! | entries of the journal | 10,000 in memory, 100,000 in a file | the oldest go; their numbers tell how many |
-//! | operations that wait for the file | 256 | [`StoreError::Busy`] |
+//! | journal entries | 10,000 in memory, 100,000 in a file | the oldest are removed; numbers stay |
+//! | queued operations of a file | 256 | [`StoreError::Busy`] |
 //! | time of an operation | 10 s | [`StoreError::Timeout`] |
 //!
 //! # Features
@@ -41,8 +40,6 @@
 //! | `redb` | no | `Redb` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod store;
-
 mod batch;
 #[cfg(test)]
 mod contract;
@@ -50,9 +47,10 @@ mod error;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
+mod store;
 
 pub use self::batch::Batch;
-pub use self::error::StoreError;
+pub use self::error::{Item, StoreError};
 pub use self::memory::Memory;
 #[cfg(feature = "redb")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redb")))]

@@ -3,19 +3,21 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::batch::Batch;
 use crate::batch::Change;
-use crate::{Batch, BoxFuture, Entry, Record, Status, Store, StoreError};
+use crate::error::StoreError;
+use crate::store::{BoxFuture, Entry, Record, Status, Store};
 
-/// The limit of records.
+/// The maximum number of records.
 pub(crate) const MAX_RECORDS: usize = 100_000;
-/// The limit of the journal's entries.
+/// The maximum number of journal entries.
 const MAX_ENTRIES: usize = 10_000;
 
-/// A [`Store`] that ends with the process.
+/// A [`Store`] in memory. Its contents end with the process.
 #[derive(Default)]
 pub struct Memory {
     contents: Mutex<Contents>,
-    notice: Option<String>,
+    warning: Option<String>,
 }
 
 #[derive(Default)]
@@ -27,21 +29,21 @@ struct Contents {
 }
 
 impl Memory {
-    /// Returns an empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns an empty store that takes the place of another one, for a reason that its [`Status`] tells.
-    pub fn in_place_of(reason: impl Into<String>) -> Self {
+    /// Creates an empty store that replaces one that failed to open. The [`Status`] has the reason as its warning.
+    pub fn fallback(reason: impl Into<String>) -> Self {
         Self {
-            notice: Some(reason.into()),
+            warning: Some(reason.into()),
             ..Self::default()
         }
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        // A batch is checked before anything of it is written.
+        // A batch is checked before its first operation is applied.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,7 +72,7 @@ impl Contents {
         Ok(())
     }
 
-    /// Returns whether there is room for the records that changes leave behind.
+    /// Returns whether the changes leave the number of records below its limit.
     fn has_room(&self, changes: &[Change]) -> bool {
         let last: BTreeMap<_, _> = changes
             .iter()
@@ -141,7 +143,7 @@ impl Store for Memory {
 
     fn status(&self) -> Status {
         Status {
-            notice: self.notice.clone(),
+            warning: self.warning.clone(),
             ..Status::new(false)
         }
     }

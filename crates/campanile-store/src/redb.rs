@@ -10,7 +10,9 @@ use tokio::time::timeout;
 
 use self::file::File;
 use self::worker::{Job, Reply};
-use crate::{Batch, BoxFuture, Entry, Record, Status, Store, StoreError};
+use crate::batch::Batch;
+use crate::error::StoreError;
+use crate::store::{BoxFuture, Entry, Record, Status, Store};
 
 mod file;
 mod open;
@@ -18,7 +20,7 @@ mod worker;
 
 pub use self::open::OpenError;
 
-/// A [`Store`] in one file, on one thread of its own, `campanile-store`.
+/// A [`Store`] in one file. A dedicated thread, `campanile-store`, owns the file.
 ///
 /// ```
 /// use campanile_store::{Batch, Redb, Store};
@@ -39,88 +41,86 @@ pub use self::open::OpenError;
 /// # }
 /// ```
 ///
-/// What it has acknowledged is on the disk: each commit is synced twice (redb's two-phase commit), so that neither `kill -9` nor
-/// a loss of power takes it back. When it is opened, every page's checksum is verified, and each record has one more of its own.
+/// Acknowledged commits survive `kill -9` and a loss of power: each commit is synced twice (redb's two-phase commit).
+/// Opening verifies the checksum of every page, and each record has its own checksum.
 ///
-/// A new file is made as `….new-<process>-<number>` and then gets its name, so that a process which is killed over it leaves no half of
-/// one; what it may leave under the other name can be deleted.
+/// A new file is created as `….new-<process>-<number>` and then linked to its name, so that a killed process leaves no
+/// partial file. A left temporary file can be deleted.
 ///
-/// A store that is damaged is set aside as `….corrupt-<seconds since 1970>`, never deleted, and the store begins anew; its
-/// [`Status`] and the log say so. A file of another program, or of another file format, is neither renamed nor changed. When the disk fails or is full, writes fail, and the file is opened again after 5 s, and then
-/// at intervals that double up to 60 s.
+/// A corrupt file is set aside as `….corrupt-<seconds since 1970>`, and the store starts empty. The [`Status`] and the
+/// log report it. A file of another program or of another format is neither renamed nor changed.
 ///
-/// Dropping it closes the file, on its thread, after the operations that wait.
+/// If the disk fails or is full, writes fail. The file is opened again after 5 s, and then after pauses that double up
+/// to 60 s.
+///
+/// Dropping the store closes the file on its thread, after the queued operations.
 pub struct Redb {
     path: PathBuf,
     jobs: SyncSender<Job>,
     status: Arc<Mutex<Status>>,
 }
 
-/// How many operations may wait for the thread.
-const WAITING: usize = 256;
-/// How long an operation may take.
+/// The maximum number of queued operations.
+const MAX_QUEUED: usize = 256;
+/// The timeout of an operation.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Redb {
-    /// Opens a file, or makes it.
+    /// Opens a file, or creates it.
     ///
-    /// It blocks while the file is checked, which takes about half a second for each gigabyte. A file that another process has
-    /// open is tried for a quarter of a second.
+    /// The call blocks while the file is checked, about 0.5 s per GB. If another process has the file open, the call
+    /// retries for 0.25 s.
     ///
     /// # Errors
     ///
-    /// If another process has the file open, if it is a file of another program, if it has a newer or an older format, or if the
-    /// system returns an error.
+    /// If another process has the file open, if the file belongs to another program, if its format is newer or older, or
+    /// if the system returns an error.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
-        let (file, notice) = File::open(&path)?;
+        let (file, warning) = File::open(&path)?;
         let status = Arc::new(Mutex::new(Status {
-            notice,
+            warning,
             ..Status::new(true)
         }));
-        let (jobs, queue) = sync_channel(WAITING);
+        let (jobs, queue) = sync_channel(MAX_QUEUED);
         let worker = worker::Worker::new(file, path.clone(), Arc::clone(&status));
         thread::Builder::new()
             .name("campanile-store".to_owned())
             .spawn(move || worker.run(&queue))
-            .map_err(|error| OpenError::io(&path, &error))?;
+            .map_err(|error| OpenError::io(&path, error))?;
         Ok(Self { path, jobs, status })
     }
 
-    /// Returns the file's path.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
+    async fn submit<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
+        let (reply, result) = oneshot::channel();
         self.jobs
             .try_send(job(reply))
             .map_err(|error| match error {
-                TrySendError::Full(_) => StoreError::Busy { waiting: WAITING },
-                TrySendError::Disconnected(_) => gone(),
+                TrySendError::Full(_) => StoreError::Busy { queued: MAX_QUEUED },
+                TrySendError::Disconnected(_) => closed(),
             })?;
-        match timeout(TIMEOUT, answer).await {
+        match timeout(TIMEOUT, result).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(gone()),
-            Err(_) => Err(StoreError::Timeout {
-                seconds: TIMEOUT.as_secs(),
-            }),
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => Err(StoreError::Timeout { timeout: TIMEOUT }),
         }
     }
 }
 
-fn gone() -> StoreError {
-    StoreError::Io {
-        reason: "its thread has ended".to_owned(),
-    }
+fn closed() -> StoreError {
+    StoreError::io("thread of the store ended")
 }
 
 impl Store for Redb {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             batch.check()?;
-            self.ask(|reply| Job::Commit(batch, reply)).await
+            self.submit(|reply| Job::Commit(batch, reply)).await
         })
     }
 
@@ -130,7 +130,7 @@ impl Store for Redb {
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         let (table, key) = (table.to_owned(), key.to_owned());
-        Box::pin(self.ask(|reply| Job::Get(table, key, reply)))
+        Box::pin(self.submit(|reply| Job::Get(table, key, reply)))
     }
 
     fn scan<'a>(
@@ -140,11 +140,11 @@ impl Store for Redb {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>> {
         let (table, after) = (table.to_owned(), after.map(str::to_owned));
-        Box::pin(self.ask(move |reply| Job::Scan(table, after, limit, reply)))
+        Box::pin(self.submit(move |reply| Job::Scan(table, after, limit, reply)))
     }
 
     fn journal(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
-        Box::pin(self.ask(move |reply| Job::Journal(after, limit, reply)))
+        Box::pin(self.submit(move |reply| Job::Journal(after, limit, reply)))
     }
 
     fn status(&self) -> Status {

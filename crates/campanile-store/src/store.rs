@@ -2,27 +2,31 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::{Batch, StoreError};
+use crate::batch::Batch;
+use crate::error::StoreError;
 
-/// A future on the heap, so that a trait with asynchronous methods can be a trait object.
+/// A boxed future, so that traits with asynchronous methods can be trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Where records and the journal are kept.
+/// A store of records in tables, and of a journal.
 pub trait Store: Send + Sync + 'static {
-    /// Writes all of a batch, or nothing. Once it is `Ok`, a durable store has it for good.
+    /// Applies all operations of a batch, or none. After `Ok`, a durable store keeps them through a crash.
     ///
-    /// After an error the batch may have been written all the same if the error is [`StoreError::Timeout`] or
-    /// [`StoreError::Io`].
+    /// # Errors
+    ///
+    /// After [`StoreError::Timeout`] and [`StoreError::Io`], the batch may still be applied. After other errors, it is
+    /// not.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Returns the value of a record, if there is one.
+    /// Returns the value of a record, or `None` if the record does not exist.
     fn get<'a>(
         &'a self,
         table: &'a str,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
 
-    /// Returns at most `limit` records of a table in the order of their keys, those after a key if one is given.
+    /// Returns at most `limit` records of a table, sorted by key. If `after` is set, returns only records with greater
+    /// keys.
     fn scan<'a>(
         &'a self,
         table: &'a str,
@@ -30,10 +34,10 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Record>, StoreError>>;
 
-    /// Returns at most `limit` entries of the journal in their order, those whose number is above `after`.
+    /// Returns at most `limit` entries of the journal whose number is greater than `after`, in order.
     fn journal(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>>;
 
-    /// Returns how the store is, without asking a disk.
+    /// Returns the store's status, without I/O.
     fn status(&self) -> Status;
 }
 
@@ -68,7 +72,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
 }
 
-/// A value and its key.
+/// A record: a key and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
@@ -79,7 +83,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns a record.
+    /// Creates a record.
     pub fn new(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         Self {
             key: key.into(),
@@ -92,14 +96,14 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Its number: the first is 1, and none is left out.
+    /// The entry's number. The first is 1, and numbers have no gaps.
     pub sequence: u64,
-    /// What was appended.
+    /// The appended bytes.
     pub payload: Vec<u8>,
 }
 
 impl Entry {
-    /// Returns an entry.
+    /// Creates an entry.
     pub fn new(sequence: u64, payload: impl Into<Vec<u8>>) -> Self {
         Self {
             sequence,
@@ -108,25 +112,25 @@ impl Entry {
     }
 }
 
-/// How a store is.
+/// The status of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Whether what it acknowledges survives the process.
+    /// Whether acknowledged writes survive a crash of the process.
     pub durable: bool,
-    /// What is wrong, if anything is: the store does not take writes then, and tries again by itself.
+    /// The error while the store fails. It rejects writes and recovers on its own.
     pub error: Option<String>,
-    /// What has to be known of it all the same, such as a corrupt file that was set aside when the store was opened.
-    pub notice: Option<String>,
+    /// A warning for the operator, such as a corrupt file that was set aside.
+    pub warning: Option<String>,
 }
 
 impl Status {
-    /// Returns the status of a store without troubles.
+    /// Creates the status of a store that works.
     pub fn new(durable: bool) -> Self {
         Self {
             durable,
             error: None,
-            notice: None,
+            warning: None,
         }
     }
 }

@@ -59,7 +59,7 @@ impl Env {
         if let Some(path) = env.variable(get, STORE).filter(|_| wants_store) {
             env.store = Some(open(&path).unwrap_or_else(|reason| {
                 env.ignore(STORE, &format!("{reason}; the store is in memory"));
-                Arc::new(Memory::in_place_of(reason))
+                Arc::new(Memory::fallback(reason))
             }));
         }
         env

@@ -8,7 +8,7 @@ use campanile_store::{BoxFuture, Entry, Memory, Record, Status, StoreError};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::{Notify, NotifyError, Rule, Severity};
+use crate::{AlertsBuilder, Channel, ChannelError, Rule, Severity};
 
 mod delivery;
 mod overflow;
@@ -22,24 +22,27 @@ struct World {
     channel: Sink,
 }
 
-/// A channel that keeps what arrives, and fails as it is told.
+/// A channel that records notifications and fails on demand.
 #[derive(Clone, Default)]
 struct Sink {
-    arrived: Arc<Mutex<Vec<Notice>>>,
-    failures: Arc<Mutex<VecDeque<NotifyError>>>,
+    arrived: Arc<Mutex<Vec<Notification>>>,
+    failures: Arc<Mutex<VecDeque<ChannelError>>>,
 }
 
-impl Notify for Sink {
+impl Channel for Sink {
     fn name(&self) -> &str {
         "sink"
     }
 
-    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
+    fn send<'a>(
+        &'a self,
+        notification: &'a Notification,
+    ) -> BoxFuture<'a, Result<(), ChannelError>> {
         Box::pin(async move {
             if let Some(failure) = self.failures.lock().unwrap().pop_front() {
                 return Err(failure);
             }
-            self.arrived.lock().unwrap().push(notice.clone());
+            self.arrived.lock().unwrap().push(notification.clone());
             Ok(())
         })
     }
@@ -48,11 +51,11 @@ impl Notify for Sink {
 impl Sink {
     fn lines(&self) -> Vec<String> {
         let arrived = self.arrived.lock().unwrap();
-        let line = |notice: &Notice| {
+        let line = |notification: &Notification| {
             format!(
                 "{} {}",
-                notice.event.as_str(),
-                notice.labels.get("a").unwrap_or_default()
+                notification.event.as_str(),
+                notification.labels.get("a").unwrap_or_default()
             )
         };
         arrived.iter().map(line).collect()
@@ -60,12 +63,12 @@ impl Sink {
 }
 
 impl World {
-    /// One process: a rule that finds a thing for each letter of what is wrong.
-    fn alerts(&self, hold: u64, look_back: u64) -> Alerts {
-        self.builder(hold, look_back).build().unwrap()
+    /// One process with a rule that returns one sample per letter of `wrong`.
+    fn alerts(&self, pending_for: u64, look_back: u64) -> Alerts {
+        self.builder(pending_for, look_back).build().unwrap()
     }
 
-    fn builder(&self, hold: u64, look_back: u64) -> AlertsBuilder {
+    fn builder(&self, pending_for: u64, look_back: u64) -> AlertsBuilder {
         let wrong = Arc::clone(&self.wrong);
         let check = move |_: Now| -> Vec<Sample> {
             let wrong = wrong.lock().unwrap().clone();
@@ -76,7 +79,7 @@ impl World {
                 .collect()
         };
         let rule = Rule::when("R", check)
-            .hold(seconds(hold))
+            .pending_for(seconds(pending_for))
             .look_back(seconds(look_back))
             .severity(Severity::High);
         Alerts::builder()
@@ -117,7 +120,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 fn start() -> Now {
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    #[expect(clippy::disallowed_methods, reason = "the start time is arbitrary")]
     let mono = Instant::now();
     Now {
         wall: UNIX_EPOCH + seconds(1_700_000_000),
@@ -130,7 +133,7 @@ fn run(alerts: &Alerts) -> JoinHandle<()> {
     tokio::spawn(async move { alerts.run(std::future::pending()).await })
 }
 
-/// Lets all tasks come to rest, in the paused time.
+/// Runs all tasks until they are idle, in paused time.
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
@@ -149,29 +152,29 @@ async fn an_alert_has_one_id_from_pending_to_resolved() {
     world.wrong("");
     alerts.tick(start + seconds(20)).await;
     settle().await;
-    let notices = world.channel.arrived.lock().unwrap().clone();
-    let keys: Vec<_> = notices.iter().map(Notice::key).collect();
+    let notifications = world.channel.arrived.lock().unwrap().clone();
+    let keys: Vec<_> = notifications.iter().map(Notification::key).collect();
     assert_eq!(keys, [format!("{id}-firing"), format!("{id}-resolved")]);
     running.abort();
 }
 
 #[test]
-fn an_empty_label_takes_that_of_the_sample_away() {
+fn an_empty_label_removes_the_samples_label() {
     let rule = Rule::when("R", |_| false).label("x", "");
     let rule = rule.check(None, &mut Vec::new()).unwrap();
     let sample = Sample::new(Labels::new([("x", "1"), ("y", "2")]).unwrap(), 1.0);
-    let found = found(&rule, vec![sample], &step::Alerts::new()).unwrap();
-    let labels = found.alerts.into_keys().next().unwrap();
+    let active = active_samples(&rule, vec![sample], &step::Alerts::new()).unwrap();
+    let labels = active.alerts.into_keys().next().unwrap();
     assert_eq!((labels.get("x"), labels.get("y")), (None, Some("2")));
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_change_is_told_once() {
+async fn each_change_sends_one_notification() {
     let world = World::default();
     let alerts = world.alerts(10, 0);
     let running = run(&alerts);
     let start = start();
-    for (second, wrong, told) in [
+    for (second, wrong, expected) in [
         (0, "x", &[][..]),
         (5, "x", &[]),
         (10, "xy", &["firing x"]),
@@ -193,7 +196,7 @@ async fn each_change_is_told_once() {
         world.wrong(wrong);
         alerts.tick(start + seconds(second)).await;
         settle().await;
-        assert_eq!(world.channel.lines(), told, "second {second}");
+        assert_eq!(world.channel.lines(), expected, "second {second}");
     }
     let first = world.channel.arrived.lock().unwrap()[0].clone();
     assert_eq!(
@@ -231,7 +234,7 @@ async fn each_change_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn active_alerts_are_shown() {
+async fn active_lists_pending_and_firing_alerts() {
     let world = World::default();
     let alerts = world.alerts(10, 0);
     let start = start();
@@ -259,13 +262,13 @@ async fn active_alerts_are_shown() {
     assert_eq!(shown, expected);
     let stats = alerts.stats();
     assert_eq!(
-        (stats.firing, stats.pending, stats.channels[0].waiting),
+        (stats.firing, stats.pending, stats.channels[0].queued),
         (1, 1, 1)
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_that_cannot_be_evaluated_leaves_its_alerts() {
+async fn a_failed_evaluation_keeps_the_alerts() {
     let world = World::default();
     let alerts = world
         .builder(0, 0)
@@ -277,10 +280,10 @@ async fn a_rule_that_cannot_be_evaluated_leaves_its_alerts() {
     alerts.tick(start).await;
     let error = |alerts: &Alerts| alerts.rules()[0].error.clone().unwrap_or_default();
     for (wrong, expected) in [
-        ("panic", "the evaluation panicked"),
+        ("panic", "evaluation panicked"),
         (
             "xx",
-            r#"it found {a="x", alertname="R", severity="high"} twice"#,
+            r#"duplicate sample {a="x", alertname="R", severity="high"}"#,
         ),
     ] {
         world.wrong(wrong);
@@ -302,13 +305,13 @@ async fn a_rule_that_cannot_be_evaluated_leaves_its_alerts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_evaluation_has_an_end() {
+async fn an_evaluation_has_a_timeout() {
     struct Stuck;
-    impl crate::Prepared for Stuck {
+    impl crate::PreparedExpr for Stuck {
         fn look_back(&self) -> Duration {
             Duration::ZERO
         }
-        fn at(&self, _: Now) -> BoxFuture<'_, Result<crate::Answer, EvalError>> {
+        fn at(&self, _: Now) -> BoxFuture<'_, Result<crate::Evaluation, EvalError>> {
             Box::pin(std::future::pending())
         }
     }
@@ -319,12 +322,12 @@ async fn an_evaluation_has_an_end() {
     alerts.tick(start()).await;
     assert_eq!(
         alerts.rules()[0].error.as_deref(),
-        Some("no answer within 10s")
+        Some("evaluation timed out after 10s")
     );
 }
 
 #[test]
-fn a_rules_labels_stand_in_place_of_the_samples() {
+fn a_rules_labels_override_the_samples() {
     let rule = Rule::when("R", |_| {
         vec![Sample::new(
             Labels::new([("__name__", "up"), ("team", "a"), ("x", "1")]).unwrap(),
@@ -339,10 +342,10 @@ fn a_rules_labels_stand_in_place_of_the_samples() {
         Labels::new([("__name__", "up"), ("team", "a"), ("x", "1")]).unwrap(),
         2.0,
     );
-    let found = found(&rule, vec![sample], &step::Alerts::new())
+    let active = active_samples(&rule, vec![sample], &step::Alerts::new())
         .unwrap()
         .alerts;
-    let labels: Vec<_> = found.keys().map(ToString::to_string).collect();
+    let labels: Vec<_> = active.keys().map(ToString::to_string).collect();
     assert_eq!(
         labels,
         [r#"{alertname="R", severity="medium", team="b", x="1"}"#]
@@ -369,9 +372,7 @@ impl Faulty {
 impl Store for Faulty {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         if self.fails.load(Ordering::Relaxed) {
-            return Box::pin(std::future::ready(Err(StoreError::Io {
-                reason: "no space left".into(),
-            })));
+            return Box::pin(std::future::ready(Err(StoreError::io("no space left"))));
         }
         self.inner.commit(batch)
     }
@@ -393,7 +394,7 @@ impl Store for Faulty {
         let left = self.failing_reads.load(Ordering::Relaxed);
         if left > 0 {
             self.failing_reads.store(left - 1, Ordering::Relaxed);
-            return Box::pin(std::future::ready(Err(StoreError::Busy { waiting: 1 })));
+            return Box::pin(std::future::ready(Err(StoreError::Busy { queued: 1 })));
         }
         self.inner.scan(table, after, limit)
     }
@@ -408,7 +409,7 @@ impl Store for Faulty {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_delays_no_notice_and_loses_no_change() {
+async fn a_failing_store_delays_no_notification_and_loses_no_change() {
     let world = World::default();
     let store = Arc::new(Faulty::new(Arc::default()));
     let alerts = world.builder(0, 0).store(store.clone()).build().unwrap();
@@ -442,15 +443,15 @@ async fn a_store_that_fails_delays_no_notice_and_loses_no_change() {
     running.abort();
 }
 
-/// The texts of an alert may be made of what else rings, and one that can't be made takes no alert away.
+/// `annotations_with` may call `active`, and its panic loses no alert.
 #[tokio::test]
-async fn texts_are_made_for_each_alert() {
+async fn annotations_are_rendered_for_each_alert() {
     let own: Arc<OnceLock<Alerts>> = Arc::default();
     let rule = {
         let own = Arc::clone(&own);
         Rule::when("Own", |_| Some(7.0))
             .summary("not this one")
-            .annotate(move |labels, value| {
+            .annotations_with(move |labels, value| {
                 let rules = own.get().map_or(0, |alerts| alerts.rules().len());
                 let name = labels.get("alertname").unwrap_or_default();
                 let text = format!("{name} is {value}, of {rules} rules");
@@ -462,7 +463,7 @@ async fn texts_are_made_for_each_alert() {
     };
     let broken = Rule::when("Broken", |_| true)
         .summary("this one")
-        .annotate(|_, _| panic!("no"));
+        .annotations_with(|_, _| panic!("no"));
     let builder = Alerts::builder().rule(rule).rule(broken);
     let alerts = builder.build().unwrap();
     own.set(alerts.clone()).unwrap();

@@ -1,50 +1,52 @@
+use std::time::Duration;
+
 use super::*;
-use crate::{Log, Webhook};
+use crate::{LogChannel, Webhook};
 
 #[test]
-fn all_mistakes_are_told_together() {
+fn build_reports_all_problems() {
     let error = Alerts::builder()
         .rule(Rule::when("a b", |_| false))
         .rule(Rule::when("twice", |_| false))
         .rule(Rule::when("twice", |_| false))
-        .rule(Rule::promql("expr", "up == 0"))
-        .rule(Rule::when("long", |_| false).hold(Duration::from_secs(11 * 365 * 86_400)))
+        .rule(Rule::expr("expr", "up == 0"))
+        .rule(Rule::when("long", |_| false).pending_for(Duration::from_secs(11 * 365 * 86_400)))
         .rule(Rule::when("label", |_| false).label("a-b", "c"))
         .rule(Rule::when("own", |_| false).label("severity", "c"))
         .rule(Rule::when("text", |_| false).summary("x".repeat(4_097)))
-        .channel(Log::new(""))
-        .channel(Log::new("log"))
-        .channel(Log::new("log"))
-        .channel(Webhook::json("hook", "ftp://example.com/s3cr3t"))
+        .channel(LogChannel::new(""))
+        .channel(LogChannel::new("log"))
+        .channel(LogChannel::new("log"))
+        .channel(Webhook::alertmanager("hook", "ftp://example.com/s3cr3t"))
         .build()
         .unwrap_err();
     let problems: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
         [
-            r#"the rule's name "a b" is not valid: use 1 to 128 characters of [A-Za-z0-9_:.-]"#,
-            r#"the expression "up == 0" of the rule "expr" is not valid: no language of expressions was given: see `evaluate`"#,
-            r#"the rule "long" holds for 11y: give at most 10y"#,
-            r#"the rule "label" has a label that is not valid: the label name "a-b" is not valid: use [a-zA-Z_][a-zA-Z0-9_]*"#,
-            r#"the rule "own" has a label that is not valid: the label "severity" is given twice: keep one"#,
-            r#"the annotation "summary" of the rule "text" has 4097 bytes: give at most 4096"#,
-            r#"there are two rules named "twice": give each a name of its own"#,
-            r#"the channel's name "" is not valid: use 1 to 64 characters of [A-Za-z0-9._-]"#,
-            r#"there are two channels named "log": give each a name of its own"#,
-            r#"the channel "hook" can't work: the URL's scheme is neither http nor https"#,
+            r#"invalid rule name "a b": expected 1 to 128 characters of [A-Za-z0-9_:.-]"#,
+            r#"invalid expression "up == 0" of rule "expr": no expression engine: set `expr_engine` on the builder"#,
+            r#"invalid pending time 11y of rule "long": expected at most 10y"#,
+            r#"invalid label of rule "label": the label name "a-b" is not valid: use [a-zA-Z_][a-zA-Z0-9_]*"#,
+            r#"invalid label of rule "own": the label "severity" is given twice: keep one"#,
+            r#"annotation "summary" of rule "text" too large: 4097 bytes (limit 4096)"#,
+            r#"duplicate rule "twice": expected a unique name for each rule"#,
+            r#"invalid channel name "": expected 1 to 64 characters of [A-Za-z0-9._-]"#,
+            r#"duplicate channel "log": expected a unique name for each channel"#,
+            r#"invalid channel "hook": the URL's scheme is neither http nor https"#,
         ]
     );
     assert_eq!(error.to_string(), problems.join("; "));
 }
 
 #[test]
-fn rules_and_channels_have_caps() {
+fn rules_and_channels_have_limits() {
     let build = |rules: usize, channels: usize| {
         let builder = (0..rules).fold(Alerts::builder(), |builder, number| {
             builder.rule(Rule::when(format!("r{number}"), |_| false))
         });
         let builder = (0..channels).fold(builder, |builder, number| {
-            builder.channel(Log::new(format!("c{number}")))
+            builder.channel(LogChannel::new(format!("c{number}")))
         });
         builder.build()
     };
@@ -65,9 +67,9 @@ fn types_can_be_shared() {
     check::<(
         Alerts,
         BuildError,
-        crate::Notice,
+        crate::Notification,
         crate::Alert,
         Webhook,
-        Log,
+        LogChannel,
     )>();
 }

@@ -5,7 +5,7 @@ use super::*;
 const NEVER: Duration = Duration::ZERO;
 
 fn start() -> Now {
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    #[expect(clippy::disallowed_methods, reason = "the start time is arbitrary")]
     let mono = Instant::now();
     Now {
         wall: UNIX_EPOCH + Duration::from_secs(1_000_000),
@@ -30,9 +30,9 @@ fn found(names: &str) -> BTreeMap<Labels, f64> {
 
 /// Takes an alert through a story: at each second what is found, and the changes that this makes.
 #[track_caller]
-fn check(hold: u64, story: &[(u64, &str, &[&str])]) {
-    let terms = Terms {
-        hold: seconds(hold),
+fn check(pending_for: u64, story: &[(u64, &str, &[&str])]) {
+    let terms = RuleTiming {
+        pending_for: seconds(pending_for),
         look_back: NEVER,
     };
     let start = start();
@@ -108,9 +108,9 @@ fn alerts_go_through_prometheus_states() {
 }
 
 #[test]
-fn a_wall_clock_that_is_set_changes_nothing() {
-    let terms = Terms {
-        hold: seconds(10),
+fn a_clock_step_changes_nothing() {
+    let terms = RuleTiming {
+        pending_for: seconds(10),
         look_back: NEVER,
     };
     let start = start();
@@ -134,8 +134,8 @@ fn a_wall_clock_that_is_set_changes_nothing() {
 
 #[test]
 fn the_value_is_the_last_one() {
-    let terms = Terms {
-        hold: NEVER,
+    let terms = RuleTiming {
+        pending_for: NEVER,
         look_back: NEVER,
     };
     let start = start();
@@ -152,9 +152,9 @@ fn restored(phase: Phase, held: u64, now: Now) -> Alerts {
 }
 
 #[test]
-fn what_was_restored_is_over_only_when_the_data_reach_back_far_enough() {
-    let terms = Terms {
-        hold: NEVER,
+fn a_restored_alert_resolves_only_after_a_full_look_back() {
+    let terms = RuleTiming {
+        pending_for: NEVER,
         look_back: seconds(60),
     };
     let start = start();
@@ -198,9 +198,9 @@ fn what_was_restored_is_over_only_when_the_data_reach_back_far_enough() {
 }
 
 #[test]
-fn a_restored_pending_alert_holds_for_the_rest_of_its_time() {
-    let terms = Terms {
-        hold: seconds(10),
+fn a_restored_pending_alert_keeps_its_time() {
+    let terms = RuleTiming {
+        pending_for: seconds(10),
         look_back: seconds(60),
     };
     let start = start();
@@ -219,9 +219,9 @@ fn a_restored_pending_alert_holds_for_the_rest_of_its_time() {
 fn random_stories_agree_with_a_reference() {
     for seed in 0..10_000 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let hold = random.u64(0..20);
-        let terms = Terms {
-            hold: seconds(hold),
+        let pending_for = random.u64(0..20);
+        let terms = RuleTiming {
+            pending_for: seconds(pending_for),
             look_back: NEVER,
         };
         let (start, mut second, mut alerts) = (start(), 0, Alerts::new());
@@ -246,7 +246,7 @@ fn random_stories_agree_with_a_reference() {
             }
             let now_firing: Vec<_> = since
                 .iter()
-                .filter(|(_, since)| second - **since >= hold)
+                .filter(|(_, since)| second - **since >= pending_for)
                 .map(|(name, _)| *name)
                 .collect();
             let expected_fired: Vec<_> = now_firing

@@ -7,8 +7,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::Severity;
 
-fn notice(event: Event) -> Notice {
-    Notice {
+fn notification(event: AlertEvent) -> Notification {
+    Notification {
         event,
         rule: "HighErrorRate".into(),
         severity: Severity::High,
@@ -16,17 +16,17 @@ fn notice(event: Event) -> Notice {
         annotations: [("summary".to_owned(), "a \"bad\"\n day".to_owned())].into(),
         active_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         starts_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-        ends_at: (event == Event::Resolved)
+        ends_at: (event == AlertEvent::Resolved)
             .then_some(UNIX_EPOCH + Duration::from_secs(1_700_000_100)),
         value: 0.25,
     }
 }
 
-/// Answers one request, and returns it.
-async fn exchange(notice: &Notice, answer: &str) -> (Result<(), NotifyError>, String) {
+/// Serves one request and returns it.
+async fn post(notification: &Notification, response: &str) -> (Result<(), ChannelError>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hooks/s3cr3t", listener.local_addr().unwrap());
-    let webhook = Webhook::json("ops", url);
+    let webhook = Webhook::alertmanager("ops", url);
     let serve = async {
         let mut stream = listener.accept().await.unwrap().0;
         let mut request = Vec::new();
@@ -36,17 +36,17 @@ async fn exchange(notice: &Notice, answer: &str) -> (Result<(), NotifyError>, St
             assert!(read > 0, "the request ended early");
             request.extend_from_slice(&part[..read]);
         }
-        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.write_all(response.as_bytes()).await.unwrap();
         String::from_utf8(request).unwrap()
     };
-    tokio::join!(webhook.send(notice), serve)
+    tokio::join!(webhook.send(notification), serve)
 }
 
 #[tokio::test]
 async fn the_body_is_alertmanagers() {
     let ok = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-    let resolved = notice(Event::Resolved);
-    let (result, request) = exchange(&resolved, ok).await;
+    let resolved = notification(AlertEvent::Resolved);
+    let (result, request) = post(&resolved, ok).await;
     assert_eq!(result, Ok(()));
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert!(
@@ -90,10 +90,10 @@ async fn the_body_is_alertmanagers() {
     });
     assert_eq!(serde_json::from_str::<Value>(body).unwrap(), expected);
 
-    let (_, request) = exchange(
-        &Notice {
+    let (_, request) = post(
+        &Notification {
             value: f64::NAN,
-            ..notice(Event::Firing)
+            ..notification(AlertEvent::Firing)
         },
         ok,
     )
@@ -107,42 +107,45 @@ async fn the_body_is_alertmanagers() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_without_the_secret() {
-    let (result, _) = exchange(
-        &notice(Event::Firing),
+async fn a_rejection_does_not_reveal_the_url() {
+    let (result, _) = post(
+        &notification(AlertEvent::Firing),
         "HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n",
     )
     .await;
     assert_eq!(
         result,
-        Err(NotifyError::Refused {
-            reason: "the answer was 302 Found".into()
+        Err(ChannelError::Rejected {
+            reason: "response status 302 Found".into()
         })
     );
-    let webhook = Webhook::json("ops", "http://127.0.0.1:1/s3cr3t");
-    let error = webhook.send(&notice(Event::Firing)).await.unwrap_err();
+    let webhook = Webhook::alertmanager("ops", "http://127.0.0.1:1/s3cr3t");
+    let error = webhook
+        .send(&notification(AlertEvent::Firing))
+        .await
+        .unwrap_err();
     assert!(
-        matches!(error, NotifyError::Retry { after: None, .. }),
+        matches!(error, ChannelError::Retry { after: None, .. }),
         "{error:?}"
     );
     let shown = format!("{webhook:?} {error} {error:?}");
     assert!(!shown.contains("s3cr3t"), "{shown}");
-    let bad = Webhook::json("ops", "file:///s3cr3t");
+    let bad = Webhook::alertmanager("ops", "file:///s3cr3t");
     assert!(bad.check().is_err());
     assert!(matches!(
-        bad.send(&notice(Event::Firing)).await,
-        Err(NotifyError::Refused { .. })
+        bad.send(&notification(AlertEvent::Firing)).await,
+        Err(ChannelError::Rejected { .. })
     ));
 }
 
 #[test]
-fn statuses_are_judged() {
+fn statuses_map_to_outcomes() {
     let check = |statuses: &[u16], expected: &str| {
         for status in statuses {
             let word = match judge(StatusCode::from_u16(*status).unwrap(), &HeaderMap::new()) {
                 Ok(()) => "arrived",
-                Err(NotifyError::Retry { after: None, .. }) => "retry",
-                Err(NotifyError::Refused { .. }) => "refused",
+                Err(ChannelError::Retry { after: None, .. }) => "retry",
+                Err(ChannelError::Rejected { .. }) => "rejected",
                 other => panic!("{other:?}"),
             };
             assert_eq!(word, expected, "{status}");
@@ -152,6 +155,6 @@ fn statuses_are_judged() {
     check(&[408, 425, 429, 500, 502, 503, 504, 599, 999], "retry");
     check(
         &[301, 302, 307, 400, 401, 403, 404, 410, 413, 422],
-        "refused",
+        "rejected",
     );
 }

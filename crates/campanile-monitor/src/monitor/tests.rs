@@ -1,4 +1,4 @@
-use campanile_alerts::{BoxFuture, Notice, Notify, NotifyError, Rule};
+use campanile_alerts::{BoxFuture, Channel, ChannelError, Notification, Rule};
 use campanile_health::Health;
 use campanile_metrics::{Registry, Value};
 use campanile_sla::{Sla, Slo};
@@ -6,22 +6,26 @@ use campanile_store::Memory;
 use tokio::time::sleep;
 
 use super::*;
-use crate::Problem;
 use crate::gate::Gate;
+use crate::{MonitorBuilder, Problem};
 
 #[derive(Clone, Default)]
 struct Sink(Arc<std::sync::Mutex<Vec<String>>>);
 
-impl Notify for Sink {
+impl Channel for Sink {
     fn name(&self) -> &str {
         "sink"
     }
 
-    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
-        self.0
-            .lock()
-            .unwrap()
-            .push(format!("{} {}", notice.event.as_str(), notice.rule));
+    fn send<'a>(
+        &'a self,
+        notification: &'a Notification,
+    ) -> BoxFuture<'a, Result<(), ChannelError>> {
+        self.0.lock().unwrap().push(format!(
+            "{} {}",
+            notification.event.as_str(),
+            notification.rule
+        ));
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -40,7 +44,7 @@ async fn a_run_evaluates_tells_and_publishes() {
     let sink = Sink::default();
     let queue = sources.metrics().gauge("queue_size", &[]).unwrap();
     let monitor = Monitor::builder(sources.clone())
-        .rule(Rule::promql("Backlog", "queue_size > 10"))
+        .rule(Rule::expr("Backlog", "queue_size > 10"))
         .rule(Rule::when("Broken", |_| -> bool {
             panic!("as the test wants it")
         }))
@@ -62,9 +66,12 @@ async fn a_run_evaluates_tells_and_publishes() {
         ["firing Backlog", "resolved Backlog"]
     );
     let value = |name, labels: &[(&str, &str)]| sources.metrics().get(name, labels);
-    assert_eq!(value("campanile_ticks_total", &[]), Some(Value::Counter(3)));
     assert_eq!(
-        value("campanile_rule_failures_total", &[]),
+        value("campanile_rule_evaluations_total", &[]),
+        Some(Value::Counter(3))
+    );
+    assert_eq!(
+        value("campanile_rule_evaluation_failures_total", &[]),
         Some(Value::Counter(3))
     );
     assert_eq!(
@@ -75,7 +82,7 @@ async fn a_run_evaluates_tells_and_publishes() {
     let sent = [("channel", "sink"), ("outcome", "sent")];
     sleep(Duration::from_secs(5)).await;
     assert_eq!(
-        value("campanile_notices_total", &sent),
+        value("campanile_notifications_total", &sent),
         Some(Value::Counter(2))
     );
     running.abort();
@@ -88,7 +95,7 @@ async fn a_second_run_takes_over_when_the_first_ends() {
     let depth = sources.metrics().gauge("queue_size", &[]).unwrap();
     depth.set(20.0);
     let monitor = Monitor::builder(sources.clone())
-        .rule(Rule::promql("Backlog", "queue_size > 10"))
+        .rule(Rule::expr("Backlog", "queue_size > 10"))
         .channel(sink.clone())
         .build()
         .unwrap();
@@ -102,7 +109,11 @@ async fn a_second_run_takes_over_when_the_first_ends() {
     sleep(Duration::from_secs(2)).await;
     assert!(stopped.is_finished());
     sleep(Duration::from_secs(18)).await;
-    let ticks = || sources.metrics().get("campanile_ticks_total", &[]);
+    let ticks = || {
+        sources
+            .metrics()
+            .get("campanile_rule_evaluations_total", &[])
+    };
     // At 0, 5, 10 and 15 s, and maybe at 20 s.
     assert!(
         matches!(ticks(), Some(Value::Counter(4..=5))),
@@ -148,13 +159,13 @@ async fn counts_are_written_down_and_taken_up() {
 }
 
 #[test]
-fn mistakes_are_told_together() {
+fn build_reports_all_problems() {
     let (token, _) = crate::Token::generate("ada", crate::Role::Admin).unwrap();
     let error = Monitor::builder(sources())
-        .rule(Rule::promql("Backlog", "queue_size"))
+        .rule(Rule::expr("Backlog", "queue_size"))
         .token(token.clone())
         .token(token)
-        .tick(Duration::ZERO)
+        .evaluation_interval(Duration::ZERO)
         .build()
         .unwrap_err();
     let problems = error.problems();
@@ -164,7 +175,7 @@ fn mistakes_are_told_together() {
             [
                 Problem::Alerts(_),
                 Problem::DuplicateToken { .. },
-                Problem::Tick { .. }
+                Problem::EvaluationInterval { .. }
             ]
         ),
         "{error}"
@@ -199,17 +210,20 @@ fn types_can_be_shared() {
     )>();
 }
 
-/// Counts are written down every 10 s, however long a tick is.
+/// Counts are written every 10 s, at any evaluation interval.
 #[tokio::test(start_paused = true)]
-async fn a_long_tick_loses_no_more_than_a_short_one() {
+async fn counts_are_written_at_any_evaluation_interval() {
     let store = Arc::new(Memory::new());
     let build = |sources: &Sources| {
         let builder = Monitor::builder(sources.clone()).store(store.clone());
-        builder.tick(Duration::from_secs(3_600)).build().unwrap()
+        builder
+            .evaluation_interval(Duration::from_secs(3_600))
+            .build()
+            .unwrap()
     };
     let first = sources();
     let monitor = build(&first);
-    let running = tokio::spawn(async move { monitor.run(std::future::pending()).await });
+    let running = tokio::spawn(monitor.run(std::future::pending()));
     sleep(Duration::from_secs(1)).await;
     first.sla().record(false, Duration::ZERO, now().mono);
     sleep(Duration::from_secs(10)).await;
@@ -247,13 +261,13 @@ async fn each_failed_write_is_counted() {
     let monitor = monitor.build().unwrap();
     monitor.run(sleep(Duration::from_secs(36))).await;
     let value = |name, writer| sources.metrics().get(name, &[("writer", writer)]);
-    let failures = value("campanile_store_failures_total", "sla");
+    let failures = value("campanile_store_errors_total", "sla");
     assert!(
         matches!(failures, Some(Value::Counter(3..))),
         "{failures:?}"
     );
     for (name, writer) in [
-        ("campanile_store_failures_total", "alerts"),
+        ("campanile_store_errors_total", "alerts"),
         ("campanile_store_dropped_total", "alerts"),
         ("campanile_store_dropped_total", "sla"),
     ] {

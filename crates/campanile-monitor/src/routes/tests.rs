@@ -65,7 +65,7 @@ impl World {
         let sources = Sources::new(
             Registry::new(),
             Health::builder().check(check).build().unwrap(),
-            sla.build(crate::monitor::now()).unwrap(),
+            sla.build(crate::clock::now()).unwrap(),
         );
         let rule = Rule::when("Always", |_| true)
             .severity(Severity::High)
@@ -393,7 +393,7 @@ fn too_many_guesses_get_no_answer() {
 fn objectives_are_shown() {
     let world = World::new();
     let sla = world.monitor.sources().sla();
-    let now = crate::monitor::now();
+    let now = crate::clock::now();
     for good in [true, true, true, false] {
         sla.record(good, std::time::Duration::from_millis(5), now.mono);
     }
@@ -446,7 +446,7 @@ async fn active_alerts_are_shown() {
     let world = World::new();
     let none = world.json(Who::Bearer(Role::Viewer), "/api/v1/monitor/alerts/active");
     assert_eq!((&none["total"], &none["alerts"]), (&json!(0), &json!([])));
-    world.monitor.alerts().tick(crate::monitor::now()).await;
+    world.monitor.alerts().tick(crate::clock::now()).await;
     let body = world.json(Who::Bearer(Role::Viewer), "/api/v1/monitor/alerts/active");
     let alert = &body["alerts"][0];
     let fingerprint = alert["fingerprint"].as_str().unwrap();
@@ -458,7 +458,7 @@ async fn active_alerts_are_shown() {
             > 1_700_000_000_000,
         "{id}"
     );
-    let named = ["name", "severity", "status", "message", "value", "warming"]
+    let named = ["name", "severity", "status", "message", "value", "awaiting_history"]
         .map(|name| alert[name].clone());
     assert_eq!(
         named,
@@ -487,7 +487,7 @@ async fn what_a_check_failed_with_is_for_credentials() {
     for who in EVERYBODY {
         let body = world.json(who, "/health/detailed");
         assert_eq!(body["checks"][0]["status"], "degraded", "{who:?}");
-        assert_eq!(body["store"], "memory: what it holds ends with the process");
+        assert_eq!(body["store"], "memory: its contents end with the process");
         let is_bearer = matches!(who, Who::Bearer(_));
         assert_eq!(
             body["checks"][0]["message"] == "password authentication failed",
@@ -517,7 +517,7 @@ fn ask_for(world: &World, path: &str, accept: &str) -> (StatusCode, String, Stri
 fn service_levels_are_shown_in_three_forms() {
     let world = World::new();
     let sla = world.monitor.sources().sla();
-    let now = crate::monitor::now();
+    let now = crate::clock::now();
     for number in 0..1_001 {
         sla.record(number > 0, std::time::Duration::from_millis(5), now.mono);
     }
@@ -527,7 +527,7 @@ fn service_levels_are_shown_in_three_forms() {
         reason: "<b>\"a\" & 'b'</b>".to_owned(),
         author: "ada".to_owned(),
     };
-    sla.adjust("availability", adjustment, crate::monitor::now())
+    sla.adjust("availability", adjustment, crate::clock::now())
         .unwrap();
     let (_, media_type, html) = ask_for(&world, "/monitoring/sla", "text/html,*/*;q=0.8");
     assert_eq!(media_type, "text/html; charset=utf-8");
@@ -569,13 +569,13 @@ fn service_levels_are_shown_in_three_forms() {
 #[test]
 fn a_month_has_a_statement() {
     let world = World::new();
-    let now = crate::monitor::now();
+    let now = crate::clock::now();
     world
         .monitor
         .sources()
         .sla()
         .record(false, std::time::Duration::ZERO, now.mono);
-    let month = &bodies::moment(now.wall)[..7];
+    let month = &response::timestamp(now.wall)[..7];
     let path = format!("/monitoring/sla?month={month}&zone=Etc%2FUTC");
     let (status, _, body) = ask_for(&world, &path, "application/json");
     let body: Value = serde_json::from_str(&body).unwrap();

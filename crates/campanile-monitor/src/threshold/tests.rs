@@ -41,9 +41,9 @@ async fn evaluate(expr: &str) -> Result<Vec<String>, String> {
         mono,
     };
     assert_eq!(prepared.look_back(), Duration::from_secs(60));
-    assert_eq!(prepared.at(now).await.unwrap().covers, Duration::ZERO);
+    assert_eq!(prepared.at(now).await.unwrap().history, Duration::ZERO);
     let answer = prepared.at(now + Duration::from_secs(7)).await.unwrap();
-    assert_eq!(answer.covers, Duration::from_secs(7));
+    assert_eq!(answer.history, Duration::from_secs(7));
     Ok(answer
         .samples
         .iter()
@@ -106,7 +106,7 @@ async fn series_of_another_exporter_are_compared() {
 }
 
 #[tokio::test]
-async fn what_is_no_comparison_is_refused() {
+async fn other_expressions_are_rejected() {
     for expr in [
         "",
         " ",
@@ -128,7 +128,7 @@ async fn what_is_no_comparison_is_refused() {
         &"x".repeat(9_000),
     ] {
         let error = evaluate(expr).await.unwrap_err();
-        assert!(error.starts_with("give a metric"), "{expr}: {error}");
+        assert!(error.starts_with("expected a metric"), "{expr}: {error}");
     }
     for expr in [
         r#"queue_size{queue=~"("} > 1"#,
@@ -137,7 +137,7 @@ async fn what_is_no_comparison_is_refused() {
         r#"queue_size{queue="\."} > 1"#,
     ] {
         let error = evaluate(expr).await.unwrap_err();
-        assert!(!error.starts_with("give a metric"), "{expr}: {error}");
+        assert!(!error.starts_with("expected a metric"), "{expr}: {error}");
     }
 }
 

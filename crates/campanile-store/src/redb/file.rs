@@ -1,5 +1,6 @@
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
@@ -7,21 +8,22 @@ use redb::{
 };
 
 use super::open::{self, OpenError};
-use crate::batch::Change;
+use crate::batch::{Batch, Change};
+use crate::error::StoreError;
 use crate::memory::MAX_RECORDS;
-use crate::{Batch, Entry, Record, StoreError};
+use crate::store::{Entry, Record};
 
-/// Table and key; checksum and value.
+/// Records. A key is the table and the key; a value is the checksum and the value.
 const RECORDS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("records");
-/// Number; checksum and payload.
+/// The journal. A key is the number; a value is the checksum and the payload.
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
-/// The version of all this, under `version` in `META`.
+/// The version of this format, under `version` in `META`.
 const VERSION: u64 = 1;
-/// The limit of the journal's entries.
+/// The maximum number of journal entries.
 const MAX_ENTRIES: u64 = 100_000;
-/// From this size on, recovering a file would take longer than writing down at each commit what it needs.
+/// From this size on, a recovery would take longer than the extra writes of each commit that avoid it.
 const QUICK_REPAIR: u64 = 64 << 20;
 
 /// An open file.
@@ -30,7 +32,7 @@ pub(super) struct File {
     quick_repair: bool,
 }
 
-/// What a redb file holds.
+/// The contents of a redb file.
 enum Content {
     Nothing,
     /// A store of this version.
@@ -39,7 +41,7 @@ enum Content {
     Foreign,
 }
 
-/// Returns nothing if a table is missing, or is of another type, as in the file of another program.
+/// Returns `None` if a table is missing or has another type, as in a file of another program.
 fn is_foreign(error: TableError) -> Result<Option<u64>, TableError> {
     match error {
         TableError::TableDoesNotExist(_)
@@ -50,38 +52,44 @@ fn is_foreign(error: TableError) -> Result<Option<u64>, TableError> {
     }
 }
 
-/// Why an operation failed.
+/// The cause of a failed operation.
 pub(super) enum Failure {
-    /// The caller's doing: the file is well.
-    Refused(StoreError),
-    /// The disk's or redb's: the file has to be opened again.
+    /// The caller's error; the file works.
+    Rejected(StoreError),
+    /// An error of the disk or of redb; the file must be opened again.
     Broken(StoreError),
-    /// A checksum is wrong: the file has to be set aside.
+    /// A wrong checksum; the file must be set aside.
     Corrupt(StoreError),
 }
 
-/// Redb has an error type for each operation; all of them mean that the file has to be opened again.
+/// redb has an error type per operation. Each means that the file must be opened again.
 impl<E: Into<redb::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        let reason = error.into().to_string();
-        Self::Broken(StoreError::Io { reason })
+        Self::Broken(match error.into() {
+            redb::Error::Io(error) => StoreError::Io {
+                source: Arc::new(error),
+            },
+            error => StoreError::io(error),
+        })
     }
 }
 
 impl File {
-    /// Opens a file; also returns what is to be known of a corrupt one that was there.
+    /// Opens a file. Also returns a warning if a corrupt file was set aside.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<String>), OpenError> {
-        let (database, notice) = open::open(path)?;
+        let (database, warning) = open::open(path)?;
         let file = Self {
             database,
             quick_repair: path
                 .metadata()
                 .is_ok_and(|metadata| metadata.len() >= QUICK_REPAIR),
         };
-        let failed = |failure: Failure| OpenError::Io {
-            path: path.to_owned(),
-            reason: failure.error().to_string(),
-            kind: std::io::ErrorKind::Other,
+        let failed = |failure: Failure| match failure.error() {
+            StoreError::Io { source } => OpenError::Io {
+                path: path.to_owned(),
+                source,
+            },
+            error => OpenError::io(path, std::io::Error::other(error)),
         };
         match file.content().map_err(failed)? {
             Content::Store(found) if found > VERSION => Err(OpenError::Newer {
@@ -89,10 +97,10 @@ impl File {
                 found,
                 known: VERSION,
             }),
-            Content::Store(_) => Ok((file, notice)),
+            Content::Store(_) => Ok((file, warning)),
             Content::Nothing => {
                 file.initialize().map_err(failed)?;
-                Ok((file, notice))
+                Ok((file, warning))
             }
             Content::Foreign => Err(OpenError::Foreign {
                 path: path.to_owned(),
@@ -100,7 +108,7 @@ impl File {
         }
     }
 
-    /// Returns what the file holds. The tables of a store are made in one transaction.
+    /// Returns the contents of the file. The tables of a store are created in one transaction.
     fn content(&self) -> Result<Content, Failure> {
         let transaction = self.database.begin_read()?;
         let is_empty = transaction.list_tables()?.next().is_none()
@@ -143,9 +151,9 @@ impl File {
                     None => records.remove(place)?,
                 };
             }
-            // What was written is forgotten with the transaction.
+            // Dropping the transaction rolls it back.
             if records.len()? > MAX_RECORDS as u64 {
-                return Err(Failure::Refused(StoreError::Full { limit: MAX_RECORDS }));
+                return Err(Failure::Rejected(StoreError::Full { limit: MAX_RECORDS }));
             }
             let mut journal = transaction.open_table(JOURNAL)?;
             let last = journal.last()?.map_or(0, |(sequence, _)| sequence.value());
@@ -215,12 +223,12 @@ impl File {
 impl Failure {
     pub(super) fn error(self) -> StoreError {
         match self {
-            Self::Refused(error) | Self::Broken(error) | Self::Corrupt(error) => error,
+            Self::Rejected(error) | Self::Broken(error) | Self::Corrupt(error) => error,
         }
     }
 }
 
-/// Returns a value with a checksum of it and of its place before it, so that it can't be taken for the value of another.
+/// Returns a checksum of a value and its place, followed by the value. A value in a wrong place fails the check.
 fn sealed(place: &[&str], value: &[u8]) -> Vec<u8> {
     [&checksum(place, value).to_le_bytes(), value].concat()
 }
@@ -230,7 +238,7 @@ fn unsealed(table: &str, key: &str, place: &[&str], sealed: &[u8]) -> Result<Vec
         Some((sum, value)) if u32::from_le_bytes(*sum) == checksum(place, value) => {
             Ok(value.to_vec())
         }
-        _ => Err(Failure::Corrupt(StoreError::Damaged {
+        _ => Err(Failure::Corrupt(StoreError::Corrupt {
             table: table.to_owned(),
             key: key.to_owned(),
         })),

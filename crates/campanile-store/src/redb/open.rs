@@ -2,6 +2,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,17 +10,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use redb::{Database, DatabaseError, StorageError};
 
 /// A file cannot be opened as a store.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process, or another store of this one, has it open.
-    #[error("the store {} is open in another process: stop that one, or give this one a file of its own", path.display())]
+    /// Another process, or another store of this process, has the file open.
+    #[error("store {} is in use: stop the other process, or use another path", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// It was written by a newer version of this crate, or has a newer file format.
-    #[error("the store {} is of version {found}, and this program knows {known}: use a newer program, or another file", path.display())]
+    /// The file has a newer format.
+    #[error("store {} has format {found}: expected at most {known}; use a newer program or another path", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
@@ -28,8 +29,8 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: u64,
     },
-    /// It has an older format, which this program can't read.
-    #[error("the store {} has file format {found}, which is older than {known}: upgrade it with an older program, or use another file", path.display())]
+    /// The file has an older format, which this version can't read.
+    #[error("store {} has format {found}: expected {known}; upgrade it with an older program or use another path", path.display())]
     Older {
         /// The file.
         path: PathBuf,
@@ -38,41 +39,38 @@ pub enum OpenError {
         /// The version that this program reads.
         known: u64,
     },
-    /// It is a file of another program. It is not changed.
-    #[error("{} is not a store, but a file of another program: use another path", path.display())]
+    /// The file belongs to another program. It is not changed.
+    #[error("{} is not a store: use another path", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// The system refused.
-    #[error("the store {} can't be opened: {reason}", path.display())]
+    /// The system returned an error.
+    #[error("failed to open store {}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        reason: String,
-        /// Its kind.
-        kind: ErrorKind,
+        /// The system's error.
+        source: Arc<io::Error>,
     },
 }
 
 impl OpenError {
-    pub(super) fn io(path: &Path, error: &io::Error) -> Self {
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
-            reason: error.to_string(),
-            kind: error.kind(),
+            source: Arc::new(error),
         }
     }
 }
 
-/// How much of the file is kept in memory.
+/// The size of the page cache in bytes.
 const CACHE: usize = 4 << 20;
-/// How often a file that is in use is tried, and how long after one another.
+/// The number of attempts to open a file that is in use, and the pause between them.
 const TRIES: usize = 5;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Opens a file and checks it. Sets a store aside that is corrupt, and returns a notice of it.
+/// Opens and checks a file. If the store is corrupt, sets it aside and returns a warning.
 pub(super) fn open(path: &Path) -> Result<(Database, Option<String>), OpenError> {
     if !path.exists() {
         make(path);
@@ -81,19 +79,20 @@ pub(super) fn open(path: &Path) -> Result<(Database, Option<String>), OpenError>
         Ok(database) => Ok((database, None)),
         Err(reason) => {
             recognize(path)?;
-            let notice = set_aside(path, &reason)?;
-            let database = attempt(path)?.map_err(|reason| OpenError::Io {
-                path: path.to_owned(),
-                reason: format!("a new file is corrupt: {reason}"),
-                kind: ErrorKind::Other,
+            let warning = set_aside(path, &reason)?;
+            let database = attempt(path)?.map_err(|reason| {
+                OpenError::io(
+                    path,
+                    io::Error::other(format!("new file is corrupt: {reason}")),
+                )
             })?;
-            Ok((database, Some(notice)))
+            Ok((database, Some(warning)))
         }
     }
 }
 
-/// Makes a new file under another name first, so that one of this name is whole whenever the process is killed. Whatever fails here
-/// is told by the opening that follows, which makes the file itself if it has to.
+/// Creates a new file under a temporary name and links it, so that a killed process never leaves a partial file.
+/// Errors are ignored: `attempt` reports them, and creates the file if it is missing.
 fn make(path: &Path) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +103,7 @@ fn make(path: &Path) {
         Database::builder().create(&new).is_ok()
     }));
     if made.unwrap_or_default() {
-        // If another process was faster, its file is the one.
+        // If another process was faster, its file stays.
         let _ = fs::hard_link(&new, path);
     }
     let _ = fs::remove_file(&new);
@@ -113,7 +112,7 @@ fn make(path: &Path) {
     }
 }
 
-/// Opens a file; the inner error tells in which way it is corrupt.
+/// Opens a file. The inner error says how the file is corrupt.
 fn attempt(path: &Path) -> Result<Result<Database, String>, OpenError> {
     for attempt in 1.. {
         let opening = || {
@@ -122,11 +121,11 @@ fn attempt(path: &Path) -> Result<Result<Database, String>, OpenError> {
                 .set_check_integrity_on_open(true)
                 .create(path)
         };
-        // A damaged file can make redb panic before it has found the damage.
+        // A corrupt file can make redb panic before it reports the corruption.
         let error = match catch_unwind(AssertUnwindSafe(opening)) {
             Ok(Ok(database)) => return Ok(Ok(database)),
             Ok(Err(error)) => error,
-            Err(_) => return Ok(Err("its check panicked".to_owned())),
+            Err(_) => return Ok(Err("redb panicked".to_owned())),
         };
         match error {
             DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch
@@ -136,7 +135,7 @@ fn attempt(path: &Path) -> Result<Result<Database, String>, OpenError> {
             }
             DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => break,
             DatabaseError::Storage(StorageError::Io(error)) if !is_of_contents(&error) => {
-                return Err(OpenError::io(path, &error));
+                return Err(OpenError::io(path, error));
             }
             error => return Ok(Err(error.to_string())),
         }
@@ -146,19 +145,19 @@ fn attempt(path: &Path) -> Result<Result<Database, String>, OpenError> {
     })
 }
 
-/// The first bytes of a redb file, and where its two commit slots have the version of the format.
+/// The first bytes of a redb file, and the offsets of the format version in its two commit slots.
 const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 const FORMAT_AT: [usize; 2] = [64, 192];
-/// The version of the format that redb 3 and 4 write.
+/// The format version of redb 3 and 4.
 const FORMAT: u8 = 3;
 
-/// Returns an error unless a file that was not opened is a redb file of the known format.
+/// Returns an error if a file is not a redb file of the known format.
 fn recognize(path: &Path) -> Result<(), OpenError> {
     let mut head = Vec::new();
-    let file = fs::File::open(path).map_err(|error| OpenError::io(path, &error))?;
+    let file = fs::File::open(path).map_err(|error| OpenError::io(path, error))?;
     file.take(256)
         .read_to_end(&mut head)
-        .map_err(|error| OpenError::io(path, &error))?;
+        .map_err(|error| OpenError::io(path, error))?;
     let path = path.to_owned();
     if !head.starts_with(MAGIC) {
         return Err(OpenError::Foreign { path });
@@ -166,7 +165,7 @@ fn recognize(path: &Path) -> Result<(), OpenError> {
     let [first, second] = FORMAT_AT.map(|at| head.get(at).copied().unwrap_or_default());
     let (found, known) = (first.into(), FORMAT.into());
     match first {
-        // A version that only one of them has is damage.
+        // Different versions mean corruption.
         _ if first != second => Ok(()),
         0 | FORMAT => Ok(()),
         1..FORMAT => Err(OpenError::Older { path, found, known }),
@@ -174,7 +173,7 @@ fn recognize(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Returns whether an error is about what is in the file, and not about the system.
+/// Returns whether an error is about the contents of the file, and not about the system.
 fn is_of_contents(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -182,12 +181,9 @@ fn is_of_contents(error: &io::Error) -> bool {
     )
 }
 
-/// Renames a corrupt file, and returns what is to be known of it.
+/// Renames a corrupt file and returns a warning.
 pub(super) fn set_aside(path: &Path, reason: &str) -> Result<String, OpenError> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the name tells when it was set aside"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the name has the time")]
     let now = SystemTime::now();
     let seconds = now
         .duration_since(UNIX_EPOCH)
@@ -202,9 +198,9 @@ pub(super) fn set_aside(path: &Path, reason: &str) -> Result<String, OpenError> 
     };
     let aside = (0..).map(name).find(|aside| !aside.exists());
     let aside = aside.unwrap_or_else(|| name(0));
-    fs::rename(path, &aside).map_err(|error| OpenError::io(path, &error))?;
+    fs::rename(path, &aside).map_err(|error| OpenError::io(path, error))?;
     let (path, aside) = (path.display(), aside.display());
-    tracing::error!(%path, %aside, reason, "the store was corrupt: it was set aside, and begins anew");
+    tracing::error!(%path, %aside, reason, "set aside corrupt store; starting with an empty one");
     Ok(format!(
         "{path} was corrupt ({reason}) and was set aside as {aside}"
     ))

@@ -36,15 +36,15 @@ fn database(path: &Path) -> redb::Database {
 }
 
 #[tokio::test]
-async fn it_keeps_the_contract() {
+async fn the_contract_holds() {
     let folder = TempDir::new().unwrap();
     contract::records_and_journal(&Redb::open(path(&folder)).unwrap()).await;
     let other = folder.path().join("other.redb");
-    contract::what_is_too_much_changes_nothing(&Redb::open(other).unwrap()).await;
+    contract::a_rejected_batch_changes_nothing(&Redb::open(other).unwrap()).await;
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_when_it_is_opened_again() {
+async fn a_reopened_store_has_its_contents() {
     let folder = TempDir::new().unwrap();
     // An empty file is as good as none.
     fs::write(path(&folder), "").unwrap();
@@ -72,18 +72,9 @@ async fn a_file_has_one_store_at_a_time() {
     let folder = TempDir::new().unwrap();
     let store = Redb::open(path(&folder)).unwrap();
     let error = Redb::open(path(&folder)).unwrap_err();
-    assert_eq!(
-        error,
-        OpenError::InUse {
-            path: path(&folder)
-        }
-    );
-    assert!(
-        error
-            .to_string()
-            .contains("store.redb is open in another process")
-    );
-    // The first is none the worse.
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains("store.redb is in use"));
+    // The first store still works.
     let mut batch = Batch::new();
     batch.put("t", "k", "v");
     store.commit(batch).await.unwrap();
@@ -91,17 +82,14 @@ async fn a_file_has_one_store_at_a_time() {
 }
 
 #[test]
-fn what_the_system_refuses_is_told() {
+fn errors_of_the_system_are_returned() {
     let folder = TempDir::new().unwrap();
     let missing = folder.path().join("missing/store.redb");
     let error = Redb::open(&missing).unwrap_err();
     assert!(
         matches!(
             &error,
-            OpenError::Io {
-                kind: std::io::ErrorKind::NotFound,
-                ..
-            }
+            OpenError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound
         ),
         "{error}"
     );
@@ -124,13 +112,16 @@ fn a_newer_file_is_left_alone() {
         transaction.commit().unwrap();
     }
     let error = Redb::open(path(&folder)).unwrap_err();
-    assert_eq!(
-        error,
-        OpenError::Newer {
-            path: path(&folder),
-            found: 2,
-            known: 1
-        }
+    assert!(
+        matches!(
+            error,
+            OpenError::Newer {
+                found: 2,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
     );
     assert_eq!(aside(&folder), Vec::<PathBuf>::new());
 }
@@ -153,8 +144,8 @@ async fn a_corrupt_store_is_set_aside() {
             panic!("not set aside: {:?}", aside(&folder))
         };
         assert_eq!(fs::read(file).unwrap(), contents);
-        let notice = store.status().notice.unwrap();
-        assert!(notice.contains(&file.display().to_string()), "{notice}");
+        let warning = store.status().warning.unwrap();
+        assert!(warning.contains(&file.display().to_string()), "{warning}");
         contract::records_and_journal(&store).await;
     }
 }
@@ -172,8 +163,8 @@ fn a_file_of_another_program_is_left_alone() {
         let folder = TempDir::new().unwrap();
         let path = path(&folder);
         fs::write(&path, &contents).unwrap();
-        let foreign = OpenError::Foreign { path: path.clone() };
-        assert_eq!(Redb::open(&path).unwrap_err(), foreign);
+        let foreign = Redb::open(&path).unwrap_err();
+        assert!(matches!(foreign, OpenError::Foreign { .. }), "{foreign}");
         assert!(foreign.to_string().contains("is not a store"), "{foreign}");
         assert_eq!(fs::read(&path).unwrap(), contents);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -218,10 +209,10 @@ fn a_redb_file_of_another_program_is_left_alone() {
         fill(&transaction);
         transaction.commit().unwrap();
         drop(theirs);
-        let foreign = OpenError::Foreign { path: path.clone() };
-        assert_eq!(Redb::open(&path).unwrap_err(), foreign);
+        let foreign = Redb::open(&path).unwrap_err();
+        assert!(matches!(foreign, OpenError::Foreign { .. }), "{foreign}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        // No table of ours is in it.
+        // The file has none of our tables.
         let database = database(&path);
         let transaction = redb::ReadableDatabase::begin_read(&database).unwrap();
         let tables: Vec<_> = transaction.list_tables().unwrap().collect();
@@ -237,7 +228,7 @@ fn a_file_of_another_format_is_left_alone() {
     let good = fs::read(path(&folder)).unwrap();
     for version in [1, 2, 4, 255] {
         let mut bytes = good.clone();
-        // Where the two commit slots have it.
+        // The offsets in the two commit slots.
         for at in [64, 192] {
             bytes[at] = version;
         }
@@ -247,15 +238,16 @@ fn a_file_of_another_format_is_left_alone() {
             1 | 2 => OpenError::Older { path, found, known },
             _ => OpenError::Newer { path, found, known },
         };
-        assert_eq!(Redb::open(self::path(&folder)).unwrap_err(), expected);
+        let error = Redb::open(self::path(&folder)).unwrap_err();
+        assert_eq!(error.to_string(), expected.to_string());
         assert_eq!(fs::read(self::path(&folder)).unwrap(), bytes);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
 
-/// A record whose value was exchanged for that of another passes redb's own check.
+/// A value that was swapped with another one passes redb's checksums.
 #[tokio::test]
-async fn a_damaged_record_is_found_when_it_is_read() {
+async fn a_corrupt_record_is_detected() {
     let folder = TempDir::new().unwrap();
     let store = Redb::open(path(&folder)).unwrap();
     let mut batch = Batch::new();
@@ -279,23 +271,23 @@ async fn a_damaged_record_is_found_when_it_is_read() {
         transaction.commit().unwrap();
     }
     let store = Redb::open(path(&folder)).unwrap();
-    let damaged = StoreError::Damaged {
-        table: "t".into(),
-        key: "a".into(),
-    };
-    assert_eq!(store.get("t", "a").await, Err(damaged));
+    let error = store.get("t", "a").await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Corrupt { table, key } if table == "t" && key == "a"),
+        "{error}"
+    );
     assert_eq!(aside(&folder).len(), 1);
-    // It begins anew at once.
-    assert_eq!(store.get("t", "a").await, Ok(None));
+    // The store is empty and works at once.
+    assert_eq!(store.get("t", "a").await.unwrap(), None);
     contract::records_and_journal(&store).await;
     let status = store.status();
     assert!(
-        status.error.is_none() && status.notice.is_some(),
+        status.error.is_none() && status.warning.is_some(),
         "{status:?}"
     );
 }
 
-/// Flips or cuts bytes of a good file at random: what is read is what was written, or the file was set aside.
+/// Flips or cuts random bytes of a valid file: reads return written values, or the file is set aside.
 #[tokio::test]
 async fn no_corruption_is_read_as_data() {
     let folder = TempDir::new().unwrap();

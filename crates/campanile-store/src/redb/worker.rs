@@ -8,12 +8,14 @@ use tokio::sync::oneshot;
 
 use super::file::{Failure, File};
 use super::open::set_aside;
-use crate::{Batch, Entry, Record, Status, StoreError};
+use crate::batch::Batch;
+use crate::error::StoreError;
+use crate::store::{Entry, Record, Status};
 
-/// The sender of a job's result. Its receiver may be gone.
+/// The sender of a job's result. Its receiver may have been dropped.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What the thread is asked to do.
+/// A job of the thread.
 pub(super) enum Job {
     Commit(Batch, Reply<()>),
     Get(String, String, Reply<Option<Vec<u8>>>),
@@ -21,7 +23,7 @@ pub(super) enum Job {
     Journal(u64, usize, Reply<Vec<Entry>>),
 }
 
-/// The one thread that touches the file.
+/// The thread that owns the file.
 pub(super) struct Worker {
     path: PathBuf,
     state: State,
@@ -30,7 +32,7 @@ pub(super) struct Worker {
 
 enum State {
     Open(File),
-    /// It failed, and is opened again at a time.
+    /// The file failed and is opened again at `again`.
     Broken {
         error: StoreError,
         again: Instant,
@@ -38,9 +40,9 @@ enum State {
     },
 }
 
-/// The first pause before a file is opened again, and the longest.
+/// The first and the longest pause before a file is opened again.
 const PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 impl Worker {
     pub(super) fn new(file: File, path: PathBuf, status: Arc<Mutex<Status>>) -> Self {
@@ -51,7 +53,7 @@ impl Worker {
         }
     }
 
-    /// Runs jobs until all senders are gone.
+    /// Runs jobs until all senders are dropped.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         loop {
             let job = match &self.state {
@@ -71,18 +73,18 @@ impl Worker {
 
     fn perform(&mut self, job: Job) {
         match job {
-            Job::Commit(batch, reply) => self.answer(reply, |file| file.commit(batch)),
-            Job::Get(table, key, reply) => self.answer(reply, |file| file.get(&table, &key)),
+            Job::Commit(batch, reply) => self.reply(reply, |file| file.commit(batch)),
+            Job::Get(table, key, reply) => self.reply(reply, |file| file.get(&table, &key)),
             Job::Scan(table, after, limit, reply) => {
-                self.answer(reply, |file| file.scan(&table, after.as_deref(), limit));
+                self.reply(reply, |file| file.scan(&table, after.as_deref(), limit));
             }
             Job::Journal(after, limit, reply) => {
-                self.answer(reply, |file| file.journal(after, limit));
+                self.reply(reply, |file| file.journal(after, limit));
             }
         }
     }
 
-    fn answer<T>(&mut self, reply: Reply<T>, work: impl FnOnce(&File) -> Result<T, Failure>) {
+    fn reply<T>(&mut self, reply: Reply<T>, work: impl FnOnce(&File) -> Result<T, Failure>) {
         let file = match &self.state {
             State::Open(file) => file,
             State::Broken { error, .. } => {
@@ -91,32 +93,28 @@ impl Worker {
             }
         };
         let done = catch_unwind(AssertUnwindSafe(|| work(file)));
-        let done = done.unwrap_or_else(|_| {
-            Err(Failure::Broken(StoreError::Io {
-                reason: "the file's code panicked".to_owned(),
-            }))
-        });
-        let answer = done.map_err(|failure| {
+        let done = done.unwrap_or_else(|_| Err(Failure::Broken(StoreError::io("redb panicked"))));
+        let result = done.map_err(|failure| {
             match &failure {
-                Failure::Refused(_) => {}
+                Failure::Rejected(_) => {}
                 Failure::Broken(error) => self.break_off(error.clone(), PAUSE),
                 Failure::Corrupt(error) => {
                     let error = error.clone();
                     self.break_off(error.clone(), Duration::ZERO);
                     match set_aside(&self.path, &error.to_string()) {
-                        Ok(notice) => self.status().notice = Some(notice),
-                        Err(error) => tracing::error!(%error, "a corrupt store can't be set aside"),
+                        Ok(warning) => self.status().warning = Some(warning),
+                        Err(error) => tracing::error!(%error, "failed to set aside corrupt store"),
                     }
                 }
             }
             failure.error()
         });
-        let _ = reply.send(answer);
+        let _ = reply.send(result);
     }
 
-    /// Closes a file that has failed, to open it again after a pause.
+    /// Closes a failed file. It is opened again after a pause.
     fn break_off(&mut self, error: StoreError, pause: Duration) {
-        tracing::error!(path = %self.path.display(), %error, "the store failed, and is opened again");
+        tracing::error!(path = %self.path.display(), %error, "store failed; opening it again");
         self.status().error = Some(error.to_string());
         self.close();
         self.state = State::Broken {
@@ -126,44 +124,40 @@ impl Worker {
         };
     }
 
-    /// Opens a file that has failed, once its time has come.
+    /// Opens a failed file again, once its pause is over.
     fn reopen(&mut self) {
         let pause = match &self.state {
             State::Broken { again, pause, .. } if *again <= now() => *pause,
             _ => return,
         };
         match File::open(&self.path) {
-            Ok((file, notice)) => {
-                tracing::info!(path = %self.path.display(), "the store works again");
+            Ok((file, warning)) => {
+                tracing::info!(path = %self.path.display(), "store recovered");
                 let mut status = self.status();
                 status.error = None;
-                if notice.is_some() {
-                    status.notice = notice;
+                if warning.is_some() {
+                    status.warning = warning;
                 }
                 drop(status);
                 self.state = State::Open(file);
             }
             Err(error) => {
-                tracing::error!(%error, "the store can't be opened again yet");
-                let error = StoreError::Io {
-                    reason: error.to_string(),
-                };
+                tracing::error!(%error, "failed to open store again");
+                let error = StoreError::io(error);
                 self.status().error = Some(error.to_string());
                 self.state = State::Broken {
                     error,
                     again: now() + pause,
-                    pause: (pause * 2).min(LONGEST_PAUSE),
+                    pause: (pause * 2).min(MAX_PAUSE),
                 };
             }
         }
     }
 
-    /// Closes the file, which may fail or panic if the disk has.
+    /// Closes the file. If the disk failed, redb may panic.
     fn close(&mut self) {
         let closed = State::Broken {
-            error: StoreError::Io {
-                reason: "it is closed".to_owned(),
-            },
+            error: StoreError::io("store closed"),
             again: now(),
             pause: PAUSE,
         };
@@ -177,6 +171,6 @@ impl Worker {
 }
 
 fn now() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "the thread waits by the clock")]
+    #[expect(clippy::disallowed_methods, reason = "the thread schedules retries")]
     Instant::now()
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile_alerts::{Log, Notify, Rule};
+use campanile_alerts::{Channel, LogChannel, Rule};
 use campanile_metrics::{Business, BusinessCollector};
 use campanile_monitor::{Monitor, MonitorBuilder, Sources, Token};
 use campanile_store::Store;
@@ -9,7 +9,7 @@ use campanile_store::Store;
 use super::noted;
 use crate::{Builder, Problem};
 
-/// What goes to the monitor, in its order.
+/// The settings of the monitor, in order.
 #[derive(Default)]
 pub(super) struct Settings {
     settings: Vec<Setting>,
@@ -22,18 +22,17 @@ pub(super) struct Settings {
 
 type Setting = Box<dyn FnOnce(MonitorBuilder, &Sources) -> MonitorBuilder + Send>;
 
-/// What the monitor adds.
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 impl Builder {
-    /// Adds a rule that compares a metric with a number, or asks a closure of the host's; see
-    /// [`Threshold`](campanile_monitor::Threshold) for the expressions.
+    /// Adds an alert rule: an expression over the metrics, or a closure.
+    /// [`Threshold`](campanile_monitor::Threshold) documents the expressions.
     ///
-    /// Defaults to none.
+    /// Defaults to none. The limit is 1,000 rules.
     pub fn rule(self, rule: Rule) -> Self {
         self.rules(|_| [rule])
     }
 
-    /// Adds rules whose closures read the campanile's own metrics, checks and service levels.
+    /// Adds alert rules from a closure, which gets the service's metrics, health and SLOs.
     ///
     /// ```
     /// use std::time::Duration;
@@ -66,36 +65,35 @@ impl Builder {
         self
     }
 
-    /// Adds a channel, to which all notices of alerts are sent.
+    /// Adds a channel, which gets every notification of an alert.
     ///
-    /// Defaults to a [`Log`] named `log`, which a channel takes the place of.
-    pub fn channel(mut self, channel: impl Notify) -> Self {
+    /// Defaults to a [`LogChannel`] named `log`. Any channel replaces it. The limit is 100 channels.
+    pub fn channel(mut self, channel: impl Channel) -> Self {
         self.monitor.has_channel = true;
         let add = |builder: MonitorBuilder, _: &Sources| builder.channel(channel);
         self.monitor.settings.push(Box::new(add));
         self
     }
 
-    /// Sets where alerts, notices that wait, and the counts of service levels are kept.
+    /// Sets the store of alerts, notifications and SLO counts.
     ///
-    /// Defaults to memory, which ends with the process: the log says so at the start, `/health/detailed` shows it, and
-    /// `campanile_store_durable` is 0.
+    /// Defaults to memory, whose contents end with the process. The log, `/health/detailed` and
+    /// `campanile_store_durable` report it.
     pub fn store(mut self, store: impl Store) -> Self {
         self.monitor.store = Some(Arc::new(store));
         self
     }
 
-    /// Adds a token, whose bearer may read; at most 1,000. Two tokens with one name or one secret are an error.
-    /// With a token, clients on the same machine need one too.
+    /// Adds an access token. Names and secrets must be unique. With a token, clients on the same machine need one too.
     ///
-    /// Defaults to none.
+    /// Defaults to none. The limit is 1,000 tokens.
     pub fn token(mut self, token: Token) -> Self {
         self.monitor.tokens.push(token);
         self
     }
 
-    /// Sets whether clients on the same machine may read without a credential while no token is configured, as
-    /// [`MonitorBuilder::trust_loopback`] explains.
+    /// Sets whether clients on the same machine may read without a token, if no token is configured. See
+    /// [`MonitorBuilder::trust_loopback`].
     ///
     /// Defaults to true.
     pub fn trust_loopback(mut self, trust: bool) -> Self {
@@ -104,8 +102,8 @@ impl Builder {
         self
     }
 
-    /// Adds a collector of business figures, which [`serve`](crate::Campanile::serve) and [`run`](crate::Campanile::run) call in the background; they
-    /// are gauges, and the answer of `/metrics/business`.
+    /// Adds a collector of business metrics. [`serve`](crate::Campanile::serve) and [`run`](crate::Campanile::run) call it
+    /// in the background. Its values are gauges on `/metrics` and the response of `/metrics/business`.
     ///
     /// Defaults to none.
     pub fn collector(mut self, collector: BusinessCollector) -> Self {
@@ -113,11 +111,11 @@ impl Builder {
         self
     }
 
-    /// Sets the time from one evaluation of the rules to the next, from 100 ms to 1 h.
+    /// Sets the interval between evaluations of the rules.
     ///
-    /// Defaults to 5 s.
-    pub fn tick(mut self, tick: Duration) -> Self {
-        let add = move |builder: MonitorBuilder, _: &Sources| builder.tick(tick);
+    /// Defaults to 5 s. The limits are 100 ms and 1 h.
+    pub fn evaluation_interval(mut self, interval: Duration) -> Self {
+        let add = move |builder: MonitorBuilder, _: &Sources| builder.evaluation_interval(interval);
         self.monitor.settings.push(Box::new(add));
         self
     }
@@ -166,7 +164,7 @@ impl Settings {
             builder = builder.store(store);
         }
         if !self.has_channel {
-            builder = builder.channel(Log::new("log"));
+            builder = builder.channel(LogChannel::new("log"));
         }
         let settings = self.settings.into_iter();
         let builder = settings.fold(builder, |builder, set| set(builder, sources));

@@ -1,14 +1,14 @@
 use super::*;
 
-fn retry(after: Option<u64>) -> NotifyError {
-    NotifyError::Retry {
+fn retry(after: Option<u64>) -> ChannelError {
+    ChannelError::Retry {
         reason: "down".into(),
         after: after.map(seconds),
     }
 }
 
 fn clock() -> tokio::time::Instant {
-    #[expect(clippy::disallowed_methods, reason = "a test's own stopwatch")]
+    #[expect(clippy::disallowed_methods, reason = "a test measures a duration")]
     tokio::time::Instant::now()
 }
 
@@ -18,7 +18,7 @@ async fn fire(world: &World, alerts: &Alerts, names: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_attempts_are_repeated_at_longer_intervals() {
+async fn failed_attempts_are_retried_with_backoff() {
     let world = World::default();
     let alerts = world.alerts(0, 0);
     let running = run(&alerts);
@@ -40,12 +40,12 @@ async fn failed_attempts_are_repeated_at_longer_intervals() {
         "{took} s"
     );
     let stats = alerts.stats().channels.remove(0);
-    assert_eq!((stats.failed, stats.sent, stats.waiting), (10, 1, 0));
+    assert_eq!((stats.failed, stats.sent, stats.queued), (10, 1, 0));
     running.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_other_side_says_how_long_to_wait() {
+async fn retry_after_sets_the_pause() {
     let world = World::default();
     let alerts = world.alerts(0, 0);
     let running = run(&alerts);
@@ -64,7 +64,7 @@ async fn the_other_side_says_how_long_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_other_side_says_has_bounds() {
+async fn retry_after_is_clamped() {
     for (after, wait) in [(0, 1), (1_000_000_000, 3_600)] {
         let world = World::default();
         let alerts = world.alerts(0, 0);
@@ -86,7 +86,7 @@ async fn what_the_other_side_says_has_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_is_not_in_the_way() {
+async fn a_rejected_notification_does_not_block_the_queue() {
     let world = World::default();
     let alerts = world.alerts(0, 0);
     let running = run(&alerts);
@@ -95,14 +95,14 @@ async fn what_is_refused_is_not_in_the_way() {
         .failures
         .lock()
         .unwrap()
-        .push_back(NotifyError::Refused {
+        .push_back(ChannelError::Rejected {
             reason: "gone".into(),
         });
     fire(&world, &alerts, "xy").await;
     settle().await;
     assert_eq!(world.channel.lines(), ["firing y"]);
-    assert_eq!(world.journal().await[2..], ["refused x", "sent y"]);
-    assert_eq!(alerts.stats().channels[0].refused, 1);
+    assert_eq!(world.journal().await[2..], ["rejected x", "sent y"]);
+    assert_eq!(alerts.stats().channels[0].rejected, 1);
     assert_eq!(world.store.scan(OUTBOX, None, 10).await.unwrap(), []);
     running.abort();
 }
@@ -111,12 +111,12 @@ async fn what_is_refused_is_not_in_the_way() {
 #[derive(Default)]
 struct Broken(AtomicU64);
 
-impl Notify for Broken {
+impl Channel for Broken {
     fn name(&self) -> &str {
         "broken"
     }
 
-    fn send<'a>(&'a self, _: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
+    fn send<'a>(&'a self, _: &'a Notification) -> BoxFuture<'a, Result<(), ChannelError>> {
         assert!(
             self.0.fetch_add(1, Ordering::Relaxed) > 0,
             "as the test wants it"
@@ -126,7 +126,7 @@ impl Notify for Broken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_channel_that_is_down_delays_no_other() {
+async fn a_failing_channel_delays_no_other() {
     let world = World::default();
     let alerts = world
         .builder(0, 0)
@@ -139,12 +139,12 @@ async fn a_channel_that_is_down_delays_no_other() {
     assert_eq!(world.channel.lines(), ["firing x"]);
     tokio::time::sleep(seconds(34)).await;
     let stats = alerts.stats().channels.remove(1);
-    assert_eq!((stats.failed, stats.waiting), (2, 1));
+    assert_eq!((stats.failed, stats.queued), (2, 1));
     running.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_waits_for_the_last_notices_but_not_for_ever() {
+async fn a_shutdown_drains_the_queues_for_a_limited_time() {
     let world = World::default();
     let alerts = world.alerts(0, 0);
     world
@@ -178,7 +178,7 @@ async fn a_stop_waits_for_the_last_notices_but_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_number_of_notices_that_wait_has_a_cap() {
+async fn a_full_queue_drops_and_counts() {
     let world = World::default();
     let alerts = world.alerts(0, 0);
     let mut now = start();
@@ -188,7 +188,7 @@ async fn the_number_of_notices_that_wait_has_a_cap() {
         alerts.tick(now).await;
     }
     let stats = alerts.stats().channels.remove(0);
-    assert_eq!((stats.waiting, stats.dropped), (10_000, 400));
+    assert_eq!((stats.queued, stats.dropped), (10_000, 400));
     assert_eq!(
         world.store.scan(OUTBOX, None, 20_000).await.unwrap().len(),
         10_000
@@ -199,21 +199,24 @@ async fn the_number_of_notices_that_wait_has_a_cap() {
 #[derive(Clone, Default)]
 struct Slow(Sink);
 
-impl Notify for Slow {
+impl Channel for Slow {
     fn name(&self) -> &str {
         "slow"
     }
 
-    fn send<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotifyError>> {
+    fn send<'a>(
+        &'a self,
+        notification: &'a Notification,
+    ) -> BoxFuture<'a, Result<(), ChannelError>> {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            self.0.send(notice).await
+            self.0.send(notification).await
         })
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_run_waits_and_takes_over() {
+async fn a_second_run_waits_for_the_first() {
     let world = World::default();
     let slow = Slow::default();
     let alerts = world.builder(0, 0).channel(slow.clone()).build().unwrap();
@@ -232,14 +235,14 @@ async fn a_second_run_waits_and_takes_over() {
     assert_eq!(world.channel.lines(), expected);
     // Nothing waits, and nothing was taken off that was not sent.
     for channel in alerts.stats().channels {
-        assert_eq!((channel.waiting, channel.sent), (0, 10), "{channel:?}");
+        assert_eq!((channel.queued, channel.sent), (0, 10), "{channel:?}");
     }
     assert_eq!(world.store.scan("outbox", None, 100).await.unwrap(), []);
     second.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_waits_ends_with_its_shutdown() {
+async fn a_waiting_run_ends_with_its_shutdown() {
     let world = World::default();
     let alerts = world.alerts(0, 0);
     let running = run(&alerts);

@@ -8,13 +8,13 @@ struct Tenants {
 }
 
 impl Tenants {
-    fn alerts(&self, hold: u64) -> Alerts {
+    fn alerts(&self, pending_for: u64) -> Alerts {
         let samples = Arc::clone(&self.samples);
         let rule = Rule::when("TenantDown", move |_| samples.lock().unwrap().clone())
-            .hold(seconds(hold))
+            .pending_for(seconds(pending_for))
             .label("team", "ops")
             .summary("a tenant is down")
-            .annotate(|labels, _| vec![("tenant".to_owned(), labels.to_string())]);
+            .annotations_with(|labels, _| vec![("tenant".to_owned(), labels.to_string())]);
         Alerts::builder()
             .rule(rule)
             .channel(self.world.channel.clone())
@@ -46,7 +46,7 @@ fn active(alerts: &Alerts) -> (Vec<u32>, Option<f64>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_too_many_alerts_the_worst_fire_and_one_has_the_number_of_the_rest() {
+async fn beyond_the_limit_the_highest_ranks_fire_and_one_alert_counts_the_others() {
     let tenants = Tenants::default();
     let alerts = tenants.alerts(0);
     let running = run(&alerts);
@@ -68,21 +68,22 @@ async fn of_too_many_alerts_the_worst_fire_and_one_has_the_number_of_the_rest() 
         (500, 1_001)
     );
     assert_eq!(alerts.rules()[0].error, None);
-    let notice = {
+    let notification = {
         let arrived = tenants.world.channel.arrived.lock().unwrap();
         assert_eq!(arrived.len(), 1_001);
-        let is_overflow = |notice: &&Notice| notice.labels.get("overflow").is_some();
+        let is_overflow =
+            |notification: &&Notification| notification.labels.get("overflow").is_some();
         let overflow: Vec<_> = arrived.iter().filter(is_overflow).cloned().collect();
-        let [notice] = &overflow[..] else {
+        let [notification] = &overflow[..] else {
             panic!("{}", overflow.len())
         };
-        notice.clone()
+        notification.clone()
     };
     assert_eq!(
-        notice.labels.to_string(),
+        notification.labels.to_string(),
         r#"{alertname="TenantDown", overflow="true", severity="medium", team="ops"}"#
     );
-    let annotations: Vec<_> = notice.annotations.iter().collect();
+    let annotations: Vec<_> = notification.annotations.iter().collect();
     let summary = "TenantDown: 500 more series match, beyond the limit of 1000 alerts";
     assert_eq!(annotations, [(&"summary".to_owned(), &summary.to_owned())]);
 
@@ -96,14 +97,17 @@ async fn of_too_many_alerts_the_worst_fire_and_one_has_the_number_of_the_rest() 
     settle().await;
     let second: Vec<u32> = (1..=997).chain([1_498, 1_499, 1_999]).collect();
     assert_eq!(active(&alerts), (second, Some(998.0)));
-    let told = |event: Event| {
+    let sent = |event: AlertEvent| {
         let arrived = tenants.world.channel.arrived.lock().unwrap();
         arrived
             .iter()
-            .filter(|notice| notice.event == event)
+            .filter(|notification| notification.event == event)
             .count()
     };
-    assert_eq!((told(Event::Firing), told(Event::Resolved)), (1_002, 1));
+    assert_eq!(
+        (sent(AlertEvent::Firing), sent(AlertEvent::Resolved)),
+        (1_002, 1)
+    );
 
     // At the limit there is no overflow.
     tenants.set((1..=1_000).map(|number| (number, 1.0)));
@@ -112,12 +116,15 @@ async fn of_too_many_alerts_the_worst_fire_and_one_has_the_number_of_the_rest() 
     assert_eq!(active(&alerts), ((1..=1_000).collect(), None));
     assert_eq!(alerts.stats().overflow, 0);
     // Three tenants and the overflow resolve, and three tenants fire.
-    assert_eq!((told(Event::Firing), told(Event::Resolved)), (1_005, 5));
+    assert_eq!(
+        (sent(AlertEvent::Firing), sent(AlertEvent::Resolved)),
+        (1_005, 5)
+    );
     running.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn pending_alerts_keep_their_place_too() {
+async fn pending_alerts_stay_beyond_the_limit() {
     let tenants = Tenants::default();
     let alerts = tenants.alerts(10);
     let start = start();
@@ -132,7 +139,7 @@ async fn pending_alerts_keep_their_place_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_keeps_which_alerts_fire() {
+async fn a_restart_keeps_the_firing_alerts_beyond_the_limit() {
     let tenants = Tenants::default();
     let alerts = tenants.alerts(0);
     let start = start();
@@ -153,7 +160,7 @@ async fn a_restart_keeps_which_alerts_fire() {
 /// An expression that looks for low values.
 struct Low(Vec<Sample>);
 
-impl crate::Prepared for Low {
+impl crate::PreparedExpr for Low {
     fn look_back(&self) -> Duration {
         Duration::ZERO
     }
@@ -162,19 +169,19 @@ impl crate::Prepared for Low {
         -value
     }
 
-    fn at(&self, _: Now) -> BoxFuture<'_, Result<crate::Answer, EvalError>> {
-        let answer = crate::Answer {
+    fn at(&self, _: Now) -> BoxFuture<'_, Result<crate::Evaluation, EvalError>> {
+        let answer = crate::Evaluation {
             samples: self.0.clone(),
-            covers: Duration::ZERO,
+            history: Duration::ZERO,
         };
         Box::pin(std::future::ready(Ok(answer)))
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expression_decides_which_values_are_the_worst() {
+async fn an_expression_ranks_values() {
     let tenants = Tenants::default();
-    // The lowest are the worst: the one below zero comes first, and NaN last.
+    // Low values rank high: the negative one is first, and NaN last.
     let value = |number: u32| match number {
         1_199 => -50.0,
         0 => -f64::NAN,

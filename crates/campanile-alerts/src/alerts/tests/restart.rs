@@ -3,20 +3,20 @@ use super::*;
 /// A process that is killed, and one that takes up its store.
 struct Restart {
     world: World,
-    hold: u64,
+    pending_for: u64,
     look_back: u64,
     alerts: Alerts,
     running: JoinHandle<()>,
 }
 
 impl Restart {
-    fn new(hold: u64, look_back: u64) -> Self {
+    fn new(pending_for: u64, look_back: u64) -> Self {
         let world = World::default();
-        let alerts = world.alerts(hold, look_back);
+        let alerts = world.alerts(pending_for, look_back);
         let running = run(&alerts);
         Self {
             world,
-            hold,
+            pending_for,
             look_back,
             alerts,
             running,
@@ -25,11 +25,11 @@ impl Restart {
 
     fn restart(&mut self) {
         self.running.abort();
-        self.alerts = self.world.alerts(self.hold, self.look_back);
+        self.alerts = self.world.alerts(self.pending_for, self.look_back);
         self.running = run(&self.alerts);
     }
 
-    /// Ticks every 5 s for a time, in which something is wrong, and returns the moment after it.
+    /// Ticks every 5 s for `time` with the alerts of `wrong`, and returns the end time.
     async fn pass(&self, from: Now, time: u64, wrong: &str) -> Now {
         self.world.wrong(wrong);
         for second in (0..time).step_by(5) {
@@ -39,24 +39,24 @@ impl Restart {
         from + seconds(time)
     }
 
-    fn told(&self) -> Vec<String> {
+    fn lines(&self) -> Vec<String> {
         self.world.channel.lines()
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_firing_alert_goes_on_firing() {
+async fn a_restart_keeps_a_firing_alert() {
     for away in [1, 30, 120, 7_200] {
         let mut process = Restart::new(60, 60);
         let now = process.pass(start(), 100, "x").await;
-        assert_eq!(process.told(), ["firing x"]);
+        assert_eq!(process.lines(), ["firing x"]);
         let starts_at = process.alerts.active()[0].starts_at;
         process.restart();
         // It finds nothing until it has seen enough.
         let now = process.pass(now + seconds(away), 60, "").await;
         let active = process.alerts.active();
         assert_eq!(
-            (active[0].starts_at, active[0].is_warming),
+            (active[0].starts_at, active[0].awaiting_history),
             (starts_at, true),
             "{away} s"
         );
@@ -64,33 +64,33 @@ async fn a_firing_alert_goes_on_firing() {
         let now = process.pass(now, 60, "x").await;
         let active = process.alerts.active();
         assert_eq!(
-            (active[0].starts_at, active[0].is_warming),
+            (active[0].starts_at, active[0].awaiting_history),
             (starts_at, false),
             "{away} s"
         );
-        assert_eq!(process.told(), ["firing x"], "{away} s");
+        assert_eq!(process.lines(), ["firing x"], "{away} s");
         process.pass(now, 5, "").await;
-        assert_eq!(process.told(), ["firing x", "resolved x"], "{away} s");
+        assert_eq!(process.lines(), ["firing x", "resolved x"], "{away} s");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alert_that_ended_meanwhile_is_resolved_once() {
+async fn an_alert_that_ended_during_the_restart_resolves_once() {
     for away in [1, 30, 120, 7_200] {
         let mut process = Restart::new(60, 60);
         let now = process.pass(start(), 100, "x").await;
         process.restart();
         let now = process.pass(now + seconds(away), 65, "").await;
-        assert_eq!(process.told(), ["firing x", "resolved x"], "{away} s");
+        assert_eq!(process.lines(), ["firing x", "resolved x"], "{away} s");
         process.restart();
         process.pass(now, 100, "").await;
-        assert_eq!(process.told(), ["firing x", "resolved x"], "{away} s");
+        assert_eq!(process.lines(), ["firing x", "resolved x"], "{away} s");
     }
 }
 
 /// Time without evaluations doesn't count. The time before it does, up to the heartbeat's 10 s.
 #[tokio::test(start_paused = true)]
-async fn a_pending_alert_holds_for_the_rest_of_its_time() {
+async fn a_restored_alert_keeps_its_pending_time() {
     for (away, fires_after) in [
         (1, 20..=30),
         (30, 20..=30),
@@ -102,7 +102,7 @@ async fn a_pending_alert_holds_for_the_rest_of_its_time() {
         process.restart();
         now = now + seconds(away);
         let mut waited = 0;
-        while process.told().is_empty() {
+        while process.lines().is_empty() {
             now = process.pass(now, 5, "x").await;
             waited += 5;
             assert!(waited < 1_000, "it never fires");
@@ -117,28 +117,28 @@ async fn a_pending_alert_holds_for_the_rest_of_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn notices_that_wait_are_sent_after_a_restart() {
+async fn queued_notifications_are_sent_after_a_restart() {
     let mut process = Restart::new(0, 0);
     process.running.abort();
     let now = process.pass(start(), 5, "x").await;
     let now = process.pass(now, 5, "xy").await;
     process.pass(now, 5, "y").await;
-    assert_eq!(process.told(), Vec::<String>::new());
+    assert_eq!(process.lines(), Vec::<String>::new());
     let world = process.world.clone();
     process.restart();
     process.pass(now, 5, "y").await;
-    assert_eq!(process.told(), ["firing x", "firing y", "resolved x"]);
+    assert_eq!(process.lines(), ["firing x", "firing y", "resolved x"]);
     assert_eq!(world.store.scan(OUTBOX, None, 10).await.unwrap(), []);
     // Numbers are not used again before.
     process.pass(now, 5, "").await;
     assert_eq!(
-        process.told(),
+        process.lines(),
         ["firing x", "firing y", "resolved x", "resolved y"]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn alerts_of_a_rule_that_is_gone_are_over() {
+async fn alerts_of_a_removed_rule_resolve() {
     let mut process = Restart::new(0, 60);
     let now = process.pass(start(), 5, "x").await;
     process.running.abort();
@@ -150,11 +150,11 @@ async fn alerts_of_a_rule_that_is_gone_are_over() {
         .unwrap();
     process.running = run(&process.alerts);
     process.pass(now, 5, "").await;
-    assert_eq!(process.told(), ["firing x", "resolved x"]);
+    assert_eq!(process.lines(), ["firing x", "resolved x"]);
     let resolved = process.world.channel.arrived.lock().unwrap()[1].clone();
     assert_eq!(
         (resolved.severity, resolved.annotations["summary"].as_str()),
-        (Severity::High, "the rule is gone")
+        (Severity::High, "the rule was removed")
     );
     assert_eq!(
         process.world.store.scan(ALERTS, None, 10).await.unwrap(),
@@ -162,11 +162,11 @@ async fn alerts_of_a_rule_that_is_gone_are_over() {
     );
     process.restart();
     process.pass(now + seconds(100), 100, "").await;
-    assert_eq!(process.told(), ["firing x", "resolved x"]);
+    assert_eq!(process.lines(), ["firing x", "resolved x"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_read_stops_nothing() {
+async fn invalid_records_are_skipped_and_counted() {
     let process = Restart::new(0, 0);
     let mut batch = Batch::new();
     batch
@@ -180,16 +180,16 @@ async fn what_cannot_be_read_stops_nothing() {
     );
     process.world.store.commit(batch).await.unwrap();
     process.pass(start(), 5, "x").await;
-    assert_eq!(process.told(), ["firing x"]);
+    assert_eq!(process.lines(), ["firing x"]);
 }
 
-/// A store that can't be read at the start, for a moment or for minutes, costs no notice and no end of an alert.
+/// A store that can't be read at the start loses no notification and no resolved alert.
 #[tokio::test(start_paused = true)]
-async fn a_read_that_fails_at_the_start_costs_nothing() {
+async fn a_failing_read_at_the_start_loses_nothing() {
     for failures in [1, 30] {
         let world = World::default();
         let start = start();
-        // Three notices that are not sent: there is no run.
+        // Three notifications that are not sent: there is no run.
         let alerts = world.alerts(0, 0);
         world.wrong("abc");
         alerts.tick(start).await;
@@ -217,14 +217,14 @@ async fn a_read_that_fails_at_the_start_costs_nothing() {
             .collect();
         assert_eq!(lines, expected, "{failures}");
         let keys = world.channel.arrived.lock().unwrap().len();
-        // While the store can't be read for a minute, what still fires is told a second time.
+        // After one minute without the store, an alert that is still firing notifies again.
         assert_eq!(keys, if failures == 1 { 10 } else { 11 }, "{failures}");
         running.abort();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closure_has_a_minute_after_a_restart() {
+async fn a_closure_has_a_look_back_of_one_minute() {
     let world = World::default();
     let depth = Arc::new(Mutex::new(11.0));
     let build = || {
@@ -256,22 +256,22 @@ async fn a_closure_has_a_minute_after_a_restart() {
 /// Finds nothing, and reads nothing of the past.
 struct Nothing;
 
-impl crate::Prepared for Nothing {
+impl crate::PreparedExpr for Nothing {
     fn look_back(&self) -> Duration {
         Duration::ZERO
     }
 
-    fn at(&self, _: Now) -> BoxFuture<'_, Result<crate::Answer, EvalError>> {
-        let answer = crate::Answer {
+    fn at(&self, _: Now) -> BoxFuture<'_, Result<crate::Evaluation, EvalError>> {
+        let answer = crate::Evaluation {
             samples: Vec::new(),
-            covers: Duration::ZERO,
+            history: Duration::ZERO,
         };
         Box::pin(std::future::ready(Ok(answer)))
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_back_holds_for_expressions_too() {
+async fn a_look_back_applies_to_expressions() {
     let process = Restart::new(0, 0);
     process.pass(start(), 5, "x").await;
     process.running.abort();
@@ -288,7 +288,7 @@ async fn a_look_back_holds_for_expressions_too() {
     ] {
         alerts.tick(first + seconds(second)).await;
         settle().await;
-        assert_eq!(process.told(), lines, "{second}");
+        assert_eq!(process.lines(), lines, "{second}");
     }
     running.abort();
 }

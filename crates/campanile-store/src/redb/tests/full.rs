@@ -42,7 +42,7 @@ async fn filler() {
 /// To the process, the limit on the size of its files is as a disk that is full, and a limit that is raised one that is not
 /// any more.
 #[tokio::test]
-async fn a_full_disk_loses_nothing_and_is_written_to_again_once_it_is_not_full() {
+async fn a_full_disk_loses_no_acknowledged_write() {
     let folder = TempDir::new().unwrap();
     let child = Command::new("sh")
         .args(["-c", r#"trap "" XFSZ; ulimit -S -f 4096; exec "$0" "$@""#])

@@ -45,7 +45,7 @@ fn start(path: &Path) -> Child {
 
 /// `kill -9` at random moments, among them the recovery from the kill before.
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_kill() {
+async fn acknowledged_writes_survive_a_kill() {
     let folder = TempDir::new().unwrap();
     let kills = std::env::var("CAMPANILE_LONG").map_or(60, |_| 1_000);
     let mut random = fastrand::Rng::with_seed(7);
@@ -99,7 +99,7 @@ async fn what_was_acknowledged_survives_a_kill() {
 
 /// A file that was never finished is no file, and not a corrupt one.
 #[tokio::test]
-async fn a_kill_while_a_file_is_made_leaves_nothing_corrupt() {
+async fn a_kill_during_creation_leaves_no_corrupt_file() {
     let mut random = fastrand::Rng::with_seed(8);
     for _ in 0..100 {
         let folder = TempDir::new().unwrap();

@@ -3,43 +3,43 @@ use std::time::SystemTime;
 
 use campanile_series::Labels;
 
-use crate::Severity;
+use crate::severity::Severity;
 
-/// What a channel is to tell: that an alert fires, or no longer does.
+/// A notification of an alert that started firing or was resolved.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Notice {
-    /// What has happened.
-    pub event: Event,
+pub struct Notification {
+    /// The event: firing or resolved.
+    pub event: AlertEvent,
     /// The rule's name.
     pub rule: String,
-    /// The severity.
+    /// The rule's severity.
     pub severity: Severity,
     /// The alert's labels.
     pub labels: Labels,
-    /// The rule's texts.
+    /// The rule's annotations.
     pub annotations: BTreeMap<String, String>,
-    /// Since when the alert has been pending or firing.
+    /// The time since which the alert is active: pending or firing.
     pub active_at: SystemTime,
-    /// Since when the alert has been firing.
+    /// The time since which the alert is firing.
     pub starts_at: SystemTime,
-    /// When it was resolved, if it is.
+    /// The time at which the alert was resolved; `None` while it is firing.
     pub ends_at: Option<SystemTime>,
-    /// The value that it last rang with.
+    /// The alert's last value.
     pub value: f64,
 }
 
-/// What happened to an alert.
+/// An event of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// It fires.
+pub enum AlertEvent {
+    /// The alert started firing.
     Firing,
-    /// It fires no longer.
+    /// The alert was resolved.
     Resolved,
 }
 
-impl Event {
-    /// Returns the event in words: `firing`, `resolved`.
+impl AlertEvent {
+    /// Returns the event's name: `firing` or `resolved`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Firing => "firing",
@@ -48,16 +48,16 @@ impl Event {
     }
 }
 
-impl Notice {
-    /// Returns a key that is the same however often the notice is sent, and no other notice's: the [alert's id](crate::Alert::id), and the
-    /// event.
+impl Notification {
+    /// Returns the notification's unique key: the [alert's id](crate::Alert::id) and the event. It is the same in
+    /// each attempt.
     pub fn key(&self) -> String {
         let id = id(&self.labels, self.active_at);
         format!("{id}-{}", self.event.as_str())
     }
 }
 
-/// Returns the id of an alert from its first match to its end.
+/// Returns an alert's id, which stays the same until the alert ends.
 pub(crate) fn id(labels: &Labels, active_at: SystemTime) -> String {
     let fingerprint = labels.fingerprint();
     let active_at = crate::time::to_millis(active_at);

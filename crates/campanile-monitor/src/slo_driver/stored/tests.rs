@@ -4,7 +4,7 @@ use campanile_sla::Slo;
 use campanile_store::Memory;
 
 use super::*;
-use crate::monitor::now;
+use crate::clock::now;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -34,7 +34,9 @@ pub fn burn_rate_rules(sla: &Sla) -> [Rule; 2] {
             let sla = sla.clone();
             move |labels: &Labels, value: f64| texts(&sla, labels, value, what)
         };
-        let rule = Rule::when(name, burning).severity(severity).annotate(texts);
+        let rule = Rule::when(name, burning)
+            .severity(severity)
+            .annotations_with(texts);
         match sla.service() {
             Some(service) => rule.label("service", service),
             None => rule,

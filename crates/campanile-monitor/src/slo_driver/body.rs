@@ -8,7 +8,7 @@ use campanile_sla::{
 };
 use serde::Serialize;
 
-use crate::bodies::moment;
+use crate::response::timestamp;
 
 #[derive(Serialize)]
 pub(crate) struct SlaBody<'a> {
@@ -131,19 +131,19 @@ impl<'a> SlaBody<'a> {
         let statement = statement.map(|statement| StatementBody {
             month: &statement.month,
             zone: &statement.zone,
-            from: moment(statement.from),
-            until: moment(statement.until),
+            from: timestamp(statement.from),
+            until: timestamp(statement.until),
             is_final: statement.is_final,
         });
         let maintenance = |maintenance: &'a Maintenance| MaintenanceBody {
-            from: moment(maintenance.from),
-            until: moment(maintenance.until),
+            from: timestamp(maintenance.from),
+            until: timestamp(maintenance.until),
             reason: &maintenance.reason,
             author: &maintenance.author,
         };
         Self {
             overall_status: report.overall.as_str(),
-            timestamp: moment(report.at),
+            timestamp: timestamp(report.at),
             statement,
             sla_definitions: objectives
                 .clone()
@@ -166,14 +166,14 @@ impl<'a> ObjectiveBody<'a> {
             consumed: route.consumed,
         };
         let adjustment = |adjustment: &'a Adjustment| AdjustmentBody {
-            at: moment(adjustment.at),
+            at: timestamp(adjustment.at),
             bad: adjustment.bad,
             reason: &adjustment.reason,
             author: &adjustment.author,
         };
         let incident = |incident: &Incident| IncidentBody {
-            from: moment(incident.from),
-            until: incident.until.map(moment),
+            from: timestamp(incident.from),
+            until: incident.until.map(timestamp),
             bad: incident.bad,
             burn_rate: incident.burn_rate,
         };
@@ -184,8 +184,8 @@ impl<'a> ObjectiveBody<'a> {
             unit: objective.unit,
             status: objective.standing.as_str(),
             measurement_period: objective.window.to_string(),
-            from: moment(objective.from),
-            until: moment(objective.until),
+            from: timestamp(objective.from),
+            until: timestamp(objective.until),
             samples: objective.samples,
             bad: objective.bad,
             samples_needed: objective.samples_needed,

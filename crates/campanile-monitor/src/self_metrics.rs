@@ -4,95 +4,92 @@ use campanile_alerts::Alerts;
 use campanile_metrics::{Counter, Registry};
 use campanile_store::Store;
 
-use crate::guard::Refusal;
-use crate::levels::ServiceLevels;
+use crate::auth::AuthError;
+use crate::slo_driver::SloDriver;
 
-/// The monitor's own metrics. A host that has one of the names for something else keeps it.
-pub(crate) struct Published {
+/// The monitor's metrics. If the application has registered a name with another kind, the metric is skipped.
+pub(crate) struct SelfMetrics {
     registry: Registry,
-    ticks: Option<Counter>,
-    refusals: [Option<Counter>; Refusal::REASONS.len()],
+    evaluations: Option<Counter>,
+    auth_errors: [Option<Counter>; AuthError::REASONS.len()],
 }
 
 const ALERTS: &str = "campanile_alerts";
 const AUTH_FAILURES: &str = "campanile_auth_failures_total";
-const NOTICES: &str = "campanile_notices_total";
-const NOTICES_OLDEST: &str = "campanile_notices_oldest_seconds";
-const NOTICES_WAITING: &str = "campanile_notices_waiting";
+const NOTIFICATIONS: &str = "campanile_notifications_total";
+const QUEUE_AGE: &str = "campanile_notification_queue_age_seconds";
+const QUEUE_LENGTH: &str = "campanile_notification_queue_length";
 const OVERFLOW: &str = "campanile_rule_overflow_series";
 const RESTORE_SKIPPED: &str = "campanile_restore_skipped_total";
-const RULE_FAILURES: &str = "campanile_rule_failures_total";
+const RULE_FAILURES: &str = "campanile_rule_evaluation_failures_total";
 const STORE_DROPPED: &str = "campanile_store_dropped_total";
 const STORE_DURABLE: &str = "campanile_store_durable";
-const STORE_FAILURES: &str = "campanile_store_failures_total";
+const STORE_ERRORS: &str = "campanile_store_errors_total";
 const STORE_UP: &str = "campanile_store_up";
-const TICKS: &str = "campanile_ticks_total";
+const EVALUATIONS: &str = "campanile_rule_evaluations_total";
 
-impl Published {
+impl SelfMetrics {
     pub(crate) fn new(registry: &Registry) -> Self {
         for (name, help) in [
             (ALERTS, "Alerts, by state."),
-            (AUTH_FAILURES, "Requests that the guard refused, by reason."),
-            (NOTICES, "Notices, by channel and outcome of the attempt."),
+            (AUTH_FAILURES, "Rejected requests, by reason."),
+            (NOTIFICATIONS, "Notifications, by channel and outcome."),
             (
-                NOTICES_OLDEST,
-                "Age of the oldest notice that waits for its channel.",
+                QUEUE_AGE,
+                "Age of the oldest queued notification, in seconds.",
             ),
-            (NOTICES_WAITING, "Notices that wait for their channel."),
+            (QUEUE_LENGTH, "Queued notifications, by channel."),
             (
                 OVERFLOW,
-                "Series that match rules beyond their limit of 1000 alerts.",
+                "Series that match rules beyond the limit of 1000 alerts per rule.",
             ),
             (
                 RESTORE_SKIPPED,
-                "Stored alerts and notices that could not be used after the start.",
+                "Stored alerts and notifications that were invalid at the start.",
             ),
-            (RULE_FAILURES, "Evaluations of rules that failed."),
+            (RULE_FAILURES, "Failed evaluations of rules."),
             (
                 STORE_DROPPED,
-                "Changes that were dropped because the store did not take them.",
+                "Changes that were dropped because the store failed, by writer.",
             ),
             (
                 STORE_DURABLE,
-                "Whether what the store holds survives the process.",
+                "Whether the store survives a restart (1) or is in memory (0).",
             ),
-            (
-                STORE_FAILURES,
-                "Writes that the store did not take at once, by writer.",
-            ),
-            (STORE_UP, "Whether the store takes writes."),
-            (TICKS, "Evaluations of all rules."),
+            (STORE_ERRORS, "Failed writes to the store, by writer."),
+            (STORE_UP, "Whether the store accepts writes."),
+            (EVALUATIONS, "Evaluations of the rules."),
         ] {
             registry.describe(name, help);
         }
-        let refusals = Refusal::REASONS
+        let auth_errors = AuthError::REASONS
             .map(|reason| registry.counter(AUTH_FAILURES, &[("reason", reason)]).ok());
         Self {
             registry: registry.clone(),
-            ticks: registry.counter(TICKS, &[]).ok(),
-            refusals,
+            evaluations: registry.counter(EVALUATIONS, &[]).ok(),
+            auth_errors,
         }
     }
 
-    pub(crate) fn ticked(&self) {
-        if let Some(ticks) = &self.ticks {
-            ticks.increment(1);
+    pub(crate) fn count_evaluation(&self) {
+        if let Some(evaluations) = &self.evaluations {
+            evaluations.increment(1);
         }
     }
 
-    pub(crate) fn refused(&self, refusal: Refusal) {
-        let reason = refusal.reason();
-        let place = Refusal::REASONS.iter().position(|one| *one == reason);
-        if let Some(Some(counter)) = place.map(|place| &self.refusals[place]) {
+    pub(crate) fn count_auth_error(&self, error: AuthError) {
+        let reason = error.reason();
+        let index = AuthError::REASONS.iter().position(|known| *known == reason);
+        if let Some(Some(counter)) = index.map(|index| &self.auth_errors[index]) {
             counter.increment(1);
         }
     }
 
-    /// Sets what the alerts and the store count themselves.
+    /// Sets the metrics that the alerts and the store count.
     pub(crate) fn update(
         &self,
         alerts: &Alerts,
-        levels: &ServiceLevels,
+        levels: &SloDriver,
         store: &dyn Store,
         now: SystemTime,
     ) {
@@ -106,24 +103,24 @@ impl Published {
             ("alerts", stats.store_failures, stats.store_dropped),
             ("sla", levels.store_failures(), levels.store_dropped()),
         ] {
-            self.counter(STORE_FAILURES, &[("writer", writer)], failures);
+            self.counter(STORE_ERRORS, &[("writer", writer)], failures);
             self.counter(STORE_DROPPED, &[("writer", writer)], dropped);
         }
         for channel in &stats.channels {
             let name = ("channel", channel.channel.as_str());
-            self.gauge(NOTICES_WAITING, &[name], channel.waiting as f64);
+            self.gauge(QUEUE_LENGTH, &[name], channel.queued as f64);
             let age = channel
                 .oldest
                 .and_then(|oldest| now.duration_since(oldest).ok());
             let age = age.unwrap_or_default().as_secs_f64();
-            self.gauge(NOTICES_OLDEST, &[name], age);
+            self.gauge(QUEUE_AGE, &[name], age);
             for (outcome, count) in [
                 ("sent", channel.sent),
                 ("failed", channel.failed),
-                ("refused", channel.refused),
+                ("rejected", channel.rejected),
                 ("dropped", channel.dropped),
             ] {
-                self.counter(NOTICES, &[name, ("outcome", outcome)], count);
+                self.counter(NOTIFICATIONS, &[name, ("outcome", outcome)], count);
             }
         }
         let status = store.status();

@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use campanile_store::{Batch, Store, StoreError};
 use tokio::sync::Mutex;
 
-/// What goes to the store, in its order. What the store doesn't take is kept, and goes first the next time.
-pub(crate) struct Ledger {
+/// Writes batches to the store in order. A batch that fails is kept and written first the next time.
+pub(crate) struct StoreWriter {
     store: Arc<dyn Store>,
     unsaved: Mutex<VecDeque<Batch>>,
     failures: AtomicU64,
     dropped: AtomicU64,
 }
 
-/// The limit of batches that are kept for a failing store.
+/// The maximum number of batches that are kept while the store fails.
 const MAX_UNSAVED: usize = 50_000;
-/// The limit of operations of one write.
-const AT_ONCE: usize = 5_000;
+/// The maximum number of operations of one commit.
+const MAX_BATCH_OPS: usize = 5_000;
 
-impl Ledger {
+impl StoreWriter {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
@@ -32,7 +32,11 @@ impl Ledger {
         &*self.store
     }
 
-    /// Writes batches, each of them as a whole. It is an error if not all that there is could be written.
+    /// Writes batches, each as a whole, after the ones that failed before.
+    ///
+    /// # Errors
+    ///
+    /// If a batch could not be written. It is kept.
     pub(crate) async fn save(
         &self,
         batches: impl IntoIterator<Item = Batch>,
@@ -44,11 +48,11 @@ impl Ledger {
             unsaved.drain(..excess);
             self.dropped.fetch_add(excess as u64, Ordering::Relaxed);
         }
-        let mut at_once = AT_ONCE;
+        let mut max_ops = MAX_BATCH_OPS;
         while !unsaved.is_empty() {
             let (mut batch, mut taken) = (Batch::new(), 0);
             for next in unsaved.iter() {
-                if taken > 0 && batch.len() + next.len() > at_once {
+                if taken > 0 && batch.len() + next.len() > max_ops {
                     break;
                 }
                 batch.extend(next.clone());
@@ -58,14 +62,14 @@ impl Ledger {
                 Ok(()) => {
                     unsaved.drain(..taken);
                 }
-                // One of them will never be taken: which one shows if they are written one by one.
+                // The store will never accept one of them. Single commits find out which.
                 Err(error @ (StoreError::TooLarge { .. } | StoreError::Full { .. })) => {
                     if taken == 1 {
-                        tracing::error!(%error, "a change of an alert can't be written down");
+                        tracing::error!(%error, "dropped a change of an alert that the store rejects");
                         unsaved.pop_front();
                         self.dropped.fetch_add(1, Ordering::Relaxed);
                     }
-                    at_once = 1;
+                    max_ops = 1;
                 }
                 Err(error) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
@@ -76,12 +80,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns how often the store has failed.
+    /// Returns the number of failed commits.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Returns how many batches were given up, because the store failed for too long.
+    /// Returns the number of dropped batches.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

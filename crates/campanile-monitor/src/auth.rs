@@ -6,63 +6,65 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::guesses::Guesses;
-use crate::{Peer, Role, Token, bodies, peer};
+use crate::peer::{self, Peer};
+use crate::response;
+use crate::token::{Role, Token};
 
-/// Who may use a route.
+/// The clients that may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Access {
     /// Any client.
     Public,
-    /// Clients with a credential. While no token is configured, also clients on the same machine.
+    /// Clients with a token. Without a configured token, also clients on the same machine.
     Read,
-    /// Clients with a credential that has at least this role.
+    /// Clients with a token of at least this role.
     Role(Role),
 }
 
-/// The client of a request that was let in.
+/// The client of an authorized request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Visitor {
-    /// The role of the credential, if there is a valid one.
+pub(crate) struct Principal {
+    /// The role of the request's token.
     pub(crate) role: Option<Role>,
-    /// What was wrong with the credential, on a route that needs none.
-    pub(crate) refusal: Option<Refusal>,
+    /// The error of the credential, on a public route.
+    pub(crate) error: Option<AuthError>,
     /// Whether the client may read because it is on the same machine.
     pub(crate) is_local: bool,
 }
 
-/// Why a request is refused.
+/// The reason for which a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// It has no credential.
+pub(crate) enum AuthError {
+    /// The request has no credential.
     Missing,
-    /// What it has is not of the form of one.
+    /// The header `Authorization` is malformed.
     Malformed,
-    /// No token has that secret.
+    /// No token matches the credential.
     Unknown,
-    /// The role may not.
+    /// The token's role is too low.
     Forbidden,
-    /// Its peer has sent too many unknown secrets.
+    /// The client has sent too many unknown credentials.
     RateLimited {
-        /// How long until the peer's next secret is looked at.
+        /// The time until the client's next credential is checked.
         retry_after: Duration,
     },
 }
 
-/// The limit of a header `Authorization`, in bytes.
+/// The maximum length of a header `Authorization` in bytes.
 const MAX_HEADER: usize = 4_096;
 
-/// Decides about requests.
+/// Authorizes requests.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct Authorizer {
     tokens: Vec<Token>,
     trusts_loopback: bool,
     guesses: Mutex<Guesses>,
 }
 
-impl Guard {
+impl Authorizer {
     pub(crate) fn new(tokens: Vec<Token>, trusts_loopback: bool) -> Self {
-        // With a credential configured, no client needs another way in. A proxy on the same machine may look like a local client.
+        // With a token, local clients need one too: a proxy on the same machine may look like a local client.
         let trusts_loopback = trusts_loopback && tokens.is_empty();
         Self {
             tokens,
@@ -71,64 +73,68 @@ impl Guard {
         }
     }
 
-    /// Decides about a request at a time of the monotonic clock.
-    pub(crate) fn admit(
+    /// Authorizes a request.
+    ///
+    /// # Errors
+    ///
+    /// If the request may not use a route with this access.
+    pub(crate) fn authorize(
         &self,
         access: Access,
         request: &Parts,
         now: Instant,
-    ) -> Result<Visitor, Refusal> {
+    ) -> Result<Principal, AuthError> {
         let credential = match credential(request) {
             Ok(None) => Ok(None),
             Ok(Some(secret)) => self.find(secret, request, now).map(Some),
-            Err(refusal) => Err(refusal),
+            Err(error) => Err(error),
         };
-        let (token, refusal) = match (access, credential) {
+        let (token, error) = match (access, credential) {
             (_, Ok(token)) => (token, None),
-            // A header of another scheme, such as `Basic`, is not for us. Without tokens, no header is.
-            (Access::Public, Err(Refusal::Malformed)) => (None, None),
+            // A header with another scheme, such as `Basic`, is for the application. So is any header without tokens.
+            (Access::Public, Err(AuthError::Malformed)) => (None, None),
             (Access::Public, Err(_)) if self.tokens.is_empty() => (None, None),
-            // A guess at a token gets what a client without one gets. So do further guesses: a health probe with a foreign
+            // An unknown token on a public route gets the response without a token: a health probe with a foreign
             // credential must not fail.
-            (Access::Public, Err(refusal @ (Refusal::Unknown | Refusal::RateLimited { .. }))) => {
-                (None, Some(refusal))
+            (Access::Public, Err(error @ (AuthError::Unknown | AuthError::RateLimited { .. }))) => {
+                (None, Some(error))
             }
-            (_, Err(refusal)) => return Err(refusal),
+            (_, Err(error)) => return Err(error),
         };
-        let visitor = Visitor {
+        let principal = Principal {
             role: token.map(Token::role),
-            refusal,
+            error,
             is_local: self.trusts_loopback && token.is_none() && peer::is_local(request),
         };
-        match (access, visitor.role) {
-            (Access::Public, _) | (Access::Read, Some(_)) => Ok(visitor),
-            (Access::Read, None) if visitor.is_local => Ok(visitor),
-            (Access::Read | Access::Role(_), None) => Err(Refusal::Missing),
-            (Access::Role(least), Some(role)) if role < least => Err(Refusal::Forbidden),
-            (Access::Role(_), Some(_)) => Ok(visitor),
+        match (access, principal.role) {
+            (Access::Public, _) | (Access::Read, Some(_)) => Ok(principal),
+            (Access::Read, None) if principal.is_local => Ok(principal),
+            (Access::Read | Access::Role(_), None) => Err(AuthError::Missing),
+            (Access::Role(required), Some(role)) if role < required => Err(AuthError::Forbidden),
+            (Access::Role(_), Some(_)) => Ok(principal),
         }
     }
 
-    fn find(&self, secret: &[u8], request: &Parts, now: Instant) -> Result<&Token, Refusal> {
+    fn find(&self, secret: &[u8], request: &Parts, now: Instant) -> Result<&Token, AuthError> {
         if self.tokens.is_empty() {
-            // There is nothing to guess.
-            return Err(Refusal::Unknown);
+            // Without tokens, a client can guess none.
+            return Err(AuthError::Unknown);
         }
         let peer = request.extensions.get::<Peer>();
         let peer = peer.map(|Peer(address)| address.ip());
         let guesses = || self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(retry_after) = guesses().retry_after(peer, now) {
-            return Err(Refusal::RateLimited { retry_after });
+            return Err(AuthError::RateLimited { retry_after });
         }
         Token::find(&self.tokens, secret).ok_or_else(|| {
             guesses().add(peer, now);
-            Refusal::Unknown
+            AuthError::Unknown
         })
     }
 }
 
-/// Returns the secret that a request has, if it has one.
-fn credential(request: &Parts) -> Result<Option<&[u8]>, Refusal> {
+/// Returns the secret of the request's credential.
+fn credential(request: &Parts) -> Result<Option<&[u8]>, AuthError> {
     let mut headers = request.headers.get_all(AUTHORIZATION).iter();
     let (header, another) = (headers.next(), headers.next());
     let Some(header) = header else {
@@ -142,12 +148,12 @@ fn credential(request: &Parts) -> Result<Option<&[u8]>, Refusal> {
     });
     match secret {
         Some(secret) if another.is_none() && header.len() <= MAX_HEADER => Ok(Some(secret)),
-        _ => Err(Refusal::Malformed),
+        _ => Err(AuthError::Malformed),
     }
 }
 
-impl Refusal {
-    /// All reasons.
+impl AuthError {
+    /// The values of the label `reason`.
     pub(crate) const REASONS: [&str; 5] = [
         "missing",
         "malformed",
@@ -166,26 +172,26 @@ impl Refusal {
         }
     }
 
-    /// Returns the answer, which is the same for all that is not a credential.
+    /// Returns the response. Missing, malformed and unknown credentials get the same one.
     pub(crate) fn response(self) -> Response<String> {
         if self == Self::Forbidden {
-            return bodies::error(
+            return response::error(
                 StatusCode::FORBIDDEN,
                 "forbidden",
-                "the credential's role may not do this",
+                "the token's role is too low",
             );
         }
         if let Self::RateLimited { retry_after } = self {
             let text = "too many unknown credentials from this address";
             let code = StatusCode::TOO_MANY_REQUESTS;
-            let mut response = bodies::error(code, "too_many_requests", text);
+            let mut response = response::error(code, "too_many_requests", text);
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(RETRY_AFTER, seconds);
             return response;
         }
-        let text = "a credential is needed: send `Authorization: Bearer <token>`";
-        let mut response = bodies::error(StatusCode::UNAUTHORIZED, "unauthorized", text);
+        let text = "authentication required: send `Authorization: Bearer <token>`";
+        let mut response = response::error(StatusCode::UNAUTHORIZED, "unauthorized", text);
         let challenge = HeaderValue::from_static("Bearer realm=\"campanile\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         response
@@ -208,16 +214,16 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_read() {
+    fn credentials_are_parsed() {
         #[track_caller]
-        fn check(headers: &[&[u8]], expected: Result<Option<&[u8]>, Refusal>) {
+        fn check(headers: &[&[u8]], expected: Result<Option<&[u8]>, AuthError>) {
             assert_eq!(credential(&request(headers)), expected);
         }
         check(&[], Ok(None));
         check(&[b"Bearer secret"], Ok(Some(b"secret")));
         check(&[b"bearer secret"], Ok(Some(b"secret")));
         check(&[b"BEARER   secret "], Ok(Some(b"secret")));
-        let malformed = Err(Refusal::Malformed);
+        let malformed = Err(AuthError::Malformed);
         for header in [
             &b""[..],
             b"Bearer",
@@ -244,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn refusals_tell_no_more_than_that() {
+    fn unauthorized_responses_are_equal() {
         let [missing, malformed, unknown, forbidden] = [
-            Refusal::Missing,
-            Refusal::Malformed,
-            Refusal::Unknown,
-            Refusal::Forbidden,
+            AuthError::Missing,
+            AuthError::Malformed,
+            AuthError::Unknown,
+            AuthError::Forbidden,
         ]
-        .map(Refusal::response);
+        .map(AuthError::response);
         for response in [&malformed, &unknown] {
             assert_eq!(
                 (response.status(), response.body(), response.headers()),
@@ -269,31 +275,31 @@ mod tests {
     }
 
     #[test]
-    fn without_tokens_there_is_nothing_to_guess() {
-        let guard = Guard::new(Vec::new(), true);
+    fn without_tokens_nothing_is_rate_limited() {
+        let authorizer = Authorizer::new(Vec::new(), true);
         let mut request = request(&[b"Bearer of-another-service"]);
         let peer = Peer("127.0.0.1:1".parse().unwrap());
         request.extensions.insert(peer);
-        let now = crate::monitor::now().mono;
+        let now = crate::clock::now().mono;
         for _ in 0..100 {
-            let visitor = guard.admit(Access::Public, &request, now).unwrap();
-            assert_eq!((visitor.role, visitor.refusal), (None, None));
-            let read = guard.admit(Access::Read, &request, now);
-            assert_eq!(read, Err(Refusal::Unknown));
+            let principal = authorizer.authorize(Access::Public, &request, now).unwrap();
+            assert_eq!((principal.role, principal.error), (None, None));
+            let read = authorizer.authorize(Access::Read, &request, now);
+            assert_eq!(read, Err(AuthError::Unknown));
         }
     }
 
     #[test]
-    fn a_peer_has_thirty_guesses_a_minute() {
+    fn a_peer_has_thirty_unknown_tokens_a_minute() {
         let (token, secret) = Token::generate("ada", Role::Viewer).unwrap();
-        let guard = Guard::new(vec![token], true);
-        let start = crate::monitor::now().mono;
+        let authorizer = Authorizer::new(vec![token], true);
+        let start = crate::clock::now().mono;
         let ask = |peer: &str, secret: &str, access, seconds| {
             let mut request = request(&[format!("Bearer {secret}").as_bytes()]);
             request.extensions.insert(Peer(peer.parse().unwrap()));
             let now = start + Duration::from_secs(seconds);
-            let visitor = guard.admit(access, &request, now)?;
-            visitor.refusal.map_or(Ok(visitor.role), Err)
+            let principal = authorizer.authorize(access, &request, now)?;
+            principal.error.map_or(Ok(principal.role), Err)
         };
         for n in 0..30 {
             let access = if n % 2 == 0 {
@@ -302,11 +308,11 @@ mod tests {
                 Access::Read
             };
             let guess = ask("10.0.0.1:1", "guess", access, 100 + n);
-            assert_eq!(guess, Err(Refusal::Unknown));
+            assert_eq!(guess, Err(AuthError::Unknown));
         }
         let retry_after = Duration::from_secs(30);
-        let limited = Refusal::RateLimited { retry_after };
-        // The right secret is not looked at either, so that nothing tells it from a wrong one.
+        let limited = AuthError::RateLimited { retry_after };
+        // The right secret is not checked either, so that a client can't find it.
         for access in [Access::Public, Access::Read] {
             assert_eq!(ask("10.0.0.1:2", &secret, access, 130), Err(limited));
         }
@@ -315,7 +321,7 @@ mod tests {
         let admitted = Ok(Some(Role::Viewer));
         assert_eq!(ask("10.0.0.2:1", &secret, Access::Read, 130), admitted);
         assert_eq!(ask("10.0.0.1:1", &secret, Access::Read, 160), admitted);
-        // No number of right secrets is too many.
+        // Valid tokens are not limited.
         for _ in 0..100 {
             assert_eq!(ask("10.0.0.3:1", &secret, Access::Read, 130), admitted);
         }

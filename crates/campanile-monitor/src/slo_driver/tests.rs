@@ -8,8 +8,8 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::Monitor;
+use crate::clock::now;
 use crate::gate::Gate;
-use crate::monitor::now;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -25,9 +25,9 @@ fn no_health() -> Health {
     Health::builder().build().unwrap()
 }
 
-fn build(sources: &Sources) -> Result<ServiceLevels, Vec<Problem>> {
+fn build(sources: &Sources) -> Result<SloDriver, Vec<Problem>> {
     let mut problems = Vec::new();
-    let levels = ServiceLevels::new(sources, &mut problems);
+    let levels = SloDriver::new(sources, &mut problems);
     if problems.is_empty() {
         Ok(levels)
     } else {
@@ -138,7 +138,7 @@ fn gauges_are_read_from_their_series() {
 }
 
 #[test]
-fn series_and_checks_have_to_be_some() {
+fn unknown_series_and_checks_are_rejected() {
     let slo = |name: &str, series: &str| Slo::gauge(name, "99%", Bound::AtMost(1.0)).series(series);
     let check = Check::new("db", || async { Ok::<_, String>(()) });
     let health = Health::builder().check(check).build().unwrap();
@@ -155,15 +155,12 @@ fn series_and_checks_have_to_be_some() {
     let problems = build(&sources).map(|_| ()).unwrap_err();
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(problems.len(), 4, "{problems:?}");
-    assert!(
-        problems[0]
-            .starts_with("the series \"\" of the objective \"empty\" is not valid: give a metric")
-    );
-    assert!(problems[1].ends_with("there is \"> 1\" after it"));
-    assert!(problems[2].starts_with("the series \"queue_size{queue=~"));
+    assert!(problems[0].starts_with("invalid series \"\" of SLO \"empty\": expected a metric"));
+    assert!(problems[1].ends_with("unexpected \"> 1\" after the selector"));
+    assert!(problems[2].starts_with("invalid series \"queue_size{queue=~"));
     assert_eq!(
         problems[3],
-        "unknown check \"redis\" of the objective \"up\": expected \"db\""
+        "unknown check \"redis\" of SLO \"up\": expected \"db\""
     );
     let without_checks = Problem::Check {
         objective: "up".to_owned(),
@@ -171,7 +168,7 @@ fn series_and_checks_have_to_be_some() {
         known: Vec::new(),
     };
     let text = without_checks.to_string();
-    assert!(text.ends_with("the health, which has none"), "{text}");
+    assert!(text.ends_with("a check, but health has none"), "{text}");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::stored::{Stored, TooLarge};
 use crate::selector::Selector;
-use crate::{Problem, Sources, bodies};
+use crate::{Problem, Sources, response};
 
 mod body;
 mod csv;
@@ -29,7 +29,7 @@ pub(crate) use self::csv::csv;
 pub(crate) use self::html::html;
 
 /// The service levels, with what feeds them and keeps them.
-pub(crate) struct ServiceLevels {
+pub(crate) struct SloDriver {
     sources: Sources,
     gauges: Vec<(Selector, Slices)>,
     /// Of one check, or of the service.
@@ -64,7 +64,7 @@ const STALLS: &str = "campanile_stalls_total";
 /// The interval between looks at the health and the time. They don't wait for the store, unlike the ticks.
 const LOOK: Duration = Duration::from_secs(5);
 
-impl ServiceLevels {
+impl SloDriver {
     pub(crate) fn new(sources: &Sources, problems: &mut Vec<Problem>) -> Self {
         let sla = sources.sla();
         for lint in sla.lints() {
@@ -74,7 +74,7 @@ impl ServiceLevels {
         for (objective, series) in sla.series() {
             let selector = Selector::parse(series).and_then(|(selector, rest)| match rest {
                 "" => Ok(selector),
-                rest => Err(format!("there is {rest:?} after it")),
+                rest => Err(format!("unexpected {rest:?} after the selector")),
             });
             match (selector, sla.slices(objective)) {
                 (Ok(selector), Ok(slices)) => gauges.push((selector, slices)),
@@ -189,7 +189,7 @@ impl ServiceLevels {
         let follow = async {
             let mut transitions = self.sources.health().transitions();
             while transitions.next().await.is_some() {
-                self.look_at_health(crate::monitor::now());
+                self.look_at_health(crate::clock::now());
             }
             std::future::pending().await
         };
@@ -198,7 +198,7 @@ impl ServiceLevels {
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 looks.tick().await;
-                let now = crate::monitor::now();
+                let now = crate::clock::now();
                 self.look_at_health(now);
                 self.sources.sla().advance(now);
             }
@@ -351,10 +351,10 @@ impl ServiceLevels {
         now: Now,
     ) -> Result<(), DecisionError> {
         let entry = json!({
-            "at": bodies::moment(now.wall),
+            "at": response::timestamp(now.wall),
             "event": "budget_adjusted",
             "objective": objective,
-            "of": bodies::moment(adjustment.at),
+            "of": response::timestamp(adjustment.at),
             "bad": adjustment.bad,
             "reason": adjustment.reason,
             "author": adjustment.author,
@@ -370,10 +370,10 @@ impl ServiceLevels {
         now: Now,
     ) -> Result<(), DecisionError> {
         let entry = json!({
-            "at": bodies::moment(now.wall),
+            "at": response::timestamp(now.wall),
             "event": "maintenance_planned",
-            "from": bodies::moment(maintenance.from),
-            "until": bodies::moment(maintenance.until),
+            "from": response::timestamp(maintenance.from),
+            "until": response::timestamp(maintenance.until),
             "reason": maintenance.reason,
             "author": maintenance.author,
         });
@@ -392,7 +392,7 @@ impl ServiceLevels {
             return Ok(false);
         }
         let entry = json!({
-            "at": bodies::moment(now.wall),
+            "at": response::timestamp(now.wall),
             "event": "maintenance_ended",
             "author": author.chars().take(128).collect::<String>(),
         });

@@ -3,7 +3,7 @@
 use campanile_sla::Report;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::bodies::{moment, page};
+use crate::response::{page, timestamp};
 
 /// The columns; those of a budget are empty for an objective that has none.
 const HEAD: &str = "name,target,current,unit,status,window,from,until,samples,bad,coverage,budget_consumed,budget_remaining,incidents,samples_needed,is_estimated";
@@ -20,8 +20,8 @@ pub(crate) fn csv(report: &Report) -> Response<String> {
             objective.unit.to_owned(),
             objective.standing.as_str().to_owned(),
             objective.window.to_string(),
-            moment(objective.from),
-            moment(objective.until),
+            timestamp(objective.from),
+            timestamp(objective.until),
             objective.samples.to_string(),
             objective.bad.to_string(),
             objective.coverage.to_string(),

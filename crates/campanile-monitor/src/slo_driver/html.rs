@@ -8,7 +8,7 @@ use campanile_sla::{ObjectiveReport, Report, Standing, Statement};
 use http::header::CONTENT_SECURITY_POLICY;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::bodies::{moment, page};
+use crate::response::{page, timestamp};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em;max-width:70em}\
 table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .8em;text-align:left;border-bottom:1px solid #ccc}\
@@ -31,7 +31,7 @@ pub(crate) fn html(report: &Report, statement: Option<&Statement>) -> Response<S
         } else {
             "so far; it ends at"
         };
-        let (from, end) = (moment(statement.from), moment(statement.until));
+        let (from, end) = (timestamp(statement.from), timestamp(statement.until));
         out.text(&format!(
             "From {from} {until} {end}, the month in {}. ",
             statement.zone
@@ -39,7 +39,7 @@ pub(crate) fn html(report: &Report, statement: Option<&Statement>) -> Response<S
     }
     out.text(&format!(
         "As of {}: {}.",
-        moment(report.at),
+        timestamp(report.at),
         words(report.overall.as_str())
     ));
     out.raw("</p>");
@@ -49,7 +49,7 @@ pub(crate) fn html(report: &Report, statement: Option<&Statement>) -> Response<S
     }
     let maintenance = report.maintenance.iter();
     let maintenance = maintenance.map(|one| {
-        let (from, until) = (moment(one.from), moment(one.until));
+        let (from, until) = (timestamp(one.from), timestamp(one.until));
         [from, until, one.reason.clone(), one.author.clone()]
     });
     out.table(
@@ -139,10 +139,10 @@ fn details(out: &mut Html, objective: &ObjectiveReport) {
         routes,
     );
     let incidents = objective.incidents.iter().map(|incident| {
-        let until = incident.until.map_or_else(|| "lasts".to_owned(), moment);
+        let until = incident.until.map_or_else(|| "lasts".to_owned(), timestamp);
         let rate = incident.burn_rate.map(|rate| format!("{rate:.1}"));
         [
-            moment(incident.from),
+            timestamp(incident.from),
             until,
             incident.bad.to_string(),
             rate.unwrap_or_default(),
@@ -155,7 +155,7 @@ fn details(out: &mut Html, objective: &ObjectiveReport) {
     );
     let adjustments = objective.adjustments.iter().map(|one| {
         [
-            moment(one.at),
+            timestamp(one.at),
             one.bad.to_string(),
             one.reason.clone(),
             one.author.clone(),

@@ -1,4 +1,4 @@
-//! The forms in which things are shown.
+//! JSON bodies and responses.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -8,14 +8,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
-/// Returns an answer in JSON that is not to be kept.
+/// Creates a JSON response that must not be cached.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
-    // Texts and numbers can always be written as JSON.
+    // Strings and numbers always serialize.
     let body = serde_json::to_string(body).unwrap_or_default();
     page(status, HeaderValue::from_static("application/json"), body)
 }
 
-/// Returns an answer that is not to be kept.
+/// Creates a response that must not be cached.
 pub(crate) fn page(status: StatusCode, media_type: HeaderValue, body: String) -> Response<String> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -26,7 +26,7 @@ pub(crate) fn page(status: StatusCode, media_type: HeaderValue, body: String) ->
     response
 }
 
-/// Returns the response for an error, for programs and for people.
+/// Creates an error response with a code for programs and a text for people.
 pub(crate) fn error(status: StatusCode, code: &'static str, text: &str) -> Response<String> {
     json(
         status,
@@ -38,7 +38,7 @@ pub(crate) fn error(status: StatusCode, code: &'static str, text: &str) -> Respo
     )
 }
 
-/// Returns the answer that there is nothing of a name.
+/// Creates the 404 response for an unknown name.
 pub(crate) fn unknown(text: &str, known: Vec<String>) -> Response<String> {
     let known = Some(known);
     json(
@@ -55,13 +55,13 @@ pub(crate) fn unknown(text: &str, known: Vec<String>) -> Response<String> {
 struct ErrorBody<'a> {
     code: &'static str,
     error: &'a str,
-    /// The names that there are.
+    /// The known names.
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<Vec<String>>,
 }
 
-/// Returns a moment in UTC, as RFC 3339 has it.
-pub(crate) fn moment(at: SystemTime) -> String {
+/// Returns a time in RFC 3339, in UTC, with milliseconds.
+pub(crate) fn timestamp(at: SystemTime) -> String {
     let at = jiff::Timestamp::try_from(at).unwrap_or_default();
     format!("{at:.3}")
 }
@@ -75,7 +75,7 @@ pub(crate) struct AlertsBody<'a> {
 
 #[derive(Serialize)]
 struct AlertBody<'a> {
-    /// Of this alert in this episode: another one has another start.
+    /// The alert's id, which is unique to this activation.
     id: String,
     name: &'a str,
     severity: &'static str,
@@ -84,18 +84,19 @@ struct AlertBody<'a> {
     labels: BTreeMap<&'a str, &'a str>,
     annotations: &'a BTreeMap<String, String>,
     active_at: String,
-    /// Null while it is pending.
+    /// Null while the alert is pending.
     starts_at: Option<String>,
-    /// Null for what JSON has no number for.
+    /// Null for NaN and infinities, which JSON does not have.
     value: f64,
     fingerprint: String,
-    warming: bool,
+    /// Whether the alert was restored and cannot resolve yet.
+    awaiting_history: bool,
 }
 
 impl<'a> AlertsBody<'a> {
     pub(crate) fn new(alerts: &'a [Alert], now: SystemTime) -> Self {
         Self {
-            timestamp: moment(now),
+            timestamp: timestamp(now),
             total: alerts.len(),
             alerts: alerts.iter().map(AlertBody::new).collect(),
         }
@@ -116,11 +117,11 @@ impl<'a> AlertBody<'a> {
             message: alert.annotations.get("summary").map_or("", String::as_str),
             labels: alert.labels.iter().collect(),
             annotations: &alert.annotations,
-            active_at: moment(alert.active_at),
-            starts_at: alert.starts_at.map(moment),
+            active_at: timestamp(alert.active_at),
+            starts_at: alert.starts_at.map(timestamp),
             value: alert.value,
             fingerprint: alert.labels.fingerprint().to_string(),
-            warming: alert.is_warming,
+            awaiting_history: alert.awaiting_history,
         }
     }
 }

@@ -12,9 +12,7 @@ use crate::phase::Life;
 use crate::report::of_service;
 use crate::watchdog::Guarding;
 use crate::watched::Watched;
-use crate::{
-    Check, CheckReport, HealthBuilder, Report, Status, Transition, Transitions, clock, transitions,
-};
+use crate::{Check, CheckReport, Report, Status, Transition, Transitions, clock, transitions};
 
 mod causes;
 mod life;
@@ -57,11 +55,6 @@ pub(crate) struct Parts {
 }
 
 impl Health {
-    /// Returns a builder.
-    pub fn builder() -> HealthBuilder {
-        HealthBuilder::new()
-    }
-
     pub(crate) fn new(parts: Parts) -> Self {
         let start = clock::now();
         let watched = |(check, depends_on)| Watched::new(check, depends_on, start);

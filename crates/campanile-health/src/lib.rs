@@ -87,6 +87,7 @@ mod builder;
 mod check;
 pub mod checks;
 mod clock;
+mod error;
 mod group;
 #[cfg(feature = "tonic")]
 mod grpc;
@@ -108,8 +109,9 @@ mod watched;
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use campanile_client as client;
 
-pub use self::builder::{BuildError, HealthBuilder, Problem};
+pub use self::builder::HealthBuilder;
 pub use self::check::{Check, HealthCheck, HealthFuture, Importance};
+pub use self::error::{BuildError, Problem};
 pub use self::group::{Group, Select};
 #[cfg(feature = "tonic")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]

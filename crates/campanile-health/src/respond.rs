@@ -7,65 +7,24 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
-use crate::group::Resolved;
 use crate::report::of_service;
 use crate::watched::Watched;
-use crate::{Health, Phase, Status, Value, clock};
+use crate::{Health, Phase, Status, clock};
 
 use self::format::Format;
+use self::probe::{Probe, Verdict, View, is_success};
 
-mod format;
-
+pub use self::detail::Details;
 pub use self::format::preferred_type;
-mod json;
-mod text;
 
-/// The details that a response has, besides the names and statuses of the checks, which every client may see.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Details {
-    /// Whether to show what well checks said, their figures, how long they took and when: not for everybody.
-    pub messages: bool,
-    /// Whether to show what the others failed with: for those who are known.
-    pub errors: bool,
-    /// More members of the answer of `/health/detailed`, each a name and a value.
-    pub notes: Vec<(&'static str, Value)>,
-}
+mod detail;
+mod format;
+mod json;
+mod probe;
+mod text;
 
 /// How many checks can be left out at once.
 const MAX_EXCLUDED: usize = 64;
-
-/// What is asked for.
-struct Asked<'a> {
-    view: View,
-    /// `None` for all checks.
-    group: Option<&'a Resolved>,
-    check: Option<&'a Watched>,
-    excluded: Vec<&'a str>,
-    is_verbose: bool,
-    is_to_be_refreshed: bool,
-}
-
-/// Whose path it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum View {
-    Health,
-    Detailed,
-    Readiness,
-    Liveness,
-    Startup,
-    /// Any other group.
-    Group,
-}
-
-/// What the answer is.
-struct Answer {
-    status: Status,
-    code: StatusCode,
-    phase: Phase,
-    /// Whether the phase alone fails the probe of this path.
-    fails_by_phase: bool,
-    now: Instant,
-}
 
 impl Health {
     /// The [paths](crate#paths), each with and without a final slash. What is in braces stands for any segment, as in axum.
@@ -112,7 +71,7 @@ impl Health {
     pub fn respond_with(&self, request: &Parts, details: &Details) -> Option<Response<String>> {
         let path = request.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);
-        let asked = self.asked(path, request.uri.query().unwrap_or_default())?;
+        let probe = self.probe(path, request.uri.query().unwrap_or_default())?;
         if !matches!(request.method, Method::GET | Method::HEAD) {
             let mut response = Response::new(String::new());
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
@@ -121,10 +80,7 @@ impl Health {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             return Some(response);
         }
-        if let Some(check) = asked
-            .check
-            .filter(|_| asked.is_to_be_refreshed && details.errors)
-        {
+        if let Some(check) = probe.check.filter(|_| probe.is_refresh && details.errors) {
             check.hurry.notify_one();
         }
         let usual = match path.starts_with("/health") {
@@ -133,7 +89,7 @@ impl Health {
         };
         let accept = request.headers.get_all(ACCEPT);
         let format = Format::chosen(accept.iter(), usual);
-        let mut response = self.answer(&asked, format, details);
+        let mut response = self.answer(&probe, format, details);
         if request.method == Method::HEAD {
             let length = response.body().len().into();
             response.headers_mut().insert(CONTENT_LENGTH, length);
@@ -158,8 +114,8 @@ impl Health {
             })
     }
 
-    /// Reads what is asked for.
-    fn asked<'a>(&'a self, path: &'a str, query: &'a str) -> Option<Asked<'a>> {
+    /// Reads what is probe for.
+    fn probe<'a>(&'a self, path: &'a str, query: &'a str) -> Option<Probe<'a>> {
         let mut segments = path.strip_prefix('/')?.split('/');
         let first = segments.next()?;
         let (group, check) = match first {
@@ -200,7 +156,7 @@ impl Health {
         let excluded = pairs
             .clone()
             .filter(|(name, value)| *name == "exclude" && !value.is_empty());
-        Some(Asked {
+        Some(Probe {
             view,
             group,
             check,
@@ -209,21 +165,21 @@ impl Health {
                 .take(MAX_EXCLUDED)
                 .collect(),
             is_verbose: pairs.clone().any(|(name, _)| name == "verbose"),
-            is_to_be_refreshed: pairs.any(|pair| pair == ("refresh", "true")),
+            is_refresh: pairs.any(|pair| pair == ("refresh", "true")),
         })
     }
 
-    fn answer(&self, asked: &Asked<'_>, format: Format, details: &Details) -> Response<String> {
+    fn answer(&self, probe: &Probe<'_>, format: Format, details: &Details) -> Response<String> {
         let now = clock::now();
         let phase = self.inner().phase(now);
-        let answer = self.judge(asked, phase, now);
+        let verdict = self.verdict(probe, phase, now);
         let body = match format {
-            Format::Text => self.text(asked, &answer, details),
-            Format::Json => self.json(asked, &answer, details),
-            Format::HealthJson => self.health_json(asked, &answer, details),
+            Format::Text => self.text(probe, &verdict, details),
+            Format::Json => self.json(probe, &verdict, details),
+            Format::HealthJson => self.health_json(probe, &verdict, details),
         };
         let mut response = Response::new(body);
-        *response.status_mut() = answer.code;
+        *response.status_mut() = verdict.code;
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
@@ -242,41 +198,41 @@ impl Health {
         self.inner().group(group)?;
         let path = format!("/health/{group}");
         let now = clock::now();
-        let asked = self
-            .asked(&path, "")
-            .filter(|asked| asked.group.is_some())?;
-        Some(self.judge(&asked, self.inner().phase(now), now).code)
+        let probe = self
+            .probe(&path, "")
+            .filter(|probe| probe.group.is_some())?;
+        Some(self.verdict(&probe, self.inner().phase(now), now).code)
     }
 
-    fn judge(&self, asked: &Asked<'_>, phase: Phase, now: Instant) -> Answer {
+    fn verdict(&self, probe: &Probe<'_>, phase: Phase, now: Instant) -> Verdict {
         let inner = self.inner();
-        let status = match (asked.check, asked.group) {
+        let status = match (probe.check, probe.group) {
             (Some(check), _) => of_service(check.check.importance, check.status(now)),
             // It has started, whatever comes.
-            (None, Some(_)) if asked.view == View::Startup => Status::Healthy,
-            (None, Some(group)) => inner.status_of(group, now, |of| asked.counts(of)),
+            (None, Some(_)) if probe.view == View::Startup => Status::Healthy,
+            (None, Some(group)) => inner.status_of(group, now, |of| probe.counts(of)),
             (None, None) => {
-                let counted = inner.checks.iter().filter(|of| asked.counts(of));
+                let counted = inner.checks.iter().filter(|of| probe.counts(of));
                 let statuses = counted.map(|of| of_service(of.check.importance, of.status(now)));
                 statuses.max().unwrap_or(Status::Healthy)
             }
         };
         // Where it is in its life says as much as a check.
-        let fails = asked.is_out(phase, inner.life.has_started());
-        let is_out = asked.check.is_none() && fails;
+        let fails = probe.fails_by_phase(phase, inner.life.has_started());
+        let is_out = probe.check.is_none() && fails;
         let status = if is_out { Status::Unhealthy } else { status };
-        let code = match (asked.group, status) {
+        let code = match (probe.group, status) {
             (Some(group), status) => group.code(status),
             (None, Status::Unhealthy) => StatusCode::SERVICE_UNAVAILABLE,
             (None, _) => StatusCode::OK,
         };
         // No code of a group's makes a service ready that isn't there.
-        let code = if is_out && is_well(code) {
+        let code = if is_out && is_success(code) {
             StatusCode::SERVICE_UNAVAILABLE
         } else {
             code
         };
-        Answer {
+        Verdict {
             status,
             code,
             phase,
@@ -285,43 +241,16 @@ impl Health {
         }
     }
 
-    /// Returns the checks that are asked for, those that are excluded among them.
-    fn members<'a>(&'a self, asked: &'a Asked<'_>) -> impl Iterator<Item = (usize, &'a Watched)> {
-        let of_group = asked.group.map(|group| group.members.iter().copied());
+    /// Returns the checks that are probe for, those that are excluded among them.
+    fn members<'a>(&'a self, probe: &'a Probe<'_>) -> impl Iterator<Item = (usize, &'a Watched)> {
+        let of_group = probe.group.map(|group| group.members.iter().copied());
         let all = match of_group {
             Some(_) => 0..0,
             None => 0..self.inner().checks.len(),
         };
         let numbers = of_group.into_iter().flatten().chain(all);
         let members = numbers.map(|number| (number, &self.inner().checks[number]));
-        members.filter(|(_, of)| asked.check.is_none_or(|check| std::ptr::eq(check, *of)))
-    }
-}
-
-impl Answer {
-    /// Returns whether who probes takes it for well.
-    fn is_well(&self) -> bool {
-        is_well(self.code)
-    }
-}
-
-fn is_well(code: StatusCode) -> bool {
-    (200..400).contains(&code.as_u16())
-}
-
-impl Asked<'_> {
-    /// Returns whether a check counts.
-    fn counts(&self, watched: &Watched) -> bool {
-        self.check.is_some() || !self.excluded.contains(&&*watched.name)
-    }
-
-    /// Returns whether the phase alone fails the probe.
-    fn is_out(&self, phase: Phase, has_started: bool) -> bool {
-        match self.view {
-            View::Readiness => phase != Phase::Ready,
-            View::Startup => !has_started,
-            View::Health | View::Detailed | View::Liveness | View::Group => false,
-        }
+        members.filter(|(_, of)| probe.check.is_none_or(|check| std::ptr::eq(check, *of)))
     }
 }
 

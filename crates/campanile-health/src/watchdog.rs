@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use self::probes::Respond;
 use crate::check::Kind;
-use crate::{Check, Health, Outcome, clock};
+use crate::{Check, Outcome, clock};
 
 /// Sees whether the runtime is stuck, from a thread of its own, `campanile-watchdog`: once a second it gives the runtime something to do, and
 /// measures how long that takes. If it takes too long, [liveness](crate::Group) fails.
@@ -126,7 +127,7 @@ impl Guarding {
     }
 
     /// Starts the threads, which end when what this returns is dropped.
-    pub(crate) fn start(self: &Arc<Self>, health: &Health) -> Guarded {
+    pub(crate) fn start(self: &Arc<Self>, respond: Respond) -> Guarded {
         let run = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         self.run.store(run, Ordering::Relaxed);
         self.state().is_closed = false;
@@ -135,8 +136,8 @@ impl Guarding {
         self.has_failed.store(watching.is_none(), Ordering::Relaxed);
         let (probing, ended) = oneshot::channel();
         if self.listener.is_some() {
-            let (guarding, health) = (Arc::clone(self), health.clone());
-            let answer = move || guarding.answer_probes(&health, ended);
+            let guarding = Arc::clone(self);
+            let answer = move || guarding.answer_probes(&respond, ended);
             if started("campanile-probes", answer).is_none() {
                 self.has_failed.store(true, Ordering::Relaxed);
             }
@@ -149,11 +150,11 @@ impl Guarding {
     }
 
     /// Answers probes for as long as this run lasts.
-    fn answer_probes(&self, health: &Health, ended: oneshot::Receiver<()>) {
+    fn answer_probes(&self, respond: &Respond, ended: oneshot::Receiver<()>) {
         let Some(listener) = &self.listener else {
             return;
         };
-        if let Err(error) = probes::serve(listener, health, ended) {
+        if let Err(error) = probes::serve(listener, respond, ended) {
             tracing::warn!(%error, "failed to start the watchdog's listener");
             self.has_failed.store(true, Ordering::Relaxed);
         }

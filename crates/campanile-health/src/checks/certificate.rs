@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 
-use super::Bounds;
+use super::bounds::Bounds;
 use crate::{Check, Outcome, clock};
 
 /// Returns a check of the days that the certificates of a TLS server, `host:port`, are still valid, for example with

@@ -6,7 +6,7 @@ use std::time::Duration;
 use campanile_system::{System, Used};
 use tokio::time::Instant;
 
-use super::Bounds;
+use super::bounds::Bounds;
 use crate::{Check, Outcome, clock};
 
 /// Returns a check of how full the file system is that a path is in, in percent of what users other than root may have.

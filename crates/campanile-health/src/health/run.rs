@@ -62,7 +62,8 @@ impl Health {
         let _guarded = self.0.watchdog.as_ref().map(|watchdog| {
             let guarding = Arc::clone(watchdog);
             tasks.spawn(async move { guarding.answer().await });
-            watchdog.start(self)
+            let health = self.clone();
+            watchdog.start(Arc::new(move |request| health.respond(request)))
         });
         shutdown.await;
         // A call that blocks its thread can't be cancelled.

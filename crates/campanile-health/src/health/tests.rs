@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::{Details, Group, Outcome, Phase, Select};
+use crate::{Details, Group, HealthBuilder, Outcome, Phase, Select};
 
 mod calls;
 mod groups;

@@ -3,41 +3,42 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::{Answer, Asked, Details, View};
+use super::detail::Details;
+use super::probe::{Probe, Verdict, View};
 use crate::report::of_service;
 use crate::{CheckReport, Health, Importance, Phase, Status, Value, clock};
 
 impl Health {
     /// Our own JSON.
-    pub(super) fn json(&self, asked: &Asked<'_>, answer: &Answer, details: &Details) -> String {
-        if asked.check.is_some() {
-            let reports = self.reports(asked, answer);
+    pub(super) fn json(&self, probe: &Probe<'_>, verdict: &Verdict, details: &Details) -> String {
+        if probe.check.is_some() {
+            let reports = self.reports(probe, verdict);
             let check = reports
                 .first()
                 .map(|report| CheckBody::new(report, details));
             return written(&check);
         }
         // What it says is what its code says.
-        let status = match (asked.view, answer.is_well()) {
+        let status = match (probe.view, verdict.is_success()) {
             (View::Readiness, false) => "not_ready",
             (View::Readiness, true) => "ready",
             (View::Liveness, false) => "not_alive",
             (View::Liveness, true) => "alive",
             (View::Startup, false) => "starting",
             (View::Startup, true) => "started",
-            (View::Health | View::Detailed | View::Group, _) => answer.status.as_str(),
+            (View::Health | View::Detailed | View::Group, _) => verdict.status.as_str(),
         };
-        let is_long = matches!(asked.view, View::Detailed | View::Group) || asked.is_verbose;
-        let reports = is_long.then(|| self.reports(asked, answer));
-        let is_usual = matches!(answer.phase, Phase::Ready | Phase::Starting);
+        let is_long = matches!(probe.view, View::Detailed | View::Group) || probe.is_verbose;
+        let reports = is_long.then(|| self.reports(probe, verdict));
+        let is_usual = matches!(verdict.phase, Phase::Ready | Phase::Starting);
         let body = Body {
             status,
-            timestamp: (asked.view != View::Readiness || is_long).then(|| rfc_3339(clock::wall())),
-            phase: (is_long || !is_usual || answer.fails_by_phase).then(|| answer.phase.as_str()),
+            timestamp: (probe.view != View::Readiness || is_long).then(|| rfc_3339(clock::wall())),
+            phase: (is_long || !is_usual || verdict.fails_by_phase).then(|| verdict.phase.as_str()),
             checks: reports
                 .as_ref()
-                .map(|reports| Checks::new(reports, asked, details)),
-            service: (asked.view == View::Detailed).then(|| self.of_service(details)),
+                .map(|reports| Checks::new(reports, probe, details)),
+            service: (probe.view == View::Detailed).then(|| self.of_service(details)),
         };
         written(&body)
     }
@@ -45,14 +46,14 @@ impl Health {
     /// `application/health+json` (draft-inadarei-api-health-check-06).
     pub(super) fn health_json(
         &self,
-        asked: &Asked<'_>,
-        answer: &Answer,
+        probe: &Probe<'_>,
+        verdict: &Verdict,
         details: &Details,
     ) -> String {
-        let is_long = asked.check.is_some()
-            || asked.is_verbose
-            || !matches!(asked.view, View::Readiness | View::Liveness | View::Startup);
-        let reports = is_long.then(|| self.reports(asked, answer));
+        let is_long = probe.check.is_some()
+            || probe.is_verbose
+            || !matches!(probe.view, View::Readiness | View::Liveness | View::Startup);
+        let reports = is_long.then(|| self.reports(probe, verdict));
         let checks = reports.iter().flatten().map(|report| {
             let duration = report.duration.filter(|_| details.messages);
             let name = match duration {
@@ -75,33 +76,33 @@ impl Health {
         let checks: BTreeMap<_, _> = checks.collect();
         let body = HealthBody {
             // The draft has a code of 2xx or 3xx for what passes or warns, and of 4xx or 5xx for what fails.
-            status: match (answer.is_well(), answer.status) {
+            status: match (verdict.is_success(), verdict.status) {
                 (false, _) => "fail",
                 (true, Status::Healthy) => "pass",
                 (true, _) => "warn",
             },
             version: self.inner().version.as_deref(),
-            notes: answer
+            notes: verdict
                 .fails_by_phase
-                .then(|| [format!("the service is {}", answer.phase.as_str())]),
+                .then(|| [format!("the service is {}", verdict.phase.as_str())]),
             checks: is_long.then_some(checks),
         };
         written(&body)
     }
 
-    fn reports(&self, asked: &Asked<'_>, answer: &Answer) -> Vec<CheckReport> {
+    fn reports(&self, probe: &Probe<'_>, verdict: &Verdict) -> Vec<CheckReport> {
         let inner = self.inner();
         let statuses: Vec<_> = inner
             .checks
             .iter()
-            .map(|of| of.status(answer.now))
+            .map(|of| of.status(verdict.now))
             .collect();
         let culprits = inner.culprits(&statuses);
         let known = (&*statuses, &*culprits);
-        let members = self.members(asked);
-        let members = members.filter(|(_, watched)| asked.counts(watched));
+        let members = self.members(probe);
+        let members = members.filter(|(_, watched)| probe.counts(watched));
         members
-            .map(|(number, watched)| inner.report(number, watched, known, answer.now))
+            .map(|(number, watched)| inner.report(number, watched, known, verdict.now))
             .collect()
     }
 
@@ -144,7 +145,7 @@ struct Checks<'a> {
 }
 
 impl<'a> Checks<'a> {
-    fn new(reports: &'a [CheckReport], asked: &'a Asked<'_>, details: &Details) -> Self {
+    fn new(reports: &'a [CheckReport], probe: &'a Probe<'_>, details: &Details) -> Self {
         let failed = reports
             .iter()
             .filter(|check| check.status != Status::Healthy);
@@ -157,7 +158,7 @@ impl<'a> Checks<'a> {
                 .map(|check| CheckBody::new(check, details))
                 .collect(),
             failed_checks,
-            excluded_checks: asked.excluded.clone(),
+            excluded_checks: probe.excluded.clone(),
         }
     }
 }

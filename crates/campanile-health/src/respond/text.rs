@@ -5,51 +5,52 @@ use std::fmt::Write;
 
 use http::StatusCode;
 
-use super::{Answer, Asked, Details, View};
+use super::detail::Details;
+use super::probe::{Probe, Verdict, View, is_success};
 use crate::report::of_service;
 use crate::watched::Watched;
 use crate::{Health, Status};
 
 impl Health {
-    pub(super) fn text(&self, asked: &Asked<'_>, answer: &Answer, details: &Details) -> String {
-        let is_well = answer.is_well();
+    pub(super) fn text(&self, probe: &Probe<'_>, verdict: &Verdict, details: &Details) -> String {
+        let is_well = verdict.is_success();
         let mut out = String::new();
-        if let Some(check) = asked.check {
+        if let Some(check) = probe.check {
             return match is_well {
                 true => "ok".to_owned(),
                 false => {
-                    line(&mut out, check, answer, asked, details);
+                    line(&mut out, check, verdict, probe, details);
                     out
                 }
             };
         }
-        if is_well && !asked.is_verbose {
+        if is_well && !probe.is_verbose {
             return "ok".to_owned();
         }
-        let mut members = self.members(asked).map(|(_, watched)| watched).peekable();
+        let mut members = self.members(probe).map(|(_, watched)| watched).peekable();
         if members.peek().is_none() {
             out.push_str("[+]ping ok\n");
         }
         for watched in members {
-            line(&mut out, watched, answer, asked, details);
+            line(&mut out, watched, verdict, probe, details);
         }
-        if answer.fails_by_phase {
-            let phase = answer.phase.as_str();
+        if verdict.fails_by_phase {
+            let phase = verdict.phase.as_str();
             // A `String` takes whatever is written.
             let _ = writeln!(out, "[-]{phase} failed: reason withheld");
         }
-        let known: BTreeSet<_> = match asked.excluded.is_empty() {
+        let known: BTreeSet<_> = match probe.excluded.is_empty() {
             true => BTreeSet::new(),
-            false => self.members(asked).map(|(_, of)| &*of.name).collect(),
+            false => self.members(probe).map(|(_, of)| &*of.name).collect(),
         };
-        let unknown = asked.excluded.iter().filter(|name| !known.contains(**name));
+        let unknown = probe.excluded.iter().filter(|name| !known.contains(**name));
         let unknown: Vec<_> = unknown.map(|name| format!("{name:?}")).collect();
         if !unknown.is_empty() {
             let unknown = unknown.join(",");
             let text = "warn: some health checks cannot be excluded: no matches for";
             let _ = writeln!(out, "{text} {unknown}");
         }
-        let name = match (asked.view, asked.group) {
+        let name = match (probe.view, probe.group) {
             (View::Readiness, _) => "readyz",
             (View::Liveness, _) => "livez",
             (View::Startup, _) => "startupz",
@@ -62,24 +63,24 @@ impl Health {
     }
 }
 
-fn line(out: &mut String, of: &Watched, answer: &Answer, asked: &Asked<'_>, details: &Details) {
+fn line(out: &mut String, of: &Watched, verdict: &Verdict, probe: &Probe<'_>, details: &Details) {
     let name = &*of.name;
-    let status = of.status(answer.now);
-    let code = |status: Status| match asked.group {
+    let status = of.status(verdict.now);
+    let code = |status: Status| match probe.group {
         Some(group) => group.code(of_service(of.check.importance, status)),
         None if of_service(of.check.importance, status) == Status::Unhealthy => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         None => StatusCode::OK,
     };
-    let is_passed = super::is_well(code(status));
+    let is_passed = is_success(code(status));
     let reason = || {
         let last = of.last().filter(|_| details.errors);
         let message = last.and_then(|last| last.outcome.message);
         let message = message.map(|message| message.replace(['\n', '\r'], " "));
         message.unwrap_or_else(|| "reason withheld".to_owned())
     };
-    let _ = match (asked.counts(of), status) {
+    let _ = match (probe.counts(of), status) {
         (false, _) => writeln!(out, "[+]{name} excluded: ok"),
         (true, Status::Healthy) => writeln!(out, "[+]{name} ok"),
         (true, status) if is_passed => {

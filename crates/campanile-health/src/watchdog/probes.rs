@@ -1,14 +1,15 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::Response;
+use http::request::Parts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
-
-use crate::Health;
 
 /// The number of connections at a time. A further one replaces the oldest.
 const MAX_CONNECTIONS: usize = 256;
@@ -18,10 +19,13 @@ const MAX_REQUEST: usize = 4 << 10;
 /// The pause after a connection can't be accepted, as when too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Responds to a probe; `None` if there is nothing at its path.
+pub(crate) type Respond = Arc<dyn Fn(&Parts) -> Option<Response<String>> + Send + Sync>;
+
 /// Answers probes on this thread, in a runtime of its own, until the sender is dropped.
 pub(super) fn serve(
     listener: &std::net::TcpListener,
-    health: &Health,
+    respond: &Respond,
     ended: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -32,14 +36,14 @@ pub(super) fn serve(
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener)?;
         tokio::select! {
-            () = accept(&listener, health, MAX_TIME) => {}
+            () = accept(&listener, respond, MAX_TIME) => {}
             _ = ended => {}
         }
         Ok(())
     })
 }
 
-async fn accept(listener: &TcpListener, health: &Health, max_time: Duration) {
+async fn accept(listener: &TcpListener, respond: &Respond, max_time: Duration) {
     let mut connections = VecDeque::<AbortHandle>::new();
     loop {
         let Ok((connection, _)) = listener.accept().await else {
@@ -52,13 +56,13 @@ async fn accept(listener: &TcpListener, health: &Health, max_time: Duration) {
         {
             oldest.abort();
         }
-        let health = health.clone();
-        let talk = async move { drop(timeout(max_time, answer(connection, &health)).await) };
+        let respond = Arc::clone(respond);
+        let talk = async move { drop(timeout(max_time, answer(connection, &respond)).await) };
         connections.push_back(tokio::spawn(talk).abort_handle());
     }
 }
 
-async fn answer(mut connection: TcpStream, health: &Health) -> io::Result<()> {
+async fn answer(mut connection: TcpStream, respond: &Respond) -> io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let read = connection.read_buf(&mut request).await?;
@@ -67,9 +71,9 @@ async fn answer(mut connection: TcpStream, health: &Health) -> io::Result<()> {
         }
     }
     let response = parsed(&request)
-        .and_then(|request| health.respond(&request))
+        .and_then(|request| respond(&request))
         .unwrap_or_else(|| {
-            let mut response = http::Response::new(String::new());
+            let mut response = Response::new(String::new());
             *response.status_mut() = http::StatusCode::NOT_FOUND;
             response
         });
@@ -90,7 +94,7 @@ async fn answer(mut connection: TcpStream, health: &Health) -> io::Result<()> {
 }
 
 /// Reads the method, the target and what is accepted.
-fn parsed(request: &[u8]) -> Option<http::request::Parts> {
+fn parsed(request: &[u8]) -> Option<Parts> {
     let text = str::from_utf8(request).ok()?;
     let mut lines = text.split("\r\n");
     let mut first = lines.next()?.split(' ');
@@ -111,6 +115,7 @@ fn parsed(request: &[u8]) -> Option<http::request::Parts> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Health;
 
     #[tokio::test]
     async fn past_the_limit_the_oldest_connection_is_closed() {
@@ -134,7 +139,8 @@ mod tests {
             newest.read_to_string(&mut answer).await.unwrap();
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         };
-        let accept = accept(&listener, &health, hour);
+        let respond: Respond = Arc::new(move |request| health.respond(request));
+        let accept = accept(&listener, &respond, hour);
         let test = async {
             tokio::select! { () = connect => {} () = accept => {} }
         };

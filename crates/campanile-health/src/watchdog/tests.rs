@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use http::StatusCode;
 
 use super::*;
+use crate::Health;
 
 /// Asks as a client would, in a thread that may block.
 fn get(address: SocketAddr, request: &str) -> String {

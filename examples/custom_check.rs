@@ -52,10 +52,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // A closure: an error is a failure.
         .check(
             Check::new("payments", async || Err::<(), _>("refused"))
-                .steady()
+                .failure_threshold(3)
+                .success_threshold(2)
                 .depends_on("network"),
         )
-        .check(Check::of("license", License { days_left: 9 }).informational())
+        .check(Check::from_impl("license", License { days_left: 9 }).informational())
         // One that blocks its thread.
         .check(
             Check::blocking("migrations", || std::fs::metadata("/").map(drop))
@@ -67,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 .critical()
                 .tag("storage"),
         )
-        .check(checks::dns("network", "localhost").period(Duration::from_secs(5)))
+        .check(checks::dns("network", "localhost").interval(Duration::from_secs(5)))
         .health(|health| {
             health
                 // Tasks that have to go on, and the runtime itself, are what liveness is about.

@@ -62,11 +62,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         builder = builder.channel(Webhook::alertmanager("webhook", url));
     }
     if let Some(url) = variable("DATABASE_URL") {
-        let check = checks::postgres::check("postgres", &url)
-            .map_err(|error| format!("DATABASE_URL: {error}"))?;
+        let check =
+            checks::postgres("postgres", &url).map_err(|error| format!("DATABASE_URL: {error}"))?;
         // Without its database the service is not ready. `Group` shows how to leave a check out.
         let check = check.critical().timeout(Duration::from_secs(2));
-        builder = builder.check(check.period(Duration::from_secs(2)));
+        builder = builder.check(check.interval(Duration::from_secs(2)));
     }
     let campanile = builder.install()?;
     campanile

@@ -33,15 +33,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
-    let drained = {
-        let health = campanile.health().clone();
-        // A real service waits for 5 s.
-        async move {
-            health
-                .drain_after(async { drop(stopped.await) }, Duration::ZERO)
-                .await
-        }
-    };
+    // A real service waits for 5 s.
+    let drained = campanile
+        .health()
+        .drain_after(async { drop(stopped.await) }, Duration::ZERO);
     let server = Server::builder()
         .layer(campanile.layer())
         .add_service(service);

@@ -44,7 +44,7 @@ fn with_checks() -> (Campanile, Arc<AtomicUsize>) {
             }
         });
         // It doesn't come twice while this lasts.
-        campanile = campanile.check(check.critical().period(Duration::from_secs(3_600)));
+        campanile = campanile.check(check.critical().interval(Duration::from_secs(3_600)));
     }
     (campanile.build().expect("the checks are valid"), calls)
 }

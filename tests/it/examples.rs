@@ -103,7 +103,7 @@ async fn custom_checks_are_in_groups_and_probes() {
     assert_eq!(
         (
             check("payments").get("message"),
-            check("payments").get("impaired_by")
+            check("payments").get("root_causes")
         ),
         (None, None)
     );

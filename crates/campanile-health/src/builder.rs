@@ -5,14 +5,14 @@ use crate::{BuildError, Check, Group, Health, Heartbeat, Problem, Select, Watchd
 
 /// Settings of a [`Health`].
 ///
-/// | setting | default |
-/// |---|---|
-/// | [`check`](Self::check) | none: the service is healthy as long as it answers |
-/// | [`group`](Self::group) | `readiness`, `liveness`, `startup` |
-/// | [`heartbeat`](Self::heartbeat), [`watchdog`](Self::watchdog) | none |
-/// | [`concurrency`](Self::concurrency) | 64 |
-/// | [`jitter`](Self::jitter) | 0.1 |
-/// | [`version`](Self::version) | none |
+/// | setting | default | limit |
+/// |---|---|---|
+/// | [`check`](Self::check) | none: the service is healthy while it responds | 1,000 |
+/// | [`group`](Self::group) | `readiness`, `liveness`, `startup` | 100 |
+/// | [`heartbeat`](Self::heartbeat), [`watchdog`](Self::watchdog) | none | |
+/// | [`concurrency`](Self::concurrency) | 64 | at least 1 |
+/// | [`jitter`](Self::jitter) | 0.1 | 0 to 1 |
+/// | [`version`](Self::version) | none | 64 characters |
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct HealthBuilder {
@@ -24,12 +24,15 @@ pub struct HealthBuilder {
     version: Option<String>,
 }
 
-/// The limits of the numbers of checks and groups.
 const MAX_CHECKS: usize = 1_000;
 const MAX_GROUPS: usize = 100;
 
+const NAME: &str = "1 to 64 characters of [A-Za-z0-9._-]";
+const GROUP_NAME: &str =
+    "1 to 64 characters of [A-Za-z0-9._-], and none of `detailed`, `ready`, `live`";
+
 impl Health {
-    /// Returns a builder.
+    /// Creates a builder.
     pub fn builder() -> HealthBuilder {
         HealthBuilder::new()
     }
@@ -47,7 +50,7 @@ impl HealthBuilder {
         }
     }
 
-    /// Adds a check; there may be 1,000.
+    /// Adds a check; at most 1,000.
     ///
     /// Defaults to none.
     pub fn check(mut self, check: Check) -> Self {
@@ -55,38 +58,40 @@ impl HealthBuilder {
         self
     }
 
-    /// Adds a group, or replaces the one of its name that is there from the beginning; there may be 100.
+    /// Adds a group, or replaces the default group of the same name; at most 100.
     ///
-    /// Defaults to `readiness`, `liveness` and `startup`, as [`Group`] has them.
+    /// Defaults to `readiness`, `liveness` and `startup`; see [`Group`].
     pub fn group(mut self, group: Group) -> Self {
         self.groups.push(group);
         self
     }
 
-    /// Adds a task that has to go on, as a critical check of the same name.
+    /// Adds a heartbeat, as a critical check of the same name.
     ///
     /// Defaults to none.
     pub fn heartbeat(self, heartbeat: &Heartbeat) -> Self {
         self.check(heartbeat.check())
     }
 
-    /// Sets what sees whether the runtime is stuck, as the critical check `executor`.
+    /// Sets the watchdog, which adds the critical check `executor`: it fails while the tokio runtime
+    /// is stuck.
     ///
-    /// Defaults to nothing.
+    /// Defaults to none.
     pub fn watchdog(mut self, watchdog: Watchdog) -> Self {
         self.watchdog = Some(watchdog);
         self
     }
 
-    /// Sets how many checks are called at a time at most; at least 1.
+    /// Sets the limit of concurrent calls of checks; at least 1.
     ///
     /// Defaults to 64.
-    pub fn concurrency(mut self, checks: usize) -> Self {
-        self.concurrency = checks;
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls;
         self
     }
 
-    /// Sets by which share of its period a call may come later, at random; from 0 to 1.
+    /// Sets the random delay of each call, as a share of the check's interval; from 0 to 1. It
+    /// spreads the calls of many instances.
     ///
     /// Defaults to 0.1.
     pub fn jitter(mut self, share: f64) -> Self {
@@ -94,8 +99,8 @@ impl HealthBuilder {
         self
     }
 
-    /// Sets the service's version, such as `env!("CARGO_PKG_VERSION")`: 1 to 64 printable ASCII characters.
-    /// `/health/detailed` and `application/health+json` show it to every client that may read them.
+    /// Sets the service's version, such as `env!("CARGO_PKG_VERSION")`: 1 to 64 printable ASCII
+    /// characters. `/health/detailed` and `application/health+json` contain it.
     ///
     /// Defaults to none.
     pub fn version(mut self, version: impl Into<String>) -> Self {
@@ -103,37 +108,50 @@ impl HealthBuilder {
         self
     }
 
-    /// Returns the health. No check runs before [`Health::run`] does.
+    /// Creates the [`Health`]. No check runs before [`Health::run`] does.
     ///
     /// # Errors
     ///
-    /// If a setting is not valid: the error lists all that is wrong.
+    /// If a setting is not valid. The error lists every problem.
     pub fn build(mut self) -> Result<Health, BuildError> {
         let mut problems = Vec::new();
-        let watchdog = self.watchdog.take().and_then(|watchdog| {
-            let guarding = watchdog.guarding();
-            let noted = guarding.inspect_err(|error| {
-                let reason = error.to_string();
-                problems.push(Problem::Watchdog { reason });
+        let watchdog = self
+            .watchdog
+            .take()
+            .and_then(|watchdog| match watchdog.bind() {
+                Ok(watchdog) => Some(watchdog),
+                Err(problem) => {
+                    problems.push(problem);
+                    None
+                }
             });
-            noted.ok()
-        });
         self.checks
             .extend(watchdog.iter().map(|watchdog| watchdog.check()));
         self.verify_checks(&mut problems);
         if !(0.0..=1.0).contains(&self.jitter) {
-            let share = self.jitter.to_string();
-            problems.push(Problem::Jitter { share });
+            problems.push(Problem::InvalidSetting {
+                setting: "jitter",
+                value: self.jitter.to_string(),
+                expected: "a share from 0 to 1",
+            });
         }
         if self.concurrency == 0 {
-            problems.push(Problem::Concurrency);
+            problems.push(Problem::InvalidSetting {
+                setting: "concurrency",
+                value: "0".to_owned(),
+                expected: "at least 1",
+            });
         }
         if let Some(version) = self.version.as_ref().filter(|version| !is_version(version)) {
-            let version = version.chars().take(65).collect();
-            problems.push(Problem::Version { version });
+            let value: String = version.chars().take(65).collect();
+            problems.push(Problem::InvalidSetting {
+                setting: "version",
+                value: format!("{value:?}"),
+                expected: "1 to 64 printable ASCII characters",
+            });
         }
         let depends_on = dependencies(&self.checks, &mut problems);
-        let groups = with_usual(self.groups, &mut problems);
+        let groups = with_defaults(self.groups, &mut problems);
         let resolve = |group: Group| group.resolve(&self.checks, &mut problems);
         let groups = groups.into_iter().map(resolve).collect();
         if !problems.is_empty() {
@@ -154,62 +172,68 @@ impl HealthBuilder {
             problems.push(Problem::TooMany {
                 what: "checks",
                 number: self.checks.len(),
-                most: MAX_CHECKS,
+                limit: MAX_CHECKS,
             });
         }
         for (number, check) in self.checks.iter().enumerate() {
-            let name = || check.name.clone();
             if !is_name(&check.name) {
-                problems.push(Problem::Name {
-                    what: "check",
-                    name: name(),
-                });
+                problems.push(invalid_name("check", &check.name, NAME));
             }
             for tag in check.tags.iter().filter(|tag| !is_name(tag)) {
-                problems.push(Problem::Name {
-                    what: "tag",
-                    name: tag.clone(),
+                problems.push(invalid_name("tag", tag, NAME));
+            }
+            let mut earlier = self.checks[..number].iter();
+            if earlier.any(|earlier| earlier.name.eq_ignore_ascii_case(&check.name)) {
+                problems.push(Problem::DuplicateName {
+                    what: "check",
+                    name: check.name.clone(),
                 });
             }
-            let mut before = self.checks[..number].iter();
-            if before.any(|other| other.name.eq_ignore_ascii_case(&check.name)) {
-                problems.push(Problem::Duplicate {
-                    what: "checks",
-                    name: name(),
-                });
-            }
-            let thresholds = check.thresholds;
-            for (setting, is_zero) in [
-                ("timeout", check.timeout.is_zero()),
-                ("period", check.period.is_zero()),
-                ("retry delay", check.retry.is_zero()),
-                ("failure threshold", thresholds.failures == 0),
-                ("success threshold", thresholds.successes == 0),
-            ] {
-                if is_zero {
-                    let name = name();
-                    problems.push(Problem::Zero { name, setting });
-                }
-            }
-            if check
-                .staleness
-                .is_some_and(|staleness| staleness < self.least_staleness(check))
-            {
-                problems.push(Problem::Staleness { name: name() });
-            }
+            self.verify_settings(check, problems);
         }
     }
-}
 
-impl HealthBuilder {
-    /// Returns how long it may take from one result to the next.
-    fn least_staleness(&self, check: &Check) -> Duration {
+    fn verify_settings(&self, check: &Check, problems: &mut Vec<Problem>) {
+        let mut invalid = |setting, value: String, expected: String| {
+            problems.push(Problem::InvalidCheckSetting {
+                check: check.name.clone(),
+                setting,
+                value,
+                expected,
+            });
+        };
+        for (setting, time) in [
+            ("timeout", check.timeout),
+            ("interval", check.interval),
+            ("retry_interval", check.retry_interval),
+        ] {
+            if time.is_zero() {
+                invalid(setting, "0 s".to_owned(), "more than 0 s".to_owned());
+            }
+        }
+        for (setting, threshold) in [
+            ("failure_threshold", check.thresholds.failures),
+            ("success_threshold", check.thresholds.successes),
+        ] {
+            if threshold == 0 {
+                invalid(setting, "0".to_owned(), "at least 1".to_owned());
+            }
+        }
+        let min = self.min_stale_after(check);
+        if let Some(stale_after) = check.stale_after.filter(|stale_after| *stale_after < min) {
+            let expected = format!("at least {min:?}: the interval with jitter, and the timeout");
+            invalid("stale_after", format!("{stale_after:?}"), expected);
+        }
+    }
+
+    /// Returns the longest time from one result of a check to the next.
+    fn min_stale_after(&self, check: &Check) -> Duration {
         let is_share = (0.0..=1.0).contains(&self.jitter);
         let jitter = check
-            .period
+            .interval
             .mul_f64(if is_share { self.jitter } else { 0.0 });
         check
-            .period
+            .interval
             .saturating_add(jitter)
             .saturating_add(check.timeout)
     }
@@ -225,16 +249,24 @@ fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(is_valid)
 }
 
-/// Finds the checks that each depends on, by their numbers.
+fn invalid_name(what: &'static str, name: &str, expected: &'static str) -> Problem {
+    Problem::InvalidName {
+        what,
+        name: name.to_owned(),
+        expected,
+    }
+}
+
+/// Returns for each check the numbers of the checks that it depends on.
 fn dependencies(checks: &[Check], problems: &mut Vec<Problem>) -> Vec<Vec<usize>> {
     let mut find = |check: &Check| -> Vec<usize> {
         let number = |name: &String| {
-            let found = checks.iter().position(|other| other.name == *name);
+            let found = checks.iter().position(|check| check.name == *name);
             if found.is_none() {
                 problems.push(Problem::Unknown {
-                    at: format!("the check {:?}", check.name),
                     what: "check",
                     name: name.clone(),
+                    referrer: format!("check {:?}", check.name),
                 });
             }
             found
@@ -244,28 +276,29 @@ fn dependencies(checks: &[Check], problems: &mut Vec<Problem>) -> Vec<Vec<usize>
     let found: Vec<_> = checks.iter().map(&mut find).collect();
     if let Some(cycle) = cycle(&found) {
         let names = cycle.iter().map(|&number| checks[number].name.clone());
-        let names = names.collect();
-        problems.push(Problem::Cycle { names });
+        problems.push(Problem::Cycle {
+            checks: names.collect(),
+        });
     }
     found
 }
 
-/// Returns a cycle, from one of its members to the same, if there is one.
+/// Returns a dependency cycle, if there is one. The last check is the first one.
 fn cycle(depends_on: &[Vec<usize>]) -> Option<Vec<usize>> {
-    // What has been left leads to no cycle.
-    let mut left = vec![false; depends_on.len()];
+    // No cycle leads through these checks.
+    let mut done = vec![false; depends_on.len()];
     for start in 0..depends_on.len() {
         let mut path = vec![(start, 0)];
         while let Some((number, next)) = path.last_mut() {
             let number = *number;
-            let Some(&below) = depends_on[number].get(*next).filter(|_| !left[number]) else {
-                left[number] = true;
+            let Some(&below) = depends_on[number].get(*next).filter(|_| !done[number]) else {
+                done[number] = true;
                 path.pop();
                 continue;
             };
             *next += 1;
-            if let Some(begin) = path.iter().position(|(of, _)| *of == below) {
-                let members = path[begin..].iter().map(|(of, _)| *of);
+            if let Some(begin) = path.iter().position(|(number, _)| *number == below) {
+                let members = path[begin..].iter().map(|(number, _)| *number);
                 return Some(members.chain([below]).collect());
             }
             path.push((below, 0));
@@ -274,39 +307,35 @@ fn cycle(depends_on: &[Vec<usize>]) -> Option<Vec<usize>> {
     None
 }
 
-/// Adds the groups that there are from the beginning, and verifies all.
-fn with_usual(groups: Vec<Group>, problems: &mut Vec<Problem>) -> Vec<Group> {
+/// Verifies the groups, and adds the default ones that they do not replace.
+fn with_defaults(groups: Vec<Group>, problems: &mut Vec<Problem>) -> Vec<Group> {
     if groups.len() > MAX_GROUPS {
         problems.push(Problem::TooMany {
             what: "groups",
             number: groups.len(),
-            most: MAX_GROUPS,
+            limit: MAX_GROUPS,
         });
     }
     for (number, group) in groups.iter().enumerate() {
-        let name = || group.name.clone();
         if !is_name(&group.name) || ["detailed", "ready", "live"].contains(&&*group.name) {
-            problems.push(Problem::Name {
-                what: "group",
-                name: name(),
-            });
+            problems.push(invalid_name("group", &group.name, GROUP_NAME));
         }
-        let mut before = groups[..number].iter();
-        if before.any(|other| other.name.eq_ignore_ascii_case(&group.name)) {
-            problems.push(Problem::Duplicate {
-                what: "groups",
-                name: name(),
+        let mut earlier = groups[..number].iter();
+        if earlier.any(|earlier| earlier.name.eq_ignore_ascii_case(&group.name)) {
+            problems.push(Problem::DuplicateName {
+                what: "group",
+                name: group.name.clone(),
             });
         }
     }
-    let usual = [
+    let defaults = [
         Group::new("readiness", Select::all()),
-        Group::new("liveness", Select::alive()),
-        Group::new("startup", Select::alive()),
+        Group::new("liveness", Select::liveness()),
+        Group::new("startup", Select::liveness()),
     ];
-    let mut all: Vec<_> = usual
+    let mut all: Vec<_> = defaults
         .into_iter()
-        .filter(|usual| groups.iter().all(|group| group.name != usual.name))
+        .filter(|default| groups.iter().all(|group| group.name != default.name))
         .collect();
     all.extend(groups);
     all

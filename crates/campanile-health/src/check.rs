@@ -17,18 +17,18 @@ use crate::Outcome;
 /// |---|---|
 /// | [`critical`](Self::critical), [`informational`](Self::informational) | neither: a failure degrades |
 /// | [`timeout`](Self::timeout) | 5 s |
-/// | [`period`](Self::period) | 30 s |
-/// | [`retry`](Self::retry) | 2 s, doubled up to the period |
-/// | [`staleness`](Self::staleness) | 3 periods and the timeout |
-/// | [`thresholds`](Self::thresholds) | 1 failure, 1 success |
+/// | [`interval`](Self::interval) | 30 s |
+/// | [`retry_interval`](Self::retry_interval) | 2 s, doubled up to the period |
+/// | [`stale_after`](Self::stale_after) | 3 periods and the timeout |
+/// | [`failure_threshold`](Self::failure_threshold), [`success_threshold`](Self::success_threshold) | 1 |
 /// | [`tag`](Self::tag), [`depends_on`](Self::depends_on) | none |
 pub struct Check {
     pub(crate) name: String,
     pub(crate) importance: Importance,
     pub(crate) timeout: Duration,
-    pub(crate) period: Duration,
-    pub(crate) retry: Duration,
-    pub(crate) staleness: Option<Duration>,
+    pub(crate) interval: Duration,
+    pub(crate) retry_interval: Duration,
+    pub(crate) stale_after: Option<Duration>,
     pub(crate) thresholds: Thresholds,
     pub(crate) tags: Vec<String>,
     pub(crate) depends_on: Vec<String>,
@@ -59,7 +59,7 @@ pub(crate) enum Kind {
     Async(Arc<dyn HealthCheck>),
     Blocking(Arc<dyn Fn() -> Outcome + Send + Sync>),
     /// It is known at any time, and never called.
-    Known(Box<dyn Fn() -> Outcome + Send + Sync>),
+    Immediate(Box<dyn Fn() -> Outcome + Send + Sync>),
 }
 
 /// A check as a type: for those that have settings, or are made of others.
@@ -83,7 +83,7 @@ pub(crate) enum Kind {
 ///     }
 /// }
 ///
-/// let check = Check::of("license", License { days_left: 7 });
+/// let check = Check::from_impl("license", License { days_left: 7 });
 /// # drop(check);
 /// ```
 pub trait HealthCheck: Send + Sync + 'static {
@@ -118,11 +118,11 @@ impl Check {
             let check = run();
             Box::pin(async move { check.await.into() })
         };
-        Self::of(name, run)
+        Self::from_impl(name, run)
     }
 
     /// Returns a check of a type of its own.
-    pub fn of(name: impl Into<String>, check: impl HealthCheck) -> Self {
+    pub fn from_impl(name: impl Into<String>, check: impl HealthCheck) -> Self {
         Self::with(name, Kind::Async(Arc::new(check)))
     }
 
@@ -146,9 +146,9 @@ impl Check {
             name: name.into(),
             importance: Importance::Degrading,
             timeout: Duration::from_secs(5),
-            period: Duration::from_secs(30),
-            retry: Duration::from_secs(2),
-            staleness: None,
+            interval: Duration::from_secs(30),
+            retry_interval: Duration::from_secs(2),
+            stale_after: None,
             thresholds: Thresholds {
                 failures: 1,
                 successes: 1,
@@ -194,20 +194,20 @@ impl Check {
     ///
     /// Defaults to 30 s.
     #[must_use]
-    pub fn period(mut self, period: Duration) -> Self {
-        self.period = period;
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
         self
     }
 
     /// Sets the delay from the start of a call that failed to the start of the next, more than zero.
     ///
-    /// The delay doubles with each further failure, up to the [period](Self::period), and starts
+    /// The delay doubles with each further failure, up to the [period](Self::interval), and starts
     /// over when the result changes. It also applies to successes that the
-    /// [threshold](Self::thresholds) does not accept as a recovery yet. Calls come up to a tenth
+    /// [threshold](Self::success_threshold) does not accept as a recovery yet. Calls come up to a tenth
     /// later, as with the period. Defaults to 2 s.
     #[must_use]
-    pub fn retry(mut self, delay: Duration) -> Self {
-        self.retry = delay;
+    pub fn retry_interval(mut self, delay: Duration) -> Self {
+        self.retry_interval = delay;
         self
     }
 
@@ -215,28 +215,29 @@ impl Check {
     ///
     /// Defaults to 3 periods and the timeout.
     #[must_use]
-    pub fn staleness(mut self, staleness: Duration) -> Self {
-        self.staleness = Some(staleness);
+    pub fn stale_after(mut self, stale_after: Duration) -> Self {
+        self.stale_after = Some(stale_after);
         self
     }
 
-    /// Sets how many failures in a row it takes until the check is said to fail, and how many successes until it is said to be well again;
-    /// at least 1 each. The first result of all counts at once.
+    /// Sets the number of failures in a row after which the check counts as failed; at least 1. The
+    /// first result counts immediately.
     ///
-    /// Defaults to 1 and 1.
+    /// Defaults to 1.
     #[must_use]
-    pub fn thresholds(mut self, failures: u32, successes: u32) -> Self {
-        self.thresholds = Thresholds {
-            failures,
-            successes,
-        };
+    pub fn failure_threshold(mut self, failures: u32) -> Self {
+        self.thresholds.failures = failures;
         self
     }
 
-    /// Sets the [thresholds](Self::thresholds) to 3 failures and 2 successes, for what fails now and then.
+    /// Sets the number of successes in a row after which a failed check counts as healthy again; at
+    /// least 1.
+    ///
+    /// Defaults to 1.
     #[must_use]
-    pub fn steady(self) -> Self {
-        self.thresholds(3, 2)
+    pub fn success_threshold(mut self, successes: u32) -> Self {
+        self.thresholds.successes = successes;
+        self
     }
 
     /// Adds a tag, by which [groups](crate::Group) select checks: 1 to 64 characters of `[A-Za-z0-9._-]`.
@@ -258,14 +259,14 @@ impl Check {
     }
 
     /// Returns whether it is one of what is well as long as the process works.
-    pub(crate) fn is_alive(&self) -> bool {
-        matches!(self.kind, Kind::Known(_))
+    pub(crate) fn is_liveness(&self) -> bool {
+        matches!(self.kind, Kind::Immediate(_))
     }
 
     /// Returns how old a result may be.
     pub(crate) fn longest(&self) -> Duration {
-        let usual = || self.period.saturating_mul(3).saturating_add(self.timeout);
-        self.staleness.unwrap_or_else(usual)
+        let usual = || self.interval.saturating_mul(3).saturating_add(self.timeout);
+        self.stale_after.unwrap_or_else(usual)
     }
 
     /// Calls the check once. The place is given back when it is over; that may be later.
@@ -295,7 +296,7 @@ impl Check {
                     Err(_) => late(),
                 }
             }
-            Kind::Known(check) => check(),
+            Kind::Immediate(check) => check(),
         }
     }
 }
@@ -310,7 +311,7 @@ impl fmt::Debug for Check {
             .field("name", &self.name)
             .field("importance", &self.importance)
             .field("timeout", &self.timeout)
-            .field("period", &self.period)
+            .field("interval", &self.interval)
             .field("tags", &self.tags)
             .field("depends_on", &self.depends_on)
             .finish_non_exhaustive()

@@ -7,7 +7,7 @@
 //!
 //! let health = Health::builder()
 //!     .check(checks::tcp("broker", "broker.internal:5672").critical())
-//!     .check(checks::value("queue", checks::Bounds::at_most(1_000.0, 10_000.0), || 12.0).period(Duration::from_secs(5)))
+//!     .check(checks::threshold("queue", checks::Bounds::at_most(1_000.0, 10_000.0), || 12.0).interval(Duration::from_secs(5)))
 //!     .build()?;
 //! # drop(health);
 //! # Ok::<_, campanile_health::BuildError>(())
@@ -23,6 +23,8 @@ use crate::{Check, Outcome};
 mod bounds;
 #[cfg(feature = "tls")]
 mod certificate;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod error;
 #[cfg(feature = "client")]
 mod http;
 #[cfg(feature = "postgres")]
@@ -36,6 +38,9 @@ pub use self::bounds::Bounds;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use self::certificate::{InvalidAddress, certificate};
+#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "postgres", feature = "redis"))))]
+pub use self::error::{InvalidUrl, ProbeError};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::http::{http, http_with};
@@ -44,15 +49,44 @@ pub use self::http::{http, http_with};
 pub use self::system::{cpu, descriptors, disk, load, memory};
 
 /// Returns a check of a value that a closure reads, such as the depth of a queue. The closure must not block.
-pub fn value(
+pub fn threshold(
     name: impl Into<String>,
     bounds: Bounds,
     read: impl Fn() -> f64 + Send + Sync + 'static,
 ) -> Check {
     Check::new(name, move || {
         let value = read();
-        async move { Ok::<_, io::Error>(bounds.judge(value)) }
+        async move { Ok::<_, io::Error>(bounds.evaluate(value)) }
     })
+}
+
+/// Creates a check that a PostgreSQL server answers `SELECT 1`. It keeps one connection, without
+/// TLS: `postgres://user:password@host/database`.
+///
+/// For a pooled connection, or for TLS, call [`postgres::probe`] in a [`Check`].
+///
+/// # Errors
+///
+/// If the URL is not valid, or requires TLS by `sslmode=require`.
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub fn postgres(name: impl Into<String>, url: &str) -> Result<Check, InvalidUrl> {
+    postgres::check(name.into(), url)
+}
+
+/// Creates a check that a Redis server, or a compatible one, answers `PING`. It keeps one
+/// connection, without TLS: `redis://user:password@host:6379/0`.
+///
+/// For a pooled connection, or for TLS, call [`redis::probe`] in a [`Check`].
+///
+/// # Errors
+///
+/// If the URL is not valid, or requires TLS by `rediss://` while the crate `redis` has no TLS
+/// feature.
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub fn redis(name: impl Into<String>, url: &str) -> Result<Check, InvalidUrl> {
+    redis::check(name.into(), url)
 }
 
 /// Returns a check that something takes TCP connections at an address: `host:port`.

@@ -1,7 +1,14 @@
+use std::error::Error;
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-/// A [`Health`] cannot be built: all that is wrong, at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A [`Health`](crate::Health) or a `PassiveCheck` (feature `passive`) cannot be built. Lists every
+/// problem.
+///
+/// The [source](Error::source) is the cause of the first problem that has one.
+#[derive(Clone, Debug)]
 pub struct BuildError {
     problems: Vec<Problem>,
 }
@@ -11,7 +18,7 @@ impl BuildError {
         Self { problems }
     }
 
-    /// Returns what is wrong, in the order of the checks, then of the groups; at least one.
+    /// Returns the problems, first those of checks, then those of groups; at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -24,99 +31,98 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl std::error::Error for BuildError {}
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problems.iter().find_map(Error::source)
+    }
+}
 
-/// One mistake in the settings.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// One invalid setting.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A name is not valid.
-    #[error(
-        "the {what} name {name:?} is not valid: use 1 to 64 characters of [A-Za-z0-9._-], and for a group none of `detailed`, `ready`, `live`"
-    )]
-    Name {
-        /// What has it: `check`, `tag`, `group`.
+    /// The name of a check, a tag or a group is not valid.
+    #[error("invalid {what} name {name:?}: expected {expected}")]
+    InvalidName {
+        /// `check`, `tag` or `group`.
         what: &'static str,
         /// The name as given.
         name: String,
+        /// The constraint.
+        expected: &'static str,
     },
-    /// Two have the same name, but for upper and lower case.
-    #[error("there are two {what} named {name:?}: give each a name of its own")]
-    Duplicate {
-        /// `checks` or `groups`.
+    /// Two checks or two groups have the same name, ignoring case.
+    #[error("duplicate {what} name {name:?}: expected a unique name, ignoring case")]
+    DuplicateName {
+        /// `check` or `group`.
         what: &'static str,
         /// The second one's name.
         name: String,
     },
-    /// A time, or a number, is zero.
-    #[error("the {setting} of the check {name:?} is 0: give more")]
-    Zero {
-        /// The check.
-        name: String,
+    /// A check's setting is not valid.
+    #[error("invalid {setting} {value} of check {check:?}: expected {expected}")]
+    InvalidCheckSetting {
+        /// The check's name.
+        check: String,
         /// The setter's name.
         setting: &'static str,
+        /// The value as given.
+        value: String,
+        /// The constraint.
+        expected: String,
     },
-    /// A result would be too old before the next comes.
-    #[error(
-        "the staleness of the check {name:?} is shorter than its period, with the jitter, and its timeout: give more"
-    )]
-    Staleness {
-        /// The check.
-        name: String,
+    /// Another setting is not valid.
+    #[error("invalid {setting} {value}: expected {expected}")]
+    InvalidSetting {
+        /// The setter's name.
+        setting: &'static str,
+        /// The value as given, at most 65 characters.
+        value: String,
+        /// The constraint.
+        expected: &'static str,
     },
-    /// There is no such check, or no check with such a tag.
-    #[error("there is no {what} {name:?}, which {at} needs: add it, or take it out")]
+    /// A check or a group refers to an unknown check, or to a tag that no check has.
+    #[error("unknown {what} {name:?} in {referrer}: expected a {what} of this service")]
     Unknown {
-        /// Where.
-        at: String,
         /// `check` or `tag`.
         what: &'static str,
-        /// Its name.
+        /// The name that was not found.
         name: String,
+        /// The check or group that refers to it, such as `group "storage"`.
+        referrer: String,
     },
-    /// A group has a code for unknown. A group with an unknown critical check is unhealthy, so the code would have no effect.
+    /// A group has a code for [`Status::Unknown`](crate::Status::Unknown). A group is never unknown,
+    /// so the code would have no effect.
     #[error(
-        "invalid status \"unknown\" for a code of the group {group:?}: expected healthy, degraded or unhealthy"
+        "invalid status \"unknown\" for a code of group {group:?}: expected healthy, degraded or unhealthy"
     )]
     UnknownCode {
-        /// The group.
+        /// The group's name.
         group: String,
     },
-    /// Checks depend on each other in a circle.
-    #[error("the checks {} depend on each other in a circle: take one of the dependencies out", .names.join(" → "))]
+    /// Checks depend on each other in a cycle.
+    #[error("invalid dependencies {}: expected no cycle", .checks.join(" → "))]
     Cycle {
-        /// The checks, of which the last is the first.
-        names: Vec<String>,
+        /// The names of the checks. The last one is the first one.
+        checks: Vec<String>,
     },
-    /// The watchdog can't listen.
-    #[error("the watchdog can't listen at its address ({reason}): give one that is free")]
-    Watchdog {
-        /// What is wrong with it.
-        reason: String,
+    /// The watchdog's listener cannot be bound to its address.
+    #[error("failed to bind the watchdog's listener to {address}")]
+    Listen {
+        /// The address as given.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: Arc<io::Error>,
     },
-    /// The jitter is no share.
-    #[error("the jitter is {share}: give a share from 0 to 1")]
-    Jitter {
-        /// The share as given.
-        share: String,
-    },
-    /// The service's version is not valid.
-    #[error("invalid version {version:?}: expected 1 to 64 printable ASCII characters")]
-    Version {
-        /// The first 65 characters of it.
-        version: String,
-    },
-    /// No check could be called.
-    #[error("the concurrency is 0: give at least 1")]
-    Concurrency,
-    /// There is too much of something.
-    #[error("there are {number} {what}: {most} are the most")]
+    /// There are too many checks or groups.
+    #[error("too many {what}: {number} (limit {limit})")]
     TooMany {
         /// `checks` or `groups`.
         what: &'static str,
-        /// How many there are.
+        /// The number of them.
         number: usize,
-        /// How many there may be.
-        most: usize,
+        /// The limit.
+        limit: usize,
     },
 }

@@ -36,12 +36,12 @@ use crate::{Check, Problem, Status};
 ///     .check(database.critical())
 ///     .group(Group::new("readiness", Select::all().except(Select::check("database"))))
 ///     .build()?;
-/// # let running = tokio::spawn({ let health = health.clone(); async move { health.run(std::future::pending()).await } });
-/// # while health.ask("/readyz").status() != 200 || health.report().checks[0].at.is_none() { tokio::task::yield_now().await; }
+/// # let running = tokio::spawn(health.run(std::future::pending()));
+/// # while health.get("/readyz").status() != 200 || health.report().checks[0].at.is_none() { tokio::task::yield_now().await; }
 ///
 /// // The report and alerts see the outage. The load balancer does not.
 /// assert_eq!(health.report().status, Status::Unhealthy);
-/// assert_eq!(health.ask("/readyz").status(), 200);
+/// assert_eq!(health.get("/readyz").status(), 200);
 /// # running.abort();
 /// # Ok(())
 /// # }
@@ -124,7 +124,7 @@ pub struct Select(Term);
 enum Term {
     All,
     /// Heartbeats and the watchdog.
-    Alive,
+    Liveness,
     Tag(String),
     Check(String),
     Or(Box<(Self, Self)>),
@@ -139,8 +139,8 @@ impl Select {
     }
 
     /// Heartbeats and the watchdog.
-    pub fn alive() -> Self {
-        Self(Term::Alive)
+    pub fn liveness() -> Self {
+        Self(Term::Liveness)
     }
 
     /// Those with a tag.
@@ -181,7 +181,7 @@ impl Term {
     fn has(&self, check: &Check) -> bool {
         match self {
             Self::All => true,
-            Self::Alive => check.is_alive(),
+            Self::Liveness => check.is_liveness(),
             Self::Tag(tag) => check.tags.contains(tag),
             Self::Check(name) => check.name == *name,
             Self::Or(both) => both.0.has(check) || both.1.has(check),
@@ -192,12 +192,12 @@ impl Term {
 
     fn verify(&self, group: &str, checks: &[Check], problems: &mut Vec<Problem>) {
         let unknown = |what: &'static str, name: &String| Problem::Unknown {
-            at: format!("the group {group:?}"),
             what,
             name: name.clone(),
+            referrer: format!("group {group:?}"),
         };
         match self {
-            Self::All | Self::Alive => {}
+            Self::All | Self::Liveness => {}
             Self::Tag(tag) if checks.iter().any(|check| check.tags.contains(tag)) => {}
             Self::Tag(tag) => problems.push(unknown("tag", tag)),
             Self::Check(name) if checks.iter().any(|check| check.name == *name) => {}

@@ -58,13 +58,13 @@ impl Protocol for GrpcHealth {
         }))
     }
 
-    type WatchStream = Watching;
+    type WatchStream = GrpcWatchStream;
 
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
-    ) -> Result<Response<Watching>, Refusal> {
-        Ok(Response::new(Watching {
+    ) -> Result<Response<GrpcWatchStream>, Refusal> {
+        Ok(Response::new(GrpcWatchStream {
             health: self.0.clone(),
             service: request.into_inner().service,
             changes: WatchStream::new(self.0.changes()),
@@ -76,7 +76,7 @@ impl Protocol for GrpcHealth {
 
 /// What becomes of a service.
 #[derive(Debug)]
-pub struct Watching {
+pub struct GrpcWatchStream {
     health: Health,
     service: String,
     changes: WatchStream<u64>,
@@ -84,7 +84,7 @@ pub struct Watching {
     is_last: bool,
 }
 
-impl Stream for Watching {
+impl Stream for GrpcWatchStream {
     type Item = Result<HealthCheckResponse, Refusal>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use crate::check::Kind;
 use crate::group::Resolved;
-use crate::phase::Life;
-use crate::report::of_service;
+use crate::phase::Lifecycle;
+use crate::report::service_status;
 use crate::watchdog::Guarding;
 use crate::watched::Watched;
 use crate::{Check, CheckReport, Report, Status, Transition, Transitions, clock, transitions};
 
 mod causes;
-mod life;
+mod lifecycle;
 mod run;
 
 /// A service's checks and what they have found.
@@ -28,7 +28,7 @@ pub(crate) struct Inner {
     start: Instant,
     pub(crate) checks: Vec<Watched>,
     pub(crate) groups: Vec<Resolved>,
-    pub(crate) life: Life,
+    pub(crate) lifecycle: Lifecycle,
     jitter: f64,
     concurrency: usize,
     is_running: AtomicBool,
@@ -62,7 +62,7 @@ impl Health {
             start,
             checks: parts.checks.into_iter().map(watched).collect(),
             groups: parts.groups,
-            life: Life::default(),
+            lifecycle: Lifecycle::default(),
             jitter: parts.jitter,
             concurrency: parts.concurrency,
             is_running: AtomicBool::new(false),
@@ -91,7 +91,7 @@ impl Health {
         let checks: Vec<_> = checks.collect();
         let of_checks = checks
             .iter()
-            .map(|check| of_service(check.importance, check.status));
+            .map(|check| service_status(check.importance, check.status));
         Report {
             status: of_checks.max().unwrap_or(Status::Healthy),
             checks,
@@ -128,15 +128,15 @@ impl Health {
 
     /// Requests a call of a check before it is due. Requests that come before the call begins share it.
     /// Returns whether the check exists.
-    pub fn hurry(&self, check: &str) -> bool {
+    pub fn refresh(&self, check: &str) -> bool {
         let found = self.0.checks.iter().find(|of| &*of.name == check);
-        found.map(|of| of.hurry.notify_one()).is_some()
+        found.map(|of| of.refresh.notify_one()).is_some()
     }
 
     /// Returns how long the runtime takes to poll a new task: the last measurement, or the duration so far of
     /// the one in progress if that is longer. `None` without a [watchdog](crate::Watchdog) or unless
     /// [`run`](Self::run) is running.
-    pub fn executor_lag(&self) -> Option<Duration> {
+    pub fn watchdog_lag(&self) -> Option<Duration> {
         self.0.watchdog.as_ref()?.lag()
     }
 
@@ -165,7 +165,7 @@ impl Inner {
     ) -> Status {
         let members = group.members.iter().map(|&number| &self.checks[number]);
         let members = members.filter(|watched| is_counted(watched));
-        let statuses = members.map(|of| of_service(of.check.importance, of.status(now)));
+        let statuses = members.map(|of| service_status(of.check.importance, of.status(now)));
         statuses.max().unwrap_or(Status::Healthy)
     }
 
@@ -178,7 +178,7 @@ impl Inner {
     ) -> CheckReport {
         let last = watched.last();
         let outcome = last.as_ref().map(|last| &last.outcome);
-        let is_known = matches!(watched.check.kind, Kind::Known(_));
+        let is_known = matches!(watched.check.kind, Kind::Immediate(_));
         CheckReport {
             name: Arc::clone(&watched.name),
             importance: watched.check.importance,
@@ -196,7 +196,7 @@ impl Inner {
                 false => watched.age(now),
             }),
             at: last.map(|last| last.wall),
-            impaired_by: self.to_blame(number, statuses, culprits),
+            root_causes: self.to_blame(number, statuses, culprits),
         }
     }
 }
@@ -205,7 +205,7 @@ impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Health")
             .field("checks", &self.0.checks.len())
-            .field("phase", &self.0.life.phase())
+            .field("phase", &self.0.lifecycle.phase())
             .finish_non_exhaustive()
     }
 }

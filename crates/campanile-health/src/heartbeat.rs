@@ -19,7 +19,7 @@ use crate::{Check, Outcome, clock};
 /// let health = Health::builder().heartbeat(&consumer).build()?;
 /// // In the task, each time around:
 /// consumer.beat();
-/// assert_eq!(health.ask("/livez").status(), StatusCode::OK);
+/// assert_eq!(health.get("/livez").status(), StatusCode::OK);
 /// # Ok::<_, campanile_health::BuildError>(())
 /// ```
 ///
@@ -68,7 +68,7 @@ impl Heartbeat {
                 Outcome::healthy()
             }
         };
-        let check = Check::with(self.0.name.clone(), Kind::Known(Box::new(find)));
+        let check = Check::with(self.0.name.clone(), Kind::Immediate(Box::new(find)));
         // So that a bound of zero is told as any other time of a check.
         check.critical().timeout(self.0.longest)
     }

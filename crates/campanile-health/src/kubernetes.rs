@@ -51,7 +51,7 @@ impl Health {
             .map_or(&[][..], |group| &group.members);
         let periods = startup
             .iter()
-            .map(|&number| inner.checks[number].check.period.as_secs());
+            .map(|&number| inner.checks[number].check.interval.as_secs());
         let slowest = periods.max().unwrap_or(0);
         // One every 2 s.
         let starting = slowest.saturating_mul(3).max(300).div_ceil(2);

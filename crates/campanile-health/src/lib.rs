@@ -20,7 +20,7 @@
 //!
 //! // The mail is not critical: without it the service is degraded, and still ready.
 //! assert_eq!(health.report().status, Status::Degraded);
-//! let answer = health.ask("/health/ready");
+//! let answer = health.get("/health/ready");
 //! assert_eq!((answer.status(), answer.body().as_str()), (StatusCode::OK, r#"{"status":"ready"}"#));
 //! # running.abort();
 //! # Ok(())
@@ -56,8 +56,8 @@
 //!
 //! A check's [`Outcome`] is healthy, degraded or unhealthy; with [thresholds](Check::thresholds) it takes some in a row. A failed check makes the
 //! service degraded, a failed [critical](Check::critical) one unhealthy, an [informational](Check::informational) one nothing; the worst of
-//! them counts. A check that has not run yet, or whose result is older than [three periods](Check::staleness), is unknown, and counts as if it
-//! had failed. Without [`Health::run`] no check ever runs. A check that fails is [retried](Check::retry) before its period is over.
+//! them counts. A check that has not run yet, or whose result is older than [three periods](Check::stale_after), is unknown, and counts as if it
+//! had failed. Without [`Health::run`] no check ever runs. A check that fails is [retried](Check::retry_interval) before its period is over.
 //!
 //! # Life
 //!
@@ -76,7 +76,7 @@
 //! |---|---|---|
 //! | `axum` | no | `Health::routes` |
 //! | `client` | no | [`checks::http`], and [`client`], with which it asks |
-//! | `passive` | no | [`Passive`], a check by the requests to a dependency |
+//! | `passive` | no | [`PassiveCheck`], a check by the requests to a dependency |
 //! | `postgres`, `redis` | no | [`checks::postgres`], [`checks::redis`] |
 //! | `system` | no | [`checks::disk`], [`memory`](checks::memory), [`cpu`](checks::cpu), [`load`](checks::load), [`descriptors`](checks::descriptors) |
 //! | `tls` | no | [`checks::certificate`] |
@@ -115,16 +115,16 @@ pub use self::error::{BuildError, Problem};
 pub use self::group::{Group, Select};
 #[cfg(feature = "tonic")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
-pub use self::grpc::{GrpcHealth, Watching};
+pub use self::grpc::{GrpcHealth, GrpcWatchStream};
 pub use self::health::Health;
 pub use self::heartbeat::Heartbeat;
 pub use self::outcome::{Outcome, Value};
 #[cfg(feature = "passive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "passive")))]
-pub use self::passive::{InvalidPassive, Passive, PassiveBuilder};
+pub use self::passive::{PassiveCheck, PassiveCheckBuilder};
 pub use self::phase::{Phase, StartupHold};
 pub use self::report::{CheckReport, Report, Status};
-pub use self::respond::{Details, preferred_type};
+pub use self::respond::{ResponseDetail, preferred_type};
 pub use self::service::HealthService;
 pub use self::transitions::{Transition, Transitions};
 pub use self::watchdog::Watchdog;

@@ -79,8 +79,8 @@ impl Outcome {
     pub fn detail(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         let name = name.into();
         let value = match value.into() {
-            Value::Text(_) if is_secret(&name) => Value::Text(HIDDEN.to_owned()),
-            Value::Text(text) => Value::Text(shown(text)),
+            Value::String(_) if is_secret(&name) => Value::String(HIDDEN.to_owned()),
+            Value::String(text) => Value::String(shown(text)),
             value => value,
         };
         self.details.retain(|(other, _)| *other != name);
@@ -132,50 +132,50 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 #[non_exhaustive]
 pub enum Value {
     /// A text.
-    Text(String),
+    String(String),
     /// A whole number; beyond 2^53, up to which a float holds all, it is shown as a text.
     Integer(i64),
     /// A number; what is not finite is shown as `null`.
-    Number(f64),
+    Float(f64),
     /// Yes or no.
-    Flag(bool),
+    Bool(bool),
 }
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Text(text) => serializer.serialize_str(text),
+            Self::String(text) => serializer.serialize_str(text),
             Self::Integer(number) if number.unsigned_abs() > 1 << f64::MANTISSA_DIGITS => {
                 serializer.collect_str(number)
             }
             Self::Integer(number) => serializer.serialize_i64(*number),
-            Self::Number(number) => serializer.serialize_f64(*number),
-            Self::Flag(flag) => serializer.serialize_bool(*flag),
+            Self::Float(number) => serializer.serialize_f64(*number),
+            Self::Bool(flag) => serializer.serialize_bool(*flag),
         }
     }
 }
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Self::Text(value.to_owned())
+        Self::String(value.to_owned())
     }
 }
 
 impl From<String> for Value {
     fn from(value: String) -> Self {
-        Self::Text(value)
+        Self::String(value)
     }
 }
 
 impl From<f64> for Value {
     fn from(value: f64) -> Self {
-        Self::Number(value)
+        Self::Float(value)
     }
 }
 
 impl From<bool> for Value {
     fn from(value: bool) -> Self {
-        Self::Flag(value)
+        Self::Bool(value)
     }
 }
 
@@ -463,7 +463,7 @@ mod tests {
         let expected = [
             ("api_token".into(), Value::from(HIDDEN)),
             ("tokens_used".into(), Value::Integer(12)),
-            ("password_expired".into(), Value::Flag(true)),
+            ("password_expired".into(), Value::Bool(true)),
             ("size".into(), Value::Integer(7)),
         ];
         assert_eq!(outcome.details, expected);

@@ -6,17 +6,17 @@ use std::time::Duration;
 use campanile_http::{End, Head, Observer, Outcome as Ended};
 use tokio::time::Instant;
 
-use crate::{Check, HealthFuture, Outcome, clock};
+use crate::{BuildError, Check, HealthFuture, Outcome, Problem, clock};
 
 /// A check by the requests that the service sends to a dependency. It calls its probe only if there are too few.
 ///
 /// It is an [`Observer`] for an outbound tower stack, and makes a [`Check`].
 ///
 /// ```
-/// use campanile_health::{Health, Passive};
+/// use campanile_health::{Health, PassiveCheck};
 /// use campanile_http::ObserveLayer;
 ///
-/// let payments = Passive::new();
+/// let payments = PassiveCheck::new();
 /// // Around the client that calls them:
 /// let layer = ObserveLayer::new(payments.clone());
 /// // The probe, which is called if there are too few requests.
@@ -37,8 +37,8 @@ use crate::{Check, HealthFuture, Outcome, clock};
 ///
 /// A clone shares the counts (an `Arc`).
 #[derive(Clone, Debug)]
-pub struct Passive {
-    settings: PassiveBuilder,
+pub struct PassiveCheck {
+    settings: PassiveCheckBuilder,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -56,38 +56,38 @@ const FRESH: u64 = 10;
 /// The limit of the window, in seconds.
 const MAX_WINDOW: u64 = 600;
 
-/// Settings of a [`Passive`].
+/// Settings of a [`PassiveCheck`].
 ///
 /// | setting | default | limit |
 /// |---|---|---|
 /// | [`window`](Self::window) | 60 s | 1 s to 10 min |
-/// | [`least_requests`](Self::least_requests) | 5 | at least 1 |
+/// | [`min_requests`](Self::min_requests) | 5 | at least 1 |
 /// | [`unhealthy_from`](Self::unhealthy_from) | 0.5 | above 0, at most 1 |
 /// | [`degraded_from`](Self::degraded_from) | 0.1 | above 0, at most that of unhealthy |
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use campanile_health::Passive;
+/// use campanile_health::PassiveCheck;
 ///
 /// // A critical dependency with little traffic: three failures make nothing unready.
-/// let payments = Passive::builder()
+/// let payments = PassiveCheck::builder()
 ///     .window(Duration::from_secs(300))
-///     .least_requests(20)
+///     .min_requests(20)
 ///     .build()?;
 /// # drop(payments);
-/// # Ok::<_, campanile_health::InvalidPassive>(())
+/// # Ok::<_, campanile_health::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct PassiveBuilder {
+pub struct PassiveCheckBuilder {
     window: Duration,
-    least_requests: u32,
+    min_requests: u32,
     degraded_from: f64,
     unhealthy_from: f64,
 }
 
-impl PassiveBuilder {
+impl PassiveCheckBuilder {
     /// Sets the time whose requests count, rounded up to seconds: 1 s to 10 min.
     ///
     /// Defaults to 60 s.
@@ -99,8 +99,8 @@ impl PassiveBuilder {
     /// Sets the number of requests below which the probe is called; at least 1.
     ///
     /// Defaults to 5.
-    pub fn least_requests(mut self, requests: u32) -> Self {
-        self.least_requests = requests;
+    pub fn min_requests(mut self, requests: u32) -> Self {
+        self.min_requests = requests;
         self
     }
 
@@ -121,37 +121,40 @@ impl PassiveBuilder {
         self
     }
 
-    /// Returns the check's source, without any request.
+    /// Creates the check's source, without any request.
     ///
     /// # Errors
     ///
-    /// If a setting is beyond its limit; the error has the first such setting.
-    pub fn build(self) -> Result<Passive, InvalidPassive> {
-        let is_share = |share: f64, most: f64| share > 0.0 && share <= most;
-        let invalid = |setting, value, expected| {
-            Err(InvalidPassive {
+    /// If a setting is beyond its limit. The error lists every such setting.
+    pub fn build(self) -> Result<PassiveCheck, BuildError> {
+        let mut problems = Vec::new();
+        let mut invalid = |setting, value, expected| {
+            problems.push(Problem::InvalidSetting {
                 setting,
                 value,
                 expected,
-            })
+            });
         };
         if self.window < Duration::from_secs(1) || self.window > Duration::from_secs(MAX_WINDOW) {
-            let value = format!("{:?}", self.window);
-            return invalid("window", value, "1 s to 10 min");
+            invalid("window", format!("{:?}", self.window), "1 s to 10 min");
         }
-        if self.least_requests == 0 {
-            return invalid("least_requests", "0".to_owned(), "at least 1");
+        if self.min_requests == 0 {
+            invalid("min_requests", "0".to_owned(), "at least 1");
         }
+        let is_share = |share: f64, max: f64| share > 0.0 && share <= max;
         if !is_share(self.unhealthy_from, 1.0) {
             let value = self.unhealthy_from.to_string();
-            return invalid("unhealthy_from", value, "a share above 0, at most 1");
+            invalid("unhealthy_from", value, "a share above 0, at most 1");
         }
-        if !is_share(self.degraded_from, self.unhealthy_from) {
+        if !is_share(self.degraded_from, self.unhealthy_from.min(1.0)) {
             let value = self.degraded_from.to_string();
             let expected = "a share above 0, at most `unhealthy_from`";
-            return invalid("degraded_from", value, expected);
+            invalid("degraded_from", value, expected);
         }
-        Ok(Passive::with(self))
+        match problems.is_empty() {
+            true => Ok(PassiveCheck::with(self)),
+            false => Err(BuildError::new(problems)),
+        }
     }
 
     fn seconds(&self) -> u64 {
@@ -159,41 +162,29 @@ impl PassiveBuilder {
     }
 }
 
-impl Default for PassiveBuilder {
+impl Default for PassiveCheckBuilder {
     fn default() -> Self {
         Self {
             window: Duration::from_secs(60),
-            least_requests: 5,
+            min_requests: 5,
             degraded_from: 0.1,
             unhealthy_from: 0.5,
         }
     }
 }
 
-/// A setting of a [`PassiveBuilder`] is beyond its limit.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid {setting} {value:?}: expected {expected}")]
-#[non_exhaustive]
-pub struct InvalidPassive {
-    /// The setter's name.
-    pub setting: &'static str,
-    /// The value.
-    pub value: String,
-    expected: &'static str,
-}
-
-impl Passive {
+impl PassiveCheck {
     /// Returns one with the default settings, without any request.
     pub fn new() -> Self {
-        Self::with(PassiveBuilder::default())
+        Self::with(PassiveCheckBuilder::default())
     }
 
     /// Returns a builder.
-    pub fn builder() -> PassiveBuilder {
-        PassiveBuilder::default()
+    pub fn builder() -> PassiveCheckBuilder {
+        PassiveCheckBuilder::default()
     }
 
-    fn with(settings: PassiveBuilder) -> Self {
+    fn with(settings: PassiveCheckBuilder) -> Self {
         let length = usize::try_from(settings.seconds().clamp(1, MAX_WINDOW)).unwrap_or(1);
         let seen = Seen {
             start: clock::now(),
@@ -230,8 +221,8 @@ impl Passive {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let seen = self.clone();
-        Check::of(name, move || -> HealthFuture<'static> {
-            if let Some(outcome) = seen.judge() {
+        Check::from_impl(name, move || -> HealthFuture<'static> {
+            if let Some(outcome) = seen.evaluate() {
                 return Box::pin(std::future::ready(outcome));
             }
             let (probed, seen, second) = (probe(), seen.clone(), seen.seen().second());
@@ -255,15 +246,15 @@ impl Passive {
     }
 
     /// Returns the outcome by the requests; `None` if too few came.
-    fn judge(&self) -> Option<Outcome> {
+    fn evaluate(&self) -> Option<Outcome> {
         let seen = self.seen();
         let (good, bad) = seen.counts(seen.seconds.len() as u64);
         let (fresh_good, fresh_bad) = seen.counts(FRESH);
         drop(seen);
         let settings = &self.settings;
-        let is_fresh = fresh_good.saturating_add(fresh_bad) >= settings.least_requests;
+        let is_fresh = fresh_good.saturating_add(fresh_bad) >= settings.min_requests;
         let all = good.saturating_add(bad);
-        if all < settings.least_requests {
+        if all < settings.min_requests {
             return None;
         }
         let share = f64::from(bad) / f64::from(all);
@@ -303,13 +294,13 @@ impl Seen {
     }
 }
 
-impl Default for Passive {
+impl Default for PassiveCheck {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Observer for Passive {
+impl Observer for PassiveCheck {
     type Exchange = ();
 
     fn begin(&self, _: &mut Head<'_>) {}
@@ -338,7 +329,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn enough_requests_replace_the_probe() {
-        let passive = Passive::new();
+        let passive = PassiveCheck::new();
         let probes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&probes);
         let check = passive.check("payments", move || {
@@ -369,14 +360,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn settings_decide_how_many_failures_count() {
         let second = Duration::from_secs(1);
-        let passive = Passive::builder()
+        let passive = PassiveCheck::builder()
             .window(second * 300)
-            .least_requests(20)
+            .min_requests(20)
             .degraded_from(0.25)
             .unhealthy_from(0.75)
             .build()
             .unwrap();
-        let level = || passive.judge().map(|outcome| outcome.level);
+        let level = || passive.evaluate().map(|outcome| outcome.level);
         (0..19).for_each(|_| passive.record(false));
         assert_eq!(level(), None);
         passive.record(false);
@@ -393,28 +384,29 @@ mod tests {
 
     #[test]
     fn a_setting_beyond_its_limit_is_an_error() {
-        let build = || Passive::builder();
+        let build = || PassiveCheck::builder();
         let second = Duration::from_secs(1);
         for (builder, expected) in [
             (
                 build().window(Duration::ZERO),
-                r#"invalid window "0ns": expected 1 s to 10 min"#,
+                "invalid window 0ns: expected 1 s to 10 min",
             ),
             (
                 build().window(second * 601),
-                r#"invalid window "601s": expected 1 s to 10 min"#,
+                "invalid window 601s: expected 1 s to 10 min",
             ),
             (
-                build().least_requests(0),
-                r#"invalid least_requests "0": expected at least 1"#,
+                build().min_requests(0).degraded_from(0.6),
+                "invalid min_requests 0: expected at least 1; \
+                 invalid degraded_from 0.6: expected a share above 0, at most `unhealthy_from`",
+            ),
+            (
+                build().unhealthy_from(1.5),
+                "invalid unhealthy_from 1.5: expected a share above 0, at most 1",
             ),
             (
                 build().unhealthy_from(f64::NAN),
-                r#"invalid unhealthy_from "NaN": expected a share above 0, at most 1"#,
-            ),
-            (
-                build().degraded_from(0.6),
-                r#"invalid degraded_from "0.6": expected a share above 0, at most `unhealthy_from`"#,
+                "invalid unhealthy_from NaN: expected a share above 0, at most 1",
             ),
         ] {
             assert_eq!(builder.build().unwrap_err().to_string(), expected);
@@ -424,7 +416,7 @@ mod tests {
     /// A service that is not ready gets no requests, so nothing but the probe can show the recovery.
     #[tokio::test(start_paused = true)]
     async fn a_probe_ends_a_failure_that_no_request_contradicts() {
-        let passive = Passive::new();
+        let passive = PassiveCheck::new();
         let works = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let probed = Arc::clone(&works);
         let check = passive.check("payments", move || {
@@ -456,7 +448,7 @@ mod tests {
         use campanile_http::ObserveLayer;
         use tower::{Layer, ServiceExt, service_fn};
 
-        let passive = Passive::new();
+        let passive = PassiveCheck::new();
         let service = service_fn(async |_: http::Request<String>| {
             let answer = http::Response::builder()
                 .status(503)
@@ -473,13 +465,13 @@ mod tests {
             drop(answer);
         }
         assert_eq!(
-            passive.judge().map(|outcome| outcome.level),
+            passive.evaluate().map(|outcome| outcome.level),
             Some(Level::Unhealthy)
         );
         let never = service_fn(async |_: http::Request<String>| {
             std::future::pending::<Result<http::Response<String>, std::convert::Infallible>>().await
         });
-        let other = Passive::new();
+        let other = PassiveCheck::new();
         let service = ObserveLayer::new(other.clone()).layer(never);
         let request = service.oneshot(http::Request::new(String::new()));
         assert!(
@@ -487,6 +479,6 @@ mod tests {
                 .await
                 .is_err()
         );
-        assert!(other.judge().is_none());
+        assert!(other.evaluate().is_none());
     }
 }

@@ -31,13 +31,13 @@ const STARTED: u8 = 1 << 7;
 
 /// The phase. It only advances, except that a new run restarts a service that has stopped.
 #[derive(Debug, Default)]
-pub(crate) struct Life {
+pub(crate) struct Lifecycle {
     /// The phase, and [`STARTED`] once it was `Ready`.
     state: AtomicU8,
     holds: Arc<AtomicUsize>,
 }
 
-impl Life {
+impl Lifecycle {
     pub(crate) fn phase(&self) -> Phase {
         match self.state.load(Ordering::Relaxed) & !STARTED {
             0 => Phase::Starting,

@@ -79,11 +79,11 @@ pub struct CheckReport {
     pub age: Option<Duration>,
     /// The checks that this one [depends on](crate::Check::depends_on), directly or not, and that are to blame: they are not healthy,
     /// and all that they depend on themselves is. Empty if it is healthy, or to blame itself.
-    pub impaired_by: Vec<Arc<str>>,
+    pub root_causes: Vec<Arc<str>>,
 }
 
 /// Returns what a check makes of its service.
-pub(crate) fn of_service(importance: Importance, status: Status) -> Status {
+pub(crate) fn service_status(importance: Importance, status: Status) -> Status {
     match (importance, status) {
         (Importance::Informational, _) | (_, Status::Healthy) => Status::Healthy,
         (Importance::Critical, Status::Unknown | Status::Unhealthy) => Status::Unhealthy,

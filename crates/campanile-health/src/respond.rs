@@ -1,4 +1,4 @@
-//! What probes are answered.
+//! Responses to probes.
 
 use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
@@ -7,14 +7,14 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
-use crate::report::of_service;
+use crate::report::service_status;
 use crate::watched::Watched;
 use crate::{Health, Phase, Status, clock};
 
 use self::format::Format;
 use self::probe::{Probe, Verdict, View, is_success};
 
-pub use self::detail::Details;
+pub use self::detail::ResponseDetail;
 pub use self::format::preferred_type;
 
 mod detail;
@@ -23,12 +23,13 @@ mod json;
 mod probe;
 mod text;
 
-/// How many checks can be left out at once.
+/// The limit of checks that one request excludes.
 const MAX_EXCLUDED: usize = 64;
 
 impl Health {
-    /// The [paths](crate#paths), each with and without a final slash. What is in braces stands for any segment, as in axum.
-    pub const PATHS: [&'static str; 18] = [
+    /// The [paths](crate#paths), each with and without a final slash. A name in braces is any path
+    /// segment, as in axum.
+    pub const PATHS: &'static [&'static str] = &[
         "/health",
         "/health/",
         "/health/{group}",
@@ -49,47 +50,58 @@ impl Health {
         "/startupz/{check}/",
     ];
 
-    /// Answers a request for one of the [paths](Self::PATHS) without [details](Details); `None` if there is nothing at this path, neither a group
-    /// nor a check.
-    pub fn respond(&self, request: &Parts) -> Option<Response<String>> {
-        self.respond_with(request, &Details::default())
-    }
-
-    /// Answers a GET of a path without [details](Details); 404 if there is nothing at it.
-    pub fn ask(&self, path: &str) -> Response<String> {
-        let mut request = http::Request::new(()).into_parts().0;
-        let answer = path.parse().ok().and_then(|uri| {
-            request.uri = uri;
-            self.respond(&request)
-        });
-        answer.unwrap_or_else(not_found)
-    }
-
-    /// Answers a request for one of the [paths](Self::PATHS) with more details; `None` if there is nothing at this path.
+    /// Returns the response to a request for one of the [paths](Self::PATHS), without
+    /// [details](ResponseDetail). An unknown path, group or check is 404.
     ///
-    /// If the details include errors, `?refresh=true` at the path of one check requests a [call](Self::hurry). Its result is in a later response.
-    pub fn respond_with(&self, request: &Parts, details: &Details) -> Option<Response<String>> {
+    /// [`service`](Self::service) is the same as a tower service, and `routes` (feature `axum`) as an
+    /// axum router.
+    pub fn respond(&self, request: &Parts) -> Response<String> {
+        self.respond_with(request, &ResponseDetail::new())
+            .unwrap_or_else(not_found)
+    }
+
+    /// Returns the response to a GET of a path, without [details](ResponseDetail). An unknown path,
+    /// group or check is 404.
+    pub fn get(&self, path: &str) -> Response<String> {
+        let mut request = http::Request::new(()).into_parts().0;
+        match path.parse() {
+            Ok(uri) => {
+                request.uri = uri;
+                self.respond(&request)
+            }
+            Err(_) => not_found(),
+        }
+    }
+
+    /// Returns the response to a request for one of the [paths](Self::PATHS), with details. `None`
+    /// for an unknown path, group or check, so that a router can try its other routes.
+    ///
+    /// If the detail includes errors, `?refresh=true` at the path of one check also requests a
+    /// [call](Self::refresh) of it. A later response has the result.
+    pub fn respond_with(
+        &self,
+        request: &Parts,
+        detail: &ResponseDetail,
+    ) -> Option<Response<String>> {
         let path = request.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);
         let probe = self.probe(path, request.uri.query().unwrap_or_default())?;
         if !matches!(request.method, Method::GET | Method::HEAD) {
-            let mut response = Response::new(String::new());
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            let headers = response.headers_mut();
-            headers.insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+            let allowed = HeaderValue::from_static("GET,HEAD");
+            response.headers_mut().insert(ALLOW, allowed);
             return Some(response);
         }
-        if let Some(check) = probe.check.filter(|_| probe.is_refresh && details.errors) {
-            check.hurry.notify_one();
+        if let Some(check) = probe.check.filter(|_| probe.is_refresh && detail.errors) {
+            check.refresh.notify_one();
         }
-        let usual = match path.starts_with("/health") {
+        let default = match path.starts_with("/health") {
             true => Format::Json,
             false => Format::Text,
         };
         let accept = request.headers.get_all(ACCEPT);
-        let format = Format::chosen(accept.iter(), usual);
-        let mut response = self.answer(&probe, format, details);
+        let format = Format::negotiate(accept.iter(), default);
+        let mut response = self.render(&probe, format, detail);
         if request.method == Method::HEAD {
             let length = response.body().len().into();
             response.headers_mut().insert(CONTENT_LENGTH, length);
@@ -98,23 +110,23 @@ impl Health {
         Some(response)
     }
 
-    /// Returns the [paths](Self::PATHS) as an axum router.
+    /// Returns an axum router for the [paths](Self::PATHS), with the responses of
+    /// [`respond`](Self::respond).
     #[cfg(feature = "axum")]
     #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
     pub fn routes(&self) -> axum::Router {
         Self::PATHS
-            .into_iter()
+            .iter()
             .fold(axum::Router::new(), |router, path| {
                 let health = self.clone();
-                let answer = async move |request: axum::extract::Request| {
-                    let (request, _) = request.into_parts();
-                    health.respond(&request).unwrap_or_else(not_found)
+                let handler = async move |request: axum::extract::Request| {
+                    health.respond(&request.into_parts().0)
                 };
-                router.route(path, axum::routing::any(answer))
+                router.route(path, axum::routing::any(handler))
             })
     }
 
-    /// Reads what is probe for.
+    /// Parses a path and its query. `None` for an unknown path, group or check.
     fn probe<'a>(&'a self, path: &'a str, query: &'a str) -> Option<Probe<'a>> {
         let mut segments = path.strip_prefix('/')?.split('/');
         let first = segments.next()?;
@@ -146,7 +158,8 @@ impl Health {
             (None, _) => None,
             (Some(_), None) => return None,
             (Some(name), Some(group)) => {
-                let mut members = group.members.iter().map(|&of| &self.inner().checks[of]);
+                let checks = &self.inner().checks;
+                let mut members = group.members.iter().map(|&number| &checks[number]);
                 Some(members.find(|watched| &*watched.name == name)?)
             }
         };
@@ -169,30 +182,32 @@ impl Health {
         })
     }
 
-    fn answer(&self, probe: &Probe<'_>, format: Format, details: &Details) -> Response<String> {
+    fn render(
+        &self,
+        probe: &Probe<'_>,
+        format: Format,
+        detail: &ResponseDetail,
+    ) -> Response<String> {
         let now = clock::now();
         let phase = self.inner().phase(now);
         let verdict = self.verdict(probe, phase, now);
         let body = match format {
-            Format::Text => self.text(probe, &verdict, details),
-            Format::Json => self.json(probe, &verdict, details),
-            Format::HealthJson => self.health_json(probe, &verdict, details),
+            Format::Text => self.text(probe, &verdict, detail),
+            Format::Json => self.json(probe, &verdict, detail),
+            Format::HealthJson => self.health_json(probe, &verdict, detail),
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = verdict.code;
+        let mut response = empty(verdict.code);
+        *response.body_mut() = body;
+        let content_type = HeaderValue::from_static(format.content_type());
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static(format.content_type()),
-        );
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(CONTENT_TYPE, content_type);
         if format == Format::Text {
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
         response
     }
 
-    /// Returns the code with which a group's probe answers.
+    /// Returns the status code of a group's probe. `None` for an unknown group.
     #[cfg(feature = "tonic")]
     pub(crate) fn code(&self, group: &str) -> Option<StatusCode> {
         self.inner().group(group)?;
@@ -207,41 +222,45 @@ impl Health {
     fn verdict(&self, probe: &Probe<'_>, phase: Phase, now: Instant) -> Verdict {
         let inner = self.inner();
         let status = match (probe.check, probe.group) {
-            (Some(check), _) => of_service(check.check.importance, check.status(now)),
-            // It has started, whatever comes.
+            (Some(check), _) => service_status(check.check.importance, check.status(now)),
+            // A startup probe that succeeded once succeeds from then on.
             (None, Some(_)) if probe.view == View::Startup => Status::Healthy,
-            (None, Some(group)) => inner.status_of(group, now, |of| probe.counts(of)),
+            (None, Some(group)) => inner.status_of(group, now, |watched| probe.counts(watched)),
             (None, None) => {
-                let counted = inner.checks.iter().filter(|of| probe.counts(of));
-                let statuses = counted.map(|of| of_service(of.check.importance, of.status(now)));
-                statuses.max().unwrap_or(Status::Healthy)
+                let counted = inner.checks.iter().filter(|watched| probe.counts(watched));
+                counted
+                    .map(|watched| service_status(watched.check.importance, watched.status(now)))
+                    .max()
+                    .unwrap_or(Status::Healthy)
             }
         };
-        // Where it is in its life says as much as a check.
-        let fails = probe.fails_by_phase(phase, inner.life.has_started());
-        let is_out = probe.check.is_none() && fails;
-        let status = if is_out { Status::Unhealthy } else { status };
+        let fails_by_phase = probe.fails_by_phase(phase, inner.lifecycle.has_started());
+        // The probe of one check is independent of the phase.
+        let is_overruled = probe.check.is_none() && fails_by_phase;
+        let status = match is_overruled {
+            true => Status::Unhealthy,
+            false => status,
+        };
         let code = match (probe.group, status) {
             (Some(group), status) => group.code(status),
             (None, Status::Unhealthy) => StatusCode::SERVICE_UNAVAILABLE,
             (None, _) => StatusCode::OK,
         };
-        // No code of a group's makes a service ready that isn't there.
-        let code = if is_out && is_success(code) {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            code
+        // A group's own code cannot make a service ready that is starting or draining.
+        let code = match is_overruled && is_success(code) {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => code,
         };
         Verdict {
             status,
             code,
             phase,
-            fails_by_phase: fails,
+            fails_by_phase,
             now,
         }
     }
 
-    /// Returns the checks that are probe for, those that are excluded among them.
+    /// Returns the checks of a probe, including the excluded ones, with their numbers.
     fn members<'a>(&'a self, probe: &'a Probe<'_>) -> impl Iterator<Item = (usize, &'a Watched)> {
         let of_group = probe.group.map(|group| group.members.iter().copied());
         let all = match of_group {
@@ -250,14 +269,21 @@ impl Health {
         };
         let numbers = of_group.into_iter().flatten().chain(all);
         let members = numbers.map(|number| (number, &self.inner().checks[number]));
-        members.filter(|(_, of)| probe.check.is_none_or(|check| std::ptr::eq(check, *of)))
+        members.filter(|(_, watched)| {
+            let is_same = |check: &Watched| std::ptr::eq(check, *watched);
+            probe.check.is_none_or(is_same)
+        })
     }
 }
 
-/// The answer where there is nothing.
+/// Returns the response for an unknown path, group or check.
 pub(crate) fn not_found() -> Response<String> {
+    empty(StatusCode::NOT_FOUND)
+}
+
+fn empty(code: StatusCode) -> Response<String> {
     let mut response = Response::new(String::new());
-    *response.status_mut() = StatusCode::NOT_FOUND;
+    *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -6,16 +6,16 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::Health;
-use crate::respond::not_found;
 
-/// The probes as a tower service, for a router that isn't axum's; made by [`Health::service`].
+/// A tower service for the probes, from [`Health::service`].
 ///
-/// Its responses have no [details](crate::Details). Other paths than [those](crate#paths) are 404.
+/// Its responses are those of [`Health::respond`].
 #[derive(Clone, Debug)]
 pub struct HealthService(Health);
 
 impl Health {
-    /// Returns the probes as a tower service.
+    /// Returns a tower service for the [paths](Self::PATHS), with the responses of
+    /// [`respond`](Self::respond).
     ///
     /// ```
     /// use campanile_health::Health;
@@ -25,8 +25,8 @@ impl Health {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let health = Health::builder().build()?;
-    /// let answer = health.service().oneshot(Request::get("/livez").body(())?).await?;
-    /// assert_eq!((answer.status(), answer.body().as_str()), (StatusCode::OK, "ok"));
+    /// let response = health.service().oneshot(Request::get("/livez").body(())?).await?;
+    /// assert_eq!((response.status(), response.body().as_str()), (StatusCode::OK, "ok"));
     /// # Ok(())
     /// # }
     /// ```
@@ -46,6 +46,6 @@ impl<B> Service<Request<B>> for HealthService {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (request, _) = request.into_parts();
-        ready(Ok(self.0.respond(&request).unwrap_or_else(not_found)))
+        ready(Ok(self.0.respond(&request)))
     }
 }

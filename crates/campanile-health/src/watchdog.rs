@@ -1,6 +1,5 @@
 //! A thread that sees whether the runtime still comes to what it is to do.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 
 use self::probes::Respond;
 use crate::check::Kind;
-use crate::{Check, Outcome, clock};
+use crate::{Check, Outcome, Problem, clock};
 
 /// Sees whether the runtime is stuck, from a thread of its own, `campanile-watchdog`: once a second it gives the runtime something to do, and
 /// measures how long that takes. If it takes too long, [liveness](crate::Group) fails.
@@ -22,12 +21,12 @@ use crate::{Check, Outcome, clock};
 ///
 /// | setting | default |
 /// |---|---|
-/// | [`stuck_after`](Self::stuck_after) | 10 s |
+/// | [`timeout`](Self::timeout) | 10 s |
 /// | [`listen`](Self::listen) | nowhere |
 #[derive(Debug)]
 #[must_use = "a watchdog is there once a health is built with it"]
 pub struct Watchdog {
-    stuck_after: Duration,
+    timeout: Duration,
     address: Option<SocketAddr>,
 }
 
@@ -38,7 +37,7 @@ impl Watchdog {
     /// Returns a watchdog with all settings at their defaults.
     pub fn new() -> Self {
         Self {
-            stuck_after: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
             address: None,
         }
     }
@@ -46,8 +45,8 @@ impl Watchdog {
     /// Sets how long the runtime may take; more than zero.
     ///
     /// Defaults to 10 s.
-    pub fn stuck_after(mut self, longest: Duration) -> Self {
-        self.stuck_after = longest;
+    pub fn timeout(mut self, longest: Duration) -> Self {
+        self.timeout = longest;
         self
     }
 
@@ -62,10 +61,17 @@ impl Watchdog {
         self
     }
 
-    pub(crate) fn guarding(self) -> io::Result<Arc<Guarding>> {
-        let listener = self.address.map(TcpListener::bind).transpose()?;
+    /// Binds the listener.
+    pub(crate) fn bind(self) -> Result<Arc<Guarding>, Problem> {
+        let bind = |address| {
+            TcpListener::bind(address).map_err(|error| Problem::Listen {
+                address,
+                source: Arc::new(error),
+            })
+        };
+        let listener = self.address.map(bind).transpose()?;
         Ok(Arc::new(Guarding {
-            stuck_after: self.stuck_after,
+            timeout: self.timeout,
             listener,
             start: clock::now(),
             asked: Notify::new(),
@@ -89,7 +95,7 @@ impl Default for Watchdog {
 /// What the watchdog and the runtime share.
 #[derive(Debug)]
 pub(crate) struct Guarding {
-    stuck_after: Duration,
+    timeout: Duration,
     listener: Option<TcpListener>,
     start: Instant,
     /// Wakes the runtime.
@@ -222,7 +228,7 @@ impl Guarding {
             return None;
         }
         let so_far = self.nanoseconds(clock::now()).saturating_sub(asked);
-        Some(Duration::from_nanos(so_far)).filter(|so_far| *so_far > self.stuck_after)
+        Some(Duration::from_nanos(so_far)).filter(|so_far| *so_far > self.timeout)
     }
 
     pub(crate) fn check(self: &Arc<Self>) -> Check {
@@ -237,8 +243,8 @@ impl Guarding {
             }
             None => Outcome::healthy(),
         };
-        let check = Check::with("executor", Kind::Known(Box::new(find)));
-        check.critical().timeout(self.stuck_after)
+        let check = Check::with("executor", Kind::Immediate(Box::new(find)));
+        check.critical().timeout(self.timeout)
     }
 
     fn nanoseconds(&self, at: Instant) -> u64 {

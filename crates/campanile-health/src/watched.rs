@@ -17,7 +17,7 @@ pub(crate) struct Watched {
     /// The checks that it depends on, by their numbers.
     pub(crate) depends_on: Vec<usize>,
     /// Asks for a call before it is due.
-    pub(crate) hurry: Notify,
+    pub(crate) refresh: Notify,
     start: Instant,
     state: Mutex<State>,
     /// A copy of the state's level that is read without a lock: 0 for none, else 1 and the level.
@@ -94,7 +94,7 @@ impl Watched {
         Self {
             name: check.name.as_str().into(),
             depends_on,
-            hurry: Notify::new(),
+            refresh: Notify::new(),
             start,
             state: Mutex::default(),
             level: AtomicU8::new(0),
@@ -137,11 +137,14 @@ impl Watched {
         let state = self.state();
         let is_steady = state.standing.against.1 == 0;
         if is_steady && state.standing.level == Some(Level::Healthy) {
-            return self.check.period;
+            return self.check.interval;
         }
         let doubled = 1_u32.checked_shl(state.repeated.saturating_sub(1));
-        let retry = self.check.retry.saturating_mul(doubled.unwrap_or(u32::MAX));
-        retry.min(self.check.period)
+        let retry = self
+            .check
+            .retry_interval
+            .saturating_mul(doubled.unwrap_or(u32::MAX));
+        retry.min(self.check.interval)
     }
 
     /// Returns how the check is; no lock is taken, and nothing is called but what is known at any time.
@@ -161,7 +164,7 @@ impl Watched {
 
     fn level(&self, now: Instant) -> Option<Level> {
         match &self.check.kind {
-            Kind::Known(find) => Some(find().level),
+            Kind::Immediate(find) => Some(find().level),
             Kind::Async(_) | Kind::Blocking(_) => match self.level.load(Ordering::Acquire) {
                 0 => None,
                 _ if self.age(now) > self.check.longest() => None,
@@ -181,7 +184,7 @@ impl Watched {
     /// Returns the last result, if there is one.
     pub(crate) fn last(&self) -> Option<Last> {
         match &self.check.kind {
-            Kind::Known(find) => Some(Last {
+            Kind::Immediate(find) => Some(Last {
                 outcome: find(),
                 duration: Duration::ZERO,
                 wall: crate::clock::wall(),

@@ -23,7 +23,7 @@ async fn check_and_watch_say_what_the_probes_say() {
         let is_well = well.load(Ordering::Relaxed);
         async move { is_well.then_some(()).ok_or("down") }
     });
-    let check = check.critical().period(Duration::from_millis(10));
+    let check = check.critical().interval(Duration::from_millis(10));
     let health = Health::builder()
         .check(check)
         .group(Group::new("storage", Select::check("db")))
@@ -33,14 +33,7 @@ async fn check_and_watch_say_what_the_probes_say() {
     let address = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::builder().add_service(health.grpc());
     let (signal, signalled) = oneshot::channel::<()>();
-    let drained = {
-        let health = health.clone();
-        async move {
-            health
-                .drain_after(async { drop(signalled.await) }, Duration::ZERO)
-                .await
-        }
-    };
+    let drained = health.drain_after(async { drop(signalled.await) }, Duration::ZERO);
     let incoming = TcpListenerStream::new(listener);
     let server_ended = tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained));
     let channel = Channel::from_shared(address).unwrap();
@@ -82,10 +75,7 @@ async fn check_and_watch_say_what_the_probes_say() {
         service_unknown
     );
     let (stop, stopped) = oneshot::channel::<()>();
-    let running = tokio::spawn({
-        let health = health.clone();
-        async move { health.run(async { drop(stopped.await) }).await }
-    });
+    let running = tokio::spawn(health.run(async { drop(stopped.await) }));
     assert_eq!(storage.message().await.unwrap().unwrap().status, serving);
     assert_eq!(readiness.message().await.unwrap().unwrap().status, serving);
     is_well.store(false, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-use campanile_health::{Details, Health, preferred_type};
+use campanile_health::{Health, ResponseDetail, preferred_type};
 use campanile_series::Now;
 use http::header::{ACCEPT, ALLOW, VARY};
 use http::request::Parts;
@@ -160,17 +160,15 @@ fn business(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
 fn health(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let health: &Health = monitor.sources().health();
     let errors = call.principal.role.is_some();
-    let is_detailed = call.path == "/health/detailed";
-    let details = Details {
-        messages: errors || call.principal.is_local,
-        errors,
-        notes: if is_detailed {
-            monitor.notes(errors)
-        } else {
-            Vec::new()
-        },
-    };
-    match health.respond_with(call.request, &details) {
+    let mut detail = ResponseDetail::new()
+        .messages(errors || call.principal.is_local)
+        .errors(errors);
+    if call.path == "/health/detailed" {
+        for (name, value) in monitor.notes(errors) {
+            detail = detail.note(name, value);
+        }
+    }
+    match health.respond_with(call.request, &detail) {
         Some(answer) => answer.map(Body::from),
         None => {
             let text = "unknown group, or unknown check in this group";

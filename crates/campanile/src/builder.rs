@@ -134,7 +134,7 @@ impl Builder {
     ///
     /// let consumer = Heartbeat::new("consumer", Duration::from_secs(60));
     /// let campanile = Campanile::builder("orders")
-    ///     .health(|health| health.heartbeat(&consumer).watchdog(Watchdog::new()).group(Group::new("core", Select::alive())))
+    ///     .health(|health| health.heartbeat(&consumer).watchdog(Watchdog::new()).group(Group::new("core", Select::liveness())))
     ///     .build()?;
     /// # Ok::<_, campanile::BuildError>(())
     /// ```
@@ -449,10 +449,10 @@ mod tests {
                 Ok(campanile) => assert_eq!((campanile.name(), valid), (name, true)),
                 Err(error) => {
                     assert!(!valid);
-                    assert_eq!(
-                        error.problems(),
-                        [Problem::ServiceName { name: name.into() }]
-                    );
+                    let [Problem::ServiceName { name: rejected }] = error.problems() else {
+                        panic!("{error}");
+                    };
+                    assert_eq!(rejected, name);
                     assert!(error.to_string().contains(&format!("{name:?}")));
                 }
             }

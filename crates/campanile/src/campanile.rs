@@ -211,10 +211,7 @@ impl Campanile {
             #[cfg_attr(not(feature = "health"), expect(unused_mut, reason = "there are none"))]
             let mut checks = self.parts(&stopped);
             #[cfg(feature = "health")]
-            checks.start(
-                "health",
-                self.part(|this, stop| async move { this.health.run(stop).await }),
-            );
+            checks.start("health", self.part(|this, stop| this.health.run(stop)));
             let others = async { self.others(&stopped).join().await };
             tokio::join!(
                 checks.join(),

@@ -3,7 +3,7 @@ use std::fmt;
 /// A [`Campanile`](crate::Campanile) cannot be built: all that is wrong, at once.
 ///
 /// Its `Debug` form is its message, since that is what `main` prints of an error that it returns.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct BuildError {
     pub(crate) problems: Vec<Problem>,
 }
@@ -31,10 +31,15 @@ impl fmt::Debug for BuildError {
     }
 }
 
-impl std::error::Error for BuildError {}
+/// The source is the cause of the first problem that has one.
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problems.iter().find_map(std::error::Error::source)
+    }
+}
 
 /// One mistake in a [`Builder`](crate::Builder)'s settings.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// The service's name is empty, too long, or not printable.
@@ -77,7 +82,7 @@ pub enum Problem {
 /// Its `Debug` form is its message, since that is what `main` prints of an error that it returns.
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
-#[derive(Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
     /// It cannot be built.

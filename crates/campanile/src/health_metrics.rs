@@ -16,7 +16,7 @@ const AGE: &str = "health_check_age_seconds";
 const TRANSITIONS: &str = "health_transitions_total";
 const READY: &str = "health_ready";
 const PHASE: &str = "health_phase";
-const LAG: &str = "health_executor_lag_seconds";
+const LAG: &str = "health_watchdog_lag_seconds";
 
 const STATUSES: [Status; 4] = [
     Status::Healthy,
@@ -97,7 +97,7 @@ fn collect(registry: &Registry, health: &Health) {
         }
     }
     set_life(registry, health);
-    if let Some(lag) = health.executor_lag()
+    if let Some(lag) = health.watchdog_lag()
         && let Ok(gauge) = registry.gauge(LAG, &[])
     {
         gauge.set(lag.as_secs_f64());
@@ -106,7 +106,7 @@ fn collect(registry: &Registry, health: &Health) {
 
 /// Sets readiness and the phase.
 fn set_life(registry: &Registry, health: &Health) {
-    let is_ready = health.ask("/readyz").status().is_success();
+    let is_ready = health.get("/readyz").status().is_success();
     if let Ok(gauge) = registry.gauge(READY, &[]) {
         gauge.set(f64::from(is_ready));
     }

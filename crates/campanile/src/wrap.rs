@@ -118,11 +118,11 @@ impl Campanile {
         )]
         let mut routes: Vec<(&str, MethodRouter)> = Vec::new();
         #[cfg(feature = "health")]
-        for path in campanile_health::Health::PATHS {
+        for path in campanile_health::Health::PATHS.iter().copied() {
             let health = self.health().clone();
             let answer = async move |request: Request| {
                 let request = request.into_parts().0;
-                health.respond(&request).ok_or(http::StatusCode::NOT_FOUND)
+                health.respond(&request)
             };
             routes.push((path, axum::routing::any(answer)));
         }

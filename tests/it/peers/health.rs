@@ -88,19 +88,17 @@ async fn the_report_follows_servers_that_are_frozen_stopped_and_started() {
     let postgres = Postgres::new();
     let port = free_port();
     let redis_url = format!("redis://:s3cret@127.0.0.1:{port}/0");
-    let check = |check: campanile::health::Check| check.critical().period(PERIOD).timeout(TIMEOUT);
+    let check =
+        |check: campanile::health::Check| check.critical().interval(PERIOD).timeout(TIMEOUT);
     let health = Health::builder()
         .check(check(
-            checks::postgres::check("postgres", &postgres.url()).unwrap(),
+            checks::postgres("postgres", &postgres.url()).unwrap(),
         ))
-        .check(check(checks::redis::check("redis", &redis_url).unwrap()))
+        .check(check(checks::redis("redis", &redis_url).unwrap()))
         .build()
         .unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let running = tokio::spawn({
-        let health = health.clone();
-        async move { health.run(async { drop(stopped.await) }).await }
-    });
+    let running = tokio::spawn(health.run(async { drop(stopped.await) }));
     let redis = || {
         let mut command = Command::new(find("redis-server", "redis-server"));
         let port = port.to_string();
@@ -132,14 +130,14 @@ async fn figures_of_servers_are_details() {
     let _redis = Process::start(command.args(["--save", "", "--appendonly", "no"]));
     let health = Health::builder()
         .check(
-            checks::postgres::check("postgres", &postgres.url())
+            checks::postgres("postgres", &postgres.url())
                 .unwrap()
-                .period(PERIOD),
+                .interval(PERIOD),
         )
         .check(
-            checks::redis::check("redis", &format!("redis://127.0.0.1:{port}"))
+            checks::redis("redis", &format!("redis://127.0.0.1:{port}"))
                 .unwrap()
-                .period(PERIOD),
+                .interval(PERIOD),
         )
         .build()
         .unwrap();

@@ -25,11 +25,16 @@ fn a_version_is_short_and_printable() {
 }
 
 #[test]
-fn mistakes_are_told_together() {
+fn all_problems_are_listed() {
     let builder = Health::builder()
-        .check(check("db").timeout(Duration::ZERO).thresholds(0, 1))
-        .check(check("DB").period(Duration::ZERO).tag("a tag"))
-        .check(check("a b").staleness(Duration::from_secs(30)))
+        .check(
+            check("db")
+                .timeout(Duration::ZERO)
+                .failure_threshold(0)
+                .success_threshold(1),
+        )
+        .check(check("DB").interval(Duration::ZERO).tag("a tag"))
+        .check(check("a b").stale_after(Duration::from_secs(30)))
         .check(check("").depends_on("cache"))
         .group(Group::new("detailed", Select::all()))
         .group(Group::new(
@@ -42,21 +47,21 @@ fn mistakes_are_told_together() {
     assert_eq!(
         problems(builder),
         [
-            r#"the timeout of the check "db" is 0: give more"#,
-            r#"the failure threshold of the check "db" is 0: give more"#,
-            r#"the tag name "a tag" is not valid: use 1 to 64 characters of [A-Za-z0-9._-], and for a group none of `detailed`, `ready`, `live`"#,
-            r#"there are two checks named "DB": give each a name of its own"#,
-            r#"the period of the check "DB" is 0: give more"#,
-            r#"the check name "a b" is not valid: use 1 to 64 characters of [A-Za-z0-9._-], and for a group none of `detailed`, `ready`, `live`"#,
-            r#"the staleness of the check "a b" is shorter than its period, with the jitter, and its timeout: give more"#,
-            r#"the check name "" is not valid: use 1 to 64 characters of [A-Za-z0-9._-], and for a group none of `detailed`, `ready`, `live`"#,
-            "the jitter is NaN: give a share from 0 to 1",
-            "the concurrency is 0: give at least 1",
-            r#"there is no check "cache", which the check "" needs: add it, or take it out"#,
-            r#"the group name "detailed" is not valid: use 1 to 64 characters of [A-Za-z0-9._-], and for a group none of `detailed`, `ready`, `live`"#,
-            r#"there are two groups named "Data": give each a name of its own"#,
-            r#"there is no tag "disk", which the group "data" needs: add it, or take it out"#,
-            r#"there is no check "cache", which the group "data" needs: add it, or take it out"#,
+            r#"invalid timeout 0 s of check "db": expected more than 0 s"#,
+            r#"invalid failure_threshold 0 of check "db": expected at least 1"#,
+            r#"invalid tag name "a tag": expected 1 to 64 characters of [A-Za-z0-9._-]"#,
+            r#"duplicate check name "DB": expected a unique name, ignoring case"#,
+            r#"invalid interval 0 s of check "DB": expected more than 0 s"#,
+            r#"invalid check name "a b": expected 1 to 64 characters of [A-Za-z0-9._-]"#,
+            r#"invalid stale_after 30s of check "a b": expected at least 35s: the interval with jitter, and the timeout"#,
+            r#"invalid check name "": expected 1 to 64 characters of [A-Za-z0-9._-]"#,
+            "invalid jitter NaN: expected a share from 0 to 1",
+            "invalid concurrency 0: expected at least 1",
+            r#"unknown check "cache" in check "": expected a check of this service"#,
+            r#"invalid group name "detailed": expected 1 to 64 characters of [A-Za-z0-9._-], and none of `detailed`, `ready`, `live`"#,
+            r#"duplicate group name "Data": expected a unique name, ignoring case"#,
+            r#"unknown tag "disk" in group "data": expected a tag of this service"#,
+            r#"unknown check "cache" in group "data": expected a check of this service"#,
         ]
     );
 }
@@ -72,24 +77,23 @@ fn depending(checks: &str) -> HealthBuilder {
 }
 
 #[test]
-fn circles_are_found() {
-    // A diamond is none.
+fn cycles_are_found() {
+    // A diamond is no cycle.
     assert!(depending("a:b,c b:d c:d d").build().is_ok());
-    for (checks, circle) in [
+    for (checks, cycle) in [
         ("a:a", "a → a"),
         ("a:b b:a", "a → b → a"),
         ("x:a a:b,c b c:d d:a", "a → c → d → a"),
     ] {
-        let text = "depend on each other in a circle: take one of the dependencies out";
         assert_eq!(
             problems(depending(checks)),
-            [format!("the checks {circle} {text}")]
+            [format!("invalid dependencies {cycle}: expected no cycle")]
         );
     }
 }
 
 #[test]
-fn numbers_have_caps() {
+fn numbers_are_limited() {
     let checks = |number: usize| {
         (0..number).fold(Health::builder(), |builder, number| {
             builder.check(check(&format!("c{number}")))
@@ -98,23 +102,27 @@ fn numbers_have_caps() {
     assert!(checks(1_000).build().is_ok());
     assert_eq!(
         problems(checks(1_001)),
-        ["there are 1001 checks: 1000 are the most"]
+        ["too many checks: 1001 (limit 1000)"]
     );
     let groups = (0..101).fold(Health::builder(), |builder, number| {
         builder.group(Group::new(format!("g{number}"), Select::all()))
     });
-    assert_eq!(problems(groups), ["there are 101 groups: 100 are the most"]);
+    assert_eq!(problems(groups), ["too many groups: 101 (limit 100)"]);
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_in_use_is_a_problem_with_its_cause() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let watchdog = Watchdog::new().listen(taken.local_addr().unwrap());
-    let problems = problems(Health::builder().watchdog(watchdog));
-    assert!(
-        problems[0].starts_with("the watchdog can't listen at its address ("),
-        "{problems:?}"
+    let address = taken.local_addr().unwrap();
+    let watchdog = Watchdog::new().listen(address);
+    let error = Health::builder().watchdog(watchdog).build().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("failed to bind the watchdog's listener to {address}")
     );
+    let cause = std::error::Error::source(&error).unwrap();
+    let cause: &std::sync::Arc<std::io::Error> = cause.downcast_ref().unwrap();
+    assert_eq!(cause.kind(), std::io::ErrorKind::AddrInUse);
 }
 
 #[test]
@@ -125,7 +133,7 @@ fn a_code_for_unknown_is_a_problem() {
     assert_eq!(
         problems(builder),
         [
-            "invalid status \"unknown\" for a code of the group \"data\": expected healthy, degraded or unhealthy"
+            "invalid status \"unknown\" for a code of group \"data\": expected healthy, degraded or unhealthy"
         ]
     );
 }

@@ -34,15 +34,15 @@ impl Bounds {
     /// ```
     /// use campanile_health::{Outcome, checks::Bounds};
     ///
-    /// let depth = Bounds::at_most(1_000.0, 10_000.0).judge(1_200.0);
+    /// let depth = Bounds::at_most(1_000.0, 10_000.0).evaluate(1_200.0);
     /// assert_eq!(depth, Outcome::degraded("the value is 1200: more than 1000").detail("value", 1_200.0));
     /// ```
-    pub fn judge(self, value: f64) -> Outcome {
-        self.judge_as("the value", "", value)
+    pub fn evaluate(self, value: f64) -> Outcome {
+        self.evaluate_as("the value", "", value)
     }
 
     /// Compares a value with the bounds; the message has its name, and the unit of all three numbers.
-    pub(super) fn judge_as(self, what: &str, unit: &str, value: f64) -> Outcome {
+    pub(super) fn evaluate_as(self, what: &str, unit: &str, value: f64) -> Outcome {
         let is_beyond = |bound: f64| match self.is_least {
             true => value < bound,
             false => value > bound,

@@ -67,7 +67,7 @@ pub fn certificate(
                     "a certificate is not valid yet: it is in {until} d"
                 ))
             } else {
-                bounds.judge_as("the validity of the certificates", " d", left)
+                bounds.evaluate_as("the validity of the certificates", " d", left)
             };
             let outcome = outcome.detail("days_left", left);
             Ok::<_, io::Error>(outcome.detail("ends_first", validity.subject))
@@ -179,7 +179,7 @@ impl ServerCertVerifier for Anybody {
 
 /// An address is not a host and a port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the address {address:?} is not valid: give a host and a port, such as `example.org:443`")]
+#[error("invalid address {address:?}: expected a host and a port, such as `example.org:443`")]
 #[non_exhaustive]
 pub struct InvalidAddress {
     /// The address as given.

@@ -8,20 +8,18 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
+use super::error::{InvalidUrl, ProbeError};
 use crate::{Check, Outcome, clock};
 
-/// Returns a check that a server answers `SELECT 1`, over one connection of its own that is kept, without TLS: `postgres://user:password@host/database`.
-///
-/// For a connection of a pool, or with TLS, call [`probe`] in a check of your own.
-///
-/// # Errors
-///
-/// If the URL can't be read, or requires TLS by `sslmode=require`.
-pub fn check(name: impl Into<String>, url: &str) -> Result<Check, UrlError> {
-    let config: Config = url.parse()?;
+pub(super) fn check(name: String, url: &str) -> Result<Check, InvalidUrl> {
+    let config: Config = url.parse().map_err(|error: Error| {
+        let expected = "postgres://user:password@host/database";
+        InvalidUrl::new("PostgreSQL", expected, Some(error.into()))
+    })?;
     // Such a check would fail forever.
     if config.get_ssl_mode() == SslMode::Require {
-        return Err(UrlError::Tls);
+        let expected = "sslmode prefer or disable; for TLS, call `probe` with your own connection";
+        return Err(InvalidUrl::new("PostgreSQL", expected, None));
     }
     let kept = Arc::new(Mutex::new(None::<Kept>));
     Ok(Check::new(name, move || {
@@ -33,30 +31,17 @@ pub fn check(name: impl Into<String>, url: &str) -> Result<Check, UrlError> {
             let connected = match connected {
                 Some(connected) => connected,
                 None => {
-                    let (client, connection) = config.connect(NoTls).await?;
+                    let (client, connection) =
+                        config.connect(NoTls).await.map_err(ProbeError::new)?;
                     let connection = tokio::spawn(async move { drop(connection.await) });
                     Kept { client, connection }
                 }
             };
             let outcome = probe(&connected.client).await?;
             *kept.lock().await = Some(connected);
-            Ok::<_, Error>(outcome)
+            Ok::<_, ProbeError>(outcome)
         }
     }))
-}
-
-/// The URL of a [`check`] is not valid.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UrlError {
-    /// The URL can't be read.
-    #[error("invalid PostgreSQL URL: expected postgres://user:password@host/database")]
-    Invalid(#[from] Error),
-    /// The URL requires TLS.
-    #[error(
-        "invalid sslmode \"require\": expected prefer or disable; with TLS, call `probe` in a check over your own connection"
-    )]
-    Tls,
 }
 
 /// A connection, which ends with this, whatever it waits for.
@@ -71,8 +56,8 @@ impl Drop for Kept {
     }
 }
 
-/// Asks a server, over any connection: `SELECT 1`, how long that took, how many connections to the database there are, and how many of them are at
-/// work.
+/// Sends `SELECT 1` over a connection, and measures its latency. The details are `latency_ms`, and
+/// `connections` and `active_connections` to the database if the user may see them.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -82,7 +67,7 @@ impl Drop for Kept {
 ///
 /// # fn _example(client: Arc<Client>) -> Check {
 /// Check::new("database", move || {
-///     // Here, `pool.get().await?`.
+///     // With a pool, `pool.get().await?`.
 ///     let client = Arc::clone(&client);
 ///     async move { postgres::probe(&client).await }
 /// })
@@ -91,15 +76,19 @@ impl Drop for Kept {
 ///
 /// # Errors
 ///
-/// If there is no answer, or another one.
-pub async fn probe(client: &Client) -> Result<Outcome, Error> {
+/// If the server does not answer, or answers with an error.
+pub async fn probe(client: &Client) -> Result<Outcome, ProbeError> {
+    query(client).await.map_err(ProbeError::new)
+}
+
+async fn query(client: &Client) -> Result<Outcome, Error> {
     let begun = clock::now();
     client.simple_query("SELECT 1").await?;
     let latency = clock::now().saturating_duration_since(begun);
     let text = "SELECT count(*), count(*) FILTER (WHERE state = 'active') FROM pg_stat_activity \
                 WHERE datname = current_database()";
     let outcome = Outcome::healthy().detail("latency_ms", milliseconds(latency));
-    // Who may not see this may still ask.
+    // A user without this permission can still use the database.
     let Ok(row) = client.query_one(text, &[]).await else {
         return Ok(outcome);
     };
@@ -119,15 +108,25 @@ mod tests {
 
     #[test]
     fn a_url_that_requires_tls_is_an_error_when_the_check_is_built() {
-        let build = |mode: &str| check("db", &format!("postgres://u:p@db.example/orders{mode}"));
-        assert!(matches!(build("?sslmode=require"), Err(UrlError::Tls)));
-        assert!(matches!(
-            build("?sslmode=verify-full"),
-            Err(UrlError::Invalid(_))
-        ));
-        assert!(matches!(check("db", "mysql://"), Err(UrlError::Invalid(_))));
+        let build = |url: &str| check("db".to_owned(), url).map(drop);
+        let with = |mode: &str| build(&format!("postgres://u:s3cret@db.example/orders{mode}"));
+        let invalid = |url: Result<(), InvalidUrl>| {
+            let error = url.unwrap_err();
+            let cause = std::error::Error::source(&error);
+            assert!(!error.to_string().contains("s3cret"));
+            (error.to_string(), cause.is_some())
+        };
+        let (text, has_cause) = invalid(with("?sslmode=require"));
+        assert!(text.starts_with("invalid PostgreSQL URL: expected sslmode prefer"));
+        assert!(!has_cause);
+        let expected = "invalid PostgreSQL URL: expected postgres://user:password@host/database";
+        assert_eq!(
+            invalid(with("?sslmode=verify-full")),
+            (expected.into(), true)
+        );
+        assert_eq!(invalid(build("mysql://")), (expected.into(), true));
         for mode in ["", "?sslmode=prefer", "?sslmode=disable"] {
-            assert!(build(mode).is_ok(), "{mode}");
+            assert!(with(mode).is_ok(), "{mode}");
         }
     }
 }

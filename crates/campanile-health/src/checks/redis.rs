@@ -4,20 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, RedisError, cmd};
+use redis::{AsyncConnectionConfig, Client, cmd};
 use tokio::sync::Mutex;
 
+use super::error::{InvalidUrl, ProbeError};
 use crate::{Check, Outcome, clock};
 
-/// Returns a check that a server answers `PING`, over one connection of its own that is kept, without TLS: `redis://user:password@host:6379/0`.
-///
-/// For a connection of a pool, or with TLS, call [`probe`] in a check of your own.
-///
-/// # Errors
-///
-/// If the URL can't be read, or requires TLS by `rediss://` while the crate `redis` has no TLS feature.
-pub fn check(name: impl Into<String>, url: &str) -> Result<Check, RedisError> {
-    let client = Client::open(url)?;
+pub(super) fn check(name: String, url: &str) -> Result<Check, InvalidUrl> {
+    let client = Client::open(url).map_err(|error| {
+        let expected = "redis://user:password@host:6379/0";
+        InvalidUrl::new("Redis", expected, Some(error.into()))
+    })?;
     let kept = Arc::new(Mutex::new(None::<MultiplexedConnection>));
     Ok(Check::new(name, move || {
         let (client, kept) = (client.clone(), Arc::clone(&kept));
@@ -36,25 +33,27 @@ pub fn check(name: impl Into<String>, url: &str) -> Result<Check, RedisError> {
                 .set_connection_timeout(None)
                 .set_response_timeout(None);
             let connection = client.get_multiplexed_async_connection_with_config(&config);
-            let mut connection = connection.await?;
+            let mut connection = connection.await.map_err(ProbeError::new)?;
             let outcome = probe(&mut connection).await?;
             *kept.lock().await = Some(connection);
-            Ok::<_, RedisError>(outcome)
+            Ok::<_, ProbeError>(outcome)
         }
     }))
 }
 
-/// Asks a server, over any connection: `PING`, how long that took, and of `INFO` the memory that it uses and how many clients there are.
+/// Sends `PING` over a connection, and measures its latency. The details are `latency_ms`, and
+/// `used_memory_bytes` and `connected_clients` if the user may call `INFO`.
 ///
 /// # Errors
 ///
-/// If there is no answer, or an error.
-pub async fn probe(connection: &mut impl ConnectionLike) -> Result<Outcome, RedisError> {
+/// If the server does not answer, or answers with an error.
+pub async fn probe(connection: &mut impl ConnectionLike) -> Result<Outcome, ProbeError> {
     let begun = clock::now();
-    let _: redis::Value = cmd("PING").query_async(connection).await?;
+    let pong: Result<redis::Value, _> = cmd("PING").query_async(connection).await;
+    pong.map_err(ProbeError::new)?;
     let latency = clock::now().saturating_duration_since(begun);
     let mut outcome = Outcome::healthy().detail("latency_ms", milliseconds(latency));
-    // Who may not ask for this may still ask.
+    // A user without this permission can still use the server.
     let info: Result<String, _> = cmd("INFO").query_async(connection).await;
     let info = info.unwrap_or_default();
     let field = |name: &str| -> Option<u64> {
@@ -82,8 +81,10 @@ mod tests {
 
     #[test]
     fn a_url_that_requires_tls_is_an_error_when_the_check_is_built() {
-        let error = check("cache", "rediss://cache.example/").unwrap_err();
-        assert!(error.to_string().contains("TLS"), "{error}");
-        assert!(check("cache", "redis://cache.example/").is_ok());
+        let build = |url: &str| check("cache".to_owned(), url).map(drop);
+        let error = build("rediss://cache.example/").unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("TLS"), "{cause}");
+        assert!(build("redis://cache.example/").is_ok());
     }
 }

@@ -18,7 +18,7 @@ pub fn disk(name: impl Into<String>, path: impl Into<PathBuf>, bounds: Bounds) -
         let found =
             campanile_system::disk(&path).ok_or_else(|| missing("there is no such file system"))?;
         let usable = found.used.saturating_add(found.available);
-        let outcome = bounds.judge_as("the disk usage", " %", percent(found.used, usable));
+        let outcome = bounds.evaluate_as("the disk usage", " %", percent(found.used, usable));
         Ok::<_, io::Error>(
             outcome
                 .detail("used_bytes", found.used)
@@ -35,7 +35,7 @@ pub fn memory(name: impl Into<String>, bounds: Bounds) -> Check {
         let (Some(used), Some(limit)) = (figures.memory_used, figures.memory_limit) else {
             return Err(missing("the system doesn't say how much memory there is"));
         };
-        let outcome = bounds.judge_as("the memory usage", " %", percent(used, limit));
+        let outcome = bounds.evaluate_as("the memory usage", " %", percent(used, limit));
         Ok(outcome
             .detail("used_bytes", used)
             .detail("limit_bytes", limit))
@@ -65,7 +65,7 @@ pub fn cpu(name: impl Into<String>, bounds: Bounds) -> Check {
                 let percent = used.percent_since(before, elapsed);
                 percent.map_or_else(
                     || outcome.clone(),
-                    |percent| bounds.judge_as("the CPU usage", " %", percent),
+                    |percent| bounds.evaluate_as("the CPU usage", " %", percent),
                 )
             }
         };
@@ -85,7 +85,7 @@ pub fn load(name: impl Into<String>, bounds: Bounds) -> Check {
             return Err(missing("the system doesn't say what its load is"));
         };
         Ok(bounds
-            .judge_as("the load per processor", "", load / cores)
+            .evaluate_as("the load per processor", "", load / cores)
             .detail("load5", load)
             .detail("cores", cores))
     })
@@ -98,7 +98,7 @@ pub fn descriptors(name: impl Into<String>, bounds: Bounds) -> Check {
             .ok_or_else(|| missing("the system doesn't say how many there are"))?;
         let outcome = match found.most {
             Some(most) => bounds
-                .judge_as(
+                .evaluate_as(
                     "the usage of file descriptors",
                     " %",
                     percent(found.open, most),

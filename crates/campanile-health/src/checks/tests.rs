@@ -22,14 +22,14 @@ fn figures_are_judged_by_their_bounds() {
         (most, f64::NAN, Level::Unhealthy),
         (least, f64::NAN, Level::Unhealthy),
     ] {
-        assert_eq!(bounds.judge(value).level, level, "{bounds:?} {value}");
+        assert_eq!(bounds.evaluate(value).level, level, "{bounds:?} {value}");
     }
-    let outcome = most.judge(85.5);
+    let outcome = most.evaluate(85.5);
     assert_eq!(
         outcome.message.as_deref(),
         Some("the value is 85.5: more than 80")
     );
-    let outcome = least.judge_as("the certificate's validity", " d", 5.3);
+    let outcome = least.evaluate_as("the certificate's validity", " d", 5.3);
     assert_eq!(
         outcome.message.as_deref(),
         Some("the certificate's validity is 5.3 d: less than 7 d")

@@ -21,29 +21,52 @@ const TICK: Duration = Duration::from_millis(500);
 const STOP: Duration = Duration::from_secs(1);
 
 impl Health {
-    /// Runs the checks until `shutdown` completes: each immediately, then once a period, and after a
-    /// failure [earlier](crate::Check::retry). After the last run the service has
+    /// Returns a future that runs the checks until `shutdown` completes: spawn it.
+    ///
+    /// Each check runs immediately, then once per [interval](crate::Check::interval), and after a
+    /// failure [earlier](crate::Check::retry_interval). When the last run ends, the service has
     /// [stopped](Phase::Stopped). A run after that starts over.
     ///
-    /// A check that blocks its thread delays the return by at most 1 s.
+    /// ```
+    /// use campanile_health::Health;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let health = Health::builder().build()?;
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let running = tokio::spawn(health.run(async { drop(stopped.await) }));
+    /// // The service works until here.
+    /// drop(stop);
+    /// running.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// Each check has its own task, which ends with this future. The builder limits the number of
-    /// [concurrent calls](crate::HealthBuilder::concurrency), and one check has at most one call in progress.
-    /// A second `run` waits until the first one ends. The [watchdog](crate::Watchdog)'s threads also end with
-    /// this future.
-    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = pin!(shutdown);
-        let _run = Run::begin(self);
-        loop {
-            // Registered before `start`, so that the end of the other run is not missed.
-            let mut freed = pin!(self.0.freed.notified());
-            freed.as_mut().enable();
-            if let Some(_running) = Running::start(&self.0) {
-                return self.work(shutdown).await;
-            }
-            tokio::select! {
-                () = shutdown.as_mut() => return,
-                () = freed => {}
+    /// [concurrent calls](crate::HealthBuilder::concurrency), and one check has at most one call in
+    /// progress. A check that blocks its thread delays the end by at most 1 s. The
+    /// [watchdog](crate::Watchdog)'s threads also end with this future.
+    ///
+    /// A second `run` waits until the first one ends.
+    pub fn run<F>(&self, shutdown: F) -> impl Future<Output = ()> + use<F>
+    where
+        F: Future<Output = ()>,
+    {
+        let health = self.clone();
+        async move {
+            let mut shutdown = pin!(shutdown);
+            let _run = Run::begin(&health);
+            loop {
+                // Registered before `start`, so that the end of the other run is not missed.
+                let mut freed = pin!(health.0.freed.notified());
+                freed.as_mut().enable();
+                if let Some(_running) = Running::start(&health.0) {
+                    return health.work(shutdown).await;
+                }
+                tokio::select! {
+                    () = shutdown.as_mut() => return,
+                    () = freed => {}
+                }
             }
         }
     }
@@ -53,7 +76,7 @@ impl Health {
         let places = Arc::new(Semaphore::new(self.0.concurrency));
         for number in 0..self.0.checks.len() {
             let (inner, places) = (Arc::clone(&self.0), Arc::clone(&places));
-            if !inner.checks[number].check.is_alive() {
+            if !inner.checks[number].check.is_liveness() {
                 tasks.spawn(async move { inner.watch(number, &places).await });
             }
         }
@@ -82,7 +105,7 @@ impl Inner {
                 // The semaphore is never closed.
                 let _permit = places.acquire().await;
                 // This call serves all requests so far.
-                pin!(watched.hurry.notified()).enable();
+                pin!(watched.refresh.notified()).enable();
                 let begun = clock::now();
                 let outcome = watched.check.run(place).await;
                 let now = clock::now();
@@ -102,7 +125,7 @@ impl Inner {
             };
             tokio::select! {
                 () = due => {}
-                () = watched.hurry.notified() => {}
+                () = watched.refresh.notified() => {}
             }
         }
     }
@@ -174,7 +197,7 @@ struct Run<'a>(&'a Health);
 impl<'a> Run<'a> {
     fn begin(health: &'a Health) -> Self {
         let is_first = health.0.runs.fetch_add(1, Ordering::Relaxed) == 0;
-        if is_first && health.0.life.restart() {
+        if is_first && health.0.lifecycle.restart() {
             health.0.changes.send_modify(|number| *number += 1);
         }
         Self(health)

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::{Details, Group, HealthBuilder, Outcome, Phase, Select};
+use crate::{Group, HealthBuilder, Outcome, Phase, ResponseDetail, Select};
 
 mod calls;
 mod groups;
@@ -86,7 +86,7 @@ async fn pass(time: Duration) {
 }
 
 fn status(health: &Health, path: &str) -> (u16, Value) {
-    let answer = health.ask(path);
+    let answer = health.get(path);
     assert_eq!(answer.headers()["cache-control"], "no-store");
     let mut body: Value = serde_json::from_str(answer.body()).unwrap();
     if let Some(timestamp) = body.as_object_mut().unwrap().remove("timestamp") {
@@ -194,7 +194,7 @@ async fn answers_follow_the_checks() {
         "/readyz/db/x",
         "/livez/db",
     ] {
-        assert_eq!(health.ask(path).status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(health.get(path).status(), StatusCode::NOT_FOUND, "{path}");
     }
 }
 
@@ -204,7 +204,7 @@ async fn probes_run_no_check_and_old_results_are_unknown() {
     let (health, stop) = run(vec![dependency.check("db").critical()]);
     pass(Duration::ZERO).await;
     for _ in 0..1_000 {
-        health.ask("/health/ready");
+        health.get("/health/ready");
     }
     assert_eq!(dependency.calls(), 1);
 

@@ -20,7 +20,10 @@ impl Format {
     }
 
     /// Returns the one that is liked best, and the usual one if none is: who probes wants an answer.
-    pub(super) fn chosen<'a>(accept: impl Iterator<Item = &'a HeaderValue>, usual: Self) -> Self {
+    pub(super) fn negotiate<'a>(
+        accept: impl Iterator<Item = &'a HeaderValue>,
+        usual: Self,
+    ) -> Self {
         let others = [Self::Json, Self::HealthJson, Self::Text];
         let others = others.into_iter().filter(|format| *format != usual);
         let all: Vec<_> = [usual].into_iter().chain(others).collect();
@@ -118,7 +121,7 @@ mod tests {
     #[test]
     fn what_is_liked_best_is_chosen() {
         let chosen = |accept: &'static str, usual| {
-            Format::chosen([HeaderValue::from_static(accept)].iter(), usual)
+            Format::negotiate([HeaderValue::from_static(accept)].iter(), usual)
         };
         for (accept, expected) in [
             ("", Format::Json),

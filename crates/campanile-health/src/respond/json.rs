@@ -3,14 +3,19 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::detail::Details;
+use super::detail::ResponseDetail;
 use super::probe::{Probe, Verdict, View};
-use crate::report::of_service;
+use crate::report::service_status;
 use crate::{CheckReport, Health, Importance, Phase, Status, Value, clock};
 
 impl Health {
     /// Our own JSON.
-    pub(super) fn json(&self, probe: &Probe<'_>, verdict: &Verdict, details: &Details) -> String {
+    pub(super) fn json(
+        &self,
+        probe: &Probe<'_>,
+        verdict: &Verdict,
+        details: &ResponseDetail,
+    ) -> String {
         if probe.check.is_some() {
             let reports = self.reports(probe, verdict);
             let check = reports
@@ -38,7 +43,7 @@ impl Health {
             checks: reports
                 .as_ref()
                 .map(|reports| Checks::new(reports, probe, details)),
-            service: (probe.view == View::Detailed).then(|| self.of_service(details)),
+            service: (probe.view == View::Detailed).then(|| self.service_body(details)),
         };
         written(&body)
     }
@@ -48,7 +53,7 @@ impl Health {
         &self,
         probe: &Probe<'_>,
         verdict: &Verdict,
-        details: &Details,
+        details: &ResponseDetail,
     ) -> String {
         let is_long = probe.check.is_some()
             || probe.is_verbose
@@ -106,7 +111,7 @@ impl Health {
             .collect()
     }
 
-    fn of_service<'a>(&'a self, details: &'a Details) -> Service<'a> {
+    fn service_body<'a>(&'a self, details: &'a ResponseDetail) -> Service<'a> {
         let report = self.report();
         Service {
             version: self.inner().version.as_deref(),
@@ -145,7 +150,7 @@ struct Checks<'a> {
 }
 
 impl<'a> Checks<'a> {
-    fn new(reports: &'a [CheckReport], probe: &'a Probe<'_>, details: &Details) -> Self {
+    fn new(reports: &'a [CheckReport], probe: &'a Probe<'_>, details: &ResponseDetail) -> Self {
         let failed = reports
             .iter()
             .filter(|check| check.status != Status::Healthy);
@@ -183,7 +188,7 @@ struct CheckBody<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     informational: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    impaired_by: Vec<&'a str>,
+    root_causes: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
     /// In seconds.
@@ -197,7 +202,7 @@ struct CheckBody<'a> {
 }
 
 impl<'a> CheckBody<'a> {
-    fn new(report: &'a CheckReport, details: &Details) -> Self {
+    fn new(report: &'a CheckReport, details: &ResponseDetail) -> Self {
         let is_shown = match report.is_error {
             true => details.errors,
             false => details.messages,
@@ -209,7 +214,7 @@ impl<'a> CheckBody<'a> {
             status: report.status.as_str(),
             critical: report.importance == Importance::Critical,
             informational: report.importance == Importance::Informational,
-            impaired_by: report.impaired_by.iter().map(|name| &**name).collect(),
+            root_causes: report.root_causes.iter().map(|name| &**name).collect(),
             message: report.message.as_deref().filter(|_| is_shown),
             duration: report
                 .duration
@@ -248,7 +253,7 @@ struct Measured<'a> {
 }
 
 fn pass(status: Status, importance: Importance) -> &'static str {
-    match (status, of_service(importance, status)) {
+    match (status, service_status(importance, status)) {
         (Status::Healthy, _) => "pass",
         (_, Status::Unhealthy) => "fail",
         _ => "warn",

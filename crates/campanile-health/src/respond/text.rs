@@ -5,14 +5,19 @@ use std::fmt::Write;
 
 use http::StatusCode;
 
-use super::detail::Details;
+use super::detail::ResponseDetail;
 use super::probe::{Probe, Verdict, View, is_success};
-use crate::report::of_service;
+use crate::report::service_status;
 use crate::watched::Watched;
 use crate::{Health, Status};
 
 impl Health {
-    pub(super) fn text(&self, probe: &Probe<'_>, verdict: &Verdict, details: &Details) -> String {
+    pub(super) fn text(
+        &self,
+        probe: &Probe<'_>,
+        verdict: &Verdict,
+        details: &ResponseDetail,
+    ) -> String {
         let is_well = verdict.is_success();
         let mut out = String::new();
         if let Some(check) = probe.check {
@@ -63,12 +68,18 @@ impl Health {
     }
 }
 
-fn line(out: &mut String, of: &Watched, verdict: &Verdict, probe: &Probe<'_>, details: &Details) {
+fn line(
+    out: &mut String,
+    of: &Watched,
+    verdict: &Verdict,
+    probe: &Probe<'_>,
+    details: &ResponseDetail,
+) {
     let name = &*of.name;
     let status = of.status(verdict.now);
     let code = |status: Status| match probe.group {
-        Some(group) => group.code(of_service(of.check.importance, status)),
-        None if of_service(of.check.importance, status) == Status::Unhealthy => {
+        Some(group) => group.code(service_status(of.check.importance, status)),
+        None if service_status(of.check.importance, status) == Status::Unhealthy => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         None => StatusCode::OK,

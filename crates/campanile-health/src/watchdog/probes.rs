@@ -19,8 +19,8 @@ const MAX_REQUEST: usize = 4 << 10;
 /// The pause after a connection can't be accepted, as when too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Responds to a probe; `None` if there is nothing at its path.
-pub(crate) type Respond = Arc<dyn Fn(&Parts) -> Option<Response<String>> + Send + Sync>;
+/// Returns the response to a probe.
+pub(crate) type Respond = Arc<dyn Fn(&Parts) -> Response<String> + Send + Sync>;
 
 /// Answers probes on this thread, in a runtime of its own, until the sender is dropped.
 pub(super) fn serve(
@@ -70,13 +70,14 @@ async fn answer(mut connection: TcpStream, respond: &Respond) -> io::Result<()> 
             return Ok(());
         }
     }
-    let response = parsed(&request)
-        .and_then(|request| respond(&request))
-        .unwrap_or_else(|| {
+    let response = match parse(&request) {
+        Some(request) => respond(&request),
+        None => {
             let mut response = Response::new(String::new());
             *response.status_mut() = http::StatusCode::NOT_FOUND;
             response
-        });
+        }
+    };
     let (head, body) = response.into_parts();
     let mut out = format!("HTTP/1.1 {}\r\nconnection: close\r\n", head.status).into_bytes();
     for (name, value) in &head.headers {
@@ -94,7 +95,7 @@ async fn answer(mut connection: TcpStream, respond: &Respond) -> io::Result<()> 
 }
 
 /// Reads the method, the target and what is accepted.
-fn parsed(request: &[u8]) -> Option<Parts> {
+fn parse(request: &[u8]) -> Option<Parts> {
     let text = str::from_utf8(request).ok()?;
     let mut lines = text.split("\r\n");
     let mut first = lines.next()?.split(' ');

@@ -482,7 +482,7 @@ async fn active_alerts_are_shown() {
 async fn what_a_check_failed_with_is_for_credentials() {
     let world = World::new();
     let health = world.monitor.sources().health().clone();
-    let running = tokio::spawn(async move { health.run(std::future::pending()).await });
+    let running = tokio::spawn(health.run(std::future::pending()));
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     for who in EVERYBODY {
         let body = world.json(who, "/health/detailed");

@@ -178,7 +178,7 @@ async fn uptime_follows_the_health() {
         let is_up = *says_of.borrow();
         async move { is_up.then_some(()).ok_or("down") }
     });
-    let check = check.critical().period(Duration::from_millis(100));
+    let check = check.critical().interval(Duration::from_millis(100));
     // One that costs the service nothing may be down all the same.
     let cache = Check::new("cache", || async { Err::<(), _>("gone") });
     let health = Health::builder().check(check).check(cache);
@@ -240,9 +240,9 @@ async fn a_check_that_hangs_is_an_outage() {
         let _ = hung.lock().unwrap().recv_timeout(ms(60_000));
         Ok::<_, String>(())
     });
-    let nfs = nfs.critical().period(ms(100)).timeout(ms(50));
+    let nfs = nfs.critical().interval(ms(100)).timeout(ms(50));
     let db = Check::new("db", || async { Err::<(), _>("refused") });
-    let db = db.critical().period(ms(100));
+    let db = db.critical().interval(ms(100));
     let health = Health::builder().check(nfs).check(db).build().unwrap();
     let sources = world(
         vec![

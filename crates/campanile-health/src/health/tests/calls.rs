@@ -9,7 +9,7 @@ async fn a_panic_and_a_timeout_are_failures() {
         .check("db")
         .critical()
         .timeout(Duration::from_secs(2))
-        .period(Duration::from_secs(10));
+        .interval(Duration::from_secs(10));
     let (health, _stop) = run(vec![check]);
     let error = || health.report().checks[0].message.clone();
     pass(Duration::ZERO).await;
@@ -33,8 +33,12 @@ async fn a_panic_and_a_timeout_are_failures() {
 #[tokio::test(start_paused = true)]
 async fn thresholds_keep_what_fails_now_and_then() {
     let dependency = Dependency::new(Answer::Well);
-    let check = dependency.check("db").critical().steady();
-    let (health, _stop) = run(vec![check.period(Duration::from_secs(10))]);
+    let check = dependency
+        .check("db")
+        .critical()
+        .failure_threshold(3)
+        .success_threshold(2);
+    let (health, _stop) = run(vec![check.interval(Duration::from_secs(10))]);
     pass(Duration::ZERO).await;
     let mut statuses = Vec::new();
     for answer in [
@@ -66,9 +70,9 @@ async fn a_call_that_blocks_too_long_is_not_repeated() {
         Ok::<_, &str>(())
     });
     let check = check
-        .period(Duration::from_millis(10))
+        .interval(Duration::from_millis(10))
         .timeout(Duration::from_millis(50));
-    let (health, _stop) = run(vec![check.staleness(Duration::from_millis(200))]);
+    let (health, _stop) = run(vec![check.stale_after(Duration::from_millis(200))]);
     let mut transitions = health.transitions();
     for expected in [Status::Healthy, Status::Degraded, Status::Unknown] {
         assert_eq!(transitions.next().await.unwrap().to, expected);
@@ -109,19 +113,16 @@ async fn a_check_can_be_hurried() {
     let dependency = Dependency::new(Answer::Well);
     let (health, _stop) = run(vec![dependency.check("db")]);
     pass(Duration::ZERO).await;
-    assert!(health.hurry("db") && !health.hurry("other"));
+    assert!(health.refresh("db") && !health.refresh("other"));
     pass(Duration::ZERO).await;
     assert_eq!(dependency.calls(), 2);
     // A stranger is shown what there is.
-    health.ask("/readyz/db?refresh=true");
+    health.get("/readyz/db?refresh=true");
     pass(Duration::ZERO).await;
     assert_eq!(dependency.calls(), 2);
     let request = http::Request::get("/readyz/db?verbose&refresh=true");
     let request = request.body(()).unwrap().into_parts().0;
-    let details = Details {
-        errors: true,
-        ..Details::default()
-    };
+    let details = ResponseDetail::new().errors(true);
     // Many ask for one call.
     for _ in 0..10 {
         health.respond_with(&request, &details).unwrap();
@@ -147,8 +148,8 @@ async fn a_call_that_blocks_keeps_no_place_and_no_process() {
     let (short, other) = (Duration::from_millis(10), dependency.check("other"));
     let builder = Health::builder().concurrency(1);
     let builder = builder
-        .check(stuck.timeout(short).period(short))
-        .check(other.period(short));
+        .check(stuck.timeout(short).interval(short))
+        .check(other.interval(short));
     let health = builder.build().unwrap();
     // One run after the other: the call of the first is in progress still.
     for _ in 0..2 {
@@ -174,7 +175,11 @@ async fn a_call_that_blocks_keeps_no_place_and_no_process() {
 #[tokio::test(start_paused = true)]
 async fn what_was_known_is_not_taken_up_again_once_it_is_too_old() {
     let dependency = Dependency::new(Answer::Well);
-    let check = dependency.check("db").critical().thresholds(3, 1);
+    let check = dependency
+        .check("db")
+        .critical()
+        .failure_threshold(3)
+        .success_threshold(1);
     let (health, stop) = run(vec![check]);
     pass(Duration::ZERO).await;
     drop(stop);
@@ -263,7 +268,7 @@ async fn a_failed_check_is_retried_before_its_period_is_over() {
     pass(Duration::from_secs(1)).await;
     dependency.set(Answer::Well);
     pass(Duration::from_secs(2)).await;
-    assert_eq!(health.ask("/readyz").status(), 200);
+    assert_eq!(health.get("/readyz").status(), 200);
     // A check that succeeds is called once a period.
     let calls = dependency.calls();
     pass(Duration::from_secs(29)).await;
@@ -287,7 +292,13 @@ async fn a_failed_check_is_retried_before_its_period_is_over() {
 #[tokio::test(start_paused = true)]
 async fn thresholds_are_reached_by_retries() {
     let dependency = Dependency::new(Answer::Well);
-    let (health, _stop) = run(vec![dependency.check("db").critical().steady()]);
+    let (health, _stop) = run(vec![
+        dependency
+            .check("db")
+            .critical()
+            .failure_threshold(3)
+            .success_threshold(2),
+    ]);
     pass(Duration::ZERO).await;
     dependency.set(Answer::Fail);
     let seconds = async |seconds| {
@@ -296,12 +307,12 @@ async fn thresholds_are_reached_by_retries() {
         }
     };
     seconds(35).await;
-    assert_eq!(health.ask("/readyz").status(), 200);
+    assert_eq!(health.get("/readyz").status(), 200);
     seconds(2).await;
-    assert_eq!(health.ask("/readyz").status(), 503);
+    assert_eq!(health.get("/readyz").status(), 503);
     dependency.set(Answer::Well);
     seconds(12).await;
-    assert_eq!(health.ask("/readyz").status(), 200);
+    assert_eq!(health.get("/readyz").status(), 200);
 }
 
 /// A call that blocks its thread can't be cancelled, and the stop does not wait for it.

@@ -14,10 +14,7 @@ async fn informational_checks_and_degraded_outcomes() {
     let (health, _stop) = run_with(Health::builder().check(Check::new("db", outcome).critical()));
     pass(Duration::ZERO).await;
     assert_eq!(health.report().status, Status::Degraded);
-    let details = Details {
-        messages: true,
-        ..Details::default()
-    };
+    let details = ResponseDetail::new().messages(true);
     let request = http::Request::get("/health/readiness/db")
         .body(())
         .unwrap()
@@ -41,7 +38,7 @@ async fn the_root_cause_is_to_blame() {
         .into();
     let check = |name: &str| {
         let found = all.iter().find(|(of, _)| *of == name).unwrap();
-        found.1.check(name).period(Duration::from_secs(1))
+        found.1.check(name).interval(Duration::from_secs(1))
     };
     let (health, _stop) = run(vec![
         check("network"),
@@ -52,7 +49,7 @@ async fn the_root_cause_is_to_blame() {
     ]);
     let blamed = || -> Vec<String> {
         let checks = health.report().checks.into_iter();
-        let blamed = checks.map(|check| check.impaired_by.join(","));
+        let blamed = checks.map(|check| check.root_causes.join(","));
         blamed.collect()
     };
     for (down, expected) in [
@@ -97,23 +94,23 @@ async fn groups_have_their_checks_and_their_codes() {
     pass(Duration::ZERO).await;
     assert_eq!(health.group("storage"), Some(Status::Healthy));
     assert_eq!(health.group("nothing"), None);
-    assert_eq!(health.ask("/health/storage").status(), StatusCode::OK);
+    assert_eq!(health.get("/health/storage").status(), StatusCode::OK);
     assert_eq!(
-        health.ask("/health/storage/mail").status(),
+        health.get("/health/storage/mail").status(),
         StatusCode::NOT_FOUND
     );
     // The other codes are as they were.
-    assert_eq!(health.ask("/readyz").status(), StatusCode::IM_A_TEAPOT);
-    assert_eq!(health.ask("/readyz?exclude=mail").status(), StatusCode::OK);
-    assert_eq!(health.ask("/health").status(), StatusCode::OK);
+    assert_eq!(health.get("/readyz").status(), StatusCode::IM_A_TEAPOT);
+    assert_eq!(health.get("/readyz?exclude=mail").status(), StatusCode::OK);
+    assert_eq!(health.get("/health").status(), StatusCode::OK);
     db.set(Answer::Fail);
     pass(Duration::from_secs(30)).await;
     assert_eq!(
-        health.ask("/readyz").status(),
+        health.get("/readyz").status(),
         StatusCode::SERVICE_UNAVAILABLE
     );
     assert_eq!(
-        health.ask("/health/storage/db").status(),
+        health.get("/health/storage/db").status(),
         StatusCode::SERVICE_UNAVAILABLE
     );
 }
@@ -132,7 +129,7 @@ async fn what_an_answer_says_is_what_its_code_says() {
     let asked = |accept: &str| {
         let request = http::Request::get("/health/ready").header("accept", accept);
         let request = request.body(()).unwrap().into_parts().0;
-        let answer = health.respond(&request).unwrap();
+        let answer = health.respond(&request);
         let body: Value = serde_json::from_str(answer.body()).unwrap();
         (answer.status().as_u16(), body["status"].clone())
     };
@@ -145,7 +142,7 @@ async fn what_an_answer_says_is_what_its_code_says() {
     // But none is ready that drains.
     health.drain();
     assert_eq!(asked("*/*"), (503, "not_ready".into()));
-    let of_one = health.ask("/health/ready/db?exclude=db");
+    let of_one = health.get("/health/ready/db?exclude=db");
     assert!(
         of_one.body().contains(r#""name":"db""#),
         "{}",
@@ -259,7 +256,7 @@ fn groups_agree_with_the_rule_read_off_a_list() {
         let excluded = random.usize(..count);
         let expected = judged(&|number| members[number] && number != excluded);
         let code = health
-            .ask(&format!("/health/some?exclude=c{excluded}"))
+            .get(&format!("/health/some?exclude=c{excluded}"))
             .status();
         assert_eq!(code == StatusCode::OK, expected != Status::Unhealthy);
     }

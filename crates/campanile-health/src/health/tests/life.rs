@@ -7,10 +7,7 @@ async fn one_run_is_enough() {
     let dependency = Dependency::new(Answer::Hang);
     let (health, _stop) = run(vec![dependency.check("db")]);
     pass(Duration::ZERO).await;
-    let second = tokio::spawn({
-        let health = health.clone();
-        async move { health.run(tokio::time::sleep(Duration::from_secs(1))).await }
-    });
+    let second = tokio::spawn(health.run(tokio::time::sleep(Duration::from_secs(1))));
     pass(Duration::from_secs(2)).await;
     assert!(second.is_finished() && health.report().is_running);
     assert_eq!(dependency.calls(), 1);
@@ -24,8 +21,8 @@ async fn a_failed_dependency_fails_readiness_and_never_startup() {
     let (health, _stop) = run(vec![dependency.check("db").critical()]);
     for _ in 0..300 {
         pass(Duration::from_secs(2)).await;
-        assert_eq!(health.ask("/startupz").status(), 200);
-        assert_eq!(health.ask("/readyz").status(), 503);
+        assert_eq!(health.get("/startupz").status(), 200);
+        assert_eq!(health.get("/readyz").status(), 503);
     }
 }
 
@@ -38,10 +35,10 @@ async fn a_startup_group_of_the_application_is_waited_for() {
         .group(Group::new("startup", Select::check("migrations")));
     let (health, _stop) = run_with(builder);
     pass(Duration::ZERO).await;
-    assert_eq!(health.ask("/startupz").status(), 503);
+    assert_eq!(health.get("/startupz").status(), 503);
     dependency.set(Answer::Well);
     pass(Duration::from_secs(4)).await;
-    assert_eq!(health.ask("/startupz").status(), 200);
+    assert_eq!(health.get("/startupz").status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,19 +48,13 @@ async fn a_run_after_a_run_is_ready_again() {
     let health = Health::builder().check(check).build().unwrap();
     health.run(std::future::ready(())).await;
     assert_eq!(health.phase(), Phase::Stopped);
-    let running = tokio::spawn({
-        let health = health.clone();
-        async move { health.run(std::future::pending()).await }
-    });
+    let running = tokio::spawn(health.run(std::future::pending()));
     pass(Duration::from_secs(1)).await;
     assert_eq!(health.phase(), Phase::Ready);
-    assert_eq!(health.ask("/readyz").status(), 200);
+    assert_eq!(health.get("/readyz").status(), 200);
     // A second run beside the first does not end a drain.
     health.drain();
-    let _second = tokio::spawn({
-        let health = health.clone();
-        async move { health.run(std::future::pending()).await }
-    });
+    let _second = tokio::spawn(health.run(std::future::pending()));
     pass(Duration::from_secs(1)).await;
     assert_eq!(health.phase(), Phase::Draining);
     running.abort();
@@ -75,7 +66,7 @@ async fn a_service_starts_works_drains_and_stops() {
     let (health, stop) = run(vec![dependency.check("db").critical()]);
     let hold = health.hold_startup();
     let codes =
-        || ["/startupz", "/readyz", "/livez"].map(|path| health.ask(path).status().as_u16());
+        || ["/startupz", "/readyz", "/livez"].map(|path| health.get(path).status().as_u16());
     pass(Duration::ZERO).await;
     assert_eq!(
         (health.phase(), codes()),
@@ -97,11 +88,8 @@ async fn a_service_starts_works_drains_and_stops() {
     pass(Duration::from_secs(30)).await;
 
     let (signal, signalled) = oneshot::channel::<()>();
-    let draining = tokio::spawn({
-        let health = health.clone();
-        let signalled = async { drop(signalled.await) };
-        async move { health.drain_after(signalled, Duration::from_secs(5)).await }
-    });
+    let signalled = async { drop(signalled.await) };
+    let draining = tokio::spawn(health.drain_after(signalled, Duration::from_secs(5)));
     pass(Duration::from_secs(1)).await;
     assert_eq!(codes(), [200, 200, 200]);
     drop(signal);
@@ -110,7 +98,7 @@ async fn a_service_starts_works_drains_and_stops() {
         (health.phase(), codes()),
         (Phase::Draining, [200, 503, 200])
     );
-    let body: Value = serde_json::from_str(health.ask("/health/ready").body()).unwrap();
+    let body: Value = serde_json::from_str(health.get("/health/ready").body()).unwrap();
     assert_eq!(body, json!({"status": "not_ready", "phase": "draining"}));
     // The checks go on meanwhile.
     assert_eq!(health.report().status, Status::Healthy);
@@ -129,25 +117,25 @@ async fn a_service_that_drains_while_it_starts_has_not_started() {
     let (health, _stop) = run(Vec::new());
     let hold = health.hold_startup();
     health.drain();
-    let answer = health.ask("/startupz");
+    let answer = health.get("/startupz");
     assert_eq!(
         (health.phase(), answer.status()),
         (Phase::Draining, StatusCode::SERVICE_UNAVAILABLE)
     );
-    let body: Value = serde_json::from_str(health.ask("/health/startup").body()).unwrap();
+    let body: Value = serde_json::from_str(health.get("/health/startup").body()).unwrap();
     assert_eq!(
         (&body["status"], &body["phase"]),
         (&json!("starting"), &json!("draining"))
     );
     drop(hold);
     assert_eq!(
-        health.ask("/startupz").status(),
+        health.get("/startupz").status(),
         StatusCode::SERVICE_UNAVAILABLE
     );
     // One that was never probed has started all the same.
     let (health, _stop) = run(Vec::new());
     health.drain();
-    assert_eq!(health.ask("/startupz").status(), StatusCode::OK);
+    assert_eq!(health.get("/startupz").status(), StatusCode::OK);
 }
 
 /// A stall ends with an evaluation of the present, not of the time at which it was due.
@@ -155,10 +143,15 @@ async fn a_service_that_drains_while_it_starts_has_not_started() {
 async fn an_outdated_result_is_reported_right_after_a_stall() {
     let second = Duration::from_secs(1);
     let (db, other) = (Dependency::new(Answer::Well), Dependency::new(Answer::Well));
-    let outdated = db.check("db").period(second * 10).timeout(second);
+    let outdated = db.check("db").interval(second * 10).timeout(second);
     let builder = Health::builder()
-        .check(outdated.staleness(second * 12))
-        .check(other.check("other").period(second).timeout(second * 3_600))
+        .check(outdated.stale_after(second * 12))
+        .check(
+            other
+                .check("other")
+                .interval(second)
+                .timeout(second * 3_600),
+        )
         .concurrency(1);
     let (health, _stop) = run_with(builder);
     pass(Duration::ZERO).await;
@@ -192,7 +185,7 @@ async fn what_becomes_of_checks_is_told() {
         dependency
             .check("db")
             .critical()
-            .period(Duration::from_secs(1)),
+            .interval(Duration::from_secs(1)),
     ]);
     let mut transitions = health.transitions();
     pass(Duration::ZERO).await;
@@ -223,20 +216,20 @@ async fn a_heartbeat_that_stops_fails_liveness() {
     let (health, _stop) = run_with(Health::builder().heartbeat(&heartbeat));
     let mut transitions = health.transitions();
     pass(Duration::from_secs(10)).await;
-    assert_eq!(health.ask("/livez").status(), StatusCode::OK);
+    assert_eq!(health.get("/livez").status(), StatusCode::OK);
     heartbeat.beat();
     pass(Duration::from_secs(10)).await;
-    assert_eq!(health.ask("/livez").status(), StatusCode::OK);
+    assert_eq!(health.get("/livez").status(), StatusCode::OK);
     pass(Duration::from_secs(1)).await;
     assert_eq!(
-        health.ask("/livez").status(),
+        health.get("/livez").status(),
         StatusCode::SERVICE_UNAVAILABLE
     );
     assert_eq!(transitions.next().await.unwrap().to, Status::Healthy);
     let reason = transitions.next().await.unwrap().reason.unwrap();
     assert!(reason.starts_with("silent for 1"), "{reason}");
     heartbeat.beat();
-    assert_eq!(health.ask("/livez").status(), StatusCode::OK);
+    assert_eq!(health.get("/livez").status(), StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,8 +238,7 @@ async fn a_second_run_goes_on_where_the_first_ends() {
     let (health, first) = run(vec![dependency.check("db")]);
     pass(Duration::ZERO).await;
     let (second, stopped) = oneshot::channel::<()>();
-    let other = health.clone();
-    tokio::spawn(async move { other.run(async { drop(stopped.await) }).await });
+    tokio::spawn(health.run(async { drop(stopped.await) }));
     pass(Duration::ZERO).await;
     assert_eq!(dependency.calls(), 1);
     drop(first);

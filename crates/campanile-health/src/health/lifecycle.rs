@@ -19,7 +19,7 @@ impl Health {
     /// Keeps the service [starting](Phase::Starting) until the returned hold is dropped, for example during a
     /// migration. A hold that is taken after the start has no effect.
     pub fn hold_startup(&self) -> StartupHold {
-        self.0.life.hold()
+        self.0.lifecycle.hold()
     }
 
     /// Makes the service [draining](Phase::Draining): readiness fails until a new [`run`](Self::run) begins
@@ -50,16 +50,16 @@ impl Health {
         async move {
             let mut changes = health.0.changes.subscribe();
             // The sender lives as long as the health.
-            while health.0.life.phase() < Phase::Draining && changes.changed().await.is_ok() {}
+            while health.0.lifecycle.phase() < Phase::Draining && changes.changed().await.is_ok() {}
         }
     }
 
-    /// Waits for `signal`, [drains](Self::drain), and waits for `delay`, in which the load balancer sees the failed
-    /// readiness. Pass it to axum's `with_graceful_shutdown` or tonic's `serve_with_shutdown`, or await it before
-    /// hyper's `graceful_shutdown`.
+    /// Returns a future that waits for `signal`, [drains](Self::drain), and waits for `delay`, so that
+    /// the load balancer sees the failed readiness.
     ///
-    /// Kubernetes takes some seconds; 5 s are common. [`drain_on_signals`](Self::drain_on_signals) waits for the
-    /// process's signals.
+    /// Pass it to axum's `with_graceful_shutdown` or tonic's `serve_with_shutdown`, or await it before
+    /// hyper's `graceful_shutdown`. Kubernetes needs some seconds; 5 s are common.
+    /// [`drain_on_signals`](Self::drain_on_signals) waits for the process's signals.
     ///
     /// ```no_run
     /// # async fn serve(health: campanile_health::Health, signal: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
@@ -67,41 +67,56 @@ impl Health {
     ///
     /// let app = axum::Router::new();
     /// let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
-    /// let drained = async move { health.drain_after(signal, Duration::from_secs(5)).await };
-    /// axum::serve(listener, app).with_graceful_shutdown(drained).await
+    /// axum::serve(listener, app)
+    ///     .with_graceful_shutdown(health.drain_after(signal, Duration::from_secs(5)))
+    ///     .await
     /// # }
     /// ```
-    pub async fn drain_after(&self, signal: impl Future<Output = ()>, delay: Duration) {
-        signal.await;
-        self.drain();
-        tokio::time::sleep(delay).await;
+    pub fn drain_after<F>(&self, signal: F, delay: Duration) -> impl Future<Output = ()> + use<F>
+    where
+        F: Future<Output = ()>,
+    {
+        let health = self.clone();
+        async move {
+            signal.await;
+            health.drain();
+            tokio::time::sleep(delay).await;
+        }
     }
 
-    /// Waits for SIGTERM or SIGINT, [drains](Self::drain), and waits for `delay` or a second signal.
+    /// Returns a future that waits for SIGTERM or SIGINT, [drains](Self::drain), and waits for `delay`
+    /// or a second signal.
     ///
     /// # Errors
     ///
-    /// If the handlers of the signals can't be registered.
+    /// If the signal handlers cannot be registered.
     #[cfg(unix)]
-    pub async fn drain_on_signals(&self, delay: Duration) -> std::io::Result<()> {
+    pub fn drain_on_signals(
+        &self,
+        delay: Duration,
+    ) -> impl Future<Output = std::io::Result<()>> + Send + use<> {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut signal = async || {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        signal().await;
-        self.drain();
-        let _ = timeout(delay, signal()).await;
-        Ok(())
+        let health = self.clone();
+        async move {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut signal = async || {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            signal().await;
+            health.drain();
+            let _ = timeout(delay, signal()).await;
+            Ok(())
+        }
     }
+
     pub(super) fn advance(&self, phase: Phase) {
         // A service that is about to drain may have started without a probe that saw it.
         self.phase();
-        if self.0.life.advance(phase) {
+        if self.0.lifecycle.advance(phase) {
             tracing::info!(phase = phase.as_str(), "the service's phase");
             self.0.changes.send_modify(|number| *number += 1);
         }
@@ -110,15 +125,15 @@ impl Health {
 
 impl Inner {
     pub(crate) fn phase(&self, now: Instant) -> Phase {
-        if self.life.phase() == Phase::Starting && !self.life.is_held() {
+        if self.lifecycle.phase() == Phase::Starting && !self.lifecycle.is_held() {
             let startup = self.group("startup");
             let is_well = startup
                 .is_none_or(|group| self.status_of(group, now, |_| true) != Status::Unhealthy);
-            if is_well && self.life.advance(Phase::Ready) {
+            if is_well && self.lifecycle.advance(Phase::Ready) {
                 tracing::info!(phase = Phase::Ready.as_str(), "the service's phase");
                 self.changes.send_modify(|number| *number += 1);
             }
         }
-        self.life.phase()
+        self.lifecycle.phase()
     }
 }

@@ -25,7 +25,7 @@ mod bounds;
 mod certificate;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod error;
-#[cfg(feature = "client")]
+#[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -41,8 +41,8 @@ pub use self::certificate::{InvalidAddress, certificate};
 #[cfg(any(feature = "postgres", feature = "redis"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "postgres", feature = "redis"))))]
 pub use self::error::{InvalidUrl, ProbeError};
-#[cfg(feature = "client")]
-#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use self::http::{http, http_with};
 #[cfg(feature = "system")]
 #[cfg_attr(docsrs, doc(cfg(feature = "system")))]

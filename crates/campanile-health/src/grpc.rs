@@ -25,7 +25,7 @@ impl Health {
     /// The service of the name `""` is readiness, and each group is a service of its name: `SERVING` if its probe would answer with a code from
     /// 200 to 399, else `NOT_SERVING`. Of any other name nothing is known: `NOT_FOUND`, and `SERVICE_UNKNOWN` to who watches. `Watch` tells
     /// of changes while [`run`](Self::run) is running, and ends when the service drains.
-    #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
     pub fn grpc(&self) -> HealthServer<GrpcHealth> {
         HealthServer::new(GrpcHealth(self.clone()))
     }

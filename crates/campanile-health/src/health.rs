@@ -119,7 +119,7 @@ impl Health {
 
     /// Returns a receiver that is notified of each change of a check or of the phase.
     #[cfg_attr(
-        not(feature = "tonic"),
+        not(feature = "grpc"),
         expect(dead_code, reason = "gRPC's `Watch` waits for it")
     )]
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {

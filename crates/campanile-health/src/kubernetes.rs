@@ -36,8 +36,8 @@ impl Health {
     ///
     /// A liveness probe without a `service`, as in Kubernetes' own example, asks for readiness, and restarts containers because of a
     /// dependency.
-    #[cfg(feature = "tonic")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+    #[cfg(feature = "grpc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
     #[must_use]
     pub fn grpc_probes_yaml(&self, port: u16) -> String {
         self.probes(|group, _| format!("grpc:\n    port: {port}\n    service: {group}"))

@@ -72,15 +72,17 @@
 //!
 //! # Features
 //!
+//! In the crate `campanile`, each has the prefix `health-`, such as `health-grpc`, except `axum`.
+//!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | no | `Health::routes` |
-//! | `client` | no | [`checks::http`], and [`client`], with which it asks |
-//! | `passive` | no | [`PassiveCheck`], a check by the requests to a dependency |
-//! | `postgres`, `redis` | no | [`checks::postgres`], [`checks::redis`] |
-//! | `system` | no | [`checks::disk`], [`memory`](checks::memory), [`cpu`](checks::cpu), [`load`](checks::load), [`descriptors`](checks::descriptors) |
+//! | `grpc` | no | `Health::grpc`: the gRPC service `grpc.health.v1` |
+//! | `http` | no | [`checks::http`], and [`client`] |
+//! | `passive` | no | [`PassiveCheck`], derived from the requests to a dependency |
+//! | `postgres`, `redis` | no | [`checks::postgres`](fn@checks::postgres), [`checks::redis`](fn@checks::redis) |
+//! | `system` | no | [`checks::cpu`], [`descriptors`](checks::descriptors), [`disk`](checks::disk), [`load`](checks::load), [`memory`](checks::memory) |
 //! | `tls` | no | [`checks::certificate`] |
-//! | `tonic` | no | `Health::grpc`, which is `grpc.health.v1` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
@@ -89,7 +91,7 @@ pub mod checks;
 mod clock;
 mod error;
 mod group;
-#[cfg(feature = "tonic")]
+#[cfg(feature = "grpc")]
 mod grpc;
 mod health;
 mod heartbeat;
@@ -105,16 +107,16 @@ mod transitions;
 mod watchdog;
 mod watched;
 
-#[cfg(feature = "client")]
-#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use campanile_client as client;
 
 pub use self::builder::HealthBuilder;
 pub use self::check::{Check, HealthCheck, HealthFuture, Importance};
 pub use self::error::{BuildError, Problem};
 pub use self::group::{Group, Select};
-#[cfg(feature = "tonic")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+#[cfg(feature = "grpc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub use self::grpc::{GrpcHealth, GrpcWatchStream};
 pub use self::health::Health;
 pub use self::heartbeat::Heartbeat;

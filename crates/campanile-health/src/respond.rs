@@ -208,7 +208,7 @@ impl Health {
     }
 
     /// Returns the status code of a group's probe. `None` for an unknown group.
-    #[cfg(feature = "tonic")]
+    #[cfg(feature = "grpc")]
     pub(crate) fn code(&self, group: &str) -> Option<StatusCode> {
         self.inner().group(group)?;
         let path = format!("/health/{group}");

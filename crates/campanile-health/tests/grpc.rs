@@ -1,6 +1,6 @@
 //! `grpc.health.v1`, asked by a client that is not ours.
 
-#![cfg(feature = "tonic")]
+#![cfg(feature = "grpc")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -19,7 +19,7 @@ use crate::redact::Redaction;
 mod console;
 mod env;
 mod exporter;
-#[cfg(feature = "grpc")]
+#[cfg(feature = "otlp-grpc")]
 mod grpc;
 mod ids;
 mod metrics;
@@ -94,7 +94,10 @@ struct Options {
     /// A certificate of ours, and its key.
     identity: Option<(Vec<u8>, Vec<u8>)>,
     /// Whether an endpoint for gRPC without a scheme is spoken to in plain text.
-    #[cfg_attr(not(feature = "grpc"), expect(dead_code, reason = "any other has one"))]
+    #[cfg_attr(
+        not(feature = "otlp-grpc"),
+        expect(dead_code, reason = "any other has one")
+    )]
     is_insecure: Option<bool>,
     patience: Option<Duration>,
 }
@@ -206,7 +209,7 @@ const METRICS: usize = 2;
 const NAMES: [&str; 3] = ["traces", "logs", "metrics"];
 
 /// What gRPC calls their services.
-#[cfg(feature = "grpc")]
+#[cfg(feature = "otlp-grpc")]
 const SERVICES: [&str; 3] = [
     "trace.v1.TraceService",
     "logs.v1.LogsService",
@@ -426,7 +429,7 @@ impl Otlp {
         let url = match (&own.url, protocol) {
             (Some(url), Protocol::HttpProtobuf) => url.clone(),
             (None, Protocol::HttpProtobuf) => format!("{}/v1/{}", base(), NAMES[signal]),
-            #[cfg(feature = "grpc")]
+            #[cfg(feature = "otlp-grpc")]
             (url, Protocol::Grpc) => {
                 let base = url
                     .as_deref()
@@ -470,7 +473,7 @@ impl Otlp {
         let client = Client::builder()
             .timeout(timeout.unwrap_or(Duration::from_secs(10)))
             .keep_alive(Duration::from_secs(30));
-        #[cfg(feature = "grpc")]
+        #[cfg(feature = "otlp-grpc")]
         let client = if protocol == Protocol::Grpc {
             client.http2()
         } else {

@@ -342,7 +342,7 @@ fn it_rejects_more_than_there_were() {
     assert_failed(&left, "does not want them");
 }
 
-#[cfg(feature = "grpc")]
+#[cfg(feature = "otlp-grpc")]
 #[test]
 fn it_does_not_speak_http_2() {
     let left = exported_to(Protocol::Grpc, |_, connection| {
@@ -352,7 +352,7 @@ fn it_does_not_speak_http_2() {
 }
 
 /// A frame of HTTP/2 has a payload that may be anybody's words.
-#[cfg(feature = "grpc")]
+#[cfg(feature = "otlp-grpc")]
 #[test]
 fn it_leaves_with_the_token_on_its_lips() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -373,7 +373,7 @@ fn it_leaves_with_the_token_on_its_lips() {
     assert_failed(&exported(Protocol::Grpc, port), "");
 }
 
-#[cfg(feature = "grpc")]
+#[cfg(feature = "otlp-grpc")]
 #[test]
 fn it_never_answers_over_http_2() {
     let left = exported_to(Protocol::Grpc, |_, _| {

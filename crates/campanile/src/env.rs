@@ -133,7 +133,7 @@ fn read_file(path: &str) -> Result<String, String> {
 }
 
 /// Opens a store. A service starts without its file rather than not at all, so the caller falls back to memory.
-#[cfg(feature = "redb")]
+#[cfg(feature = "store-redb")]
 fn open(path: &str) -> Result<Arc<dyn Store>, String> {
     match campanile_store::Redb::open(path) {
         Ok(store) => Ok(Arc::new(store)),
@@ -141,9 +141,9 @@ fn open(path: &str) -> Result<Arc<dyn Store>, String> {
     }
 }
 
-#[cfg(not(feature = "redb"))]
+#[cfg(not(feature = "store-redb"))]
 fn open(_: &str) -> Result<Arc<dyn Store>, String> {
-    Err("it needs the feature `redb` of campanile".to_owned())
+    Err("it needs the feature `store-redb` of campanile".to_owned())
 }
 
 #[cfg(test)]
@@ -190,7 +190,7 @@ mod tests {
 
     /// The old instance of a service holds the lock until it has ended; a folder may be missing, full
     /// or forbidden.
-    #[cfg(feature = "redb")]
+    #[cfg(feature = "store-redb")]
     #[test]
     fn a_store_that_can_not_be_opened_costs_the_file_and_not_the_start() {
         let folder = tempfile::tempdir().unwrap();

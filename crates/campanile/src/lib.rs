@@ -48,19 +48,20 @@
 //! | `alerts` | yes | [`alerts`]; what rings them is `monitor` |
 //! | `axum` | yes | [`wrap`](Campanile::wrap), [`routes`](Campanile::routes), the route from `MatchedPath`, extractors |
 //! | `health` | yes | checks and probes |
-//! | `check-http`, `check-passive`, `check-postgres`, `check-redis`, `check-system`, `check-tls` | no | checks of what most services need, in `health::checks` |
+//! | `health-http`, `health-postgres`, `health-redis`, `health-system`, `health-tls` | no | checks of common dependencies and resources, in `health::checks` |
+//! | `health-passive` | no | `health::PassiveCheck`, derived from the requests to a dependency |
+//! | `health-grpc` | no | the probes as the gRPC service `grpc.health.v1` |
 //! | `openslo` | no | objectives from OpenSLO's definitions |
-//! | `tonic` | no | the probes as gRPC's `grpc.health.v1` |
 //! | `macros` | yes | [`observe`](macro@observe), [`MetricSet`](derive@MetricSet), [`Labels`](derive@Labels) |
 //! | `metrics` | yes | the registry, `/metrics`, and the metrics of HTTP, process, runtime and system |
 //! | `monitor` | yes | rules, channels, the store, `/monitoring/sla`, `/api/v1/monitor/…`, the guard; with `alerts`, `health`, `metrics` and `sla` |
 //! | `otel` | no | [`telemetry::otel`]: requests have OpenTelemetry spans, which those of other libraries join |
 //! | `otlp` | no | [`telemetry::Otlp`]: traces, the log and metrics to an OpenTelemetry collector, over HTTP |
-//! | `grpc` | no | the same over gRPC |
+//! | `otlp-grpc` | no | the same over gRPC |
 //! | `prometheus-exporter` | no | [`RegistryBuilder::beside`](metrics::RegistryBuilder::beside) takes the `PrometheusHandle` of metrics-exporter-prometheus 0.18 |
-//! | `redb` | yes | the store in a file, with `monitor` |
 //! | `serde` | no | correlation ids as strings of serde |
 //! | `sla` | yes | objectives, and the counts that they are judged by |
+//! | `store-redb` | yes | a durable store in a file, with `monitor` |
 //! | `telemetry` | yes | [`telemetry`]: the log, and spans of requests |
 //! | `full` | no | all of them |
 //!
@@ -72,7 +73,7 @@
 //! |---|---|---|
 //! | `RUST_LOG` | `info` | which events the log has, with feature `telemetry` |
 //! | `OTEL_*` | nothing is exported | see [`TelemetryBuilder::from_env`](campanile_telemetry::TelemetryBuilder::from_env), with feature `telemetry` |
-//! | `CAMPANILE_STORE` | memory | the file of the store, with feature `redb` |
+//! | `CAMPANILE_STORE` | memory | the file of the store, with feature `store-redb` |
 //! | `CAMPANILE_TOKENS`, or a file named by `CAMPANILE_TOKENS_FILE` | none | tokens `name:role:sha256` of clients, separated by commas or lines; at most 1,000, and a file of 1 MiB |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -57,7 +57,7 @@ async fn a_name_has_addresses_or_not() {
     assert!(!found(dns("a", "no.such.host.invalid")).await.is_healthy());
 }
 
-#[cfg(feature = "client")]
+#[cfg(feature = "http")]
 #[tokio::test]
 async fn a_get_is_answered_well_or_not() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -182,7 +182,7 @@ fn kubernetes_is_not_sent_to_a_loopback_address() {
     assert_ne!(liveness("0.0.0.0:0"), "8080");
 }
 
-#[cfg(feature = "tonic")]
+#[cfg(feature = "grpc")]
 #[test]
 fn each_grpc_probe_has_a_service() {
     let yaml = Health::builder().build().unwrap().grpc_probes_yaml(9_000);

@@ -18,7 +18,7 @@ impl TelemetryBuilder {
     /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | none, and then nothing is exported | the collector |
     /// | `OTEL_EXPORTER_OTLP_{TRACES,LOGS,METRICS}_ENDPOINT` | `/v1/traces` and so on there | the URL for one signal, as it is |
     /// | `OTEL_{TRACES,LOGS,METRICS}_EXPORTER` | `otlp` with an endpoint, or else `none` | where a signal goes: `otlp`, `console` (traces and metrics as lines of JSON, where the log is written), or `none` |
-    /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf` | or `grpc`, with feature `grpc` |
+    /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf` | or `grpc`, with feature `otlp-grpc` |
     /// | `OTEL_EXPORTER_OTLP_HEADERS` | none | `name=value,…`, with values as in a URL |
     /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | `10000` | milliseconds of an attempt |
     /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none` | or `gzip` |

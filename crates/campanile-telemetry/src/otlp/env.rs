@@ -51,7 +51,7 @@ impl Otlp {
             if !has_endpoint {
                 let protocol = own.options.protocol.or(otlp.options.protocol);
                 own.url = Some(match protocol.unwrap_or_default() {
-                    #[cfg(feature = "grpc")]
+                    #[cfg(feature = "otlp-grpc")]
                     Protocol::Grpc => "http://localhost:4317".to_owned(),
                     Protocol::HttpProtobuf => format!("http://localhost:4318/v1/{name}"),
                 });
@@ -126,10 +126,10 @@ impl Reader<'_> {
         let protocol = name("PROTOCOL");
         let protocol = self.parsed(&protocol, |value| match &*value.to_ascii_lowercase() {
             "http/protobuf" => Ok(Protocol::HttpProtobuf),
-            #[cfg(feature = "grpc")]
+            #[cfg(feature = "otlp-grpc")]
             "grpc" => Ok(Protocol::Grpc),
-            #[cfg(not(feature = "grpc"))]
-            "grpc" => Err("`grpc` needs the feature `grpc` of campanile-telemetry"),
+            #[cfg(not(feature = "otlp-grpc"))]
+            "grpc" => Err("`grpc` needs the feature `otlp-grpc` of campanile-telemetry"),
             _ => Err("expected `http/protobuf` or `grpc`"),
         });
         let is_compressed = self.parsed(&name("COMPRESSION"), |value| {
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!([limits(TRACES), limits(LOGS)], [(30, 20), (10, 40)]);
     }
 
-    #[cfg(feature = "grpc")]
+    #[cfg(feature = "otlp-grpc")]
     #[test]
     fn an_endpoint_of_grpc_may_be_a_host_and_a_port() {
         let target = |insecure: &str| {

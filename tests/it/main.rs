@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+// A lexer for the tests on sources.
+mod source;
+
 // What the workspace depends on.
 mod workspace;
+
+// Modules of a crate import in one direction.
+mod modules;
 
 // A service in this process, and clients of both versions of HTTP.
 mod host;

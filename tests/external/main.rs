@@ -1,3 +1,9 @@
+//! Tests with other programs: Prometheus, PostgreSQL, Redis, rotel, and Python packages.
+//!
+//! `tests/run` installs the programs. `CAMPANILE_SKIP_PEERS=1 tests/run` skips these tests.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 // A PostgreSQL server whose figures the business example shows.
 mod business;
 
@@ -13,14 +19,14 @@ mod otlp;
 // promtool, for what a pattern is.
 mod patterns;
 
-// A PostgreSQL server that the quickstart needs.
+// A PostgreSQL server that the orders service needs.
 mod postgres;
 
-// A Prometheus server that scrapes the quickstart.
+// A Prometheus server that scrapes the orders service.
 mod prometheus;
 
 // What such a collector was sent.
-pub(crate) mod sink;
+mod sink;
 
 // promtool, and a Prometheus that runs the exported rules.
 mod slo;

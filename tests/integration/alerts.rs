@@ -6,13 +6,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
-use campanile_tests::{Client, eventually};
+use campanile_tests::{Client, Orders, eventually};
 use http::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-
-use crate::quickstart::Quickstart;
 
 /// A server that alerts are posted to.
 struct Sink {
@@ -80,20 +78,20 @@ impl Sink {
     }
 }
 
-/// A quickstart whose rule on errors looks back on 3 s.
-fn start(sink: &Sink, store: Option<&TempDir>) -> Quickstart {
+/// A orders whose rule on errors looks back on 3 s.
+fn start(sink: &Sink, store: Option<&TempDir>) -> Orders {
     let url = format!("http://{}/hook", sink.address);
     let store = store.map(|folder| folder.path().join("store.redb"));
     let store = store.as_ref().map_or("", |path| path.to_str().unwrap());
-    Quickstart::start_with(&[
+    Orders::start_with(&[
         ("ALERT_WEBHOOK", &url),
         ("ERROR_WINDOW", "3s"),
         ("CAMPANILE_STORE", store),
     ])
 }
 
-async fn active(quickstart: &Quickstart) -> Vec<(String, bool)> {
-    let (status, body) = quickstart.json("/api/v1/monitor/alerts/active").await;
+async fn active(orders: &Orders) -> Vec<(String, bool)> {
+    let (status, body) = orders.json("/api/v1/monitor/alerts/active").await;
     assert_eq!(status, 200);
     let alerts = body["alerts"].as_array().unwrap().iter();
     alerts
@@ -107,9 +105,9 @@ async fn active(quickstart: &Quickstart) -> Vec<(String, bool)> {
 }
 
 /// Waits for this number of further evaluations of the rules.
-async fn ticks(quickstart: &Quickstart, more: u64) {
+async fn ticks(orders: &Orders, more: u64) {
     let count = async || -> u64 {
-        let page = quickstart.page().await;
+        let page = orders.page().await;
         let line = page
             .lines()
             .find_map(|line| line.strip_prefix("campanile_rule_evaluations_total "));
@@ -122,62 +120,62 @@ async fn ticks(quickstart: &Quickstart, more: u64) {
 #[tokio::test]
 async fn a_burst_of_errors_rings_once_and_is_resolved_once() {
     let sink = Sink::start().await;
-    let quickstart = start(&sink, None);
-    quickstart.order(40, 0).await;
-    ticks(&quickstart, 2).await;
+    let orders = start(&sink, None);
+    orders.order(40, 0).await;
+    ticks(&orders, 2).await;
     assert_eq!(sink.events(), Vec::<String>::new());
-    quickstart.order(20, 20).await;
+    orders.order(20, 20).await;
     eventually(vec!["firing".to_owned()], async || sink.events()).await;
-    assert_eq!(active(&quickstart).await, [("firing".to_owned(), false)]);
+    assert_eq!(active(&orders).await, [("firing".to_owned(), false)]);
     eventually(
         vec!["firing".to_owned(), "resolved".to_owned()],
         async || sink.events(),
     )
     .await;
-    ticks(&quickstart, 5).await;
+    ticks(&orders, 5).await;
     let told = sink.told();
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(
         (told[0].1.as_str(), &told[0].2),
         ("HighErrorRate", &told[1].2)
     );
-    assert_eq!(active(&quickstart).await, []);
+    assert_eq!(active(&orders).await, []);
     assert_eq!(sink.repeats(), 0);
-    assert!(quickstart.process.terminate().success());
+    assert!(orders.process.terminate().success());
 }
 
 /// A process that is killed at the worst moments.
 #[tokio::test]
 async fn a_kill_between_firing_and_resolving_changes_neither() {
     let (sink, folder) = (Sink::start().await, TempDir::new().unwrap());
-    let quickstart = start(&sink, Some(&folder));
-    quickstart.order(0, 20).await;
+    let orders = start(&sink, Some(&folder));
+    orders.order(0, 20).await;
     eventually(1, async || sink.events().len()).await;
-    drop(quickstart);
+    drop(orders);
 
-    let quickstart = start(&sink, Some(&folder));
+    let orders = start(&sink, Some(&folder));
     // It has seen nothing yet, and so resolves nothing.
     eventually(vec![("firing".to_owned(), true)], async || {
-        active(&quickstart).await
+        active(&orders).await
     })
     .await;
-    let (_, details) = quickstart.json("/health/detailed").await;
+    let (_, details) = orders.json("/health/detailed").await;
     assert_eq!(details["store"], "durable");
     eventually(
         vec!["firing".to_owned(), "resolved".to_owned()],
         async || sink.events(),
     )
     .await;
-    drop(quickstart);
+    drop(orders);
 
-    let quickstart = start(&sink, Some(&folder));
-    ticks(&quickstart, 15).await;
+    let orders = start(&sink, Some(&folder));
+    ticks(&orders, 15).await;
     let told = sink.told();
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[0].2, told[1].2);
 
     // The next episode is another one.
-    quickstart.order(0, 20).await;
+    orders.order(0, 20).await;
     eventually(3, async || sink.events().len()).await;
     let notices = sink.inner.notices.lock().unwrap();
     assert!(notices[2].0 != notices[0].0 && notices[1].0 != notices[0].0);
@@ -188,43 +186,43 @@ async fn a_kill_between_firing_and_resolving_changes_neither() {
 async fn a_notice_that_waits_for_its_channel_survives_kills() {
     let (sink, folder) = (Sink::start().await, TempDir::new().unwrap());
     sink.inner.is_down.store(true, Ordering::Relaxed);
-    let quickstart = start(&sink, Some(&folder));
-    quickstart.order(0, 20).await;
+    let orders = start(&sink, Some(&folder));
+    orders.order(0, 20).await;
     let failed = r#"campanile_notifications_total{channel="webhook",outcome="failed"} "#;
-    let has_failed = async |quickstart: &Quickstart| {
-        let page = quickstart.page().await;
+    let has_failed = async |orders: &Orders| {
+        let page = orders.page().await;
         let line = page.lines().find_map(|line| line.strip_prefix(failed));
         line.is_some_and(|count| count != "0")
     };
-    eventually(true, async || has_failed(&quickstart).await).await;
-    drop(quickstart);
-    let quickstart = start(&sink, Some(&folder));
-    eventually(true, async || has_failed(&quickstart).await).await;
+    eventually(true, async || has_failed(&orders).await).await;
+    drop(orders);
+    let orders = start(&sink, Some(&folder));
+    eventually(true, async || has_failed(&orders).await).await;
     // Resolved while the channel is down.
-    eventually(0, async || active(&quickstart).await.len()).await;
-    drop(quickstart);
+    eventually(0, async || active(&orders).await.len()).await;
+    drop(orders);
     sink.inner.is_down.store(false, Ordering::Relaxed);
-    let quickstart = start(&sink, Some(&folder));
+    let orders = start(&sink, Some(&folder));
     eventually(
         vec!["firing".to_owned(), "resolved".to_owned()],
         async || sink.events(),
     )
     .await;
-    ticks(&quickstart, 5).await;
+    ticks(&orders, 5).await;
     assert_eq!((sink.events().len(), sink.repeats()), (2, 0));
 }
 
 #[tokio::test]
 async fn what_was_counted_survives_a_stop() {
     let (sink, folder) = (Sink::start().await, TempDir::new().unwrap());
-    let quickstart = start(&sink, Some(&folder));
-    quickstart.order(95, 5).await;
-    assert!(quickstart.process.terminate().success());
-    let quickstart = start(&sink, Some(&folder));
+    let orders = start(&sink, Some(&folder));
+    orders.order(95, 5).await;
+    assert!(orders.process.terminate().success());
+    let orders = start(&sink, Some(&folder));
     let availability =
-        async || quickstart.json("/monitoring/sla/availability").await.1["samples"].clone();
+        async || orders.json("/monitoring/sla/availability").await.1["samples"].clone();
     eventually(Value::from(100), availability).await;
-    let (status, unknown) = quickstart.json("/monitoring/sla/nothing").await;
+    let (status, unknown) = orders.json("/monitoring/sla/nothing").await;
     assert_eq!(
         (status, unknown["known"].as_array().unwrap().len()),
         (404, 4)
@@ -234,16 +232,16 @@ async fn what_was_counted_survives_a_stop() {
 #[tokio::test]
 async fn reads_need_the_token_that_is_printed() {
     let sink = Sink::start().await;
-    let quickstart = start(&sink, None);
+    let orders = start(&sink, None);
     let ask = async |headers: &[(&str, &str)]| {
-        let mut client = Client::connect(quickstart.address).await.unwrap();
+        let mut client = Client::connect(orders.address).await.unwrap();
         for (name, value) in headers {
             client = client.header(name, value);
         }
         let answer = client.send(Method::GET, "/monitoring/sla", "").await;
         answer.0.as_u16()
     };
-    let bearer = format!("Bearer {}", quickstart.token);
+    let bearer = format!("Bearer {}", orders.token);
     let proxied = ("x-forwarded-for", "1.1.1.1");
     assert_eq!(ask(&[("authorization", &bearer), proxied]).await, 200);
     assert_eq!(ask(&[("authorization", &bearer)]).await, 200);

@@ -1,3 +1,7 @@
+//! OpenTelemetry's own log, which feature `internal-logs` of `opentelemetry` turns on.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 use std::io::sink;
 use std::sync::mpsc::channel;
 use std::thread;

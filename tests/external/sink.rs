@@ -2,7 +2,7 @@ use std::io::BufRead;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use campanile_tests::{Process, target_dir};
+use campanile_tests::{Process, find_in_venv};
 use serde_json::Value;
 
 /// A collector in Python that tells what it was sent, and all that is wrong with it.
@@ -15,10 +15,12 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/peers/otlp.py");
-        let python = target_dir().join("venv/bin/python");
-        let mut process =
-            Process::start_with_input(Command::new(python).arg(script).args(arguments));
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/otlp.py");
+        let mut process = Process::start_with_input(
+            Command::new(find_in_venv("bin/python"))
+                .arg(script)
+                .args(arguments),
+        );
         let ports: Value = serde_json::from_str(&process.line_with("\"http\"")).unwrap();
         let port = |name: &str| u16::try_from(ports[name].as_u64().unwrap()).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));

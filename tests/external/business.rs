@@ -6,7 +6,7 @@ use campanile_tests::{Process, eventually, example, get};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::peers::postgres::Postgres;
+use crate::postgres::Postgres;
 
 /// The example as built, on a free port, with a period of 1 s.
 struct Service {

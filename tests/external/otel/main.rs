@@ -1,3 +1,8 @@
+//! Libraries that use OpenTelemetry's API, beside an installed telemetry. The tests share the
+//! subscriber and the globals of this process.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -26,7 +31,7 @@ mod environment;
 // Layers of others around ours, and ours around theirs.
 mod servers;
 
-#[path = "../it/peers/sink.rs"]
+#[path = "../sink.rs"]
 mod sink;
 
 const PARENT_ID: &str = "00f067aa0ba902b7";

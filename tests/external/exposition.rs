@@ -8,7 +8,7 @@ use campanile::metrics::metrics::{
     Unit, counter, describe_counter, describe_gauge, gauge, histogram, with_local_recorder,
 };
 use campanile::metrics::{Names, Registry};
-use campanile_tests::target_dir;
+use campanile_tests::find_in_venv;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::Value;
 
@@ -25,14 +25,8 @@ type Sample = (
 );
 
 fn parse(format: &str, page: &str) -> Vec<Sample> {
-    let python = target_dir().join("venv/bin/python");
-    assert!(
-        python.is_file(),
-        "{} is missing: `tests/run` makes it",
-        python.display()
-    );
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/peers/exposition.py");
-    let mut child = Command::new(python)
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/exposition.py");
+    let mut child = Command::new(find_in_venv("bin/python"))
         .args([script, format])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -41,14 +41,11 @@ mod observe;
 // What is emitted faster than it is taken.
 mod overflow;
 
-// The quickstart example as built.
+// The orders service, which is the quickstart example.
 mod quickstart;
 
-// The quickstart's alerts, through restarts and outages of the channel.
+// The alerts of the orders service, through restarts and outages of the channel.
 mod alerts;
 
 // The other examples as built.
 mod examples;
-
-// What needs programs of others, skipped by `CAMPANILE_SKIP_PEERS=1 tests/run`.
-mod peers;

@@ -3,10 +3,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use campanile_tests::{Process, eventually, free_port, get};
+use campanile_tests::{Orders, Process, eventually, free_port, get};
 use tempfile::TempDir;
-
-use crate::quickstart::Quickstart;
 
 /// A PostgreSQL on a port of its own, as a user that is not root, because it refuses to be.
 pub(crate) struct Postgres {
@@ -78,7 +76,7 @@ impl Postgres {
         let programs = versions.map(|version| version.unwrap().path().join("bin").join(program));
         let found = programs.filter(|program| program.is_file()).max();
         let found = found.unwrap_or_else(|| {
-            panic!("`{program}` is not in /usr/lib/postgresql: run `apt-get install postgresql`, or `CAMPANILE_SKIP_PEERS=1 tests/run`")
+            panic!("`{program}` is not in /usr/lib/postgresql: run `tests/run peers`, or `apt-get install postgresql`, or skip it with `CAMPANILE_SKIP_PEERS=1 tests/run`")
         });
         let mut command = Command::new(found);
         command.current_dir(self.folder.path());
@@ -107,8 +105,8 @@ fn id(user: &str) -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readiness_follows_a_database_that_is_stopped_and_started() {
     let postgres = Postgres::new();
-    let quickstart = Quickstart::start_with(&[("DATABASE_URL", &postgres.url())]);
-    let status = async |path| get(quickstart.address, path).await.unwrap().0.as_u16();
+    let orders = Orders::start_with(&[("DATABASE_URL", &postgres.url())]);
+    let status = async |path| get(orders.address, path).await.unwrap().0.as_u16();
     let ready = async || status("/health/ready").await;
     eventually(503, ready).await;
     for _ in 0..2 {
@@ -120,9 +118,9 @@ async fn readiness_follows_a_database_that_is_stopped_and_started() {
         assert_eq!(status("/health").await, 503);
         assert_eq!(status("/health/live").await, 200);
         // Orders are taken all the same: readiness is for the load balancer.
-        quickstart.order(1, 0).await;
+        orders.order(1, 0).await;
     }
-    let (_, details) = quickstart.json("/health/detailed").await;
+    let (_, details) = orders.json("/health/detailed").await;
     assert_eq!(
         (
             &details["failed_checks"][0],

@@ -5,7 +5,7 @@ use std::time::Duration;
 use campanile::telemetry::{
     Measured, MetricSource, MetricWriter, Otlp, Point, Protocol, Telemetry, Writer,
 };
-use campanile_tests::{Process, eventually, example, free_port, get, target_dir};
+use campanile_tests::{Process, eventually, example, find_in_venv, free_port, get};
 use http::StatusCode;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -21,10 +21,10 @@ struct Rotel {
 
 impl Rotel {
     async fn start(sink: &Sink) -> Self {
-        let agent = "venv/lib/python3.11/site-packages/rotel/rotel-agent";
+        let agent = "lib/python3.11/site-packages/rotel/rotel-agent";
         let (grpc, http) = (free_port(), free_port());
         let process = Process::start(
-            Command::new(target_dir().join(agent))
+            Command::new(find_in_venv(agent))
                 .arg("start")
                 .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")])
                 .args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}")])

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use campanile::http::TraceRef;
 use campanile::metrics::Registry;
-use campanile_tests::{Process, eventually, find, free_port, get};
+use campanile_tests::{
+    Orders, Process, drive_orders, eventually, find, free_port, get, request_counts,
+};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-
-use crate::quickstart::{Quickstart, counted, drive};
 
 /// A Prometheus server.
 pub(crate) struct Prometheus {
@@ -25,7 +25,8 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// One that scrapes a target every second.
     async fn start(target: SocketAddr) -> Self {
-        let scrape = "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: quickstart\n  static_configs:";
+        let scrape =
+            "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: orders\n  static_configs:";
         let config = format!("{scrape}\n  - targets: ['{target}']\n");
         Self::open(TempDir::new().unwrap(), &config).await
     }
@@ -82,12 +83,12 @@ impl Prometheus {
 /// 20,000 requests, of which the client, the page and Prometheus say the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_answers_with_the_clients_count() {
-    let quickstart = Quickstart::start();
-    let sent = drive(quickstart.address, 20_000).await;
-    eventually(sent.clone(), async || counted(&quickstart.page().await)).await;
-    promtool_check(&quickstart.page().await);
+    let orders = Orders::start();
+    let sent = drive_orders(orders.address, 20_000).await;
+    eventually(sent.clone(), async || request_counts(&orders.page().await)).await;
+    promtool_check(&orders.page().await);
 
-    let prometheus = Prometheus::start(quickstart.address).await;
+    let prometheus = Prometheus::start(orders.address).await;
     eventually(Some(20_000.0), async || {
         prometheus.query("sum(http_requests_total)").await
     })

@@ -1,6 +1,6 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -126,19 +126,26 @@ pub fn find(program: &str, package: &str) -> PathBuf {
         .map(|folder| folder.join(program))
         .find(|file| file.is_file());
     found.unwrap_or_else(|| {
-        panic!("`{program}` is not on PATH: run `apt-get install {package}`, or `CAMPANILE_SKIP_PEERS=1 tests/run`")
+        panic!("`{program}` is not on PATH: run `tests/run peers`, or `apt-get install {package}`, or skip it with `CAMPANILE_SKIP_PEERS=1 tests/run`")
     })
 }
 
-/// Returns the folder that cargo builds into.
+/// Finds a program in the virtual environment of Python that `tests/run` makes.
 ///
 /// # Panics
 ///
-/// If this is not run by cargo.
-pub fn target_dir() -> PathBuf {
-    // target/debug/deps/it-0123456789abcdef
+/// If it is not there, with a line that says how to get it.
+pub fn find_in_venv(program: &str) -> PathBuf {
+    // target/debug/deps/external-0123456789abcdef
     let own = std::env::current_exe().unwrap();
-    own.ancestors().nth(3).map(Path::to_owned).unwrap()
+    let target = own.ancestors().nth(3).unwrap();
+    let file = target.join("venv").join(program);
+    assert!(
+        file.is_file(),
+        "{} is missing: run `tests/run peers`, or skip it with `CAMPANILE_SKIP_PEERS=1 tests/run`",
+        file.display()
+    );
+    file
 }
 
 /// Returns the program of one of our examples, as it was built with the tests.

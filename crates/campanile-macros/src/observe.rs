@@ -56,25 +56,25 @@ fn site(ident: &Ident, is_async: bool, arguments: &Arguments, root: &Path) -> To
     ]
     .map(|suffix| format!("{prefix}_{suffix}"));
     let labels = arguments.labels.iter().map(|(name, value)| {
-        quote_spanned!(value.span()=> #root::__observe::LabelAt::of(#name, &(#value)))
+        quote_spanned!(value.span()=> #root::__private::LabelAt::of(#name, &(#value)))
     });
     let fields = arguments.labels.iter().map(|(name, _)| {
         let field = Ident::new(name, Span::call_site());
-        quote!(#field = #root::__observe::tracing::field::Empty)
+        quote!(#field = #root::__private::tracing::field::Empty)
     });
     let level = &arguments.level;
     let error = Ident::new("ERROR", Span::call_site());
     let failed = |level: &Ident| {
         quote! {
-            #root::__observe::tracing::event!(
-                #root::__observe::tracing::Level::#level,
+            #root::__private::tracing::event!(
+                #root::__private::tracing::Level::#level,
                 code.function.name = __ended.function,
                 outcome = __ended.outcome,
                 error.type = __ended.error_type,
                 error = __ended.error,
                 "failed"
             );
-            return #root::__observe::tracing::enabled!(#root::__observe::tracing::Level::#level);
+            return #root::__private::tracing::enabled!(#root::__private::tracing::Level::#level);
         }
     };
     let panicked = failed(&error);
@@ -87,14 +87,14 @@ fn site(ident: &Ident, is_async: bool, arguments: &Arguments, root: &Path) -> To
     };
     let errors_at = match &arguments.err {
         Some(level) => {
-            quote!(::core::option::Option::Some(#root::__observe::tracing::Level::#level))
+            quote!(::core::option::Option::Some(#root::__private::tracing::Level::#level))
         }
         None => quote!(::core::option::Option::None),
     };
     quote! {
         #[allow(clippy::needless_return)]
-        fn __report(__ended: &#root::__observe::Ended<'_>) -> bool {
-            #root::__observe::tracing::debug!(
+        fn __report(__ended: &#root::__private::Ended<'_>) -> bool {
+            #root::__private::tracing::debug!(
                 code.function.name = __ended.function,
                 outcome = __ended.outcome,
                 duration_seconds = __ended.duration_seconds,
@@ -105,10 +105,10 @@ fn site(ident: &Ident, is_async: bool, arguments: &Arguments, root: &Path) -> To
             }
             false
         }
-        static __SITE: #root::__observe::Site = #root::__observe::Site::new(
+        static __SITE: #root::__private::Site = #root::__private::Site::new(
             #name,
             ::core::module_path!(),
-            #root::__observe::Names {
+            #root::__private::Names {
                 calls: #calls,
                 errors: #errors,
                 duration: #duration,
@@ -120,13 +120,13 @@ fn site(ident: &Ident, is_async: bool, arguments: &Arguments, root: &Path) -> To
         );
         let __call = __SITE.begin(
             &[#(#labels),*],
-            #root::__observe::tracing::span!(
-                #root::__observe::tracing::Level::#level,
+            #root::__private::tracing::span!(
+                #root::__private::tracing::Level::#level,
                 #name,
                 #(#fields,)*
-                otel.status_code = #root::__observe::tracing::field::Empty,
-                otel.status_description = #root::__observe::tracing::field::Empty,
-                error.type = #root::__observe::tracing::field::Empty,
+                otel.status_code = #root::__private::tracing::field::Empty,
+                otel.status_description = #root::__private::tracing::field::Empty,
+                error.type = #root::__private::tracing::field::Empty,
             ),
         );
     }
@@ -178,7 +178,7 @@ fn synchronous(
     let block = &function.block;
     let settled = settled(arguments, root);
     let finished = quote_spanned! {function.sig.output.span().resolved_at(Span::call_site())=>
-        #root::__observe::finished(#root::__observe::Output(&__output).state());
+        #root::__private::finished(#root::__private::Output(&__output).state());
     };
     syn::parse_quote!({
         #site
@@ -187,7 +187,7 @@ fn synchronous(
         let __output = __call.run_now(move || -> #output #block);
         {
             #[allow(unused_imports)]
-            use #root::__observe::AnyState as _;
+            use #root::__private::AnyState as _;
             #finished
         }
         #settled
@@ -208,7 +208,7 @@ fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
                     .iter()
                     .any(|input| matches!(input, Pat::Type(_))) =>
             {
-                quote_spanned!(span=> #root::__observe::hook(#on_ok, __ok);)
+                quote_spanned!(span=> #root::__private::hook(#on_ok, __ok);)
             }
             // So that a reference is converted, as from `&String` to `&str`.
             _ => quote_spanned! {span=>
@@ -220,21 +220,21 @@ fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
     let ok_if = arguments.ok_if.as_ref().map(|ok_if| {
         quote_spanned! {ok_if.span().resolved_at(Span::call_site())=>
             ::core::result::Result::Err(_)
-                if #root::__observe::is_ok_by(&__output, #ok_if) => __call.succeeded(),
+                if #root::__private::is_ok_by(&__output, #ok_if) => __call.succeeded(),
         }
     });
     quote! {
         {
             #[allow(unused_imports)]
-            use #root::__observe::{AnyOutput as _, ByType as _, NoSource as _, NotShown as _};
-            match #root::__observe::Output(&__output).split() {
+            use #root::__private::{AnyOutput as _, ByType as _, NoSource as _, NotShown as _};
+            match #root::__private::Output(&__output).split() {
                 ::core::result::Result::Ok(__ok) => {
                     __call.succeeded();
                     #on_ok
                 }
                 #ok_if
                 ::core::result::Result::Err(__error) => {
-                    let __error = #root::__observe::Failure(__error);
+                    let __error = #root::__private::Failure(__error);
                     __call.failed(&__error.kind(), __error.shown(), __error.source());
                 }
             }

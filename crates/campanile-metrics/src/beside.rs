@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use crate::builder::Constant;
+use crate::constant_labels::ConstantLabels;
 
-mod lines;
+mod encode;
 #[cfg(feature = "prometheus-exporter")]
 mod prometheus;
 mod text;
 
-pub(crate) use self::lines::write;
-pub(crate) use self::text::{Reading, Theirs};
+pub(crate) use self::encode::write;
+pub(crate) use self::text::{ExternalFamily, Reading};
 
 /// An exporter whose values a [`Registry`](crate::Registry) shows beside its own, see
 /// [`RegistryBuilder::beside`](crate::RegistryBuilder::beside).
@@ -116,7 +116,7 @@ impl Exporter {
 
     /// Returns the values, which are at most a second old unless the source fails or another thread
     /// is reading.
-    pub(crate) fn reading(&self, now: Instant, constant: &Constant) -> Arc<Reading> {
+    pub(crate) fn reading(&self, now: Instant, constant: &ConstantLabels) -> Arc<Reading> {
         let is_new = |state: &State| {
             let since = |tried| now.saturating_duration_since(tried);
             state.tried.is_some_and(|tried| since(tried) < EVERY)
@@ -178,7 +178,7 @@ impl Exporter {
         (age, state.failed)
     }
 
-    fn read(&self, constant: &Constant) -> io::Result<Reading> {
+    fn read(&self, constant: &ConstantLabels) -> io::Result<Reading> {
         let mut text = Limited {
             text: Vec::new(),
             limit: MAX_BYTES,

@@ -1,11 +1,15 @@
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::beside::AnySource;
+use crate::beside::{AnySource, Source};
+use crate::constant_labels::ConstantLabels;
+use crate::error::BuildError;
 use crate::histogram::Bounds;
-use crate::name::{LabelText, labels, push, sanitised, sanitised_label};
-use crate::{BuildError, Kind, Preset, RegisterError, Registry, Source};
+use crate::http_naming::Preset;
+use crate::name::sanitised;
+use crate::name_match::Names;
+use crate::registry::Registry;
+use crate::settings::Settings;
 
 /// Settings of a [`Registry`].
 ///
@@ -39,26 +43,10 @@ pub struct RegistryBuilder {
     beside: Option<AnySource>,
 }
 
-/// Names of metrics, as they are exported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Names {
-    /// This one.
-    Exactly(String),
-    /// All that begin so.
-    Beginning(String),
-    /// All that end so.
-    Ending(String),
-}
-
-impl Names {
-    /// Returns how well a name fits, if it does: exactly, with a longer beginning, with a longer end.
-    fn fit(&self, name: &str) -> Option<(u8, usize)> {
-        match self {
-            Self::Exactly(exactly) => (name == exactly).then_some((2, 0)),
-            Self::Beginning(part) => name.starts_with(part).then_some((1, part.len())),
-            Self::Ending(part) => name.ends_with(part).then_some((0, part.len())),
-        }
+impl Registry {
+    /// Returns a builder for a registry with settings of its own.
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder::default()
     }
 }
 
@@ -257,38 +245,12 @@ impl RegistryBuilder {
             buckets_of: buckets_of.collect::<Result<_, _>>()?,
             summaries: self.summaries,
             prefix: self.prefix.into(),
-            constant: Constant::new(self.constant)?,
+            constant: ConstantLabels::new(self.constant)?,
             preset: self.preset,
             idle_timeout: self.idle_timeout,
             has_created: self.has_created,
             beside: self.beside,
         }))
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let RegistryBuilder {
-            series_per_family,
-            series,
-            label_value_bytes,
-            preset,
-            ..
-        } = RegistryBuilder::default();
-        Self {
-            series_per_family,
-            series,
-            label_value_bytes,
-            bounds: None,
-            buckets_of: Vec::new(),
-            summaries: Vec::new(),
-            prefix: "".into(),
-            constant: Constant::default(),
-            preset,
-            idle_timeout: None,
-            has_created: true,
-            beside: None,
-        }
     }
 }
 
@@ -299,123 +261,29 @@ fn checked(bounds: &[f64], of: impl FnOnce() -> String) -> Result<Arc<Bounds>, B
     })
 }
 
-/// The labels of all series.
-#[derive(Default)]
-pub(crate) struct Constant {
-    /// As they are exposed.
-    pub(crate) text: String,
-    labels: Vec<(String, String)>,
-}
-
-impl Constant {
-    fn new(labels: Vec<(String, String)>) -> Result<Self, BuildError> {
-        let invalid = |label: String| BuildError::ConstantLabel { label };
-        let mut borrowed: Vec<_> = labels
-            .iter()
-            .map(|(name, value)| (Cow::Borrowed(name.as_str()), value.as_str()))
-            .collect();
-        let text =
-            LabelText::new("", Kind::Histogram, &mut borrowed, usize::MAX).map_err(|error| {
-                match error {
-                    RegisterError::ReservedLabel { label, .. }
-                    | RegisterError::DuplicateLabel { label, .. } => invalid(label),
-                    other => invalid(other.to_string()),
-                }
-            })?;
-        let text = text.text;
-        for (name, value) in &labels {
-            // `family` is a label of the registry's own.
-            if sanitised_label(name) != *name || value.is_empty() || name == "family" {
-                return Err(invalid(name.clone()));
-            }
-        }
-        Ok(Self { text, labels })
-    }
-
-    /// Returns whether a series exposes this label without having it.
-    pub(crate) fn has(&self, name: &str, value: &str) -> bool {
-        self.value(name) == Some(value)
-    }
-
-    /// Returns the names and values.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.labels.iter().map(|(name, value)| (&**name, &**value))
-    }
-
-    fn value(&self, name: &str) -> Option<&str> {
-        let mut labels = self.labels.iter();
-        labels.find_map(|(of, value)| (of == name).then_some(value.as_str()))
-    }
-
-    /// Returns whether a series with these labels has one of the names itself.
-    pub(crate) fn is_overridden(&self, text: &str) -> bool {
-        let is_constant = |(name, _): (&str, _)| self.value(name).is_some();
-        !self.labels.is_empty() && labels(text).any(is_constant)
-    }
-
-    /// Returns the labels that a series with these labels does not have itself, as they are
-    /// exposed.
-    pub(crate) fn without(&self, text: &str) -> String {
-        let mut rest = String::new();
-        for (name, value) in labels(&self.text) {
-            if !labels(text).any(|(own, _)| own == name) {
-                push(&mut rest, name, &value);
-            }
-        }
-        rest
-    }
-}
-
 impl Default for RegistryBuilder {
     fn default() -> Self {
+        let Settings {
+            series_per_family,
+            series,
+            label_value_bytes,
+            preset,
+            has_created,
+            ..
+        } = Settings::default();
         Self {
-            series_per_family: 2_000,
-            series: 100_000,
-            label_value_bytes: 256,
+            series_per_family,
+            series,
+            label_value_bytes,
             buckets: None,
             buckets_of: Vec::new(),
             summaries: Vec::new(),
             prefix: String::new(),
             constant: Vec::new(),
-            preset: Preset::default(),
+            preset,
             idle_timeout: None,
-            has_created: true,
+            has_created,
             beside: None,
         }
-    }
-}
-
-/// The settings of a registry, checked.
-pub(crate) struct Settings {
-    pub(crate) series_per_family: usize,
-    pub(crate) series: usize,
-    pub(crate) label_value_bytes: usize,
-    /// Those of all histograms, if they were set.
-    pub(crate) bounds: Option<Arc<Bounds>>,
-    buckets_of: Vec<(Names, Arc<Bounds>)>,
-    summaries: Vec<Names>,
-    pub(crate) prefix: Box<str>,
-    pub(crate) constant: Constant,
-    pub(crate) preset: Preset,
-    pub(crate) idle_timeout: Option<Duration>,
-    /// Whether OpenMetrics has `_created` lines.
-    pub(crate) has_created: bool,
-    /// The exporter whose values are shown too.
-    pub(crate) beside: Option<AnySource>,
-}
-
-impl Settings {
-    /// Returns the bounds that a histogram has for its exported name, and whether they are for that
-    /// name alone.
-    pub(crate) fn buckets_of(&self, name: &str) -> Option<(&Arc<Bounds>, bool)> {
-        let fitting = self.buckets_of.iter();
-        let fitting = fitting.filter_map(|(names, bounds)| Some((names.fit(name)?, names, bounds)));
-        let (_, names, bounds) = fitting.max_by_key(|(fit, ..)| *fit)?;
-        Some((bounds, matches!(names, Names::Exactly(_))))
-    }
-
-    /// Returns whether the macros record a summary under an exported name.
-    pub(crate) fn is_summary(&self, name: &str) -> bool {
-        self.summaries.iter().any(|names| names.fit(name).is_some())
     }
 }

@@ -79,7 +79,7 @@ impl DistinctCount {
             }),
             hasher,
         });
-        registry.refreshed_by(Arc::downgrade(&inner) as _);
+        registry.add_refreshed(Arc::downgrade(&inner) as _);
         Ok(Self(inner))
     }
 

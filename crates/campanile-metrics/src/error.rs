@@ -1,4 +1,4 @@
-use crate::Kind;
+use crate::kind::Kind;
 
 /// A series cannot be registered.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

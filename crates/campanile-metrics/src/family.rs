@@ -1,245 +1,225 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
 
-use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
-use crate::histogram::HistogramCell;
-use crate::page::Lines;
-use crate::series::{Series, SeriesSet};
-use crate::snapshot::{Kind, SeriesSnapshot, Value};
-use crate::summary::SummaryCell;
-use crate::top::Top;
+use crate::labels::{self, Labels};
+use crate::metric::Metric;
+use crate::{Kind, RegisterError, Registry};
 
-/// All series of one name, whatever their kind.
-pub(crate) struct AnyFamily {
-    /// The exported name.
-    pub(crate) name: Arc<str>,
-    /// The name as it was first given, before anything was replaced or added.
-    pub(crate) raw_name: Box<str>,
-    pub(crate) series: AnySeries,
-    /// The labels of the overflow series: one for the family, whatever labels are turned away later.
-    pub(crate) overflow: OnceLock<Arc<str>>,
-    /// How often a new series was turned away.
-    overflowed: AtomicU64,
-    /// The labels that were turned away most often.
-    turned_away: Mutex<Top>,
-    /// Whether the family was removed from the registry, so that a caller that still has it looks the
-    /// name up again. Set and read under the lock of the series.
-    is_removed: AtomicBool,
+/// The metrics of one name, one for each label set of a type.
+///
+/// ```
+/// use campanile_metrics::{Counter, Family, Labels, Registry};
+///
+/// #[derive(Labels)]
+/// enum Channel {
+///     Web,
+///     MobileApp,
+/// }
+///
+/// let registry = Registry::new();
+/// let orders = Family::<Channel, Counter>::register(&registry, "orders_total")?;
+/// orders.with(Channel::MobileApp).increment(1);
+/// assert!(registry.render().contains("orders_total{channel=\"mobile_app\"} 1\n"));
+/// // What is known when the program is compiled is there from the start, at 0, and has a bound.
+/// assert!(registry.render().contains("orders_total{channel=\"web\"} 0\n"));
+/// assert_eq!(registry.budget()[0].most_series, 2);
+/// # Ok::<_, campanile_metrics::RegisterError>(())
+/// ```
+///
+/// If all values of all labels are known, and there are at most 1,000 label sets, a series is found by an index. Otherwise it is looked
+/// up by its labels' text, which takes some hundred nanoseconds: keep the handle where that matters.
+///
+/// Counters and histograms with at most 100 label sets begin at 0 when the family is registered, so that the first event is a rise. Gauges
+/// and summaries begin when they are first written to, since 0 would be a claim.
+///
+/// A clone is the same family (an `Arc`).
+pub struct Family<L, M> {
+    inner: Arc<Inner<M>>,
+    labels: PhantomData<fn(L)>,
 }
 
-/// A value that series may have.
-pub(crate) trait Cell: Sized {
-    const KIND: Kind;
-    /// The maximum number of series of a family, whatever the registry's limit.
-    const CAP: usize = usize::MAX;
-    /// Whether values of several series can be summed in an overflow series.
-    const SUMS: bool = true;
-    /// How much longer a line takes to write than one of a counter.
-    const WEIGHT: usize = 1;
-
-    fn set(any: &AnySeries) -> Option<&SeriesSet<Self>>;
-
-    fn any(set: SeriesSet<Self>) -> AnySeries;
-
-    fn read(&self) -> Value;
-
-    /// Reads it for who shows it to others, which makes a difference for exemplars.
-    fn show(&self) -> Value {
-        self.read()
-    }
-
-    /// Writes the lines of a series with this value.
-    fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>);
+struct Inner<M> {
+    registry: Registry,
+    name: Box<str>,
+    /// A place for each label set, if they are known and not too many.
+    handles: Box<[OnceLock<M>]>,
 }
 
-macro_rules! kinds {
-    ($($kind:ident $cell:ty),+) => {
-        pub(crate) enum AnySeries {
-            $($kind(SeriesSet<$cell>),)+
-        }
+/// The maximum number of label sets whose handles are kept.
+const MOST_HANDLES: usize = 1_000;
 
-        /// Does the same with the series of any kind.
-        macro_rules! with {
-            ($any:expr, $set:ident => $then:expr) => {
-                match $any {
-                    $(AnySeries::$kind($set) => $then,)+
+/// The maximum number of label sets that begin at 0.
+const MOST_AT_ZERO: usize = 100;
+
+impl<L: Labels, M: Metric> Family<L, M> {
+    /// Returns the family with this name, which is new or was registered with the same kind. A counter's name gets `_total` if it does
+    /// not end with it.
+    ///
+    /// # Errors
+    ///
+    /// If the name or that of a label is not valid, the name is another metric's, or ends with `_total` and is no counter's.
+    pub fn register(registry: &Registry, name: &str) -> Result<Self, RegisterError> {
+        let count = labels::count::<L>();
+        let names = L::LABELS.iter().map(|(name, _)| *name);
+        registry.declare(name, M::KIND, names, count)?;
+        let kept = count.filter(|&count| count <= MOST_HANDLES).unwrap_or(0);
+        let family = Self {
+            inner: Arc::new(Inner {
+                registry: registry.clone(),
+                name: name.into(),
+                handles: std::iter::repeat_with(OnceLock::new).take(kept).collect(),
+            }),
+            labels: PhantomData,
+        };
+        if M::BEGINS_AT_ZERO && kept <= MOST_AT_ZERO {
+            for (index, handle) in family.inner.handles.iter().enumerate() {
+                let metric = M::find(registry, name, &labels::at::<L>(index))?;
+                if metric.is_own() {
+                    handle.get_or_init(|| metric);
                 }
-            };
-        }
-    };
-}
-
-kinds!(
-    Counter CounterCell,
-    TimeCounter TimeCounterCell,
-    Gauge GaugeCell,
-    Histogram HistogramCell,
-    Summary SummaryCell
-);
-
-/// The part of [`Cell`] that is the same for all of them.
-macro_rules! is_kind {
-    ($kind:ident) => {
-        const KIND: Kind = Kind::$kind;
-
-        fn set(any: &AnySeries) -> Option<&SeriesSet<Self>> {
-            match any {
-                AnySeries::$kind(set) => Some(set),
-                _ => None,
             }
         }
+        Ok(family)
+    }
 
-        fn any(set: SeriesSet<Self>) -> AnySeries {
-            AnySeries::$kind(set)
-        }
-    };
-}
-
-pub(crate) use is_kind;
-
-/// How many series are read under one lock.
-const PIECE: usize = 1_000;
-
-impl AnyFamily {
-    pub(crate) fn new<C: Cell>(name: Arc<str>, raw_name: &str) -> Self {
-        Self {
+    /// Returns the metric with these labels. Past a limit of the registry it is the family's
+    /// overflow series, or for a gauge one that no page shows; ask again later, since a sweep may
+    /// make room.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "labels are written where they are used: `with(Channel::Web)`"
+    )]
+    pub fn with(&self, labels: L) -> Cow<'_, M> {
+        let Inner {
+            registry,
             name,
-            raw_name: raw_name.into(),
-            series: C::any(SeriesSet::default()),
-            overflow: OnceLock::new(),
-            overflowed: AtomicU64::new(0),
-            turned_away: Mutex::default(),
-            is_removed: AtomicBool::new(false),
-        }
-    }
-
-    pub(crate) fn kind(&self) -> Kind {
-        fn kind<C: Cell>(_: &SeriesSet<C>) -> Kind {
-            C::KIND
-        }
-        with!(&self.series, set => kind(set))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        with!(&self.series, set => set.read().len())
-    }
-
-    /// Returns the maximum number of series for this kind, whatever the registry's limit.
-    pub(crate) fn cap(&self) -> usize {
-        fn cap<C: Cell>(_: &SeriesSet<C>) -> usize {
-            C::CAP
-        }
-        with!(&self.series, set => cap(set))
-    }
-
-    /// Marks the family as removed, if it has no series.
-    pub(crate) fn remove_if_empty(&self) -> bool {
-        with!(&self.series, set => {
-            let set = set.write();
-            let is_empty = set.is_empty();
-            self.is_removed.store(is_empty, Ordering::Relaxed);
-            is_empty
-        })
-    }
-
-    pub(crate) fn is_removed(&self) -> bool {
-        self.is_removed.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn get(&self, labels: &str) -> Option<Value> {
-        with!(&self.series, set => set.get(labels).map(|series| series.read()))
-    }
-
-    /// Returns all series; `shows` tells whether exemplars then count as shown. The lock is held
-    /// for some of them at a time, so that new series wait for microseconds and not for all.
-    pub(crate) fn snapshot(&self, shows: bool) -> Vec<SeriesSnapshot> {
-        fn snapshot<C: Cell>(set: &SeriesSet<C>, shows: bool) -> Vec<SeriesSnapshot> {
-            let mut all = Vec::new();
-            let mut after = None::<Arc<str>>;
-            loop {
-                let until = all.len() + PIECE;
-                after = set.walk(after.as_deref(), |series| {
-                    all.push(SeriesSnapshot {
-                        labels: Arc::clone(&series.labels),
-                        created: series
-                            .counted_since()
-                            .map(|since| UNIX_EPOCH + Duration::from_millis(since)),
-                        value: if shows { series.show() } else { series.read() },
-                    });
-                    all.len() < until
-                });
-                if after.is_none() {
-                    break;
+            handles,
+        } = &*self.inner;
+        match handles.get(labels.index()) {
+            Some(handle) => match handle.get() {
+                Some(metric) => Cow::Borrowed(metric),
+                None => {
+                    let metric: M = found(registry, name, &labels::at::<L>(labels.index()));
+                    // There may be room for its own series later.
+                    match metric.is_own() {
+                        true => Cow::Borrowed(handle.get_or_init(|| metric)),
+                        false => Cow::Owned(metric),
+                    }
                 }
+            },
+            None => {
+                let values = labels.values();
+                let names = L::LABELS.iter().map(|(name, _)| *name);
+                let labels: Vec<_> = names.zip(values.iter().map(AsRef::as_ref)).collect();
+                Cow::Owned(found(registry, name, &labels))
             }
-            all
         }
-        with!(&self.series, set => snapshot(set, shows))
     }
+}
 
-    /// Writes the lines of the series after one, until the page is long enough; returns the labels of the last one then.
-    pub(crate) fn write(
-        &self,
-        after: Option<&str>,
-        lines: &mut Lines<'_>,
-        length: usize,
-    ) -> Option<Arc<str>> {
-        fn write<C: Cell>(
-            set: &SeriesSet<C>,
-            after: Option<&str>,
-            lines: &mut Lines<'_>,
-            length: usize,
-        ) -> Option<Arc<str>> {
-            let length = lines
-                .len()
-                .saturating_add(length.saturating_sub(lines.len()) / C::WEIGHT);
-            set.walk(after, |series| {
-                lines.overridden(series.overrides.then_some(&*series.labels));
-                series.write(series, lines);
-                lines.len() < length
-            })
+/// Returns a series; where it is refused, which is counted, one that no page shows.
+fn found<M: Metric>(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> M {
+    let found = M::find(registry, name, labels);
+    found.unwrap_or_else(|error| {
+        registry.reject(&error);
+        M::detached(registry)
+    })
+}
+
+impl<L, M> Clone for Family<L, M> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            labels: PhantomData,
         }
-        with!(&self.series, set => write(set, after, lines, length))
     }
+}
 
-    /// Removes the series with these labels if it is not in use; returns how many.
-    #[cfg(feature = "business")]
-    pub(crate) fn remove(&self, labels: &str) -> usize {
-        usize::from(with!(&self.series, set => set.remove(labels)))
+impl<L, M> fmt::Debug for Family<L, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family")
+            .field("name", &self.inner.name)
+            .finish_non_exhaustive()
     }
+}
 
-    /// Removes the series that are not in use; returns how many.
-    pub(crate) fn remove_idle(&self, before: u32, now: u32) -> usize {
-        with!(&self.series, set => set.remove_idle(before, now))
-    }
+/// A field of a metric set: a metric, or a [`Family`] of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a field of a metric set",
+    label = "not a metric",
+    note = "use `Counter`, `TimeCounter`, `Gauge`, `Histogram`, `Summary`, or `Family<L, M>` where `M` is one of them and `L` derives `Labels`"
+)]
+pub trait Field: Sized {
+    /// Registers the metric of a field.
+    ///
+    /// # Errors
+    ///
+    /// As [`Family::register`]; or if the bounds of its buckets are not valid, are not those that the name has already, or the metric is no
+    /// histogram.
+    fn register(registry: &Registry, definition: &Definition) -> Result<Self, RegisterError>;
+}
 
-    /// Counts labels that were turned away; returns whether they are the first.
-    pub(crate) fn turn_away(&self, labels: &str) -> bool {
-        let before = self.overflowed.fetch_add(1, Ordering::Relaxed);
-        // Clients may cause this on all threads at once: none of them waits for a rough count.
-        match self.turned_away.try_lock() {
-            Ok(mut top) => top.count(labels),
-            Err(TryLockError::Poisoned(top)) => top.into_inner().count(labels),
-            Err(TryLockError::WouldBlock) => {}
+/// What the attributes of a metric set say of a field.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// The name, without the unit and a counter's `_total`.
+    pub name: &'static str,
+    /// What is counted.
+    pub help: &'static str,
+    /// The unit, in the plural, which the name gets if it doesn't end with it; a [`TimeCounter`](crate::TimeCounter) has `seconds`
+    /// without being told.
+    pub unit: Option<&'static str>,
+    /// The upper bounds of a histogram's buckets, if they are its own.
+    pub buckets: Option<&'static [f64]>,
+}
+
+impl Definition {
+    /// Describes the metric, and returns its name.
+    fn announce<M: Metric>(&self, registry: &Registry) -> Result<Cow<'static, str>, RegisterError> {
+        let unit = self.unit.or(M::UNIT);
+        let base = self
+            .name
+            .strip_suffix("_total")
+            .filter(|_| M::KIND.is_counter());
+        let base = base.unwrap_or(self.name);
+        let name = match unit {
+            Some(unit)
+                if !base
+                    .strip_suffix(unit)
+                    .is_some_and(|rest| rest.ends_with('_')) =>
+            {
+                [base, "_", unit].concat().into()
+            }
+            _ => Cow::Borrowed(base),
+        };
+        registry.describe_as(&name, self.help, unit);
+        match self.buckets {
+            Some(bounds) if M::KIND == Kind::Histogram => registry.buckets(&name, bounds)?,
+            Some(_) => {
+                return Err(RegisterError::NoBuckets {
+                    name: name.into(),
+                    kind: M::KIND,
+                });
+            }
+            None => {}
         }
-        before == 0
+        Ok(name)
     }
+}
 
-    /// Returns the number of overflow series, which is at most one. It does not count towards the
-    /// limit.
-    pub(crate) fn overflows(&self, is_there: impl FnOnce(&str) -> bool) -> usize {
-        let overflow = self.overflow.get();
-        usize::from(overflow.is_some_and(|labels| is_there(labels)))
+impl<M: Metric> Field for M {
+    fn register(registry: &Registry, definition: &Definition) -> Result<Self, RegisterError> {
+        let name = definition.announce::<M>(registry)?;
+        registry.declare(&name, M::KIND, std::iter::empty(), Some(1))?;
+        M::find(registry, &name, &[])
     }
+}
 
-    pub(crate) fn overflowed(&self) -> u64 {
-        self.overflowed.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn top(&self) -> MutexGuard<'_, Top> {
-        self.turned_away
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+impl<L: Labels, M: Metric> Field for Family<L, M> {
+    fn register(registry: &Registry, definition: &Definition) -> Result<Self, RegisterError> {
+        let name = definition.announce::<M>(registry)?;
+        Self::register(registry, &name)
     }
 }

@@ -5,31 +5,31 @@ use std::time::{Duration, UNIX_EPOCH};
 use campanile_http::TraceRef;
 use metrics::HistogramFn;
 
-use crate::cell::{add, debug_by_value};
+use crate::encode::{self, Encoder, Format};
 use crate::exemplar::{Exemplar, ExemplarCell};
-use crate::family::{AnySeries, Cell, is_kind};
-use crate::page::{self, Format, Lines};
-use crate::series::{Series, SeriesSet};
-use crate::snapshot::{self, HistogramSnapshot, Kind, Value};
+use crate::kind::Kind;
+use crate::series::Series;
+use crate::snapshot::{self, HistogramSnapshot, Value};
+use crate::value::{MetricValue, add, debug_by_value};
 
 /// A handle to a histogram with fixed buckets, aggregated as it is recorded.
 ///
 /// A clone writes to the same series.
 #[derive(Clone)]
-pub struct Histogram(pub(crate) Arc<Series<HistogramCell>>);
+pub struct Histogram(pub(crate) Arc<Series<HistogramValue>>);
 
 impl Histogram {
     /// Records a sample. One that is not finite is dropped and counted.
     #[inline]
     pub fn record(&self, value: f64) {
-        HistogramCell::record(&self.0, value);
+        HistogramValue::record(&self.0, value);
     }
 
     /// Records a sample several times, which takes no longer than once. One that is not finite is
     /// dropped, and counted as often.
     #[inline]
     pub fn record_many(&self, value: f64, count: u64) {
-        HistogramCell::record_many(&self.0, value, count);
+        HistogramValue::record_many(&self.0, value, count);
     }
 
     /// Records a time in seconds. The sum is kept in whole nanoseconds, and so is exact for 584 years of them.
@@ -41,7 +41,7 @@ impl Histogram {
     /// Records a sample that belongs to a trace. If the trace is sampled, its id may become the exemplar of the sample's bucket in
     /// OpenMetrics: that of the greatest sample since the last page.
     pub fn record_in_trace(&self, value: f64, trace: TraceRef) {
-        if let Some(bucket) = HistogramCell::record(&self.0, value) {
+        if let Some(bucket) = HistogramValue::record(&self.0, value) {
             self.0.exemplify(bucket, value, trace);
         }
     }
@@ -84,25 +84,25 @@ impl Bounds {
         Self {
             values: values.into(),
             labels: all
-                .map(|value| format!(",le=\"{}\"", page::bound(value)).into())
+                .map(|value| format!(",le=\"{}\"", encode::bound(value)).into())
                 .collect(),
         }
     }
 }
 
 /// The value behind a [`Histogram`].
-pub(crate) struct HistogramCell {
+pub(crate) struct HistogramValue {
     bounds: Arc<Bounds>,
     /// Samples between each bound and the one before it; the last is above all bounds.
     buckets: Box<[AtomicU64]>,
     sums: [Sum; SUMS],
-    of_name: Arc<OfName>,
+    of_name: Arc<SharedByName>,
     /// For each bucket its exemplar, once there is a trace.
     exemplars: OnceLock<Box<[ExemplarCell]>>,
 }
 
 /// What the histograms of a name share.
-pub(crate) struct OfName {
+pub(crate) struct SharedByName {
     name: Box<str>,
     /// The bounds by the unit, for histograms without a setting.
     pub(crate) by_unit: Arc<Bounds>,
@@ -112,7 +112,7 @@ pub(crate) struct OfName {
     is_logged: AtomicBool,
 }
 
-impl OfName {
+impl SharedByName {
     pub(crate) fn new(name: &str, by_unit: Arc<Bounds>, dropped: Arc<AtomicU64>) -> Self {
         Self {
             name: name.into(),
@@ -147,8 +147,8 @@ thread_local! {
     };
 }
 
-impl HistogramCell {
-    pub(crate) fn new(bounds: Arc<Bounds>, of_name: Arc<OfName>) -> Self {
+impl HistogramValue {
+    pub(crate) fn new(bounds: Arc<Bounds>, of_name: Arc<SharedByName>) -> Self {
         let buckets = bounds.labels.iter().map(|_| AtomicU64::new(0)).collect();
         Self {
             bounds,
@@ -283,19 +283,19 @@ impl HistogramCell {
     }
 }
 
-impl HistogramFn for Series<HistogramCell> {
+impl HistogramFn for Series<HistogramValue> {
     #[inline]
     fn record(&self, value: f64) {
-        HistogramCell::record(self, value);
+        HistogramValue::record(self, value);
     }
 
     fn record_many(&self, value: f64, count: usize) {
-        HistogramCell::record_many(self, value, count as u64);
+        HistogramValue::record_many(self, value, count as u64);
     }
 }
 
-impl Cell for HistogramCell {
-    is_kind!(Histogram);
+impl MetricValue for HistogramValue {
+    const KIND: Kind = Kind::Histogram;
 
     fn read(&self) -> Value {
         Value::Histogram(self.snapshot())
@@ -308,25 +308,25 @@ impl Cell for HistogramCell {
         })
     }
 
-    fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
+    fn write(&self, series: &Series<Self>, encoder: &mut Encoder<'_>) {
         let labels = &series.labels;
         let exemplars = self
             .exemplars
             .get()
-            .filter(|_| lines.format() == Format::OpenMetrics);
+            .filter(|_| encoder.format() == Format::OpenMetrics);
         let mut count = 0;
         for (bucket, cumulative) in self.cumulative().enumerate() {
             count = cumulative;
             let exemplar = exemplars.and_then(|exemplars| exemplars[bucket].show());
-            lines.bucket(labels, &self.bounds.labels[bucket], count, exemplar);
+            encoder.bucket(labels, &self.bounds.labels[bucket], count, exemplar);
         }
         let sum = self.sum();
         // OpenMetrics allows no sum that is negative or may become so, and no count without one.
-        if lines.format() == Format::Text || (self.bounds.values[0] >= 0.0 && sum >= 0.0) {
-            lines.float("_sum", labels, "", sum);
-            lines.integer("_count", labels, "", count);
+        if encoder.format() == Format::Text || (self.bounds.values[0] >= 0.0 && sum >= 0.0) {
+            encoder.float("_sum", labels, "", sum);
+            encoder.integer("_count", labels, "", count);
         }
-        lines.created(labels, series.counted_since());
+        encoder.created(labels, series.counted_since());
     }
 }
 
@@ -337,8 +337,8 @@ mod tests {
     fn histogram(bounds: &[f64]) -> (Histogram, Arc<AtomicU64>) {
         let dropped = Arc::default();
         let bounds: Arc<Bounds> = Bounds::new(bounds).into();
-        let of_name = OfName::new("h", Arc::clone(&bounds), Arc::clone(&dropped));
-        let cell = HistogramCell::new(bounds, Arc::new(of_name));
+        let of_name = SharedByName::new("h", Arc::clone(&bounds), Arc::clone(&dropped));
+        let cell = HistogramValue::new(bounds, Arc::new(of_name));
         (Histogram(Series::detached(cell)), dropped)
     }
 

@@ -9,8 +9,9 @@ use metrics::Recorder;
 use rustc_hash::FxBuildHasher;
 
 use self::sink::{Either, Sink};
-use crate::snapshot::Kind;
-use crate::table::Table;
+use crate::append_only_table::AppendOnlyTable;
+use crate::http_naming::Preset;
+use crate::kind::Kind;
 use crate::{Counter, Gauge, Histogram, Registry};
 
 mod grpc;
@@ -70,23 +71,7 @@ struct Inner {
     sink: Sink,
     preset: Preset,
     in_flight: Either<Gauge>,
-    table: Table<(Route, Key, Handles)>,
-}
-
-/// Which names an [`HttpMetrics`] writes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Preset {
-    /// `http_requests_total` and `http_request_duration_seconds`; for gRPC calls also
-    /// `grpc_server_handled_total` and `grpc_server_handling_seconds`.
-    #[default]
-    Classic,
-    /// `http_server_request_duration_seconds`, and for gRPC calls also
-    /// `rpc_server_call_duration_seconds`, as OpenTelemetry's semantic conventions name and label
-    /// them.
-    OpenTelemetry,
-    /// All of them.
-    Both,
+    table: AppendOnlyTable<(Route, Key, Handles)>,
 }
 
 /// What the handles of an exchange depend on, beside its route.
@@ -182,7 +167,7 @@ impl HttpMetrics {
             in_flight: sink.gauge(IN_FLIGHT),
             sink,
             preset,
-            table: Table::new(),
+            table: AppendOnlyTable::new(),
         }))
     }
 }

@@ -69,44 +69,46 @@
 //! some 32-bit targets lack.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod append_only_table;
 mod beside;
 mod both;
 mod builder;
-mod registry;
-
-#[cfg(feature = "business")]
-mod business;
-mod cell;
-mod client;
 mod clock;
+mod collectors;
+mod constant_labels;
+mod counter;
 mod distinct;
+mod encode;
 mod error;
 mod exemplar;
 mod family;
+mod gauge;
 mod histogram;
 mod http;
+mod http_client;
+mod http_naming;
+mod key_cache;
+mod kind;
 mod labels;
 mod metric;
 mod name;
-mod overhead;
-mod page;
-mod process;
+mod name_match;
 mod recorder;
-#[cfg(feature = "tokio")]
-mod runtime;
+mod registry;
+mod rendering;
 mod scale;
 mod scrape;
 mod series;
-mod set;
+mod settings;
 mod snapshot;
+mod space_saving;
+mod storage;
 mod summary;
-mod system;
-mod table;
 mod time;
-mod top;
+mod value;
 
 #[doc(hidden)]
-pub mod __observe;
+pub mod __private;
 
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
@@ -114,31 +116,34 @@ pub use campanile_macros::{Labels, MetricSet, observe};
 pub use metrics;
 
 pub use self::beside::Source;
-pub use self::builder::{Names, RegistryBuilder};
-#[cfg(feature = "business")]
-#[cfg_attr(docsrs, doc(cfg(feature = "business")))]
-pub use self::business::{Business, BusinessCollector, BusinessError, BusinessProblem};
-pub use self::cell::{Counter, Gauge, TimeCounter};
-pub use self::client::{AskedOf, CacheMetrics, DatabaseMetrics, HttpClientMetrics, QueryType};
-pub use self::distinct::DistinctCount;
-pub use self::error::{BuildError, InstallError, RegisterError};
-pub use self::histogram::Histogram;
-pub use self::http::{Begun, HttpMetrics, Preset};
-pub use self::labels::{Bounded, LabelValue, Labels};
-pub use self::metric::Metric;
-pub use self::overhead::{Metered, Overhead};
-pub use self::page::CONTENT_TYPE;
-pub use self::process::Process;
-pub use self::registry::{Budget, Registry};
+pub use self::builder::RegistryBuilder;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
-pub use self::runtime::Runtime;
+pub use self::collectors::Runtime;
+#[cfg(feature = "business")]
+#[cfg_attr(docsrs, doc(cfg(feature = "business")))]
+pub use self::collectors::{Business, BusinessCollector, BusinessError, BusinessProblem};
+pub use self::collectors::{
+    CacheMetrics, DatabaseMetrics, Metered, Overhead, Process, QueryType, System,
+};
+pub use self::counter::{Counter, TimeCounter};
+pub use self::distinct::DistinctCount;
+pub use self::encode::CONTENT_TYPE;
+pub use self::error::{BuildError, InstallError, RegisterError};
+pub use self::family::{Definition, Family, Field};
+pub use self::gauge::Gauge;
+pub use self::histogram::Histogram;
+pub use self::http::{Begun, HttpMetrics};
+pub use self::http_client::{AskedOf, HttpClientMetrics};
+pub use self::http_naming::Preset;
+pub use self::kind::Kind;
+pub use self::labels::{Bounded, LabelValue, Labels};
+pub use self::metric::Metric;
+pub use self::name_match::Names;
+pub use self::registry::{Budget, Registry};
 pub use self::scrape::Page;
-pub use self::set::{Definition, Family, Field};
 pub use self::snapshot::{
-    Exemplar, FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, Snapshot, SummarySnapshot,
-    Value,
+    Exemplar, FamilySnapshot, HistogramSnapshot, SeriesSnapshot, Snapshot, SummarySnapshot, Value,
 };
 pub use self::summary::Summary;
-pub use self::system::System;
 pub use self::time::{InFlight, Timed, TimedFuture, Timer};

@@ -1,4 +1,5 @@
-use crate::cell::{CounterCell, GaugeCell, TimeCounterCell};
+use crate::counter::{CounterValue, TimeCounterValue};
+use crate::gauge::GaugeValue;
 use crate::series::Series;
 use crate::{Counter, Gauge, Histogram, Kind, RegisterError, Registry, Summary, TimeCounter};
 
@@ -59,9 +60,9 @@ macro_rules! metrics {
 }
 
 metrics! {
-    Counter, counter, true, None, _registry => CounterCell::default();
-    TimeCounter, time_counter, true, Some("seconds"), _registry => TimeCounterCell::default();
-    Gauge, gauge, false, None, _registry => GaugeCell::default();
+    Counter, counter, true, None, _registry => CounterValue::default();
+    TimeCounter, time_counter, true, Some("seconds"), _registry => TimeCounterValue::default();
+    Gauge, gauge, false, None, _registry => GaugeValue::default();
     Histogram, histogram, true, None, registry => registry.new_histogram("");
     Summary, summary, false, None, registry => registry.new_summary();
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::{Kind, RegisterError};
+use crate::error::RegisterError;
+use crate::kind::Kind;
 
 /// The value of every label of a family's overflow series.
 pub(crate) const OTHER: &str = "_other_";
@@ -91,6 +92,24 @@ impl LabelText {
         }
         text
     }
+}
+
+/// The names that a family has in any format: its own and those of its samples.
+pub(crate) fn sample_names(name: &str, kind: Kind) -> Vec<String> {
+    let (base, suffixes): (_, &[&str]) = match kind {
+        // OpenMetrics names a counter without its suffix.
+        Kind::Counter | Kind::TimeCounter => (
+            name.strip_suffix("_total").unwrap_or(name),
+            &["", "_total", "_created"],
+        ),
+        Kind::Gauge => (name, &[""]),
+        Kind::Summary => (name, &["", "_sum", "_count", "_created"]),
+        Kind::Histogram => (name, &["", "_bucket", "_sum", "_count", "_created"]),
+    };
+    suffixes
+        .iter()
+        .map(|suffix| [base, suffix].concat())
+        .collect()
 }
 
 #[inline]

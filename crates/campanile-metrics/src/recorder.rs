@@ -1,16 +1,15 @@
-use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
-use crate::Registry;
-use crate::cell::{CounterCell, GaugeCell};
-use crate::histogram::HistogramCell;
-use crate::registry::Found;
+use crate::counter::CounterValue;
+use crate::error::InstallError;
+use crate::gauge::GaugeValue;
+use crate::key_cache::{Handle, is_constant};
+use crate::kind::Kind;
+use crate::registry::{Lookup, Registry};
 use crate::series::Series;
-use crate::snapshot::Kind;
-use crate::summary::SummaryCell;
-use crate::table::Table;
 
 /// The macros' way in: names are made valid, and what is refused is counted and gets a handle without effect.
 impl Recorder for Registry {
@@ -34,7 +33,7 @@ impl Recorder for Registry {
         if let Some(Handle::Counter(counter)) = self.0.keys.get(key) {
             return metrics::Counter::from_arc(Arc::clone(counter));
         }
-        let found = self.lenient(key.name(), labels(key), |_| CounterCell::default());
+        let found = self.lenient(key.name(), labels(key), |_| CounterValue::default());
         self.remember(key, found, Handle::Counter)
             .map_or_else(metrics::Counter::noop, metrics::Counter::from_arc)
     }
@@ -46,7 +45,7 @@ impl Recorder for Registry {
         if let Some(Handle::Gauge(gauge)) = self.0.keys.get(key) {
             return metrics::Gauge::from_arc(Arc::clone(gauge));
         }
-        let found = self.lenient(key.name(), labels(key), |_| GaugeCell::default());
+        let found = self.lenient(key.name(), labels(key), |_| GaugeValue::default());
         self.remember(key, found, Handle::Gauge)
             .map_or_else(metrics::Gauge::noop, metrics::Gauge::from_arc)
     }
@@ -77,86 +76,32 @@ impl Recorder for Registry {
 }
 
 impl Registry {
+    /// Makes this registry the process's recorder, to which the `metrics` macros write everywhere.
+    ///
+    /// Handles that were made by the macros before stay without effect.
+    ///
+    /// # Errors
+    ///
+    /// If the process has a recorder already.
+    pub fn install(&self) -> Result<(), InstallError> {
+        metrics::set_global_recorder(self.clone()).map_err(|_| InstallError::Taken)?;
+        self.0.is_installed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Keeps the series of a key for the next time, if that is for free.
     fn remember<C>(
         &self,
         key: &Key,
-        found: Option<Found<C>>,
+        found: Option<Lookup<C>>,
         handle: impl Fn(Arc<Series<C>>) -> Handle,
     ) -> Option<Arc<Series<C>>> {
-        let Found { series, is_own } = found?;
+        let Lookup { series, is_own } = found?;
         if is_own && is_constant(key) {
             self.0.keys.insert(key, handle(Arc::clone(&series)));
         }
         Some(series)
     }
-}
-
-/// The handles of keys whose names and labels are all constants of the program, as those of macros with literals are.
-#[derive(Default)]
-pub(crate) struct Keys(OnceLock<Table<(Key, Handle)>>);
-
-pub(crate) enum Handle {
-    Counter(Arc<Series<CounterCell>>),
-    Gauge(Arc<Series<GaugeCell>>),
-    Histogram(Arc<Series<HistogramCell>>),
-    Summary(Arc<Series<SummaryCell>>),
-}
-
-impl Keys {
-    #[inline]
-    fn get(&self, key: &Key) -> Option<&Handle> {
-        let table = self.0.get()?;
-        let entry = table.get(key.get_hash(), |(of, _)| is_same(of, key))?;
-        Some(&entry.1)
-    }
-
-    fn insert(&self, key: &Key, handle: Handle) {
-        let table = self.0.get_or_init(Table::new);
-        table.insert(
-            key.get_hash(),
-            |(of, _)| is_same(of, key),
-            (key.clone(), handle),
-        );
-    }
-}
-
-/// Returns whether all texts of the key are constants of the program, so that there is a limited
-/// number of such keys and a clone costs no memory. An `Arc<str>` is none, though a clone shares
-/// it.
-fn is_constant(key: &Key) -> bool {
-    let is_borrowed = |text: SharedString| matches!(text.into(), Cow::<'static, str>::Borrowed(_));
-    // Label by label, since a clone of all labels would allocate for each that is no constant.
-    let has_constant_labels = key.labels().all(|label| {
-        let (name, value) = label.clone().into_parts();
-        is_borrowed(value) && is_borrowed(name)
-    });
-    if !has_constant_labels {
-        return false;
-    }
-    let clone = key.clone();
-    std::ptr::eq(key.labels().as_slice(), clone.labels().as_slice())
-        && is_borrowed(clone.into_parts().0.into_inner())
-}
-
-/// Returns whether two keys are equal; those of constants mostly are the same texts, which is seen without reading them.
-#[inline]
-fn is_same(one: &Key, other: &Key) -> bool {
-    if !same_text(one.name(), other.name()) {
-        return false;
-    }
-    let (ones, others) = (one.labels(), other.labels());
-    let (ones, others) = (ones.as_slice(), others.as_slice());
-    std::ptr::eq(ones, others)
-        || ones.len() == others.len()
-            && ones.iter().zip(others).all(|(one, other)| {
-                same_text(one.key(), other.key()) && same_text(one.value(), other.value())
-            })
-}
-
-#[inline]
-fn same_text(one: &str, other: &str) -> bool {
-    std::ptr::eq(one, other) || one == other
 }
 
 fn labels(key: &Key) -> impl Iterator<Item = (&str, &str)> + Clone {

@@ -1,23 +1,40 @@
-use std::convert::Infallible;
-use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
 
-use self::rendering::{Reader, Start};
-use crate::{Registry, clock};
+use self::body::Content;
+use self::cursor::Cursor;
+use crate::clock;
+use crate::encode::Format;
+use crate::registry::Registry;
+use crate::rendering::{Scraped, SharedScrapes, Start};
 
 mod accept;
-mod gzip;
-mod rendering;
+mod body;
+mod cursor;
 
-pub(crate) use self::rendering::Ongoing;
+pub use self::body::Page;
 
 impl Registry {
+    /// Returns all values in Prometheus' text format 0.0.4, to be sent with [`CONTENT_TYPE`](crate::CONTENT_TYPE).
+    pub fn render(&self) -> String {
+        self.page(Format::Text)
+    }
+
+    /// Returns all values in the format of OpenMetrics 1.0.0.
+    pub fn render_open_metrics(&self) -> String {
+        self.page(Format::OpenMetrics)
+    }
+
+    fn page(&self, format: Format) -> String {
+        let mut page = String::new();
+        self.publish_self_metrics();
+        let mut cursor = Cursor::new(format);
+        while cursor.write(self, &mut page, usize::MAX) {}
+        page
+    }
+
     /// Answers a GET or HEAD of `/metrics`: in OpenMetrics 1.0.0 or Prometheus' text format 0.0.4, by `Accept`, and compressed with
     /// gzip if `Accept-Encoding` asks for that. An `Accept` that makes no sense gets text; any other method is 405.
     ///
@@ -38,7 +55,7 @@ impl Registry {
         let page = if method == Method::HEAD {
             Page(Content::Head)
         } else {
-            match self.0.ongoing.start(self, format, gzip, clock::now()) {
+            match self.0.scrapes.start(self, format, gzip, clock::now()) {
                 Start::Whole(bytes) => Page::from(bytes),
                 Start::Long(reader) => Page(Content::Long(reader)),
             }
@@ -57,71 +74,28 @@ impl Registry {
     }
 }
 
-/// A body: a text, or a page that is written as it is read.
-pub struct Page(Content);
+impl Scraped for Registry {
+    type Cursor = Cursor;
 
-enum Content {
-    Whole(Option<Bytes>),
-    /// That of an answer to HEAD, whose length is not known.
-    Head,
-    Long(Reader),
-}
-
-impl Body for Page {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.0 {
-            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Head => Poll::Ready(None),
-            Content::Long(reader) => match reader.read() {
-                Some(bytes) => Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes)))),
-                None => {
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                }
-            },
-        }
+    fn prepare(&self, now: Instant) {
+        drop(self.reading(now));
     }
 
-    fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Content::Whole(bytes) => bytes.is_none(),
-            Content::Head => true,
-            Content::Long(reader) => reader.is_at_end(),
-        }
+    fn cursor(&self, format: Format) -> Cursor {
+        self.publish_self_metrics();
+        Cursor::new(format)
     }
 
-    fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Content::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
-            }
-            Content::Head | Content::Long(_) => SizeHint::default(),
-        }
+    fn write(&self, cursor: &mut Cursor, text: &mut String, length: usize) -> bool {
+        cursor.write(self, text, length)
     }
-}
 
-impl<T: Into<Bytes>> From<T> for Page {
-    fn from(text: T) -> Self {
-        let bytes = text.into();
-        Self(Content::Whole((!bytes.is_empty()).then_some(bytes)))
+    fn add_scrape_time(&self, time: Duration) {
+        self.add_scrape_time(time);
     }
-}
 
-impl Default for Page {
-    fn default() -> Self {
-        Self(Content::Whole(None))
-    }
-}
-
-impl fmt::Debug for Page {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Page").finish_non_exhaustive()
+    fn shared_scrapes(&self) -> &SharedScrapes<Self> {
+        &self.0.scrapes
     }
 }
 

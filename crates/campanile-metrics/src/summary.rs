@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use metrics::HistogramFn;
 use sketches_ddsketch::{Config, DDSketch};
 
-use crate::cell::debug_by_value;
 use crate::clock::now;
-use crate::family::{AnySeries, Cell, is_kind};
-use crate::page::{Format, Lines};
-use crate::series::{Series, SeriesSet};
-use crate::snapshot::{Kind, SummarySnapshot, Value};
+use crate::encode::{Encoder, Format};
+use crate::kind::Kind;
+use crate::series::Series;
+use crate::snapshot::{SummarySnapshot, Value};
+use crate::value::{MetricValue, debug_by_value};
 
 /// A handle to a summary: quantiles of the last minute, to one percent of their value.
 ///
@@ -24,12 +24,12 @@ use crate::snapshot::{Kind, SummarySnapshot, Value};
 ///
 /// A clone writes to the same series.
 #[derive(Clone)]
-pub struct Summary(pub(crate) Arc<Series<SummaryCell>>);
+pub struct Summary(pub(crate) Arc<Series<SummaryValue>>);
 
 impl Summary {
     /// Records a sample. One that is not finite is dropped and counted.
     pub fn record(&self, value: f64) {
-        SummaryCell::record(&self.0, value, now());
+        SummaryValue::record(&self.0, value, now());
     }
 
     /// Records a time in seconds.
@@ -65,7 +65,7 @@ const BINS: u32 = 512;
 const LEAST: f64 = 1e-9;
 
 /// The value behind a [`Summary`].
-pub(crate) struct SummaryCell {
+pub(crate) struct SummaryValue {
     begun: Instant,
     ring: Mutex<Ring>,
     /// Counts samples that are not finite, for the whole registry.
@@ -80,7 +80,7 @@ struct Ring {
     sum: f64,
 }
 
-impl SummaryCell {
+impl SummaryValue {
     /// How many lines it is on a page.
     pub(crate) const SAMPLES: usize = QUANTILES.len() + 2;
 
@@ -160,44 +160,44 @@ impl SummaryCell {
     }
 }
 
-impl HistogramFn for Series<SummaryCell> {
+impl HistogramFn for Series<SummaryValue> {
     fn record(&self, value: f64) {
-        SummaryCell::record(self, value, now());
+        SummaryValue::record(self, value, now());
     }
 
     fn record_many(&self, value: f64, count: usize) {
-        SummaryCell::record_many(self, value, count as u64, now());
+        SummaryValue::record_many(self, value, count as u64, now());
     }
 }
 
-impl Cell for SummaryCell {
-    const CAP: usize = 200;
+impl MetricValue for SummaryValue {
+    const MAX_SERIES: usize = 200;
     const WEIGHT: usize = 8;
 
-    is_kind!(Summary);
+    const KIND: Kind = Kind::Summary;
 
     fn read(&self) -> Value {
         Value::Summary(self.snapshot(now()))
     }
 
-    fn write(&self, series: &Series<Self>, lines: &mut Lines<'_>) {
+    fn write(&self, series: &Series<Self>, encoder: &mut Encoder<'_>) {
         let labels = &series.labels;
         let snapshot = self.snapshot(now());
         // OpenMetrics allows nothing negative here.
-        let is_allowed = |value: f64| lines.format() == Format::Text || value >= 0.0;
+        let is_allowed = |value: f64| encoder.format() == Format::Text || value >= 0.0;
         let (quantiles, sum) = (snapshot.quantiles.iter(), is_allowed(snapshot.sum));
         let shown: Vec<_> = quantiles
             .zip(QUANTILES)
             .filter(|((_, value), _)| value.is_nan() || is_allowed(*value))
             .collect();
         for ((_, value), (_, label)) in shown {
-            lines.float("", labels, label, *value);
+            encoder.float("", labels, label, *value);
         }
         if sum {
-            lines.float("_sum", labels, "", snapshot.sum);
-            lines.integer("_count", labels, "", snapshot.count);
+            encoder.float("_sum", labels, "", snapshot.sum);
+            encoder.integer("_count", labels, "", snapshot.count);
         }
-        lines.created(labels, series.counted_since());
+        encoder.created(labels, series.counted_since());
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
     fn quantiles_are_within_a_percent() {
         let mut random = fastrand::Rng::with_seed(5);
         for spread in [1.0, 4.0, 10.0] {
-            let cell = SummaryCell::at(now(), Arc::default());
+            let cell = SummaryValue::at(now(), Arc::default());
             let mut values: Vec<f64> = (0..20_000)
                 .map(|_| (random.f64() * spread).exp() * 1e-3)
                 .collect();
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn many_samples_take_no_longer_than_one() {
-        let cell = Series::detached(SummaryCell::at(now(), Arc::default()));
+        let cell = Series::detached(SummaryValue::at(now(), Arc::default()));
         let foreign = metrics::Histogram::from_arc(Arc::clone(&cell));
         foreign.record_many(2.0, 3_000_000_000);
         let snapshot = cell.snapshot(cell.begun);
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_window_forgets_and_the_sum_does_not() {
-        let cell = SummaryCell::at(now(), Arc::default());
+        let cell = SummaryValue::at(now(), Arc::default());
         let at = |seconds| cell.begun + Duration::from_secs(seconds);
         let median = |seconds| cell.snapshot(at(seconds)).quantiles[0].1;
         assert!(median(0).is_nan());
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn any_number_can_be_recorded_and_the_space_has_a_bound() {
         let dropped = Arc::default();
-        let cell = SummaryCell::at(now(), Arc::clone(&dropped));
+        let cell = SummaryValue::at(now(), Arc::clone(&dropped));
         let mut random = fastrand::Rng::with_seed(9);
         for value in [
             f64::NAN,

@@ -10,7 +10,7 @@ fn registry(text: &'static str) -> Registry {
 }
 
 fn read(text: &str) -> Reading {
-    Reading::new(text, 0, 1_000, &Constant::default())
+    Reading::new(text, 0, 1_000, &ConstantLabels::default())
 }
 
 /// A source that fails or panics on demand.
@@ -45,7 +45,7 @@ fn a_source_is_read_once_a_second_and_failures_keep_the_last_values() {
     let begun = crate::clock::now();
     let value = |milliseconds| {
         let now = begun + Duration::from_millis(milliseconds);
-        let reading = exporter.reading(now, &Constant::default());
+        let reading = exporter.reading(now, &ConstantLabels::default());
         let family = &reading.get("reads_total").unwrap().family;
         (family.series[0].value.clone(), exporter.status(now))
     };
@@ -255,7 +255,7 @@ fn what_the_format_does_not_allow_is_left_out_and_counted() {
 #[test]
 fn limits_leave_out_and_count() {
     let text = "# TYPE a gauge\na{k=\"1\"} 1\na{k=\"2\"} 1\na{k=\"3\"} 1\n# TYPE b gauge\nb 1\n";
-    let reading = Reading::new(text, 5, 2, &Constant::default());
+    let reading = Reading::new(text, 5, 2, &ConstantLabels::default());
     assert_eq!((reading.families().len(), reading.over), (1, 5 + 2));
     assert_eq!(reading.get("a").unwrap().family.series.len(), 2);
 

@@ -5,35 +5,33 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::builder::Constant;
-use crate::name::{LabelText, sanitised, sanitised_label};
-use crate::registry::sample_names;
-use crate::snapshot::{
-    FamilySnapshot, HistogramSnapshot, Kind, SeriesSnapshot, SummarySnapshot, Value,
-};
+use crate::constant_labels::ConstantLabels;
+use crate::kind::Kind;
+use crate::name::{LabelText, sample_names, sanitised, sanitised_label};
+use crate::snapshot::{FamilySnapshot, HistogramSnapshot, SeriesSnapshot, SummarySnapshot, Value};
 
 /// What was read from a text.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Reading {
     /// In the order of their names.
-    families: Vec<Theirs>,
-    /// Lines that the format does not allow, and those of a second series with the same labels.
+    families: Vec<ExternalFamily>,
+    /// Encoder that the format does not allow, and those of a second series with the same labels.
     pub(crate) invalid: u64,
-    /// Lines over a limit.
+    /// Encoder over a limit.
     pub(crate) over: u64,
-    /// Lines of families whose name another one has.
+    /// Encoder of families whose name another one has.
     pub(crate) taken: u64,
 }
 
 /// A family that was read from a text.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Theirs {
+pub(crate) struct ExternalFamily {
     pub(crate) family: FamilySnapshot,
     /// The number of lines with its samples.
     pub(crate) lines: u64,
 }
 
-impl Theirs {
+impl ExternalFamily {
     /// Returns all names that the family has in any format.
     pub(crate) fn names(&self) -> Vec<String> {
         let FamilySnapshot { name, kind, .. } = &self.family;
@@ -47,7 +45,7 @@ impl Theirs {
 
 impl Reading {
     /// Reads a text of which some lines are over a limit already, up to a number of series.
-    pub(crate) fn new(text: &str, over: u64, series: usize, constant: &Constant) -> Self {
+    pub(crate) fn new(text: &str, over: u64, series: usize, constant: &ConstantLabels) -> Self {
         let mut reader = Reader {
             families: BTreeMap::new(),
             current: None,
@@ -84,11 +82,11 @@ impl Reading {
         reading
     }
 
-    pub(crate) fn families(&self) -> &[Theirs] {
+    pub(crate) fn families(&self) -> &[ExternalFamily] {
         &self.families
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Theirs> {
+    pub(crate) fn get(&self, name: &str) -> Option<&ExternalFamily> {
         let at = self
             .families
             .binary_search_by(|of| (*of.family.name).cmp(name));
@@ -96,8 +94,8 @@ impl Reading {
     }
 
     /// Returns the families after a name.
-    pub(crate) fn after(&self, name: Option<&str>) -> &[Theirs] {
-        let is_before = |of: &Theirs| name.is_some_and(|name| *of.family.name <= *name);
+    pub(crate) fn after(&self, name: Option<&str>) -> &[ExternalFamily] {
+        let is_before = |of: &ExternalFamily| name.is_some_and(|name| *of.family.name <= *name);
         &self.families[self.families.partition_point(is_before)..]
     }
 }
@@ -116,7 +114,7 @@ struct Reader<'a> {
     help: Option<(&'a str, String)>,
     /// How many more series there can be.
     room: usize,
-    constant: &'a Constant,
+    constant: &'a ConstantLabels,
 }
 
 /// The lines of a family.
@@ -238,7 +236,7 @@ impl<'a> Reader<'a> {
 
 impl Block {
     /// Returns the family, and how many lines make no whole series.
-    fn finish(self, name: &str) -> (Theirs, u64) {
+    fn finish(self, name: &str) -> (ExternalFamily, u64) {
         let is_fraction = |parts: &Parts| parts.value.is_some_and(|value| value.whole.is_none());
         let kind = match self.kind {
             Kind::Counter if self.series.values().any(is_fraction) => Kind::TimeCounter,
@@ -267,7 +265,7 @@ impl Block {
             unit: None,
             series,
         };
-        (Theirs { family, lines }, invalid)
+        (ExternalFamily { family, lines }, invalid)
     }
 }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use campanile_http::{GrpcStatus, Route, TraceRef};
 
-use super::sink::{Either, Given, Sink};
-use crate::snapshot::Kind;
-use crate::{Counter, Histogram, Preset};
+use super::sink::{CachedHandle, Either, Sink};
+use crate::http_naming::Preset;
+use crate::kind::Kind;
+use crate::{Counter, Histogram};
 
 pub(super) const HANDLED: &str = "grpc_server_handled_total";
 pub(super) const HANDLING: &str = "grpc_server_handling_seconds";
@@ -42,7 +43,7 @@ impl Handles {
         preset: Preset,
         route: &Route,
         status: GrpcStatus,
-    ) -> Given<Self> {
+    ) -> CachedHandle<Self> {
         let parts = route.as_str().strip_prefix('/');
         let parts = parts.and_then(|path| Some((path, path.split_once('/')?)));
         let (service, method) = match parts {
@@ -83,7 +84,7 @@ impl Handles {
             handled: handled.map(|given| given.handle),
             durations: [classic, telemetry].map(|given| given.map(|given| given.handle)),
         };
-        Given { handle, is_own }
+        CachedHandle { handle, is_own }
     }
 
     pub(super) fn record(&self, latency: Duration, trace: Option<TraceRef>) {

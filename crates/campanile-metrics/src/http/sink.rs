@@ -5,10 +5,11 @@ use std::time::Duration;
 use campanile_http::TraceRef;
 use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
 
-use crate::cell::{CounterCell, GaugeCell};
-use crate::registry::Found;
+use crate::counter::CounterValue;
+use crate::gauge::GaugeValue;
+use crate::kind::Kind;
+use crate::registry::Lookup;
 use crate::series::Series;
-use crate::snapshot::Kind;
 use crate::{Counter, Gauge, Histogram, Registry};
 
 /// Where the metrics of exchanges go.
@@ -29,15 +30,15 @@ pub(super) enum Either<O> {
 }
 
 /// A handle, and whether it is the one that was asked for and worth keeping: neither an overflow series, nor one that no page shows.
-pub(super) struct Given<T> {
+pub(super) struct CachedHandle<T> {
     pub(super) handle: T,
     pub(super) is_own: bool,
 }
 
-impl<C> Given<Arc<Series<C>>> {
-    fn from(found: Option<Found<C>>, refused: impl FnOnce() -> C) -> Self {
+impl<C> CachedHandle<Arc<Series<C>>> {
+    fn from(found: Option<Lookup<C>>, refused: impl FnOnce() -> C) -> Self {
         match found {
-            Some(Found { series, is_own }) => Self {
+            Some(Lookup { series, is_own }) => Self {
                 handle: series,
                 is_own,
             },
@@ -48,8 +49,8 @@ impl<C> Given<Arc<Series<C>>> {
         }
     }
 
-    fn map<T>(self, then: impl FnOnce(Arc<Series<C>>) -> T) -> Given<T> {
-        Given {
+    fn map<T>(self, then: impl FnOnce(Arc<Series<C>>) -> T) -> CachedHandle<T> {
+        CachedHandle {
             handle: then(self.handle),
             is_own: self.is_own,
         }
@@ -80,15 +81,15 @@ impl Sink {
         &self,
         name: &'static str,
         labels: &[(&'static str, &str)],
-    ) -> Given<Either<Counter>> {
+    ) -> CachedHandle<Either<Counter>> {
         match self {
             Self::Registry(registry) => {
                 let labels = labels.iter().copied();
-                let found = registry.lenient(name, labels, |_| CounterCell::default());
-                let given = Given::from(found, CounterCell::default);
+                let found = registry.lenient(name, labels, |_| CounterValue::default());
+                let given = CachedHandle::from(found, CounterValue::default);
                 given.map(|series| Either::Registry(Counter(series)))
             }
-            Self::Recorder(recorder) => Given {
+            Self::Recorder(recorder) => CachedHandle {
                 handle: Either::Recorder(Arc::clone(recorder), key(name, labels)),
                 is_own: true,
             },
@@ -98,9 +99,9 @@ impl Sink {
     pub(super) fn gauge(&self, name: &'static str) -> Either<Gauge> {
         match self {
             Self::Registry(registry) => {
-                let found = registry.lenient(name, std::iter::empty(), |_| GaugeCell::default());
+                let found = registry.lenient(name, std::iter::empty(), |_| GaugeValue::default());
                 let series = found.map(|found| found.series);
-                let refused = || Series::detached(GaugeCell::default());
+                let refused = || Series::detached(GaugeValue::default());
                 Either::Registry(Gauge(series.unwrap_or_else(refused)))
             }
             Self::Recorder(recorder) => Either::Recorder(Arc::clone(recorder), key(name, &[])),
@@ -111,15 +112,15 @@ impl Sink {
         &self,
         name: &'static str,
         labels: &[(&'static str, &str)],
-    ) -> Given<Either<Histogram>> {
+    ) -> CachedHandle<Either<Histogram>> {
         match self {
             Self::Registry(registry) => {
                 let labels = labels.iter().copied();
                 let found = registry.lenient(name, labels, |name| registry.new_histogram(name));
-                let given = Given::from(found, || registry.new_histogram(name));
+                let given = CachedHandle::from(found, || registry.new_histogram(name));
                 given.map(|series| Either::Registry(Histogram(series)))
             }
-            Self::Recorder(recorder) => Given {
+            Self::Recorder(recorder) => CachedHandle {
                 handle: Either::Recorder(Arc::clone(recorder), key(name, labels)),
                 is_own: true,
             },

@@ -1,7 +1,15 @@
-use metrics::{counter, gauge, histogram, with_local_recorder};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
+use metrics::{Unit, counter, gauge, histogram, with_local_recorder};
+
+use super::describe::MAX_DESCRIPTIONS;
 use super::*;
-use crate::{BuildError, Kind, Names};
+use crate::{
+    BuildError, Counter, Gauge, Histogram, Kind, Names, RegisterError, RegistryBuilder, Snapshot,
+    Value, clock,
+};
 
 mod room;
 

@@ -3,26 +3,26 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 
-use crate::page::Format;
+use crate::encode::Format;
 
 /// Returns the format with the highest quality. A format's quality is that of the most specific
 /// range that matches it, and OpenMetrics has to be requested by name. If no format is acceptable,
 /// it is text, because a response in another format is better than none.
 pub(super) fn format(headers: &HeaderMap) -> Format {
-    let (mut text, mut open_metrics) = (Liking::default(), Liking::default());
+    let (mut text, mut open_metrics) = (Preference::default(), Preference::default());
     for (media_type, parameters) in members(headers, ACCEPT) {
         let version = parameter(parameters, "version");
         let quality = quality(parameters);
         let by_version = 3 + u8::from(version.is_some());
         match media_type.to_ascii_lowercase().as_str() {
             "application/openmetrics-text" if matches!(version, None | Some("1.0.0")) => {
-                open_metrics.hear(by_version, quality);
+                open_metrics.update(by_version, quality);
             }
             "text/plain" if matches!(version, None | Some("0.0.4")) => {
-                text.hear(by_version, quality)
+                text.update(by_version, quality)
             }
-            "text/*" => text.hear(2, quality),
-            "*/*" => text.hear(1, quality),
+            "text/*" => text.update(2, quality),
+            "*/*" => text.update(1, quality),
             _ => {}
         }
     }
@@ -38,13 +38,13 @@ pub(super) fn format(headers: &HeaderMap) -> Format {
 
 /// A quality in thousandths, from the most specific range that matches.
 #[derive(Default)]
-struct Liking {
+struct Preference {
     specific: u8,
     quality: u16,
 }
 
-impl Liking {
-    fn hear(&mut self, specific: u8, quality: u16) {
+impl Preference {
+    fn update(&mut self, specific: u8, quality: u16) {
         if specific > self.specific {
             *self = Self { specific, quality };
         } else if specific == self.specific {
@@ -55,13 +55,13 @@ impl Liking {
 
 /// Returns whether the page is to be compressed: if that is liked at least as much as not to.
 pub(super) fn gzip(headers: &HeaderMap) -> bool {
-    let (mut gzip, mut identity) = (Liking::default(), Liking::default());
+    let (mut gzip, mut identity) = (Preference::default(), Preference::default());
     for (coding, parameters) in members(headers, ACCEPT_ENCODING) {
         let quality = quality(parameters);
         match coding.to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => gzip.hear(2, quality),
-            "identity" => identity.hear(2, quality),
-            "*" => gzip.hear(1, quality),
+            "gzip" | "x-gzip" => gzip.update(2, quality),
+            "identity" => identity.update(2, quality),
+            "*" => gzip.update(1, quality),
             _ => {}
         }
     }

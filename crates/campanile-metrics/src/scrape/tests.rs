@@ -1,12 +1,14 @@
 use std::io::Read;
-use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
+use http_body::Body;
 
 use super::*;
-use crate::page::Format;
+use crate::encode::Format;
 
 /// A registry whose page has several pieces.
 fn long() -> Registry {
@@ -271,7 +273,7 @@ fn readers_on_many_threads_get_the_same_page() {
 
 /// Starts a response, without reading it.
 fn start(registry: &Registry, gzip: bool, now: Instant) -> Page {
-    match registry.0.ongoing.start(registry, Format::Text, gzip, now) {
+    match registry.0.scrapes.start(registry, Format::Text, gzip, now) {
         Start::Whole(bytes) => Page::from(bytes),
         Start::Long(reader) => Page(Content::Long(reader)),
     }

@@ -1,5 +1,7 @@
 //! What happens at a cap, and what makes room again.
 
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{counter, gauge, with_local_recorder};

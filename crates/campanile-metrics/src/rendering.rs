@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use flate2::Crc;
 
-use super::gzip::{self, Compressor};
-use crate::page::{Cursor, Format};
-use crate::{Registry, clock};
+use self::gzip::Compressor;
+use crate::clock;
+use crate::encode::Format;
+
+mod gzip;
 
 /// How much text is written at a time. At about 30 ns a line, and 3 ns a byte to compress, that
 /// takes a tenth of a millisecond.
@@ -22,35 +24,58 @@ const MAX_SHARED: usize = 8;
 /// The maximum number of bytes that a rendering keeps for slower readers.
 const MAX_KEPT: usize = 1 << 20;
 
+/// The values that scrape responses are written from.
+pub(crate) trait Scraped: Clone {
+    /// A position among the values.
+    type Cursor: Clone;
+
+    /// Reads what takes long to read, before the values are locked.
+    fn prepare(&self, now: Instant);
+
+    /// Returns a cursor at the first value.
+    fn cursor(&self, format: Format) -> Self::Cursor;
+
+    /// Continues at the cursor until the text has this length; returns whether there is more.
+    fn write(&self, cursor: &mut Self::Cursor, text: &mut String, length: usize) -> bool;
+
+    /// Adds CPU time that was spent on scrape responses.
+    fn add_scrape_time(&self, time: Duration);
+
+    /// Returns the renderings that readers can share.
+    fn shared_scrapes(&self) -> &SharedScrapes<Self>;
+}
+
 /// The renderings of a registry that readers can share.
 ///
 /// Only these keep pieces, so a registry keeps at most [`MAX_SHARED`] times [`MAX_KEPT`] bytes,
 /// however many clients do not read their responses.
-#[derive(Default)]
-pub(crate) struct Ongoing {
+pub(crate) struct SharedScrapes<S: Scraped> {
     /// The oldest first.
-    shared: Mutex<VecDeque<Weak<Rendering>>>,
+    shared: Mutex<VecDeque<Weak<Rendering<S>>>>,
     compressor: Compressor,
 }
 
 /// The start of a scrape response.
-pub(super) enum Start {
+pub(crate) enum Start<S: Scraped> {
     /// The response fits into one piece.
     Whole(Bytes),
-    Long(Reader),
+    Long(Reader<S>),
 }
 
-impl Ongoing {
+impl<S: Scraped> Default for SharedScrapes<S> {
+    fn default() -> Self {
+        Self {
+            shared: Mutex::default(),
+            compressor: Compressor::default(),
+        }
+    }
+}
+
+impl<S: Scraped> SharedScrapes<S> {
     /// Starts a scrape response: joins a rendering that has just started, or starts a new one.
-    pub(super) fn start(
-        &self,
-        registry: &Registry,
-        format: Format,
-        gzip: bool,
-        now: Instant,
-    ) -> Start {
+    pub(crate) fn start(&self, source: &S, format: Format, gzip: bool, now: Instant) -> Start<S> {
         // Not under the lock, since the text of another exporter takes time to read.
-        drop(registry.reading(now));
+        source.prepare(now);
         let mut shared = lock(&self.shared);
         shared.retain(|rendering| rendering.strong_count() > 0);
         let mut newest = shared.iter().rev().filter_map(Weak::upgrade);
@@ -59,8 +84,8 @@ impl Ongoing {
         if let Some(rendering) = joined {
             return Start::Long(Reader::new(rendering, true));
         }
-        registry.publish_own();
-        let rendering = Rendering::new(registry, Place::new(format), format, gzip, now, true);
+        let place = Place::new(source.cursor(format));
+        let rendering = Rendering::new(source, place, format, gzip, now, true);
         // A short response is whole now, and its length is known.
         rendering.write(0);
         let whole = match &mut *lock(&rendering.pieces) {
@@ -85,18 +110,18 @@ impl Ongoing {
 }
 
 /// A place between two pieces of a response, from which another rendering can continue.
-struct Place {
-    cursor: Cursor,
+struct Place<C> {
+    cursor: C,
     /// The checksum and length of the text before it, for gzip.
     crc: Crc,
     /// Whether bytes were sent before it.
     is_begun: bool,
 }
 
-impl Place {
-    fn new(format: Format) -> Self {
+impl<C: Clone> Place<C> {
+    fn new(cursor: C) -> Self {
         Self {
-            cursor: Cursor::new(format),
+            cursor,
             crc: Crc::new(),
             is_begun: false,
         }
@@ -113,16 +138,16 @@ impl Place {
     }
 }
 
-struct Piece {
+struct Piece<C> {
     bytes: Bytes,
-    after: Arc<Place>,
+    after: Arc<Place<C>>,
 }
 
 /// The pieces of a rendering that were written and not dropped.
-struct Pieces {
+struct Pieces<C> {
     /// The number of the first kept piece.
     first: usize,
-    kept: VecDeque<Arc<Piece>>,
+    kept: VecDeque<Arc<Piece<C>>>,
     /// The length of the kept pieces.
     bytes: usize,
     /// Whether pieces are kept for more than one reader.
@@ -132,16 +157,16 @@ struct Pieces {
 }
 
 /// The state of a piece for a reader.
-enum Next {
-    Piece(Arc<Piece>),
+enum Next<C> {
+    Piece(Arc<Piece<C>>),
     NotWritten,
     /// The reader was too slow.
     Dropped,
     End,
 }
 
-impl Pieces {
-    fn get(&self, number: usize) -> Next {
+impl<C> Pieces<C> {
+    fn get(&self, number: usize) -> Next<C> {
         match number.checked_sub(self.first) {
             None => Next::Dropped,
             Some(index) => match self.kept.get(index) {
@@ -152,7 +177,7 @@ impl Pieces {
         }
     }
 
-    fn push(&mut self, piece: Piece) {
+    fn push(&mut self, piece: Piece<C>) {
         self.bytes += piece.bytes.len();
         self.kept.push_back(Arc::new(piece));
         while self.bytes > MAX_KEPT && self.kept.len() > 1 {
@@ -184,26 +209,26 @@ impl Pieces {
 }
 
 /// A response that is being written, one piece at a time, by the reader that needs the next piece.
-pub(super) struct Rendering {
-    registry: Registry,
+struct Rendering<S: Scraped> {
+    source: S,
     format: Format,
     gzip: bool,
     begun: Instant,
-    writer: Mutex<Place>,
-    pieces: Mutex<Pieces>,
+    writer: Mutex<Place<S::Cursor>>,
+    pieces: Mutex<Pieces<S::Cursor>>,
 }
 
-impl Rendering {
+impl<S: Scraped> Rendering<S> {
     fn new(
-        registry: &Registry,
-        place: Place,
+        source: &S,
+        place: Place<S::Cursor>,
         format: Format,
         gzip: bool,
         begun: Instant,
         is_shared: bool,
     ) -> Self {
         Self {
-            registry: registry.clone(),
+            source: source.clone(),
             format,
             gzip,
             begun,
@@ -242,7 +267,7 @@ impl Rendering {
         let begun = clock::of_thread();
         let (bytes, is_done) = self.piece(&mut place);
         if let Some((begun, ended)) = begun.zip(clock::of_thread()) {
-            self.registry.note_page(ended.saturating_sub(begun));
+            self.source.add_scrape_time(ended.saturating_sub(begun));
         }
         place.is_begun |= !bytes.is_empty();
         let mut pieces = lock(&self.pieces);
@@ -254,9 +279,9 @@ impl Rendering {
     }
 
     /// Returns the next bytes, which may be none, and whether they are the last.
-    fn piece(&self, place: &mut Place) -> (Bytes, bool) {
+    fn piece(&self, place: &mut Place<S::Cursor>) -> (Bytes, bool) {
         let mut text = String::with_capacity(PIECE + PIECE / 8);
-        let is_done = !place.cursor.write(&self.registry, &mut text, PIECE);
+        let is_done = !self.source.write(&mut place.cursor, &mut text, PIECE);
         if !self.gzip {
             text.shrink_to_fit();
             return (text.into(), is_done);
@@ -269,7 +294,7 @@ impl Rendering {
         if !place.is_begun {
             bytes.extend(gzip::HEADER);
         }
-        let compressor = &self.registry.0.ongoing.compressor;
+        let compressor = &self.source.shared_scrapes().compressor;
         compressor.compress(text.as_bytes(), is_done, &mut bytes);
         if is_done {
             bytes.extend(gzip::trailer(&place.crc));
@@ -280,18 +305,18 @@ impl Rendering {
 }
 
 /// A reader of a [`Rendering`].
-pub(super) struct Reader {
-    rendering: Arc<Rendering>,
+pub(crate) struct Reader<S: Scraped> {
+    rendering: Arc<Rendering<S>>,
     /// The number of the next piece.
     next: usize,
     /// The place before the next piece, unless that is the first.
-    place: Option<Arc<Place>>,
+    place: Option<Arc<Place<S::Cursor>>>,
     /// Whether the runtime had its turn since the last piece was written here.
     had_turn: bool,
 }
 
-impl Reader {
-    fn new(rendering: Arc<Rendering>, had_turn: bool) -> Self {
+impl<S: Scraped> Reader<S> {
+    fn new(rendering: Arc<Rendering<S>>, had_turn: bool) -> Self {
         Self {
             rendering,
             next: 0,
@@ -302,7 +327,7 @@ impl Reader {
 
     /// Returns the next piece, `Some(None)` at the end, and `None` if the runtime is to have its
     /// turn.
-    pub(super) fn read(&mut self) -> Option<Option<Bytes>> {
+    pub(crate) fn read(&mut self) -> Option<Option<Bytes>> {
         if matches!(self.look(), Next::Dropped) {
             self.detach();
         }
@@ -323,16 +348,16 @@ impl Reader {
         }
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         matches!(self.look(), Next::End)
     }
 
-    fn look(&self) -> Next {
+    fn look(&self) -> Next<S::Cursor> {
         lock(&self.rendering.pieces).get(self.next)
     }
 
     /// Looks, and drops the piece if no other reader can want it.
-    fn take(&self) -> Next {
+    fn take(&self) -> Next<S::Cursor> {
         let is_alone = Arc::strong_count(&self.rendering) == 1;
         let mut pieces = lock(&self.rendering.pieces);
         let next = pieces.get(self.next);
@@ -346,8 +371,8 @@ impl Reader {
     fn detach(&mut self) {
         let of = &self.rendering;
         let place = self.place.as_deref();
-        let place = place.map_or_else(|| Place::new(of.format), Place::copy);
-        let rendering = Rendering::new(&of.registry, place, of.format, of.gzip, of.begun, false);
+        let place = place.map_or_else(|| Place::new(of.source.cursor(of.format)), Place::copy);
+        let rendering = Rendering::new(&of.source, place, of.format, of.gzip, of.begun, false);
         self.rendering = Arc::new(rendering);
         self.next = 0;
     }

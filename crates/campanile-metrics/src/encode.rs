@@ -2,16 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::sync::Arc;
 
-use crate::builder::Constant;
+use crate::constant_labels::ConstantLabels;
 use crate::exemplar::Exemplar;
+use crate::kind::Kind;
 use crate::name::escaped;
-use crate::registry::Of;
-use crate::snapshot::{FamilySnapshot, Kind, SeriesSnapshot};
-use crate::{Registry, beside, clock};
 
-/// The media type of what [`Registry::render`] returns.
+/// The media type of what [`Registry::render`](crate::Registry::render) returns.
 pub const CONTENT_TYPE: &str = Format::Text.content_type();
 
 /// A format of an exposition.
@@ -32,79 +29,8 @@ impl Format {
     }
 }
 
-/// Where the writing of a page is.
-#[derive(Clone)]
-pub(crate) struct Cursor {
-    format: Format,
-    /// The last family that was written whole.
-    last: Option<Arc<str>>,
-    /// The family that is being written, and the labels of its last series that was.
-    current: Option<(Arc<str>, Of, Arc<str>)>,
-}
-
-/// How many families are looked at before the runtime has its turn: one without series adds nothing to the page.
-const FAMILIES: usize = 256;
-
-impl Cursor {
-    pub(crate) fn new(format: Format) -> Self {
-        Self {
-            format,
-            last: None,
-            current: None,
-        }
-    }
-
-    /// Continues the page until the text has this length, or many families were looked at; returns
-    /// whether there is more.
-    pub(crate) fn write(&mut self, registry: &Registry, text: &mut String, length: usize) -> bool {
-        let beside = registry.reading(clock::now());
-        for _ in 0..FAMILIES {
-            let (name, of, after) = match self.current.take() {
-                Some((name, of, after)) => (name, of, Some(after)),
-                None => match registry.next_family(self.last.as_deref(), beside.as_deref()) {
-                    Some((name, of)) => (name, of, None),
-                    None => {
-                        if self.format == Format::OpenMetrics {
-                            text.push_str("# EOF\n");
-                        }
-                        return false;
-                    }
-                },
-            };
-            let kind = match &of {
-                Of::Ours(family) => family.kind(),
-                Of::Theirs(kind) => *kind,
-            };
-            let mut lines = Lines::new(self.format, &name, kind, registry, text);
-            let last = match &of {
-                Of::Ours(family) => {
-                    if after.is_none() {
-                        registry.described(&name, |help, unit| lines.announce(help, unit));
-                    }
-                    family.write(after.as_deref(), &mut lines, length)
-                }
-                Of::Theirs(_) => {
-                    let theirs = beside.as_ref().and_then(|beside| beside.get(&name));
-                    // A family can be another one in the next reading.
-                    let same = theirs.filter(|theirs| theirs.family.kind == kind);
-                    same.and_then(|theirs| lines.theirs(&theirs.family, after.as_deref(), length))
-                }
-            };
-            if let Some(last) = last {
-                self.current = Some((name, of, last));
-                return true;
-            }
-            self.last = Some(name);
-            if text.len() >= length {
-                break;
-            }
-        }
-        true
-    }
-}
-
 /// The lines of one family.
-pub(crate) struct Lines<'a> {
+pub(crate) struct Encoder<'a> {
     format: Format,
     /// Whether series have lines that say since when they count.
     has_created: bool,
@@ -114,7 +40,7 @@ pub(crate) struct Lines<'a> {
     /// The `_total` of a counter's name. The name of another exporter's counter may have none.
     total: &'static str,
     /// The labels of all series.
-    constants: &'a Constant,
+    constants: &'a ConstantLabels,
     /// Those that the current series does not have itself, as they are exposed.
     constant: Cow<'a, str>,
     /// The lines that come before the first sample.
@@ -124,19 +50,19 @@ pub(crate) struct Lines<'a> {
     text: &'a mut String,
 }
 
-impl<'a> Lines<'a> {
-    fn new(
+impl<'a> Encoder<'a> {
+    pub(crate) fn new(
         format: Format,
         name: &'a str,
         kind: Kind,
-        registry: &'a Registry,
+        has_created: bool,
+        constants: &'a ConstantLabels,
         text: &'a mut String,
     ) -> Self {
-        let constants = registry.constant();
         let base = name.strip_suffix("_total").filter(|_| kind.is_counter());
         Self {
             format,
-            has_created: format == Format::OpenMetrics && registry.has_created(),
+            has_created: format == Format::OpenMetrics && has_created,
             kind,
             name: base.unwrap_or(name),
             total: if base.is_some() { "_total" } else { "" },
@@ -160,6 +86,11 @@ impl<'a> Lines<'a> {
         };
     }
 
+    /// Returns the labels of all series.
+    pub(crate) fn constants(&self) -> &'a ConstantLabels {
+        self.constants
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
@@ -169,7 +100,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Sets what is written before the first sample, if there is one.
-    fn announce(&mut self, help: Option<&str>, unit: Option<&str>) {
+    pub(crate) fn announce(&mut self, help: Option<&str>, unit: Option<&str>) {
         let name = self.name;
         let (total, kind) = match self.format {
             Format::Text => (self.total, self.kind.as_str()),
@@ -198,31 +129,6 @@ impl<'a> Lines<'a> {
     /// Returns the end of the name of a counter's samples.
     pub(crate) fn total(&self) -> &'static str {
         self.total
-    }
-
-    /// Writes the series of another exporter's family after one, until the page has this length;
-    /// returns the labels of the last one then.
-    fn theirs(
-        &mut self,
-        family: &FamilySnapshot,
-        after: Option<&str>,
-        length: usize,
-    ) -> Option<Arc<str>> {
-        if after.is_none() {
-            self.announce(family.help.as_deref(), family.unit);
-        }
-        let is_before =
-            |series: &SeriesSnapshot| after.is_some_and(|after| *series.labels <= *after);
-        let from = family.series.partition_point(is_before);
-        for series in &family.series[from..] {
-            let is_overridden = self.constants.is_overridden(&series.labels);
-            self.overridden(is_overridden.then_some(&*series.labels));
-            beside::write(series, self);
-            if self.len() >= length {
-                return Some(Arc::clone(&series.labels));
-            }
-        }
-        None
     }
 
     /// Writes a sample up to its value. A label of the sample's own begins with a comma.

@@ -111,7 +111,7 @@ impl Observer for HttpClientMetrics {
                 Some(trace) => duration.record_duration_in_trace(end.total(), trace),
                 None => duration.record_duration(end.total()),
             },
-            Err(error) => self.0.note_refusal(&error),
+            Err(error) => self.0.reject(&error),
         }
     }
 }

@@ -1,19 +1,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Registry;
-use crate::beside::{Reading, Theirs};
+use super::inner::Registry;
+use crate::beside::{ExternalFamily, Reading};
 use crate::clock;
-use crate::family::AnyFamily;
+use crate::kind::Kind;
 use crate::series::read;
-use crate::snapshot::{FamilySnapshot, Kind, Value};
+use crate::snapshot::{FamilySnapshot, Value};
+use crate::storage::AnyFamily;
 
 /// Whose a family is.
 #[derive(Clone)]
-pub(crate) enum Of {
-    Ours(Arc<AnyFamily>),
+pub(crate) enum FamilySource {
+    Own(Arc<AnyFamily>),
     /// The other exporter's, of this kind.
-    Theirs(Kind),
+    External(Kind),
 }
 
 impl Registry {
@@ -50,31 +51,33 @@ impl Registry {
         &self,
         after: Option<&str>,
         beside: Option<&Reading>,
-    ) -> Option<(Arc<str>, Of)> {
+    ) -> Option<(Arc<str>, FamilySource)> {
         let ours = self.family_after(after);
         let theirs = beside.map_or(&[][..], |beside| beside.after(after)).iter();
         // Those after ours are looked at later, so that each is looked at once.
-        let is_before = |of: &&Theirs| ours.as_ref().is_none_or(|(name, _)| of.family.name < *name);
+        let is_before =
+            |of: &&ExternalFamily| ours.as_ref().is_none_or(|(name, _)| of.family.name < *name);
         let mut theirs = theirs.take_while(is_before);
         match theirs.find(|theirs| !self.has_names_of(theirs)) {
-            Some(Theirs { family, .. }) => {
-                Some((Arc::clone(&family.name), Of::Theirs(family.kind)))
-            }
-            None => ours.map(|(name, family)| (name, Of::Ours(family))),
+            Some(ExternalFamily { family, .. }) => Some((
+                Arc::clone(&family.name),
+                FamilySource::External(family.kind),
+            )),
+            None => ours.map(|(name, family)| (name, FamilySource::Own(family))),
         }
     }
 
     /// Calls a function with all values of each name in turn.
     pub(super) fn each_family(&self, shows: bool, mut each: impl FnMut(FamilySnapshot)) {
-        self.publish_own();
+        self.publish_self_metrics();
         let beside = self.reading(clock::now());
         let mut last = None::<Arc<str>>;
         while let Some((name, of)) = self.next_family(last.as_deref(), beside.as_deref()) {
             match of {
-                Of::Ours(family) => {
+                FamilySource::Own(family) => {
                     each(self.family_snapshot(Arc::clone(&name), &family, shows));
                 }
-                Of::Theirs(_) => {
+                FamilySource::External(_) => {
                     let theirs = beside.as_ref().and_then(|beside| beside.get(&name));
                     if let Some(theirs) = theirs {
                         each(theirs.family.clone());
@@ -106,7 +109,7 @@ impl Registry {
     }
 
     /// Returns whether this registry has a name of another exporter's family.
-    pub(super) fn has_names_of(&self, theirs: &Theirs) -> bool {
+    pub(super) fn has_names_of(&self, theirs: &ExternalFamily) -> bool {
         let names = theirs.names();
         let families = read(&self.0.families);
         names.iter().any(|name| families.is_taken(name))

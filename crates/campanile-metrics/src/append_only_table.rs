@@ -1,7 +1,7 @@
 use std::sync::OnceLock;
 
 /// A hash table of a fixed size whose entries are added and never changed, so that it is read without a lock.
-pub(crate) struct Table<E>(Box<[OnceLock<Box<E>>]>);
+pub(crate) struct AppendOnlyTable<E>(Box<[OnceLock<Box<E>>]>);
 
 /// The number of slots, a power of two: room for all series that a family has by default, twice.
 const SLOTS: usize = 4_096;
@@ -9,7 +9,7 @@ const SLOTS: usize = 4_096;
 /// How many slots are tried for a key.
 const PROBES: usize = 16;
 
-impl<E> Table<E> {
+impl<E> AppendOnlyTable<E> {
     pub(crate) fn new() -> Self {
         Self(std::iter::repeat_with(OnceLock::new).take(SLOTS).collect())
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     /// The value of a key, which gets one if it is new.
-    fn get(table: &Table<(u64, u64)>, key: u64, value: u64) -> Option<u64> {
+    fn get(table: &AppendOnlyTable<(u64, u64)>, key: u64, value: u64) -> Option<u64> {
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let is_it = |(of, _): &(u64, u64)| *of == key;
         table.insert(hash, is_it, (key, value));
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_key_keeps_its_first_value() {
-        let table = Table::new();
+        let table = AppendOnlyTable::new();
         assert!(table.get(3, |_| true).is_none());
         let values = [(3, 1), (7, 2), (3, 3)].map(|(key, value)| get(&table, key, value));
         assert_eq!(values, [Some(1), Some(2), Some(1)]);
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_full_table_finds_what_it_has_and_refuses_the_rest() {
-        let table = Table::new();
+        let table = AppendOnlyTable::new();
         let kept: Vec<_> = (0..10_000)
             .filter_map(|key| get(&table, key, key))
             .collect();
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn threads_agree_on_a_value() {
-        let table = Table::new();
+        let table = AppendOnlyTable::new();
         let values = std::thread::scope(|scope| {
             let threads = [1, 2, 3, 4].map(|thread| {
                 let table = &table;

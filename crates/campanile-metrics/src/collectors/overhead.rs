@@ -143,7 +143,7 @@ impl Overhead {
             scrapes,
             last,
         } = &*self.0;
-        scrapes.absolute(registry.time_in_pages());
+        scrapes.absolute(registry.scrape_time());
         let own = [background, exchanges, scrapes].map(TimeCounter::value);
         let own = own
             .into_iter()

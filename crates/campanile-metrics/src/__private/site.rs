@@ -1,42 +1,23 @@
-//! What `#[observe]` expands to. Not for use by hand: it may change with any version.
-
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
-pub use tracing;
-use tracing::Span;
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 
-use crate::clock::now;
 use crate::labels::Bounded;
 use crate::name::OTHER;
 use crate::recorder::is_none;
 
-pub use self::call::{Call, Ended};
-pub use self::future::Observed;
-pub use self::output::{
-    AnyOutput, AnyState, ByType, Done, Failure, Fallible, Finished, NoSource, NotShown, Output,
-    Unfinished, finished, hook, is_ok_by,
-};
-
-use self::call::{Live, State};
-
-mod call;
-mod future;
-mod logged;
-mod output;
-
 /// A function that is observed.
 pub struct Site {
-    function: &'static str,
+    pub(super) function: &'static str,
     module: &'static str,
-    names: Names,
+    pub(super) names: Names,
     /// Whether its calls can be cancelled.
     is_async: bool,
     /// The level at which errors are logged; `None` if they are not.
-    errors_at: Option<tracing::Level>,
-    report: fn(&Ended<'_>) -> bool,
+    pub(super) errors_at: Option<tracing::Level>,
+    pub(super) report: fn(&Ended<'_>) -> bool,
     /// The keys of its metrics; once for each list of types that the labels have, which in a generic function are several.
     sets: OnceLock<Sets>,
     /// Where the two recorders are to which the metrics were described last: often that of requests
@@ -53,6 +34,29 @@ pub struct Names {
     pub in_flight: &'static str,
 }
 
+/// The end of a call, for the log.
+#[derive(Clone, Copy)]
+pub struct Ended<'a> {
+    pub function: &'static str,
+    pub outcome: &'static str,
+    pub duration_seconds: f64,
+    /// Whether it failed and no nested call has logged that.
+    pub logs_failure: bool,
+    pub panicked: bool,
+    pub error_type: Option<&'a str>,
+    /// The error's text, which is logged as a text, in which what is not printable is escaped.
+    pub error: Option<&'a str>,
+}
+
+/// What a call writes to.
+pub(super) struct Live {
+    pub(super) in_flight: Gauge,
+    pub(super) duration: Histogram,
+    pub(super) succeeded: Counter,
+    /// `None` for a function that is not asynchronous.
+    pub(super) cancelled: Option<Counter>,
+}
+
 /// The keys of all label sets of some types.
 struct Sets {
     /// All values of each label.
@@ -64,18 +68,18 @@ struct Sets {
     next: OnceLock<Box<Self>>,
 }
 
-/// The keys of a label set. They live as long as the program, and there are no more than [`MOST_SETS`] for a function.
-struct Keys {
-    labels: &'static [Label],
+/// The keys of a label set. They live as long as the program, and there are no more than [`MAX_LABEL_SETS`] for a function.
+pub(super) struct Keys {
+    pub(super) labels: &'static [Label],
     calls: [Key; 4],
     duration: Key,
     in_flight: Key,
 }
 
 /// The maximum number of label sets of a function. With more, all of its labels are `_other_`.
-const MOST_SETS: usize = 1_000;
+const MAX_LABEL_SETS: usize = 1_000;
 
-static METADATA: Metadata<'static> =
+pub(super) static METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
 impl Site {
@@ -100,28 +104,8 @@ impl Site {
         }
     }
 
-    /// Begins a call.
-    pub fn begin(&'static self, labels: &[LabelAt], span: Span) -> Call {
-        let keys = self.keys(labels);
-        if !span.is_disabled() {
-            for label in labels {
-                span.record(label.name, label.text());
-            }
-        }
-        let live = metrics::with_recorder(|recorder| self.live(keys, recorder));
-        Call {
-            site: self,
-            keys,
-            span,
-            live,
-            begun: now(),
-            state: State::Running,
-            logged: None,
-            panic: None,
-        }
-    }
-
-    fn live(&self, keys: &Keys, recorder: &dyn Recorder) -> Option<Live> {
+    /// Returns the handles that a call writes to, if there is a recorder.
+    pub(super) fn live(&self, keys: &Keys, recorder: &dyn Recorder) -> Option<Live> {
         if is_none(recorder) {
             warn_once();
             return None;
@@ -162,7 +146,7 @@ impl Site {
         recorder.describe_gauge(in_flight.into(), None, text.into());
     }
 
-    fn keys(&self, labels: &[LabelAt]) -> &Keys {
+    pub(super) fn keys(&self, labels: &[LabelAt]) -> &Keys {
         let mut sets = self.sets.get_or_init(|| self.new_sets(labels));
         while !sets.are_of(labels) {
             sets = sets.next.get_or_init(|| self.new_sets(labels).into());
@@ -177,13 +161,13 @@ impl Site {
     fn new_sets(&self, labels: &[LabelAt]) -> Sets {
         let count = labels.iter().try_fold(1_usize, |count, label| {
             let count = count.checked_mul(label.values.len());
-            count.filter(|&count| count <= MOST_SETS)
+            count.filter(|&count| count <= MAX_LABEL_SETS)
         });
         if count.is_none() {
             tracing::warn!(
                 function = self.function,
                 module = self.module,
-                "the labels have more than {MOST_SETS} combinations: all of them are `_other_`"
+                "the labels have more than {MAX_LABEL_SETS} combinations: all of them are `_other_`"
             );
         }
         let keys = std::iter::repeat_with(OnceLock::new);
@@ -224,6 +208,15 @@ impl fmt::Debug for Site {
     }
 }
 
+impl fmt::Debug for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ended")
+            .field("function", &self.function)
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Sets {
     fn are_of(&self, labels: &[LabelAt]) -> bool {
         let values = labels.iter().map(|label| label.values);
@@ -240,7 +233,7 @@ fn place(labels: &[LabelAt]) -> usize {
 }
 
 impl Keys {
-    fn calls(&self, outcome: Outcome) -> &Key {
+    pub(super) fn calls(&self, outcome: Outcome) -> &Key {
         &self.calls[outcome as usize]
     }
 }
@@ -259,7 +252,7 @@ fn warn_once() {
 /// The value of a label in a call.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelAt {
-    name: &'static str,
+    pub(super) name: &'static str,
     index: usize,
     values: &'static [&'static str],
 }
@@ -281,14 +274,14 @@ impl LabelAt {
         }
     }
 
-    fn text(&self) -> &'static str {
+    pub(super) fn text(&self) -> &'static str {
         self.values.get(self.index).copied().unwrap_or(OTHER)
     }
 }
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Ok,
     Error,
     Cancelled,
@@ -298,7 +291,7 @@ enum Outcome {
 impl Outcome {
     const ALL: [Self; 4] = [Self::Ok, Self::Error, Self::Cancelled, Self::Panicked];
 
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Error => "error",

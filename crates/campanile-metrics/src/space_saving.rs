@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 /// A text that makes up more than one part in [`PLACES`] of the stream is always among them. Its
 /// count is too high by at most that part.
 #[derive(Default)]
-pub(crate) struct Top(Vec<Place>);
+pub(crate) struct SpaceSaving(Vec<Place>);
 
 struct Place {
     hash: u64,
@@ -19,7 +19,7 @@ struct Place {
 /// The maximum number of texts that are counted.
 const PLACES: usize = 64;
 
-impl Top {
+impl SpaceSaving {
     pub(crate) fn count(&mut self, text: &str) {
         let hash = FxBuildHasher.hash_one(text);
         let mut places = self.0.iter_mut();
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn the_frequent_are_found_among_many_rare_ones() {
-        let mut top = Top::default();
+        let mut top = SpaceSaving::default();
         for number in 0..10_000 {
             top.count(&format!("rare-{number}"));
             for often in (0..5).filter(|often| number % (often + 4) == 0) {

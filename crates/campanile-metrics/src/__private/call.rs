@@ -2,11 +2,11 @@ use std::error::Error;
 use std::fmt::{self, Display};
 use std::time::Instant;
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Recorder};
+use metrics::{Key, Label, Recorder};
 use tracing::Span;
 
 use super::logged::{Logged, Panic, Returned, Scope};
-use super::{Keys, METADATA, Observed, Outcome, Site};
+use super::site::{Ended, Keys, LabelAt, Live, METADATA, Outcome, Site};
 use crate::clock::now;
 
 /// A call that goes on. If it is dropped before its end is told, it was cancelled, or panicked.
@@ -24,15 +24,6 @@ pub struct Call {
     pub(super) panic: Option<Box<Panic>>,
 }
 
-/// What a call writes to.
-pub(super) struct Live {
-    pub(super) in_flight: Gauge,
-    pub(super) duration: Histogram,
-    pub(super) succeeded: Counter,
-    /// `None` for a function that is not asynchronous.
-    pub(super) cancelled: Option<Counter>,
-}
-
 /// Where a call is, which tells what its end means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -43,17 +34,34 @@ pub(super) enum State {
     Ended,
 }
 
+impl Site {
+    /// Begins a call.
+    pub fn begin(&'static self, labels: &[LabelAt], span: Span) -> Call {
+        let keys = self.keys(labels);
+        if !span.is_disabled() {
+            for label in labels {
+                span.record(label.name, label.text());
+            }
+        }
+        let live = metrics::with_recorder(|recorder| self.live(keys, recorder));
+        Call {
+            site: self,
+            keys,
+            span,
+            live,
+            begun: now(),
+            state: State::Running,
+            logged: None,
+            panic: None,
+        }
+    }
+}
+
 impl Call {
     /// Runs a function in the call's span.
     pub fn run_now<T>(&mut self, function: impl FnOnce() -> T) -> T {
         let _scope = Scope::enter(&mut self.logged);
         Panic::noted(&mut self.panic, || self.span.in_scope(function))
-    }
-
-    /// Runs a future in the call's span, and gives the call back with its output.
-    pub fn run<F: Future>(mut self, future: F) -> Observed<F> {
-        self.state = State::Waiting;
-        Observed::new(future, self)
     }
 
     /// Ends the call well.
@@ -176,29 +184,6 @@ impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("site", &self.site)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The end of a call, for the log.
-#[derive(Clone, Copy)]
-pub struct Ended<'a> {
-    pub function: &'static str,
-    pub outcome: &'static str,
-    pub duration_seconds: f64,
-    /// Whether it failed and no nested call has logged that.
-    pub logs_failure: bool,
-    pub panicked: bool,
-    pub error_type: Option<&'a str>,
-    /// The error's text, which is logged as a text, in which what is not printable is escaped.
-    pub error: Option<&'a str>,
-}
-
-impl fmt::Debug for Ended<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ended")
-            .field("function", &self.function)
-            .field("outcome", &self.outcome)
             .finish_non_exhaustive()
     }
 }

@@ -19,8 +19,16 @@ pin_project! {
     }
 }
 
+impl Call {
+    /// Runs a future in the call's span, and gives the call back with its output.
+    pub fn run<F: Future>(mut self, future: F) -> Observed<F> {
+        self.state = State::Waiting;
+        Observed::new(future, self)
+    }
+}
+
 impl<F> Observed<F> {
-    pub(super) fn new(inner: F, call: Call) -> Self {
+    fn new(inner: F, call: Call) -> Self {
         let call = Some(call);
         Self { inner, call }
     }

@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::Registry;
-use super::register::Under;
-use crate::cell::{CounterCell, GaugeCell};
+use super::find::LimitScope;
+use super::inner::Registry;
+use crate::clock;
+use crate::counter::{Counter, CounterValue};
+use crate::gauge::{Gauge, GaugeValue};
 use crate::series::read;
-use crate::{Counter, Gauge, clock};
 
 /// The registry's own metrics and what they count.
 const OWN: [(&str, &str); 4] = [
@@ -39,7 +40,7 @@ const AGE: (&str, &str) = (
 );
 const LEFT_OUT: (&str, &str) = (
     "campanile_registry_exporter_omitted_lines",
-    "Lines of the exporter beside the registry that the last reading left out.",
+    "Encoder of the exporter beside the registry that the last reading left out.",
 );
 
 /// From how many names on those of families that are gone are forgotten.
@@ -47,7 +48,7 @@ const MAX_OVERFLOWING: usize = 1_000;
 
 impl Registry {
     /// Puts the registry's own losses among its metrics, once there are any; a full registry has room for them.
-    pub(crate) fn publish_own(&self) {
+    pub(crate) fn publish_self_metrics(&self) {
         let [overflow, refused, truncated, dropped] = OWN;
         for (own, count) in [
             (refused, &self.0.refused),
@@ -94,21 +95,21 @@ impl Registry {
     fn publish_gauge(&self, (name, help): (&str, &str), labels: &[(&str, &str)], value: f64) {
         self.describe(name, help);
         let labels = labels.iter().copied();
-        let found = self.series(name, labels, Under::None, |_| GaugeCell::default());
+        let found = self.series(name, labels, LimitScope::Exempt, |_| GaugeValue::default());
         if let Ok(found) = found {
             Gauge(found.series).set(value);
         }
     }
 
     /// Does so if a name is one of them.
-    pub(super) fn publish_if_own(&self, name: &str) {
+    pub(super) fn publish_if_self_metric(&self, name: &str) {
         if name.starts_with("campanile_registry_") {
-            self.publish_own();
+            self.publish_self_metrics();
         }
     }
 
     /// Takes note of a family's first overflow.
-    pub(super) fn note_overflow(&self, family: &Arc<str>, cap: usize) {
+    pub(super) fn record_overflow(&self, family: &Arc<str>, cap: usize) {
         {
             let mut overflowing = self.overflowing();
             if overflowing.len() >= MAX_OVERFLOWING {
@@ -126,7 +127,7 @@ impl Registry {
 
     /// Takes note of what a family that is gone turned away, so that the count goes on if it comes
     /// back.
-    pub(super) fn note_gone(&self, family: &str, overflowed: u64) {
+    pub(super) fn record_removed_overflow(&self, family: &str, overflowed: u64) {
         if let Some(before) = self.overflowing().get_mut(family) {
             *before = before.saturating_add(overflowed);
         }
@@ -144,7 +145,9 @@ impl Registry {
         self.describe(name, help);
         let labels = labels.iter().copied();
         // The host can only be in the way with a metric of another kind under this name.
-        let found = self.series(name, labels, Under::None, |_| CounterCell::default());
+        let found = self.series(name, labels, LimitScope::Exempt, |_| {
+            CounterValue::default()
+        });
         if let Ok(found) = found {
             Counter(found.series).absolute(value);
         }

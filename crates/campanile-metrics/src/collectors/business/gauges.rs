@@ -23,7 +23,7 @@ impl Gauges {
         find(figures, &name, &[], &mut found, &mut clashes);
         for name in clashes {
             // The first one stays.
-            registry.note_refusal(&RegisterError::NameTaken {
+            registry.reject(&RegisterError::NameTaken {
                 exported: name.clone(),
                 by: name.clone(),
                 name,
@@ -45,7 +45,7 @@ impl Gauges {
                     gauge.set(*value);
                     self.0.insert(key.clone(), gauge);
                 }
-                Err(error) => registry.note_refusal(&error),
+                Err(error) => registry.reject(&error),
             }
         }
         let gone: Vec<_> = self

@@ -1,0 +1,107 @@
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::error::RegisterError;
+use crate::kind::Kind;
+use crate::name::sample_names;
+use crate::storage::{AnyFamily, StoredValue};
+
+/// All families, and whose the names are that they take.
+#[derive(Default)]
+pub(super) struct Families {
+    by_name: BTreeMap<Arc<str>, Arc<AnyFamily>>,
+    /// For each name of a family's samples, in any format, the family's.
+    taken: BTreeMap<Box<str>, Arc<str>>,
+}
+
+impl Families {
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<AnyFamily>> {
+        self.by_name.get(name)
+    }
+
+    pub(super) fn get_key_value(&self, name: &str) -> Option<(Arc<str>, Arc<AnyFamily>)> {
+        let (name, family) = self.by_name.get_key_value(name)?;
+        Some((Arc::clone(name), Arc::clone(family)))
+    }
+
+    pub(super) fn next(&self, from: Bound<&str>) -> Option<(Arc<str>, Arc<AnyFamily>)> {
+        let mut after = self.by_name.range::<str, _>((from, Bound::Unbounded));
+        let (name, family) = after.next()?;
+        Some((Arc::clone(name), Arc::clone(family)))
+    }
+
+    /// Returns whether there is a family that a description may be of.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || self.by_name.contains_key(&*[name, "_total"].concat())
+    }
+
+    /// Removes a family that has no series; returns whether it did.
+    pub(super) fn remove_if_empty(&mut self, name: &str, family: &Arc<AnyFamily>) -> bool {
+        let is_it = self
+            .by_name
+            .get(name)
+            .is_some_and(|found| Arc::ptr_eq(found, family));
+        let is_gone = is_it && family.remove_if_empty();
+        if is_gone {
+            self.by_name.remove(name);
+            for sample in sample_names(name, family.kind()) {
+                self.taken.remove(sample.as_str());
+            }
+        }
+        is_gone
+    }
+
+    /// Returns the first of a new family's names that is taken, and by which family.
+    pub(super) fn taken(&self, name: &str, kind: Kind) -> Option<(String, Arc<str>)> {
+        sample_names(name, kind).into_iter().find_map(|name| {
+            let by = Arc::clone(self.taken.get(name.as_str())?);
+            Some((name, by))
+        })
+    }
+
+    /// Returns whether a family has this name in any format.
+    pub(super) fn is_taken(&self, name: &str) -> bool {
+        self.taken.contains_key(name)
+    }
+
+    /// Returns the error of a name that is taken.
+    pub(super) fn error(
+        &self,
+        raw_name: &str,
+        kind: Kind,
+        (exported, by): (String, Arc<str>),
+    ) -> RegisterError {
+        match self.get(&by) {
+            Some(by) if *by.raw_name == *raw_name => RegisterError::KindConflict {
+                name: raw_name.into(),
+                is: by.kind(),
+                asked: kind,
+            },
+            _ => RegisterError::NameTaken {
+                name: raw_name.into(),
+                exported,
+                by: (*by).into(),
+            },
+        }
+    }
+
+    /// Adds a family, unless one of its names is taken: then the error is that name, and whose it is.
+    pub(super) fn insert<C: StoredValue>(
+        &mut self,
+        name: &str,
+        raw_name: &str,
+    ) -> Result<Arc<AnyFamily>, (String, Arc<str>)> {
+        if let Some(taken) = self.taken(name, C::KIND) {
+            return Err(taken);
+        }
+        let names = sample_names(name, C::KIND);
+        let name: Arc<str> = name.into();
+        for sample in names {
+            self.taken.insert(sample.into(), Arc::clone(&name));
+        }
+        let family = Arc::new(AnyFamily::new::<C>(Arc::clone(&name), raw_name));
+        self.by_name.insert(name, Arc::clone(&family));
+        Ok(family)
+    }
+}

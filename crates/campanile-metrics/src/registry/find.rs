@@ -1,0 +1,194 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::inner::Registry;
+use crate::clock;
+use crate::error::RegisterError;
+use crate::name::{LabelText, sanitised_label, truncated_value};
+use crate::series::{Map, Series, SeriesSet, read, write};
+use crate::storage::{AnyFamily, StoredValue};
+
+/// Which limits a new series is under.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LimitScope {
+    Limited,
+    /// For the registry's own metrics, which have at most one series for each family.
+    Exempt,
+}
+
+/// A series that was asked for.
+pub(crate) struct Lookup<C> {
+    pub(crate) series: Arc<Series<C>>,
+    /// Whether it has the labels that were asked for, and is not the overflow series.
+    pub(crate) is_own: bool,
+}
+
+impl Registry {
+    pub(super) fn series<'a, C: StoredValue>(
+        &self,
+        name: &str,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+        under: LimitScope,
+        new: impl FnOnce(&str) -> C,
+    ) -> Result<Lookup<C>, RegisterError> {
+        let settings = &self.0.settings;
+        let mut labels: Vec<_> = labels
+            .map(|(name, value)| (sanitised_label(name), value))
+            .collect();
+        // The registry's own label is a family's name, which is not cut.
+        let longest = match under {
+            LimitScope::Limited => settings.label_value_bytes,
+            LimitScope::Exempt => usize::MAX,
+        };
+        self.drop_constant(&mut labels, longest);
+        let text = LabelText::new(name, C::KIND, &mut labels, longest)?;
+        if text.truncated > 0 {
+            let truncated = &self.0.truncated;
+            truncated.fetch_add(text.truncated, Ordering::Relaxed);
+        }
+        loop {
+            let family = self.find_family::<C>(name, under)?;
+            let exported = &family.name;
+            let set = series_of_kind::<C>(name, &family)?;
+            let cap = settings.series_per_family.min(C::MAX_SERIES);
+            let is_full = |set: &Map<C>| {
+                // The one series without labels always has room.
+                under == LimitScope::Limited
+                    && !text.text.is_empty()
+                    && (set.len() >= cap.saturating_add(family.overflows(|of| set.contains(of)))
+                        || self.0.series.load(Ordering::Relaxed) >= settings.series)
+            };
+            let sweep = self.0.sweep.load(Ordering::Relaxed);
+            let found = |series: &Arc<Series<C>>, is_own| {
+                series.touch(sweep);
+                let series = Arc::clone(series);
+                Ok(Lookup { series, is_own })
+            };
+            {
+                let set = set.read();
+                if let Some(series) = set.get(text.text.as_str()) {
+                    return found(series, true);
+                }
+                if !C::IS_SUMMABLE && is_full(&set) {
+                    drop(set);
+                    if family.reject_labels(&text.text) {
+                        self.record_overflow(exported, cap);
+                    }
+                    let series = Series::detached(new(exported));
+                    let is_own = false;
+                    return Ok(Lookup { series, is_own });
+                }
+                let overflow = family.overflow.get().and_then(|text| set.get(text));
+                if let Some(series) = overflow.filter(|_| is_full(&set)) {
+                    family.reject_labels(&text.text);
+                    return found(series, false);
+                }
+            }
+
+            let mut set = set.write();
+            if family.is_removed() {
+                continue;
+            }
+            if let Some(series) = set.get(text.text.as_str()) {
+                return found(series, true);
+            }
+            // A gauge that finds the last place taken meanwhile tries again.
+            let is_own = !is_full(&set);
+            if !is_own && !C::IS_SUMMABLE {
+                continue;
+            }
+            let mut is_first_overflow = false;
+            let labels: Arc<str> = if is_own {
+                text.text.into()
+            } else {
+                is_first_overflow = family.reject_labels(&text.text);
+                let other = || LabelText::other(&labels).into();
+                let overflow = family.overflow.get_or_init(other);
+                if let Some(series) = set.get(overflow) {
+                    // An application can have made a series with these labels.
+                    series.overflow();
+                    return found(series, false);
+                }
+                Arc::clone(overflow)
+            };
+            self.0.series.fetch_add(1, Ordering::Relaxed);
+            let cell = new(exported);
+            let mut series = Series::new(labels, clock::milliseconds(), sweep, cell);
+            series.overrides = self.constant().is_overridden(&series.labels);
+            let series = Arc::new(series);
+            if !is_own {
+                series.overflow();
+            }
+            set.insert(&series);
+            // A subscriber of the log may look up a series too.
+            drop(set);
+            if is_first_overflow {
+                self.record_overflow(exported, cap);
+            }
+            return Ok(Lookup { series, is_own });
+        }
+    }
+
+    /// Drops the labels that are exposed anyway, so that a series is the same with them and
+    /// without.
+    pub(super) fn drop_constant(&self, labels: &mut Vec<(Cow<'_, str>, &str)>, longest: usize) {
+        let constant = self.constant();
+        if constant.text.is_empty() {
+            return;
+        }
+        labels.retain(|(name, value)| !constant.has(name, truncated_value(value, longest)));
+    }
+
+    /// Returns the family of a name as it was given.
+    pub(super) fn find_family<C: StoredValue>(
+        &self,
+        raw_name: &str,
+        under: LimitScope,
+    ) -> Result<Arc<AnyFamily>, RegisterError> {
+        let name = self.exported(raw_name, C::KIND);
+        let found = read(&self.0.families).get(&name).cloned();
+        let family = match found {
+            Some(found) => found,
+            None if under == LimitScope::Limited
+                && self.0.series.load(Ordering::Relaxed) >= self.0.settings.series =>
+            {
+                return Err(RegisterError::Full {
+                    name: raw_name.into(),
+                    cap: self.0.settings.series,
+                });
+            }
+            None => {
+                let mut families = write(&self.0.families);
+                match families.get(&name) {
+                    Some(found) => Arc::clone(found),
+                    None => {
+                        let family = families.insert::<C>(&name, raw_name);
+                        family.map_err(|taken| families.error(raw_name, C::KIND, taken))?
+                    }
+                }
+            }
+        };
+        // A name of another kind has an error of its own.
+        if *family.raw_name != *raw_name && family.kind() == C::KIND {
+            return Err(RegisterError::NameTaken {
+                name: raw_name.into(),
+                exported: (*family.name).into(),
+                by: (*family.raw_name).into(),
+            });
+        }
+        Ok(family)
+    }
+}
+
+/// Returns the series of a family, if they are of a kind.
+pub(super) fn series_of_kind<'a, C: StoredValue>(
+    name: &str,
+    family: &'a AnyFamily,
+) -> Result<&'a SeriesSet<C>, RegisterError> {
+    C::series(&family.series).ok_or_else(|| RegisterError::KindConflict {
+        name: name.into(),
+        is: family.kind(),
+        asked: C::KIND,
+    })
+}

@@ -1,0 +1,85 @@
+use std::sync::Arc;
+
+use crate::encode::{Encoder, Format};
+use crate::registry::{FamilySource, Registry};
+use crate::{beside, clock};
+
+/// Where the writing of a page is.
+#[derive(Clone)]
+pub(crate) struct Cursor {
+    format: Format,
+    /// The last family that was written whole.
+    last: Option<Arc<str>>,
+    /// The family that is being written, and the labels of its last series that was.
+    current: Option<(Arc<str>, FamilySource, Arc<str>)>,
+}
+
+/// How many families are looked at before the runtime has its turn: one without series adds nothing to the page.
+const FAMILIES: usize = 256;
+
+impl Cursor {
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
+            format,
+            last: None,
+            current: None,
+        }
+    }
+
+    /// Continues the page until the text has this length, or many families were looked at; returns
+    /// whether there is more.
+    pub(crate) fn write(&mut self, registry: &Registry, text: &mut String, length: usize) -> bool {
+        let beside = registry.reading(clock::now());
+        for _ in 0..FAMILIES {
+            let (name, of, after) = match self.current.take() {
+                Some((name, of, after)) => (name, of, Some(after)),
+                None => match registry.next_family(self.last.as_deref(), beside.as_deref()) {
+                    Some((name, of)) => (name, of, None),
+                    None => {
+                        if self.format == Format::OpenMetrics {
+                            text.push_str("# EOF\n");
+                        }
+                        return false;
+                    }
+                },
+            };
+            let kind = match &of {
+                FamilySource::Own(family) => family.kind(),
+                FamilySource::External(kind) => *kind,
+            };
+            let mut encoder = Encoder::new(
+                self.format,
+                &name,
+                kind,
+                registry.has_created(),
+                registry.constant(),
+                text,
+            );
+            let last = match &of {
+                FamilySource::Own(family) => {
+                    if after.is_none() {
+                        registry.described(&name, |help, unit| encoder.announce(help, unit));
+                    }
+                    family.write(after.as_deref(), &mut encoder, length)
+                }
+                FamilySource::External(_) => {
+                    let theirs = beside.as_ref().and_then(|beside| beside.get(&name));
+                    // A family can be another one in the next reading.
+                    let same = theirs.filter(|theirs| theirs.family.kind == kind);
+                    same.and_then(|theirs| {
+                        beside::write(&theirs.family, after.as_deref(), &mut encoder, length)
+                    })
+                }
+            };
+            if let Some(last) = last {
+                self.current = Some((name, of, last));
+                return true;
+            }
+            self.last = Some(name);
+            if text.len() >= length {
+                break;
+            }
+        }
+        true
+    }
+}

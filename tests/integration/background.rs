@@ -95,7 +95,7 @@ async fn a_panic_or_a_stall_does_not_reach_the_server() {
     let (stop, stopped) = oneshot::channel::<()>();
     let serve = campanile
         .serve(listener, app)
-        .shutdown(async { drop(stopped.await) });
+        .with_graceful_shutdown(async { drop(stopped.await) });
     let serving = tokio::spawn(serve.into_future());
     // What the store does not take is sent all the same.
     eventually(1, async || channel.0.load(Ordering::Relaxed)).await;

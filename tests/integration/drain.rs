@@ -28,7 +28,7 @@ async fn who_obeys_readiness_notices_nothing_of_a_stop() {
     let (stop, stopped) = oneshot::channel::<()>();
     let server = campanile
         .serve(listener, app)
-        .shutdown(async { drop(stopped.await) })
+        .with_graceful_shutdown(async { drop(stopped.await) })
         .drain_delay(Duration::from_secs(1));
     let server = tokio::spawn(server.into_future());
     let ready = async || get(address, "/readyz").await.map(|(status, _)| status);

@@ -43,9 +43,11 @@ impl Host {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let serve = campanile.serve(listener, app).shutdown(async {
-            let _ = stopped.await;
-        });
+        let serve = campanile
+            .serve(listener, app)
+            .with_graceful_shutdown(async {
+                let _ = stopped.await;
+            });
         Self {
             campanile,
             address,

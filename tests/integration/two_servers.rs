@@ -31,10 +31,18 @@ impl Channel for Slow {
         "slow"
     }
 
-    fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), ChannelError>> {
+    fn send<'a>(
+        &'a self,
+        notification: &'a Notification,
+    ) -> BoxFuture<'a, Result<(), ChannelError>> {
         Box::pin(async {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            *self.0.lock().unwrap().entry(notification.key()).or_default() += 1;
+            *self
+                .0
+                .lock()
+                .unwrap()
+                .entry(notification.key())
+                .or_default() += 1;
             Ok(())
         })
     }
@@ -58,7 +66,9 @@ impl Servers {
             addresses.push(listener.local_addr().unwrap());
             let mut stopped = stopped.clone();
             let shutdown = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-            let serve = campanile.serve(listener, app).shutdown(shutdown);
+            let serve = campanile
+                .serve(listener, app)
+                .with_graceful_shutdown(shutdown);
             serving.push(tokio::spawn(serve.into_future()));
         }
         Self {

@@ -1,4 +1,4 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -23,14 +23,35 @@ pub enum Access {
 }
 
 /// The client of an authorized request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Principal {
+///
+/// An [`AuthorizeLayer`](crate::AuthorizeLayer) inserts it into the request's extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The name of the request's token.
+    pub(crate) name: Option<Arc<str>>,
     /// The role of the request's token.
     pub(crate) role: Option<Role>,
     /// The error of the credential, on a public route.
     pub(crate) error: Option<AuthError>,
     /// Whether the client may read because it is on the same machine.
     pub(crate) is_local: bool,
+}
+
+impl Principal {
+    /// Returns the name of the request's token. `None` for a client without a token.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Returns the role of the request's token. `None` for a client without a token.
+    pub fn role(&self) -> Option<Role> {
+        self.role
+    }
+
+    /// Returns whether the client may read without a token, because it is on the same machine.
+    pub fn is_local(&self) -> bool {
+        self.is_local
+    }
 }
 
 /// The reason for which a request is rejected.
@@ -102,6 +123,7 @@ impl Authorizer {
             (_, Err(error)) => return Err(error),
         };
         let principal = Principal {
+            name: token.map(Token::shared_name),
             role: token.map(Token::role),
             error,
             is_local: self.trusts_loopback && token.is_none() && peer::is_local(request),

@@ -67,6 +67,8 @@
 //! 429 and `Retry-After`. At most 1,024 addresses are tracked. Clients behind one proxy share its address, and all
 //! requests without a [`Peer`] count as one client.
 //!
+//! [`Monitor::authorize`] lets the same tokens guard routes of the application.
+//!
 //! # Evaluation
 //!
 //! [`Monitor::run`] evaluates the rules every 5 s. It also passes the time, the series of gauges and the health to
@@ -97,6 +99,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod auth;
+mod authorize;
 mod builder;
 mod burn_rate_rules;
 mod catch_panic;
@@ -111,6 +114,7 @@ mod response;
 mod routes;
 mod selector;
 mod self_metrics;
+mod service;
 mod slo_driver;
 mod sources;
 mod threshold;
@@ -118,13 +122,15 @@ mod token;
 
 pub use campanile_metrics::Page as Body;
 
-pub use self::auth::Access;
+pub use self::auth::{Access, Principal};
+pub use self::authorize::{Authorize, AuthorizeLayer, ResponseFuture};
 pub use self::builder::MonitorBuilder;
 pub use self::burn_rate_rules::burn_rate_rules;
 pub use self::error::{BuildError, Problem};
 pub use self::monitor::Monitor;
 pub use self::peer::Peer;
 pub use self::routes::Route;
+pub use self::service::MonitorService;
 pub use self::slo_driver::DecisionError;
 pub use self::sources::Sources;
 pub use self::threshold::Threshold;

@@ -155,6 +155,9 @@ impl Monitor {
         };
         let warning = status.warning.filter(|_| errors);
         let mut notes = vec![("store", store.into())];
+        if self.0.running.try_lock().is_ok() {
+            notes.push(("background_work", "not running".into()));
+        }
         notes.extend(warning.map(|warning| ("store_warning", warning.into())));
         if !self.0.env_warnings.is_empty() {
             let texts = || self.0.env_warnings.join("; ").into();

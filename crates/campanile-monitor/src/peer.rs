@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
+use http::Extensions;
 use http::header::{FORWARDED, HOST, VIA};
 use http::request::Parts;
 
@@ -10,6 +11,18 @@ use http::request::Parts;
 /// [`trust_loopback`](crate::MonitorBuilder::trust_loopback) off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// Inserts the peer of axum's `ConnectInfo` into a request's extensions, unless they have one.
+pub(crate) fn insert(extensions: &mut Extensions) {
+    #[cfg(feature = "axum")]
+    if extensions.get::<Peer>().is_none()
+        && let Some(axum::extract::ConnectInfo(peer)) = extensions.get().copied()
+    {
+        extensions.insert(Peer(peer));
+    }
+    #[cfg(not(feature = "axum"))]
+    let _ = extensions;
+}
 
 /// Returns whether a request comes from this machine and addresses this machine.
 ///

@@ -95,13 +95,13 @@ const fn read(slashed: &'static str, answer: fn(&Monitor, &Call<'_>) -> Response
 }
 
 impl Monitor {
-    /// Returns the table of routes.
-    pub fn routes() -> &'static [Route] {
+    /// Returns the table of routes, to mount them in any router. See [`respond`](Self::respond).
+    pub fn route_table() -> &'static [Route] {
         &ROUTES
     }
 
     /// Returns the response to a request. Its extensions should have the [`Peer`](crate::Peer). A path that matches no
-    /// [route](Self::routes) gets 404.
+    /// [route](Self::route_table) gets 404.
     pub fn respond(&self, request: &Parts) -> Response<Body> {
         let path = request.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);

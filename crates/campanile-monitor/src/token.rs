@@ -40,7 +40,7 @@ impl Role {
 /// ```
 #[derive(Clone)]
 pub struct Token {
-    name: String,
+    name: Arc<str>,
     role: Role,
     digest: [u8; 32],
 }
@@ -52,8 +52,9 @@ impl Token {
     ///
     /// If the name is invalid, or the system's random number generator fails.
     pub fn generate(name: impl Into<String>, role: Role) -> Result<(Self, String), GenerateError> {
-        let name = name.into();
+        let name: String = name.into();
         check_name(&name)?;
+        let name = name.into();
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| GenerateError::Random {
             source: Arc::new(std::io::Error::other(error.to_string())),
@@ -74,8 +75,8 @@ impl Token {
         let tokens: Vec<Self> = parts.map(str::parse).collect::<Result<_, _>>()?;
         match Self::same_secret(&tokens) {
             Some((token, other)) => Err(TokenError::SameSecret {
-                token: token.name.clone(),
-                other: other.name.clone(),
+                token: token.name.to_string(),
+                other: other.name.to_string(),
             }),
             None => Ok(tokens),
         }
@@ -93,6 +94,10 @@ impl Token {
     /// Returns the token's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// Returns the token's role.
@@ -147,7 +152,7 @@ impl FromStr for Token {
             });
         }
         Ok(Self {
-            name: name.to_owned(),
+            name: name.into(),
             role,
             digest,
         })

@@ -27,28 +27,30 @@ mod telemetry;
 
 /// Settings of a [`Campanile`].
 ///
-/// Setters that take a closure, and those that add, can be called several times, and all calls count. Of the other setters the
+/// Setters that add something or take a closure can be called several times, and all calls count. Of other setters, the
 /// last call counts.
 ///
 /// | setting | default |
 /// |---|---|
-/// | [`registry`](Self::registry) | a new [`Registry`] |
+/// | [`version`](Self::version), [`environment`](Self::environment) | none |
+/// | [`registry`](Self::registry) | [`Registry::new`] |
 /// | [`check`](Self::check) | none |
 /// | [`objective`](Self::objective) | none |
 /// | [`rule`](Self::rule), [`rules`](Self::rules) | none |
 /// | [`channel`](Self::channel) | the log |
 /// | [`store`](Self::store) | memory |
 /// | [`token`](Self::token) | none |
-/// | [`trust_loopback`](Self::trust_loopback) | yes, while there is no token |
-/// | [`tick`](Self::tick) | 5 s |
-/// | [`request_spans`](Self::request_spans) | spans and lines of all requests |
-/// | [`telemetry`](Self::telemetry) | none; for [`install`](Self::install) JSON on the standard output |
-/// | [`from_env`](Self::from_env) | nothing is read from the environment |
+/// | [`trust_loopback`](Self::trust_loopback) | true without tokens |
+/// | [`routes_at`](Self::routes_at) | no prefix |
+/// | [`evaluation_interval`](Self::evaluation_interval) | 5 s |
+/// | [`request_spans`](Self::request_spans) | a span and a line per request |
+/// | [`telemetry`](Self::telemetry) | none; with [`install`](Self::install) JSON on the standard output |
+/// | [`from_env`](Self::from_env) | ignores the environment |
 /// | [`collector`](Self::collector) | none |
 /// | [`disk`](Self::disk) | `/` |
-/// | [`correlation`](Self::correlation) | ids in `x-correlation-id` or `x-request-id`, everybody's |
+/// | [`correlation`](Self::correlation) | [`CorrelationIdLayer::new`] |
 /// | [`observer`](Self::observer) | none |
-/// | [`observe`](Self::observe) | every exchange, with the route from `MatchedPath` or an extension |
+/// | [`observe`](Self::observe) | every request, with the route from `MatchedPath` or an extension |
 #[must_use = "a builder does nothing until `build` or `install` is called"]
 pub struct Builder {
     name: String,
@@ -67,6 +69,8 @@ pub struct Builder {
     telemetry: telemetry::Settings,
     observe: Configure,
     observer: Option<BoxObserver>,
+    #[cfg(feature = "axum")]
+    prefix: String,
 }
 
 type Configure = Box<dyn FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers> + Send>;
@@ -90,10 +94,48 @@ impl Builder {
             telemetry: telemetry::Settings::default(),
             observe: Box::new(|layer| layer),
             observer: None,
+            #[cfg(feature = "axum")]
+            prefix: String::new(),
         }
     }
 
-    /// Sets the registry that the HTTP metrics go to and `/metrics` shows, for other caps or buckets than the defaults.
+    /// Sets the version of the service: 1 to 64 printable ASCII characters. JSON log lines, exports and
+    /// `/health/detailed` have it.
+    ///
+    /// ```
+    /// use campanile::Campanile;
+    ///
+    /// let campanile = Campanile::builder("orders").version(env!("CARGO_PKG_VERSION")).build()?;
+    /// # Ok::<_, campanile::BuildError>(())
+    /// ```
+    ///
+    /// Defaults to none.
+    #[cfg(any(feature = "health", feature = "telemetry"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "health", feature = "telemetry"))))]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        let version = version.into();
+        #[cfg(feature = "telemetry")]
+        {
+            self.telemetry.version = Some(version.clone());
+        }
+        #[cfg(feature = "health")]
+        {
+            self.health = self.health.version(version);
+        }
+        self
+    }
+
+    /// Sets the deployment environment of the service, such as `prod`. JSON log lines and exports have it.
+    ///
+    /// Defaults to none.
+    #[cfg(feature = "telemetry")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+    pub fn environment(mut self, environment: impl Into<String>) -> Self {
+        self.telemetry.environment = Some(environment.into());
+        self
+    }
+
+    /// Sets the registry of the metrics, for other limits or buckets than the defaults.
     ///
     /// Defaults to [`Registry::new`].
     #[cfg(feature = "metrics")]
@@ -103,10 +145,10 @@ impl Builder {
         self
     }
 
-    /// Adds a disk to the [system's metrics](campanile_metrics::System): the path of a file system. While it doesn't answer, as one of a
-    /// network whose server is gone may not, the system's metrics stay as they are.
+    /// Adds a disk to the [system metrics](campanile_metrics::System): the path of a file system. While a file system does
+    /// not respond, for example a network disk, the system metrics keep their last values.
     ///
-    /// Defaults to `/`, in place of which comes what is added.
+    /// Defaults to `/`. Any disk replaces it.
     #[cfg(feature = "metrics")]
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn disk(mut self, mountpoint: impl Into<String>) -> Self {
@@ -114,8 +156,8 @@ impl Builder {
         self
     }
 
-    /// Adds a health check, which [`serve`](Campanile::serve) and [`run`](Campanile::run) run in the background, and the probes
-    /// read.
+    /// Adds a health check. [`serve`](Campanile::serve) and [`run`](Campanile::run) run it in the background; probes read
+    /// its last result.
     ///
     /// Defaults to none.
     #[cfg(feature = "health")]
@@ -125,7 +167,7 @@ impl Builder {
         self
     }
 
-    /// Sets more of the health: groups, heartbeats, a watchdog of the runtime.
+    /// Configures the health: groups, heartbeats, a watchdog of the runtime.
     ///
     /// ```
     /// use campanile::Campanile;
@@ -139,7 +181,7 @@ impl Builder {
     /// # Ok::<_, campanile::BuildError>(())
     /// ```
     ///
-    /// Defaults to nothing more.
+    /// Defaults to the checks alone. All calls count.
     #[cfg(feature = "health")]
     #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
     pub fn health(
@@ -160,21 +202,21 @@ impl Builder {
         self
     }
 
-    /// Sets which correlation ids are read, written and made, and whose are taken up.
+    /// Sets the layer of correlation ids: the headers, the generator, and which clients are trusted.
     ///
     /// ```
     /// use campanile::Campanile;
     /// use campanile::correlation::{CorrelationIdLayer, Trust};
     ///
-    /// // A public service: what clients send is not believed.
+    /// // A public service: ids of clients are replaced.
     /// let ids = CorrelationIdLayer::new().trust(Trust::Never);
     /// let campanile = Campanile::builder("orders").correlation(ids).build()?;
     /// # Ok::<_, campanile::BuildError>(())
     /// ```
     ///
-    /// With [`reject_invalid`](CorrelationIdLayer::reject_invalid), [`wrap`](Campanile::wrap) responds to a malformed id with 400 and
-    /// observes the response. A stack with [`layer`](Campanile::layer) finds an `InvalidCorrelationId` in the request's extensions
-    /// and responds itself.
+    /// With [`reject_invalid`](CorrelationIdLayer::reject_invalid), [`wrap`](Campanile::wrap) responds to a malformed id
+    /// with 400 and observes the response. With [`layer`](Campanile::layer), the application finds an
+    /// `InvalidCorrelationId` in the request's extensions and responds itself.
     ///
     /// Defaults to [`CorrelationIdLayer::new`].
     pub fn correlation(mut self, layer: impl Into<CorrelationIdLayer>) -> Self {
@@ -182,8 +224,29 @@ impl Builder {
         self
     }
 
-    /// Adds an observer of the application's own. The layer calls it after its own observers, in the same pass; it allocates
-    /// once for each request.
+    /// Sets a prefix for our routes, such as `/orders` for `/orders/metrics` and `/orders/health`. Use it behind a proxy
+    /// that forwards a path prefix.
+    ///
+    /// ```
+    /// use campanile::Campanile;
+    ///
+    /// let campanile = Campanile::builder("orders").routes_at("/orders").build()?;
+    /// # Ok::<_, campanile::BuildError>(())
+    /// ```
+    ///
+    /// The prefix starts with `/` and does not end with one. Its segments are 1 to 64 characters of `[A-Za-z0-9._~-]`, and
+    /// it has at most 8 segments.
+    ///
+    /// Defaults to no prefix.
+    #[cfg(feature = "axum")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+    pub fn routes_at(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Adds a custom observer. The layer calls it after its own observers, in the same pass. It costs one allocation per
+    /// request.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -218,7 +281,7 @@ impl Builder {
         self
     }
 
-    /// Sets how the layer observes: which exchanges it leaves out, and where it finds their routes.
+    /// Configures the observing layer: which requests it excludes, and where it reads their routes.
     ///
     /// ```
     /// use campanile::Campanile;
@@ -227,7 +290,7 @@ impl Builder {
     /// # Ok::<_, campanile::BuildError>(())
     /// ```
     ///
-    /// Defaults to observing every exchange. Further calls add to the first: each closure gets the builder that the one before returned.
+    /// Defaults to every request. All calls count: each closure gets the builder that the previous one returned.
     pub fn observe(
         mut self,
         observe: impl FnOnce(ObserveBuilder<Observers>) -> ObserveBuilder<Observers> + Send + 'static,
@@ -237,11 +300,11 @@ impl Builder {
         self
     }
 
-    /// Returns the campanile. Nothing global changes, so that a process may hold several.
+    /// Creates the handle. It changes no global state, so a process may have several handles.
     ///
     /// # Errors
     ///
-    /// If a setting is not valid: the error lists all of them.
+    /// If settings are invalid. The error lists all of them.
     pub fn build(self) -> Result<Campanile, BuildError> {
         let mut problems = Vec::new();
         if self.name.is_empty()
@@ -252,14 +315,20 @@ impl Builder {
                 name: self.name.clone(),
             });
         }
+        #[cfg(feature = "axum")]
+        if !crate::wrap::is_prefix(&self.prefix) {
+            problems.push(Problem::RoutePrefix {
+                prefix: self.prefix.clone(),
+            });
+        }
         #[cfg(feature = "metrics")]
         let registry = self.registry.unwrap_or_default();
         #[cfg(feature = "telemetry")]
         let spans = self.telemetry.spans.clone();
         #[cfg(feature = "telemetry")]
         let telemetry = match self.telemetry {
-            asked if asked.is_wanted(&self.name) => {
-                let built = asked.build(
+            settings if settings.is_wanted(&self.name) => {
+                let built = settings.build(
                     &self.name,
                     #[cfg(feature = "metrics")]
                     &registry,
@@ -277,14 +346,14 @@ impl Builder {
         #[cfg(feature = "sla")]
         let sla = match problems.is_empty() {
             true => self.sla.service(&self.name),
-            // The name may be the problem.
+            // The name may be invalid.
             false => self.sla,
         };
         #[cfg(feature = "sla")]
         let sla = noted(sla.build(now()), &mut problems);
         #[cfg(feature = "monitor")]
         let built = {
-            // A mistake elsewhere must not hide one of the monitor's.
+            // Another problem must not hide one of the monitor.
             let health = health
                 .clone()
                 .map_or_else(|| Health::builder().build().ok(), Some);
@@ -339,6 +408,8 @@ impl Builder {
                     CampanileLayer::new(self.correlation, observe.build())
                 },
                 name: self.name,
+                #[cfg(feature = "axum")]
+                prefix: self.prefix,
                 runs,
                 #[cfg(feature = "telemetry")]
                 telemetry: telemetry.clone(),
@@ -372,14 +443,17 @@ impl Builder {
         parts().map(Campanile::new).ok_or(BuildError { problems })
     }
 
-    /// Builds, and makes the registry the process's recorder, so that the `metrics` macros write to it from everywhere; and writes the log:
-    /// with what is [set](Self::telemetry), or else, if the process has no subscriber yet, in JSON to the standard output.
+    /// Creates the handle and installs it globally: the registry becomes the process's recorder, so the `metrics` macros
+    /// work everywhere, and the telemetry becomes the `tracing` subscriber.
     ///
-    /// The log ends when the last clone of the campanile, and the last service with its layer, is dropped.
+    /// Without [`telemetry`](Self::telemetry), the log is JSON on the standard output. If the process has a subscriber
+    /// already, it stays. The log closes when the last clone of the handle and the last service with its layer are
+    /// dropped.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and if the process has a recorder already, or has a subscriber and the telemetry was set.
+    /// Those of [`build`](Self::build). Also if the process has a recorder already, or if it has a subscriber and
+    /// `telemetry` was called.
     #[cfg(feature = "metrics")]
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn install(self) -> Result<Campanile, crate::InstallError> {

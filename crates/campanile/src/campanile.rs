@@ -29,21 +29,24 @@ use crate::runs::Runs;
 use crate::supervise::{self, stop};
 use crate::{Builder, CampanileLayer, Listener, RequestBody, Serve};
 
-/// A service's observability: what the builder made, to be wired into the service.
+/// The observability of a service: a handle to wire into it.
 ///
-/// A clone is the same campanile (an `Arc`).
+/// A clone refers to the same handle (an `Arc`).
 #[derive(Clone)]
 #[must_use = "the log that `install` set up ends when the last clone is dropped"]
 pub struct Campanile(Arc<Parts>);
 
-/// What a builder makes.
+/// The parts of a handle.
 pub(crate) struct Parts {
     pub(crate) name: String,
+    /// The prefix of our routes, without a final slash.
+    #[cfg(feature = "axum")]
+    pub(crate) prefix: String,
     pub(crate) layer: CampanileLayer,
     pub(crate) runs: Arc<Runs>,
     #[cfg(feature = "health")]
     pub(crate) health: Health,
-    /// Those since the build, for the first run: the checks may run before their metrics do.
+    /// The transitions since the build, for the first run: checks may run before their metrics.
     #[cfg(all(feature = "health", feature = "metrics"))]
     pub(crate) transitions: std::sync::Mutex<Option<campanile_health::Transitions>>,
     #[cfg(feature = "metrics")]
@@ -58,13 +61,13 @@ pub(crate) struct Parts {
     pub(crate) sla: Sla,
     #[cfg(feature = "telemetry")]
     pub(crate) telemetry: Option<Telemetry>,
-    /// What keeps the log that is the process's.
+    /// Keeps the installed log open.
     #[cfg(all(feature = "metrics", feature = "telemetry"))]
     pub(crate) log: crate::layer::LogGuard,
 }
 
 impl Campanile {
-    /// Returns a builder for the service with this name: 1 to 255 characters, none of them a control character.
+    /// Creates a builder. The service's name has 1 to 255 characters and no control character.
     pub fn builder(name: impl Into<String>) -> Builder {
         Builder::new(name.into())
     }
@@ -77,19 +80,24 @@ impl Campanile {
         &self.0.runs
     }
 
+    #[cfg(feature = "axum")]
+    pub(crate) fn prefix(&self) -> &str {
+        &self.0.prefix
+    }
+
     /// Returns the service's name.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Returns the registry, to add metrics of the service's own and to read values back.
+    /// Returns the metrics registry, to register metrics and to read values.
     #[cfg(feature = "metrics")]
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn metrics(&self) -> &Registry {
         &self.0.registry
     }
 
-    /// Returns the health: what the checks found, and the probes' answers.
+    /// Returns the health checks and probes.
     #[cfg(feature = "health")]
     #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
     pub fn health(&self) -> &Health {
@@ -117,21 +125,47 @@ impl Campanile {
         self.0.sla.slo(name)
     }
 
-    /// Returns the monitor: the alerts, the store, and the answers of all routes.
+    /// Returns the alerts: the state of the rules, and the active alerts.
+    #[cfg(feature = "monitor")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+    pub fn alerts(&self) -> &campanile_alerts::Alerts {
+        self.0.monitor.alerts()
+    }
+
+    /// Returns the store of alerts, notifications and SLO counts.
+    #[cfg(feature = "monitor")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+    pub fn store(&self) -> &dyn campanile_store::Store {
+        self.0.monitor.store()
+    }
+
+    /// Returns a layer that lets the tokens of this service guard routes of the application. See
+    /// [`Monitor::authorize`].
+    #[cfg(feature = "monitor")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+    pub fn authorize(
+        &self,
+        access: campanile_monitor::Access,
+    ) -> campanile_monitor::AuthorizeLayer {
+        self.0.monitor.authorize(access)
+    }
+
+    /// Returns the monitor, which evaluates the rules and serves the routes.
     #[cfg(feature = "monitor")]
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
     pub fn monitor(&self) -> &Monitor {
         &self.0.monitor
     }
 
-    /// Returns the figures of the business, as they were collected last.
+    /// Returns the business metrics.
     #[cfg(feature = "monitor")]
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
     pub fn business(&self) -> &Business {
         &self.0.business
     }
 
-    /// Returns the telemetry, whose layer writes the log; `None` if it was neither [set](Builder::telemetry) nor installed.
+    /// Returns the telemetry, whose layer writes the log. `None` if it was neither [configured](Builder::telemetry) nor
+    /// installed.
     #[cfg(feature = "telemetry")]
     #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
     pub fn telemetry(&self) -> Option<&Telemetry> {
@@ -148,15 +182,15 @@ impl Campanile {
         Ok(())
     }
 
-    /// Returns the layer for a tower stack: correlation id outermost, then what observes.
+    /// Returns the layer for a tower stack: the correlation id, and inside of it the observers.
     ///
-    /// An axum router is better [wrapped](Self::wrap).
+    /// For an axum router use [`wrap`](Self::wrap).
     pub fn layer(&self) -> CampanileLayer {
         self.0.layer.clone()
     }
 
-    /// Serves an axum router, or any other tower service, on a listener, until SIGTERM or SIGINT comes; see [`Serve`] for
-    /// its limits.
+    /// Serves an axum router, or any other tower service, on a listener until SIGTERM or SIGINT. [`Serve`] documents the
+    /// limits and the shutdown.
     ///
     /// ```no_run
     /// # use axum::Router;
@@ -170,9 +204,10 @@ impl Campanile {
     /// The listener is a `TcpListener`, a `UnixListener`, one [with TLS](Listener::with_handshake), or any other
     /// [`Listener`].
     ///
-    /// The service's error is [`Infallible`](std::convert::Infallible). Where a layer makes errors, such as tower's timeout, turn
-    /// them into responses: in axum with `HandleErrorLayer`, in tonic with layers inside of `Routes`. For routes of tonic,
-    /// `Request::remote_addr` is `None` and `grpc-timeout` is not enforced: these belong to tonic's own server.
+    /// The service's error is [`Infallible`](std::convert::Infallible). If a layer returns errors, such as tower's
+    /// timeout, map them to responses: in axum with `HandleErrorLayer`, in tonic with layers inside of `Routes`. For
+    /// routes of tonic, `Request::remote_addr` is `None` and `grpc-timeout` is not enforced, because tonic's server does
+    /// both.
     pub fn serve<L, S, B>(&self, listener: L, app: S) -> Serve<S, L>
     where
         L: Listener,
@@ -188,23 +223,35 @@ impl Campanile {
         Serve::new(self.clone(), listener, app)
     }
 
-    /// Runs all background work until `shutdown` completes, and then for at most 4 s more to send the last notifications and
-    /// write the last counts, and 2 s for the last exports. [`serve`](Self::serve) calls it; another server needs it
-    /// [beside it](crate::guide::serve_yourself).
+    /// Runs all background work until `shutdown` completes. Then it sends queued notifications and writes the last
+    /// counts for at most 4 s, and exports for at most 2 s.
     ///
-    /// Each part is a task: one that panics or blocks stops no other. A part that panicked starts again after 5 s, and
-    /// `campanile_background_panics_total{part}` counts it. Dropping the future aborts them all.
+    /// [`serve`](Self::serve) and [`make_service`](Self::make_service) call it. Any other server needs it
+    /// [beside it](crate::guide::serve_yourself), for example as `tokio::spawn(campanile.run(shutdown))`. A service that
+    /// handles requests without it logs a warning, and `/health/detailed` shows it.
     ///
-    /// One run of a handle works at a time: a second one, and so a second server, takes over when the first ends.
+    /// The background work is:
     ///
-    /// It is the health checks, the rules, the notices, what is written to the store, the collectors of business figures, and every 10 s
-    /// the metrics of the process, the system, and the runtime that this is called in. The process
-    /// and the system are read on a thread of their own, `campanile-system`.
-    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
-        self.run_within(shutdown, LastWork::default()).await;
+    /// - the health checks,
+    /// - the alert rules, the notifications and the writes to the store,
+    /// - the collectors of business metrics,
+    /// - every 10 s the metrics of the process, the system and the current tokio runtime. A thread, `campanile-system`,
+    ///   reads the process and the system.
+    ///
+    /// Each part is a task, so a part that panics or blocks stops no other. A part that panicked starts again after 5 s,
+    /// and `campanile_background_panics_total{part}` counts it. Dropping the future aborts all parts.
+    ///
+    /// Only one `run` of a handle works at a time. A second one waits until the first ends.
+    pub fn run<F: Future<Output = ()>>(&self, shutdown: F) -> impl Future<Output = ()> + use<F> {
+        let (this, run) = (self.clone(), self.0.runs.enter());
+        async move {
+            let _run = run;
+            this.run_within(shutdown, LastWork::default()).await;
+        }
     }
 
     pub(crate) async fn run_within(&self, shutdown: impl Future<Output = ()>, last: LastWork) {
+        let _run = self.0.runs.enter();
         self.0.runs.begin();
         let (stopping, stopped) = watch::channel(false);
         let work = async {
@@ -221,7 +268,7 @@ impl Campanile {
         let mut work = pin!(work);
         let mut shutdown = pin!(shutdown);
         tokio::select! {
-            // Only a runtime that ends ends the work before.
+            // The work completes first only if the runtime shuts down.
             () = work.as_mut() => return shutdown.await,
             () = shutdown.as_mut() => {}
         }
@@ -232,18 +279,18 @@ impl Campanile {
         #[cfg(feature = "telemetry")]
         if let Some(telemetry) = self.0.telemetry.clone() {
             let flushed = move || telemetry.flush(last.export);
-            // A runtime that ends has no threads any more: then it is done when the log ends.
+            // A runtime that shuts down has no threads. Then dropping the log flushes it.
             let _ = tokio::task::spawn_blocking(flushed).await;
         }
     }
 }
 
-/// The limits of the work after the shutdown.
+/// The timeouts of the work after the shutdown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LastWork {
-    /// For the last notifications and writes.
+    /// The timeout of the last notifications and writes.
     pub(crate) work: Duration,
-    /// For the last lines and exports.
+    /// The timeout of the last lines and exports.
     #[cfg_attr(
         not(feature = "telemetry"),
         expect(dead_code, reason = "there are none")
@@ -269,7 +316,7 @@ impl Campanile {
         )
     }
 
-    /// Starts the parts of which only one run of the handle has its own.
+    /// Starts the parts that only one run of the handle runs.
     fn others(&self, stopped: &watch::Receiver<bool>) -> supervise::Parts {
         #[cfg_attr(
             not(feature = "metrics"),

@@ -1,15 +1,15 @@
 use std::fmt;
 
-/// A [`Campanile`](crate::Campanile) cannot be built: all that is wrong, at once.
+/// The settings of a [`Campanile`](crate::Campanile) are invalid. The error lists every problem.
 ///
-/// Its `Debug` form is its message, since that is what `main` prints of an error that it returns.
+/// `Debug` prints the message, because `main` prints the `Debug` form of an error that it returns.
 #[derive(Clone)]
 pub struct BuildError {
     pub(crate) problems: Vec<Problem>,
 }
 
 impl BuildError {
-    /// Returns what is wrong, in the order of the builder's settings; at least one.
+    /// Returns the problems, in the order of the builder's settings: at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -38,34 +38,44 @@ impl std::error::Error for BuildError {
     }
 }
 
-/// One mistake in a [`Builder`](crate::Builder)'s settings.
+/// One invalid setting of a [`Builder`](crate::Builder).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// The service's name is empty, too long, or not printable.
     #[error(
-        "the service name {name:?} is not valid: give 1 to 255 characters, none of them a control character"
+        "invalid service name {name:?}: expected 1 to 255 characters without control characters"
     )]
     ServiceName {
-        /// The name as given.
+        /// The name.
         name: String,
     },
-    /// The health checks' settings are not valid.
+    /// The prefix of our routes is invalid.
+    #[cfg(feature = "axum")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+    #[error(
+        "invalid route prefix {prefix:?}: expected at most 8 segments of 1 to 64 characters of [A-Za-z0-9._~-], such as \"/orders\""
+    )]
+    RoutePrefix {
+        /// The prefix.
+        prefix: String,
+    },
+    /// The settings of health checks are invalid.
     #[cfg(feature = "health")]
     #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
     #[error(transparent)]
     Health(#[from] campanile_health::BuildError),
-    /// The collectors' settings are not valid.
+    /// The settings of collectors are invalid.
     #[cfg(feature = "monitor")]
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
     #[error(transparent)]
     Business(#[from] campanile_metrics::BusinessError),
-    /// The settings of rules, channels or the guard are not valid.
+    /// The settings of rules, channels or tokens are invalid.
     #[cfg(feature = "monitor")]
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
     #[error(transparent)]
     Monitor(#[from] campanile_monitor::BuildError),
-    /// The telemetry's settings are not valid.
+    /// The settings of the telemetry are invalid.
     #[cfg(feature = "telemetry")]
     #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
     #[error(transparent)]

@@ -90,6 +90,8 @@ mod exports;
 #[cfg(all(feature = "health", feature = "metrics"))]
 mod health_metrics;
 mod layer;
+#[cfg(feature = "axum")]
+mod make_service;
 mod runs;
 mod serve;
 mod supervise;
@@ -138,6 +140,9 @@ pub use self::campanile::Campanile;
 pub use self::error::InstallError;
 pub use self::error::{BuildError, Problem};
 pub use self::layer::{CampanileLayer, Observers};
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub use self::make_service::MakeService;
 pub use self::serve::{Handshake, HandshakeStream, Listener, RequestBody, RequestBodyError, Serve};
 
 #[cfg(doctest)]

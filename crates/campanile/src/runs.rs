@@ -3,20 +3,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
-/// The runs of one handle: one at a time works, and a service without a run is warned of.
+/// The runs of one handle. One works at a time, and a service without a run logs a warning.
 #[derive(Debug)]
 pub(crate) struct Runs {
     built: Instant,
-    /// A run began, or the warning was logged.
+    /// Whether a run began or the warning was logged.
     is_settled: AtomicBool,
     turn: Mutex<()>,
-    /// The servers that accept requests.
+    /// The number of active runs, including those that wait for their turn.
+    active: watch::Sender<usize>,
+    /// The number of servers that accept requests.
     servers: AtomicUsize,
 }
 
-/// The time that an application has to start a run, in seconds after the build.
+/// The time after the build in which an application should start a run.
 const GRACE: Duration = Duration::from_secs(10);
 
 impl Runs {
@@ -25,11 +27,12 @@ impl Runs {
             built,
             is_settled: AtomicBool::new(false),
             turn: Mutex::new(()),
+            active: watch::Sender::new(0),
             servers: AtomicUsize::new(0),
         }
     }
 
-    /// Notes that a server accepts requests, until what is returned is dropped.
+    /// Counts a server until the return value is dropped.
     pub(crate) fn server(self: &Arc<Self>) -> Server {
         self.servers.fetch_add(1, Ordering::Relaxed);
         Server(Some(Arc::clone(self)))
@@ -40,13 +43,26 @@ impl Runs {
         self.is_settled.store(true, Ordering::Relaxed);
     }
 
-    /// Does the work as soon as no other run of the handle does, unless `stop` completes before.
+    /// Counts a run until the return value is dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> Run {
+        self.active.send_modify(|active| *active += 1);
+        Run(Arc::clone(self))
+    }
+
+    /// Waits until no run is active.
+    pub(crate) async fn ended(&self) {
+        let mut active = self.active.subscribe();
+        // The sender is in `self`.
+        let _ = active.wait_for(|active| *active == 0).await;
+    }
+
+    /// Does the work when no other run does, unless `stop` completes first.
     pub(crate) async fn take_turns(&self, work: impl Future, stop: impl Future<Output = ()>) {
         if let Ok(_turn) = self.turn.try_lock() {
             work.await;
             return;
         }
-        tracing::info!("background work runs already; this run takes over when it ends");
+        tracing::info!("background work is running already; waiting until it ends");
         let turn = tokio::select! {
             turn = self.turn.lock() => turn,
             () = stop => return,
@@ -55,7 +71,7 @@ impl Runs {
         drop(turn);
     }
 
-    /// Logs a warning if requests are handled and no run has begun; returns whether it did.
+    /// Logs a warning once if requests are handled without a run. Returns whether it logged.
     #[inline]
     pub(crate) fn request_ended(&self, at: Instant) -> bool {
         !self.is_settled.load(Ordering::Relaxed) && self.warn(at)
@@ -69,10 +85,20 @@ impl Runs {
             return false;
         }
         tracing::warn!(
-            "no background work runs: no health check, rule, notification or collector; \
-             serve with `Campanile::serve`, or spawn `Campanile::run` beside the server"
+            "background work is not running: no health checks, rules, notifications or collectors; \
+             serve with `Campanile::serve` or `Campanile::make_service`, or spawn `Campanile::run`"
         );
         true
+    }
+}
+
+/// An active run.
+#[derive(Debug)]
+pub(crate) struct Run(Arc<Runs>);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.0.active.send_modify(|active| *active -= 1);
     }
 }
 
@@ -81,7 +107,7 @@ impl Runs {
 pub(crate) struct Server(Option<Arc<Runs>>);
 
 impl Server {
-    /// Notes that the server stops; returns whether the handle has no other one.
+    /// Uncounts the server. Returns whether it was the last one of the handle.
     pub(crate) fn stops(mut self) -> bool {
         self.leave()
     }
@@ -108,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_without_a_run_is_warned_of_once() {
+    fn a_service_without_a_run_logs_one_warning() {
         let built = crate::builder::instant();
         let late = built + GRACE;
         let runs = Runs::new(built);

@@ -61,7 +61,7 @@ mod upgrades;
 /// | [`max_connections`](Self::max_connections) | 10,000, or fewer if the process may open fewer files |
 /// | [`drain_delay`](Self::drain_delay) | 5 s after SIGTERM, with feature `health`; else none |
 /// | [`stop_timeout`](Self::stop_timeout) | 25 s |
-/// | [`shutdown`](Self::shutdown) | SIGTERM or SIGINT; on Windows Ctrl-C, Ctrl-Break, a close or a shutdown |
+/// | [`with_graceful_shutdown`](Self::with_graceful_shutdown) | SIGTERM or SIGINT; on Windows Ctrl-C, Ctrl-Break, a close or a shutdown |
 ///
 /// A dead HTTP/2 connection is found by a ping every 30 s. With feature `axum` each
 /// request has a `ConnectInfo<SocketAddr>`, if the client has such an address. With feature `metrics` the gauge `campanile_server_connections` counts connections,
@@ -218,7 +218,7 @@ impl<S, L> Serve<S, L> {
     /// Sets how long connections are still accepted after the signal to stop, while readiness fails already.
     ///
     /// It takes Kubernetes some seconds to send no more requests. Defaults to 5 s after SIGTERM, and to none after SIGINT, after a
-    /// [future](Self::shutdown) of the host's, and without feature `health`.
+    /// [future](Self::with_graceful_shutdown) of the application, and without feature `health`.
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.drain_delay = Some(delay);
         self
@@ -234,11 +234,14 @@ impl<S, L> Serve<S, L> {
         self
     }
 
-    /// Sets what stops the server, instead of the signals.
+    /// Sets the future that stops the server, in place of the signals.
     ///
-    /// Defaults to SIGTERM or SIGINT, and then a second one cuts the drain short. On Windows, the events of a close and a shutdown
-    /// are as SIGTERM, and Ctrl-C and Ctrl-Break are as SIGINT. Windows ends the process 5 s after a close.
-    pub fn shutdown(mut self, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
+    /// Defaults to SIGTERM or SIGINT; a second signal ends the drain early. On Windows, the events close and shutdown act
+    /// like SIGTERM, and Ctrl-C and Ctrl-Break like SIGINT. Windows ends the process 5 s after a close.
+    pub fn with_graceful_shutdown(
+        mut self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         self.shutdown = Some(Box::pin(shutdown));
         self
     }

@@ -183,7 +183,7 @@ fn the_guard_stands_before_every_route() {
 fn check_every_route(credentials: Credentials) {
     let world = World::with(Business::default(), credentials);
     let mut asked = 0;
-    for route in Monitor::routes() {
+    for route in Monitor::route_table() {
         let path = [
             ("{name}", "availability"),
             ("{group}", "readiness"),
@@ -234,7 +234,10 @@ fn check_every_route(credentials: Credentials) {
             }
         }
     }
-    assert_eq!(asked, Monitor::routes().len() * EVERYBODY.len() * 2 * 11);
+    assert_eq!(
+        asked,
+        Monitor::route_table().len() * EVERYBODY.len() * 2 * 11
+    );
 }
 
 /// A proxy on the same machine that adds no header sends just this.
@@ -253,7 +256,7 @@ fn a_local_client_has_no_privilege_once_there_is_a_token() {
 
 #[test]
 fn metrics_and_health_are_all_that_is_public() {
-    for route in Monitor::routes() {
+    for route in Monitor::route_table() {
         let is_public = route.path() == "/metrics"
             || ["/health", "/livez", "/readyz", "/startupz"]
                 .iter()
@@ -314,7 +317,7 @@ fn only_the_paths_of_the_table_are_served() {
 #[test]
 fn no_answer_has_a_secret() {
     let world = World::new();
-    for route in Monitor::routes() {
+    for route in Monitor::route_table() {
         let response = world.ask(Who::Bearer(Role::Admin), "GET", route.path());
         for (_, secret) in &world.secrets {
             assert!(
@@ -458,8 +461,15 @@ async fn active_alerts_are_shown() {
             > 1_700_000_000_000,
         "{id}"
     );
-    let named = ["name", "severity", "status", "message", "value", "awaiting_history"]
-        .map(|name| alert[name].clone());
+    let named = [
+        "name",
+        "severity",
+        "status",
+        "message",
+        "value",
+        "awaiting_history",
+    ]
+    .map(|name| alert[name].clone());
     assert_eq!(
         named,
         [

@@ -10,12 +10,14 @@ use crate::Builder;
 #[cfg(feature = "metrics")]
 use crate::{BuildError, Campanile};
 
-/// How the log is written, if it is asked for.
+/// The settings of the telemetry.
 #[derive(Default)]
 pub(super) struct Settings {
     pub(super) configure: Option<Box<dyn FnOnce(TelemetryBuilder) -> TelemetryBuilder + Send>>,
     pub(super) from_env: bool,
-    /// What was built of it before the rest is, so that this can log already.
+    pub(super) version: Option<String>,
+    pub(super) environment: Option<String>,
+    /// The telemetry, if it was built first so that the rest of the build can log.
     pub(super) built: Option<Telemetry>,
     pub(super) spans: HttpSpans,
 }
@@ -52,7 +54,12 @@ impl Settings {
         {
             builder = builder.metric_source(crate::exports::Source(registry.clone()));
         }
-        // What the code sets goes before.
+        if let Some(version) = self.version {
+            builder = builder.version(version);
+        }
+        if let Some(environment) = self.environment {
+            builder = builder.environment(environment);
+        }
         if let Some(configure) = self.configure {
             builder = configure(builder);
         }

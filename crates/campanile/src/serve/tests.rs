@@ -48,7 +48,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let serve = with(campanile.serve(listener, app)).shutdown(async {
+        let serve = with(campanile.serve(listener, app)).with_graceful_shutdown(async {
             let _ = stopped.await;
         });
         Self {

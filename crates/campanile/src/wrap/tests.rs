@@ -3,6 +3,8 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
+use axum::extract::ConnectInfo;
+
 use super::*;
 
 /// Sends a request, checks that the response has one correlation id, and returns its status and body.
@@ -280,6 +282,57 @@ async fn routes_can_be_merged_by_hand() {
 }
 
 /// A provoked panic would be reported by the application's panic hook, and end a process with `panic = "abort"`.
+#[tokio::test]
+async fn our_routes_are_below_the_prefix() {
+    let campanile = Campanile::builder("orders").routes_at("/v1/orders");
+    let campanile = campanile.build().unwrap();
+    let metrics = async || "the application's";
+    let app = Router::new().route("/metrics", get(metrics));
+    let app = campanile.wrap(app);
+    for (path, status, start) in [
+        ("/metrics", StatusCode::OK, "the application's"),
+        ("/v1/orders/metrics", StatusCode::OK, "# HELP "),
+        ("/v1/orders/livez/", StatusCode::OK, "ok"),
+        ("/v1/orders/livez?verbose", StatusCode::OK, "[+]"),
+        ("/livez", StatusCode::NOT_FOUND, ""),
+        ("/v1/orders", StatusCode::NOT_FOUND, ""),
+    ] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.starts_with(start), "{path}: {body}");
+    }
+}
+
+#[test]
+fn prefixes_are_validated() {
+    for prefix in ["", "/orders", "/v1/orders-2", "/a.b/~c"] {
+        assert!(is_prefix(prefix), "{prefix}");
+    }
+    let long = format!("/{}", "a".repeat(65));
+    let deep = "/a".repeat(9);
+    for prefix in [
+        "/",
+        "orders",
+        "/orders/",
+        "//",
+        "/a//b",
+        "/{tenant}",
+        "/a b",
+        "/../a",
+        "/%2e",
+        &long,
+        &deep,
+    ] {
+        assert!(!is_prefix(prefix), "{prefix}");
+        let error = Campanile::builder("orders").routes_at(prefix).build();
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("invalid route prefix"), "{error}");
+    }
+}
+
 #[cfg(feature = "monitor")]
 #[tokio::test]
 async fn a_nested_service_keeps_its_paths_without_a_panic() {

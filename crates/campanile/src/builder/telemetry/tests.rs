@@ -61,7 +61,9 @@ async fn work(campanile: &Campanile) {
             }
         }
     };
-    let serve = campanile.serve(listener, app).shutdown(until_all_is_said);
+    let serve = campanile
+        .serve(listener, app)
+        .with_graceful_shutdown(until_all_is_said);
     let serve = tokio::time::timeout(Duration::from_secs(30), serve.into_future());
     serve.await.unwrap().unwrap();
 }

@@ -30,7 +30,7 @@ async fn a_unix_socket_is_served() {
         ),
     );
     let serving = campanile.serve(listener, campanile.wrap(app));
-    let serving = serving.shutdown(async { drop(stopped.await) });
+    let serving = serving.with_graceful_shutdown(async { drop(stopped.await) });
     let serving = tokio::spawn(serving.into_future());
     let get = async |path: &str| {
         let mut stream = tokio::net::UnixStream::connect(dir.path().join("socket"))
@@ -66,7 +66,7 @@ async fn polite(header_timeout: Duration) -> (Campanile, SocketAddr) {
     let serving = campanile
         .serve(tcp.with_handshake(greet), app())
         .header_timeout(header_timeout)
-        .shutdown(std::future::pending());
+        .with_graceful_shutdown(std::future::pending());
     tokio::spawn(serving.into_future());
     (campanile, address)
 }
@@ -156,7 +156,7 @@ async fn a_listener_whose_connections_are_all_reset_lets_the_server_stop() {
     };
     let serving = campanile
         .serve(listener, app())
-        .shutdown(async { drop(stopped.await) });
+        .with_graceful_shutdown(async { drop(stopped.await) });
     timeout(Duration::from_secs(20), serving.into_future())
         .await
         .expect("the server goes on")

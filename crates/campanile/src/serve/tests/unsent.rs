@@ -178,7 +178,7 @@ async fn slow_reader(write_timeout: Duration) -> Result<usize, String> {
     let serve = campanile
         .serve(listener, app)
         .write_timeout(write_timeout)
-        .shutdown(std::future::pending());
+        .with_graceful_shutdown(std::future::pending());
     let serving = tokio::spawn(serve.into_future());
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(32 << 10).unwrap();

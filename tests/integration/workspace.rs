@@ -206,6 +206,15 @@ fn our_crates_share_version_licence_and_compiler() {
             package.name
         );
         assert!(package.description.is_some(), "{}", package.name);
+        assert!(package.documentation.is_some(), "{}", package.name);
+        assert!(!package.keywords.is_empty(), "{}", package.name);
+        assert!(!package.categories.is_empty(), "{}", package.name);
+        let readme = package.readme();
+        assert!(
+            readme.is_some_and(|readme| readme.is_file()),
+            "{}",
+            package.name
+        );
     }
 }
 

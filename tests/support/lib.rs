@@ -6,6 +6,8 @@ mod client;
 mod exposition;
 mod orders;
 mod process;
+#[cfg(doctest)]
+mod readmes;
 mod wait;
 
 pub use self::client::{Client, get};

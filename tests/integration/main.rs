@@ -41,8 +41,8 @@ mod observe;
 // What is emitted faster than it is taken.
 mod overflow;
 
-// The orders service, which is the quickstart example.
-mod quickstart;
+// The orders example as built.
+mod orders;
 
 // The alerts of the orders service, through restarts and outages of the channel.
 mod alerts;

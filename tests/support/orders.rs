@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::{Client, Process, example, get};
 
-/// The `quickstart` example, on a free port.
+/// The `orders` example, on a free port.
 #[derive(Debug)]
 pub struct Orders {
     /// The process of the service.
@@ -37,7 +37,7 @@ impl Orders {
     /// If the example was not built.
     pub fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut process = Process::start(
-            Command::new(example("quickstart"))
+            Command::new(example("orders"))
                 .env("CAMPANILE_ADDR", "127.0.0.1:0")
                 .envs(variables.iter().copied()),
         );

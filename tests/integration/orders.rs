@@ -86,7 +86,7 @@ async fn a_second_signal_cuts_the_drain() {
 
 #[test]
 fn a_bad_address_is_named() {
-    let output = Command::new(example("quickstart"))
+    let output = Command::new(example("orders"))
         .env("CAMPANILE_ADDR", "not an address")
         .output()
         .unwrap();

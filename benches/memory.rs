@@ -1,4 +1,5 @@
-//! Counts the bytes that metrics take, ours and those of metrics-exporter-prometheus, for the scoreboard.
+//! Counts the bytes of metrics, ours and those of metrics-exporter-prometheus, for the
+//! scoreboard.
 
 #![expect(clippy::print_stdout, reason = "it is a program that prints figures")]
 
@@ -25,7 +26,8 @@ fn main() {
     println!("{} {}", count(&registry), count(&exporter));
 }
 
-/// KiB of an objective over 90 days with traffic, or of a percentile; beside a bucket of counts for each minute.
+/// Prints the KiB of an SLO over 90 days with traffic, or of a percentile, and those of one bucket
+/// per minute.
 fn of_objectives(percentile: bool) {
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     let start = Now {

@@ -1,4 +1,4 @@
-//! A service that shows how its business goes: figures that a PostgreSQL adds up, as JSON and as gauges.
+//! Business metrics from PostgreSQL, as JSON and as gauges.
 //!
 //! ```sh
 //! createdb campanile
@@ -8,8 +8,8 @@
 //! curl http://localhost:8000/metrics
 //! ```
 //!
-//! Tables that are missing are created, and with `--seed` those that are empty get rows of the last days. The database may start
-//! later than the service, and stop before it.
+//! The service creates missing tables. With `--seed` it fills empty tables with rows of the last
+//! days. The database may start later than the service, and stop before it.
 //!
 //! | variable | default | what it is |
 //! |---|---|---|
@@ -92,7 +92,8 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// Returns the collector of a section, whose query is one statement, so that the section's figures agree with each other.
+/// Returns the collector of a section. Its query is a single statement, so that the section's
+/// values are consistent.
 fn collector<F, T>(
     section: &str,
     database: &Arc<Database>,

@@ -1,4 +1,4 @@
-//! Checks of one's own, groups of them, and the probes that Kubernetes sends.
+//! Custom checks, groups of checks, and Kubernetes' probes.
 //!
 //! ```sh
 //! cargo run --example custom_check
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 .depends_on("network"),
         )
         .check(Check::from_impl("license", License { days_left: 9 }).informational())
-        // One that blocks its thread.
+        // This check blocks its thread.
         .check(
             Check::blocking("migrations", || std::fs::metadata("/").map(drop))
                 .critical()

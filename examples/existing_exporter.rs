@@ -1,7 +1,7 @@
 //! A service that has metrics-exporter-prometheus installed, to which Campanile is added.
 //!
-//! The service's `metrics` macros stay as they are, and so does their recorder. `/metrics` shows the values of both, and
-//! rules read both.
+//! The service's `metrics` macros and their recorder stay as they are. `/metrics` shows the values
+//! of both, and rules read both.
 //!
 //! ```sh
 //! cargo run --example existing_exporter

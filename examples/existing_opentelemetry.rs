@@ -1,7 +1,8 @@
-//! A service that has its own OpenTelemetry pipeline: the spans of Campanile's requests go to the service's provider.
+//! A service with its own OpenTelemetry pipeline, which also gets Campanile's spans.
 //!
-//! The span of a request, those of `tracing` and those of libraries that use OpenTelemetry's API are in one trace, and the lines of the
-//! log have its ids. The spans are on the standard error, the log is on the standard output.
+//! The span of a request, spans of `tracing`, and spans of libraries that use OpenTelemetry's API
+//! are in one trace. The log lines have the trace's ids. Spans go to the standard error, the log
+//! goes to the standard output.
 //!
 //! ```sh
 //! cargo run --example existing_opentelemetry

@@ -1,7 +1,8 @@
 //! A service that has its own tracing subscriber, to which Campanile's layer is added.
 //!
-//! The filter of the log is for Campanile's layer alone. Other layers, such as `fmt`, tokio-console or Sentry, have filters of their own
-//! and see no event that only the flight recorder wants. For an OpenTelemetry pipeline of your own, see `existing_opentelemetry`.
+//! The log filter applies to Campanile's layer alone. Other layers, such as `fmt`, tokio-console or
+//! Sentry, have their own filters, and get no event that only the flight recorder wants. For your
+//! own OpenTelemetry pipeline, see `existing_opentelemetry`.
 //!
 //! ```sh
 //! cargo run --example existing_subscriber

@@ -1,4 +1,4 @@
-//! A plain hyper server: no axum, no facade, and a `/metrics` of its own.
+//! A plain hyper server without axum and the facade, with its own `/metrics`.
 //!
 //! ```sh
 //! cargo run --example hyper

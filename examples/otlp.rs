@@ -1,4 +1,5 @@
-//! A service whose traces, log and metrics go to an OpenTelemetry collector; started twice, one asks the other.
+//! A service that exports traces, log and metrics to an OpenTelemetry collector. If it runs twice,
+//! one instance calls the other.
 //!
 //! ```sh
 //! export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318
@@ -72,7 +73,7 @@ async fn look_up(item: &str) -> String {
     looking.instrument(span).await
 }
 
-/// Asks the other service, which goes on in the trace.
+/// Calls the other service, which continues the trace.
 async fn ask(stock: SocketAddr, item: &str) -> Result<String, Error> {
     let client = ServiceBuilder::new()
         .layer(HttpClientSpans::new())

@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         states.message().await?.map(|state| state.status())
     );
     drop((states, client));
-    // The server learns of it a moment later.
+    // The server gets the cancellation shortly after.
     while campanile.metrics().get("http_requests_in_flight", &[]) != Some(Value::Gauge(0.0)) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

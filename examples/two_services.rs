@@ -1,4 +1,4 @@
-//! Two services, of which one asks the other: all lines of their log have the same trace and the same correlation id.
+//! Two services, one calls the other: all their log lines have the same trace and correlation id.
 //!
 //! ```sh
 //! cargo run --example two_services

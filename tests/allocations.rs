@@ -1,5 +1,5 @@
-//! Allocations of a request, and of a registry without scrapes. The counter replaces the process's allocator, so these tests have their own
-//! process.
+//! Allocations of a request, and of a registry without scrapes. The counter replaces the process's
+//! allocator, so these tests have their own process.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Installing takes the process's recorder, so this has a process of its own.
+//! Installing sets the process's recorder, so this test has its own process.
 
 use campanile::health::Check;
 use campanile::metrics::{Value, metrics};
@@ -13,7 +13,7 @@ fn the_first_install_takes_the_recorder_and_the_second_says_so() {
         "{error}"
     );
 
-    // So does one that is found when the log is there already.
+    // So does a problem that is found when the log is there already.
     let check = || Check::new("a", async || Ok::<_, &str>(()));
     let twice = Campanile::builder("first").check(check()).check(check());
     let error = twice.install().unwrap_err();

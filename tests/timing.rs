@@ -1,4 +1,5 @@
-//! When alerts are told, in real time and over real sockets; a process of its own, so that nothing else delays it.
+//! When alerts are sent, in real time and over real sockets. The test has its own process, so that
+//! nothing else delays it.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
 const TICK: Duration = Duration::from_millis(100);
-/// What evaluation, store, lane and network may add to a tick.
+/// The delay that evaluation, store, queue and network may add to an interval.
 const TOLERANCE: Duration = Duration::from_millis(150);
 
 /// What the test does.
@@ -59,7 +60,8 @@ const SCRIPT: &[(u64, Step)] = &[
     (9_100, Mend("Now")),
 ];
 
-/// What has to be told, and from when on: nothing else, and nothing later than a tick and the tolerance.
+/// The expected notifications and their earliest times. There are no others, and none is later than
+/// an interval and the tolerance.
 const EXPECTED: &[(u64, &str, &str)] = &[
     (1_300, "firing", "Slow"),
     (2_500, "resolved", "Slow"),
@@ -115,7 +117,7 @@ async fn notices_come_when_they_should_and_no_others() {
             }
         }
     }
-    // An extra notice would come at one of the next ticks.
+    // An extra notification would come at one of the next evaluations.
     tokio::time::sleep(TICK * 5 + TOLERANCE).await;
 
     let told = sink.told.lock().unwrap();
@@ -134,7 +136,7 @@ async fn notices_come_when_they_should_and_no_others() {
     }
 }
 
-/// A process with three rules, each of which finds what is wrong by its name.
+/// A process with three rules. A rule finds an alert while its name is in `wrong`.
 fn campanile(
     url: &str,
     wrong: &Arc<Mutex<BTreeSet<&'static str>>>,

@@ -18,8 +18,8 @@ use crate::trace::{Plain, Sink, cpu};
 
 const LINES: usize = 20_000;
 
-/// CPU time of the whole process that the export of a line adds. Ours are written as well, which theirs are not, so what that costs is
-/// subtracted. In no span: theirs would not have its fields.
+/// CPU time of the whole process that the export of a line adds. Our lines are also written, theirs
+/// are not, so the cost of writing is subtracted. No span: theirs would not have its fields.
 pub(crate) fn against_appender(effort: Effort) -> Figure {
     let sink = Sink::start();
     let count = effort.of(LINES);

@@ -3,7 +3,7 @@ use serde::Serialize;
 /// How much to measure.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
-    /// How many rounds, in each of which every side runs once.
+    /// The number of rounds. In each round every side runs once.
     pub(crate) rounds: usize,
     /// How many times the usual work of a round.
     pub(crate) scale: f64,
@@ -46,7 +46,8 @@ pub(crate) const HEADER: &str = "| figure | unit | ours | min | max | peer | pee
                                  |---|---|---|---|---|---|---|---|---|---|";
 
 impl Figure {
-    /// Compares the rounds of two sides; the goal is met if ours is at most `goal` times the peer's.
+    /// Compares the rounds of two sides. The goal is met if ours is at most `goal` times the
+    /// peer's.
     pub(crate) fn compare(
         name: (&'static str, &'static str),
         ours: &[f64],
@@ -76,7 +77,8 @@ impl Figure {
         }
     }
 
-    /// As [`at_most`](Self::at_most), and the goal is met only if ours is also at most `ratio` times the peer's.
+    /// As [`at_most`](Self::at_most), and the goal is met only if ours is also at most `ratio`
+    /// times the peer's.
     pub(crate) fn at_most_and(
         name: (&'static str, &'static str),
         ours: &[f64],

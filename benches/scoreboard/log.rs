@@ -1,4 +1,4 @@
-//! What a line of the log costs who logs it, and its writer, which writes to nowhere.
+//! The cost of a log line for the logging thread, and for its writer, which discards it.
 
 use std::convert::Infallible;
 use std::io;
@@ -83,7 +83,8 @@ pub(crate) fn event_against_json_subscriber(effort: Effort) -> Figure {
     Figure::compare(("log.event.subscriber", "ns"), &ours, (name, &peer), 0.5)
 }
 
-/// Ten events at DEBUG in a request that ends well: kept by the flight recorder and thrown away, beside half of what writing them costs.
+/// Ten DEBUG events in a successful request: the flight recorder keeps and discards them. The peer
+/// is half of the cost of writing them.
 pub(crate) fn recorder(effort: Effort) -> Figure {
     let requests = effort.of(EVENTS / 5);
     let observe = ObserveLayer::new(HttpSpans::new());
@@ -201,7 +202,7 @@ async fn nothing(_: Request<Empty<Bytes>>) -> Result<Response<Full<Bytes>>, Infa
     Ok(Response::new(Full::from("ok")))
 }
 
-/// The nanoseconds of one of many, by the clock: the writer's thread works meanwhile, and is waited for.
+/// The nanoseconds of one of many events, until the writer's thread has written all of them.
 fn time(count: usize, work: impl FnOnce()) -> f64 {
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     let begun = Instant::now();

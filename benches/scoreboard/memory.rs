@@ -1,4 +1,5 @@
-//! What metrics take of memory: counted in a process of its own, because counting slows down all that allocates.
+//! The memory of metrics, counted in a separate process, because counting slows down all
+//! allocations.
 
 use std::process::Command;
 

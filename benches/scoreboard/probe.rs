@@ -28,7 +28,7 @@ use crate::server::Server;
 const PROBES: usize = 50_000;
 const CHECKS: usize = 20;
 
-/// Twenty checks, of which one takes 50 ms; and how often any of them was called.
+/// Twenty checks, one of them of 50 ms, and the number of their calls.
 fn with_checks() -> (Campanile, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let mut campanile = Campanile::builder("scoreboard");
@@ -95,7 +95,7 @@ pub(crate) fn readiness(effort: Effort) -> Figure {
     )
 }
 
-/// The nanoseconds of a probe, from the request's making to the last byte of the answer.
+/// The nanoseconds of a probe, from the creation of the request to the last byte of the response.
 fn time(router: &mut Router, effort: Effort) -> f64 {
     let probes = effort.of(PROBES);
     let start = now();
@@ -129,7 +129,7 @@ fn call(
     Service::<Request>::call(router, request)
 }
 
-/// The service that is asked over sockets, and what it does in the background.
+/// The service that gets requests over sockets, and its background work.
 pub(crate) fn app(runtime: &tokio::runtime::Runtime) -> Router {
     let (campanile, _) = with_checks();
     let app = campanile.wrap(Router::new().route("/constant", get(async || "ok")));
@@ -137,7 +137,8 @@ pub(crate) fn app(runtime: &tokio::runtime::Runtime) -> Router {
     app
 }
 
-/// The slowest of a hundred answers with all details, of 2,000 a second over 100 connections, whatever became of those before.
+/// The slowest of a hundred detailed responses, at 2,000 per second over 100 connections. Requests
+/// are sent on time, even if earlier ones have no response yet.
 pub(crate) fn detailed(effort: Effort) -> Figure {
     let (ours, constant) = over_sockets(effort, 100);
     let name = "the same of a route with a constant answer";

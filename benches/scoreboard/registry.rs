@@ -236,8 +236,8 @@ pub(crate) fn stall(effort: Effort) -> Figure {
     Figure::at_most(("scrape.stall", "ms"), &ours, (name, &peer), 1.0)
 }
 
-/// The milliseconds of the longest turn that a router takes to answer and to send its body. Frames that come in one turn are the
-/// server's to send or not: each counts alone.
+/// The milliseconds of the longest poll of a router's response and body. The server chooses how
+/// many frames it polls in one turn, so each frame counts alone.
 fn longest_poll(router: &mut Router) -> f64 {
     let mut context = Context::from_waker(Waker::noop());
     let mut longest = Duration::ZERO;
@@ -276,7 +276,7 @@ fn longest_poll(router: &mut Router) -> f64 {
 
 const RECORDS: usize = 2_000_000;
 
-/// The nanoseconds of each of so many operations, on so many threads at a time.
+/// The nanoseconds of one operation, by the number of operations and threads.
 pub(crate) fn nanoseconds(effort: Effort, threads: usize, operation: impl Fn(usize) + Sync) -> f64 {
     let operations = effort.of(RECORDS);
     let run = || (0..operations).for_each(&operation);

@@ -1,4 +1,4 @@
-//! What the layers add to the processor time of a real axum server.
+//! The CPU time that the layers add to a real axum server.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::figure::{Effort, Figure};
 
-/// Short slices, and many of them: what disturbs the machine for a while then disturbs all sides alike.
+/// Many short slices, so that a disturbance of the machine affects all sides.
 const REQUESTS: usize = 8_000;
 const CONNECTIONS: usize = 16;
 
@@ -48,7 +48,7 @@ pub(crate) fn measure(effort: Effort) -> Figure {
     )
 }
 
-/// A server in a process of its own, which ends with its standard input.
+/// A server in a separate process, which ends with its standard input.
 pub(crate) struct Server {
     child: Child,
     stdin: ChildStdin,
@@ -82,7 +82,7 @@ impl Server {
         }
     }
 
-    /// Sends requests, and returns the microseconds of processor time that the server took for each.
+    /// Sends requests, and returns the microseconds of the server's CPU time for each.
     #[expect(
         clippy::expect_used,
         reason = "a benchmark that loses its server can only stop"
@@ -143,7 +143,7 @@ fn line(from: &mut impl BufRead) -> String {
     line.trim().to_owned()
 }
 
-/// Runs in the child: serves, and prints the process's processor time for each line that it reads.
+/// Runs in the child: serves, and prints the process's CPU time for each line that it reads.
 pub(crate) fn serve(side: &str) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new();
     let app = runtime.as_ref().ok().and_then(|runtime| app(side, runtime));

@@ -66,7 +66,7 @@ impl Ring {
     }
 }
 
-/// A million requests a second, of which one in a thousand is bad.
+/// A million requests per second. One in a thousand is bad.
 fn record(effort: Effort, name: &'static str, threads: usize) -> Figure {
     let start = now();
     let slo = Slo::availability("orders", "99.9%").over(Duration::from_secs(90 * 86_400));
@@ -112,7 +112,8 @@ const DAYS: u64 = 30;
 /// From one sample for Prometheus to the next, in seconds.
 const STEP: u64 = 300;
 
-/// How a hundred objectives stand, with the burn rates of all windows, after 30 days with something in every bucket.
+/// The report of a hundred SLOs, with the burn rates of all windows, after 30 days with traffic in
+/// every bucket.
 pub(crate) fn report(effort: Effort) -> Figure {
     let present = now();
     let end = present.wall.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -168,7 +169,7 @@ pub(crate) fn report(effort: Effort) -> Figure {
     )
 }
 
-/// One that has the same samples.
+/// A Prometheus with the same samples.
 struct Prometheus {
     address: SocketAddr,
     end: u64,

@@ -168,8 +168,9 @@ where
     start.elapsed().as_nanos() as f64 / requests as f64
 }
 
-/// The least that a layer can do that gives a request an id, times it and counts it: two clock reads, 128 random bits, a
-/// header in the request, one in the response, an extension, and four atomic adds.
+/// The least work of a layer that gives a request an id, times it and counts it: two clock reads,
+/// 128 random bits, a header in the request, one in the response, an extension, and four atomic
+/// adds.
 #[derive(Clone, Default)]
 struct FloorLayer(Arc<Counters>);
 

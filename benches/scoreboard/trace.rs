@@ -1,4 +1,4 @@
-//! What it costs to trace a request and to export its span, until a collector on this machine has it.
+//! The cost of tracing a request and exporting its span, until a local collector has it.
 
 use std::convert::Infallible;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -102,7 +102,8 @@ impl Agent {
         result
     }
 
-    /// Answers a question when its turn comes. It is counted in `function_calls_total` and the other metrics of `#[observe]`.
+    /// Answers a question when its turn comes. `function_calls_total` and the other metrics of
+    /// `#[observe]` count it.
     #[observe(
         labels(model = question.model, operation = question.operation),
         on_ok = self.recorder(question)
@@ -118,7 +119,7 @@ impl Agent {
         self.models.infer(question).await
     }
 
-    /// Returns what records the answer to a question.
+    /// Returns the recorder of a question's result.
     fn recorder(&self, question: &Question) -> impl Fn(&Answer) {
         let call = LlmCall {
             model: question.model,

@@ -78,7 +78,7 @@ pub(crate) struct Question {
 
 pub(crate) struct Answer {
     pub(crate) text: String,
-    /// What the question and the answer took, a word being a token.
+    /// The tokens of the question and its completion. A word is a token.
     pub(crate) tokens: usize,
 }
 

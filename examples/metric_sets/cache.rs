@@ -82,7 +82,8 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Returns an empty cache. All of them write to the same metrics, since a set that is registered again has the same series.
+    /// Returns an empty cache. All caches write to the same metrics, since a set that is registered
+    /// again has the same series.
     pub(crate) fn new(
         registry: &Registry,
         cache_type: CacheType,

@@ -43,7 +43,8 @@ enum Currency {
     Usd,
 }
 
-/// There is no list of all products, so the registry's cap bounds them. Those past it are counted together, as `_other_`.
+/// There is no list of all products, so the registry's limit applies. Products above the limit are
+/// counted together, as `_other_`.
 #[derive(Labels)]
 struct Product {
     product_id: u64,

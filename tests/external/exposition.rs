@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::prometheus::promtool_check;
 
-/// A sample: the family's type and help, the sample's name, its labels, its value as Python prints it, and its exemplar.
+/// A sample: the family's type and help, the sample's name, its labels, its value as Python prints
+/// it, and its exemplar.
 type Sample = (
     String,
     String,

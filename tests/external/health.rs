@@ -165,7 +165,7 @@ async fn figures_of_servers_are_details() {
         names(1),
         ["latency_ms", "used_memory_bytes", "connected_clients"]
     );
-    // The one that asks is at work.
+    // The connection of the check is active.
     assert!(matches!(details(0)[2].1, Value::Integer(1..)));
     assert!(matches!(details(1)[2].1, Value::Integer(1..)));
 }

@@ -16,7 +16,7 @@ mod health;
 // Collectors: rotel, and a strict reader in Python.
 mod otlp;
 
-// promtool, for what a pattern is.
+// promtool, which validates patterns.
 mod patterns;
 
 // A PostgreSQL server that the orders service needs.

@@ -308,7 +308,7 @@ fn whatever_is_logged_is_sent_as_the_format_has_it() {
         };
         let said = about("said \"so\"\n");
         assert_eq!(said["severity_text"], "WARN");
-        // The innermost goes before, and a key is there once.
+        // The innermost takes precedence, and each key occurs once.
         assert_eq!(attribute(said, "integer"), "1");
         assert_eq!(attribute(said, "of_inner"), true);
         assert_eq!(said["span_id"], inner["span_id"]);

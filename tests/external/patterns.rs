@@ -5,7 +5,7 @@ use campanile::series::{MatchOp, Matcher};
 use campanile_tests::find;
 use tempfile::TempDir;
 
-/// Patterns, of which about half are none.
+/// Patterns. About half of them are invalid.
 fn patterns() -> Vec<String> {
     let parts = [
         "a",

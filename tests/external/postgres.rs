@@ -6,7 +6,7 @@ use std::process::Command;
 use campanile_tests::{Orders, Process, eventually, free_port, get};
 use tempfile::TempDir;
 
-/// A PostgreSQL on a port of its own, as a user that is not root, because it refuses to be.
+/// A PostgreSQL on a free port. It refuses to run as root, so it runs as another user.
 pub(crate) struct Postgres {
     folder: TempDir,
     port: u16,

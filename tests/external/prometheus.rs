@@ -23,7 +23,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes a target every second.
+    /// Starts a server that scrapes a target every second.
     async fn start(target: SocketAddr) -> Self {
         let scrape =
             "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: orders\n  static_configs:";
@@ -31,7 +31,7 @@ impl Prometheus {
         Self::open(TempDir::new().unwrap(), &config).await
     }
 
-    /// One that finds what it kept in the folder `data` of another.
+    /// Starts a server with the data of another, in the folder `data`.
     pub(crate) async fn open(folder: TempDir, config: &str) -> Self {
         let path = folder.path().join("prometheus.yml");
         std::fs::write(&path, config).unwrap();
@@ -80,7 +80,7 @@ impl Prometheus {
     }
 }
 
-/// 20,000 requests, of which the client, the page and Prometheus say the same.
+/// The client, the scrape response and Prometheus agree on 20,000 requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_answers_with_the_clients_count() {
     let orders = Orders::start();
@@ -107,7 +107,7 @@ async fn prometheus_answers_with_the_clients_count() {
     assert_eq!(prometheus.query("up").await, Some(1.0));
 }
 
-/// A registry behind a route of its own, which Prometheus asks for OpenMetrics in gzip.
+/// A registry behind a separate route, which Prometheus scrapes as OpenMetrics in gzip.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_keeps_exemplars_and_reads_long_pages() {
     let registry = Registry::new();

@@ -41,7 +41,7 @@ impl Sink {
         }
     }
 
-    /// What came of a signal, without what it was wrapped in: each with the resource's attributes as `resource`.
+    /// Returns the items of a signal, each with the service's name and the transport.
     pub(crate) fn all(&self, signal: &str, list: &str) -> Vec<Value> {
         let requests = self.requests.lock().unwrap();
         let mut all = Vec::new();

@@ -170,8 +170,8 @@ impl Traffic {
         (good - good_before, bad - bad_before)
     }
 
-    /// Returns what the share of bad ones may be, a hundredth more or less; `None` if there may be nothing. The bucket at the start of our windows
-    /// may be in them or not, and the minute at the start of Prometheus' too.
+    /// Returns the range of the bad share, with a tolerance of 1 %. `None` if there may be no data.
+    /// The first bucket of our windows and the first minute of Prometheus' may be in them or not.
     fn share(&self, minute: usize, window: Duration) -> Option<RangeInclusive<f64>> {
         let minutes = window.as_secs() as usize / 60;
         let bucket = match minutes {
@@ -202,7 +202,7 @@ impl Traffic {
         (!is_close).then_some(burns && bad >= 3)
     }
 
-    /// Returns whether the page or the ticket rings, of which the objective has these alerts.
+    /// Returns whether the page or the ticket fires, by the alerts of the SLO.
     fn fires(&self, minute: usize, alerts: &[&BurnAlert], urgency: Urgency) -> Option<bool> {
         let any = |urgency| {
             let alerts = alerts.iter().filter(|alert| alert.urgency == urgency);
@@ -221,7 +221,8 @@ impl Traffic {
     }
 }
 
-/// One definition, two engines: the same random traffic is counted here, and given to a Prometheus that runs the exported rules.
+/// One definition, two engines: the same random traffic is counted here, and given to a Prometheus
+/// that runs the exported rules.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_judges_as_we_do() {
     const MINUTES: usize = 5 * 1_440;
@@ -243,7 +244,7 @@ async fn prometheus_judges_as_we_do() {
         }),
         begin,
     );
-    // What is asked at random minutes of the last day, when most windows are full.
+    // Evaluations at random minutes of the last day, when most windows are full.
     let mut random = fastrand::Rng::with_seed(7);
     let mut asked: Vec<_> = (0..60)
         .map(|_| random.usize(4 * 288..MINUTES / 5) * 5)
@@ -464,7 +465,7 @@ async fn query(prometheus: &Prometheus, expr: &str, time: u64) -> Value {
     answer["data"]["result"].take()
 }
 
-/// Each panel of the dashboard asks something that there is an answer to.
+/// Each query of the dashboard has a result.
 async fn dashboard(prometheus: &Prometheus, export: &Export) {
     let dashboard: Value = serde_json::from_str(&export.grafana_dashboard()).unwrap();
     let mut asked = 0;

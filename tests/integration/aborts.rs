@@ -20,8 +20,8 @@ use crate::host::{Connection, Host, count};
 const REQUESTS: u64 = 5_000;
 const ABORTED: u64 = 2_000;
 
-/// 5,000 requests, of which 2,000 are aborted anywhere: over HTTP/1 before their head is complete too, over both versions
-/// before the response and in the middle of it. None is lost and none counted twice.
+/// 5,000 requests. 2,000 are aborted: over HTTP/1 also before the head is complete, over both
+/// versions before the response and in the middle of it. None is lost and none counted twice.
 async fn check(version: Version) {
     let innermost = Arc::new(AtomicU64::new(0));
     let host = Host::start(app(&innermost)).await;
@@ -69,7 +69,7 @@ async fn check(version: Version) {
     for client in clients {
         client.await.unwrap();
     }
-    // Connections that are still in the backlog may begin an exchange yet; after the drain none can.
+    // Connections in the backlog may still begin a request. After the drain none can.
     host.gauge("campanile_server_connections", 0.0).await;
     let campanile = host.stop().await;
     assert_eq!(

@@ -20,10 +20,10 @@ struct Sink {
 
 #[derive(Default)]
 struct Inner {
-    /// The key and the body of each notice that was taken.
+    /// The key and the body of each accepted notification.
     notices: Mutex<Vec<(String, Value)>>,
-    /// How many came again under a key that was taken: a process that is killed after it has sent a notice, and before it has
-    /// written that down, sends it once more.
+    /// The number of repetitions with an accepted key: a process that is killed after it has sent a
+    /// notification, and before it has stored that, sends it again.
     repeats: AtomicU64,
     is_down: AtomicBool,
 }
@@ -144,7 +144,7 @@ async fn a_burst_of_errors_rings_once_and_is_resolved_once() {
     assert!(orders.process.terminate().success());
 }
 
-/// A process that is killed at the worst moments.
+/// A process that is killed at the worst times.
 #[tokio::test]
 async fn a_kill_between_firing_and_resolving_changes_neither() {
     let (sink, folder) = (Sink::start().await, TempDir::new().unwrap());

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::{Layer, ServiceExt, service_fn};
 
-/// The samples of a page, by their names and labels; a bound is read as a number.
+/// Returns the samples of a scrape response, by their names and labels. A bound is a number.
 fn samples(page: &str) -> BTreeMap<String, f64> {
     let lines = page
         .lines()

@@ -18,7 +18,7 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// A store of an application, with an error of its own.
+/// A custom store, with its own error.
 struct Panics(Memory, AtomicUsize);
 
 impl Store for Panics {
@@ -102,7 +102,7 @@ async fn a_panic_or_a_stall_does_not_reach_the_server() {
     assert!(store.1.load(Ordering::Relaxed) > 0);
     blocks.store(true, Ordering::Relaxed);
     for _ in 0..10 {
-        // Each is a connection of its own.
+        // Each request has its own connection.
         assert_eq!(
             get(address, "/").await,
             Some((StatusCode::OK, "ok".to_owned()))

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// A client that asks readiness as a load balancer does, and sends 500 requests a second for as long as that is well, notices nothing of the end.
+/// A client polls readiness as a load balancer does, and sends 500 requests per second while the
+/// service is ready. None of its requests fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_obeys_readiness_notices_nothing_of_a_stop() {
     let check = Check::new("db", async || Ok::<_, &str>(())).critical();
@@ -59,7 +60,7 @@ async fn who_obeys_readiness_notices_nothing_of_a_stop() {
                 });
             }
             while let Some(request) = requests.join_next().await {
-                // One that was cut panicked.
+                // A request that was cut panicked.
                 failed.fetch_add(usize::from(request.is_err()), Ordering::Relaxed);
             }
         }
@@ -103,7 +104,7 @@ async fn who_obeys_readiness_notices_nothing_of_a_stop() {
     let draining = Instant::now();
     assert_eq!(ready().await, Some(StatusCode::SERVICE_UNAVAILABLE));
     let before = sent.load(Ordering::Relaxed);
-    // The balancer takes a while to notice.
+    // The balancer takes a while to react.
     tokio::time::sleep_until(draining + Duration::from_millis(500)).await;
     is_ready.store(false, Ordering::Relaxed);
     load.await.unwrap();

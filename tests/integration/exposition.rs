@@ -16,7 +16,7 @@ fn any_text(random: &mut Rng, longest: usize) -> String {
     (0..length).map(|_| any(random)).collect()
 }
 
-/// Whatever the values and the labels are, what is read from a page is what was recorded, in both formats.
+/// A scrape response has the recorded values and labels, whatever they are, in both formats.
 #[test]
 fn what_is_read_from_a_page_is_what_was_recorded() {
     let mut random = Rng::with_seed(11);

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 /// The versions of HTTP that a client may speak.
 pub(crate) const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 
-/// A service on a port of its own, in this process.
+/// A service on a free port, in this process.
 pub(crate) struct Host {
     pub(crate) campanile: Campanile,
     pub(crate) address: SocketAddr,
@@ -75,7 +75,7 @@ impl Host {
         count(&self.campanile, name, label)
     }
 
-    /// What the innermost layer saw of each exchange that has ended.
+    /// The innermost layer's record of each ended request.
     pub(crate) fn ends(&self) -> Vec<End> {
         self.ends.0.lock().unwrap().clone()
     }

@@ -40,7 +40,8 @@ fn app() -> Router {
         .route("/panics", get(panics))
 }
 
-/// Functions that a request calls are counted by its campanile without anything installed, and rightly however the request ends.
+/// The functions that a request calls are counted without anything installed, however the request
+/// ends.
 #[tokio::test]
 async fn functions_are_counted_where_their_request_is() {
     for version in VERSIONS {
@@ -87,7 +88,7 @@ async fn functions_are_counted_where_their_request_is() {
     }
 }
 
-/// Business figures through a served campanile, for a reader on the same machine.
+/// Business metrics of a running service, for a client on the same machine.
 #[tokio::test]
 async fn business_figures_are_served() {
     let figures = async || Ok::<_, String>(std::collections::BTreeMap::from([("active", 5)]));

@@ -71,7 +71,8 @@ fn answer(connection: &TcpStream, count: &AtomicU64) -> Option<()> {
     }
 }
 
-/// What is emitted faster than it is taken is exported, failed or dropped, and nothing else; the metrics say so.
+/// If items are emitted faster than the collector accepts them, each is exported, failed or
+/// dropped, and the metrics count each.
 #[tokio::test]
 async fn what_is_emitted_is_accounted_for() {
     let otlp = Otlp::at(format!("http://127.0.0.1:{}", slow_collector()));
@@ -115,7 +116,7 @@ async fn what_is_emitted_is_accounted_for() {
         };
         let labels = [("signal", signal)];
         let all = count(metrics, "campanile_otlp_emitted_total", &labels);
-        // The library has lines of its own, such as the one about the start.
+        // The library has its own lines, such as the one about the start.
         assert!((emitted..emitted + 10).contains(&all), "{signal}: {all}");
         let (exported, failed, dropped) = (of("exported"), of("failed"), of("dropped"));
         assert!(
@@ -134,7 +135,7 @@ async fn what_is_emitted_is_accounted_for() {
     let (dropped, failed) = (lost("dropped"), lost("failed"));
     let written = written.0.load(Ordering::Relaxed);
     assert!(dropped > 0);
-    // The log's own lines, which tell of the exporter, may have been dropped too.
+    // The log's own lines, which report on the exporter, may have been dropped too.
     let own = (written + dropped + failed).checked_sub(emitted);
     assert!(
         own.is_some_and(|own| own < 10),

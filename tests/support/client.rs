@@ -43,7 +43,8 @@ impl Client {
         self
     }
 
-    /// Sends a request, with its body as JSON unless it is empty, and returns the status and the whole body.
+    /// Sends a request, with its body as JSON unless it is empty, and returns the status and the
+    /// whole body.
     ///
     /// # Panics
     ///
@@ -86,7 +87,7 @@ impl Client {
     }
 }
 
-/// Gets a page over a connection of its own; `None` if nothing listens there.
+/// Gets a path over a new connection. `None` if nothing listens there.
 pub async fn get(address: SocketAddr, path: &str) -> Option<(StatusCode, String)> {
     let mut client = Client::connect(address).await.ok()?;
     Some(client.send(Method::GET, path, "").await)

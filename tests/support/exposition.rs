@@ -13,8 +13,8 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// Parses a page in Prometheus' text format 0.0.4, or one in OpenMetrics 1.0.0, which ends with `# EOF`. It is strict: what a
-/// careful program would not write is an error.
+/// Parses a scrape response in Prometheus' text format 0.0.4, or in OpenMetrics 1.0.0, which ends
+/// with `# EOF`. The parser is strict: unusual forms are errors.
 ///
 /// # Errors
 ///
@@ -118,7 +118,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Checks that a sample's name is one that its family may have.
+    /// Checks that the family may have a sample of this name.
     fn check_name(&self, name: &str) -> Result<(), String> {
         let suffix = name.strip_prefix(&self.family).ok_or("another family")?;
         let suffixes: &[&str] = match (self.kind.as_str(), self.is_open) {

@@ -164,9 +164,9 @@ pub fn example(name: &str) -> PathBuf {
     file
 }
 
-/// Returns a port of 127.0.0.1 on which nothing listens, for a program that can't choose one itself.
+/// Returns a port of 127.0.0.1 on which nothing listens, for a program that can't choose a port.
 ///
-/// It is below those that the system gives to clients, so that none of theirs takes it in the meantime.
+/// It is below the ports that the system gives to clients, so that no client takes it meanwhile.
 ///
 /// # Panics
 ///

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{interval, timeout};
 
-/// Asks again and again until the answer is the expected one.
+/// Polls a function until it returns the expected value.
 ///
 /// # Panics
 ///

@@ -20,7 +20,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{current_trace, get, installed, ours, serve};
 
-/// Sends the correlation id and the place of the client's span, in place of reqwest-tracing's feature.
+/// Sends the correlation id and the client's span context, instead of reqwest-tracing's feature.
 struct Carry;
 
 #[async_trait]
@@ -40,7 +40,8 @@ impl Middleware for Carry {
     }
 }
 
-/// Asks the other service; returns the trace here, and the `traceparent` and the correlation id that came there.
+/// Calls the other service. Returns this trace, and the `traceparent` and the correlation id that
+/// the other service received.
 async fn ask(State((other, client)): State<(SocketAddr, ClientWithMiddleware)>) -> String {
     let response = client.get(format!("http://{other}/stock")).send().await;
     let there = response.unwrap().text().await.unwrap();

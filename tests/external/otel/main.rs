@@ -96,7 +96,7 @@ fn ours(router: Router) -> Router {
     router.layer(campanile.layer())
 }
 
-/// Serves a router on a port of its own.
+/// Serves a router on a free port.
 async fn serve(router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -104,7 +104,7 @@ async fn serve(router: Router) -> SocketAddr {
     address
 }
 
-/// Gets a path, and returns the answer.
+/// Gets a path, and returns the response.
 async fn get(address: SocketAddr, path: &str, traceparent: Option<&str>) -> String {
     let mut client = Client::connect(address).await.unwrap();
     if let Some(traceparent) = traceparent {

@@ -53,7 +53,8 @@ fn integer<'a>(of: &'a Value, key: &str) -> &'a Value {
     found.map_or(&Value::Null, |pair| &pair["value"]["int_value"])
 }
 
-/// A span of each layer is exported, the inner one below the outer one, and what the handler does is below both.
+/// A span of each layer is exported, the inner one below the outer one, and the handler's spans
+/// below both.
 async fn are_one_trace(theirs: Wrap) {
     let installed = installed();
     for is_ours_inside in [true, false] {

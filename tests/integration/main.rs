@@ -11,10 +11,13 @@ mod workspace;
 // Modules of a crate import in one direction.
 mod modules;
 
+// Comments and Markdown have no banned phrase and no long line.
+mod words;
+
 // A service in this process, and clients of both versions of HTTP.
 mod host;
 
-// What happens to an exchange, over real sockets.
+// The life of a request, over real sockets.
 mod lifecycle;
 
 // Two servers of one handle.

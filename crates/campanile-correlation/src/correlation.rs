@@ -24,6 +24,14 @@ struct Remote {
     baggage: Baggage,
 }
 
+/// Which headers a request may have.
+#[derive(Clone, Copy)]
+pub(crate) struct There {
+    pub(crate) parent: bool,
+    pub(crate) state: bool,
+    pub(crate) baggage: bool,
+}
+
 /// A place in a trace, and what tracing systems keep in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -49,6 +57,11 @@ impl TraceContext {
     /// that is not is discarded.
     #[must_use]
     pub fn extract(headers: &HeaderMap) -> Option<Self> {
+        Self::of_headers(headers, true)
+    }
+
+    /// `has_state` says whether there may be a `tracestate`.
+    fn of_headers(headers: &HeaderMap, has_state: bool) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next()?;
         if parents.next().is_some() {
@@ -58,17 +71,22 @@ impl TraceContext {
         // What is around a value is not part of it; not every server takes it away.
         let parent = TraceParent::parse(trimmed(parent.as_bytes()));
         let parent = parent.inspect_err(|error| tracing::debug!(%error, "traceparent_rejected"));
-        let state = TraceState::from_headers(&headers.get_all(TRACESTATE));
+        let state = || TraceState::from_headers(&headers.get_all(TRACESTATE));
+        let state = has_state.then(state).transpose();
         let state = state.inspect_err(|error| tracing::debug!(%error, "tracestate_rejected"));
-        Some(Self::new(parent.ok()?, state.unwrap_or_default()))
+        let state = state.unwrap_or_default().unwrap_or_default();
+        Some(Self::new(parent.ok()?, state))
     }
 }
 
 impl Correlation {
-    /// Returns what is carried, if anything is, besides an id.
-    pub(crate) fn extract(headers: &HeaderMap) -> Self {
-        let trace = TraceContext::extract(headers);
-        let (baggage, left_out) = match headers.contains_key(BAGGAGE) {
+    /// Returns what is carried, if anything is, besides an id. Headers that are not there are not looked for.
+    pub(crate) fn extract(headers: &HeaderMap, there: There) -> Self {
+        let trace = match there.parent {
+            true => TraceContext::of_headers(headers, there.state),
+            false => None,
+        };
+        let (baggage, left_out) = match there.baggage {
             true => Baggage::from_headers(&headers.get_all(BAGGAGE)),
             false => (Baggage::default(), false),
         };

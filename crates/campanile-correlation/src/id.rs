@@ -109,10 +109,16 @@ impl FromStr for CorrelationId {
 /// A trace's id as a correlation id: its 32 hexadecimal digits.
 impl From<NonZeroU128> for CorrelationId {
     fn from(trace_id: NonZeroU128) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 32];
-        for (at, digit) in text.iter_mut().enumerate() {
-            let value = trace_id.get() >> (4 * (31 - at)) & 0xf;
-            *digit = b"0123456789abcdef"[value as usize];
+        for (byte, digits) in trace_id
+            .get()
+            .to_be_bytes()
+            .iter()
+            .zip(text.chunks_exact_mut(2))
+        {
+            digits[0] = DIGITS[usize::from(byte >> 4)];
+            digits[1] = DIGITS[usize::from(byte & 0xf)];
         }
         Self::of_text(text)
     }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
+use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE, There};
 use crate::current::Scoped;
 use crate::layer::{Settings, X_CORRELATION_ID};
 use crate::{
@@ -117,15 +117,12 @@ where
             }
             true => {
                 let headers = request.headers();
-                let there = There::look(headers, &settings.read);
-                let id = match there.id {
+                let (has_id, there) = look(headers, &settings.read);
+                let id = match has_id {
                     true => id(headers, &settings.read),
                     false => None,
                 };
-                let correlation = match there.carried {
-                    true => Correlation::extract(headers),
-                    false => Correlation::default(),
-                };
+                let correlation = Correlation::extract(headers, there);
                 let headers = request.headers_mut();
                 match id {
                     Some(Err(_)) => discard(headers, &settings.read),
@@ -142,10 +139,10 @@ where
                     }
                     None => {}
                 }
-                if there.carried && correlation.trace().is_none() {
+                if (there.parent || there.state) && correlation.trace().is_none() {
                     discard(headers, &CARRIED[..2]);
                 }
-                if there.carried && correlation.baggage().is_none() {
+                if there.baggage && correlation.baggage().is_none() {
                     discard(headers, &CARRIED[2..]);
                 }
                 (id, correlation)
@@ -200,36 +197,28 @@ fn discard(headers: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
-/// What a request may have brought along.
-struct There {
-    id: bool,
-    carried: bool,
-}
-
-impl There {
-    /// Looks at each name once, which is faster than to look for each of ours, unless there are many.
-    #[inline]
-    fn look(headers: &HeaderMap, names: &[HeaderName]) -> Self {
-        let mut there = Self {
-            id: false,
-            carried: false,
-        };
-        if headers.keys_len() > 32 {
-            return Self {
-                id: true,
-                carried: true,
-            };
-        }
-        for name in headers.keys() {
-            if *name == TRACEPARENT || *name == TRACESTATE || *name == BAGGAGE {
-                there.carried = true;
-            }
-            if names.contains(name) {
-                there.id = true;
-            }
-        }
-        there
+/// Returns whether a request may have an id, and what else it may have brought along.
+///
+/// Looks at each name once, which is faster than to look for each of ours, unless there are many.
+#[inline]
+fn look(headers: &HeaderMap, names: &[HeaderName]) -> (bool, There) {
+    let is_any = headers.keys_len() > 32;
+    let mut has_id = is_any;
+    let mut there = There {
+        parent: is_any,
+        state: is_any,
+        baggage: is_any,
+    };
+    if is_any {
+        return (has_id, there);
     }
+    for name in headers.keys() {
+        there.parent |= *name == TRACEPARENT;
+        there.state |= *name == TRACESTATE;
+        there.baggage |= *name == BAGGAGE;
+        has_id |= names.contains(name);
+    }
+    (has_id, there)
 }
 
 /// Returns the name of the response's header if it is not the usual one.

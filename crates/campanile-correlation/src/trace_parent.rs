@@ -150,19 +150,18 @@ impl TraceParent {
     /// If it is not one of W3C Trace Context: 32 and 16 hexadecimal digits in lower case, which are not all 0, between a version other than
     /// `ff` and flags.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidTraceParent> {
-        let Some((head, rest)) = value.split_at_checked(LENGTH) else {
+        let Some((head, rest)) = value.split_first_chunk::<LENGTH>() else {
             return Err(InvalidTraceParent("it is too short"));
         };
-        let [version, trace_id, parent_id, flags] = fields(head)?;
+        let [version, high, low, parent_id, flags] = fields(head)?;
         match (version, rest) {
             (0xff, _) => return Err(InvalidTraceParent("its version is ff")),
             (0, [_, ..]) => return Err(InvalidTraceParent("it is too long for version 00")),
             (0, []) | (_, [] | [b'-', ..]) => {}
             _ => return Err(InvalidTraceParent("there is no hyphen after the flags")),
         }
-        let trace_id = NonZeroU128::new(trace_id);
-        // It has 16 digits.
-        let parent_id = NonZeroU64::new(parent_id as u64);
+        let trace_id = NonZeroU128::new(u128::from(high) << 64 | u128::from(low));
+        let parent_id = NonZeroU64::new(parent_id);
         Ok(Self {
             trace_id: trace_id.ok_or(InvalidTraceParent("its trace id is 0"))?,
             parent_id: parent_id.ok_or(InvalidTraceParent("its parent id is 0"))?,
@@ -171,31 +170,48 @@ impl TraceParent {
     }
 }
 
-/// Returns the numbers in `vv-tt…-pp…-ff`.
-fn fields(head: &[u8]) -> Result<[u128; 4], InvalidTraceParent> {
-    let mut numbers = [0; 4];
-    let mut rest = head;
-    for (number, length) in numbers.iter_mut().zip([2, 32, 16, 2]) {
-        let (digits, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-        for digit in digits {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => {
-                    let text = "it has something else than hexadecimal digits in lower case";
-                    return Err(InvalidTraceParent(text));
-                }
-            };
-            *number = *number << 4 | u128::from(value);
-        }
-        rest = match after {
-            [b'-', rest @ ..] => rest,
-            [] => after,
-            _ => return Err(InvalidTraceParent("its hyphens are not where they belong")),
-        };
+/// Returns the numbers in `vv-hhhhhhhhhhhhhhhhllllllllllllllll-pppppppppppppppp-ff`.
+fn fields(head: &[u8; LENGTH]) -> Result<[u64; 5], InvalidTraceParent> {
+    if head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
+        return Err(InvalidTraceParent("its hyphens are not where they belong"));
     }
-    Ok(numbers)
+    Ok([
+        number(&head[..2])?,
+        number(&head[3..19])?,
+        number(&head[19..35])?,
+        number(&head[36..52])?,
+        number(&head[53..])?,
+    ])
 }
+
+/// Returns the number of at most 16 digits.
+#[inline]
+fn number(digits: &[u8]) -> Result<u64, InvalidTraceParent> {
+    let (mut number, mut all) = (0, 0);
+    for digit in digits {
+        let value = DIGITS[usize::from(*digit)];
+        number = number << 4 | u64::from(value);
+        all |= value;
+    }
+    match all {
+        0..=0xf => Ok(number),
+        _ => Err(InvalidTraceParent(
+            "it has something else than hexadecimal digits in lower case",
+        )),
+    }
+}
+
+/// The values of hexadecimal digits in lower case. All other bytes have a value that is too large.
+const DIGITS: [u8; 256] = {
+    let mut values = [0xff; 256];
+    let digits = b"0123456789abcdef";
+    let mut value = 0;
+    while value < digits.len() {
+        values[digits[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 impl FromStr for TraceParent {
     type Err = InvalidTraceParent;

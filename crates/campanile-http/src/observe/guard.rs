@@ -27,8 +27,8 @@ pub(super) struct Guard<O: Observer> {
     /// The response head's status.
     status: Option<StatusCode>,
     route: Route,
-    /// The gRPC call that this is, if it is one.
-    call: Option<Call>,
+    /// The gRPC call that this is, if it is one. Its size would be that of every exchange.
+    call: Option<Box<Call>>,
     /// How many bytes of body the head promised.
     owed: Option<u64>,
     sent: u64,
@@ -103,14 +103,16 @@ impl<O: Observer> Guard<O> {
             .uri()
             .path_and_query()
             .filter(|_| grpc::is_call(request));
-        let call = path.map(|path| Call {
-            path: path.clone(),
-            routed,
-            status: None,
-            has_trailers: false,
-            timeout: grpc::timeout(request.headers()),
-            first_message: None,
-            web: None,
+        let call = path.map(|path| {
+            Box::new(Call {
+                path: path.clone(),
+                routed,
+                status: None,
+                has_trailers: false,
+                timeout: grpc::timeout(request.headers()),
+                first_message: None,
+                web: None,
+            })
         });
         Some(Self {
             shared: Arc::clone(shared),

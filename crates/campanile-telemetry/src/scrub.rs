@@ -176,17 +176,32 @@ fn find(text: &[u8], mut from: usize, seen: &mut Seen) -> Option<Range<usize>> {
 /// Returns the index of the next byte that may belong to a secret: `:`, `=`, `,`, the `B` of a scheme
 /// or the `K` of `AKIA`.
 fn next_sign(text: &[u8], from: usize) -> Option<usize> {
-    const STEP: usize = 16;
+    const STEP: usize = 64;
     let is_sign = |byte: &u8| matches!(byte | 0x20, b':' | b'=' | b',' | b'b') | (*byte == b'K');
+    let is_known_sign = |byte: &u8| SIGNS[usize::from(*byte)];
     let mut at = from;
-    // A loop without a condition inside compares many bytes at once.
+    // The compiler turns a loop of this length without a condition inside into comparisons of many bytes at once.
     while let Some(bytes) = text.get(at..at + STEP)
         && !bytes.iter().fold(false, |any, byte| any | is_sign(byte))
     {
         at += STEP;
     }
-    text[at..].iter().position(is_sign).map(|step| at + step)
+    // The rest is less than a step, mostly.
+    let step = text[at..].iter().position(is_known_sign)?;
+    Some(at + step)
 }
+
+/// The bytes that may belong to a secret.
+const SIGNS: [bool; 256] = {
+    let mut signs = [false; 256];
+    let all = b":=,bBK";
+    let mut at = 0;
+    while at < all.len() {
+        signs[all[at] as usize] = true;
+        at += 1;
+    }
+    signs
+};
 
 /// Returns the token in `Bearer <token>` and `Basic <token>`, given the index of the `B`.
 fn after_scheme(text: &[u8], at: usize) -> Option<Range<usize>> {

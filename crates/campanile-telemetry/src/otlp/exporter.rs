@@ -91,7 +91,7 @@ impl Exporter {
             None => None,
             Some(signal) => {
                 let outbox = Arc::new(Outbox::new(signal.limits));
-                let export = ExportSpans::new(signal.transport, &sdk_resource, redaction);
+                let export = ExportSpans::new(signal.transport, &sdk_resource, of_spans, redaction);
                 let lane = Lane {
                     name: signal.name,
                     export: export.map_err(io::Error::other)?,

@@ -42,6 +42,8 @@ struct State<T> {
     /// What waits, and what is under way.
     items: usize,
     bytes: usize,
+    /// The length of the batch that was taken last, for which a new one has room.
+    last: usize,
     counts: Counts,
     /// Up to which count of what was taken up somebody waits.
     flush: u64,
@@ -83,10 +85,19 @@ impl<T> Default for State<T> {
             batches: VecDeque::new(),
             items: 0,
             bytes: 0,
+            last: 0,
             counts: Counts::default(),
             flush: 0,
             closing: None,
         }
+    }
+}
+
+impl<T> State<T> {
+    fn take(&mut self) -> Option<Batch<T>> {
+        let batch = self.batches.pop_front()?;
+        self.last = batch.list.len();
+        Some(batch)
     }
 }
 
@@ -149,7 +160,11 @@ impl<T> Outbox<T> {
         if !state.batches.back().is_some_and(fits) {
             // The one before it is full.
             is_full = !is_first;
-            state.batches.push_back(Batch::default());
+            let list = Vec::with_capacity(state.last);
+            state.batches.push_back(Batch {
+                list,
+                ..Batch::default()
+            });
         }
         if let Some(batch) = state.batches.back_mut() {
             batch.list.push(message);
@@ -173,7 +188,7 @@ impl<T> Outbox<T> {
                 Next::Some => {
                     let more = timeout(self.limits.delay, self.work.notified());
                     if more.await.is_err() {
-                        return self.state().batches.pop_front();
+                        return self.state().take();
                     }
                 }
             }
@@ -195,7 +210,7 @@ impl<T> Outbox<T> {
         if !is_full && !is_asked_for {
             return Next::Some;
         }
-        state.batches.pop_front().map_or(Next::Nothing, Next::Batch)
+        state.take().map_or(Next::Nothing, Next::Batch)
     }
 
     /// Takes note of what became of a batch: so many of its items failed.

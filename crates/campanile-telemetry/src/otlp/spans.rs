@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -19,11 +20,14 @@ use super::send::Sent;
 use super::transport::Transport;
 use super::{AttributeLimits, NOWHERE};
 use crate::clock;
-use crate::escape::MAX_VALUE;
-use crate::keys::{CORRELATION_ID, INTEGERS, OWN_ID, RECORDED};
+use crate::keys::OWN_ID;
 use crate::otel::{self, Recording};
 use crate::recorder::Ring;
 use crate::redact::{Hidden, REDACTED, Redaction};
+
+#[cfg(test)]
+mod tests;
+mod tidy;
 
 /// The attribute with which a span says until its end what recording it belongs to.
 const RING: &str = "campanile.ring";
@@ -109,8 +113,8 @@ impl SpanProcessor for Spans {
                 }
             }
         };
-        tidy(&mut span, self.limits);
-        let bytes = size(&span);
+        // The rest is left to the exporter's thread.
+        let bytes = tidy::bound(&mut span, self.limits);
         let exported = match ring {
             None => Some(span),
             Some(ring) => ring.keep_span(span, bytes).map(sampled),
@@ -155,159 +159,11 @@ pub(crate) fn sampled(mut span: SpanData) -> SpanData {
     span
 }
 
-/// Brings the attributes of a span that ends into order: each key once, with the last of its values, which is cut to its limit.
-fn tidy(span: &mut SpanData, limits: AttributeLimits) {
-    let attributes = &mut span.attributes;
-    let is_id = |pair: &KeyValue| pair.key.as_str() == OWN_ID;
-    let id = attributes.iter().rposition(is_id);
-    let id = id.map(|at| attributes.remove(at).value);
-    let is_integers = |pair: &KeyValue| pair.key.as_str() == INTEGERS;
-    let integers = attributes.iter().position(is_integers);
-    let integers = integers.map(|at| attributes.remove(at).value);
-    let mut kept = 0;
-    for at in 0..attributes.len() {
-        let (before, rest) = attributes.split_at_mut(at);
-        let Some(pair) = rest.first_mut() else {
-            break;
-        };
-        match pair.key.as_str() {
-            OWN_ID | RING | RECORDED => continue,
-            // The request's span has it for other layers, too.
-            CORRELATION_ID if id.as_ref() == Some(&pair.value) => continue,
-            CORRELATION_ID => pair.key = Key::from_static_str("correlation_id_"),
-            _ => {}
-        }
-        cut(&mut pair.value, limits.length);
-        let mut before = before[..kept].iter_mut();
-        match before.find(|other| other.key == pair.key) {
-            Some(other) => std::mem::swap(&mut other.value, &mut pair.value),
-            None => {
-                attributes.swap(kept, at);
-                kept += 1;
-            }
-        }
-    }
-    if let Some(Value::Array(Array::String(keys))) = integers {
-        for pair in &mut attributes[..kept] {
-            let is_one = keys.iter().any(|key| key.as_str() == pair.key.as_str());
-            if let Value::String(text) = &pair.value
-                && is_one
-                && let Ok(integer) = text.as_str().parse::<i64>()
-            {
-                pair.value = integer.into();
-            }
-        }
-    }
-    let left_out = kept.saturating_sub(limits.count);
-    span.dropped_attributes_count += u32::try_from(left_out).unwrap_or(u32::MAX);
-    attributes.truncate(kept - left_out);
-    attributes.extend(id.map(|id| KeyValue::new(CORRELATION_ID, id)));
-    cut_name(&mut span.name);
-    if let Status::Error { description } = &mut span.status {
-        cut_name(description);
-    }
-    for event in &mut span.events.events {
-        cut_name(&mut event.name);
-        for pair in &mut event.attributes {
-            cut(&mut pair.value, limits.length);
-        }
-    }
-    for link in &mut span.links.links {
-        for pair in &mut link.attributes {
-            cut(&mut pair.value, limits.length);
-        }
-    }
-    if span.name.is_empty() {
-        span.name = Cow::Borrowed("unnamed");
-    }
-    let is_error = |pair: &KeyValue| pair.key.as_str() == "error.type";
-    if span.status == Status::Unset && span.attributes.iter().any(is_error) {
-        span.status = Status::error("");
-    }
-}
-
-/// Cuts a name or a description to 16 KiB.
-fn cut_name(text: &mut Cow<'static, str>) {
-    if let Some(shorter) = shorter(text, usize::MAX) {
-        *text = Cow::Owned(shorter.into());
-    }
-}
-
-/// Cuts a text to a number of characters, and to 16 KiB.
-fn cut(value: &mut Value, max_length: usize) {
-    match value {
-        Value::String(text) => {
-            if let Some(shorter) = shorter(text.as_str(), max_length) {
-                *text = shorter;
-            }
-        }
-        Value::Array(Array::String(texts)) => {
-            for text in texts {
-                if let Some(shorter) = shorter(text.as_str(), max_length) {
-                    *text = shorter;
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-fn shorter(text: &str, max_length: usize) -> Option<StringValue> {
-    // Most are shorter even in bytes.
-    if text.len() <= max_length.min(MAX_VALUE) {
-        return None;
-    }
-    let short = super::first(text, max_length);
-    if short.len() <= MAX_VALUE {
-        return (short.len() < text.len()).then(|| short.to_owned().into());
-    }
-    // As lines show that they are cut.
-    let end = (0..=MAX_VALUE)
-        .rev()
-        .find(|&end| short.is_char_boundary(end));
-    Some(format!("{}…", &short[..end.unwrap_or(0)]).into())
-}
-
-/// Returns how many bytes a span takes in memory, about.
-fn size(span: &SpanData) -> usize {
-    let of = |pairs: &[KeyValue]| -> usize { pairs.iter().map(size_of_pair).sum() };
-    let description = match &span.status {
-        Status::Error { description } => description.len(),
-        _ => 0,
-    };
-    let events = span.events.events.iter();
-    let events = events.map(|event| size_of_val(event) + event.name.len() + of(&event.attributes));
-    let links = span.links.links.iter();
-    let links = links.map(|link| size_of_val(link) + of(&link.attributes));
-    size_of_val(span)
-        + span.name.len()
-        + description
-        + of(&span.attributes)
-        + events.sum::<usize>()
-        + links.sum::<usize>()
-}
-
-fn size_of_pair(pair: &KeyValue) -> usize {
-    let value = match &pair.value {
-        Value::String(text) => text.as_str().len(),
-        Value::Array(Array::String(texts)) => {
-            let texts = texts.iter();
-            texts
-                .map(|text| size_of_val(text) + text.as_str().len())
-                .sum()
-        }
-        Value::Array(Array::Bool(list)) => list.len(),
-        Value::Array(Array::I64(list)) => list.len() * 8,
-        Value::Array(Array::F64(list)) => list.len() * 8,
-        _ => 0,
-    };
-    size_of_val(pair) + pair.key.as_str().len() + value
-}
-
 /// Sends batches of spans.
 pub(super) struct ExportSpans {
     exporter: SpanExporter,
     transport: Transport,
+    limits: AttributeLimits,
     redacting: Redacting,
 }
 
@@ -315,6 +171,7 @@ impl ExportSpans {
     pub(super) fn new(
         transport: Transport,
         resource: &Resource,
+        limits: AttributeLimits,
         redaction: Redaction,
     ) -> Result<Self, String> {
         let mut exporter = SpanExporter::builder()
@@ -330,6 +187,7 @@ impl ExportSpans {
         Ok(Self {
             exporter,
             transport,
+            limits,
             redacting: Redacting::new(redaction),
         })
     }
@@ -340,6 +198,7 @@ impl Export for ExportSpans {
 
     async fn export(&mut self, mut spans: Vec<SpanData>) -> Sent {
         for span in &mut spans {
+            tidy::tidy(span, self.limits);
             self.redacting.redact_span(span);
         }
         let result = self.exporter.export(spans).await;
@@ -354,7 +213,29 @@ impl Export for ExportSpans {
 /// Hides the values of attributes by their keys. What is known of a key is kept.
 struct Redacting {
     redaction: Redaction,
-    known: HashMap<Key, Hidden>,
+    known: HashMap<Key, Hidden, BuildHasherDefault<Fnv>>,
+}
+
+/// Fowler, Noll and Vo's hash of 64 bits, which is fast for short texts. The number of keys has a limit, so keys that were chosen to have one
+/// hash do little harm.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// The maximum number of keys that are kept.
@@ -364,7 +245,7 @@ impl Redacting {
     fn new(redaction: Redaction) -> Self {
         Self {
             redaction,
-            known: HashMap::new(),
+            known: HashMap::default(),
         }
     }
 
@@ -424,6 +305,3 @@ impl Redacting {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

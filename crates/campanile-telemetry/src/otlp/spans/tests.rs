@@ -1,4 +1,7 @@
+use super::tidy::{bound, cut, size, tidy};
 use super::*;
+use crate::escape::MAX_VALUE;
+use crate::keys::INTEGERS;
 
 fn text(value: &str) -> Value {
     value.to_owned().into()
@@ -108,7 +111,12 @@ fn no_text_of_a_span_is_without_a_limit() {
     span.events
         .events
         .push(opentelemetry::trace::Event::with_name(long));
-    tidy(&mut span, AttributeLimits::default());
-    let bytes = size(&span);
+    let limits = AttributeLimits::default();
+    let bytes = bound(&mut span, limits);
+    let bounded = span.clone();
+    tidy(&mut span, limits);
+    // What is cut once is not cut again.
+    assert_eq!(span, bounded);
+    assert_eq!(size(&span), bytes);
     assert!((4 * MAX_VALUE..5 * MAX_VALUE).contains(&bytes), "{bytes}");
 }

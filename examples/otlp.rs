@@ -21,7 +21,7 @@ use axum::extract::Path;
 use axum::routing::get;
 use bytes::Bytes;
 use campanile::Campanile;
-use campanile::correlation::Propagation;
+use campanile::correlation::PropagationLayer;
 use campanile::telemetry::{HttpClientSpans, client_span};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -77,7 +77,7 @@ async fn look_up(item: &str) -> String {
 async fn ask(stock: SocketAddr, item: &str) -> Result<String, Error> {
     let client = ServiceBuilder::new()
         .layer(HttpClientSpans::new())
-        .layer(Propagation::new())
+        .layer(PropagationLayer::new())
         .service_fn(move |request| send(stock, request));
     let request = Request::get(format!("http://{stock}/items/{item}"));
     let response = client.oneshot(request.body(Empty::new())?).await?;

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
 use campanile::Campanile;
-use campanile::correlation::Propagation;
+use campanile::correlation::PropagationLayer;
 use campanile::telemetry::Telemetry;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -67,7 +67,7 @@ async fn start(name: &str, app: Router) -> Result<SocketAddr, Error> {
 /// Asks a service, and takes along what the task carries.
 async fn ask(address: SocketAddr, path: &str) -> Result<String, Error> {
     let client = service_fn(move |request| send(address, request));
-    let client = Propagation::new().layer(client);
+    let client = PropagationLayer::new().layer(client);
     let request = Request::get(path).header("host", address.to_string());
     let response = client.oneshot(request.body(Empty::new())?).await?;
     let body = response.into_body().collect().await?.to_bytes();

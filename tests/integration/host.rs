@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use bytes::Bytes;
-use campanile::http::{End, Head, ObserveLayer, Observer};
+use campanile::http::{End, ObserveLayer, Observer, RequestHead};
 use campanile::metrics::Value;
 use campanile::series::Now;
 use campanile::sla::Slo;
@@ -126,7 +126,7 @@ struct Ends(Arc<Mutex<Vec<End>>>);
 impl Observer for Ends {
     type Exchange = ();
 
-    fn begin(&self, _: &mut Head<'_>) {}
+    fn begin(&self, _: &mut RequestHead<'_>) {}
 
     fn end(&self, (): (), end: &End) {
         self.0.lock().unwrap().push(end.clone());

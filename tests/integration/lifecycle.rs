@@ -98,7 +98,7 @@ async fn a_client_that_leaves_after_the_head_has_its_status() {
             ),
             1
         );
-        assert_eq!(host.ends()[0].sent(), 4);
+        assert_eq!(host.ends()[0].body_bytes(), 4);
         assert_eq!(host.good_and_bad(), (0, 0));
         drop(host.stop().await);
     }
@@ -200,8 +200,8 @@ async fn a_stream_lasts_to_its_last_byte_and_an_event_stream_counts_to_its_head(
             assert_eq!(body.collect().await.unwrap().to_bytes(), "");
             host.in_flight(0.0).await;
             let end = &host.ends()[0];
-            assert_eq!((end.outcome(), end.sent()), (Outcome::Completed, 45));
-            assert!(end.total() >= open);
+            assert_eq!((end.outcome(), end.body_bytes()), (Outcome::Completed, 45));
+            assert!(end.duration() >= open);
             assert_eq!(
                 end.latency() >= open,
                 content_type != "text/event-stream",
@@ -381,7 +381,7 @@ async fn responses_without_a_body_are_complete_with_their_head() {
             host.in_flight(0.0).await;
             let end = host.ends().pop().unwrap();
             assert_eq!(
-                (end.status().as_u16(), end.outcome(), end.sent()),
+                (end.status().as_u16(), end.outcome(), end.body_bytes()),
                 (status, Outcome::Completed, 0)
             );
         }
@@ -416,7 +416,7 @@ async fn http_1_0_and_interim_responses_are_exchanges_like_others() {
         host.in_flight(0.0).await;
         let end = host.ends().pop().unwrap();
         assert_eq!(
-            (end.outcome(), end.sent()),
+            (end.outcome(), end.body_bytes()),
             (Outcome::Completed, answer.len() as u64)
         );
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -35,7 +35,7 @@ pub struct Client {
 /// What came back.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -43,7 +43,7 @@ pub struct Answer {
     /// The body, or as much of it as came in time and fits.
     pub body: Bytes,
     /// Whether there was more of the body.
-    pub is_cut: bool,
+    pub truncated: bool,
     /// The trailers; empty if there are none.
     pub trailers: HeaderMap,
 }
@@ -74,7 +74,7 @@ impl Client {
     /// # Errors
     ///
     /// If there is none. A status that tells of a failure is an answer.
-    pub async fn get(&self, target: &Target, headers: HeaderMap) -> Result<Answer, SendError> {
+    pub async fn get(&self, target: &Target, headers: HeaderMap) -> Result<Response, SendError> {
         self.send(Method::GET, target, headers, Bytes::new()).await
     }
 
@@ -88,7 +88,7 @@ impl Client {
         target: &Target,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, SendError> {
+    ) -> Result<Response, SendError> {
         self.send(Method::POST, target, headers, body).await
     }
 
@@ -98,7 +98,7 @@ impl Client {
         target: &Target,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, SendError> {
+    ) -> Result<Response, SendError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = target.uri().clone();
@@ -117,14 +117,14 @@ impl Client {
     }
 
     /// Reads the body as far as the deadline and the cap allow: the status is worth more than the rest of it.
-    async fn read<B>(&self, response: Response<B>, deadline: Instant) -> Answer
+    async fn read<B>(&self, response: http::Response<B>, deadline: Instant) -> Response
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, mut body) = response.into_parts();
         let mut read = BytesMut::new();
         let mut trailers = HeaderMap::new();
-        let is_cut = loop {
+        let truncated = loop {
             if self.max_body == 0 {
                 // Nobody wants any of it.
                 break !body.is_end_stream();
@@ -145,11 +145,11 @@ impl Client {
                 Ok(Some(Err(_))) | Err(_) => break true,
             }
         };
-        Answer {
+        Response {
             status: head.status,
             headers: head.headers,
             body: read.freeze(),
-            is_cut,
+            truncated,
             trailers,
         }
     }

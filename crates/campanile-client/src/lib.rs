@@ -62,7 +62,7 @@ mod retry;
 mod target;
 
 pub use self::address::{Cidr, CidrError};
-pub use self::client::{Answer, Client, ClientBuilder};
+pub use self::client::{Client, ClientBuilder, Response};
 pub use self::error::{InvalidCertificates, SendError};
 pub use self::retry::retry_after;
 pub use self::target::{Target, TargetError};

@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{Carried, Correlation};
+use crate::{Correlation, ScopeSlot};
 
 pin_project! {
-    /// The response body of [`Correlate`](crate::Correlate): the inner body, byte for byte.
+    /// The response body of [`SetCorrelationId`](crate::SetCorrelationId): the inner body, byte for byte.
     ///
     /// The request's [`Correlation`] is the [current](Correlation::current) one while the inner body
     /// is polled and while it is dropped.
@@ -17,14 +17,14 @@ pin_project! {
         #[pin]
         inner: Option<B>,
         // `None` for a response that the layer itself made.
-        carried: Option<Carried>,
+        slot: Option<ScopeSlot>,
     }
 
     impl<B> PinnedDrop for ResponseBody<B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            match this.carried {
-                Some(carried) => carried.enter(|| this.inner.set(None)),
+            match this.slot {
+                Some(slot) => slot.enter(|| this.inner.set(None)),
                 None => this.inner.set(None),
             }
         }
@@ -35,7 +35,7 @@ impl<B> ResponseBody<B> {
     pub(crate) fn new(inner: B, correlation: Option<Correlation>) -> Self {
         Self {
             inner: Some(inner),
-            carried: correlation.map(Carried::new),
+            slot: correlation.map(ScopeSlot::new),
         }
     }
 }
@@ -53,8 +53,8 @@ impl<B: Body> Body for ResponseBody<B> {
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(None);
         };
-        match this.carried {
-            Some(carried) => carried.enter(|| inner.poll_frame(cx)),
+        match this.slot {
+            Some(slot) => slot.enter(|| inner.poll_frame(cx)),
             None => inner.poll_frame(cx),
         }
     }

@@ -26,7 +26,7 @@ struct Remote {
 
 /// Which headers a request may have.
 #[derive(Clone, Copy)]
-pub(crate) struct There {
+pub(crate) struct ContextPresence {
     pub(crate) parent: bool,
     pub(crate) state: bool,
     pub(crate) baggage: bool,
@@ -81,12 +81,12 @@ impl TraceContext {
 
 impl Correlation {
     /// Returns what is carried, if anything is, besides an id. Headers that are not there are not looked for.
-    pub(crate) fn extract(headers: &HeaderMap, there: There) -> Self {
-        let trace = match there.parent {
-            true => TraceContext::of_headers(headers, there.state),
+    pub(crate) fn extract(headers: &HeaderMap, presence: ContextPresence) -> Self {
+        let trace = match presence.parent {
+            true => TraceContext::of_headers(headers, presence.state),
             false => None,
         };
-        let (baggage, left_out) = match there.baggage {
+        let (baggage, left_out) = match presence.baggage {
             true => Baggage::from_headers(&headers.get_all(BAGGAGE)),
             false => (Baggage::default(), false),
         };
@@ -118,7 +118,7 @@ impl Correlation {
         self.id.as_ref()
     }
 
-    /// Returns the place in a trace: what the request brought along, or what was [set](Self::in_trace) since.
+    /// Returns the place in a trace: what the request brought along, or what was [set](Self::with_trace) since.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.remote.as_ref()?.trace.as_ref()
@@ -149,7 +149,7 @@ impl Correlation {
 
     /// Sets the place in a trace, which is what a request to somebody else then comes from.
     #[must_use]
-    pub fn in_trace(mut self, trace: TraceContext) -> Self {
+    pub fn with_trace(mut self, trace: TraceContext) -> Self {
         let remote = self.remote.get_or_insert_default();
         Arc::make_mut(remote).trace = Some(trace);
         self

@@ -34,7 +34,7 @@ impl Correlation {
 
     /// Calls a function with this as what is [current](Self::current).
     pub fn enter<T>(self, function: impl FnOnce() -> T) -> T {
-        Carried::new(self).enter(function)
+        ScopeSlot::new(self).enter(function)
     }
 }
 
@@ -65,13 +65,13 @@ pub fn scope<F: Future>(
 /// Returns a function that runs with what is [current](Correlation::current) now, for a thread or a pool.
 ///
 /// ```
-/// use campanile_correlation::{Correlation, CorrelationId, carried};
+/// use campanile_correlation::{Correlation, CorrelationId, with_current};
 ///
 /// let id = CorrelationId::generate();
-/// let thread = Correlation::from(id.clone()).enter(|| std::thread::spawn(carried(CorrelationId::current)));
+/// let thread = Correlation::from(id.clone()).enter(|| std::thread::spawn(with_current(CorrelationId::current)));
 /// assert_eq!(thread.join().unwrap(), Some(id));
 /// ```
-pub fn carried<T>(function: impl FnOnce() -> T) -> impl FnOnce() -> T {
+pub fn with_current<T>(function: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let correlation = Correlation::current();
     move || correlation.enter(function)
 }
@@ -145,9 +145,9 @@ impl<F: Future> Future for Scoped<F> {
 
 /// What is carried between the turns of a task, for who calls a function more than once: no copy is made for a turn.
 #[derive(Debug)]
-pub struct Carried(Option<Correlation>);
+pub struct ScopeSlot(Option<Correlation>);
 
-impl Carried {
+impl ScopeSlot {
     /// Returns what is carried.
     #[must_use]
     pub fn new(correlation: Correlation) -> Self {

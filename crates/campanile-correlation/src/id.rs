@@ -48,7 +48,7 @@ impl CorrelationId {
         let mut bits = [0; 10];
         bits.copy_from_slice(&random[..10]);
         let uuid = Builder::from_unix_timestamp_millis(unix.as_millis() as u64, &bits).into_uuid();
-        Self::of_uuid(uuid)
+        Self::from_uuid(uuid)
     }
 
     /// Makes a new id: a UUIDv4 (RFC 9562), lower case with hyphens. Nothing of it tells when it was made.
@@ -57,7 +57,7 @@ impl CorrelationId {
     #[must_use]
     pub fn generate_v4() -> Self {
         let random = RANDOM.with_borrow_mut(|random| random.u128(..).to_ne_bytes());
-        Self::of_uuid(Builder::from_random_bytes(random).into_uuid())
+        Self::from_uuid(Builder::from_random_bytes(random).into_uuid())
     }
 
     /// Returns 128 random bits.
@@ -65,14 +65,14 @@ impl CorrelationId {
         RANDOM.with_borrow_mut(|random| random.u128(..))
     }
 
-    fn of_uuid(uuid: Uuid) -> Self {
+    fn from_uuid(uuid: Uuid) -> Self {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         uuid.hyphenated().encode_lower(&mut text);
-        Self::of_text(text)
+        Self::from_ascii(text)
     }
 
     /// One allocation for the text and its reference count; every clone shares it.
-    fn of_text<const N: usize>(text: [u8; N]) -> Self {
+    fn from_ascii<const N: usize>(text: [u8; N]) -> Self {
         let text = Bytes::from_owner(text);
         Self(HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("-")))
     }
@@ -120,7 +120,7 @@ impl From<NonZeroU128> for CorrelationId {
             digits[0] = DIGITS[usize::from(byte >> 4)];
             digits[1] = DIGITS[usize::from(byte & 0xf)];
         }
-        Self::of_text(text)
+        Self::from_ascii(text)
     }
 }
 
@@ -142,7 +142,7 @@ impl TryFrom<&HeaderValue> for CorrelationId {
 /// A UUID as a correlation id: lower case with hyphens.
 impl From<Uuid> for CorrelationId {
     fn from(uuid: Uuid) -> Self {
-        Self::of_uuid(uuid)
+        Self::from_uuid(uuid)
     }
 }
 
@@ -181,7 +181,7 @@ impl fmt::Debug for CorrelationId {
 
 /// A string is not a correlation id. The error doesn't repeat the string, which is not trusted.
 ///
-/// If a request has such an id, [`Correlate`](crate::Correlate) replaces it, and leaves this in the request's extensions.
+/// If a request has such an id, [`SetCorrelationId`](crate::SetCorrelationId) replaces it, and leaves this in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct InvalidCorrelationId(Reason);

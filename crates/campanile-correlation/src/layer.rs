@@ -2,10 +2,11 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, HeaderName, Method, Uri};
+use http::HeaderName;
 use tower_layer::Layer;
 
-use crate::{Correlate, CorrelationId};
+use crate::settings::{Settings, X_CORRELATION_ID, X_REQUEST_ID};
+use crate::{CorrelationId, Reject, Replace, SetCorrelationId, Trust};
 
 /// A [`Layer`] that gives every request a [`CorrelationId`].
 ///
@@ -13,8 +14,8 @@ use crate::{Correlate, CorrelationId};
 ///
 /// | setting | default |
 /// |---|---|
-/// | [`read`](Self::read) | `x-correlation-id`, `x-request-id` |
-/// | [`write`](Self::write) | `x-correlation-id` |
+/// | [`request_headers`](Self::request_headers) | `x-correlation-id`, `x-request-id` |
+/// | [`response_header`](Self::response_header) | `x-correlation-id` |
 /// | [`generator`](Self::generator) | [`CorrelationId::generate`]: a UUIDv7 |
 /// | [`trust`](Self::trust) | [`Trust::Always`] |
 /// | [`reject_invalid`](Self::reject_invalid) | an id that is malformed is replaced |
@@ -25,73 +26,13 @@ pub struct CorrelationIdLayer<I = Replace> {
     on_invalid: PhantomData<fn(I)>,
 }
 
-#[derive(Clone)]
-pub(crate) struct Settings {
-    pub(crate) read: Vec<HeaderName>,
-    pub(crate) write: HeaderName,
-    generator: Option<Arc<dyn Fn() -> CorrelationId + Send + Sync>>,
-    trust: Trust,
-    rejects_invalid: bool,
-}
-
-/// Whose ids, traces and baggage are taken up.
-#[derive(Clone, Default)]
-#[non_exhaustive]
-pub enum Trust {
-    /// Everybody's.
-    #[default]
-    Always,
-    /// Nobody's.
-    Never,
-    /// Those of the requests for which a closure returns true.
-    When(Arc<dyn Fn(&Inbound<'_>) -> bool + Send + Sync>),
-}
-
-impl Trust {
-    /// Trusts the requests for which a closure returns true.
-    ///
-    /// ```
-    /// use campanile_correlation::{CorrelationIdLayer, Trust};
-    ///
-    /// let from_gateway = Trust::when(|request| request.headers.contains_key("x-gateway"));
-    /// let layer = CorrelationIdLayer::new().trust(from_gateway);
-    /// ```
-    pub fn when(is_trusted: impl Fn(&Inbound<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Self::When(Arc::new(is_trusted))
-    }
-}
-
-/// The head of a request that may be trusted.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Inbound<'a> {
-    /// Its method.
-    pub method: &'a Method,
-    /// Its URI.
-    pub uri: &'a Uri,
-    /// Its headers.
-    pub headers: &'a HeaderMap,
-    /// What the layers before this one know of it.
-    pub extensions: &'a Extensions,
-}
-
-/// What to do with a malformed id: to replace it by a new one.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Replace;
-
-/// What to do with a malformed id: to answer 400.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Reject;
-
 impl CorrelationIdLayer {
     /// Returns the layer with all settings at their defaults.
     #[must_use]
     pub fn new() -> Self {
         let settings = Settings {
-            read: vec![X_CORRELATION_ID, X_REQUEST_ID],
-            write: X_CORRELATION_ID,
+            request_headers: vec![X_CORRELATION_ID, X_REQUEST_ID],
+            response_header: X_CORRELATION_ID,
             generator: None,
             trust: Trust::Always,
             rejects_invalid: false,
@@ -140,16 +81,16 @@ impl<I> CorrelationIdLayer<I> {
     ///
     /// Defaults to `x-correlation-id` and `x-request-id`.
     #[must_use]
-    pub fn read(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.set(|settings| settings.read = names.into_iter().collect())
+    pub fn request_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.set(|settings| settings.request_headers = names.into_iter().collect())
     }
 
     /// Sets the header in which every response has the id.
     ///
     /// Defaults to `x-correlation-id`.
     #[must_use]
-    pub fn write(self, name: HeaderName) -> Self {
-        self.set(|settings| settings.write = name)
+    pub fn response_header(self, name: HeaderName) -> Self {
+        self.set(|settings| settings.response_header = name)
     }
 
     /// Sets what makes an id for a request that has none.
@@ -180,33 +121,11 @@ impl<I> CorrelationIdLayer<I> {
     }
 }
 
-impl Settings {
-    #[inline]
-    pub(crate) fn generate(&self) -> CorrelationId {
-        match &self.generator {
-            None => CorrelationId::generate(),
-            Some(make) => make(),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn trusts<'a>(&self, inbound: impl FnOnce() -> Inbound<'a>) -> bool {
-        match &self.trust {
-            Trust::Always => true,
-            Trust::Never => false,
-            Trust::When(is_trusted) => is_trusted(&inbound()),
-        }
-    }
-}
-
-pub(crate) const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 impl<S, I> Layer<S> for CorrelationIdLayer<I> {
-    type Service = Correlate<S, I>;
+    type Service = SetCorrelationId<S, I>;
 
-    fn layer(&self, inner: S) -> Correlate<S, I> {
-        Correlate::with(inner, self.clone())
+    fn layer(&self, inner: S) -> SetCorrelationId<S, I> {
+        SetCorrelationId::with(inner, self.clone())
     }
 }
 
@@ -228,19 +147,9 @@ impl<I> Clone for CorrelationIdLayer<I> {
 impl<I> fmt::Debug for CorrelationIdLayer<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CorrelationIdLayer")
-            .field("read", &self.settings.read)
-            .field("write", &self.settings.write)
+            .field("request_headers", &self.settings.request_headers)
+            .field("response_header", &self.settings.response_header)
             .field("trust", &self.settings.trust)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Always => "Always",
-            Self::Never => "Never",
-            Self::When(_) => "When",
-        })
     }
 }

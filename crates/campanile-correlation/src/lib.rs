@@ -49,8 +49,8 @@
 //! - in [`CorrelationId::current`], while the inner service runs and while its response body is polled;
 //! - in the header `x-correlation-id` of every response that passes the layer, exactly once. A panic and an error of the
 //!   inner service have no response: to have an id on what the client gets, put `CatchPanic` or `HandleError` inside.
-//! - with feature `tokio`, in tasks that are started by `spawn`; in threads by [`carried`];
-//! - in requests to others, by the tower layer and tonic interceptor [`Propagation`] or by [`inject`].
+//! - with feature `tokio`, in tasks that are started by `spawn`; in threads by [`with_current`];
+//! - in requests to others, by the tower layer and tonic interceptor [`PropagationLayer`] or by [`inject`].
 //!
 //! # Features
 //!
@@ -59,23 +59,26 @@
 //! | `axum` | no | [`CorrelationId`] as an extractor |
 //! | `serde` | no | [`CorrelationId`] as a string of serde |
 //! | `tokio` | no | `spawn` |
-//! | `tonic` | no | [`Propagation`] as an interceptor |
+//! | `tonic` | no | [`PropagationLayer`] as an interceptor |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod baggage;
 mod body;
 mod correlation;
 mod current;
+#[cfg(feature = "axum")]
+mod extract;
 mod id;
 mod layer;
 mod limit;
+mod on_invalid;
 mod propagation;
+mod request_head;
 mod service;
+mod settings;
 mod trace_parent;
 mod trace_state;
-
-#[cfg(feature = "axum")]
-mod extract;
+mod trust;
 
 pub use self::baggage::Baggage;
 pub use self::body::ResponseBody;
@@ -83,13 +86,16 @@ pub use self::correlation::{Correlation, TraceContext};
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use self::current::spawn;
-pub use self::current::{Carried, carried, scope};
+pub use self::current::{ScopeSlot, scope, with_current};
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::extract::MissingCorrelationId;
 pub use self::id::{CorrelationId, InvalidCorrelationId};
-pub use self::layer::{CorrelationIdLayer, Inbound, Reject, Replace, Trust};
-pub use self::propagation::{Propagate, Propagation, inject};
-pub use self::service::{Correlate, OnInvalid, ResponseFuture};
+pub use self::layer::CorrelationIdLayer;
+pub use self::on_invalid::{OnInvalid, Reject, Replace};
+pub use self::propagation::{Propagate, PropagationLayer, inject};
+pub use self::request_head::RequestHead;
+pub use self::service::{ResponseFuture, SetCorrelationId};
 pub use self::trace_parent::{InvalidTraceParent, TraceParent};
 pub use self::trace_state::{InvalidTraceState, TraceState};
+pub use self::trust::Trust;

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
-use crate::layer::X_CORRELATION_ID;
+use crate::settings::X_CORRELATION_ID;
 use crate::{Baggage, Correlation, TraceContext, TraceParent};
 
 /// Adds what is [current](Correlation::current) to the headers of a request to somebody else: the correlation id, `traceparent` and
@@ -28,7 +28,7 @@ use crate::{Baggage, Correlation, TraceContext, TraceParent};
 /// # Ok::<_, campanile_correlation::InvalidCorrelationId>(())
 /// ```
 pub fn inject(headers: &mut HeaderMap) {
-    Propagation::new().inject(headers);
+    PropagationLayer::new().inject(headers);
 }
 
 /// What of the [current](Correlation::current) correlation goes along with requests to others: a [`Layer`] for clients, and with feature
@@ -45,7 +45,7 @@ pub fn inject(headers: &mut HeaderMap) {
 /// ```
 /// use std::convert::Infallible;
 ///
-/// use campanile_correlation::{CorrelationId, Propagation, scope};
+/// use campanile_correlation::{CorrelationId, PropagationLayer, scope};
 /// use http::{Request, Response};
 /// use tower::{Layer, ServiceExt, service_fn};
 ///
@@ -54,7 +54,7 @@ pub fn inject(headers: &mut HeaderMap) {
 /// let client = service_fn(async |request: Request<()>| {
 ///     Ok::<_, Infallible>(Response::new(request.headers()["x-correlation-id"].clone()))
 /// });
-/// let client = Propagation::new().baggage(["tenant"]).layer(client);
+/// let client = PropagationLayer::new().baggage(["tenant"]).layer(client);
 /// let id: CorrelationId = "checkout-42".parse()?;
 /// let response = scope(id, client.oneshot(Request::new(()))).await?;
 /// assert_eq!(response.body(), "checkout-42");
@@ -64,7 +64,7 @@ pub fn inject(headers: &mut HeaderMap) {
 ///
 /// A clone is the same (an `Arc`).
 #[derive(Clone, Debug)]
-pub struct Propagation(Arc<Settings>);
+pub struct PropagationLayer(Arc<Settings>);
 
 #[derive(Clone, Debug)]
 struct Settings {
@@ -72,7 +72,7 @@ struct Settings {
     baggage: Vec<String>,
 }
 
-impl Propagation {
+impl PropagationLayer {
     /// Returns what goes along by default.
     #[must_use]
     pub fn new() -> Self {
@@ -155,13 +155,13 @@ fn add(
     value.is_some_and(|value| entry.try_insert(value).is_ok())
 }
 
-impl Default for Propagation {
+impl Default for PropagationLayer {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S> Layer<S> for Propagation {
+impl<S> Layer<S> for PropagationLayer {
     type Service = Propagate<S>;
 
     fn layer(&self, inner: S) -> Propagate<S> {
@@ -172,11 +172,11 @@ impl<S> Layer<S> for Propagation {
     }
 }
 
-/// A client that sends along what is current; made by a [`Propagation`].
+/// A client that sends along what is current; made by a [`PropagationLayer`].
 #[derive(Clone, Debug)]
 pub struct Propagate<S> {
     inner: S,
-    propagation: Propagation,
+    propagation: PropagationLayer,
 }
 
 impl<S> Propagate<S> {
@@ -215,7 +215,7 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Propagate<S> {
 
 #[cfg(feature = "tonic")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
-impl tonic::service::Interceptor for Propagation {
+impl tonic::service::Interceptor for PropagationLayer {
     fn call(
         &mut self,
         mut request: tonic::Request<()>,
@@ -241,11 +241,13 @@ mod tests {
         let trace = TraceContext::new(PARENT.parse().unwrap(), state);
         let baggage = Baggage::parse([&b"tenant=acme;p,secret=x"[..]]);
         let id: crate::CorrelationId = "abc".parse().unwrap();
-        Correlation::from(id).in_trace(trace).with_baggage(baggage)
+        Correlation::from(id)
+            .with_trace(trace)
+            .with_baggage(baggage)
     }
 
     /// What is injected, with the parent id of the trace, which is another each time, as `…`.
-    fn injected(propagation: &Propagation, mut headers: HeaderMap) -> Vec<(String, String)> {
+    fn injected(propagation: &PropagationLayer, mut headers: HeaderMap) -> Vec<(String, String)> {
         correlation().enter(|| propagation.inject(&mut headers));
         let all = headers.iter();
         let mut all: Vec<_> = all
@@ -281,7 +283,7 @@ mod tests {
             std::future::ready(Ok::<_, std::convert::Infallible>(()))
         });
         // What is current is of another place, and its state stays there.
-        let _answer = correlation().enter(|| Propagation::new().layer(service).call(request));
+        let _answer = correlation().enter(|| PropagationLayer::new().layer(service).call(request));
         let sent = sent.into_inner().unwrap();
         assert_eq!(sent["traceparent"], PARENT);
         assert!(!sent.contains_key("tracestate"));
@@ -290,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_is_carried_goes_along_once() {
-        let propagation = Propagation::new();
+        let propagation = PropagationLayer::new();
         let usual = [
             ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-…-03"),
             ("tracestate", "a=1,b=2"),
@@ -313,14 +315,17 @@ mod tests {
         headers.insert("x-correlation-id", HeaderValue::from_static("mine"));
         headers.insert("traceparent", HeaderValue::from_static("mine"));
         let expected = [("traceparent", "mine"), ("x-correlation-id", "mine")];
-        assert_eq!(injected(&Propagation::new(), headers), pairs(&expected));
+        assert_eq!(
+            injected(&PropagationLayer::new(), headers),
+            pairs(&expected)
+        );
     }
 
     #[test]
     fn a_state_without_a_trace_of_its_own_gives_way() {
         let mut headers = HeaderMap::new();
         headers.insert("tracestate", HeaderValue::from_static("stale=1"));
-        let all = injected(&Propagation::new(), headers);
+        let all = injected(&PropagationLayer::new(), headers);
         assert_eq!(all[1], ("tracestate".into(), "a=1,b=2".into()));
     }
 
@@ -331,11 +336,11 @@ mod tests {
         let without = Correlation::from(id.clone());
         let undecided = |parent| {
             let trace = TraceContext::new(parent, TraceState::default());
-            without.clone().in_trace(trace)
+            without.clone().with_trace(trace)
         };
         for correlation in [
             without.clone(),
-            undecided(TraceParent::of(&id)),
+            undecided(TraceParent::from_correlation_id(&id)),
             undecided(TraceParent::generate().child()),
         ] {
             let mut headers = HeaderMap::new();

@@ -3,27 +3,26 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE, There};
+use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE, ContextPresence};
 use crate::current::Scoped;
-use crate::layer::{Settings, X_CORRELATION_ID};
+use crate::settings::{Settings, X_CORRELATION_ID};
 use crate::{
-    Correlation, CorrelationId, CorrelationIdLayer, Inbound, InvalidCorrelationId, Reject, Replace,
-    ResponseBody,
+    Correlation, CorrelationId, CorrelationIdLayer, InvalidCorrelationId, OnInvalid, Replace,
+    RequestHead, ResponseBody,
 };
 
 /// A [`Service`] that gives every request a [`CorrelationId`]; made by a [`CorrelationIdLayer`].
 #[derive(Debug)]
-pub struct Correlate<S, I = Replace> {
+pub struct SetCorrelationId<S, I = Replace> {
     inner: S,
     layer: CorrelationIdLayer<I>,
 }
 
-impl<S> Correlate<S> {
+impl<S> SetCorrelationId<S> {
     /// Wraps a service, with all settings at their defaults.
     pub fn new(inner: S) -> Self {
         Self::with(inner, CorrelationIdLayer::new())
@@ -36,7 +35,7 @@ impl<S> Correlate<S> {
     }
 }
 
-impl<S, I> Correlate<S, I> {
+impl<S, I> SetCorrelationId<S, I> {
     pub(crate) fn with(inner: S, layer: CorrelationIdLayer<I>) -> Self {
         Self { inner, layer }
     }
@@ -57,37 +56,13 @@ impl<S, I> Correlate<S, I> {
     }
 }
 
-impl<S: Clone, I> Clone for Correlate<S, I> {
+impl<S: Clone, I> Clone for SetCorrelationId<S, I> {
     fn clone(&self) -> Self {
         Self::with(self.inner.clone(), self.layer.clone())
     }
 }
 
-/// What becomes of a request whose id is malformed: [`Replace`] or [`Reject`].
-pub trait OnInvalid<B> {
-    /// Returns the answer, or `None` to replace the id.
-    fn answer() -> Option<Response<B>>;
-}
-
-impl<B> OnInvalid<B> for Replace {
-    #[inline]
-    fn answer() -> Option<Response<B>> {
-        None
-    }
-}
-
-impl<B: From<String>> OnInvalid<B> for Reject {
-    fn answer() -> Option<Response<B>> {
-        const PROBLEM: &str = r#"{"type":"about:blank","title":"Bad Request","status":400,"code":"bad_correlation_id","detail":"a correlation id is one header line with 1 to 128 characters of A-Z a-z 0-9 . _ : @ / + = -"}"#;
-        let mut response = Response::new(B::from(PROBLEM.to_owned()));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        let content_type = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(CONTENT_TYPE, content_type);
-        Some(response)
-    }
-}
-
-impl<S, I, ReqBody, ResBody> Service<Request<ReqBody>> for Correlate<S, I>
+impl<S, I, ReqBody, ResBody> Service<Request<ReqBody>> for SetCorrelationId<S, I>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     I: OnInvalid<ResBody>,
@@ -103,47 +78,48 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let settings = &*self.layer.settings;
-        let inbound = || Inbound {
+        let head = || RequestHead {
             method: request.method(),
             uri: request.uri(),
+            version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
         };
-        let (id, correlation) = match settings.trusts(inbound) {
+        let (id, correlation) = match settings.trusts(head) {
             false => {
-                discard(request.headers_mut(), &settings.read);
-                discard(request.headers_mut(), &CARRIED);
+                discard(request.headers_mut(), &settings.request_headers);
+                discard(request.headers_mut(), &CONTEXT_HEADERS);
                 (None, Correlation::default())
             }
             true => {
                 let headers = request.headers();
-                let (has_id, there) = look(headers, &settings.read);
+                let (has_id, context) = scan(headers, &settings.request_headers);
                 let id = match has_id {
-                    true => id(headers, &settings.read),
+                    true => id(headers, &settings.request_headers),
                     false => None,
                 };
-                let correlation = Correlation::extract(headers, there);
+                let correlation = Correlation::extract(headers, context);
                 let headers = request.headers_mut();
                 match id {
-                    Some(Err(_)) => discard(headers, &settings.read),
+                    Some(Err(_)) => discard(headers, &settings.request_headers),
                     // The id is that of the first of these headers.
                     Some(Ok(_)) => {
                         let taken = settings
-                            .read
+                            .request_headers
                             .iter()
                             .position(|name| headers.contains_key(name));
                         discard(
                             headers,
-                            &settings.read[taken.map_or(0, |taken| taken + 1)..],
+                            &settings.request_headers[taken.map_or(0, |taken| taken + 1)..],
                         );
                     }
                     None => {}
                 }
-                if (there.parent || there.state) && correlation.trace().is_none() {
-                    discard(headers, &CARRIED[..2]);
+                if (context.parent || context.state) && correlation.trace().is_none() {
+                    discard(headers, &CONTEXT_HEADERS[..2]);
                 }
-                if there.baggage && correlation.baggage().is_none() {
-                    discard(headers, &CARRIED[2..]);
+                if context.baggage && correlation.baggage().is_none() {
+                    discard(headers, &CONTEXT_HEADERS[2..]);
                 }
                 (id, correlation)
             }
@@ -152,7 +128,7 @@ where
             Some(Err(error)) => Some(error),
             _ => None,
         };
-        let answer = invalid.and_then(|_| I::answer());
+        let rejection = invalid.and_then(|_| I::response());
         let id = match (id, correlation.trace()) {
             (Some(Ok(id)), _) => id,
             // One search finds all that belongs to the trace.
@@ -160,12 +136,12 @@ where
             _ => settings.generate(),
         };
         let write = written(settings);
-        if let Some(mut response) = answer {
+        if let Some(mut response) = rejection {
             response
                 .headers_mut()
-                .insert(settings.write.clone(), id.into());
+                .insert(settings.response_header.clone(), id.into());
             return ResponseFuture {
-                state: State::Refused {
+                state: State::Rejected {
                     response: Some(response),
                 },
             };
@@ -185,7 +161,7 @@ where
 }
 
 /// The headers of a trace, and of baggage.
-const CARRIED: [HeaderName; 3] = [TRACEPARENT, TRACESTATE, BAGGAGE];
+const CONTEXT_HEADERS: [HeaderName; 3] = [TRACEPARENT, TRACESTATE, BAGGAGE];
 
 /// Removes headers that are not taken up, so that no proxy passes them on.
 #[inline]
@@ -197,34 +173,34 @@ fn discard(headers: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
-/// Returns whether a request may have an id, and what else it may have brought along.
+/// Returns whether a request may have an id, and which headers of a context it may have.
 ///
-/// Looks at each name once, which is faster than to look for each of ours, unless there are many.
+/// The scan reads each name once, which is faster than one lookup per header, unless there are many names.
 #[inline]
-fn look(headers: &HeaderMap, names: &[HeaderName]) -> (bool, There) {
+fn scan(headers: &HeaderMap, names: &[HeaderName]) -> (bool, ContextPresence) {
     let is_any = headers.keys_len() > 32;
     let mut has_id = is_any;
-    let mut there = There {
+    let mut context = ContextPresence {
         parent: is_any,
         state: is_any,
         baggage: is_any,
     };
     if is_any {
-        return (has_id, there);
+        return (has_id, context);
     }
     for name in headers.keys() {
-        there.parent |= *name == TRACEPARENT;
-        there.state |= *name == TRACESTATE;
-        there.baggage |= *name == BAGGAGE;
+        context.parent |= *name == TRACEPARENT;
+        context.state |= *name == TRACESTATE;
+        context.baggage |= *name == BAGGAGE;
         has_id |= names.contains(name);
     }
-    (has_id, there)
+    (has_id, context)
 }
 
 /// Returns the name of the response's header if it is not the usual one.
 #[inline]
 fn written(settings: &Settings) -> Option<HeaderName> {
-    (settings.write != X_CORRELATION_ID).then(|| settings.write.clone())
+    (settings.response_header != X_CORRELATION_ID).then(|| settings.response_header.clone())
 }
 
 /// Returns the id that a request brings along, or why it is not valid; `None` if there is none.
@@ -249,7 +225,7 @@ fn id(
 }
 
 pin_project! {
-    /// The response future of [`Correlate`].
+    /// The response future of [`SetCorrelationId`].
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, B> {
         #[pin]
@@ -265,7 +241,7 @@ pin_project! {
             inner: Scoped<F>,
             write: Option<HeaderName>,
         },
-        Refused { response: Option<Response<B>> },
+        Rejected { response: Option<Response<B>> },
     }
 }
 
@@ -279,7 +255,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut inner, write) = match self.project().state.project() {
             StateProjection::Called { inner, write } => (inner, write),
-            StateProjection::Refused { response } => {
+            StateProjection::Rejected { response } => {
                 return response.take().map_or(Poll::Pending, |response| {
                     Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, None))))
                 });

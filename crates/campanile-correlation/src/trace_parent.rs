@@ -59,7 +59,7 @@ impl TraceParent {
     /// Returns the beginning of a trace that follows from a correlation id: a UUID is the trace's id, and so are 32 hexadecimal digits; of any
     /// other text it is a hash. The place in it is random. Whether it is sampled is [undecided](Self::is_undecided).
     #[must_use]
-    pub fn of(id: &CorrelationId) -> Self {
+    pub fn from_correlation_id(id: &CorrelationId) -> Self {
         let digits = id.as_str().bytes().filter(|byte| *byte != b'-');
         let number = digits.clone().try_fold(0_u128, |number, digit| {
             let digit = char::from(digit).to_digit(16)?;

@@ -120,8 +120,8 @@ fn ids() {
             assert_eq!(id.as_str(), text);
             assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
             assert_eq!(
-                TraceParent::of(&id).trace_id(),
-                TraceParent::of(&id).trace_id()
+                TraceParent::from_correlation_id(&id).trace_id(),
+                TraceParent::from_correlation_id(&id).trace_id()
             );
         }
     }

@@ -3,7 +3,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use campanile_http::{End, Head, Observer, Outcome as Ended};
+use campanile_http::{End, Observer, Outcome as Ended, RequestHead};
 use tokio::time::Instant;
 
 use crate::{BuildError, Check, HealthFuture, Outcome, Problem, clock};
@@ -303,7 +303,7 @@ impl Default for PassiveCheck {
 impl Observer for PassiveCheck {
     type Exchange = ();
 
-    fn begin(&self, _: &mut Head<'_>) {}
+    fn begin(&self, _: &mut RequestHead<'_>) {}
 
     fn end(&self, (): (), end: &End) {
         let is_good = match (end.outcome(), end.grpc()) {

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::{End, Head, Observer};
+use crate::{End, Observer, RequestHead};
 
-/// An [`Observer`] whose type is not known when the program is compiled. It allocates once for each
-/// request.
+/// An [`Observer`] of a type that is erased. It allocates once per exchange.
 #[derive(Clone)]
 pub struct BoxObserver(Arc<dyn DynObserver>);
 
@@ -18,17 +17,17 @@ impl BoxObserver {
     }
 }
 
-/// The state of a [`BoxObserver`] for one request.
+/// The state of a [`BoxObserver`] for one exchange.
 pub struct BoxExchange(Box<dyn DynExchange>);
 
 impl Observer for BoxObserver {
     type Exchange = BoxExchange;
 
-    fn wants_first_byte(&self) -> bool {
-        self.0.wants_first_byte()
+    fn wants_time_to_head(&self) -> bool {
+        self.0.wants_time_to_head()
     }
 
-    fn begin(&self, head: &mut Head<'_>) -> BoxExchange {
+    fn begin(&self, head: &mut RequestHead<'_>) -> BoxExchange {
         BoxExchange(self.0.begin(head))
     }
 
@@ -58,19 +57,19 @@ impl Observer for BoxObserver {
 }
 
 trait DynObserver: Send + Sync {
-    fn wants_first_byte(&self) -> bool;
-    fn begin(&self, head: &mut Head<'_>) -> Box<dyn DynExchange>;
+    fn wants_time_to_head(&self) -> bool;
+    fn begin(&self, head: &mut RequestHead<'_>) -> Box<dyn DynExchange>;
 }
 
 struct Erased<O>(Arc<O>);
 
 impl<O: Observer> DynObserver for Erased<O> {
-    fn wants_first_byte(&self) -> bool {
-        self.0.wants_first_byte()
+    fn wants_time_to_head(&self) -> bool {
+        self.0.wants_time_to_head()
     }
 
-    fn begin(&self, head: &mut Head<'_>) -> Box<dyn DynExchange> {
-        Box::new(Begun {
+    fn begin(&self, head: &mut RequestHead<'_>) -> Box<dyn DynExchange> {
+        Box::new(ErasedExchange {
             exchange: self.0.begin(head),
             observer: Arc::clone(&self.0),
         })
@@ -83,12 +82,12 @@ trait DynExchange: Send {
     fn end(self: Box<Self>, end: &End);
 }
 
-struct Begun<O: Observer> {
+struct ErasedExchange<O: Observer> {
     observer: Arc<O>,
     exchange: O::Exchange,
 }
 
-impl<O: Observer> DynExchange for Begun<O> {
+impl<O: Observer> DynExchange for ErasedExchange<O> {
     fn scope(&mut self, poll: &mut dyn FnMut()) {
         self.observer.scope(&mut self.exchange, poll);
     }

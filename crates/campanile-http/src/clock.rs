@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Where the layer reads the time: the system's monotonic clock, or one that a test moves by hand.
+/// The monotonic clock that the layer reads: the system's, or a manual one for tests.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -23,19 +23,19 @@ use std::time::Instant;
 pub struct Clock(Option<Arc<dyn Fn() -> Instant + Send + Sync>>);
 
 impl Clock {
-    /// Returns a clock that reads the time from a closure.
+    /// Creates a clock that returns the time of a closure.
     ///
-    /// A time before an earlier one counts as no time passed.
+    /// If the closure returns an earlier time than before, the elapsed time is zero.
     pub fn new(now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(now)))
     }
 
-    /// Returns the system's monotonic clock, which is also the default.
+    /// Creates the system's monotonic clock. This is the default.
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// Reads the clock.
+    /// Returns the current time.
     #[inline]
     pub fn now(&self) -> Instant {
         match &self.0 {

@@ -4,25 +4,26 @@ use http::StatusCode;
 
 use crate::{GrpcStatus, Route};
 
-/// How an exchange ended.
+/// How an HTTP exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The whole response was handed to the server, whatever its status.
+    /// The server received the whole response, whatever its status.
     Completed,
-    /// The future or the body was dropped while a response or body bytes were still owed: the client left, or a timeout
-    /// further out gave up.
+    /// The future or the body was dropped before the response was complete: the client
+    /// disconnected, or an outer timeout expired.
     Cancelled,
-    /// The inner service or its response body panicked; the panic goes on.
+    /// The inner service or its response body panicked. The layer does not stop the panic.
     Panicked,
-    /// The inner service returned an error instead of a response; the error goes on.
+    /// The inner service returned an error instead of a response. The layer returns the error.
     ServiceError,
-    /// The response body failed after the head was sent; the error goes on.
+    /// The response body failed after the head was sent. The body returns the error.
     BodyError,
 }
 
 impl Outcome {
-    /// Returns the label value for this outcome: `completed`, `cancelled`, `panicked`, `service_error` or `body_error`.
+    /// Returns the label value: `completed`, `cancelled`, `panicked`, `service_error` or
+    /// `body_error`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -34,22 +35,22 @@ impl Outcome {
     }
 }
 
-/// What is known of an exchange when it ends.
+/// The data of an HTTP exchange that has ended: outcome, status, route, size and times.
 #[derive(Clone, Debug)]
 pub struct End {
     pub(crate) outcome: Outcome,
     pub(crate) status: StatusCode,
     pub(crate) grpc: Option<GrpcStatus>,
     pub(crate) route: Route,
-    pub(crate) sent: u64,
-    pub(crate) first_byte: Option<Duration>,
+    pub(crate) body_bytes: u64,
+    pub(crate) time_to_head: Option<Duration>,
     pub(crate) latency: Duration,
-    pub(crate) total: Duration,
-    pub(crate) at: Instant,
+    pub(crate) duration: Duration,
+    pub(crate) ended_at: Instant,
 }
 
 impl End {
-    /// Returns a builder for the end of a request that ended at this time, for tests of observers.
+    /// Creates a builder for an exchange that ended at this time. It is meant for tests of observers.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -60,22 +61,22 @@ impl End {
     /// let end = End::builder(Instant::now())
     ///     .outcome(Outcome::Cancelled)
     ///     .status(StatusCode::OK)
-    ///     .total(Duration::from_secs(3))
+    ///     .duration(Duration::from_secs(3))
     ///     .build();
     /// assert_eq!(end.latency(), Duration::from_secs(3));
     /// ```
-    pub fn builder(at: Instant) -> EndBuilder {
+    pub fn builder(ended_at: Instant) -> EndBuilder {
         EndBuilder {
             end: Self {
                 outcome: Outcome::Completed,
                 status: StatusCode::OK,
                 grpc: None,
                 route: Route::UNMATCHED,
-                sent: 0,
-                first_byte: None,
+                body_bytes: 0,
+                time_to_head: None,
                 latency: Duration::ZERO,
-                total: Duration::ZERO,
-                at,
+                duration: Duration::ZERO,
+                ended_at,
             },
             latency: None,
         }
@@ -88,63 +89,64 @@ impl End {
 
     /// Returns the status of the response head.
     ///
-    /// Without a head it is 499 for a cancelled exchange (nginx's "client closed request") and 500 for a panic or an error
-    /// of the inner service.
+    /// Without a response head, the status is 499 for a cancelled exchange (nginx's "client closed
+    /// request"), and 500 for a panic or an error of the inner service.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Returns the status of a gRPC call; `None` for any other exchange.
+    /// Returns the status of a gRPC call, or `None` for any other exchange.
     ///
     /// A call that is dropped before its status is known is DEADLINE_EXCEEDED if the deadline of
     /// its `grpc-timeout` has passed, and CANCELLED otherwise. The deadline counts as passed a
-    /// twentieth of the timeout early, 20 ms at most, because the client's timer starts earlier. A
-    /// timeout below 10 ms is no deadline. A
-    /// call that fails or panics before its status is known is UNKNOWN.
+    /// twentieth of the timeout early (at most 20 ms), because the client's timer starts earlier.
+    /// A timeout below 10 ms is not a deadline. A call that fails or panics before its status is
+    /// known is UNKNOWN.
     pub fn grpc(&self) -> Option<GrpcStatus> {
         self.grpc
     }
 
-    /// Returns the route, final now; [`Route::UNMATCHED`] if there is none.
+    /// Returns the final route, or [`Route::UNMATCHED`] if no route matched.
     pub fn route(&self) -> &Route {
         &self.route
     }
 
-    /// Returns the bytes of body data that were handed to the server, before any transfer coding.
-    pub fn sent(&self) -> u64 {
-        self.sent
+    /// Returns the bytes of body data that the server received, before any transfer coding.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
     }
 
-    /// Returns the time from the beginning to the response head.
+    /// Returns the time from the begin of the request to the response head.
     ///
-    /// It is measured if the observer wants it ([`Observer::FIRST_BYTE`](crate::Observer::FIRST_BYTE)), and for
-    /// [streams](crate::Streaming). It is `None` otherwise, or if there was no head.
-    pub fn first_byte(&self) -> Option<Duration> {
-        self.first_byte
+    /// The layer measures it for [streams](crate::Streaming), and if the observer sets
+    /// [`WANTS_TIME_TO_HEAD`](crate::Observer::WANTS_TIME_TO_HEAD). Otherwise, and without a response
+    /// head, it is `None`.
+    pub fn time_to_head(&self) -> Option<Duration> {
+        self.time_to_head
     }
 
-    /// Returns the time from the beginning to the end.
-    pub fn total(&self) -> Duration {
-        self.total
+    /// Returns the time from the begin of the request to the end of the exchange.
+    pub fn duration(&self) -> Duration {
+        self.duration
     }
 
-    /// Returns when the exchange ended, so that an observer need not read a clock.
-    pub fn at(&self) -> Instant {
-        self.at
+    /// Returns the time at which the exchange ended. An observer needs no clock of its own.
+    pub fn ended_at(&self) -> Instant {
+        self.ended_at
     }
 
     /// Returns the time that the client waited for the response.
     ///
-    /// - For a stream, it is the time to the response head, because a stream stays open for as long
-    ///   as the client likes. [`Streaming`](crate::Streaming) says which responses are streams.
-    /// - For a gRPC call, it is the time to the first message, which a stream of messages may follow.
-    /// - For any other request, and for a gRPC call without a message, it is the time to the end.
+    /// - Stream: the time to the response head, because the client decides how long a stream stays
+    ///   open. [`Streaming`](crate::Streaming) lists the responses that are streams.
+    /// - gRPC call: the time to the first message.
+    /// - Any other exchange, and a gRPC call without a message: the [duration](Self::duration).
     pub fn latency(&self) -> Duration {
         self.latency
     }
 }
 
-/// Settings of an [`End`] that a test makes.
+/// Settings of an [`End`], for tests of observers.
 ///
 /// | setting | default |
 /// |---|---|
@@ -152,10 +154,10 @@ impl End {
 /// | [`status`](Self::status) | 200 |
 /// | [`grpc`](Self::grpc) | none |
 /// | [`route`](Self::route) | [`Route::UNMATCHED`] |
-/// | [`sent`](Self::sent) | 0 bytes |
-/// | [`total`](Self::total) | 0 s |
-/// | [`first_byte`](Self::first_byte) | none |
-/// | [`latency`](Self::latency) | the total |
+/// | [`body_bytes`](Self::body_bytes) | 0 bytes |
+/// | [`duration`](Self::duration) | 0 s |
+/// | [`time_to_head`](Self::time_to_head) | none |
+/// | [`latency`](Self::latency) | the duration |
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct EndBuilder {
@@ -164,7 +166,7 @@ pub struct EndBuilder {
 }
 
 impl EndBuilder {
-    /// Sets how the request ended.
+    /// Sets how the exchange ended.
     ///
     /// Defaults to [`Outcome::Completed`].
     pub fn outcome(mut self, outcome: Outcome) -> Self {
@@ -182,7 +184,7 @@ impl EndBuilder {
 
     /// Sets the status of a gRPC call.
     ///
-    /// Defaults to none: the request is no gRPC call.
+    /// Defaults to none: the exchange is not a gRPC call.
     pub fn grpc(mut self, status: GrpcStatus) -> Self {
         self.end.grpc = Some(status);
         self
@@ -196,33 +198,33 @@ impl EndBuilder {
         self
     }
 
-    /// Sets the bytes of the response body that were handed to the server.
+    /// Sets the bytes of the response body that the server received.
     ///
     /// Defaults to 0.
-    pub fn sent(mut self, bytes: u64) -> Self {
-        self.end.sent = bytes;
+    pub fn body_bytes(mut self, bytes: u64) -> Self {
+        self.end.body_bytes = bytes;
         self
     }
 
-    /// Sets the time to the end.
+    /// Sets the time from the begin of the request to the end of the exchange.
     ///
     /// Defaults to 0 s.
-    pub fn total(mut self, total: Duration) -> Self {
-        self.end.total = total;
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.end.duration = duration;
         self
     }
 
     /// Sets the time to the response head.
     ///
-    /// Defaults to none: it is not measured.
-    pub fn first_byte(mut self, first_byte: Duration) -> Self {
-        self.end.first_byte = Some(first_byte);
+    /// Defaults to none: not measured.
+    pub fn time_to_head(mut self, time_to_head: Duration) -> Self {
+        self.end.time_to_head = Some(time_to_head);
         self
     }
 
     /// Sets the time that the client waited.
     ///
-    /// Defaults to the total.
+    /// Defaults to the duration.
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = Some(latency);
         self
@@ -230,7 +232,7 @@ impl EndBuilder {
 
     /// Returns the end.
     pub fn build(self) -> End {
-        let latency = self.latency.unwrap_or(self.end.total);
+        let latency = self.latency.unwrap_or(self.end.duration);
         End {
             latency,
             ..self.end

@@ -8,25 +8,25 @@ use crate::grpc;
 ///
 /// See <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>.
 pub(crate) struct Trailers {
-    /// `None` if the body is not in base64.
+    /// `None` if the body is not base64.
     base64: Option<Quad>,
     state: State,
 }
 
 enum State {
-    /// A frame's head: its flags, and the length of what follows.
+    /// A frame's head: its flags and its length.
     Head { bytes: [u8; 5], have: usize },
     /// A message.
     Message { left: usize },
-    /// The trailers, of which only the beginning is kept.
+    /// The trailers. Only the first bytes are kept.
     Trailers { left: usize, text: Vec<u8> },
     /// The trailers have been read.
     Read(Option<GrpcStatus>),
-    /// The body can't be read.
-    Lost,
+    /// The body is not readable.
+    Unreadable,
 }
 
-/// Four digits of base64 that are three bytes.
+/// Decodes four base64 digits to three bytes.
 #[derive(Default)]
 struct Quad {
     bits: u32,
@@ -39,19 +39,19 @@ const NO_HEAD: State = State::Head {
     have: 0,
 };
 
-/// The bit of a frame's flags that marks trailers.
+/// The flag of a trailers frame.
 const IS_TRAILERS: u8 = 0x80;
 
-/// How many bytes of the trailers are kept.
-const MAX_TRAILERS: usize = 8 * 1_024;
+/// The limit of bytes of the trailers that are kept.
+const MAX_TRAILER_BYTES: usize = 8 * 1_024;
 
 impl Trailers {
-    /// Returns a reader for a response with these headers; `None` if it isn't gRPC-Web.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+    /// Creates a reader for a response with these headers, or `None` if it isn't gRPC-Web.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let content_type = headers.get(CONTENT_TYPE)?.as_bytes();
         let rest = content_type.strip_prefix(grpc::WEB)?;
         let state = match headers.contains_key(CONTENT_ENCODING) {
-            true => State::Lost,
+            true => State::Unreadable,
             false => NO_HEAD,
         };
         let base64 = rest.starts_with(b"-text").then(Quad::default);
@@ -67,7 +67,7 @@ impl Trailers {
         for digit in data {
             match quad.push(*digit) {
                 Some((decoded, length)) => bytes.extend_from_slice(&decoded[..length]),
-                None => self.state = State::Lost,
+                None => self.state = State::Unreadable,
             }
             if bytes.len() >= 3 * 1_000 {
                 self.state.read(&bytes);
@@ -78,17 +78,17 @@ impl Trailers {
         self.base64 = Some(quad);
     }
 
-    /// Gives up, because a part of the body was not read.
-    pub(crate) fn lose(&mut self) {
-        self.state = State::Lost;
+    /// Stops reading, because a part of the body was skipped.
+    pub(crate) fn skip(&mut self) {
+        self.state = State::Unreadable;
     }
 
-    /// Returns whether the body can't be read.
-    pub(crate) fn is_lost(&self) -> bool {
-        matches!(self.state, State::Lost)
+    /// Returns whether the body is unreadable.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self.state, State::Unreadable)
     }
 
-    /// Returns the status, once the trailers have been read.
+    /// Returns the status after the trailers have been read.
     pub(crate) fn status(&self) -> Option<GrpcStatus> {
         match self.state {
             State::Read(status) => status,
@@ -115,8 +115,8 @@ impl State {
                                 left,
                                 text: Vec::new(),
                             },
-                            // Compressed trailers among them.
-                            _ => Self::Lost,
+                            // For example compressed trailers.
+                            _ => Self::Unreadable,
                         };
                         self.end_if_complete();
                     }
@@ -129,13 +129,13 @@ impl State {
                 }
                 Self::Trailers { left, text } => {
                     let (now, after) = data.split_at(data.len().min(*left));
-                    let room = MAX_TRAILERS - text.len();
+                    let room = MAX_TRAILER_BYTES - text.len();
                     text.extend_from_slice(&now[..now.len().min(room)]);
                     *left -= now.len();
                     data = after;
                     self.end_if_complete();
                 }
-                Self::Read(_) | Self::Lost => return,
+                Self::Read(_) | Self::Unreadable => return,
             }
         }
     }
@@ -149,7 +149,7 @@ impl State {
     }
 }
 
-/// Reads `grpc-status` from trailers, one a line.
+/// Returns the value of `grpc-status`. Each trailer is a line.
 fn status_in(trailers: &[u8]) -> Option<GrpcStatus> {
     trailers.split(|byte| *byte == b'\n').find_map(|line| {
         let colon = line.iter().position(|byte| *byte == b':')?;
@@ -160,7 +160,7 @@ fn status_in(trailers: &[u8]) -> Option<GrpcStatus> {
 }
 
 impl Quad {
-    /// Adds a digit; returns the bytes that are complete, or `None` if it is none of base64.
+    /// Adds a digit. Returns the completed bytes, or `None` if the digit is invalid.
     fn push(&mut self, digit: u8) -> Option<([u8; 3], usize)> {
         let value = match digit {
             b'A'..=b'Z' => digit - b'A',
@@ -191,12 +191,12 @@ mod tests {
     fn read(content_type: &str, body: &[u8], step: usize) -> (Option<&'static str>, bool) {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
-        let mut trailers = Trailers::of(&headers).unwrap();
+        let mut trailers = Trailers::from_headers(&headers).unwrap();
         for chunk in body.chunks(step) {
             trailers.read(chunk);
         }
         let status = trailers.status().map(GrpcStatus::name);
-        (status, trailers.is_lost())
+        (status, trailers.is_unreadable())
     }
 
     fn frame(flags: u8, text: &[u8]) -> Vec<u8> {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_found_however_the_body_is_cut() {
+    fn the_status_is_found_in_chunks_of_any_size() {
         let failed = frame(0x80, b"Grpc-Status: 13\r\ngrpc-message: no\r\n");
         let body = [frame(0, b"\x80message"), frame(1, b""), failed].concat();
         for step in 1..body.len() {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_lost() {
+    fn a_body_without_frames_is_unreadable() {
         for body in [
             &frame(0x81, b"\x1f\x8b")[..],
             b"<html><body>",
@@ -241,6 +241,6 @@ mod tests {
         assert_eq!(found, (None, false));
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, "application/grpc".parse().unwrap());
-        assert!(Trailers::of(&headers).is_none());
+        assert!(Trailers::from_headers(&headers).is_none());
     }
 }

@@ -2,9 +2,9 @@ use http::{Extensions, HeaderMap, Method, Uri, Version};
 
 use crate::Route;
 
-/// The head of a request, as an observer sees it: to read, but for its extensions.
+/// The head of a request, as an observer reads it. Only its extensions can be changed.
 #[derive(Debug)]
-pub struct Head<'a> {
+pub struct RequestHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) version: Version,
@@ -13,16 +13,17 @@ pub struct Head<'a> {
     pub(crate) route: Route,
 }
 
-impl Head<'_> {
-    /// Returns the request's method, as it came: for a label use [`method_label`](crate::method_label).
+impl RequestHead<'_> {
+    /// Returns the request's method as the client sent it. For a label use
+    /// [`method_label`](crate::method_label).
     pub fn method(&self) -> &Method {
         self.method
     }
 
     /// Returns the request's URI. For a label use the [`route`](Self::route).
     ///
-    /// With feature `axum` it has the prefix that a router with this layer is nested below. If a
-    /// handler forwards the request, a layer around the client sees the URI that the handler set.
+    /// With feature `axum` the URI includes the prefix of a nested router. If a handler forwards
+    /// the request, a layer around the client gets the URI that the handler set.
     pub fn uri(&self) -> &Uri {
         self.uri
     }
@@ -42,12 +43,14 @@ impl Head<'_> {
         self.extensions
     }
 
-    /// Returns the request's extensions to add to: the inner service and later observers see what is put there.
+    /// Returns the request's extensions, mutable. The inner service and the later observers of a
+    /// tuple can read what an observer inserts.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.extensions
     }
 
-    /// Returns the route as far as it is known before the inner service ran; [`End::route`](crate::End::route) is final.
+    /// Returns the route that is known before the inner service runs.
+    /// [`End::route`](crate::End::route) is final.
     pub fn route(&self) -> &Route {
         &self.route
     }

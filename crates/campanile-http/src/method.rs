@@ -1,9 +1,9 @@
 use http::Method;
 
-/// Returns a method's name for a label: one of the nine of RFC 9110 and RFC 5789, and `_OTHER` for anything else.
+/// Returns a method's label value: one of the nine methods of RFC 9110 and RFC 5789, or `_OTHER`.
 ///
-/// A client may send any token as its method, so the name as it came must not become a label value. `_OTHER` is
-/// OpenTelemetry's name for the rest.
+/// A client can send any token as its method, so the raw method must not become a label value.
+/// `_OTHER` is OpenTelemetry's value for unknown methods.
 ///
 /// ```
 /// use campanile_http::method_label;

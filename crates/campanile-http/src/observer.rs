@@ -4,78 +4,85 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::{End, Head};
+use crate::{End, RequestHead};
 
-/// Watches HTTP exchanges through an [`ObserveLayer`](crate::ObserveLayer).
+/// The callbacks that an [`ObserveLayer`](crate::ObserveLayer) calls for each HTTP exchange.
 ///
-/// A tuple of up to six observers is an observer, and so are `Option<O>`, `Arc<O>` and [`BoxObserver`](crate::BoxObserver). The
-/// layer calls the members of a tuple in order, each of them even if another one panics.
+/// A tuple of up to six observers is an observer. So are `Option<O>`, `Arc<O>` and
+/// [`BoxObserver`](crate::BoxObserver). The layer calls the members of a tuple in order, and calls
+/// all of them even if one panics.
 ///
 /// # Panics
 ///
-/// A panic in [`begin`](Self::begin), [`responded`](Self::responded) or [`end`](Self::end) does not reach the host: the
-/// layer catches it and counts it in [`Stats::observer_panics`](crate::Stats::observer_panics), for a tuple once for each
-/// exchange. If `begin` panicked, that observer is told no more of the exchange. A panic in [`scope`](Self::scope) can't be told
-/// from one of the host, and goes on.
+/// The layer catches a panic in [`begin`](Self::begin), [`responded`](Self::responded) or
+/// [`end`](Self::end), so it does not reach the application. It counts the panic in
+/// [`Stats::observer_panics`](crate::Stats::observer_panics), once per exchange for a tuple. After a
+/// panic in `begin`, the layer calls that observer no more for the exchange. A panic in
+/// [`scope`](Self::scope) can't be distinguished from a panic of the application, and is not caught.
 pub trait Observer: Send + Sync + 'static {
-    /// What the observer keeps for the time of one exchange.
+    /// The observer's state of one exchange.
     type Exchange: Send + 'static;
 
-    /// Asks for the time to the response head ([`End::first_byte`]), which costs a third clock read.
+    /// Whether the layer measures the time to the response head ([`End::time_to_head`]). This costs a
+    /// third clock read.
     ///
     /// Defaults to `false`.
-    const FIRST_BYTE: bool = false;
+    const WANTS_TIME_TO_HEAD: bool = false;
 
-    /// Returns whether the observer wants the time to the response head. An observer whose type does not tell, such as a
-    /// [`BoxObserver`](crate::BoxObserver), overrides it.
+    /// Returns whether the layer measures the time to the response head.
     ///
-    /// Defaults to [`FIRST_BYTE`](Self::FIRST_BYTE).
-    fn wants_first_byte(&self) -> bool {
-        Self::FIRST_BYTE
+    /// Override it if the type alone does not decide, as in [`BoxObserver`](crate::BoxObserver).
+    ///
+    /// Defaults to [`WANTS_TIME_TO_HEAD`](Self::WANTS_TIME_TO_HEAD).
+    fn wants_time_to_head(&self) -> bool {
+        Self::WANTS_TIME_TO_HEAD
     }
 
-    /// Called once when an exchange begins, before the inner service.
-    fn begin(&self, head: &mut Head<'_>) -> Self::Exchange;
+    /// Called when a request begins, before the inner service (`on_request`).
+    fn begin(&self, head: &mut RequestHead<'_>) -> Self::Exchange;
 
-    /// Called around the inner service's `call` and around every poll of its future and of the response body; must call
-    /// `poll` and return what it returns.
+    /// Called around the inner service's `call`, and around every poll of its future and of the
+    /// response body.
     ///
-    /// This is the place to enter a span or set a task-local. Defaults to calling `poll`.
+    /// An implementation must call `poll` and return its value. It can enter a span or set a
+    /// task-local around it. Defaults to calling `poll`.
     fn scope<T>(&self, _exchange: &mut Self::Exchange, poll: impl FnOnce() -> T) -> T {
         poll()
     }
 
-    /// Called when the inner service answered with a response head; not called for a cancelled exchange, an error or a
-    /// panic before that.
+    /// Called when the inner service returned a response (`on_response`).
     ///
-    /// Defaults to doing nothing.
+    /// It is not called if the exchange is cancelled, fails or panics before that. Defaults to doing
+    /// nothing.
     fn responded(&self, _exchange: &mut Self::Exchange, _status: StatusCode, _headers: &HeaderMap) {
     }
 
-    /// Called exactly once for every exchange that [`begin`](Self::begin) returned for.
+    /// Called when the exchange ended (`on_end`), exactly once for each [`begin`](Self::begin) that
+    /// returned.
     ///
-    /// It may run inside a destructor, on whichever thread drops the future or the body, and so must not block.
+    /// It can run in a destructor, on any thread that drops the future or the body. It must not
+    /// block.
     fn end(&self, exchange: Self::Exchange, end: &End);
 }
 
-/// Watches nothing.
+/// An observer that does nothing.
 impl Observer for () {
     type Exchange = ();
 
-    fn begin(&self, _: &mut Head<'_>) {}
+    fn begin(&self, _: &mut RequestHead<'_>) {}
 
     fn end(&self, (): (), _: &End) {}
 }
 
 impl<O: Observer> Observer for Arc<O> {
     type Exchange = O::Exchange;
-    const FIRST_BYTE: bool = O::FIRST_BYTE;
+    const WANTS_TIME_TO_HEAD: bool = O::WANTS_TIME_TO_HEAD;
 
-    fn wants_first_byte(&self) -> bool {
-        (**self).wants_first_byte()
+    fn wants_time_to_head(&self) -> bool {
+        (**self).wants_time_to_head()
     }
 
-    fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
+    fn begin(&self, head: &mut RequestHead<'_>) -> Self::Exchange {
         (**self).begin(head)
     }
 
@@ -94,13 +101,13 @@ impl<O: Observer> Observer for Arc<O> {
 
 impl<O: Observer> Observer for Option<O> {
     type Exchange = Option<O::Exchange>;
-    const FIRST_BYTE: bool = O::FIRST_BYTE;
+    const WANTS_TIME_TO_HEAD: bool = O::WANTS_TIME_TO_HEAD;
 
-    fn wants_first_byte(&self) -> bool {
-        self.as_ref().is_some_and(Observer::wants_first_byte)
+    fn wants_time_to_head(&self) -> bool {
+        self.as_ref().is_some_and(Observer::wants_time_to_head)
     }
 
-    fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
+    fn begin(&self, head: &mut RequestHead<'_>) -> Self::Exchange {
         self.as_ref().map(|observer| observer.begin(head))
     }
 
@@ -124,7 +131,7 @@ impl<O: Observer> Observer for Option<O> {
     }
 }
 
-/// Calls `$poll` inside the scopes of all the observers, the first outermost.
+/// Calls `$poll` inside the scopes of all observers. The first observer's scope is outermost.
 macro_rules! nested {
     ($poll:ident;) => { $poll() };
     ($poll:ident; $observer:ident $exchange:ident $($rest:ident)*) => {
@@ -138,19 +145,19 @@ macro_rules! nested {
 macro_rules! tuple {
     ($($type:ident $observer:ident $exchange:ident),+) => {
         impl<$($type: Observer),+> Observer for ($($type,)+) {
-            type Exchange = Exchanges<($(Option<$type::Exchange>,)+)>;
-            const FIRST_BYTE: bool = $($type::FIRST_BYTE)||+;
+            type Exchange = TupleExchange<($(Option<$type::Exchange>,)+)>;
+            const WANTS_TIME_TO_HEAD: bool = $($type::WANTS_TIME_TO_HEAD)||+;
 
-            fn wants_first_byte(&self) -> bool {
+            fn wants_time_to_head(&self) -> bool {
                 let ($($observer,)+) = self;
-                $($observer.wants_first_byte())||+
+                $($observer.wants_time_to_head())||+
             }
 
-            fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
+            fn begin(&self, head: &mut RequestHead<'_>) -> Self::Exchange {
                 let ($($observer,)+) = self;
                 let mut panic = None;
-                let each = ($(caught(&mut panic, || $observer.begin(head)),)+);
-                Exchanges { each, panic }
+                let each = ($(catch(&mut panic, || $observer.begin(head)),)+);
+                TupleExchange { each, panic }
             }
 
             fn scope<T>(&self, exchanges: &mut Self::Exchange, poll: impl FnOnce() -> T) -> T {
@@ -161,17 +168,17 @@ macro_rules! tuple {
 
             fn responded(&self, exchanges: &mut Self::Exchange, status: StatusCode, headers: &HeaderMap) {
                 let ($($observer,)+) = self;
-                let Exchanges { each: ($($exchange,)+), panic } = exchanges;
+                let TupleExchange { each: ($($exchange,)+), panic } = exchanges;
                 $(if let Some(exchange) = $exchange {
-                    caught(panic, || $observer.responded(exchange, status, headers));
+                    catch(panic, || $observer.responded(exchange, status, headers));
                 })+
             }
 
             fn end(&self, exchanges: Self::Exchange, end: &End) {
                 let ($($observer,)+) = self;
-                let Exchanges { each: ($($exchange,)+), mut panic } = exchanges;
+                let TupleExchange { each: ($($exchange,)+), mut panic } = exchanges;
                 $(if let Some(exchange) = $exchange {
-                    caught(&mut panic, || $observer.end(exchange, end));
+                    catch(&mut panic, || $observer.end(exchange, end));
                 })+
                 if let Some(panic) = panic {
                     resume_unwind(panic);
@@ -181,18 +188,18 @@ macro_rules! tuple {
     };
 }
 
-/// What a tuple of observers keeps of one exchange.
+/// The state of a tuple of observers for one exchange.
 #[derive(Debug)]
-pub struct Exchanges<T> {
-    /// For each observer its own, unless it panicked in the beginning.
+pub struct TupleExchange<T> {
+    /// The state of each observer, or `None` if its `begin` panicked.
     each: T,
-    /// A panic that one of them had, which goes on at the end, when all have been told.
+    /// The last panic of an observer. It resumes after `end` of all observers.
     panic: Option<Panic>,
 }
 
 type Panic = Box<dyn Any + Send>;
 
-fn caught<T>(panic: &mut Option<Panic>, observe: impl FnOnce() -> T) -> Option<T> {
+fn catch<T>(panic: &mut Option<Panic>, observe: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(observe))
         .map_err(|caught| *panic = Some(caught))
         .ok()

@@ -3,16 +3,18 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-/// The template of the path that an exchange matched, such as `/users/{id}`: a label value with a bound, which the raw path
-/// is not.
+/// The path template that a request matched, such as `/users/{id}`.
 ///
-/// The layer takes the first that it finds of:
-/// 1. what the closure of [`ObserveBuilder::route`](crate::ObserveBuilder::route) returns,
-/// 2. a `Route` in the request's extensions, put there by a layer further out,
+/// The number of templates is bounded, so a route can be a label value. A raw path can't.
+///
+/// The layer takes the route from the first of these sources that has one:
+///
+/// 1. the closure of [`ObserveBuilder::route`](crate::ObserveBuilder::route),
+/// 2. a `Route` in the request's extensions, set by an outer layer,
 /// 3. axum's `MatchedPath` (feature `axum`),
-/// 4. a `Route` in the *response's* extensions, put there by a service further in,
+/// 4. a `Route` in the *response's* extensions, set by an inner service.
 ///
-/// and [`Route::UNMATCHED`] if there is none of them. Two routes are equal if their text is.
+/// Otherwise the route is [`Route::UNMATCHED`]. Two routes are equal if their templates are.
 #[derive(Clone)]
 pub struct Route(Repr);
 
@@ -25,13 +27,13 @@ enum Repr {
 }
 
 impl Route {
-    /// No route: `_unmatched_`, whatever the path was.
+    /// The route of a request that matched no template: `_unmatched_`.
     pub const UNMATCHED: Self = Self::from_static("_unmatched_");
 
-    /// One route more than there may be: `_other_`.
+    /// The route of a request past the limit of routes: `_other_`.
     pub const OTHER: Self = Self::from_static("_other_");
 
-    /// Returns the route with this template, without an allocation.
+    /// Creates a route with this template. It does not allocate.
     pub const fn from_static(template: &'static str) -> Self {
         Self(Repr::Static(template))
     }
@@ -46,12 +48,12 @@ impl Route {
         }
     }
 
-    /// Returns whether there is no route.
+    /// Returns whether the request matched no template.
     pub fn is_unmatched(&self) -> bool {
         *self == Self::UNMATCHED
     }
 
-    /// The route that a router further out has left.
+    /// Returns the route that an outer axum router has set.
     #[cfg(feature = "axum")]
     #[inline]
     pub(crate) fn matched(extensions: &Extensions) -> Option<Self> {
@@ -59,7 +61,7 @@ impl Route {
         Some(Self(Repr::Matched(path.clone())))
     }
 
-    /// Without a router that is known, none has left one.
+    /// Returns `None`: without feature `axum` no router is known.
     #[cfg(not(feature = "axum"))]
     pub(crate) fn matched(_: &Extensions) -> Option<Self> {
         None

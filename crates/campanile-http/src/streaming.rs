@@ -1,10 +1,10 @@
 /// Marks a response as a stream: its [latency](crate::End::latency) ends with its head.
 ///
-/// Insert it into the response's extensions if the stream lasts as long as the client likes and its
-/// content type does not show that. The content types that show it are `text/event-stream`,
-/// `application/x-ndjson`, `application/ndjson`, `application/jsonl`, `application/json-seq`,
-/// `application/stream+json`, `multipart/x-mixed-replace`, `application/connect+proto` and
-/// `application/connect+json`, in a response whose length is not known.
+/// Insert it into the response's extensions if the client decides how long the stream stays open.
+/// It is not needed for a response of unknown length with one of these content types:
+/// `text/event-stream`, `application/x-ndjson`, `application/ndjson`, `application/jsonl`,
+/// `application/json-seq`, `application/stream+json`, `multipart/x-mixed-replace`,
+/// `application/connect+proto`, `application/connect+json`.
 ///
 /// ```
 /// use campanile_http::Streaming;
@@ -28,7 +28,7 @@ const STREAMS: [&str; 9] = [
     "application/connect+json",
 ];
 
-/// Returns whether a content type is one of streams.
+/// Returns whether the content type is one of a stream.
 pub(crate) fn is_stream(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     STREAMS

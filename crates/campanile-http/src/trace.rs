@@ -1,21 +1,24 @@
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
 
-/// The trace that an exchange belongs to: what an observer of traces leaves in the request's extensions
-/// ([`Head::extensions_mut`](crate::Head::extensions_mut)), and an observer of metrics, further back in the tuple, reads.
+/// The trace and the span of an HTTP exchange.
 ///
-/// It is displayed as 32 hexadecimal digits, as in `traceparent`.
+/// A tracing observer inserts it into the
+/// [request's extensions](crate::RequestHead::extensions_mut). A metrics observer after it in the
+/// tuple reads it for exemplars.
+///
+/// `Display` writes the trace id as 32 hexadecimal digits, as in `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceRef {
-    /// As bytes, which need no alignment: an exchange carries this from its future into its body.
+    // Bytes need no alignment, which keeps the state of an exchange small.
     trace_id: [u8; 16],
-    /// All 0 if it is not known.
+    // All zeros: unknown.
     span_id: [u8; 8],
     is_sampled: bool,
 }
 
 impl TraceRef {
-    /// Returns a reference to a trace; W3C Trace Context allows no id that is 0.
+    /// Creates a reference to a trace. W3C Trace Context allows no trace id 0.
     pub fn new(trace_id: NonZeroU128, is_sampled: bool) -> Self {
         Self {
             trace_id: trace_id.get().to_be_bytes(),
@@ -38,12 +41,12 @@ impl TraceRef {
         u128::from_be_bytes(self.trace_id)
     }
 
-    /// Returns the id of the exchange's span, if it is known.
+    /// Returns the id of the exchange's span, or `None` if it is unknown.
     pub fn span_id(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(u64::from_be_bytes(self.span_id))
     }
 
-    /// Returns whether the trace is recorded.
+    /// Returns whether the trace is sampled.
     pub fn is_sampled(&self) -> bool {
         self.is_sampled
     }

@@ -156,7 +156,7 @@ pub fn observe(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// [`macro@observe`] for who depends on `campanile` alone, which exports it as `observe`.
 #[proc_macro_attribute]
-pub fn observe_of_facade(arguments: TokenStream, item: TokenStream) -> TokenStream {
+pub fn facade_observe(arguments: TokenStream, item: TokenStream) -> TokenStream {
     attribute(arguments, item, &parse_quote!(::campanile::metrics))
 }
 
@@ -194,8 +194,8 @@ pub fn labels(item: TokenStream) -> TokenStream {
 }
 
 /// [`macro@Labels`] for who depends on `campanile` alone, which exports it as `Labels`.
-#[proc_macro_derive(LabelsOfFacade, attributes(label))]
-pub fn labels_of_facade(item: TokenStream) -> TokenStream {
+#[proc_macro_derive(FacadeLabels, attributes(label))]
+pub fn facade_labels(item: TokenStream) -> TokenStream {
     derive(labels::expand, item, &parse_quote!(::campanile::metrics))
 }
 
@@ -260,8 +260,8 @@ pub fn metric_set(item: TokenStream) -> TokenStream {
 }
 
 /// [`macro@MetricSet`] for who depends on `campanile` alone, which exports it as `MetricSet`.
-#[proc_macro_derive(MetricSetOfFacade, attributes(metric, metrics))]
-pub fn metric_set_of_facade(item: TokenStream) -> TokenStream {
+#[proc_macro_derive(FacadeMetricSet, attributes(metric, metrics))]
+pub fn facade_metric_set(item: TokenStream) -> TokenStream {
     derive(
         metric_set::expand,
         item,

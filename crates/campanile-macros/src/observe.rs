@@ -56,7 +56,7 @@ fn site(ident: &Ident, is_async: bool, arguments: &Arguments, root: &Path) -> To
     ]
     .map(|suffix| format!("{prefix}_{suffix}"));
     let labels = arguments.labels.iter().map(|(name, value)| {
-        quote_spanned!(value.span()=> #root::__private::LabelAt::of(#name, &(#value)))
+        quote_spanned!(value.span()=> #root::__private::LabelAt::new(#name, &(#value)))
     });
     let fields = arguments.labels.iter().map(|(name, _)| {
         let field = Ident::new(name, Span::call_site());

@@ -2,7 +2,9 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use campanile_http::{End, GrpcStatus, Head, Observer, Outcome, Route, TraceRef, method_label};
+use campanile_http::{
+    End, GrpcStatus, Observer, Outcome, RequestHead, Route, TraceRef, method_label,
+};
 use http::uri::Scheme;
 use http::{StatusCode, Version};
 use metrics::Recorder;
@@ -93,7 +95,7 @@ struct Handles {
 
 /// The state of one exchange. It is moved often, so it is kept small.
 #[derive(Clone)]
-pub struct Begun {
+pub struct HttpExchange {
     method: MethodLabel,
     /// The version and whether it came by HTTPS, if that is among the labels.
     telemetry: Option<(Version, bool)>,
@@ -276,10 +278,10 @@ const METRICS: [(&str, &str, Kind); 5] = [
 ];
 
 impl Observer for HttpMetrics {
-    type Exchange = Begun;
+    type Exchange = HttpExchange;
 
-    fn begin(&self, head: &mut Head<'_>) -> Begun {
-        Begun {
+    fn begin(&self, head: &mut RequestHead<'_>) -> HttpExchange {
+        HttpExchange {
             in_flight: self.0.in_flight.begin(),
             method: MethodLabel::new(head.method()),
             telemetry: (self.0.preset != Preset::Classic)
@@ -288,11 +290,11 @@ impl Observer for HttpMetrics {
         }
     }
 
-    fn scope<T>(&self, _: &mut Begun, poll: impl FnOnce() -> T) -> T {
+    fn scope<T>(&self, _: &mut HttpExchange, poll: impl FnOnce() -> T) -> T {
         self.0.sink.scope(poll)
     }
 
-    fn end(&self, begun: Begun, end: &End) {
+    fn end(&self, begun: HttpExchange, end: &End) {
         let inner = &*self.0;
         let route = end.route();
         let key = Key {
@@ -335,9 +337,9 @@ impl Observer for HttpMetrics {
     }
 }
 
-impl fmt::Debug for Begun {
+impl fmt::Debug for HttpExchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Begun")
+        f.debug_struct("HttpExchange")
             .field("method", &self.method.label())
             .finish_non_exhaustive()
     }

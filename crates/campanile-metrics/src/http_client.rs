@@ -1,6 +1,6 @@
 use std::fmt;
 
-use campanile_http::{End, Head, Observer, Outcome, TraceRef, method_label};
+use campanile_http::{End, Observer, Outcome, RequestHead, TraceRef, method_label};
 use http::uri::Scheme;
 
 use crate::{Histogram, Metric, Registry};
@@ -44,9 +44,9 @@ use crate::{Histogram, Metric, Registry};
 #[derive(Clone)]
 pub struct HttpClientMetrics(Registry);
 
-/// What is kept of a request.
+/// The state of one outgoing request.
 #[derive(Clone, Debug)]
-pub struct AskedOf {
+pub struct HttpClientExchange {
     method: &'static str,
     host: Box<str>,
     port: Option<u16>,
@@ -67,16 +67,16 @@ impl HttpClientMetrics {
 }
 
 impl Observer for HttpClientMetrics {
-    type Exchange = AskedOf;
+    type Exchange = HttpClientExchange;
 
-    fn begin(&self, head: &mut Head<'_>) -> AskedOf {
+    fn begin(&self, head: &mut RequestHead<'_>) -> HttpClientExchange {
         let uri = head.uri();
         let default = || match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => Some(443),
             Some(scheme) if *scheme == Scheme::HTTP => Some(80),
             _ => None,
         };
-        AskedOf {
+        HttpClientExchange {
             method: method_label(head.method()),
             host: uri.host().unwrap_or_default().into(),
             port: uri.port_u16().or_else(default),
@@ -85,11 +85,11 @@ impl Observer for HttpClientMetrics {
         }
     }
 
-    fn responded(&self, asked: &mut AskedOf, _: http::StatusCode, _: &http::HeaderMap) {
+    fn responded(&self, asked: &mut HttpClientExchange, _: http::StatusCode, _: &http::HeaderMap) {
         asked.has_head = true;
     }
 
-    fn end(&self, asked: AskedOf, end: &End) {
+    fn end(&self, asked: HttpClientExchange, end: &End) {
         let status = end.status();
         let status = if asked.has_head { status.as_str() } else { "" };
         let error = match end.outcome() {
@@ -108,8 +108,8 @@ impl Observer for HttpClientMetrics {
         let found = Histogram::find(&self.0, DURATION, &labels);
         match found {
             Ok(duration) => match asked.trace {
-                Some(trace) => duration.record_duration_in_trace(end.total(), trace),
-                None => duration.record_duration(end.total()),
+                Some(trace) => duration.record_duration_in_trace(end.duration(), trace),
+                None => duration.record_duration(end.duration()),
             },
             Err(error) => self.0.reject(&error),
         }

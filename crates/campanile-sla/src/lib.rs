@@ -161,7 +161,7 @@ pub use self::export::{Export, ExportError};
 pub use self::export::{OpenSloError, from_open_slo};
 pub use self::incident::Incident;
 pub use self::lint::Lint;
-pub use self::observer::{Counted, SliObserver};
+pub use self::observer::{SliExchange, SliObserver};
 pub use self::report::{ObjectiveReport, Report, RouteReport, Standing};
 pub use self::ring::Reading;
 pub use self::sla::{Sla, Statement, StatementError};

@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use campanile_http::{End, Head, Observer, Outcome};
+use campanile_http::{End, Observer, Outcome, RequestHead};
 use http::header::USER_AGENT;
 
 use crate::Sla;
@@ -18,14 +18,14 @@ impl SliObserver {
     }
 }
 
-/// For what an exchange counts, as far as its request says.
+/// The SLOs that one HTTP exchange counts for, by the head of its request.
 #[derive(Clone, Copy, Debug)]
-pub struct Counted(u128);
+pub struct SliExchange(u128);
 
 impl Observer for SliObserver {
-    type Exchange = Counted;
+    type Exchange = SliExchange;
 
-    fn begin(&self, head: &mut Head<'_>) -> Counted {
+    fn begin(&self, head: &mut RequestHead<'_>) -> SliExchange {
         let is_asked = !is_probe_or_scrape(head);
         let mut counted = if is_asked { u128::MAX } else { 0 };
         let mut panic = None;
@@ -40,10 +40,10 @@ impl Observer for SliObserver {
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
-        Counted(counted)
+        SliExchange(counted)
     }
 
-    fn end(&self, Counted(counted): Counted, end: &End) {
+    fn end(&self, SliExchange(counted): SliExchange, end: &End) {
         let verdict = match end.outcome() {
             // The objective decides, by the time that the client waited.
             Outcome::Cancelled => None,
@@ -86,7 +86,7 @@ const PROBES: [&[u8]; 5] = [
     b"GoogleHC/",
 ];
 
-fn is_probe_or_scrape(head: &Head<'_>) -> bool {
+fn is_probe_or_scrape(head: &RequestHead<'_>) -> bool {
     let agent = head.headers().get(USER_AGENT);
     agent.is_some_and(|agent| {
         let agent = agent.as_bytes();

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile_http::{End, Head};
+use campanile_http::{End, RequestHead};
 
 use crate::Window;
 
@@ -93,7 +93,7 @@ pub(crate) struct Select {
     pub(crate) good: Option<OfEnd>,
 }
 
-pub(crate) type OfHead = Arc<dyn Fn(&Head<'_>) -> bool + Send + Sync>;
+pub(crate) type OfHead = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
 pub(crate) type OfEnd = Arc<dyn Fn(&End) -> bool + Send + Sync>;
 
 /// From which latency on a cancelled request is bad.
@@ -212,7 +212,10 @@ impl Slo {
     ///
     /// It must not block. If it panics the exchange counts for no objective. Defaults to every exchange but probes of Kubernetes and scrapes of
     /// Prometheus (`User-Agent: kube-probe/…`, `Prometheus/…`, `vm_promscrape`, `ELB-HealthChecker/…`, `GoogleHC/…`), in place of which it comes.
-    pub fn requests(mut self, counts: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn requests(
+        mut self,
+        counts: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.select.requests = Some(Arc::new(counts));
         self
     }

@@ -156,11 +156,11 @@ impl Source {
         let Some(is_good) = self.judge(end, verdict) else {
             return;
         };
-        self.record(is_good, end.latency(), end.at());
+        self.record(is_good, end.latency(), end.ended_at());
         if let Some(routes) = &self.routes {
             let is_good = self.class.is_good(is_good, end.latency());
-            let stream = routes.of(end.route().as_str(), &self.stream, end.at());
-            stream.record(is_good, end.latency(), end.at());
+            let stream = routes.of(end.route().as_str(), &self.stream, end.ended_at());
+            stream.record(is_good, end.latency(), end.ended_at());
         }
     }
 }

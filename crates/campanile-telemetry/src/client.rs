@@ -20,11 +20,11 @@ use crate::span::place_of;
 /// and query; see [`path`](Self::path)), `server.address`, `server.port`, `http.response.status_code`, and `error.type` for a status from 400 on and for an error. It
 /// ends with the head of the response.
 ///
-/// Put it around [`Propagation`](campanile_correlation::Propagation), which then sends the request from the place of this span: so what the
+/// Put it around [`PropagationLayer`](campanile_correlation::PropagationLayer), which then sends the request from the place of this span: so what the
 /// other service does is below it in the trace.
 ///
 /// ```
-/// use campanile_correlation::Propagation;
+/// use campanile_correlation::PropagationLayer;
 /// use campanile_telemetry::HttpClientSpans;
 /// use http::{Request, Response};
 /// use tower::{ServiceBuilder, ServiceExt};
@@ -33,7 +33,7 @@ use crate::span::place_of;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = ServiceBuilder::new()
 ///     .layer(HttpClientSpans::new())
-///     .layer(Propagation::new())
+///     .layer(PropagationLayer::new())
 ///     .service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(())));
 /// client.oneshot(Request::get("http://stock/items/7").body(())?).await?;
 /// # Ok(())

@@ -4,8 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use campanile_correlation::{Carried, Correlation, CorrelationId, TraceContext, TraceParent};
-use campanile_http::{End, Head, Observer, Outcome, Route, TraceRef, method_label};
+use campanile_correlation::{Correlation, CorrelationId, ScopeSlot, TraceContext, TraceParent};
+use campanile_http::{End, Observer, Outcome, RequestHead, Route, TraceRef, method_label};
 use http::{HeaderMap, StatusCode, Uri};
 use tracing::Span;
 use tracing::field::Empty;
@@ -74,7 +74,7 @@ pub struct HttpSpans {
     path: fn(&Uri) -> Cow<'_, str>,
 }
 
-type FieldOf = Arc<dyn Fn(&Head<'_>) -> Option<FieldValue> + Send + Sync>;
+type FieldOf = Arc<dyn Fn(&RequestHead<'_>) -> Option<FieldValue> + Send + Sync>;
 
 /// Which requests have a line in the log; for [`HttpSpans::lines`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -89,14 +89,14 @@ pub enum RequestLines {
     Never,
 }
 
-/// The span of a request.
+/// The state of one HTTP exchange: its span and its correlation.
 #[derive(Debug)]
-pub struct Spanned {
+pub struct SpanExchange {
     span: Span,
     /// `None` where no span of it is made for OpenTelemetry.
     traced: Option<Traced>,
-    /// `None` where there is nothing to carry.
-    carried: Option<Carried>,
+    /// `None` if there is no correlation.
+    slot: Option<ScopeSlot>,
     method: &'static str,
     /// The path for the line, where the span has none because the filter wants no spans of its level.
     path: Option<Box<str>>,
@@ -159,7 +159,7 @@ impl HttpSpans {
     pub fn field(
         mut self,
         key: &'static str,
-        value: impl Fn(&Head<'_>) -> Option<FieldValue> + Send + Sync + 'static,
+        value: impl Fn(&RequestHead<'_>) -> Option<FieldValue> + Send + Sync + 'static,
     ) -> Self {
         if self.fields.len() < MAX_FIELDS {
             self.fields.push((key, Arc::new(value)));
@@ -214,16 +214,16 @@ impl fmt::Debug for HttpSpans {
 }
 
 impl Observer for HttpSpans {
-    type Exchange = Spanned;
+    type Exchange = SpanExchange;
 
-    fn begin(&self, head: &mut Head<'_>) -> Spanned {
+    fn begin(&self, head: &mut RequestHead<'_>) -> SpanExchange {
         let correlation = Correlation::current();
         let found = tracing::dispatcher::get_default(Found::by);
         if found.has_no_subscriber && correlation.trace().is_none() {
-            return Spanned {
+            return SpanExchange {
                 span: Span::none(),
                 traced: None,
-                carried: None,
+                slot: None,
                 method: "",
                 path: None,
                 ring: None,
@@ -274,7 +274,7 @@ impl Observer for HttpSpans {
                 // Without a sampler, the services of a request have the same trace id in their lines.
                 None => correlation
                     .id()
-                    .map_or_else(TraceParent::generate, TraceParent::of),
+                    .map_or_else(TraceParent::generate, TraceParent::from_correlation_id),
             };
             TraceContext::new(parent, state().unwrap_or_default())
         });
@@ -302,11 +302,11 @@ impl Observer for HttpSpans {
             let trace = trace.with_span(place.parent.parent_id());
             head.extensions_mut().insert(trace);
         }
-        let correlation = correlation.in_trace(place);
-        Spanned {
+        let correlation = correlation.with_trace(place);
+        SpanExchange {
             span,
             traced,
-            carried: Some(Carried::new(correlation)),
+            slot: Some(ScopeSlot::new(correlation)),
             method,
             path,
             ring: known.flatten().map(|ring| Recording {
@@ -317,15 +317,12 @@ impl Observer for HttpSpans {
         }
     }
 
-    fn scope<T>(&self, spanned: &mut Spanned, poll: impl FnOnce() -> T) -> T {
-        let Spanned {
-            span,
-            traced,
-            carried,
-            ..
+    fn scope<T>(&self, spanned: &mut SpanExchange, poll: impl FnOnce() -> T) -> T {
+        let SpanExchange {
+            span, traced, slot, ..
         } = spanned;
-        match carried {
-            Some(carried) => carried.enter(|| {
+        match slot {
+            Some(slot) => slot.enter(|| {
                 let _context = traced.as_ref().map(Traced::enter);
                 span.in_scope(poll)
             }),
@@ -333,17 +330,17 @@ impl Observer for HttpSpans {
         }
     }
 
-    fn responded(&self, spanned: &mut Spanned, _: StatusCode, _: &HeaderMap) {
+    fn responded(&self, spanned: &mut SpanExchange, _: StatusCode, _: &HeaderMap) {
         if let Some(recording) = &mut spanned.ring {
             recording.head = Some(recording.begun.elapsed());
         }
     }
 
-    fn end(&self, mut spanned: Spanned, end: &End) {
-        let Spanned {
+    fn end(&self, mut spanned: SpanExchange, end: &End) {
+        let SpanExchange {
             span,
             traced,
-            carried,
+            slot,
             method,
             path,
             ring,
@@ -389,7 +386,7 @@ impl Observer for HttpSpans {
         if let Some(Recording { ring, head, .. }) = ring {
             let mut kind = DefaultHasher::new();
             (route.as_str(), error).hash(&mut kind);
-            let time = head.unwrap_or(end.total());
+            let time = head.unwrap_or(end.duration());
             match ring.end(error.is_some(), time, kind.finish(), clock::second()) {
                 // So the layer knows.
                 Verdict::Written => {
@@ -430,8 +427,8 @@ impl Observer for HttpSpans {
                     http.response.status_code = status_of_line,
                     error.type = error_of_line,
                     outcome = end.outcome().as_str(),
-                    http.response.body.size = end.sent(),
-                    duration_seconds = end.total().as_secs_f64(),
+                    http.response.body.size = end.body_bytes(),
+                    duration_seconds = end.duration().as_secs_f64(),
                     recorded_events_gone = events_gone,
                     "request ended"
                 )
@@ -443,8 +440,8 @@ impl Observer for HttpSpans {
             (None, Some(id)) => ended!(info, id),
             (None, None) => ended!(info),
         };
-        match carried {
-            Some(carried) => carried.enter(log),
+        match slot {
+            Some(slot) => slot.enter(log),
             None => log(),
         }
     }

@@ -111,7 +111,7 @@ pub use self::client::{HttpClientSpans, SpannedClient, SpannedResponse, client_s
 pub use self::env_warning::EnvWarning;
 pub use self::error::{BuildError, InstallError};
 pub use self::filter::{InvalidDirectives, LogFilter};
-pub use self::http::{HttpSpans, RequestLines, Spanned};
+pub use self::http::{HttpSpans, RequestLines, SpanExchange};
 pub use self::line::Format;
 pub use self::names::FieldNames;
 pub use self::note::{FieldValue, note};

@@ -182,7 +182,7 @@ async fn a_message_keeps_its_decision_within_a_request() {
     let subscriber = tracing_subscriber::registry().with(telemetry.layer_with_spans());
     let _subscriber = tracing::subscriber::set_default(subscriber);
     let undecided = TraceContext::new(TraceParent::generate(), TraceState::default());
-    let correlation = Correlation::default().in_trace(undecided);
+    let correlation = Correlation::default().with_trace(undecided);
     let is_sampled = Arc::new(Mutex::new(false));
     let seen = Arc::clone(&is_sampled);
     let tracer = telemetry.tracer_provider().unwrap().tracer("messages");

@@ -306,7 +306,7 @@ fn ids_are_at_the_root_and_names_can_be_others() {
     let id: CorrelationId = "checkout-42".parse().unwrap();
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let trace = TraceContext::new(parent.parse().unwrap(), TraceState::default());
-    let correlation = Correlation::from(id).in_trace(trace);
+    let correlation = Correlation::from(id).with_trace(trace);
     for (names, trace_id, span_id, correlation_id, level, service) in [
         (
             FieldNames::Campanile,

@@ -123,7 +123,10 @@ async fn a_request_without_a_trace_begins_one() {
     let place = correlation.trace().unwrap().parent;
     assert!(place.is_undecided() && !place.is_sampled());
     let id = correlation.id().unwrap();
-    assert_eq!(place.trace_id(), TraceParent::of(id).trace_id());
+    assert_eq!(
+        place.trace_id(),
+        TraceParent::from_correlation_id(id).trace_id()
+    );
     let mut headers = http::HeaderMap::new();
     correlation
         .clone()
@@ -354,7 +357,7 @@ async fn a_proxy_passes_on_its_own_span_as_parent() {
     let seen = Arc::clone(&own);
     let proxy = service_fn(move |request: Request<String>| {
         *seen.lock().unwrap() = Correlation::current().trace().unwrap().parent.to_string();
-        campanile_correlation::Propagation::new()
+        campanile_correlation::PropagationLayer::new()
             .layer(upstream)
             .oneshot(request)
     });

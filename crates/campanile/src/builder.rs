@@ -252,7 +252,7 @@ impl Builder {
     /// use std::sync::atomic::{AtomicU64, Ordering};
     ///
     /// use campanile::Campanile;
-    /// use campanile::http::{End, Head, Observer};
+    /// use campanile::http::{End, RequestHead, Observer};
     ///
     /// /// Counts the bytes of all responses.
     /// #[derive(Default)]
@@ -261,10 +261,10 @@ impl Builder {
     /// impl Observer for Sent {
     ///     type Exchange = ();
     ///
-    ///     fn begin(&self, _: &mut Head<'_>) {}
+    ///     fn begin(&self, _: &mut RequestHead<'_>) {}
     ///
     ///     fn end(&self, (): (), end: &End) {
-    ///         self.0.fetch_add(end.sent(), Ordering::Relaxed);
+    ///         self.0.fetch_add(end.body_bytes(), Ordering::Relaxed);
     ///     }
     /// }
     ///

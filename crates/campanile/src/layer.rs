@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use campanile_correlation::{Correlate, CorrelationIdLayer};
-use campanile_http::{BoxObserver, End, Head, Observe, ObserveLayer, Observer};
+use campanile_correlation::{CorrelationIdLayer, SetCorrelationId};
+use campanile_http::{BoxObserver, End, Observe, ObserveLayer, Observer, RequestHead};
 #[cfg(feature = "metrics")]
 use campanile_metrics::{HttpMetrics, Overhead, Registry};
 #[cfg(feature = "sla")]
@@ -42,7 +42,7 @@ impl CampanileLayer {
 }
 
 impl<S> Layer<S> for CampanileLayer {
-    type Service = Correlate<Observe<S, Observers>>;
+    type Service = SetCorrelationId<Observe<S, Observers>>;
 
     fn layer(&self, inner: S) -> Self::Service {
         self.correlation.layer(self.observe.layer(inner))
@@ -122,13 +122,13 @@ type Sli = ();
 
 impl Observer for Observers {
     type Exchange = <Inner as Observer>::Exchange;
-    const FIRST_BYTE: bool = Inner::FIRST_BYTE;
+    const WANTS_TIME_TO_HEAD: bool = Inner::WANTS_TIME_TO_HEAD;
 
-    fn wants_first_byte(&self) -> bool {
-        self.inner.wants_first_byte()
+    fn wants_time_to_head(&self) -> bool {
+        self.inner.wants_time_to_head()
     }
 
-    fn begin(&self, head: &mut Head<'_>) -> Self::Exchange {
+    fn begin(&self, head: &mut RequestHead<'_>) -> Self::Exchange {
         self.sampled(|| self.inner.begin(head))
     }
 
@@ -142,6 +142,6 @@ impl Observer for Observers {
 
     fn end(&self, exchange: Self::Exchange, end: &End) {
         self.sampled(|| self.inner.end(exchange, end));
-        self.runs.request_ended(end.at());
+        self.runs.request_ended(end.ended_at());
     }
 }

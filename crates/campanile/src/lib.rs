@@ -112,11 +112,17 @@ pub use campanile_http as http;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 pub use campanile_macros::{
-    LabelsOfFacade as Labels, MetricSetOfFacade as MetricSet, observe_of_facade as observe,
+    FacadeLabels as Labels, FacadeMetricSet as MetricSet, facade_observe as observe,
 };
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use campanile_metrics as metrics;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+#[doc(inline)]
+pub use campanile_metrics::metrics::{
+    counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use campanile_monitor as monitor;

@@ -194,7 +194,7 @@ impl<S: Service<Request>> Service<Request> for WithoutPrefix<S> {
 /// Responds with 400 to a request whose correlation id is malformed.
 async fn reject_invalid_id(request: Request, next: Next) -> Response {
     let error = request.extensions().get::<InvalidCorrelationId>();
-    match error.and_then(|_| Reject::answer()) {
+    match error.and_then(|_| Reject::response()) {
         Some(response) => response,
         None => next.run(request).await,
     }

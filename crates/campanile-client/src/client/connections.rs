@@ -55,17 +55,17 @@ impl Server {
 }
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-    let answer = service_fn(async |request: Request<hyper::body::Incoming>| {
+    let service = service_fn(async |request: Request<hyper::body::Incoming>| {
         let version = format!("{:?}", request.version());
-        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(version))))
+        Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from(version))))
     });
     let server = auto::Builder::new(TokioExecutor::new());
-    let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn asked(client: ClientBuilder, target: &Target) -> Result<String, SendError> {
-    let answer = client.build().get(target, HeaderMap::new()).await?;
-    Ok(String::from_utf8(answer.body.to_vec()).unwrap())
+    let response = client.build().get(target, HeaderMap::new()).await?;
+    Ok(String::from_utf8(response.body.to_vec()).unwrap())
 }
 
 /// An authority, and a certificate of it with its key.

@@ -12,7 +12,7 @@ use super::*;
 use crate::connect::{BoxError, BoxFuture};
 
 /// Answers one connection with these bytes, and then with more of them for as long as somebody reads; returns what it was sent.
-async fn server(answer: &'static [u8], then: &'static [u8]) -> (Target, JoinHandle<Vec<u8>>) {
+async fn server(response: &'static [u8], then: &'static [u8]) -> (Target, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(
         "http://localhost:{}/hook?s3cr3t",
@@ -23,7 +23,7 @@ async fn server(answer: &'static [u8], then: &'static [u8]) -> (Target, JoinHand
         let mut request = vec![0; 4_096];
         let read = stream.read(&mut request).await.unwrap();
         request.truncate(read);
-        stream.write_all(answer).await.unwrap();
+        stream.write_all(response).await.unwrap();
         if then.is_empty() {
             // Whatever the client does, it is not this side that ends.
             let _ = stream.read(&mut [0]).await;
@@ -47,12 +47,12 @@ async fn a_request_is_sent_and_its_answer_read() {
     .await;
     let mut headers = HeaderMap::new();
     headers.insert("authorization", "Bearer token".try_into().unwrap());
-    let answer = Client::new().post(&target, headers, body()).await.unwrap();
+    let response = Client::new().post(&target, headers, body()).await.unwrap();
     assert_eq!(
-        (answer.status, &answer.body[..], answer.is_cut),
+        (response.status, &response.body[..], response.truncated),
         (StatusCode::CREATED, &b"hello"[..], false)
     );
-    assert_eq!(answer.headers["x-a"], "b");
+    assert_eq!(response.headers["x-a"], "b");
     let request = String::from_utf8(serving.await.unwrap()).unwrap();
     assert!(
         request.starts_with("POST /hook?s3cr3t HTTP/1.1\r\n"),
@@ -67,22 +67,22 @@ async fn a_request_is_sent_and_its_answer_read() {
 
 #[tokio::test]
 async fn redirects_are_answers() {
-    let answer =
+    let response =
         b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
-    let (target, _serving) = server(answer, b"").await;
-    let answer = Client::new().get(&target, HeaderMap::new()).await.unwrap();
-    assert_eq!(answer.status, StatusCode::FOUND);
+    let (target, _serving) = server(response, b"").await;
+    let response = Client::new().get(&target, HeaderMap::new()).await.unwrap();
+    assert_eq!(response.status, StatusCode::FOUND);
 }
 
 #[tokio::test]
 async fn an_endless_body_is_cut() {
     let (target, serving) = server(b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 10_000]).await;
-    let answer = Client::new()
+    let response = Client::new()
         .post(&target, HeaderMap::new(), body())
         .await
         .unwrap();
     assert_eq!(
-        (answer.status, answer.body.len(), answer.is_cut),
+        (response.status, response.body.len(), response.truncated),
         (StatusCode::OK, 65_536, true)
     );
     // The connection was closed, or the server would still be writing.
@@ -96,12 +96,12 @@ async fn a_body_that_never_ends_costs_the_deadline_only() {
     let client = Client::builder()
         .timeout(Duration::from_millis(300))
         .build();
-    let answer = client
+    let response = client
         .post(&target, HeaderMap::new(), body())
         .await
         .unwrap();
     assert_eq!(
-        (answer.status, &answer.body[..], answer.is_cut),
+        (response.status, &response.body[..], response.truncated),
         (StatusCode::OK, &b"half"[..], true)
     );
 }
@@ -148,9 +148,9 @@ async fn what_fails_is_told_without_the_url() {
 
 #[tokio::test]
 async fn a_guarded_client_connects_to_what_is_allowed() {
-    let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+    let response = b"HTTP/1.1 204 No Content\r\n\r\n";
     // By the name that resolves to it, and by the address.
-    let (name, _serving) = server(answer, b"").await;
+    let (name, _serving) = server(response, b"").await;
     let address = Target::parse(&name.uri().to_string().replace("localhost", "127.0.0.1")).unwrap();
     let guarded = Client::builder().guard([]).build();
     for target in [&name, &address] {
@@ -164,8 +164,8 @@ async fn a_guarded_client_connects_to_what_is_allowed() {
     }
     let loopback = ["127.0.0.0/8", "::1/128"].map(|range| range.parse().unwrap());
     let allowed = Client::builder().guard(loopback).build();
-    let answer = allowed.get(&name, HeaderMap::new()).await.unwrap();
-    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let response = allowed.get(&name, HeaderMap::new()).await.unwrap();
+    assert_eq!(response.status, StatusCode::NO_CONTENT);
 }
 
 /// Texts that are no URL of HTTP, or have no host that is one.
@@ -436,5 +436,5 @@ async fn a_guarded_client_asks_for_the_address_of_each_connection() {
 #[test]
 fn types_can_be_shared() {
     fn check<T: Send + Sync + fmt::Debug + 'static>() {}
-    check::<(Client, ClientBuilder, Answer, Target, Cidr, SendError)>();
+    check::<(Client, ClientBuilder, Response, Target, Cidr, SendError)>();
 }

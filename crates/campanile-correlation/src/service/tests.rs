@@ -1,18 +1,19 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use http::StatusCode;
 use http_body::Body;
 use http_body_util::BodyExt;
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::{Propagation, TraceContext, Trust};
+use crate::{PropagationLayer, TraceContext, Trust};
 use tower_layer::Layer as _;
 
 /// Sends a request with these headers, and returns the id that its handler saw, having checked that the response and
 /// the request's extensions agree with it.
 async fn exchange(headers: &[(&str, &[u8])]) -> String {
-    let service = Correlate::new(service_fn(async |request: Request<()>| {
+    let service = SetCorrelationId::new(service_fn(async |request: Request<()>| {
         let current = CorrelationId::current();
         assert_eq!(request.extensions().get(), current.as_ref());
         tokio::task::yield_now().await;
@@ -77,7 +78,7 @@ impl Drop for CurrentId {
 async fn a_streamed_body_has_the_id_while_it_is_polled_and_dropped() {
     let dropped = Arc::new(Mutex::new(None));
     let seen = Arc::clone(&dropped);
-    let service = Correlate::new(service_fn(async |_: Request<()>| {
+    let service = SetCorrelationId::new(service_fn(async |_: Request<()>| {
         let body = CurrentId(Some(Arc::clone(&seen)), false);
         Ok::<_, Infallible>(Response::new(body))
     }));
@@ -131,7 +132,7 @@ async fn which_id_a_request_gets() {
 
 #[tokio::test]
 async fn an_error_passes_through() {
-    let service = Correlate::new(service_fn(async |_: Request<()>| {
+    let service = SetCorrelationId::new(service_fn(async |_: Request<()>| {
         Err::<Response<()>, _>("no luck")
     }));
     assert_eq!(
@@ -191,7 +192,7 @@ fn types_are_what_servers_ask_for() {
     fn check<T: Send + Sync + fmt::Debug + 'static>() {}
     check::<(
         CorrelationIdLayer,
-        Correlate<()>,
+        SetCorrelationId<()>,
         ResponseFuture<(), ()>,
         CorrelationId,
     )>();
@@ -227,8 +228,8 @@ const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 async fn settings_are_kept_to() {
     const TRACE: HeaderName = HeaderName::from_static("x-trace");
     let layer = CorrelationIdLayer::new()
-        .read([TRACE])
-        .write(TRACE)
+        .request_headers([TRACE])
+        .response_header(TRACE)
         .generator(|| "made".parse().unwrap());
     for (name, expected) in [("x-trace", "theirs"), ("x-correlation-id", "made")] {
         let (_, headers, seen) = through(layer.clone(), &[(name, "theirs")]).await;
@@ -249,7 +250,8 @@ async fn whose_ids_are_taken_up() {
         ("traceparent", PARENT),
         ("baggage", "a=1"),
     ];
-    let gateway = Trust::when(|request: &Inbound<'_>| request.headers.contains_key("x-gateway"));
+    let gateway =
+        Trust::when(|request: &RequestHead<'_>| request.headers().contains_key("x-gateway"));
     for (trust, extra, trusted) in [
         (Trust::Always, "x-other", true),
         (Trust::Never, "x-gateway", false),
@@ -292,8 +294,11 @@ async fn a_proxy_passes_on_only_what_was_taken_up() {
     let proxied = async |trust: Trust, headers: &[(&str, &str)]| {
         let sent = Arc::default();
         let upstream = keeper(&sent);
-        let proxy =
-            service_fn(move |request| Propagation::new().layer(upstream.clone()).oneshot(request));
+        let proxy = service_fn(move |request| {
+            PropagationLayer::new()
+                .layer(upstream.clone())
+                .oneshot(request)
+        });
         let service = CorrelationIdLayer::new().trust(trust).layer(proxy);
         let mut request = Request::get("/");
         for (name, value) in headers {
@@ -426,8 +431,8 @@ async fn tasks_and_threads_carry_what_started_them_does() {
             tokio::task::yield_now().await;
             CorrelationId::current()
         });
-        let thread = std::thread::spawn(crate::carried(CorrelationId::current));
-        let pool = tokio::task::spawn_blocking(crate::carried(CorrelationId::current));
+        let thread = std::thread::spawn(crate::with_current(CorrelationId::current));
+        let pool = tokio::task::spawn_blocking(crate::with_current(CorrelationId::current));
         (
             task.await.unwrap(),
             thread.join().unwrap(),
@@ -455,7 +460,7 @@ async fn calls_of_tonic_take_it_along() {
         request
             .metadata_mut()
             .insert("other", "kept".parse().unwrap());
-        Propagation::new().call(request).unwrap()
+        PropagationLayer::new().call(request).unwrap()
     });
     assert_eq!(request.metadata().get("x-correlation-id").unwrap(), "abc");
     assert_eq!(request.metadata().get("other").unwrap(), "kept");

@@ -10,11 +10,11 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 
-use super::layer::Shared;
+use super::shared::Shared;
 use crate::grpc::{self, Methods};
 use crate::grpc_web::Trailers;
 use crate::streaming::{self, Streaming};
-use crate::{End, GrpcStatus, Head, Observer, Outcome, Route};
+use crate::{End, GrpcStatus, Observer, Outcome, RequestHead, Route};
 
 /// One exchange in progress. It moves from the future into the body, and dropping it ends the exchange.
 pub(super) struct Guard<O: Observer> {
@@ -75,7 +75,7 @@ impl<O: Observer> Guard<O> {
             let mut routed = given.is_some();
             let route = given.or_else(|| Route::matched(&extensions));
             let original = original_uri(&extensions, request.uri());
-            let mut head = Head {
+            let mut head = RequestHead {
                 method: request.method(),
                 uri: original.as_ref().unwrap_or(request.uri()),
                 version: request.version(),
@@ -168,8 +168,8 @@ impl<O: Observer> Guard<O> {
         if let Some(mut call) = self.call.take()
             && grpc::is_grpc(response.headers())
         {
-            call.status = GrpcStatus::of(response.headers());
-            call.web = Trailers::of(response.headers()).filter(|_| call.status.is_none());
+            call.status = GrpcStatus::from_headers(response.headers());
+            call.web = Trailers::from_headers(response.headers()).filter(|_| call.status.is_none());
             self.call = Some(call);
         }
         self.owed = response.body().size_hint().exact();
@@ -179,7 +179,7 @@ impl<O: Observer> Guard<O> {
             self.is_stream = header(CONTENT_TYPE).is_some_and(streaming::is_stream);
         }
         self.is_stream |= response.extensions().get::<Streaming>().is_some();
-        if self.shared.observer.wants_first_byte() || self.is_stream {
+        if self.shared.observer.wants_time_to_head() || self.is_stream {
             self.responded = Some(self.shared.clock.now());
         }
         if let Some(exchange) = &mut self.exchange {
@@ -223,14 +223,14 @@ impl<O: Observer> Guard<O> {
             unread = unread.saturating_sub(slice.len());
         }
         if unread > 0 {
-            web.lose();
+            web.skip();
         }
         if let Some(status) = web.status() {
             call.status = Some(status);
             call.has_trailers = true;
         }
         // Without its status, the call is a request like any other.
-        if web.is_lost() {
+        if web.is_unreadable() {
             self.call = None;
         }
     }
@@ -238,7 +238,7 @@ impl<O: Observer> Guard<O> {
     /// Takes note of trailers that were handed to the server.
     pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
         if let Some(call) = &mut self.call
-            && let Some(status) = GrpcStatus::of(trailers)
+            && let Some(status) = GrpcStatus::from_headers(trailers)
         {
             call.status = Some(status);
             call.has_trailers = true;
@@ -256,28 +256,28 @@ impl<O: Observer> Guard<O> {
             return;
         };
         let now = self.shared.clock.now();
-        let total = now.saturating_duration_since(self.begun);
+        let duration = now.saturating_duration_since(self.begun);
         let status = self.status.unwrap_or_else(|| match outcome {
             Outcome::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         });
         let since = |time: Instant| time.saturating_duration_since(self.begun);
-        let first_byte = self.responded.map(since);
+        let time_to_head = self.responded.map(since);
         let first_message = self.call.as_ref().and_then(|call| call.first_message);
-        let latency = match first_byte.filter(|_| self.is_stream) {
-            Some(first_byte) => first_byte,
-            None => first_message.map_or(total, since),
+        let latency = match time_to_head.filter(|_| self.is_stream) {
+            Some(time_to_head) => time_to_head,
+            None => first_message.map_or(duration, since),
         };
         let route = std::mem::replace(&mut self.route, Route::UNMATCHED);
         let (route, grpc) = match self.call.take() {
             Some(call) => {
-                let status = call.status(outcome, total);
-                let answer = self.status.map(|_| grpc::Answer {
+                let status = call.status(outcome, duration);
+                let response = self.status.map(|_| grpc::CallResponse {
                     status,
                     has_body: call.has_trailers || self.sent > 0,
                 });
                 (
-                    call.route(&self.shared.methods, route, answer),
+                    call.route(&self.shared.methods, route, response),
                     Some(status),
                 )
             }
@@ -288,11 +288,11 @@ impl<O: Observer> Guard<O> {
             status,
             grpc,
             route,
-            sent: self.sent,
-            first_byte,
+            body_bytes: self.sent,
+            time_to_head,
             latency,
-            total,
-            at: now,
+            duration,
+            ended_at: now,
         };
         self.shared
             .catch(|| self.shared.observer.end(exchange, &end));
@@ -304,10 +304,10 @@ impl<O: Observer> Guard<O> {
 
 impl Call {
     /// Returns the call's status, after it has ended.
-    fn status(&self, outcome: Outcome, total: Duration) -> GrpcStatus {
+    fn status(&self, outcome: Outcome, duration: Duration) -> GrpcStatus {
         self.status.unwrap_or_else(|| match outcome {
             Outcome::Cancelled => match self.timeout {
-                Some(timeout) if grpc::is_past(timeout, total) => GrpcStatus::DEADLINE_EXCEEDED,
+                Some(timeout) if grpc::is_past(timeout, duration) => GrpcStatus::DEADLINE_EXCEEDED,
                 _ => GrpcStatus::CANCELLED,
             },
             _ => GrpcStatus::UNKNOWN,
@@ -315,11 +315,11 @@ impl Call {
     }
 
     /// Returns the call's route.
-    fn route(self, methods: &Methods, route: Route, answer: Option<grpc::Answer>) -> Route {
+    fn route(self, methods: &Methods, route: Route, response: Option<grpc::CallResponse>) -> Route {
         if self.routed {
             route
         } else {
-            methods.route(self.path.path(), answer)
+            methods.route(self.path.path(), response)
         }
     }
 }

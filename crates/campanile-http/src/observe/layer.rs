@@ -6,8 +6,9 @@ use http::header::USER_AGENT;
 use tower_layer::Layer;
 
 use super::Observe;
+use super::shared::{ExcludeFn, RouteFn, Shared};
 use crate::grpc::Methods;
-use crate::{Clock, Head, Observer, Route};
+use crate::{Clock, Observer, RequestHead, Route};
 
 /// A [`Layer`] that tells an [`Observer`] of every exchange of the service that it wraps.
 ///
@@ -91,16 +92,13 @@ pub struct ObserveBuilder<O> {
     clock: Clock,
 }
 
-type RouteFn = Box<dyn Fn(&Head<'_>) -> Option<Route> + Send + Sync>;
-type ExcludeFn = Box<dyn Fn(&Head<'_>) -> bool + Send + Sync>;
-
 impl<O> ObserveBuilder<O> {
     /// Sets a closure that finds the route of a request; where it returns `None`, the other sources of [`Route`] hold.
     ///
     /// The number of routes that it can return must have a bound. Defaults to none.
     pub fn route(
         mut self,
-        route: impl Fn(&Head<'_>) -> Option<Route> + Send + Sync + 'static,
+        route: impl Fn(&RequestHead<'_>) -> Option<Route> + Send + Sync + 'static,
     ) -> Self {
         self.route = Some(Box::new(route));
         self
@@ -112,7 +110,10 @@ impl<O> ObserveBuilder<O> {
     /// what the handler of such a request writes with the `metrics` macros is not recorded.
     ///
     /// May be called several times; any one of the closures excludes. Defaults to excluding nothing.
-    pub fn exclude(mut self, exclude: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn exclude(
+        mut self,
+        exclude: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.exclude.push(Box::new(exclude));
         self
     }
@@ -186,16 +187,4 @@ impl<O> fmt::Debug for ObserveBuilder<O> {
 pub struct Stats {
     /// Panics of the observer that were caught, so that the host did not see them.
     pub observer_panics: u64,
-}
-
-/// What a layer, its clones, their services and all exchanges in progress have in common.
-pub(super) struct Shared<O> {
-    pub(super) observer: O,
-    pub(super) route: Option<RouteFn>,
-    pub(super) exclude: Vec<ExcludeFn>,
-    pub(super) excludes_grpc_health: bool,
-    pub(super) clock: Clock,
-    pub(super) methods: Methods,
-    pub(super) observer_panics: AtomicU64,
-    pub(super) warned_of_unmatched: AtomicBool,
 }

@@ -7,7 +7,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::guard::Guard;
-use super::layer::Shared;
+use super::shared::Shared;
 use crate::{ObserveLayer, Observer, ResponseBody, ResponseFuture};
 
 /// A [`Service`] that tells an [`Observer`] of every exchange; made by an [`ObserveLayer`].

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::{
-    Clock, End, Head, ObserveBuilder, ObserveLayer, Observer, Outcome, Route, method_label,
+    Clock, End, ObserveBuilder, ObserveLayer, Observer, Outcome, RequestHead, Route, method_label,
 };
 
 mod axum;
@@ -48,7 +48,7 @@ impl Log {
 impl Observer for Log {
     type Exchange = &'static str;
 
-    fn begin(&self, head: &mut Head<'_>) -> &'static str {
+    fn begin(&self, head: &mut RequestHead<'_>) -> &'static str {
         self.push(format!("begin {} {}", head.method(), head.route()));
         method_label(head.method())
     }
@@ -62,7 +62,7 @@ impl Observer for Log {
             end.route(),
             end.status().as_u16(),
             end.outcome().as_str(),
-            end.sent(),
+            end.body_bytes(),
         );
         self.push(format!("end {method} {route} {status} {outcome} {sent}"));
     }

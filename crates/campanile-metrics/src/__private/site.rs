@@ -259,7 +259,7 @@ pub struct LabelAt {
 
 impl LabelAt {
     /// Returns a label with a value of which there is a list.
-    pub fn of<T: Bounded + ?Sized>(name: &'static str, value: &T) -> Self {
+    pub fn new<T: Bounded + ?Sized>(name: &'static str, value: &T) -> Self {
         const {
             assert!(
                 matches!(T::VALUES, Some([_, ..])),

@@ -60,7 +60,7 @@ fn every_method_keeps_its_label() {
         let method = Method::from_bytes(name.as_bytes()).unwrap();
         assert_eq!(MethodLabel::new(&method).label(), method_label(&method));
     }
-    assert!(size_of::<Option<Begun>>() <= 40);
+    assert!(size_of::<Option<HttpExchange>>() <= 40);
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn durations_have_the_trace_that_an_observer_before_has_left() {
     struct Traces(Option<TraceRef>);
     impl Observer for Traces {
         type Exchange = ();
-        fn begin(&self, head: &mut Head<'_>) {
+        fn begin(&self, head: &mut RequestHead<'_>) {
             self.0.map(|trace| head.extensions_mut().insert(trace));
         }
         fn end(&self, (): (), _: &End) {}

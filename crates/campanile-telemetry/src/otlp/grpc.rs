@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use campanile_client::Answer;
+use campanile_client::Response;
 use prost::Message;
 
 use super::send::{Attempt, rejected};
@@ -21,12 +21,12 @@ pub(super) fn framed(message: &[u8], is_compressed: bool) -> Bytes {
 }
 
 /// Judges an answer whose HTTP status is 200. Its own status is in the trailers, or in the headers if there is nothing else.
-pub(super) fn judge(answer: &Answer) -> Attempt {
+pub(super) fn judge(answer: &Response) -> Attempt {
     let value = |name: &str| {
         let value = answer.trailers.get(name);
         value.or_else(|| answer.headers.get(name))?.to_str().ok()
     };
-    if answer.is_cut && value("grpc-status").is_none() {
+    if answer.truncated && value("grpc-status").is_none() {
         // The connection broke, or the time was over.
         return Attempt::Later {
             reason: "the answer was cut short".to_owned(),

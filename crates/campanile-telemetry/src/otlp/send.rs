@@ -7,7 +7,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
-use campanile_client::{Answer, Client, SendError, Target, retry_after};
+use campanile_client::{Client, Response, SendError, Target, retry_after};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -180,7 +180,7 @@ impl Protocol {
         }
     }
 
-    fn judge(self, answer: Result<Answer, SendError>) -> Attempt {
+    fn judge(self, answer: Result<Response, SendError>) -> Attempt {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error @ SendError::Forbidden { .. }) => {

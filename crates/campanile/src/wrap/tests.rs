@@ -507,16 +507,16 @@ async fn a_streamed_body_has_the_correlation_id() {
 
 #[tokio::test]
 async fn observers_of_the_application_are_called() {
-    use campanile_http::{End, Head, Observer};
+    use campanile_http::{End, Observer, RequestHead};
 
     #[derive(Clone, Default)]
     struct Ends(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
     impl Observer for Ends {
         type Exchange = ();
-        const FIRST_BYTE: bool = true;
-        fn begin(&self, _: &mut Head<'_>) {}
+        const WANTS_TIME_TO_HEAD: bool = true;
+        fn begin(&self, _: &mut RequestHead<'_>) {}
         fn end(&self, (): (), end: &End) {
-            let line = format!("{} {}", end.route(), end.first_byte().is_some());
+            let line = format!("{} {}", end.route(), end.time_to_head().is_some());
             self.0.lock().unwrap().push(line);
         }
     }

@@ -12,7 +12,7 @@ use http_body_util::channel::Channel;
 use http_body_util::{BodyExt, Empty};
 use tower::{Layer, Service, service_fn};
 
-use crate::{Clock, End, Head, ObserveLayer, Observer, Route};
+use crate::{Clock, End, ObserveLayer, Observer, RequestHead, Route};
 
 /// Keeps a line for the last end.
 #[derive(Clone, Default)]
@@ -21,7 +21,7 @@ struct Last(Arc<Mutex<String>>);
 impl Observer for Last {
     type Exchange = ();
 
-    fn begin(&self, _: &mut Head<'_>) {}
+    fn begin(&self, _: &mut RequestHead<'_>) {}
 
     fn end(&self, (): (), end: &End) {
         let (route, status, outcome) = (end.route(), end.status().as_u16(), end.outcome().as_str());
@@ -325,7 +325,7 @@ async fn latency_of(frames: Vec<Frame<Bytes>>, content_type: &'static str) -> u6
 
     impl Observer for Latency {
         type Exchange = ();
-        fn begin(&self, _: &mut Head<'_>) {}
+        fn begin(&self, _: &mut RequestHead<'_>) {}
         fn end(&self, (): (), end: &End) {
             *self.0.lock().unwrap() = end.latency();
         }

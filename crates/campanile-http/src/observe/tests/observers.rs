@@ -6,19 +6,19 @@ use super::*;
 
 #[tokio::test]
 async fn times_are_those_of_the_clock() {
-    /// The last `total`, `first_byte` and `latency` in milliseconds.
+    /// The last `total`, `time_to_head` and `latency` in milliseconds.
     type Last = Option<(u128, Option<u128>, u128)>;
     #[derive(Clone, Default)]
     struct Times(Arc<Mutex<Last>>);
     impl Observer for Times {
         type Exchange = ();
-        const FIRST_BYTE: bool = true;
-        fn begin(&self, _: &mut Head<'_>) {}
+        const WANTS_TIME_TO_HEAD: bool = true;
+        fn begin(&self, _: &mut RequestHead<'_>) {}
         fn end(&self, (): (), end: &End) {
-            let first_byte = end.first_byte().map(|time| time.as_millis());
+            let time_to_head = end.time_to_head().map(|time| time.as_millis());
             *self.0.lock().unwrap() = Some((
-                end.total().as_millis(),
-                first_byte,
+                end.duration().as_millis(),
+                time_to_head,
                 end.latency().as_millis(),
             ));
         }
@@ -58,7 +58,7 @@ async fn times_are_those_of_the_clock() {
     struct Plain(Times);
     impl Observer for Plain {
         type Exchange = ();
-        fn begin(&self, _: &mut Head<'_>) {}
+        fn begin(&self, _: &mut RequestHead<'_>) {}
         fn end(&self, (): (), end: &End) {
             self.0.end((), end);
         }
@@ -81,9 +81,9 @@ async fn a_clock_that_steps_back_measures_nothing() {
     struct Zero;
     impl Observer for Zero {
         type Exchange = ();
-        fn begin(&self, _: &mut Head<'_>) {}
+        fn begin(&self, _: &mut RequestHead<'_>) {}
         fn end(&self, (): (), end: &End) {
-            assert_eq!(end.total(), Duration::ZERO);
+            assert_eq!(end.duration(), Duration::ZERO);
         }
     }
     let layer = ObserveLayer::builder(Zero).clock(clock).build();
@@ -97,7 +97,7 @@ async fn an_observers_panic_is_counted_and_stays_inside() {
     struct Faulty(&'static str);
     impl Observer for Faulty {
         type Exchange = ();
-        fn begin(&self, _: &mut Head<'_>) {
+        fn begin(&self, _: &mut RequestHead<'_>) {
             assert_ne!(self.0, "begin");
         }
         fn responded(&self, (): &mut (), _: StatusCode, _: &http::HeaderMap) {
@@ -142,7 +142,7 @@ async fn scopes_nest_in_order_around_every_poll() {
     struct Scope(&'static str, Log);
     impl Observer for Scope {
         type Exchange = ();
-        fn begin(&self, _: &mut Head<'_>) {}
+        fn begin(&self, _: &mut RequestHead<'_>) {}
         fn scope<T>(&self, (): &mut (), poll: impl FnOnce() -> T) -> T {
             self.1.push(format!("<{}", self.0));
             let polled = poll();
@@ -171,7 +171,7 @@ async fn destructors_of_what_is_cancelled_run_in_the_scope() {
     struct Scope;
     impl Observer for Scope {
         type Exchange = ();
-        fn begin(&self, _: &mut Head<'_>) {}
+        fn begin(&self, _: &mut RequestHead<'_>) {}
         fn scope<T>(&self, (): &mut (), poll: impl FnOnce() -> T) -> T {
             INSIDE.set(true);
             let polled = poll();
@@ -216,8 +216,8 @@ async fn a_boxed_observer_is_as_the_observer_itself() {
     struct Times(Log);
     impl Observer for Times {
         type Exchange = &'static str;
-        const FIRST_BYTE: bool = true;
-        fn begin(&self, head: &mut Head<'_>) -> &'static str {
+        const WANTS_TIME_TO_HEAD: bool = true;
+        fn begin(&self, head: &mut RequestHead<'_>) -> &'static str {
             self.0.begin(head)
         }
         fn responded(
@@ -229,7 +229,7 @@ async fn a_boxed_observer_is_as_the_observer_itself() {
             self.0.responded(method, status, headers);
         }
         fn end(&self, method: &'static str, end: &End) {
-            assert!(end.first_byte().is_some());
+            assert!(end.time_to_head().is_some());
             self.0.end(method, end);
         }
     }
@@ -246,7 +246,7 @@ async fn a_response_can_be_marked_as_a_stream() {
     struct Latency(Arc<Mutex<Duration>>);
     impl Observer for Latency {
         type Exchange = ();
-        fn begin(&self, _: &mut Head<'_>) {}
+        fn begin(&self, _: &mut RequestHead<'_>) {}
         fn end(&self, (): (), end: &End) {
             *self.0.lock().unwrap() = end.latency();
         }

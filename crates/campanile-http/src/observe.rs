@@ -5,6 +5,7 @@ mod future;
 mod guard;
 mod layer;
 mod service;
+mod shared;
 
 pub use self::body::ResponseBody;
 pub use self::future::ResponseFuture;

@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use campanile::metrics::Registry;
-use campanile::metrics::metrics::{self, Recorder, counter, with_local_recorder};
+use campanile::metrics::metrics::{Recorder, with_local_recorder};
 use campanile::series::Now;
 use campanile::sla::{Sla, Slo};
+use campanile::{counter, histogram};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 fn main() {
@@ -84,7 +85,7 @@ fn of_a_series(recorder: &dyn Recorder) -> f64 {
 
 /// 10 M samples.
 fn of_unscraped_samples(recorder: &dyn Recorder) -> f64 {
-    let histogram = with_local_recorder(recorder, || metrics::histogram!("time_seconds"));
+    let histogram = with_local_recorder(recorder, || histogram!("time_seconds"));
     histogram.record(0.1);
     let record = || (0..10_000_000).for_each(|_| histogram.record(0.1));
     allocation_counter::measure(record).bytes_current as f64

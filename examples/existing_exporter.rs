@@ -17,10 +17,9 @@
 
 use axum::Router;
 use axum::routing::post;
-use campanile::Campanile;
 use campanile::alerts::Rule;
 use campanile::metrics::Registry;
-use campanile::metrics::metrics::{counter, describe_counter, histogram};
+use campanile::{Campanile, counter, describe_counter, histogram};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 

@@ -27,7 +27,6 @@ use campanile::Campanile;
 use campanile::alerts::{Rule, Severity, Webhook};
 use campanile::correlation::CorrelationId;
 use campanile::health::checks;
-use campanile::metrics::metrics;
 use campanile::monitor::{Role, Sources, Token};
 use campanile::series::{Now, parse_duration};
 use campanile::sla::Slo;
@@ -200,7 +199,7 @@ async fn create_order(
         .price
         .checked_mul(order.quantity.into())
         .ok_or(OrderError::TooMuch)?;
-    metrics::counter!("orders_created_total", "product" => product).increment(1);
+    campanile::counter!("orders_created_total", "product" => product).increment(1);
     Ok((
         StatusCode::CREATED,
         Json(Receipt {

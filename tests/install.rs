@@ -1,7 +1,7 @@
 //! Installing sets the process's recorder, so this test has its own process.
 
 use campanile::health::Check;
-use campanile::metrics::{Value, metrics};
+use campanile::metrics::Value;
 use campanile::{BuildError, Campanile, InstallError};
 
 #[test]
@@ -20,8 +20,8 @@ fn the_first_install_takes_the_recorder_and_the_second_says_so() {
     assert!(matches!(&error, InstallError::Build(_)), "{error}");
 
     let campanile = Campanile::builder("first").install().unwrap();
-    metrics::counter!("anywhere_total").increment(2);
-    std::thread::spawn(|| metrics::counter!("anywhere_total").increment(1))
+    campanile::counter!("anywhere_total").increment(2);
+    std::thread::spawn(|| campanile::counter!("anywhere_total").increment(1))
         .join()
         .unwrap();
     assert_eq!(
@@ -39,6 +39,6 @@ fn the_first_install_takes_the_recorder_and_the_second_says_so() {
     assert!(matches!(error, InstallError::Subscriber), "{error}");
     // A second one beside it is fine, as long as it isn't global.
     let second = Campanile::builder("second").build().unwrap();
-    metrics::counter!("anywhere_total").increment(1);
+    campanile::counter!("anywhere_total").increment(1);
     assert_eq!(second.metrics().get("anywhere_total", &[]), None);
 }

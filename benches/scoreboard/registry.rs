@@ -11,8 +11,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::get;
-use campanile::metrics::metrics::{self, counter, with_local_recorder};
+use campanile::metrics::metrics::{self, with_local_recorder};
 use campanile::metrics::{Page, Registry};
+use campanile::{counter, histogram};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -65,7 +66,7 @@ fn counters() {
 fn histograms() {
     for number in 0..HISTOGRAMS {
         let labels = labels(number).to_vec();
-        let histogram = metrics::histogram!("time_seconds", &labels);
+        let histogram = histogram!("time_seconds", &labels);
         (0..5).for_each(|step| histogram.record(f64::from(step) * 0.1));
     }
 }

@@ -4,10 +4,9 @@ use std::num::{NonZeroU64, NonZeroU128};
 use std::process::{Command, Stdio};
 
 use campanile::http::TraceRef;
-use campanile::metrics::metrics::{
-    Unit, counter, describe_counter, describe_gauge, gauge, histogram, with_local_recorder,
-};
+use campanile::metrics::metrics::{Unit, with_local_recorder};
 use campanile::metrics::{Names, Registry};
+use campanile::{counter, describe_counter, describe_gauge, gauge, histogram};
 use campanile_tests::find_in_venv;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::Value;

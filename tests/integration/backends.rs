@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use campanile::http::ObserveLayer;
-use campanile::metrics::metrics::{counter, gauge, histogram, with_local_recorder};
+use campanile::metrics::metrics::with_local_recorder;
 use campanile::metrics::{HttpMetrics, Preset, Registry};
+use campanile::{counter, gauge, histogram};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use metrics_exporter_prometheus::PrometheusBuilder;

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
-use campanile::metrics::metrics::{counter, gauge, histogram, with_local_recorder};
+use campanile::metrics::metrics::with_local_recorder;
 use campanile::metrics::{Names, Registry};
+use campanile::{counter, gauge, histogram};
 use campanile_tests::{Sample, parse};
 use fastrand::Rng;
 

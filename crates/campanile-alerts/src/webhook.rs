@@ -62,10 +62,10 @@ impl Webhook {
         let key = HeaderValue::try_from(key).map_err(|error| rejected(&error))?;
         headers.insert(HeaderName::from_static("idempotency-key"), key);
         match self.client.post(target, headers, Bytes::from(body)).await {
-            Ok(answer) => judge(answer.status, &answer.headers),
+            Ok(response) => judge(response.status, &response.headers),
             Err(error @ SendError::Forbidden { .. }) => Err(rejected(&error)),
             Err(error) => Err(ChannelError::Retry {
-                reason: error.to_string(),
+                reason: error.reason(),
                 after: None,
             }),
         }

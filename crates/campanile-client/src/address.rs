@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// A range of addresses, such as `10.0.0.0/8` or `fd00::/8`.
+/// A range of IP addresses, such as `10.0.0.0/8` or `fd00::/8`.
 ///
 /// ```
 /// use campanile_client::Cidr;
@@ -33,29 +33,31 @@ impl Cidr {
         }
     }
 
-    /// Returns the range of IPv4 that is written inside of an IPv6 one, if it is such a one: policies compare the addresses inside.
+    /// Returns the IPv4 range that an IPv6 range embeds, or the range itself. Policies compare embedded
+    /// addresses.
     fn canonical(self) -> Self {
         let (IpAddr::V6(from), IpAddr::V4(network)) = (self.network, canonical(self.network))
         else {
             return self;
         };
         let before = if from.segments()[0] == 0x2002 { 16 } else { 96 };
-        // A range as wide as all that is translated, such as NAT64's, would stand for all of IPv4.
+        // The whole range of a translation, such as NAT64, would stand for all of IPv4.
         match self
             .prefix
             .checked_sub(before)
-            .filter(|prefix| *prefix >= WIDEST)
+            .filter(|prefix| *prefix >= MIN_EMBEDDED_PREFIX)
         {
             Some(prefix) => Self {
                 network: network.into(),
-                // What comes after the address in 6to4 has no counterpart.
+                // The bits after the address in 6to4 have no counterpart.
                 prefix: prefix.min(32),
             },
             None => self,
         }
     }
 
-    /// Returns whether an address is in the range. An IPv4 address that is written inside of an IPv6 one counts as both.
+    /// Returns whether the address is in the range. An IPv4 address that an IPv6 address embeds counts
+    /// as both.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.has(address) || self.has(canonical(address))
     }
@@ -79,12 +81,12 @@ impl Cidr {
     }
 }
 
-/// The shortest prefix of a range of IPv4 that is written inside of an IPv6 one.
-const WIDEST: u8 = 8;
+/// The shortest prefix of an embedded IPv4 range.
+const MIN_EMBEDDED_PREFIX: u8 = 8;
 
-/// A text is not a range of addresses.
+/// A string is not a range of IP addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a range of addresses: give one such as 10.0.0.0/8 or fd00::/8")]
+#[error("invalid address range {text:?}: expected one such as 10.0.0.0/8 or fd00::/8")]
 pub struct CidrError {
     text: String,
 }
@@ -96,12 +98,12 @@ impl FromStr for Cidr {
         let parse = || {
             let (network, prefix) = text.split_once('/')?;
             let network: IpAddr = network.parse().ok()?;
-            let longest = if network.is_ipv4() { 32 } else { 128 };
+            let max_prefix = if network.is_ipv4() { 32 } else { 128 };
             let is_number = prefix.bytes().all(|byte| byte.is_ascii_digit());
             let prefix = prefix
                 .parse()
                 .ok()
-                .filter(|&prefix| is_number && prefix <= longest)?;
+                .filter(|&prefix| is_number && prefix <= max_prefix)?;
             Some(Self { network, prefix }.canonical())
         };
         parse().ok_or_else(|| CidrError {
@@ -110,7 +112,7 @@ impl FromStr for Cidr {
     }
 }
 
-/// Addresses that no guarded target has.
+/// Addresses that a guarded client never connects to.
 const NEVER: [Cidr; 23] = [
     Cidr::v4(0, 0, 0, 0, 8),
     Cidr::v4(169, 254, 0, 0, 16),
@@ -127,7 +129,7 @@ const NEVER: [Cidr; 23] = [
     Cidr::v4(224, 0, 0, 0, 4),
     Cidr::v4(240, 0, 0, 0, 4),
     Cidr::v6([0; 8], 128),
-    // NAT64 with a prefix of the network: the place of the IPv4 address is not known.
+    // NAT64 with a local prefix: the position of the IPv4 address is unknown.
     Cidr::v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
     // Discard, Teredo and other protocols, documentation, segment routing.
     Cidr::v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),
@@ -144,7 +146,7 @@ const NEVER: [Cidr; 23] = [
     Cidr::v6([0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042], 128),
 ];
 
-/// Addresses that a guarded target has only if they are allowed.
+/// Addresses that a guarded client connects to only if they are allowed.
 const INTERNAL: [Cidr; 8] = [
     Cidr::v4(10, 0, 0, 0, 8),
     Cidr::v4(100, 64, 0, 0, 10),
@@ -156,12 +158,12 @@ const INTERNAL: [Cidr; 8] = [
     Cidr::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
 ];
 
-/// Which addresses may be connected to.
+/// The addresses that a client connects to.
 #[derive(Clone, Debug)]
 pub(crate) enum Policy {
-    /// All, because the host has named the target.
+    /// All addresses, because the application has chosen the target.
     Trusted,
-    /// Public ones, and internal ones in these ranges.
+    /// Public addresses, and internal addresses in these ranges.
     Guarded(Vec<Cidr>),
 }
 
@@ -176,7 +178,7 @@ impl Policy {
     }
 }
 
-/// Returns the IPv4 address that is written inside of an IPv6 one, if it is such a one.
+/// Returns the IPv4 address that an IPv6 address embeds, or the address itself.
 fn canonical(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
@@ -184,7 +186,7 @@ fn canonical(address: IpAddr) -> IpAddr {
     let from =
         |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into();
     match v6.segments() {
-        // The unspecified address and the loopback one are their own.
+        // The unspecified and the loopback address embed nothing.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
         // Compatible, mapped, translated, NAT64.
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
@@ -201,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_of_ipv4_inside_of_ipv6_are_those_of_ipv4() {
+    fn ipv4_ranges_inside_ipv6_equal_ipv4_ranges() {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         for range in [
             "10.0.0.0/8",
@@ -264,7 +266,9 @@ mod tests {
         ] {
             let error = text.parse::<Cidr>().unwrap_err();
             assert!(
-                error.to_string().starts_with(&format!("{text:?} is not")),
+                error
+                    .to_string()
+                    .starts_with(&format!("invalid address range {text:?}")),
                 "{error}"
             );
         }

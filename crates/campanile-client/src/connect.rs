@@ -24,12 +24,12 @@ use crate::target::Host;
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What a connector needs of the system.
+/// The network functions of the system.
 pub(crate) trait Network: Send + Sync {
     /// Resolves a name.
     fn resolve(&self, name: &str) -> BoxFuture<io::Result<Vec<IpAddr>>>;
 
-    /// Connects to one of these addresses.
+    /// Connects to the first of these addresses that accepts.
     fn connect(
         &self,
         addresses: Vec<SocketAddr>,
@@ -38,8 +38,8 @@ pub(crate) trait Network: Send + Sync {
 
 /// Connects to the addresses of a URI's host that the policy allows.
 ///
-/// The host is read once, by [`Host`], and the network is given addresses only. So the address that
-/// is checked is the address that is connected to, whatever a name resolves to a moment later.
+/// [`Host`] parses the host once, and the network gets addresses only. Therefore the connector
+/// connects to the address that it checked, even if the name resolves differently later.
 #[derive(Clone)]
 pub(crate) struct Connector {
     policy: Arc<Policy>,
@@ -67,7 +67,7 @@ impl Service<Uri> for Connector {
             let found = match uri.host().and_then(Host::parse) {
                 Some(Host::Address(address)) => vec![address],
                 Some(Host::Name(name)) => network.resolve(name).await?,
-                // `Target::parse` refuses these.
+                // `Target::parse` rejects these hosts.
                 None => return Err(Forbidden.into()),
             };
             let default_port = match uri.scheme() {
@@ -88,14 +88,14 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// The system's resolver, and TCP.
+/// The system's resolver and TCP.
 pub(crate) struct Tcp {
     timeout: Duration,
     lookups: Arc<Semaphore>,
 }
 
-/// The most names that a client resolves at a time. A lookup takes a thread for as long as the system's resolver takes, whatever the
-/// deadline of the call.
+/// The limit of concurrent lookups. A lookup occupies a thread until the system's resolver returns,
+/// regardless of the deadline of the call.
 const MAX_LOOKUPS: usize = 16;
 
 impl Tcp {
@@ -107,14 +107,14 @@ impl Tcp {
     }
 }
 
-/// Calls a function that blocks, once there are not too many of its kind.
+/// Calls a blocking function when a permit is available.
 async fn limited<T: Send + 'static>(
     lookups: Arc<Semaphore>,
     find: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let permit = lookups.acquire_owned().await.map_err(io::Error::other)?;
     let found = tokio::task::spawn_blocking(move || {
-        // The function goes on though its call is over.
+        // The function keeps its permit after its call has timed out.
         let _permit = permit;
         find()
     });
@@ -137,9 +137,9 @@ impl Network for Tcp {
     ) -> BoxFuture<Result<TokioIo<TcpStream>, BoxError>> {
         let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
         connector.set_connect_timeout(Some(self.timeout));
-        // Requests are written at once, and small.
+        // Requests are small and written at once.
         connector.set_nodelay(true);
-        // The connector resolves this name to the addresses, and sees no other host.
+        // `Resolved` maps this name to the addresses.
         let connecting = connector.call(Uri::from_static("http://resolved.invalid"));
         Box::pin(async move { Ok(connecting.await?) })
     }
@@ -163,13 +163,13 @@ impl Service<Name> for Resolved {
     }
 }
 
-/// A host has no address that is allowed.
+/// The host has no allowed address.
 #[derive(Debug)]
 pub(crate) struct Forbidden;
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the address is not allowed")
+        f.write_str("no allowed address")
     }
 }
 

@@ -1,5 +1,4 @@
-//! Outbound HTTP that can't be turned against its host: addresses are checked when they are connected to, everything ends in time,
-//! and nothing that comes back is larger than asked for.
+//! An HTTP client for outgoing requests with a timeout, a size limit and a guard against SSRF.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -18,22 +17,23 @@
 //! # });
 //! let client = Client::new();
 //! let target = Target::parse(&url)?; // "http://127.0.0.1:34567/hooks/s3cr3t"
-//! let answer = client.post(&target, HeaderMap::new(), Bytes::from("{}")).await?;
-//! assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"ok"[..]));
-//! // Paths hold secrets, so they are not shown.
+//! let response = client.post(&target, HeaderMap::new(), Bytes::from("{}")).await?;
+//! assert_eq!((response.status.as_u16(), &response.body[..]), (200, &b"ok"[..]));
+//! // Paths may hold secrets, so `Debug` and `Display` leave them out.
 //! assert!(!format!("{target:?} {target}").contains("s3cr3t"));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What it does, and doesn't
+//! # Behavior
 //!
-//! - A redirect is an answer like any other; nothing is sent on to where it points.
-//! - Each call has one deadline, for everything from the name's resolution to the last byte, and unless
-//!   [asked otherwise](ClientBuilder::keep_alive) a connection of its own.
-//! - An answer's body is cut at a cap, and is never decompressed.
-//! - TLS is rustls' with ring, and by default with Mozilla's roots, whatever else is in the process.
-//! - Proxies in the environment are not used.
+//! - The client does not follow redirects. It returns them as responses.
+//! - Each call has one deadline, from the resolution of the name to the last byte.
+//! - Each call opens a new connection, unless [`keep_alive`](ClientBuilder::keep_alive) is set.
+//! - A response body is truncated at a [limit](ClientBuilder::max_body), and is never decompressed.
+//! - TLS is rustls with ring, by default with Mozilla's root certificates. The process-wide provider
+//!   is not used.
+//! - The client ignores the proxies in the environment.
 //!
 //! # Addresses
 //!
@@ -42,27 +42,28 @@
 //!
 //! | address | guarded |
 //! |---|---|
-//! | link-local, metadata services of clouds, unspecified, multicast, reserved, documentation | refused |
-//! | loopback, private, shared, benchmarking | refused unless a [`Cidr`] allows it |
+//! | link-local, cloud metadata services, unspecified, multicast, reserved, documentation | rejected |
+//! | loopback, private, shared, benchmarking | rejected unless a [`Cidr`] allows it |
 //! | any other | allowed |
 //!
-//! An IPv4 address inside an IPv6 address (mapped, compatible, NAT64, 6to4) is judged as the IPv4 address.
+//! An IPv4 address inside an IPv6 address (mapped, compatible, NAT64, 6to4) is treated as the IPv4 address.
 //!
 //! A URL's host is a DNS name, an IPv4 address as four decimal numbers, or an IPv6 address in brackets.
 //! [`Target::parse`] rejects everything else, such as `0x7f.1`, `[127.0.0.1]` and zones. The client
 //! connects to the address that it checked: no other parser reads the host.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod client;
-
 mod address;
+mod builder;
+mod client;
 mod connect;
 mod error;
 mod retry;
 mod target;
 
 pub use self::address::{Cidr, CidrError};
-pub use self::client::{Client, ClientBuilder, Response};
+pub use self::builder::ClientBuilder;
+pub use self::client::{Client, Response};
 pub use self::error::{InvalidCertificates, SendError};
 pub use self::retry::retry_after;
 pub use self::target::{Target, TargetError};

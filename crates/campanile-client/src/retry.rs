@@ -4,10 +4,12 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use jiff::fmt::strtime;
 
-/// Returns the time to wait that a response names in `Retry-After`: seconds, or a date in one of the three forms of HTTP (RFC 9110,
-/// section 5.6.7). Less than nothing is nothing. `None` if there is none, or it can't be read.
+/// Returns the delay in the header `Retry-After`, or `None` if it is missing or invalid.
 ///
-/// A server may name any time: limit it before it is added to an instant, which could overflow.
+/// The value is a number of seconds, or a date in one of the three formats of RFC 9110, section
+/// 5.6.7. A negative number or a past date is zero.
+///
+/// A server can send any delay. Limit it before adding it to an instant, which could overflow.
 pub fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
     match value.parse::<i64>() {
@@ -27,7 +29,7 @@ pub fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Opt
     }
 }
 
-/// The preferred form, and the obsolete ones of RFC 850 and of C's `asctime`.
+/// The preferred format, and the obsolete formats of RFC 850 and of C's `asctime`.
 const DATES: [&str; 3] = [
     "%a, %d %b %Y %H:%M:%S GMT",
     "%A, %d-%b-%y %H:%M:%S GMT",

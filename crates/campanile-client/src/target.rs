@@ -4,24 +4,24 @@ use std::str::FromStr;
 
 use http::Uri;
 
-/// The most bytes of a URL.
+/// The limit of a URL in bytes.
 const MAX_URL: usize = 2_048;
 
-/// A URL that a [`Client`](crate::Client) can send to: `http` or `https`, with a host, at most 2,048 bytes.
+/// The URL of a request: `http` or `https`, with a host, at most 2,048 bytes.
 ///
-/// The host is a DNS name of at most 253 characters, an IPv4 address as four decimal numbers, or an IPv6
-/// address in brackets, without a zone.
+/// The host is a DNS name of at most 253 characters, an IPv4 address as four decimal numbers, or an
+/// IPv6 address in brackets, without a zone.
 ///
-/// The URLs of webhooks are secrets, so neither `Debug` nor `Display` shows more than scheme, host and port.
+/// The URLs of webhooks are secrets, so `Debug` and `Display` show scheme, host and port only.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target(Uri);
 
 impl Target {
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
     ///
-    /// If it is not one, or has what a target can't have.
+    /// If the string is not such a URL, or contains a user or a password.
     pub fn parse(url: &str) -> Result<Self, TargetError> {
         if url.len() > MAX_URL {
             return Err(TargetError::TooLong { bytes: url.len() });
@@ -56,7 +56,7 @@ impl Target {
         Ok(Self(uri))
     }
 
-    /// Returns the host's name or address.
+    /// Returns the name or the address of the host.
     pub fn host(&self) -> &str {
         self.0.host().unwrap_or_default()
     }
@@ -66,7 +66,7 @@ impl Target {
     }
 }
 
-/// The host of a URL. This is the only place that reads a host.
+/// The host of a URL. No other code parses a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Host<'a> {
     Address(IpAddr),
@@ -89,7 +89,7 @@ impl<'a> Host<'a> {
                 && !label.starts_with('-')
                 && label.bytes().all(is_known)
         };
-        // Resolvers read a name that ends with a number as an address, in more forms than there are parsers.
+        // Resolvers parse a name that ends with a number as an address, in several formats.
         let last = name.rsplit('.').next().unwrap_or_default();
         let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
         let is_number = match hex {
@@ -131,30 +131,30 @@ impl fmt::Debug for Target {
     }
 }
 
-/// A text is not a URL that can be sent to. The text is not shown, because it may be a secret.
+/// A string is not a valid [`Target`]. The message leaves the string out, because it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
-    /// It is not an absolute URL with a host.
+    /// The string is not an absolute URL with a host.
     #[error(
         "invalid URL: expected a scheme and a host, such as https://example.com/path or http://example.com:4318, in visible ASCII characters"
     )]
     Form,
-    /// Its host is neither a name nor an address.
+    /// The host is neither a name nor an address.
     #[error(
         "invalid host in the URL: expected a DNS name, an IPv4 address as four decimal numbers, or an IPv6 address in brackets without a zone"
     )]
     Host,
-    /// Its scheme is another.
-    #[error("the URL's scheme is neither http nor https")]
+    /// The scheme is neither `http` nor `https`.
+    #[error("invalid scheme of the URL: expected http or https")]
     Scheme,
-    /// It has a user or a password.
-    #[error("the URL has a user or a password before its host: send them in a header")]
+    /// The URL has a user or a password.
+    #[error("invalid URL: expected no user and no password; send them in a header")]
     Credentials,
-    /// It is too long.
-    #[error("the URL has {bytes} bytes: give at most 2048")]
+    /// The URL is too long.
+    #[error("URL too long: {bytes} bytes (limit {MAX_URL})")]
     TooLong {
-        /// Its length.
+        /// The length of the URL in bytes.
         bytes: usize,
     },
 }

@@ -1,22 +1,24 @@
-//! Connections that are kept, secured, or of HTTP/2, with a server that is not ours.
+//! Keep-alive, TLS and HTTP/2, against hyper's server.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::{ClientBuilder, InvalidCertificates};
 
-/// A server that says over which version of HTTP it was asked.
+/// A server whose responses name the HTTP version of the request.
 struct Server {
     port: u16,
     connections: Arc<AtomicUsize>,
@@ -36,7 +38,7 @@ impl Server {
                 tokio::spawn(async move {
                     match tls {
                         None => serve(stream).await,
-                        // Who is not let in is gone.
+                        // A rejected client has disconnected.
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
                                 serve(stream).await;
@@ -63,12 +65,12 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn asked(client: ClientBuilder, target: &Target) -> Result<String, SendError> {
+async fn version(client: ClientBuilder, target: &Target) -> Result<String, SendError> {
     let response = client.build().get(target, HeaderMap::new()).await?;
     Ok(String::from_utf8(response.body.to_vec()).unwrap())
 }
 
-/// An authority, and a certificate of it with its key.
+/// A certificate authority, and a certificate that it has issued, with its key.
 struct Certificates {
     authority: String,
     chain: String,
@@ -90,8 +92,8 @@ fn certificates() -> Certificates {
     }
 }
 
-/// A server's side of TLS; with a name, only clients with a certificate of this authority are let in.
-fn tls_of(server: &Certificates, clients: Option<&Certificates>) -> ServerConfig {
+/// The TLS configuration of a server. With `clients`, it accepts only certificates of that authority.
+fn server_tls(server: &Certificates, clients: Option<&Certificates>) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
@@ -113,7 +115,7 @@ fn tls_of(server: &Certificates, clients: Option<&Certificates>) -> ServerConfig
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_only_if_it_is_asked_for() {
+async fn a_connection_is_reused_only_with_keep_alive() {
     let server = Server::start(None).await;
     let target = server.target("http");
     for (idle, connections) in [(Duration::ZERO, 3), (Duration::from_secs(60), 4)] {
@@ -126,30 +128,30 @@ async fn a_connection_is_kept_only_if_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn servers_are_trusted_by_the_authorities_that_are_given() {
+async fn only_configured_authorities_are_trusted() {
     let certificates = certificates();
-    let server = Server::start(Some(tls_of(&certificates, None))).await;
+    let server = Server::start(Some(server_tls(&certificates, None))).await;
     let target = server.target("https");
-    let refused = asked(Client::builder(), &target).await;
+    let refused = version(Client::builder(), &target).await;
     assert!(
         matches!(refused, Err(SendError::Connection { .. })),
         "{refused:?}"
     );
     let client = Client::builder().root_certificates(certificates.authority.as_bytes());
-    assert_eq!(asked(client.unwrap(), &target).await.unwrap(), "HTTP/1.1");
+    assert_eq!(version(client.unwrap(), &target).await.unwrap(), "HTTP/1.1");
 }
 
 #[tokio::test]
-async fn a_client_shows_its_certificate() {
+async fn a_client_authenticates_with_its_certificate() {
     let (ours, theirs) = (certificates(), certificates());
-    let server = Server::start(Some(tls_of(&theirs, Some(&ours)))).await;
+    let server = Server::start(Some(server_tls(&theirs, Some(&ours)))).await;
     let target = server.target("https");
     let client = || {
         Client::builder()
             .root_certificates(theirs.authority.as_bytes())
             .unwrap()
     };
-    let refused = asked(client(), &target).await;
+    let refused = version(client(), &target).await;
     assert!(
         matches!(refused, Err(SendError::Connection { .. })),
         "{refused:?}"
@@ -157,34 +159,47 @@ async fn a_client_shows_its_certificate() {
     let (chain, key) = (ours.chain.as_bytes(), ours.key.as_bytes());
     let identified = client().client_certificate(chain, key).unwrap();
     assert!(!format!("{identified:?}").contains("PRIVATE"));
-    assert_eq!(asked(identified, &target).await.unwrap(), "HTTP/1.1");
+    assert_eq!(version(identified, &target).await.unwrap(), "HTTP/1.1");
 
-    // What doesn't belong together is refused before it is used.
+    // Invalid input is rejected by the builder.
     let other = theirs.key.as_bytes();
-    for (chain, key) in [(chain, other), (key, chain), (b"", key), (chain, b"")] {
-        assert_eq!(
-            client().client_certificate(chain, key).unwrap_err(),
-            InvalidCertificates
+    let error = |chain, key| client().client_certificate(chain, key).unwrap_err();
+    let mismatch = error(chain, other);
+    assert!(
+        matches!(mismatch, InvalidCertificates::Mismatch { .. }),
+        "{mismatch:?}"
+    );
+    assert!(std::error::Error::source(&mismatch).is_some());
+    for (chain, key) in [(key, chain), (b"", key)] {
+        let error = error(chain, key);
+        assert!(
+            matches!(error, InvalidCertificates::Certificates { .. }),
+            "{error:?}"
         );
     }
+    let error = error(chain, b"");
+    assert!(
+        matches!(error, InvalidCertificates::Key { .. }),
+        "{error:?}"
+    );
 }
 
 #[cfg(feature = "http2")]
 #[tokio::test]
-async fn http_2_is_spoken_with_and_without_tls() {
+async fn http_2_works_with_and_without_tls() {
     let plain = Server::start(None).await;
     let client = Client::builder().http2();
     assert_eq!(
-        asked(client, &plain.target("http")).await.unwrap(),
+        version(client, &plain.target("http")).await.unwrap(),
         "HTTP/2.0"
     );
     let certificates = certificates();
-    let secure = Server::start(Some(tls_of(&certificates, None))).await;
+    let secure = Server::start(Some(server_tls(&certificates, None))).await;
     let client = Client::builder()
         .http2()
         .root_certificates(certificates.authority.as_bytes());
     assert_eq!(
-        asked(client.unwrap(), &secure.target("https"))
+        version(client.unwrap(), &secure.target("https"))
             .await
             .unwrap(),
         "HTTP/2.0"
@@ -192,11 +207,11 @@ async fn http_2_is_spoken_with_and_without_tls() {
 }
 
 #[tokio::test]
-async fn odd_certificates_of_a_bundle_are_skipped() {
+async fn invalid_certificates_of_a_bundle_are_skipped() {
     let certificates = certificates();
-    let server = Server::start(Some(tls_of(&certificates, None))).await;
+    let server = Server::start(Some(server_tls(&certificates, None))).await;
     let target = server.target("https");
-    // DER of an empty sequence, and no base64 at all.
+    // DER of an empty sequence, and invalid base64.
     let odd =
         |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
     let bundle = [odd("MAA="), odd("!"), certificates.authority.clone()].concat();
@@ -204,7 +219,7 @@ async fn odd_certificates_of_a_bundle_are_skipped() {
         Client::builder().root_certificates(bundle.as_bytes()),
         Client::builder().add_root_certificates(bundle.as_bytes()),
     ] {
-        assert_eq!(asked(client.unwrap(), &target).await.unwrap(), "HTTP/1.1");
+        assert_eq!(version(client.unwrap(), &target).await.unwrap(), "HTTP/1.1");
     }
     for none in [odd("MAA="), odd("!"), String::new()] {
         assert!(

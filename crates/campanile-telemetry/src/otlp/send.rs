@@ -189,7 +189,7 @@ impl Protocol {
             }
             Err(error) => {
                 return Attempt::Later {
-                    reason: error.to_string(),
+                    reason: error.reason(),
                     after: None,
                 };
             }

@@ -6,9 +6,10 @@ use http::header::{GetAll, HeaderValue};
 
 use crate::trace_state::trimmed;
 
-/// What a request carries along for whoever wants to know: the header `baggage` of W3C Baggage.
+/// Key-value pairs that a request propagates: the header `baggage` of W3C Baggage.
 ///
-/// It comes from outside, so nothing of it is to be believed; nothing of it is sent on unless its key is on a list.
+/// Clients set it, so do not trust its values. A member is propagated only if its key is
+/// [listed](crate::PropagationLayer::baggage).
 ///
 /// ```
 /// use campanile_correlation::Baggage;
@@ -18,45 +19,45 @@ use crate::trace_state::trimmed;
 /// assert_eq!(baggage.only(&["plan"]).to_string(), "plan=team");
 /// ```
 ///
-/// Of what comes at most 64 members and 8,192 bytes are kept, whole members from the front. A member that is malformed is left out.
-/// A clone shares the text.
+/// At most 64 members and 8,192 bytes are kept, the first ones. Malformed members are dropped. A clone
+/// shares the string.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Baggage(Bytes);
 
-/// The most members.
+/// The limit of members.
 const MAX_MEMBERS: usize = 64;
-/// The most bytes of all members with the commas between them.
+/// The limit of all members and the commas between them, in bytes.
 const MAX_BYTES: usize = 8_192;
-/// The most members that are looked at, good or not.
-const MAX_LOOKED_AT: usize = 1_024;
+/// The limit of members that are parsed, valid or not.
+const MAX_PARSED: usize = 1_024;
 
 impl Baggage {
-    /// Reads the values of all headers, in their order.
+    /// Parses the values of all header lines, in order.
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self::read(lines).0
     }
 
-    /// Reads headers' values, and returns whether something was left out.
+    /// Parses header values. Returns also whether a member was dropped.
     fn read<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> (Self, bool) {
         let mut text = Vec::new();
-        let (mut members, mut left_out) = (0, false);
+        let (mut members, mut dropped) = (0, false);
         let all = lines
             .into_iter()
             .flat_map(|line| line.split(|byte| *byte == b','));
-        for (looked_at, member) in all.enumerate() {
+        for (parsed, member) in all.enumerate() {
             let member = trimmed(member);
             if member.is_empty() {
                 continue;
             }
-            // The blanks that may be anywhere around `=` and `;` are not part of it.
+            // Whitespace around `=` and `;` is not part of a member.
             let bare = || member.iter().filter(|byte| !matches!(byte, b' ' | b'\t'));
             let length = text.len() + usize::from(members > 0) + bare().count();
-            if members == MAX_MEMBERS || looked_at >= MAX_LOOKED_AT || length > MAX_BYTES {
-                left_out = true;
+            if members == MAX_MEMBERS || parsed >= MAX_PARSED || length > MAX_BYTES {
+                dropped = true;
                 break;
             }
             if !is_member(member) {
-                left_out = true;
+                dropped = true;
                 continue;
             }
             if members > 0 {
@@ -65,21 +66,23 @@ impl Baggage {
             members += 1;
             text.extend(bare());
         }
-        (Self(text.into()), left_out)
+        (Self(text.into()), dropped)
     }
 
     pub(crate) fn from_headers(lines: &GetAll<'_, HeaderValue>) -> (Self, bool) {
         Self::read(lines.iter().map(HeaderValue::as_bytes))
     }
 
-    /// Returns the value of a key, of its first member if it has several, decoded: percent-encoded bytes that are no UTF-8 are `U+FFFD`.
+    /// Returns the decoded value of the first member with this key.
+    ///
+    /// Percent-encoded bytes that are not UTF-8 become `U+FFFD`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Cow<'_, str>> {
-        let found = |(of, value)| (of == key).then_some(value);
+        let found = |(name, value)| (name == key).then_some(value);
         self.iter().find_map(found)
     }
 
-    /// Returns the keys and the decoded values, in the order in which they came.
+    /// Returns the keys and the decoded values, in the order of the header.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         self.members().filter_map(|member| {
             let (key, rest) = member.split_once('=')?;
@@ -88,7 +91,7 @@ impl Baggage {
         })
     }
 
-    /// Returns the members with these keys alone, with their properties.
+    /// Returns only the members with these keys, with their properties.
     #[must_use]
     pub fn only(&self, keys: &[&str]) -> Self {
         let is_listed = |member: &&str| {
@@ -105,10 +108,10 @@ impl Baggage {
         self.0.is_empty()
     }
 
-    /// Returns the header's value.
+    /// Returns the header value.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // It is ASCII, checked where it is made.
+        // The string is ASCII. The constructor checks it.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
@@ -180,7 +183,7 @@ impl fmt::Display for Baggage {
     }
 }
 
-/// Shows the keys alone: the values may be anything.
+/// Shows the keys only: the values may be secrets.
 impl fmt::Debug for Baggage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set()
@@ -195,8 +198,8 @@ mod tests {
 
     fn parse(lines: &[&str]) -> (String, bool) {
         let lines = lines.iter().map(|line| line.as_bytes());
-        let (baggage, left_out) = Baggage::read(lines);
-        (baggage.to_string(), left_out)
+        let (baggage, dropped) = Baggage::read(lines);
+        (baggage.to_string(), dropped)
     }
 
     #[test]
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_forbids_is_left_out_and_the_rest_kept() {
+    fn what_it_forbids_is_dropped_and_the_rest_kept() {
         #[track_caller]
         fn check(lines: &[&str], shown: &str) {
             assert_eq!(parse(lines), (shown.to_owned(), true));
@@ -262,8 +265,8 @@ mod tests {
         );
         assert_eq!(exact.len(), 8_192);
         assert_eq!(parse(&[&exact]), (exact.clone(), false));
-        let (kept, left_out) = parse(&[&format!("{exact}z,c=1")]);
-        assert_eq!((kept.len(), left_out), (4_002, true));
+        let (kept, dropped) = parse(&[&format!("{exact}z,c=1")]);
+        assert_eq!((kept.len(), dropped), (4_002, true));
         // A thousand headers of 8 KiB each, of which none fits.
         let line = format!("a={}", "x".repeat(8_192));
         let lines = vec![line.as_str(); 1_000];

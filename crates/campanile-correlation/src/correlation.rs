@@ -6,25 +6,25 @@ use crate::limit::once_a_minute;
 use crate::trace_state::trimmed;
 use crate::{Baggage, CorrelationId, TraceParent, TraceState};
 
-/// What a task carries of the request that it works for: its id, its place in a trace, and its baggage.
+/// The correlation of a request: its id, its trace context and its baggage.
 ///
-/// A clone shares all texts.
+/// A clone shares all strings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Correlation {
     id: Option<CorrelationId>,
-    /// `None` for a request that brought neither.
+    /// `None` for a request without a trace and baggage.
     remote: Option<Arc<Remote>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Remote {
     trace: Option<TraceContext>,
-    /// The parent that the request came with, whatever the place in the trace is now.
+    /// The `traceparent` of the request. `trace` may have changed since.
     inbound: Option<TraceParent>,
     baggage: Baggage,
 }
 
-/// Which headers a request may have.
+/// The context headers that a request may have.
 #[derive(Clone, Copy)]
 pub(crate) struct ContextPresence {
     pub(crate) parent: bool,
@@ -32,13 +32,13 @@ pub(crate) struct ContextPresence {
     pub(crate) baggage: bool,
 }
 
-/// A place in a trace, and what tracing systems keep in it.
+/// A position in a trace: W3C `traceparent` and `tracestate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceContext {
-    /// The place.
+    /// The trace id, the id of the parent span, and the flags.
     pub parent: TraceParent,
-    /// What tracing systems keep.
+    /// The vendor-specific state.
     pub state: TraceState,
 }
 
@@ -47,53 +47,55 @@ pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 impl TraceContext {
-    /// Returns a place in a trace in which nothing is kept.
+    /// Creates a trace context.
     #[must_use]
     pub fn new(parent: TraceParent, state: TraceState) -> Self {
         Self { parent, state }
     }
 
-    /// Reads the headers `traceparent` and `tracestate`. There is nothing without exactly one `traceparent` that is valid; a `tracestate`
-    /// that is not is discarded.
+    /// Reads the headers `traceparent` and `tracestate`.
+    ///
+    /// Returns `None` unless there is exactly one `traceparent` and it is valid. An invalid
+    /// `tracestate` is ignored.
     #[must_use]
     pub fn extract(headers: &HeaderMap) -> Option<Self> {
         Self::of_headers(headers, true)
     }
 
-    /// `has_state` says whether there may be a `tracestate`.
+    /// Reads the headers. `has_state` is false if there is no `tracestate`.
     fn of_headers(headers: &HeaderMap, has_state: bool) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next()?;
         if parents.next().is_some() {
-            tracing::debug!(error = "more than one line", "traceparent_rejected");
+            tracing::debug!(error = "more than one header line", "rejected traceparent");
             return None;
         }
-        // What is around a value is not part of it; not every server takes it away.
+        // Not every server trims the whitespace around a header value.
         let parent = TraceParent::parse(trimmed(parent.as_bytes()));
-        let parent = parent.inspect_err(|error| tracing::debug!(%error, "traceparent_rejected"));
+        let parent = parent.inspect_err(|error| tracing::debug!(%error, "rejected traceparent"));
         let state = || TraceState::from_headers(&headers.get_all(TRACESTATE));
         let state = has_state.then(state).transpose();
-        let state = state.inspect_err(|error| tracing::debug!(%error, "tracestate_rejected"));
+        let state = state.inspect_err(|error| tracing::debug!(%error, "rejected tracestate"));
         let state = state.unwrap_or_default().unwrap_or_default();
         Some(Self::new(parent.ok()?, state))
     }
 }
 
 impl Correlation {
-    /// Returns what is carried, if anything is, besides an id. Headers that are not there are not looked for.
+    /// Reads the trace and the baggage. Absent headers are not looked up.
     pub(crate) fn extract(headers: &HeaderMap, presence: ContextPresence) -> Self {
         let trace = match presence.parent {
             true => TraceContext::of_headers(headers, presence.state),
             false => None,
         };
-        let (baggage, left_out) = match presence.baggage {
+        let (baggage, dropped) = match presence.baggage {
             true => Baggage::from_headers(&headers.get_all(BAGGAGE)),
             false => (Baggage::default(), false),
         };
-        if left_out {
+        if dropped {
             once_a_minute(|| {
                 tracing::warn!(
-                    "a request's baggage was malformed, or too much, and was kept in part: there may be others like it"
+                    "dropped part of the baggage of a request: malformed or over the limit; logged once per minute"
                 );
             });
         }
@@ -112,33 +114,33 @@ impl Correlation {
         }
     }
 
-    /// Returns the id; `None` outside of a request.
+    /// Returns the correlation id, or `None` outside of a request.
     #[must_use]
     pub fn id(&self) -> Option<&CorrelationId> {
         self.id.as_ref()
     }
 
-    /// Returns the place in a trace: what the request brought along, or what was [set](Self::with_trace) since.
+    /// Returns the trace context: the one of the request, or the one [set](Self::with_trace) since.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.remote.as_ref()?.trace.as_ref()
     }
 
-    /// Returns the place in a trace that the request came with: its `traceparent`, if the layer has taken it up. `None` outside of a request
-    /// and for a request without one.
+    /// Returns the `traceparent` of the request, if the layer has accepted one. `None` outside of a
+    /// request.
     #[must_use]
     pub fn inbound(&self) -> Option<TraceParent> {
         self.remote.as_ref()?.inbound
     }
 
-    /// Returns the baggage, or `None` if there is none.
+    /// Returns the baggage, or `None` if it is empty.
     #[must_use]
     pub fn baggage(&self) -> Option<&Baggage> {
         let remote = self.remote.as_deref()?;
         Some(&remote.baggage).filter(|baggage| !baggage.is_empty())
     }
 
-    /// Sets the id.
+    /// Sets the correlation id.
     #[must_use]
     pub fn with_id(self, id: CorrelationId) -> Self {
         Self {
@@ -147,7 +149,7 @@ impl Correlation {
         }
     }
 
-    /// Sets the place in a trace, which is what a request to somebody else then comes from.
+    /// Sets the trace context. It is the parent of outgoing requests.
     #[must_use]
     pub fn with_trace(mut self, trace: TraceContext) -> Self {
         let remote = self.remote.get_or_insert_default();

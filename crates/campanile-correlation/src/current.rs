@@ -12,34 +12,34 @@ thread_local! {
 }
 
 impl CorrelationId {
-    /// Returns the id of the request whose task is running on this thread, or `None` outside of one.
+    /// Returns the id of the current request, or `None` outside of a request.
     ///
-    /// It is set by [`CorrelationIdLayer`](crate::CorrelationIdLayer) and [`scope`]. A spawned task is a task of its own:
-    /// take the id along with `spawn` (feature `tokio`) or `scope`.
+    /// [`CorrelationIdLayer`](crate::CorrelationIdLayer) and [`scope`] set it for a task. A task that
+    /// the request spawns does not inherit it: use `spawn` (feature `tokio`) or `scope`.
     #[must_use]
     pub fn current() -> Option<Self> {
-        // On a thread that is being torn down there is none any more.
+        // The thread-local is gone while the thread ends.
         let id = |current: &RefCell<Option<Correlation>>| current.borrow().as_ref()?.id().cloned();
         CURRENT.try_with(id).ok().flatten()
     }
 }
 
 impl Correlation {
-    /// Returns what the task that is running on this thread carries, which is nothing outside of a request.
+    /// Returns the correlation of the current request, or an empty one outside of a request.
     #[must_use]
     pub fn current() -> Self {
         let current = CURRENT.try_with(|current| current.borrow().clone());
         current.ok().flatten().unwrap_or_default()
     }
 
-    /// Calls a function with this as what is [current](Self::current).
+    /// Calls a function with this as the [current](Self::current) correlation.
     pub fn enter<T>(self, function: impl FnOnce() -> T) -> T {
         ScopeSlot::new(self).enter(function)
     }
 }
 
-/// Runs a future with an id, or all that a task carries, as what is [current](Correlation::current), while it is polled and while it is
-/// dropped.
+/// Wraps a future so that an id, or a whole [`Correlation`], is [current](Correlation::current) while
+/// the future is polled and while it is dropped.
 ///
 /// ```
 /// use campanile_correlation::{CorrelationId, scope};
@@ -62,7 +62,8 @@ pub fn scope<F: Future>(
     }
 }
 
-/// Returns a function that runs with what is [current](Correlation::current) now, for a thread or a pool.
+/// Wraps a function so that it runs with the correlation that is [current](Correlation::current) now,
+/// for a thread or a pool.
 ///
 /// ```
 /// use campanile_correlation::{Correlation, CorrelationId, with_current};
@@ -76,11 +77,11 @@ pub fn with_current<T>(function: impl FnOnce() -> T) -> impl FnOnce() -> T {
     move || correlation.enter(function)
 }
 
-/// Spawns a task of tokio's that carries what the one that spawns it does.
+/// Spawns a tokio task that inherits the [current](Correlation::current) correlation.
 ///
 /// # Panics
 ///
-/// Outside of a runtime, as [`tokio::spawn`].
+/// Outside of a runtime, like [`tokio::spawn`].
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
@@ -91,7 +92,7 @@ where
 }
 
 pin_project! {
-    /// A future with what it carries, which is in [`CURRENT`] while the future runs and here while it doesn't.
+    /// A future and its correlation, which is in [`CURRENT`] while the future is polled.
     pub(crate) struct Scoped<F> {
         #[pin]
         inner: Option<F>,
@@ -108,7 +109,7 @@ pin_project! {
 }
 
 impl<F> Scoped<F> {
-    /// Makes the future and puts it into the scope, which already holds while it is made.
+    /// Creates the future inside its scope.
     #[inline]
     pub(crate) fn make(correlation: Correlation, make: impl FnOnce() -> F) -> Self {
         let mut correlation = Some(correlation);
@@ -122,7 +123,7 @@ impl<F> Scoped<F> {
         }
     }
 
-    /// Takes the correlation out of a future that has ended.
+    /// Takes the correlation of a completed future.
     #[inline]
     pub(crate) fn take(self: Pin<&mut Self>) -> Option<Correlation> {
         self.project().correlation.take()
@@ -143,12 +144,12 @@ impl<F: Future> Future for Scoped<F> {
     }
 }
 
-/// What is carried between the turns of a task, for who calls a function more than once: no copy is made for a turn.
+/// A [`Correlation`] for a task that is polled several times. Entering it does not clone it.
 #[derive(Debug)]
 pub struct ScopeSlot(Option<Correlation>);
 
 impl ScopeSlot {
-    /// Returns what is carried.
+    /// Creates a slot with this correlation.
     #[must_use]
     pub fn new(correlation: Correlation) -> Self {
         Self(Some(correlation))
@@ -162,7 +163,7 @@ impl ScopeSlot {
     }
 }
 
-/// Swaps what is carried with the thread's current one, and back when dropped, by a panic too.
+/// Swaps the correlation with the thread's current one, and back when dropped, also by a panic.
 struct Entered<'a>(&'a mut Option<Correlation>);
 
 impl<'a> Entered<'a> {
@@ -182,7 +183,7 @@ impl Drop for Entered<'_> {
 
 #[inline]
 fn swap(correlation: &mut Option<Correlation>) {
-    // On a thread that is being torn down there is nothing current any more; the future runs all the same.
+    // The thread-local is gone while the thread ends. The future runs without a correlation then.
     let _ = CURRENT.try_with(|current| {
         current
             .try_borrow_mut()

@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use crate::CorrelationId;
 
-/// The id that the layer gave to the request; `Option<CorrelationId>` where the layer may be missing.
+/// Extracts the id that the layer has set. Use `Option<CorrelationId>` if the layer may be missing.
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 impl<S: Sync> FromRequestParts<S> for CorrelationId {
     type Rejection = MissingCorrelationId;
@@ -30,11 +30,12 @@ impl<S: Sync> OptionalFromRequestParts<S> for CorrelationId {
     }
 }
 
-/// A handler extracts a [`CorrelationId`], but no [`CorrelationIdLayer`](crate::CorrelationIdLayer) is around it.
+/// A handler extracts a [`CorrelationId`], but the router has no
+/// [`CorrelationIdLayer`](crate::CorrelationIdLayer).
 ///
-/// The response is a plain 500.
+/// The response is 500 with the message as plain text.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the request has no correlation id: add a `CorrelationIdLayer` around the router")]
+#[error("missing correlation id: add a `CorrelationIdLayer` around the router")]
 #[non_exhaustive]
 pub struct MissingCorrelationId;
 

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http::HeaderValue;
 use uuid::{Builder, Uuid};
 
-/// The most characters that an id may have.
+/// The limit of an id in characters.
 const MAX_LEN: usize = 128;
 
-/// An id that follows a request through every service that it touches.
+/// The id of a request, which all services that work on the request share.
 ///
-/// It has 1 to 128 characters of `[A-Za-z0-9._:@/+=-]`, and so is safe in a header, a log line, a URL's path and HTML. A
-/// clone shares the text.
+/// It has 1 to 128 characters of `[A-Za-z0-9._:@/+=-]`. These are safe in a header, a log line, a
+/// URL's path and HTML. A clone shares the string.
 ///
 /// ```
 /// use campanile_correlation::CorrelationId;
@@ -23,23 +23,26 @@ const MAX_LEN: usize = 128;
 /// let id: CorrelationId = "order/42".parse()?;
 /// assert_eq!(id.as_str(), "order/42");
 /// let error = "two words".parse::<CorrelationId>().unwrap_err();
-/// assert_eq!(error.to_string(), "a correlation id may not contain the byte 0x20 (at offset 3): use A-Z a-z 0-9 . _ : @ / + = -");
+/// assert_eq!(
+///     error.to_string(),
+///     "invalid byte 0x20 at offset 3 of a correlation id: expected A-Z a-z 0-9 . _ : @ / + = -",
+/// );
 /// # Ok::<_, campanile_correlation::InvalidCorrelationId>(())
 /// ```
-// The text is ASCII, checked where a value is made.
+// The string is ASCII. The constructors check it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CorrelationId(HeaderValue);
 
 impl CorrelationId {
-    /// Makes a new id: a UUIDv7 (RFC 9562), lower case with hyphens.
+    /// Creates a random id: a UUIDv7 (RFC 9562), lower case with hyphens.
     ///
-    /// Ids sort by the millisecond in which they were made. Within it they are random: 74 bits from a generator of the
-    /// thread's own, seeded by the operating system, so that no lock is taken. They are not secrets.
+    /// Ids sort by the millisecond of their creation. Each has 74 random bits from a thread-local
+    /// generator, which the operating system seeds. They are unique, but not secret.
     #[must_use]
     pub fn generate() -> Self {
         #[expect(
             clippy::disallowed_methods,
-            reason = "a UUIDv7 carries the time; this is the edge that reads it"
+            reason = "a UUIDv7 contains the time; this is the edge that reads it"
         )]
         let unix = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -51,9 +54,9 @@ impl CorrelationId {
         Self::from_uuid(uuid)
     }
 
-    /// Makes a new id: a UUIDv4 (RFC 9562), lower case with hyphens. Nothing of it tells when it was made.
+    /// Creates a random id: a UUIDv4 (RFC 9562), lower case with hyphens. It contains no timestamp.
     ///
-    /// It has 122 bits of the same generator as [`generate`](Self::generate).
+    /// It has 122 random bits of the same generator as [`generate`](Self::generate).
     #[must_use]
     pub fn generate_v4() -> Self {
         let random = RANDOM.with_borrow_mut(|random| random.u128(..).to_ne_bytes());
@@ -71,22 +74,22 @@ impl CorrelationId {
         Self::from_ascii(text)
     }
 
-    /// One allocation for the text and its reference count; every clone shares it.
+    /// Allocates once, for the string and its reference count.
     fn from_ascii<const N: usize>(text: [u8; N]) -> Self {
         let text = Bytes::from_owner(text);
         Self(HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("-")))
     }
 
-    /// Returns the id's text.
+    /// Returns the id as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// Takes a copy, because a clone of a header's value would keep the buffer that the server read the whole head into.
+    /// Copies the bytes. A clone of the header value would keep the buffer of the whole request head.
     pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, InvalidCorrelationId> {
         check(text)?;
-        // What the check lets pass is a header's value.
+        // A valid id is a valid header value.
         let value = HeaderValue::from_bytes(text);
         value
             .map(Self)
@@ -106,7 +109,7 @@ impl FromStr for CorrelationId {
     }
 }
 
-/// A trace's id as a correlation id: its 32 hexadecimal digits.
+/// Converts a trace id to its 32 hexadecimal digits.
 impl From<NonZeroU128> for CorrelationId {
     fn from(trace_id: NonZeroU128) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -130,7 +133,7 @@ impl From<CorrelationId> for HeaderValue {
     }
 }
 
-/// The value of a header that has an id.
+/// Parses a header value.
 impl TryFrom<&HeaderValue> for CorrelationId {
     type Error = InvalidCorrelationId;
 
@@ -139,14 +142,14 @@ impl TryFrom<&HeaderValue> for CorrelationId {
     }
 }
 
-/// A UUID as a correlation id: lower case with hyphens.
+/// Converts a UUID to lower case with hyphens.
 impl From<Uuid> for CorrelationId {
     fn from(uuid: Uuid) -> Self {
         Self::from_uuid(uuid)
     }
 }
 
-/// A string.
+/// Serializes as a string.
 #[cfg(feature = "serde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 impl serde::Serialize for CorrelationId {
@@ -155,7 +158,7 @@ impl serde::Serialize for CorrelationId {
     }
 }
 
-/// A string that is a valid id.
+/// Deserializes a string that is a valid id.
 #[cfg(feature = "serde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 impl<'de> serde::Deserialize<'de> for CorrelationId {
@@ -179,9 +182,10 @@ impl fmt::Debug for CorrelationId {
     }
 }
 
-/// A string is not a correlation id. The error doesn't repeat the string, which is not trusted.
+/// A string is not a correlation id. The message leaves the string out, because it is not trusted.
 ///
-/// If a request has such an id, [`SetCorrelationId`](crate::SetCorrelationId) replaces it, and leaves this in the request's extensions.
+/// If [`SetCorrelationId`](crate::SetCorrelationId) replaces such an id, it inserts this error into
+/// the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct InvalidCorrelationId(Reason);
@@ -194,12 +198,12 @@ impl InvalidCorrelationId {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Reason {
-    #[error("a correlation id is one header line, not several")]
+    #[error("too many header lines of a correlation id: expected 1")]
     Lines,
-    #[error("a correlation id has 1 to {MAX_LEN} characters, not {0}")]
+    #[error("invalid length {0} of a correlation id: expected 1 to {MAX_LEN} characters")]
     Length(usize),
     #[error(
-        "a correlation id may not contain the byte {byte:#04x} (at offset {offset}): use A-Z a-z 0-9 . _ : @ / + = -"
+        "invalid byte {byte:#04x} at offset {offset} of a correlation id: expected A-Z a-z 0-9 . _ : @ / + = -"
     )]
     Byte { byte: u8, offset: usize },
 }
@@ -234,9 +238,10 @@ const ALLOWED: [bool; 256] = {
 };
 
 thread_local! {
-    // Not a generator that a logger may be inside of: nothing is logged while it is borrowed (RUSTSEC-2026-0097).
+    // Nothing is logged while the generator is borrowed, so a logger can't re-enter it
+    // (RUSTSEC-2026-0097).
     static RANDOM: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::with_seed(
-        // Without the system's source there are still the keys that the standard library drew from it.
+        // Without the system's source, the standard library's hash keys are the seed.
         getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(std::thread::current().id())),
     ));
 }
@@ -291,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_draw_from_seeds_of_their_own() {
+    fn each_thread_has_its_own_seed() {
         let random = || CorrelationId::generate().as_str()[15..].to_owned();
         let ids: HashSet<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..64).map(|_| scope.spawn(random)).collect();
@@ -323,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_is_not_repeated_by_the_error() {
+    fn the_error_leaves_the_string_out() {
         let error = "<script>alert(1)</script>"
             .parse::<CorrelationId>()
             .unwrap_err();

@@ -10,7 +10,7 @@ use crate::{CorrelationId, Reject, Replace, SetCorrelationId, Trust};
 
 /// A [`Layer`] that gives every request a [`CorrelationId`].
 ///
-/// Put it outermost, so that every response passes it.
+/// Make it the outermost layer, so that every response passes it.
 ///
 /// | setting | default |
 /// |---|---|
@@ -18,16 +18,16 @@ use crate::{CorrelationId, Reject, Replace, SetCorrelationId, Trust};
 /// | [`response_header`](Self::response_header) | `x-correlation-id` |
 /// | [`generator`](Self::generator) | [`CorrelationId::generate`]: a UUIDv7 |
 /// | [`trust`](Self::trust) | [`Trust::Always`] |
-/// | [`reject_invalid`](Self::reject_invalid) | an id that is malformed is replaced |
+/// | [`reject_invalid`](Self::reject_invalid) | off: a malformed id is replaced |
 ///
-/// A clone is the same layer (an `Arc`).
+/// A clone shares the settings (an `Arc`).
 pub struct CorrelationIdLayer<I = Replace> {
     pub(crate) settings: Arc<Settings>,
     on_invalid: PhantomData<fn(I)>,
 }
 
 impl CorrelationIdLayer {
-    /// Returns the layer with all settings at their defaults.
+    /// Creates a layer with the defaults.
     #[must_use]
     pub fn new() -> Self {
         let settings = Settings {
@@ -43,10 +43,10 @@ impl CorrelationIdLayer {
         }
     }
 
-    /// Responds to a request whose id is malformed, or there twice, with 400 and `application/problem+json`, which says what an id may
-    /// be but does not repeat it. The inner service doesn't see the request.
+    /// Rejects a request with a malformed or repeated id.
     ///
-    /// Defaults to replacing the id.
+    /// The response is 400 with `application/problem+json`. It describes a valid id, and does not
+    /// repeat the malformed one. The inner service is not called. Defaults to replacing the id.
     #[must_use]
     pub fn reject_invalid(self) -> CorrelationIdLayer<Reject> {
         let layer = self.set(|settings| settings.rejects_invalid = true);
@@ -57,9 +57,11 @@ impl CorrelationIdLayer {
     }
 }
 
-/// The layer with the same settings, but a malformed id is replaced. Its services leave an
-/// [`InvalidCorrelationId`](crate::InvalidCorrelationId) in the request's extensions, from which a service further in can respond with
-/// 400; [`rejects_invalid`](CorrelationIdLayer::rejects_invalid) tells whether it should.
+/// Creates a layer with the same settings that replaces malformed ids.
+///
+/// Its services insert an [`InvalidCorrelationId`](crate::InvalidCorrelationId) into the request's
+/// extensions. An inner service can respond with 400 if
+/// [`rejects_invalid`](CorrelationIdLayer::rejects_invalid) returns true.
 impl From<CorrelationIdLayer<Reject>> for CorrelationIdLayer {
     fn from(layer: CorrelationIdLayer<Reject>) -> Self {
         Self {
@@ -76,16 +78,16 @@ impl<I> CorrelationIdLayer<I> {
         self.settings.rejects_invalid
     }
 
-    /// Sets the headers in which a request may bring its id, in this order: the first that is there decides. None at all is as
-    /// [`Trust::Never`] for ids.
+    /// Sets the request headers that the layer reads the id from.
     ///
+    /// The first of them that a request has decides. With an empty list, the layer accepts no ids.
     /// Defaults to `x-correlation-id` and `x-request-id`.
     #[must_use]
     pub fn request_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.set(|settings| settings.request_headers = names.into_iter().collect())
     }
 
-    /// Sets the header in which every response has the id.
+    /// Sets the response header that the layer writes the id to.
     ///
     /// Defaults to `x-correlation-id`.
     #[must_use]
@@ -93,7 +95,7 @@ impl<I> CorrelationIdLayer<I> {
         self.set(|settings| settings.response_header = name)
     }
 
-    /// Sets what makes an id for a request that has none.
+    /// Sets the function that generates an id for a request without one.
     ///
     /// ```
     /// use campanile_correlation::{CorrelationId, CorrelationIdLayer};
@@ -107,7 +109,8 @@ impl<I> CorrelationIdLayer<I> {
         self.set(|settings| settings.generator = Some(Arc::new(make)))
     }
 
-    /// Sets whose ids, traces and baggage are taken up; anybody else's request begins anew.
+    /// Sets the clients whose ids, traces and baggage the layer accepts. Every other request gets a new
+    /// id and is a root.
     ///
     /// Defaults to [`Trust::Always`].
     #[must_use]

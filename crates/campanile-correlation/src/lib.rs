@@ -1,4 +1,4 @@
-//! A correlation id for every request: accepted if it is well formed, made if not, carried along and sent back.
+//! A tower layer that gives every request a correlation id.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -10,54 +10,63 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut service = ServiceBuilder::new().layer(CorrelationIdLayer::new()).service_fn(async |_request: Request<()>| {
-//!     // Anywhere in the request's task, without passing it around:
+//! let layer = CorrelationIdLayer::new();
+//! let mut service = ServiceBuilder::new().layer(layer).service_fn(async |_: Request<()>| {
+//!     // The id is available anywhere in the request's task.
 //!     let id = CorrelationId::current().expect("the layer has set it");
-//!     Ok::<_, Infallible>(Response::new(format!("you are {id}")))
+//!     Ok::<_, Infallible>(Response::new(format!("your id: {id}")))
 //! });
 //!
 //! let request = Request::get("/").header("x-correlation-id", "checkout-42").body(())?;
 //! let response = service.ready().await?.call(request).await?;
 //! assert_eq!(response.headers()["x-correlation-id"], "checkout-42");
-//! assert_eq!(response.into_body().collect().await?.to_bytes(), "you are checkout-42");
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), "your id: checkout-42");
 //!
-//! // A header that is not a correlation id is neither used nor sent back.
+//! // The layer replaces a malformed id.
 //! let request = Request::get("/").header("x-correlation-id", "<script>").body(())?;
 //! let response = service.ready().await?.call(request).await?;
-//! let made = response.headers()["x-correlation-id"].to_str()?;
-//! assert_eq!(made.len(), 36); // a UUIDv7
+//! let generated = response.headers()["x-correlation-id"].to_str()?;
+//! assert_eq!(generated.len(), 36); // a UUIDv7
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Which id a request gets
+//! # The id of a request
 //!
-//! The layer reads `x-correlation-id`, and only if the request has none, `x-request-id`. The value must be 1 to 128
-//! characters of `[A-Za-z0-9._:@/+=-]` on a single line. Anything else, two lines of one header included, is replaced by a
-//! new id (a UUIDv7), and its text appears nowhere. The layer removes the headers that it does not take up from the request, and
-//! those of a trace and of baggage too, so that a proxy does not pass them on. A request without an id that belongs to a trace has the trace's id, so that
-//! one search finds all. The headers, the generator, and whose ids are taken up, can be [set](CorrelationIdLayer).
+//! The layer reads the header `x-correlation-id`, or `x-request-id` if the first is missing. A valid
+//! id is a single header line with 1 to 128 characters of `[A-Za-z0-9._:@/+=-]`. The layer replaces
+//! any other id with a new one (a UUIDv7). It never logs or returns the malformed string.
+//!
+//! If a request belongs to a trace and has no id, its id is the trace id, so one search finds both.
+//!
+//! The layer removes the headers that it does not accept, including those of a trace and of baggage.
+//! Therefore a proxy does not forward them. The headers, the generator and the trusted clients can
+//! be [configured](CorrelationIdLayer).
 //!
 //! # Traces and baggage
 //!
-//! `traceparent` and `tracestate` are read as W3C Trace Context, level 2, says, and `baggage` as W3C Baggage does, strictly: of what is
-//! malformed nothing is used. They are in [`Correlation::current`] beside the id, and go along with requests to others.
+//! The layer reads `traceparent` and `tracestate` (W3C Trace Context, level 2) and `baggage` (W3C
+//! Baggage), strictly: it ignores malformed values. [`Correlation::current`] returns them with the
+//! id, and outgoing requests propagate them.
 //!
-//! # Where it is then
+//! # Where to find the id
 //!
-//! - in the request's extensions: `request.extensions().get::<CorrelationId>()`, or as an extractor (feature `axum`);
-//! - in [`CorrelationId::current`], while the inner service runs and while its response body is polled;
-//! - in the header `x-correlation-id` of every response that passes the layer, exactly once. A panic and an error of the
-//!   inner service have no response: to have an id on what the client gets, put `CatchPanic` or `HandleError` inside.
-//! - with feature `tokio`, in tasks that are started by `spawn`; in threads by [`with_current`];
-//! - in requests to others, by the tower layer and tonic interceptor [`PropagationLayer`] or by [`inject`].
+//! - In the request's extensions, `request.extensions().get::<CorrelationId>()`, or with an extractor
+//!   (feature `axum`).
+//! - In [`CorrelationId::current`], while the inner service runs and while its response body is
+//!   polled.
+//! - In the header `x-correlation-id` of every response that passes the layer, exactly once. A panic
+//!   or an error of the inner service has no response. To send one with an id, put `CatchPanic` or
+//!   `HandleError` inside this layer.
+//! - In tasks that `spawn` starts (feature `tokio`), and in threads by [`with_current`].
+//! - In outgoing requests, by [`PropagationLayer`] (tower, tonic) or [`inject`].
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | no | [`CorrelationId`] as an extractor |
-//! | `serde` | no | [`CorrelationId`] as a string of serde |
+//! | `serde` | no | `Serialize` and `Deserialize` for [`CorrelationId`], as a string |
 //! | `tokio` | no | `spawn` |
 //! | `tonic` | no | [`PropagationLayer`] as an interceptor |
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -10,11 +10,11 @@ use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::settings::X_CORRELATION_ID;
 use crate::{Baggage, Correlation, TraceContext, TraceParent};
 
-/// Adds what is [current](Correlation::current) to the headers of a request to somebody else: the correlation id, `traceparent` and
-/// `tracestate`. A header that is there already stays.
+/// Adds the [current](Correlation::current) correlation to the headers of an outgoing request: the
+/// correlation id, `traceparent` and `tracestate`. It does not overwrite headers.
 ///
-/// Each request gets a `parent-id` of its own, as W3C Trace Context wants it. A request without a trace, or in one about whose sampling
-/// nothing has decided, gets no `traceparent`: the service that is called decides. See
+/// Each request gets a new `parent-id`, as W3C Trace Context requires. A request without a trace, or
+/// in a trace without a sampling decision, gets no `traceparent`, so the called service decides. See
 /// [`TraceParent::is_undecided`](crate::TraceParent::is_undecided).
 ///
 /// ```
@@ -31,11 +31,11 @@ pub fn inject(headers: &mut HeaderMap) {
     PropagationLayer::new().inject(headers);
 }
 
-/// What of the [current](Correlation::current) correlation goes along with requests to others: a [`Layer`] for clients, and with feature
-/// `tonic` an interceptor.
+/// A [`Layer`] for HTTP clients that propagates the [current](Correlation::current) correlation. With
+/// feature `tonic` it is an interceptor too.
 ///
-/// A request that has a [`TraceContext`] among its extensions is sent from that place as it is: a layer around this one that makes a span of the
-/// request leaves it there.
+/// If a request has a [`TraceContext`] in its extensions, the layer sends that one unchanged. An outer
+/// layer that creates a client span inserts it.
 ///
 /// | setting | default |
 /// |---|---|
@@ -62,7 +62,7 @@ pub fn inject(headers: &mut HeaderMap) {
 /// # }
 /// ```
 ///
-/// A clone is the same (an `Arc`).
+/// A clone shares the settings (an `Arc`).
 #[derive(Clone, Debug)]
 pub struct PropagationLayer(Arc<Settings>);
 
@@ -73,7 +73,7 @@ struct Settings {
 }
 
 impl PropagationLayer {
-    /// Returns what goes along by default.
+    /// Creates a layer with the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Settings {
@@ -82,7 +82,7 @@ impl PropagationLayer {
         }))
     }
 
-    /// Sets the header in which the id goes along.
+    /// Sets the request header that the layer writes the id to.
     ///
     /// Defaults to `x-correlation-id`.
     #[must_use]
@@ -91,40 +91,43 @@ impl PropagationLayer {
         self
     }
 
-    /// Sets the keys of the baggage that goes along. What others put into it reaches whoever is asked, so list what they are to see.
+    /// Sets the keys of the baggage members that the layer propagates.
     ///
-    /// Defaults to none.
+    /// Baggage comes from clients and reaches the called service, so list only the keys that the
+    /// service may read. Defaults to none.
     #[must_use]
     pub fn baggage(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Arc::make_mut(&mut self.0).baggage = keys.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Adds what is current to the headers. A header that is there already stays, and with `traceparent` its `tracestate`.
+    /// Adds the current correlation to the headers. It does not overwrite headers, and leaves
+    /// `tracestate` alone if there is a `traceparent`.
     pub fn inject(&self, headers: &mut HeaderMap) {
         self.inject_at(None, headers);
     }
 
-    /// Adds what is current to the headers of a request whose place in the trace may be known.
-    fn inject_at(&self, place: Option<&TraceContext>, headers: &mut HeaderMap) {
+    /// Adds the current correlation, with the trace context of the client span if there is one.
+    fn inject_at(&self, span: Option<&TraceContext>, headers: &mut HeaderMap) {
         let Settings { header, baggage } = &*self.0;
         let current = Correlation::current();
         if let Some(id) = current.id() {
             add(headers, header.clone(), || Some(id.clone().into()));
         }
-        let trace = place.or(current.trace());
+        let trace = span.or(current.trace());
         let trace = trace.filter(|trace| !trace.parent.is_undecided());
-        // A proxy sends the head that it received: the parent of the next span is this service's, not the client's.
+        // A proxy forwards the head that it received. The next span's parent is a span of this service,
+        // not of its client.
         if let (Some(inbound), Some(header)) = (current.inbound(), headers.get(TRACEPARENT))
             && TraceParent::parse(header.as_bytes()).is_ok_and(|parent| parent == inbound)
         {
             headers.remove(TRACEPARENT);
         }
         if let Some(trace) = trace {
-            let parent = place.map_or_else(|| trace.parent.child(), |place| place.parent);
+            let parent = span.map_or_else(|| trace.parent.child(), |span| span.parent);
             let value = || HeaderValue::from_str(&parent.to_string()).ok();
             if add(headers, TRACEPARENT, value) {
-                // One that stands alone is of no trace that we know.
+                // A `tracestate` without a `traceparent` belongs to no trace.
                 headers.remove(TRACESTATE);
                 if !trace.state.is_empty() {
                     add(headers, TRACESTATE, || trace.state.to_header());
@@ -141,13 +144,13 @@ impl PropagationLayer {
     }
 }
 
-/// Adds a header unless it is there; returns whether it did.
+/// Adds a header unless it exists. Returns whether it was added.
 fn add(
     headers: &mut HeaderMap,
     name: HeaderName,
     value: impl FnOnce() -> Option<HeaderValue>,
 ) -> bool {
-    // A map that is full keeps what it has.
+    // A full map stays as it is.
     let Ok(Entry::Vacant(entry)) = headers.try_entry(name) else {
         return false;
     };
@@ -172,7 +175,7 @@ impl<S> Layer<S> for PropagationLayer {
     }
 }
 
-/// A client that sends along what is current; made by a [`PropagationLayer`].
+/// A client that propagates the current correlation, created by a [`PropagationLayer`].
 #[derive(Clone, Debug)]
 pub struct Propagate<S> {
     inner: S,
@@ -185,12 +188,12 @@ impl<S> Propagate<S> {
         &self.inner
     }
 
-    /// Returns the inner service to change it.
+    /// Returns the inner service, mutable.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Returns the inner service and forgets the rest.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -206,9 +209,9 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Propagate<S> {
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let place = request.extensions().get::<TraceContext>().cloned();
+        let span = request.extensions().get::<TraceContext>().cloned();
         self.propagation
-            .inject_at(place.as_ref(), request.headers_mut());
+            .inject_at(span.as_ref(), request.headers_mut());
         self.inner.call(request)
     }
 }
@@ -220,10 +223,10 @@ impl tonic::service::Interceptor for PropagationLayer {
         &mut self,
         mut request: tonic::Request<()>,
     ) -> Result<tonic::Request<()>, tonic::Status> {
-        let place = request.extensions().get::<TraceContext>().cloned();
+        let span = request.extensions().get::<TraceContext>().cloned();
         let metadata = request.metadata_mut();
         let mut headers = std::mem::take(metadata).into_headers();
-        self.inject_at(place.as_ref(), &mut headers);
+        self.inject_at(span.as_ref(), &mut headers);
         *metadata = tonic::metadata::MetadataMap::from_headers(headers);
         Ok(request)
     }
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_whose_place_is_known_is_sent_from_there() {
+    fn a_trace_context_in_the_extensions_is_sent_unchanged() {
         let place = TraceContext::new(PARENT.parse().unwrap(), TraceState::default());
         let mut request = Request::new(());
         request.extensions_mut().insert(place);
@@ -282,7 +285,7 @@ mod tests {
             *sent.lock().unwrap() = request.headers().clone();
             std::future::ready(Ok::<_, std::convert::Infallible>(()))
         });
-        // What is current is of another place, and its state stays there.
+        // The current context has another parent, and its state is not sent.
         let _answer = correlation().enter(|| PropagationLayer::new().layer(service).call(request));
         let sent = sent.into_inner().unwrap();
         assert_eq!(sent["traceparent"], PARENT);
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_carried_goes_along_once() {
+    fn the_current_correlation_is_injected_once() {
         let propagation = PropagationLayer::new();
         let usual = [
             ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-…-03"),
@@ -310,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_has_set_stays() {
+    fn headers_of_the_application_are_kept() {
         let mut headers = HeaderMap::new();
         headers.insert("x-correlation-id", HeaderValue::from_static("mine"));
         headers.insert("traceparent", HeaderValue::from_static("mine"));
@@ -322,16 +325,16 @@ mod tests {
     }
 
     #[test]
-    fn a_state_without_a_trace_of_its_own_gives_way() {
+    fn a_tracestate_without_a_traceparent_is_replaced() {
         let mut headers = HeaderMap::new();
         headers.insert("tracestate", HeaderValue::from_static("stale=1"));
         let all = injected(&PropagationLayer::new(), headers);
         assert_eq!(all[1], ("tracestate".into(), "a=1,b=2".into()));
     }
 
-    /// `traceparent` without the sampled flag turns parent-based samplers off.
+    /// A `traceparent` without the sampled flag turns parent-based samplers off.
     #[test]
-    fn a_trace_about_which_nothing_has_decided_is_not_propagated() {
+    fn a_trace_without_a_sampling_decision_is_not_propagated() {
         let id: crate::CorrelationId = "checkout-42".parse().unwrap();
         let without = Correlation::from(id.clone());
         let undecided = |parent| {
@@ -359,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_of_a_request_nothing_goes_along() {
+    fn outside_of_a_request_nothing_is_injected() {
         let mut headers = HeaderMap::new();
         inject(&mut headers);
         assert!(headers.is_empty());

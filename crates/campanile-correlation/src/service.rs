@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE, ContextPresence};
+use crate::correlation::{BAGGAGE, ContextPresence, TRACEPARENT, TRACESTATE};
 use crate::current::Scoped;
 use crate::settings::{Settings, X_CORRELATION_ID};
 use crate::{
@@ -219,7 +219,7 @@ fn id(
         Some(_) => Err(InvalidCorrelationId::lines()),
     };
     if let Err(error) = &id {
-        tracing::debug!(header = name.as_str(), %error, "correlation_id_rejected");
+        tracing::debug!(header = name.as_str(), %error, "rejected correlation id");
     }
     Some(id)
 }

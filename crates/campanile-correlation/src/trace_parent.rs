@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::CorrelationId;
 
-/// Where a request stands in a trace: the header `traceparent` of W3C Trace Context, level 2.
+/// A position in a trace: the header `traceparent` of W3C Trace Context, level 2.
 ///
 /// ```
 /// use campanile_correlation::TraceParent;
@@ -16,7 +16,7 @@ use crate::CorrelationId;
 /// # Ok::<_, campanile_correlation::InvalidTraceParent>(())
 /// ```
 ///
-/// It is shown as version 00, whichever version it came as, with the flags that are known: `sampled` and `random`.
+/// `Display` writes version 00 with the flags `sampled` and `random`, whichever version was parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceParent {
     trace_id: NonZeroU128,
@@ -29,14 +29,14 @@ const FNV_PRIME: u128 = 0x0000000001000000000000000000013b;
 
 const SAMPLED: u8 = 1;
 const RANDOM: u8 = 1 << 1;
-/// Not of W3C: no sampler has decided yet.
+/// Internal: there is no sampling decision yet.
 const UNDECIDED: u8 = 1 << 7;
 
-/// The length of version 00, and of what of a later version is read.
+/// The length of version 00. Only this prefix of a later version is parsed.
 const LENGTH: usize = 55;
 
 impl TraceParent {
-    /// Returns a place in a trace, neither sampled nor known to be random.
+    /// Creates a position in a trace, without the flags `sampled` and `random`.
     #[must_use]
     pub fn new(trace_id: NonZeroU128, parent_id: NonZeroU64) -> Self {
         Self {
@@ -46,7 +46,8 @@ impl TraceParent {
         }
     }
 
-    /// Begins a trace with random ids, which is told by its flag. Whether it is sampled is [undecided](Self::is_undecided).
+    /// Creates the root of a trace with random ids and the flag `random`. Its sampling is
+    /// [undecided](Self::is_undecided).
     #[must_use]
     pub fn generate() -> Self {
         let trace_id = NonZeroU128::new(CorrelationId::random()).unwrap_or(NonZeroU128::MIN);
@@ -56,8 +57,10 @@ impl TraceParent {
             .child()
     }
 
-    /// Returns the beginning of a trace that follows from a correlation id: a UUID is the trace's id, and so are 32 hexadecimal digits; of any
-    /// other text it is a hash. The place in it is random. Whether it is sampled is [undecided](Self::is_undecided).
+    /// Creates the root of a trace whose id is derived from a correlation id.
+    ///
+    /// A UUID or 32 hexadecimal digits are used as the trace id. Any other string is hashed. The
+    /// parent id is random. Its sampling is [undecided](Self::is_undecided).
     #[must_use]
     pub fn from_correlation_id(id: &CorrelationId) -> Self {
         let digits = id.as_str().bytes().filter(|byte| *byte != b'-');
@@ -66,7 +69,7 @@ impl TraceParent {
             Some(number << 4 | u128::from(digit))
         });
         let number = number.filter(|_| digits.count() == 32);
-        // FNV-1a of 128 bits (draft-eastlake-fnv): all that is wanted is the same for the same.
+        // FNV-1a with 128 bits (draft-eastlake-fnv). Only determinism matters.
         let hash = || {
             let bytes = id.as_str().bytes();
             bytes.fold(FNV_OFFSET, |hash, byte| {
@@ -79,7 +82,7 @@ impl TraceParent {
             .child()
     }
 
-    /// Returns a place in the same trace with a random id of its own.
+    /// Returns a position in the same trace with a new random parent id.
     #[must_use]
     pub fn child(self) -> Self {
         let parent_id = NonZeroU64::new(CorrelationId::random() as u64);
@@ -89,13 +92,13 @@ impl TraceParent {
         }
     }
 
-    /// Sets whether the one that asks may have recorded the trace.
+    /// Sets the flag `sampled`, which is a sampling decision.
     #[must_use]
     pub fn sampled(self, is_sampled: bool) -> Self {
         self.flag(SAMPLED, is_sampled).flag(UNDECIDED, false)
     }
 
-    /// Sets whether at least the last seven bytes of the trace's id are random.
+    /// Sets the flag `random`: at least the last seven bytes of the trace id are random.
     #[must_use]
     pub fn random(self, is_random: bool) -> Self {
         self.flag(RANDOM, is_random)
@@ -110,61 +113,61 @@ impl TraceParent {
         Self { flags, ..self }
     }
 
-    /// Returns the trace's id.
+    /// Returns the trace id.
     #[must_use]
     pub fn trace_id(&self) -> NonZeroU128 {
         self.trace_id
     }
 
-    /// Returns the id of the span that the request came from.
+    /// Returns the id of the parent span.
     #[must_use]
     pub fn parent_id(&self) -> NonZeroU64 {
         self.parent_id
     }
 
-    /// Returns whether the one that asks may have recorded the trace.
+    /// Returns the flag `sampled`: whether the caller may have recorded the trace.
     #[must_use]
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    /// Returns whether the trace began here and nothing has [decided](Self::sampled) yet whether it is sampled.
+    /// Returns whether the trace is a root without a sampling [decision](Self::sampled).
     ///
-    /// Such a place is not propagated. A `traceparent` without the sampled flag would tell the services that are called not to
-    /// sample; without a `traceparent` they decide themselves.
+    /// Such a position is not propagated. A `traceparent` without the flag `sampled` would turn
+    /// sampling off in the called services. Without a `traceparent` they decide themselves.
     #[must_use]
     pub fn is_undecided(&self) -> bool {
         self.flags & UNDECIDED != 0
     }
 
-    /// Returns whether at least the last seven bytes of the trace's id are random.
+    /// Returns the flag `random`: whether at least the last seven bytes of the trace id are random.
     #[must_use]
     pub fn is_random(&self) -> bool {
         self.flags & RANDOM != 0
     }
 
-    /// Reads a header's value. Of a later version than 00 what is known is read, and what comes after it is not looked at.
+    /// Parses a header value. Of a later version than 00, it parses the fields of version 00.
     ///
     /// # Errors
     ///
-    /// If it is not one of W3C Trace Context: 32 and 16 hexadecimal digits in lower case, which are not all 0, between a version other than
-    /// `ff` and flags.
+    /// If the value is not a `traceparent` of W3C Trace Context: a version other than `ff`, 32 and 16
+    /// hexadecimal digits in lower case that are not all 0, and flags.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidTraceParent> {
         let Some((head, rest)) = value.split_first_chunk::<LENGTH>() else {
-            return Err(InvalidTraceParent("it is too short"));
+            return Err(InvalidTraceParent("expected at least 55 characters"));
         };
         let [version, high, low, parent_id, flags] = fields(head)?;
         match (version, rest) {
-            (0xff, _) => return Err(InvalidTraceParent("its version is ff")),
-            (0, [_, ..]) => return Err(InvalidTraceParent("it is too long for version 00")),
+            (0xff, _) => return Err(InvalidTraceParent("expected a version other than ff")),
+            (0, [_, ..]) => return Err(InvalidTraceParent("expected 55 characters in version 00")),
             (0, []) | (_, [] | [b'-', ..]) => {}
-            _ => return Err(InvalidTraceParent("there is no hyphen after the flags")),
+            _ => return Err(InvalidTraceParent("expected a hyphen after the flags")),
         }
         let trace_id = NonZeroU128::new(u128::from(high) << 64 | u128::from(low));
         let parent_id = NonZeroU64::new(parent_id);
         Ok(Self {
-            trace_id: trace_id.ok_or(InvalidTraceParent("its trace id is 0"))?,
-            parent_id: parent_id.ok_or(InvalidTraceParent("its parent id is 0"))?,
+            trace_id: trace_id.ok_or(InvalidTraceParent("expected a trace id other than 0"))?,
+            parent_id: parent_id.ok_or(InvalidTraceParent("expected a parent id other than 0"))?,
             flags: flags as u8 & (SAMPLED | RANDOM),
         })
     }
@@ -173,7 +176,7 @@ impl TraceParent {
 /// Returns the numbers in `vv-hhhhhhhhhhhhhhhhllllllllllllllll-pppppppppppppppp-ff`.
 fn fields(head: &[u8; LENGTH]) -> Result<[u64; 5], InvalidTraceParent> {
     if head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
-        return Err(InvalidTraceParent("its hyphens are not where they belong"));
+        return Err(InvalidTraceParent("expected hyphens between the fields"));
     }
     Ok([
         number(&head[..2])?,
@@ -184,7 +187,7 @@ fn fields(head: &[u8; LENGTH]) -> Result<[u64; 5], InvalidTraceParent> {
     ])
 }
 
-/// Returns the number of at most 16 digits.
+/// Parses at most 16 hexadecimal digits.
 #[inline]
 fn number(digits: &[u8]) -> Result<u64, InvalidTraceParent> {
     let (mut number, mut all) = (0, 0);
@@ -196,12 +199,12 @@ fn number(digits: &[u8]) -> Result<u64, InvalidTraceParent> {
     match all {
         0..=0xf => Ok(number),
         _ => Err(InvalidTraceParent(
-            "it has something else than hexadecimal digits in lower case",
+            "expected hexadecimal digits in lower case",
         )),
     }
 }
 
-/// The values of hexadecimal digits in lower case. All other bytes have a value that is too large.
+/// The values of hexadecimal digits in lower case. Other bytes have a value above 15.
 const DIGITS: [u8; 256] = {
     let mut values = [0xff; 256];
     let digits = b"0123456789abcdef";
@@ -233,9 +236,9 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// A string is no `traceparent`. The error doesn't repeat the string, which is not trusted.
+/// A string is not a `traceparent`. The message leaves the string out, because it is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the traceparent is not valid: {0}")]
+#[error("invalid traceparent: {0}")]
 pub struct InvalidTraceParent(&'static str);
 
 #[cfg(test)]
@@ -259,7 +262,7 @@ mod tests {
             ("01", "01"),
             ("02", "02"),
             ("03", "03"),
-            // What is not known yet is not sent on.
+            // Unknown flags are not propagated.
             ("04", "00"),
             ("ff", "03"),
             ("0a", "02"),

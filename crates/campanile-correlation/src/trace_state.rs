@@ -3,9 +3,9 @@ use std::fmt;
 use bytes::Bytes;
 use http::header::{GetAll, HeaderValue};
 
-/// What tracing systems keep in a trace: the header `tracestate` of W3C Trace Context, level 2.
+/// The vendor-specific state of a trace: the header `tracestate` of W3C Trace Context, level 2.
 ///
-/// Of two members with one key the first is kept. A clone shares the text.
+/// If a key is repeated, the first member is kept. A clone shares the string.
 ///
 /// ```
 /// use campanile_correlation::TraceState;
@@ -18,30 +18,31 @@ use http::header::{GetAll, HeaderValue};
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct TraceState(Bytes);
 
-/// The most members.
+/// The limit of members.
 const MAX_MEMBERS: usize = 32;
-/// The most bytes of a key, and of a value.
+/// The limit of a key, and of a value, in bytes.
 const MAX_LENGTH: usize = 256;
 
 impl TraceState {
-    /// Reads the values of all headers, in their order.
+    /// Parses the values of all header lines, in order.
     ///
     /// # Errors
     ///
-    /// If a member is not one of W3C Trace Context, or there are more than 32: then nothing of it may be used.
+    /// If a member is invalid, or there are more than 32. W3C Trace Context then forbids to use any of
+    /// them.
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, InvalidTraceState> {
         let mut members = Vec::<(&[u8], &[u8])>::new();
         let mut count = 0;
         for line in lines {
             for member in line.split(|byte| *byte == b',') {
                 let member = trimmed(member);
-                // The list may have empty places.
+                // Empty list members are allowed.
                 if member.is_empty() {
                     continue;
                 }
                 count += 1;
                 if count > MAX_MEMBERS {
-                    return Err(InvalidTraceState("it has more than 32 members"));
+                    return Err(InvalidTraceState("expected at most 32 members"));
                 }
                 let (key, value) = pair(member)?;
                 if members.iter().all(|(other, _)| *other != key) {
@@ -63,11 +64,11 @@ impl TraceState {
     /// Returns the value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let found = |(of, value)| (of == key).then_some(value);
+        let found = |(name, value)| (name == key).then_some(value);
         self.iter().find_map(found)
     }
 
-    /// Returns the keys and values, the latest first.
+    /// Returns the keys and values in the order of the header, the most recent first.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let members = self.as_str().split(',');
         members.filter_map(|member| member.split_once('='))
@@ -79,10 +80,10 @@ impl TraceState {
         self.0.is_empty()
     }
 
-    /// Returns the header's value.
+    /// Returns the header value.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // It is ASCII, checked where it is made.
+        // The string is ASCII. The constructor checks it.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
@@ -91,7 +92,7 @@ impl TraceState {
     }
 }
 
-/// Returns a member without the blanks around it.
+/// Returns a member without the spaces and tabs around it.
 pub(crate) fn trimmed(text: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let begin = text.iter().position(|byte| !is_blank(byte));
@@ -104,7 +105,7 @@ pub(crate) fn trimmed(text: &[u8]) -> &[u8] {
 
 fn pair(member: &[u8]) -> Result<(&[u8], &[u8]), InvalidTraceState> {
     let Some(at) = member.iter().position(|byte| *byte == b'=') else {
-        return Err(InvalidTraceState("a member has no `=`"));
+        return Err(InvalidTraceState("expected `=` in each member"));
     };
     let (key, value) = (&member[..at], &member[at + 1..]);
     let may_begin = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -114,13 +115,13 @@ fn pair(member: &[u8]) -> Result<(&[u8], &[u8]), InvalidTraceState> {
         || !key.iter().all(is_key)
     {
         return Err(InvalidTraceState(
-            "a key is not 1 to 256 characters of [a-z0-9_*/@-], a letter or a digit first",
+            "expected keys of 1 to 256 characters of [a-z0-9_*/@-], a letter or a digit first",
         ));
     }
     let is_value = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'=';
     if value.is_empty() || value.len() > MAX_LENGTH || !value.iter().all(is_value) {
         return Err(InvalidTraceState(
-            "a value is not 1 to 256 printable ASCII characters without `,` and `=`",
+            "expected values of 1 to 256 printable ASCII characters without `,` and `=`",
         ));
     }
     Ok((key, value))

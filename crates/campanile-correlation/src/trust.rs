@@ -3,21 +3,21 @@ use std::sync::Arc;
 
 use crate::RequestHead;
 
-/// Whose ids, traces and baggage are taken up.
+/// The clients whose ids, traces and baggage the layer accepts.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Trust {
-    /// Everybody's.
+    /// All clients.
     #[default]
     Always,
-    /// Nobody's.
+    /// No client.
     Never,
-    /// Those of the requests for which a closure returns true.
+    /// The clients of requests for which the closure returns true.
     When(Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>),
 }
 
 impl Trust {
-    /// Trusts the requests for which a closure returns true.
+    /// Creates a `Trust::When` from a closure.
     ///
     /// ```
     /// use campanile_correlation::{CorrelationIdLayer, Trust};

@@ -20,9 +20,8 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use bytes::Bytes;
-use campanile::Campanile;
-use campanile::correlation::PropagationLayer;
-use campanile::telemetry::{HttpClientSpans, client_span};
+use campanile::telemetry::client_span;
+use campanile::{Campanile, ClientLayer};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -31,7 +30,7 @@ use hyper_util::rt::TokioIo;
 use opentelemetry::global;
 use opentelemetry::trace::Tracer;
 use tokio::net::{TcpListener, TcpStream};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, ServiceExt, service_fn};
 use tracing::Instrument;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -41,11 +40,12 @@ async fn main() -> Result<(), Error> {
     let campanile = Campanile::builder("otlp").from_env().install()?;
     let stock = std::env::var("STOCK").ok();
     let stock: Option<SocketAddr> = stock.map(|address| address.parse()).transpose()?;
+    let layer = campanile.client_layer();
     let app = Router::new().route(
         "/items/{item}",
         get(async move |Path(item): Path<String>| {
             let left = match stock {
-                Some(stock) => ask(stock, &item).await,
+                Some(stock) => ask(&layer, stock, &item).await,
                 None => Ok(look_up(&item).await),
             };
             left.unwrap_or_else(|error| {
@@ -73,12 +73,9 @@ async fn look_up(item: &str) -> String {
     looking.instrument(span).await
 }
 
-/// Calls the other service, which continues the trace.
-async fn ask(stock: SocketAddr, item: &str) -> Result<String, Error> {
-    let client = ServiceBuilder::new()
-        .layer(HttpClientSpans::new())
-        .layer(PropagationLayer::new())
-        .service_fn(move |request| send(stock, request));
+/// Asks the other service, which continues the trace.
+async fn ask(layer: &ClientLayer, stock: SocketAddr, item: &str) -> Result<String, Error> {
+    let client = layer.layer(service_fn(move |request| send(stock, request)));
     let request = Request::get(format!("http://{stock}/items/{item}"));
     let response = client.oneshot(request.body(Empty::new())?).await?;
     let body = response.into_body().collect().await?.to_bytes();

@@ -38,6 +38,9 @@ mod exposition;
 // Exchanges that clients abandon, over real sockets.
 mod aborts;
 
+// Requests to other services, by hyper-util and reqwest.
+mod outgoing;
+
 // Functions that a request calls, and figures that none does.
 mod observe;
 

@@ -115,6 +115,7 @@
 mod boxed;
 mod clock;
 mod end;
+mod error_type;
 mod grpc;
 mod grpc_web;
 mod head;
@@ -128,6 +129,7 @@ mod trace;
 pub use self::boxed::{BoxExchange, BoxObserver};
 pub use self::clock::Clock;
 pub use self::end::{End, EndBuilder, Outcome};
+pub use self::error_type::ErrorType;
 pub use self::grpc::GrpcStatus;
 pub use self::head::RequestHead;
 pub use self::method::method_label;

@@ -1,25 +1,45 @@
 use std::fmt;
 
-use campanile_http::{End, Observer, Outcome, RequestHead, TraceRef, method_label};
+use campanile_http::{
+    End, ErrorType, GrpcStatus, Observer, Outcome, RequestHead, Route, TraceRef, method_label,
+};
 use http::uri::Scheme;
 
 use crate::{Histogram, Metric, Registry};
 
-/// An [`Observer`] for what a service asks of others by HTTP, around its client.
+/// An [`Observer`] that counts and times the requests that an HTTP client sends.
 ///
 /// | metric | kind | what it is |
 /// |---|---|---|
-/// | `http_client_request_duration_seconds{http_request_method,server_address,server_port,http_response_status_code,error_type}` | histogram | time from the request to the last byte of its response |
+/// | `http_client_request_duration_seconds{http_request_method,url_template,server_address,server_port,http_response_status_code,error_type}` | histogram | time from the request to the last byte of its response |
 ///
-/// Name and labels are those of OpenTelemetry's semantic conventions. `error_type` is there for a response from 400 on, which is the
-/// status, and for a request that failed: `service_error` where there was no response, `body_error` where it broke off, `panicked`. A
-/// request that its caller cancels is no error. `http_response_status_code` is there if a response came.
+/// Name and labels are those of OpenTelemetry's semantic conventions. A label without a value is
+/// absent:
+///
+/// | label | value |
+/// |---|---|
+/// | `http_request_method` | the method; `_OTHER` if it is not one of HTTP's |
+/// | `url_template` | the [`Route`](campanile_http::Route) in the request's extensions, if there is one; never the path |
+/// | `server_address`, `server_port` | of the URL |
+/// | `http_response_status_code` | of the response, if one came |
+/// | `error_type` | the outcome, see below |
+///
+/// | outcome of the request | `error_type` |
+/// |---|---|
+/// | a response with a status below 400 | absent, also if its body is not read to the end |
+/// | a response with a status from 400 on | the status |
+/// | a response to a gRPC call whose status is not OK | the name of gRPC's status |
+/// | a response whose body failed | `body_error` |
+/// | no response, but an error | the [`ErrorType`], such as `timeout`, or else `service_error` |
+/// | no response: the caller dropped the future | `cancelled` |
+/// | a panic of the client | `panicked` |
 ///
 /// Put a timeout inside of this layer, so that it is an error of the service. A timeout around the
-/// layer cancels the request, which then has neither a status nor an `error_type`.
+/// layer drops the future, which is `cancelled`. Put retries around the layer: each attempt is a
+/// request.
 ///
 /// ```
-/// use campanile_http::ObserveLayer;
+/// use campanile_http::{ObserveLayer, Route};
 /// use campanile_metrics::{HttpClientMetrics, Registry};
 /// use http::{Request, Response};
 /// use tower::{Layer, Service, ServiceExt, service_fn};
@@ -28,23 +48,31 @@ use crate::{Histogram, Metric, Registry};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = Registry::new();
 /// let client = service_fn(async |_: Request<String>| Ok::<_, std::io::Error>(Response::new(String::new())));
-/// let mut client = ObserveLayer::new(HttpClientMetrics::new(&registry)).layer(client);
+/// let mut client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(client);
 ///
-/// client.ready().await?.call(Request::get("https://api.example/v1/pay").body(String::new())?).await?;
-/// let labels = [("http_request_method", "GET"), ("server_address", "api.example"), ("server_port", "443"), ("http_response_status_code", "200")];
+/// let mut request = Request::get("https://api.example/v1/pay/7").body(String::new())?;
+/// request.extensions_mut().insert(Route::from_static("/v1/pay/{id}"));
+/// client.ready().await?.call(request).await?;
+/// let labels = [
+///     ("http_request_method", "GET"),
+///     ("url_template", "/v1/pay/{id}"),
+///     ("server_address", "api.example"),
+///     ("server_port", "443"),
+///     ("http_response_status_code", "200"),
+/// ];
 /// assert!(registry.get("http_client_request_duration_seconds", &labels).is_some());
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// The address is the URI's host, from the program mostly. A service that asks of addresses that others give it has as many series: the
-/// registry's cap holds.
+/// The address is the URL's host. A service that sends requests to addresses from its clients has
+/// as many series, up to the registry's limit for a family.
 ///
-/// A clone is the same.
+/// A clone shares the registry.
 #[derive(Clone)]
 pub struct HttpClientMetrics(Registry);
 
-/// The state of one outgoing request.
+/// The state of an outgoing request.
 #[derive(Clone, Debug)]
 pub struct HttpClientExchange {
     method: &'static str,
@@ -52,14 +80,16 @@ pub struct HttpClientExchange {
     port: Option<u16>,
     trace: Option<TraceRef>,
     has_head: bool,
+    error_type: Option<ErrorType>,
 }
 
 const DURATION: &str = "http_client_request_duration_seconds";
 
 impl HttpClientMetrics {
-    /// Returns an observer that writes to a registry.
+    /// Creates an observer that writes to a registry.
     ///
-    /// A name that is taken there by a metric of another kind is refused, counted and logged.
+    /// If the name belongs to a metric of another kind there, requests are not recorded. This is
+    /// counted and logged.
     pub fn new(registry: &Registry) -> Self {
         registry.describe(DURATION, "Duration of HTTP client requests.");
         Self(registry.clone())
@@ -82,6 +112,7 @@ impl Observer for HttpClientMetrics {
             port: uri.port_u16().or_else(default),
             trace: head.extensions().get().copied(),
             has_head: false,
+            error_type: head.extensions().get().cloned(),
         }
     }
 
@@ -92,14 +123,20 @@ impl Observer for HttpClientMetrics {
     fn end(&self, asked: HttpClientExchange, end: &End) {
         let status = end.status();
         let status = if asked.has_head { status.as_str() } else { "" };
-        let error = match end.outcome() {
+        let known = asked.error_type.and_then(|error_type| error_type.get());
+        let is_dropped_early = end.outcome() == Outcome::Cancelled && !asked.has_head;
+        let error = match (end.outcome(), end.grpc()) {
             _ if asked.has_head && end.status().as_u16() >= 400 => status,
-            Outcome::Completed | Outcome::Cancelled => "",
-            outcome => outcome.as_str(),
+            (Outcome::Completed, Some(grpc)) if grpc != GrpcStatus::OK => grpc.name(),
+            (Outcome::Completed | Outcome::Cancelled, _) if !is_dropped_early => "",
+            (Outcome::ServiceError, _) => known.unwrap_or(Outcome::ServiceError.as_str()),
+            (outcome, _) => outcome.as_str(),
         };
+        let route = Some(end.route()).filter(|route| !route.is_unmatched());
         let port = asked.port.map(|port| port.to_string()).unwrap_or_default();
         let labels = [
             ("http_request_method", asked.method),
+            ("url_template", route.map_or("", Route::as_str)),
             ("server_address", &asked.host),
             ("server_port", &port),
             ("http_response_status_code", status),
@@ -130,23 +167,29 @@ mod tests {
 
     use super::*;
 
-    /// The labels of what one request recorded, without braces.
+    /// Returns the labels of the only series, without braces.
+    #[track_caller]
+    fn only_labels(registry: &Registry) -> String {
+        let family = registry.family(DURATION).unwrap();
+        assert_eq!(family.series.len(), 1);
+        let page = registry.render();
+        let line = page.lines().find(|line| line.contains("_count{")).unwrap();
+        let (_, labels) = line.split_once('{').unwrap();
+        labels.split_once("} ").unwrap().0.to_owned()
+    }
+
+    /// The labels of what one request recorded.
     async fn recorded(uri: &'static str, answer: Result<u16, &'static str>) -> String {
         let registry = Registry::new();
         let client = service_fn(move |_: Request<String>| async move {
             let response = Response::builder().status(answer?);
             Ok::<_, &str>(response.body(String::new()).unwrap_or_default())
         });
-        let client = ObserveLayer::new(HttpClientMetrics::new(&registry)).layer(client);
+        let client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(client);
         let request = Request::get(uri).body(String::new()).unwrap();
         // The exchange ends with the body.
         drop(client.oneshot(request).await);
-        let family = registry.family(DURATION).unwrap();
-        assert_eq!(family.series.len(), 1);
-        let page = registry.render();
-        let line = page.lines().find(|line| line.contains("_count{")).unwrap();
-        let (_, labels) = line.split_once('{').unwrap();
-        labels.split_once('}').unwrap().0.to_owned()
+        only_labels(&registry)
     }
 
     #[tokio::test]
@@ -175,5 +218,57 @@ mod tests {
         ] {
             assert_eq!(recorded(uri, answer).await, labels, "{uri}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_response_has_the_kind_of_its_error() {
+        let registry = Registry::new();
+        let fails = service_fn(|request: Request<String>| {
+            let error_type = request.extensions().get::<ErrorType>().cloned();
+            async move {
+                error_type.unwrap().set("timeout");
+                Err::<Response<String>, _>("took too long")
+            }
+        });
+        let client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(fails);
+        let mut request = Request::get("http://a/1").body(String::new()).unwrap();
+        request.extensions_mut().insert(ErrorType::new());
+        request.extensions_mut().insert(Route::from_static("/{id}"));
+        drop(client.oneshot(request).await);
+        assert_eq!(
+            only_labels(&registry),
+            r#"error_type="timeout",http_request_method="GET",server_address="a",server_port="80",url_template="/{id}""#
+        );
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_dropped_before_its_response_is_cancelled() {
+        let registry = Registry::new();
+        let hangs = service_fn(|_: Request<String>| {
+            std::future::pending::<Result<Response<String>, &str>>()
+        });
+        let mut client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(hangs);
+        let request = Request::get("http://a/1").body(String::new()).unwrap();
+        drop(tower::Service::call(&mut client, request));
+        assert_eq!(
+            only_labels(&registry),
+            r#"error_type="cancelled",http_request_method="GET",server_address="a",server_port="80""#
+        );
+    }
+
+    #[tokio::test]
+    async fn a_grpc_call_has_the_status_of_grpc() {
+        let registry = Registry::new();
+        let client = service_fn(async |_: Request<String>| {
+            let response = Response::builder().header("content-type", "application/grpc");
+            let response = response.header("grpc-status", "14").body(String::new());
+            Ok::<_, &str>(response.unwrap())
+        });
+        let client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(client);
+        let request = Request::post("http://a/stock.Stock/Get");
+        let request = request.header("content-type", "application/grpc");
+        drop(client.oneshot(request.body(String::new()).unwrap()).await);
+        let labels = only_labels(&registry);
+        assert!(labels.contains(r#"error_type="UNAVAILABLE""#), "{labels}");
     }
 }

@@ -1,30 +1,39 @@
-use std::any::type_name;
 use std::borrow::Cow;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::fmt;
 
-use campanile_http::method_label;
-use http::{Request, Response, Uri};
-use pin_project_lite::pin_project;
-use tower_layer::Layer;
-use tower_service::Service;
+use campanile_http::{
+    End, ErrorType, Observer, Outcome, RequestHead, Route, TraceRef, method_label,
+};
+use http::{HeaderMap, StatusCode, Uri};
 use tracing::Span;
 use tracing::field::Empty;
 
 use crate::span::place_of;
 
-/// A [`Layer`] for HTTP clients that makes a span of each request to somebody else.
+/// An [`Observer`] that makes a span of each request that an HTTP client sends.
 ///
-/// The span's fields are named as OpenTelemetry's semantic conventions name them: `http.request.method`, `url.full` (without user, password
-/// and query; see [`path`](Self::path)), `server.address`, `server.port`, `http.response.status_code`, and `error.type` for a status from 400 on and for an error. It
-/// ends with the head of the response.
+/// The span's fields are named as OpenTelemetry's semantic conventions name them:
 ///
-/// Put it around [`PropagationLayer`](campanile_correlation::PropagationLayer), which then sends the request from the place of this span: so what the
-/// other service does is below it in the trace.
+/// | field | value |
+/// |---|---|
+/// | `http.request.method` | the method |
+/// | `url.full` | the URL without user, password and query; see [`path`](Self::path) |
+/// | `url.template` | the [`Route`] in the request's extensions, if there is one |
+/// | `server.address`, `server.port` | of the URL, or of the `Host` header |
+/// | `http.response.status_code` | of the response, if one came |
+/// | `error.type` | the status from 400 on; without a response the [`ErrorType`], or else `service_error`, `cancelled` or `panicked` |
+///
+/// The span's name is the method, and the template if there is one. The span ends with the head of
+/// the response.
+///
+/// Put the layer around [`PropagationLayer`](campanile_correlation::PropagationLayer), which then sends the
+/// request with the place of this span in its trace. What the called service does is then below it.
+/// If the trace is sampled, a [`TraceRef`] is left in the request's extensions: observers of
+/// metrics come after this one.
 ///
 /// ```
 /// use campanile_correlation::PropagationLayer;
+/// use campanile_http::ObserveLayer;
 /// use campanile_telemetry::HttpClientSpans;
 /// use http::{Request, Response};
 /// use tower::{ServiceBuilder, ServiceExt};
@@ -32,9 +41,9 @@ use crate::span::place_of;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = ServiceBuilder::new()
-///     .layer(HttpClientSpans::new())
+///     .layer(ObserveLayer::client(HttpClientSpans::new()))
 ///     .layer(PropagationLayer::new())
-///     .service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(())));
+///     .service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(String::new())));
 /// client.oneshot(Request::get("http://stock/items/7").body(())?).await?;
 /// # Ok(())
 /// # }
@@ -44,8 +53,17 @@ pub struct HttpClientSpans {
     path: fn(&Uri) -> Cow<'_, str>,
 }
 
+/// The span of an outgoing request.
+#[derive(Debug)]
+pub struct ClientSpanExchange {
+    /// No span once the head of the response has come.
+    span: Span,
+    has_head: bool,
+    error_type: Option<ErrorType>,
+}
+
 impl HttpClientSpans {
-    /// Returns the layer.
+    /// Creates the observer.
     #[must_use]
     pub fn new() -> Self {
         Self { path: known_path }
@@ -106,41 +124,15 @@ fn known_path(uri: &Uri) -> Cow<'_, str> {
     }
 }
 
-impl<S> Layer<S> for HttpClientSpans {
-    type Service = SpannedClient<S>;
+impl Observer for HttpClientSpans {
+    type Exchange = ClientSpanExchange;
 
-    fn layer(&self, inner: S) -> SpannedClient<S> {
-        SpannedClient {
-            inner,
-            path: self.path,
-        }
-    }
-}
-
-/// A client whose requests have spans; made by [`HttpClientSpans`].
-#[derive(Clone, Copy, Debug)]
-pub struct SpannedClient<S> {
-    inner: S,
-    path: fn(&Uri) -> Cow<'_, str>,
-}
-
-impl<S, B, R> Service<Request<B>> for SpannedClient<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Response = Response<R>;
-    type Error = S::Error;
-    type Future = SpannedResponse<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let method = method_label(request.method());
-        let uri = request.uri();
+    fn begin(&self, head: &mut RequestHead<'_>) -> ClientSpanExchange {
+        let method = method_label(head.method());
+        let route = Some(head.route()).filter(|route| !route.is_unmatched());
+        let uri = head.uri();
         let host = uri.host().or_else(|| {
-            let host = request.headers().get(http::header::HOST)?.to_str().ok()?;
+            let host = head.headers().get(http::header::HOST)?.to_str().ok()?;
             // The colons of an address of IPv6 are within its brackets.
             let port = host.rfind(':').filter(|at| !host[*at..].contains(']'));
             Some(&host[..port.unwrap_or(host.len())])
@@ -154,19 +146,69 @@ where
         let span = tracing::info_span!(
             "request to others",
             otel.kind = "client",
-            otel.name = if method == "_OTHER" { "HTTP" } else { method },
+            otel.name = %Name(method, route),
             http.request.method = method,
-            url.full = shown(uri, self.path).map(display),
+            url.full = shown(uri, self.path),
+            url.template = route.map(Route::as_str),
             server.address = host,
             server.port = port.map(i64::from),
             http.response.status_code = Empty,
             error.type = Empty,
         );
+        let error_type = head.extensions().get::<ErrorType>().cloned();
         if let Some(place) = place_of(&span) {
-            request.extensions_mut().insert(place);
+            if place.parent.is_sampled() {
+                let trace = TraceRef::new(place.parent.trace_id(), true);
+                let trace = trace.with_span(place.parent.parent_id());
+                head.extensions_mut().insert(trace);
+            }
+            head.extensions_mut().insert(place);
         }
-        let inner = span.in_scope(|| self.inner.call(request));
-        SpannedResponse { inner, span }
+        ClientSpanExchange {
+            span,
+            has_head: false,
+            error_type,
+        }
+    }
+
+    fn scope<T>(&self, exchange: &mut ClientSpanExchange, poll: impl FnOnce() -> T) -> T {
+        exchange.span.in_scope(poll)
+    }
+
+    fn responded(&self, exchange: &mut ClientSpanExchange, status: StatusCode, _: &HeaderMap) {
+        // It ends now: an application need not read the body.
+        let span = std::mem::replace(&mut exchange.span, Span::none());
+        exchange.has_head = true;
+        span.record("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_client_error() || status.is_server_error() {
+            span.record("error.type", status.as_str());
+        }
+    }
+
+    fn end(&self, exchange: ClientSpanExchange, end: &End) {
+        if exchange.has_head {
+            return;
+        }
+        let known = exchange.error_type.and_then(|error_type| error_type.get());
+        let error = match end.outcome() {
+            Outcome::ServiceError => known.unwrap_or(Outcome::ServiceError.as_str()),
+            outcome => outcome.as_str(),
+        };
+        exchange.span.record("error.type", error);
+    }
+}
+
+/// The name of a span: `{method} {template}`, or the method alone.
+struct Name<'a>(&'static str, Option<&'a Route>);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(method, route) = self;
+        f.write_str(if *method == "_OTHER" { "HTTP" } else { method })?;
+        match route {
+            Some(route) => write!(f, " {route}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -178,46 +220,6 @@ fn shown(uri: &Uri, path: fn(&Uri) -> Cow<'_, str>) -> Option<String> {
         .map_or(authority, |(_, host)| host);
     let scheme = uri.scheme_str().unwrap_or("http");
     Some(format!("{scheme}://{host}{}", path(uri)))
-}
-
-pin_project! {
-    /// The response of a [`SpannedClient`].
-    #[derive(Debug)]
-    pub struct SpannedResponse<F> {
-        #[pin]
-        inner: F,
-        span: Span,
-    }
-}
-
-impl<F, R, E> Future for SpannedResponse<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let polled = this.span.in_scope(|| this.inner.poll(cx));
-        if let Poll::Ready(result) = &polled {
-            match result {
-                Ok(response) => {
-                    let status = response.status();
-                    this.span
-                        .record("http.response.status_code", i64::from(status.as_u16()));
-                    if status.is_client_error() || status.is_server_error() {
-                        this.span.record("error.type", status.as_str());
-                    }
-                }
-                Err(_) => {
-                    this.span.record("error.type", type_name::<E>());
-                }
-            }
-            // It ends now, and not when the future goes.
-            *this.span = Span::none();
-        }
-        polled
-    }
 }
 
 /// Returns the span of a call to a database, a cache or a queue: its name is `{operation} {target}`, and its fields are `db.system.name`,

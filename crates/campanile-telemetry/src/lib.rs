@@ -107,7 +107,7 @@ mod writer;
 
 pub use self::builder::TelemetryBuilder;
 pub use self::capture::{Capture, LogCounts, LogRecord};
-pub use self::client::{HttpClientSpans, SpannedClient, SpannedResponse, client_span};
+pub use self::client::{ClientSpanExchange, HttpClientSpans, client_span};
 pub use self::env_warning::EnvWarning;
 pub use self::error::{BuildError, InstallError};
 pub use self::filter::{InvalidDirectives, LogFilter};

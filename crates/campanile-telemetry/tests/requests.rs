@@ -445,17 +445,18 @@ async fn a_line_in_a_call_to_others_describes_that_call_alone() {
         .with(telemetry.filter())
         .with(telemetry.layer());
     let _subscriber = tracing::subscriber::set_default(subscriber);
-    let client = HttpClientSpans::new().layer(service_fn(async |_: Request<()>| {
+    let client = ObserveLayer::client(HttpClientSpans::new());
+    let client = client.layer(service_fn(async |_: Request<()>| {
         tracing::info!("connected");
         tracing::debug!("connected (recorded)");
         let query = tracing::info_span!("query", otel.kind = "client", db.system.name = "x");
         query.in_scope(|| tracing::info!("queried"));
-        Ok::<_, io::Error>(Response::new(()))
+        Ok::<_, io::Error>(Response::new(String::new()))
     }));
     let service = service_fn(move |_: Request<String>| {
         note("user.id", 7_u64);
         let request = Request::post("http://stock/items").body(()).unwrap();
-        let call = client.oneshot(request);
+        let call = client.clone().oneshot(request);
         async {
             call.await?;
             tracing::info!("answered");

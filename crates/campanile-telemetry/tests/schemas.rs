@@ -91,9 +91,9 @@ fn requests() {
                 let client = service_fn(async |_: Request<String>| {
                     client_span("postgresql", "SELECT", "orders")
                         .in_scope(|| tracing::warn!(error = %io::Error::other("x"), "call"));
-                    Ok::<_, io::Error>(Response::builder().status(404).body(()).unwrap())
+                    Ok::<_, io::Error>(Response::builder().status(404).body(String::new()).unwrap())
                 });
-                let client = HttpClientSpans::new().layer(client);
+                let client = ObserveLayer::client(HttpClientSpans::new()).layer(client);
                 let request = Request::get("http://stock/items/7").body(String::new());
                 client.oneshot(request.unwrap()).await?;
                 Ok::<_, io::Error>(

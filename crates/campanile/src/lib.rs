@@ -31,6 +31,7 @@
 //! - [`Campanile::wrap`] for an axum router: our routes, and around the host's own the correlation id, the metrics and the
 //!   service levels.
 //! - [`Campanile::layer`] for any tower stack; [`Campanile::routes`] beside it, in axum.
+//! - [`Campanile::client_layer`] for outgoing requests, by a tower client or reqwest.
 //! - [`Campanile::serve`] to listen, with the limits that a public port needs; or another server, with
 //!   [`Campanile::run`] [beside it](guide::serve_yourself).
 //! - [`Builder::build`] puts nothing in a global place; [`Builder::install`] also makes the registry the process's recorder,
@@ -59,6 +60,7 @@
 //! | `otlp` | no | [`telemetry::Otlp`]: traces, the log and metrics to an OpenTelemetry collector, over HTTP |
 //! | `otlp-grpc` | no | the same over gRPC |
 //! | `prometheus-exporter` | no | [`RegistryBuilder::beside`](metrics::RegistryBuilder::beside) takes the `PrometheusHandle` of metrics-exporter-prometheus 0.18 |
+//! | `reqwest` | no | [`client_layer`](Campanile::client_layer) as a middleware of reqwest-middleware 0.5, for reqwest 0.13 |
 //! | `serde` | no | correlation ids as strings of serde |
 //! | `sla` | yes | objectives, and the counts that they are judged by |
 //! | `store-redb` | yes | a durable store in a file, with `monitor` |
@@ -82,6 +84,7 @@ mod campanile;
 #[cfg(feature = "metrics")]
 mod background;
 mod builder;
+mod client;
 #[cfg(feature = "monitor")]
 mod env;
 mod error;
@@ -141,6 +144,7 @@ pub use campanile_telemetry as telemetry;
 
 pub use self::builder::Builder;
 pub use self::campanile::Campanile;
+pub use self::client::{ClientLayer, ClientObservers};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use self::error::InstallError;

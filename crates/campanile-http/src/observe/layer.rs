@@ -7,7 +7,7 @@ use tower_layer::Layer;
 
 use super::Observe;
 use super::shared::{ExcludeFn, RouteFn, Shared};
-use crate::grpc::Methods;
+use crate::grpc::{Methods, is_grpc};
 use crate::{Clock, Observer, RequestHead, Route};
 
 /// A [`Layer`] that tells an [`Observer`] of every exchange of the service that it wraps.
@@ -25,6 +25,31 @@ impl<O> ObserveLayer<O> {
     /// Returns a layer with all settings at their defaults.
     pub fn new(observer: O) -> Self {
         Self::builder(observer).build()
+    }
+
+    /// Creates a layer for an HTTP client, which observes the requests that the application sends.
+    ///
+    /// The route is the [`Route`] in the request's extensions: the template of the URL's path. It
+    /// is [`Route::UNMATCHED`] if there is none, and the log has no warning about it. The route of
+    /// an inbound request that the application forwards is ignored. gRPC calls have routes as on a
+    /// server.
+    ///
+    /// ```
+    /// use campanile_http::{ObserveLayer, Route};
+    /// use http::Request;
+    ///
+    /// let layer = ObserveLayer::client(());
+    /// let mut request = Request::get("http://stock/items/7").body(())?;
+    /// request.extensions_mut().insert(Route::from_static("/items/{id}"));
+    /// # drop((layer, request));
+    /// # Ok::<_, http::Error>(())
+    /// ```
+    pub fn client(observer: O) -> Self {
+        let builder = Self::builder(observer).route(|head| {
+            let has_route = head.extensions().get::<Route>().is_some();
+            (!has_route && !is_grpc(head.headers())).then_some(Route::UNMATCHED)
+        });
+        builder.build_with(false)
     }
 
     /// Returns a builder for a layer with settings of its own.
@@ -150,6 +175,10 @@ impl<O> ObserveBuilder<O> {
 
     /// Returns the layer.
     pub fn build(self) -> ObserveLayer<O> {
+        self.build_with(true)
+    }
+
+    fn build_with(self, warns_of_unmatched: bool) -> ObserveLayer<O> {
         let Self {
             observer,
             route,
@@ -165,7 +194,7 @@ impl<O> ObserveBuilder<O> {
             clock,
             methods: Methods::default(),
             observer_panics: AtomicU64::new(0),
-            warned_of_unmatched: AtomicBool::new(false),
+            warned_of_unmatched: AtomicBool::new(!warns_of_unmatched),
         };
         ObserveLayer {
             shared: Arc::new(shared),

@@ -274,3 +274,37 @@ async fn a_response_can_be_marked_as_a_stream() {
         assert_eq!(*latency.0.lock().unwrap(), Duration::from_millis(expected));
     }
 }
+
+/// The requests of a client have a template only if the application knows it.
+#[tokio::test]
+async fn the_route_of_an_outgoing_request_is_its_extension() {
+    let forwarded = || {
+        let mut request = get("/items/7");
+        // A handler that forwards its request keeps the extensions of the inbound one.
+        let router = ::axum::Router::new().route("/proxy/{*rest}", ::axum::routing::any(take));
+        async fn take(request: ::axum::extract::Request) -> Response<Full<Bytes>> {
+            let mut response = full("");
+            *response.extensions_mut() = request.into_parts().0.extensions;
+            response
+        }
+        async move {
+            let inbound = Request::get("/proxy/7").body(::axum::body::Body::empty());
+            let response = router.oneshot(inbound.unwrap()).await.unwrap();
+            let matched = response.extensions().get::<::axum::extract::MatchedPath>();
+            assert!(matched.is_some());
+            *request.extensions_mut() = response.extensions().clone();
+            request
+        }
+    };
+    let check = async |request: Request<Empty<Bytes>>, expected: &str| {
+        let log = Log::default();
+        answer(ObserveLayer::client(log.clone()), request, full("")).await;
+        log.assert_end(expected);
+    };
+    let mut given = forwarded().await;
+    check(forwarded().await, "GET _unmatched_ 200 completed 0").await;
+    given
+        .extensions_mut()
+        .insert(Route::from_static("/items/{id}"));
+    check(given, "GET /items/{id} 200 completed 0").await;
+}

@@ -24,22 +24,21 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // `build` changes no global state.
-    let campanile = Campanile::builder("orders")
+    // This changes no global state. The layer writes JSON to the standard output; where traces are exported, the layer of
+    // `tracing-opentelemetry` is in it.
+    let (campanile, layer) = Campanile::builder("orders")
         .telemetry(|log| log.flight_recorder(FlightRecorder::new()))
         .from_env()
-        .build()?;
-    let telemetry = campanile.telemetry().ok_or("it was asked for")?;
+        .build_with_layer()?;
     // The service's own layer, for people, on the standard error.
     let own = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    // Campanile's layer, in JSON, on the standard output. Where traces are exported, the layer of `tracing-opentelemetry` is in it.
-    let layer = telemetry.layer_with_spans().with_filter(telemetry.filter());
     tracing_subscriber::registry()
         .with(own.with_filter(LevelFilter::INFO))
         .with(layer)
         .init();
     // Without it the `metrics` macros and `#[observe]` record only while a request is being handled.
     campanile.metrics().install()?;
+    let telemetry = campanile.telemetry().ok_or("the layer is part of it")?;
     // Without these, the spans of libraries that use OpenTelemetry's API go nowhere, and they send no `traceparent`.
     if let Some(provider) = telemetry.tracer_provider() {
         global::set_tracer_provider(provider.clone());

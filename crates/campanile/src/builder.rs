@@ -302,6 +302,10 @@ impl Builder {
 
     /// Creates the handle. It changes no global state, so a process may have several handles.
     ///
+    /// [`install`](Self::install) also sets the process's recorder and subscriber.
+    /// `build_with_layer`, of feature `telemetry`, also returns the layer of the log for an
+    /// application's own subscriber.
+    ///
     /// # Errors
     ///
     /// If settings are invalid. The error lists all of them.

@@ -35,7 +35,8 @@
 //! - [`Campanile::serve`] to listen, with the limits that a public port needs; or another server, with
 //!   [`Campanile::run`] [beside it](guide::serve_yourself).
 //! - [`Builder::build`] puts nothing in a global place; [`Builder::install`] also makes the registry the process's recorder,
-//!   so that the `metrics` macros reach it from everywhere, and writes the log.
+//!   so that the `metrics` macros reach it from everywhere, and writes the log. For an application with its own `tracing` subscriber there is
+//!   [`Builder::build_with_layer`].
 //!
 //! # Measuring your own code
 //!

@@ -1,14 +1,15 @@
 #[cfg(feature = "metrics")]
 use campanile_metrics::Registry;
 use campanile_telemetry::{HttpSpans, Telemetry, TelemetryBuilder};
+use tracing::Subscriber;
 use tracing::dispatcher::{self, DefaultGuard};
 use tracing::subscriber::NoSubscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::registry::LookupSpan;
 
 #[cfg(feature = "metrics")]
 use super::noted;
-use crate::Builder;
-#[cfg(feature = "metrics")]
-use crate::{BuildError, Campanile};
+use crate::{BuildError, Builder, Campanile};
 
 /// The settings of the telemetry.
 #[derive(Default)]
@@ -90,10 +91,8 @@ impl Builder {
     /// # Ok::<_, campanile::InstallError>(())
     /// ```
     ///
-    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), whose layer and
-    /// filter an application can add to its own subscriber:
-    /// `telemetry.layer().with_filter(telemetry.filter())`. If there is no subscriber yet, the log
-    /// has the lines of `build` all the same.
+    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), too. For an
+    /// application with its own subscriber there is [`build_with_layer`](Self::build_with_layer).
     ///
     /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the standard output from INFO on, unless the process
     /// has a subscriber already. Further calls add to the first: each closure gets the builder that the one before returned.
@@ -107,6 +106,48 @@ impl Builder {
             None => Box::new(configure),
         });
         self
+    }
+
+    /// Builds, and returns the layer that writes the log, for an application with its own `tracing`
+    /// subscriber. Nothing global changes.
+    ///
+    /// ```no_run
+    /// use campanile::Campanile;
+    /// use tracing_subscriber::Layer;
+    /// use tracing_subscriber::filter::LevelFilter;
+    /// use tracing_subscriber::layer::SubscriberExt;
+    /// use tracing_subscriber::util::SubscriberInitExt;
+    ///
+    /// let (campanile, layer) = Campanile::builder("orders").build_with_layer()?;
+    /// let own = tracing_subscriber::fmt::layer().with_filter(LevelFilter::INFO);
+    /// tracing_subscriber::registry().with(own).with(layer).init();
+    /// // Without it the `metrics` macros record only while a request is being handled.
+    /// campanile.metrics().install()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// The layer has the filter of the log, which does not affect the other layers; see
+    /// [`Telemetry::subscriber_layer`]. The application's own lines have the correlation id if its
+    /// layer shows the fields of spans, as `fmt` does: it is a field of the request's span. While
+    /// the process has no subscriber yet, the log has the lines of the build.
+    ///
+    /// At the end, [`Campanile::run`] flushes the log. Without it call [`Telemetry::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+    pub fn build_with_layer<S>(
+        self,
+    ) -> Result<(Campanile, impl Layer<S> + Send + Sync + use<S>), BuildError>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        let campanile = self.telemetry(|log| log).build()?;
+        let layer = campanile.telemetry().map(Telemetry::subscriber_layer);
+        let problems = Vec::new();
+        let layer = layer.ok_or(BuildError { problems })?;
+        Ok((campanile, layer))
     }
 
     /// Sets the spans of requests and their lines in the log: further fields, which requests have a line, and what is shown of paths.

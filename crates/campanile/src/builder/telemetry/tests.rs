@@ -187,3 +187,52 @@ fn the_log_has_what_is_logged_before_there_is_a_subscriber() {
     assert!(text.contains("logged by the build"), "{text}");
     assert!(!text.contains("logged after the build"), "{text}");
 }
+
+/// An application's own layer neither loses lines to the filter of the log nor gets more by it.
+#[tokio::test]
+async fn the_log_joins_the_subscriber_of_an_application() {
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::filter::LevelFilter;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    let (memory, own) = (Memory::default(), Memory::default());
+    let writer = memory.clone();
+    let (campanile, layer) = Campanile::builder("orders")
+        .telemetry(|log| log.filter("warn").writer(Writer::new(writer)))
+        .build_with_layer()
+        .unwrap();
+    let make_writer = {
+        let own = own.clone();
+        move || own.clone()
+    };
+    let fmt = tracing_subscriber::fmt::layer().with_writer(make_writer);
+    let subscriber = tracing_subscriber::registry()
+        .with(fmt.with_ansi(false).with_filter(LevelFilter::INFO))
+        .with(layer);
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let telemetry = campanile.telemetry().unwrap().clone();
+    let filter = telemetry.filter();
+    let handler = async move || {
+        tracing::info!("looked up");
+        tracing::debug!("of no interest");
+        filter.set("debug", Duration::from_secs(60)).unwrap();
+        tracing::debug!("of interest now");
+    };
+    let app = campanile.wrap(Router::new().route("/", get(handler)));
+    let request = Request::get("/").header("x-correlation-id", "checkout-42");
+    let request = request.body(axum::body::Body::empty()).unwrap();
+    drop(app.oneshot(request).await.unwrap());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    let text = |memory: &Memory| String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    let (log, own) = (text(&memory), text(&own));
+    for (message, is_in_log, is_in_own) in [
+        ("looked up", false, true),
+        ("of no interest", false, false),
+        ("of interest now", true, false),
+    ] {
+        let found = (log.contains(message), own.contains(message));
+        assert_eq!(found, (is_in_log, is_in_own), "{message}: {log} {own}");
+    }
+    let line = own.lines().find(|line| line.contains("looked up")).unwrap();
+    assert!(line.contains(r#"correlation_id="checkout-42""#), "{line}");
+}

@@ -184,6 +184,30 @@ fn two_services_are_in_one_trace() {
 }
 
 #[test]
+fn outgoing_requests_are_counted_and_decide_on_readiness() {
+    let log = log_of("outgoing_requests");
+    let counted: Vec<_> = log
+        .iter()
+        .filter(|line| line["message"] == "counted")
+        .map(|line| line["sample"].as_str().unwrap())
+        .collect();
+    for (status, template, count) in [
+        ("200", "/items/{item}", " 6"),
+        ("201", "/charges/{item}", " 1"),
+        ("502", "/charges/{item}", " 5"),
+    ] {
+        let of_template = counted.iter().any(|line| {
+            line.contains(&format!("url_template=\"{template}\""))
+                && line.contains(&format!("http_response_status_code=\"{status}\""))
+                && line.ends_with(count)
+        });
+        assert!(of_template, "{status} {template}: {counted:?}");
+    }
+    let not_ready = "the payments fail, and so the shop is not ready";
+    assert!(log.iter().any(|line| line["message"] == not_ready));
+}
+
+#[test]
 fn a_subscriber_that_is_there_gets_our_layer() {
     let log = log_of("existing_subscriber");
     let is_own = |line: &&Value| line["target"] == "existing_subscriber";

@@ -15,10 +15,12 @@ use crate::Campanile;
 mod middleware;
 
 impl Campanile {
-    /// Returns the layer for outgoing requests: a span, metrics, and the ids of the request that is being handled in the headers.
+    /// Returns the layer for outgoing requests: a span, metrics, and the ids of the request that is
+    /// being handled in the headers.
     ///
-    /// It is for tower services that take `http::Request`, such as the client of `hyper-util`. With feature `reqwest` it is also a
-    /// middleware of `reqwest-middleware`.
+    /// It is for tower services that take `http::Request`, such as the client of `hyper-util`. With
+    /// feature `reqwest` it is also a middleware of `reqwest-middleware`. The guide has [a
+    /// page](crate::guide::call_other_services) with both.
     ///
     /// ```
     /// use campanile::Campanile;
@@ -70,18 +72,19 @@ impl Campanile {
 ///
 /// # Routes
 ///
-/// No path is a label or the name of a span. To tell the requests to a service apart, insert a
-/// [`Route`](campanile_http::Route) with the template of the path into the request's extensions. It is the label and field
-/// `url_template`.
+/// A path is never a label or part of a span's name. To distinguish the requests to a service,
+/// insert a [`Route`](campanile_http::Route) with the template of the path into the request's
+/// extensions. It is the label `url_template` and the field `url.template`.
 ///
 /// # Order
 ///
-/// - Retries and redirects belong around the layer: each attempt is a request, with a span of its own.
+/// - Retries and redirects belong around the layer: each attempt is a request with its own span.
 /// - Timeouts belong inside of it, where they are errors.
-/// - If the caller drops the future before the response has come, `error_type` is `cancelled`, and the check does not count the request.
-///   This is also what a timeout around the layer does.
+/// - If the caller drops the future before the response, `error_type` is `cancelled`, and the check
+///   does not count the request. A timeout around the layer drops the future, too.
 ///
-/// The layer changes nothing else of request and response, and no error. A header that the application has set stays.
+/// The layer adds headers and extensions to the request. It changes neither the response nor an
+/// error. A header that the application has set is kept.
 ///
 /// A clone shares everything (an `Arc`).
 #[derive(Clone, Debug)]
@@ -92,8 +95,8 @@ pub struct ClientLayer {
 }
 
 impl ClientLayer {
-    /// Sets the health check that counts the requests' outcomes, so that it needs no probe while there is traffic. Use a layer and a
-    /// check for each service that the application calls.
+    /// Sets the health check that counts the outcomes of the requests. It needs no probe while
+    /// there is traffic. Use one layer and one check for each service that the application calls.
     ///
     /// ```
     /// use campanile::Campanile;
@@ -114,8 +117,8 @@ impl ClientLayer {
         self.with(|(_, _, counted)| *counted = Some(check.clone()))
     }
 
-    /// Sets what the requests' headers say of the request that is being handled: the name of the id's header, and the keys of the
-    /// baggage.
+    /// Sets the headers that are added to the requests: the name of the id's header, and the keys
+    /// of the baggage.
     ///
     /// Defaults to [`PropagationLayer::new`]: the id in `x-correlation-id`, the trace, and no baggage.
     pub fn propagation(mut self, propagation: PropagationLayer) -> Self {

@@ -6,6 +6,7 @@
 //! - [Label by tenant, user or product without an explosion](label_by_tenant)
 //! - [Show business figures that come from a database](show_business_figures)
 //! - [Watch what you depend on: databases, caches, HTTP](watch_what_you_depend_on)
+//! - [Call other services](call_other_services)
 //! - [Promise a service level, and hear early that it is in danger](promise_a_service_level)
 //! - [Serve with `axum::serve`, tonic or hyper](serve_yourself)
 //! - [Join the traces of OpenTelemetry](join_opentelemetry)
@@ -29,6 +30,9 @@ pub mod show_business_figures {}
 
 #[doc = include_str!("guide/watch_what_you_depend_on.md")]
 pub mod watch_what_you_depend_on {}
+
+#[doc = include_str!("guide/call_other_services.md")]
+pub mod call_other_services {}
 
 #[doc = include_str!("guide/promise_a_service_level.md")]
 pub mod promise_a_service_level {}

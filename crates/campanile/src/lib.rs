@@ -31,11 +31,13 @@
 //! - [`Campanile::wrap`] for an axum router: our routes, and around the host's own the correlation id, the metrics and the
 //!   service levels.
 //! - [`Campanile::layer`] for any tower stack; [`Campanile::routes`] beside it, in axum.
-//! - [`Campanile::client_layer`] for outgoing requests, by a tower client or reqwest.
+//! - [`Campanile::client_layer`] for outgoing requests, by [reqwest or a tower
+//!   client](guide::call_other_services).
 //! - [`Campanile::serve`] to listen, with the limits that a public port needs; or another server, with
 //!   [`Campanile::run`] [beside it](guide::serve_yourself).
-//! - [`Builder::build`] puts nothing in a global place; [`Builder::install`] also makes the registry the process's recorder,
-//!   so that the `metrics` macros reach it from everywhere, and writes the log. For an application with its own `tracing` subscriber there is
+//! - [`Builder::build`] puts nothing in a global place; [`Builder::install`] also makes the
+//!   registry the process's recorder, so that the `metrics` macros reach it from everywhere, and
+//!   writes the log. For an application with its own `tracing` subscriber there is
 //!   [`Builder::build_with_layer`].
 //!
 //! # Measuring your own code

@@ -34,25 +34,30 @@ struct Phrase {
     instead: String,
 }
 
+type Phrases = BTreeMap<String, Vec<Phrase>>;
+
 const CODE: &str = "`";
 const ANY: &str = "*";
 
-fn phrases() -> Vec<Phrase> {
+/// Returns the banned phrases by their first words.
+fn phrases() -> Phrases {
     let text = fs::read_to_string(Path::new(ROOT).join("tests/words/banned.txt")).unwrap();
-    let lines = text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let phrases = lines.map(|line| {
-        let (phrase, instead) = line
-            .split_once(" | ")
-            .unwrap_or_else(|| panic!("banned.txt: {line:?}: expected `phrase | write instead`"));
-        Phrase {
-            words: phrase.split(' ').map(str::to_owned).collect(),
+    let mut phrases = Phrases::new();
+    for line in text.lines() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (phrase, instead) = line.split_once(" | ").unwrap_or_else(|| {
+            panic!("invalid line {line:?} in banned.txt: expected `phrase | write instead`")
+        });
+        let words: Vec<_> = phrase.split(' ').map(str::to_owned).collect();
+        phrases.entry(words[0].clone()).or_default().push(Phrase {
+            words,
             text: phrase.to_owned(),
             instead: instead.to_owned(),
-        }
-    });
-    phrases.collect()
+        });
+    }
+    phrases
 }
 
 /// Returns the lines of a Rust file's comments, without their markers.
@@ -141,8 +146,12 @@ fn words(paragraph: &[Line]) -> Vec<Word> {
     words
 }
 
+fn is_word(word: &str) -> bool {
+    word.chars().all(char::is_alphanumeric)
+}
+
 /// Returns the problems of a text: their line, and what they are.
-fn problems(lines: Vec<Line>, phrases: &[Phrase], source: &str) -> Vec<(usize, String)> {
+fn problems(lines: Vec<Line>, phrases: &Phrases, source: &str) -> Vec<(usize, String)> {
     let mut problems = Vec::new();
     let source: Vec<_> = source.lines().collect();
     for paragraph in paragraphs(lines) {
@@ -156,20 +165,15 @@ fn problems(lines: Vec<Line>, phrases: &[Phrase], source: &str) -> Vec<(usize, S
             }
         }
         let words = words(&paragraph);
-        for Phrase {
-            words: banned,
-            text,
-            instead,
-        } in phrases
-        {
-            for found in words.windows(banned.len()) {
-                let is_match = |((_, word), banned): (&Word, &String)| {
-                    word == banned
-                        || (banned == ANY
-                            && (word == CODE || word.chars().all(char::is_alphanumeric)))
-                };
-                if found.iter().zip(banned).all(is_match) {
-                    problems.push((found[0].0, format!("{text:?}: write {instead:?}")));
+        for (at, (line, word)) in words.iter().enumerate() {
+            for phrase in phrases.get(word).into_iter().flatten() {
+                let found = words[at..].iter().map(|(_, word)| word);
+                let matches = found.zip(&phrase.words).filter(|(word, banned)| {
+                    word == banned || (*banned == ANY && (*word == CODE || is_word(word)))
+                });
+                if matches.count() == phrase.words.len() {
+                    let Phrase { text, instead, .. } = phrase;
+                    problems.push((*line, format!("{text:?}: write {instead:?}")));
                 }
             }
         }

@@ -25,7 +25,7 @@ const IN_CYCLES: &[(&str, usize)] = &[
     ("campanile-telemetry", 34),
 ];
 
-/// A path in a file, as its tokens have it, without the names that it imports.
+/// A path in a file, as its tokens spell it, without the names that it imports.
 type Names = Vec<String>;
 
 /// A module: of a file, or inline in one.
@@ -405,6 +405,17 @@ fn modules_of_a_crate_import_in_one_direction() {
         }
     }
     assert!(text.is_empty(), "\n{text}");
+}
+
+#[test]
+fn a_module_is_a_file_beside_its_directory() {
+    let root = Path::new(source::ROOT);
+    let files = source::files(&root.join("crates"));
+    // Cargo takes other files of `tests` for tests.
+    let is_mod_rs =
+        |file: &&PathBuf| file.ends_with("mod.rs") && file.iter().any(|name| name == "src");
+    let found: Vec<_> = files.iter().filter(is_mod_rs).collect();
+    assert!(found.is_empty(), "{found:?}: expected `x.rs` beside `x/`");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn main() {
         "objective" | "percentile" => return of_objectives(what == "percentile"),
         _ => panic!("usage: memory series|unscraped|objective|percentile"),
     };
-    let registry = Registry::builder().series_per_family(SERIES).build();
+    let registry = Registry::builder().max_series_per_family(SERIES).build();
     let registry = registry.expect("the settings are valid");
     let exporter = PrometheusBuilder::new().set_buckets(&[0.1, 1.0]);
     let exporter = exporter.expect("the bounds are valid").build_recorder();

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use axum::Router;
 use campanile::Campanile;
-use campanile::metrics::BusinessCollector;
+use campanile::metrics::collectors::BusinessCollector;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -66,9 +66,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .map(Duration::from_secs)
         .map_err(|error| format!("BUSINESS_PERIOD_SECONDS={period}: {error}"))?;
     let campanile = Campanile::builder("business")
-        .collector(collector("users", &database, users).every(period))
-        .collector(collector("ai_operations", &database, ai_operations).every(period))
-        .collector(collector("blockchain", &database, blockchain).every(period))
+        .collector(collector("users", &database, users).interval(period))
+        .collector(collector("ai_operations", &database, ai_operations).interval(period))
+        .collector(collector("blockchain", &database, blockchain).interval(period))
         .build()?;
     let app = campanile.wrap(Router::new());
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use campanile_correlation::CorrelationIdLayer;
 use campanile_http::{ObserveLayer, Route};
-use campanile_metrics::{HttpMetrics, Page, Registry};
+use campanile_metrics::export::ScrapeBody;
+use campanile_metrics::{HttpMetrics, Registry};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,7 +26,7 @@ use tower::ServiceBuilder;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::new();
-    let observe = ObserveLayer::builder(HttpMetrics::new(&registry))
+    let observe = ObserveLayer::builder(HttpMetrics::register(&registry)?)
         // A hand-written router knows its routes.
         .route(|head| match head.uri().path() {
             "/" => Some(Route::from_static("/")),
@@ -39,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .layer(observe)
         .service_fn(move |request: Request<Incoming>| {
             let registry = registry.clone();
-            async move { Ok::<_, Infallible>(answer(&request, &registry)) }
+            async move { Ok::<_, Infallible>(answer(request, &registry)) }
         });
 
     let address = std::env::var("CAMPANILE_ADDR").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());
@@ -69,12 +70,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-fn answer<B>(request: &Request<B>, registry: &Registry) -> Response<Page> {
-    match request.uri().path() {
-        "/" => Response::new(Page::from("hello\n")),
-        "/metrics" => registry.respond(request.method(), request.headers()),
+fn answer<B>(request: Request<B>, registry: &Registry) -> Response<ScrapeBody> {
+    let (request, _) = request.into_parts();
+    match request.uri.path() {
+        "/" => Response::new(ScrapeBody::from("hello\n")),
+        "/metrics" => registry.respond(&request),
         _ => {
-            let mut response = Response::new(Page::from("nothing here\n"));
+            let mut response = Response::new(ScrapeBody::from("nothing here\n"));
             *response.status_mut() = StatusCode::NOT_FOUND;
             response
         }

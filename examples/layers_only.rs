@@ -17,7 +17,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::new();
-    let observe = ObserveLayer::builder(HttpMetrics::new(&registry))
+    let observe = ObserveLayer::builder(HttpMetrics::register(&registry)?)
         .route(|head| (head.uri().path() == "/hello").then(|| "/hello".into()))
         .build();
     let mut service = ServiceBuilder::new()

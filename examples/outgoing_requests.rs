@@ -95,7 +95,7 @@ async fn main() -> Result<(), Error> {
     let probe = || async { Ok::<_, std::io::Error>(()) };
     let check = payments.check("payments", probe).critical();
     let campanile = Campanile::builder("shop")
-        .check(check.period(Duration::from_millis(100)))
+        .check(check.interval(Duration::from_millis(100)))
         .install()?;
 
     let stock = Router::new().route("/items/{item}", get(async || "3"));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use campanile::correlation::CorrelationIdLayer;
 use campanile::http::ObserveLayer;
 use campanile::metrics::metrics::with_local_recorder;
-use campanile::metrics::{Counter, Family, HttpMetrics, Registry, Value};
+use campanile::metrics::{Counter, HttpMetrics, Registry, Value};
 use campanile::{counter, histogram};
 use http::{Request, Response};
 use http_body::Body;
@@ -43,7 +43,7 @@ async fn answer(_: Request<()>) -> Result<Response<Full<Bytes>>, Infallible> {
 
 #[test]
 fn observing_allocates_nothing_once_a_route_is_known() {
-    let metrics = HttpMetrics::new(&Registry::new());
+    let metrics = HttpMetrics::register(&Registry::new()).unwrap();
     let layer = ObserveLayer::builder((metrics, None::<HttpMetrics>))
         .route(|_| Some("/".into()))
         .build();
@@ -80,7 +80,7 @@ async fn order(channel: Channel) -> Result<u32, String> {
 #[test]
 fn what_is_known_when_it_compiles_allocates_nothing() {
     let registry = Registry::new();
-    let family = Family::<Channel, Counter>::register(&registry, "orders_total").unwrap();
+    let family = registry.family::<Channel, Counter>("orders_total").unwrap();
     let record = || {
         with_local_recorder(&registry, || {
             for channel in [Channel::Web, Channel::App] {
@@ -117,7 +117,7 @@ fn a_million_label_values_take_no_memory_past_the_cap() {
     // The registry keeps the values that are rejected most often, whose lengths vary.
     assert!(grown.abs() < 4_096, "{grown} bytes");
     let total: u64 = registry
-        .family("views_total")
+        .family_snapshot("views_total")
         .unwrap()
         .series
         .iter()

@@ -11,10 +11,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::get;
+use campanile::metrics::Registry;
 use campanile::metrics::metrics::{self, with_local_recorder};
-use campanile::metrics::{Page, Registry};
 use campanile::{counter, histogram};
-use http::{HeaderMap, HeaderValue, Method};
+use http::HeaderValue;
 use http_body::Body as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use prometheus_client::encoding::text::encode;
@@ -42,8 +42,8 @@ fn labels(number: usize) -> [(&'static str, String); 3] {
 
 pub(crate) fn registry() -> Registry {
     let registry = Registry::builder()
-        .series(2 * SERIES)
-        .series_per_family(2 * SERIES);
+        .max_series(2 * SERIES)
+        .max_series_per_family(2 * SERIES);
     registry
         .buckets(&BOUNDS)
         .build()
@@ -222,12 +222,7 @@ pub(crate) fn stall(effort: Effort) -> Figure {
     with_local_recorder(&exporter, counters);
     let handle: PrometheusHandle = exporter.handle();
     let mut peer = Router::new().route("/metrics", get(async move || handle.render()));
-    let mut ours = {
-        let page = async move |method: Method, headers: HeaderMap| -> http::Response<Page> {
-            registry.respond(&method, &headers)
-        };
-        Router::new().route("/metrics", get(page))
-    };
+    let mut ours = Router::new().route_service("/metrics", registry.service());
     let (ours, peer) = rounds(
         effort,
         || longest_poll(&mut ours),

@@ -101,7 +101,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 fn added(effort: Effort, mut peer: impl FnMut() -> f64) -> (Vec<f64>, Vec<f64>) {
     let campanile = Campanile::builder("scoreboard").build();
     let sli = campanile.expect("the defaults are valid").sla().observer();
-    let observe = ObserveLayer::builder((HttpMetrics::new(&Registry::new()), sli))
+    let observe = ObserveLayer::builder((HttpMetrics::register(&Registry::new()).unwrap(), sli))
         .route(|_| Some("/users/{id}".into()))
         .build();
     let mut ours = ServiceBuilder::new()

@@ -1,7 +1,8 @@
 //! What it costs to read the process's own figures.
 
+use campanile::metrics::Registry;
+use campanile::metrics::collectors::ProcessMetrics;
 use campanile::metrics::metrics::with_local_recorder;
-use campanile::metrics::{Process, Registry};
 
 use crate::figure::{Effort, Figure};
 use crate::registry::rounds;
@@ -9,7 +10,7 @@ use crate::registry::rounds;
 /// What a collection takes of a processor, for the same eight figures of a process.
 pub(crate) fn read(effort: Effort) -> Figure {
     let registry = Registry::new();
-    let process = Process::new(&registry).expect("the names are free");
+    let process = ProcessMetrics::register(&registry).expect("the names are free");
     let peers_registry = Registry::new();
     let peer = metrics_process::Collector::default();
     let ours = || milliseconds(effort, || process.collect());

@@ -47,9 +47,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let campanile = Campanile::builder("metric_sets").install()?;
     let service = Service::new(campanile.metrics())?;
-    let budget = campanile.metrics().budget();
-    let samples: usize = budget.iter().map(|of| of.most_series * of.samples).sum();
-    tracing::info!(metrics = budget.len(), samples, "upper limit of samples");
+    let cardinality = campanile.metrics().cardinality();
+    let samples: usize = cardinality
+        .iter()
+        .map(|of| of.max_series * of.samples)
+        .sum();
+    tracing::info!(
+        metrics = cardinality.len(),
+        samples,
+        "upper limit of samples"
+    );
 
     let app = Router::new()
         .route("/orders", post(order))

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use campanile::http::TraceRef;
 use campanile::metrics::metrics::{Unit, with_local_recorder};
-use campanile::metrics::{Names, Registry};
+use campanile::metrics::{NameMatch, Registry};
 use campanile::{counter, describe_counter, describe_gauge, gauge, histogram};
 use campanile_tests::find_in_venv;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
@@ -64,7 +64,7 @@ fn a_second_parser_reads_what_was_recorded() {
     ];
     let registry = Registry::builder()
         .buckets(&[0.5, 1.0])
-        .buckets_of(Names::Exactly("below_zero".into()), &[-1.0, 1.0])
+        .buckets_for(NameMatch::Exact("below_zero".into()), &[-1.0, 1.0])
         .build()
         .unwrap();
     registry.describe("escapes_total", "Help with \\ and\na second line.");

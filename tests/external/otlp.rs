@@ -3,7 +3,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use campanile::telemetry::{
-    Measured, MetricSource, MetricWriter, Otlp, Point, Protocol, Telemetry, Writer,
+    MetricSource, MetricWriter, Otlp, Point, PointValue, Protocol, Telemetry, Writer,
 };
 use campanile_tests::{Process, eventually, example, find_in_venv, free_port, get};
 use http::StatusCode;
@@ -185,21 +185,21 @@ impl MetricSource for AllKinds {
     fn collect(&self, out: &mut MetricWriter<'_>) {
         let labels = [("k", "v\n"), ("l", "")];
         out.metric("count", "A count.", "");
-        out.point(Point::new(&labels, Measured::Count(7)));
-        out.point(Point::new(&[], Measured::Count(u64::MAX)));
+        out.point(Point::new(&labels, PointValue::Count(7)));
+        out.point(Point::new(&[], PointValue::Count(u64::MAX)));
         out.metric("amount", "", "s");
-        out.point(Point::new(&labels, Measured::Amount(0.5)));
+        out.point(Point::new(&labels, PointValue::Amount(0.5)));
         out.metric("level", "", "By");
-        out.point(Point::new(&labels, Measured::Gauge(-1.5)));
+        out.point(Point::new(&labels, PointValue::Gauge(-1.5)));
         out.metric("sizes", "", "");
-        let measured = Measured::Histogram {
+        let measured = PointValue::Histogram {
             bounds: &[1.0, 2.0],
             counts: &[3, 0, 1],
             sum: Some(6.5),
         };
         out.point(Point::new(&labels, measured));
         out.metric("quantiles", "", "");
-        let measured = Measured::Summary {
+        let measured = PointValue::Summary {
             quantiles: &[(0.5, 1.0), (0.9, f64::NAN)],
             count: 2,
             sum: 3.0,
@@ -211,7 +211,7 @@ impl MetricSource for AllKinds {
         out.metric("many", "", "");
         for number in 0..20_000 {
             let number = format!("{number:0>100}");
-            out.point(Point::new(&[("number", &number)], Measured::Gauge(1.0)));
+            out.point(Point::new(&[("number", &number)], PointValue::Gauge(1.0)));
         }
     }
 }

@@ -10,7 +10,7 @@ use campanile::metrics::Registry;
 use campanile_tests::{
     Orders, Process, drive_orders, eventually, find, free_port, get, request_counts,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -125,12 +125,13 @@ async fn prometheus_keeps_exemplars_and_reads_long_pages() {
     let asked = Arc::new(Mutex::new(HeaderMap::new()));
     let app = {
         let (registry, asked) = (registry.clone(), Arc::clone(&asked));
-        let page = async move |headers: HeaderMap| {
-            let response = registry.respond(&Method::GET, &headers);
-            *asked.lock().unwrap() = headers;
+        let scrape = async move |request: axum::extract::Request| {
+            let (request, _) = request.into_parts();
+            let response = registry.respond(&request);
+            *asked.lock().unwrap() = request.headers;
             response
         };
-        Router::new().route("/metrics", axum::routing::get(page))
+        Router::new().route("/metrics", axum::routing::get(scrape))
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = listener.local_addr().unwrap();

@@ -79,9 +79,9 @@ async fn check(version: Version) {
 
     let count = |name, label| count(&campanile, name, label);
     let total = count("http_requests_total", None);
-    let abnormal = count("http_requests_abnormal_total", None);
+    let abnormal = count("http_requests_incomplete_total", None);
     let cancelled = count(
-        "http_requests_abnormal_total",
+        "http_requests_incomplete_total",
         Some(("outcome", "cancelled")),
     );
     let completed = total - abnormal;

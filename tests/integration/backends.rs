@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use campanile::http::ObserveLayer;
 use campanile::metrics::metrics::with_local_recorder;
-use campanile::metrics::{HttpMetrics, Preset, Registry};
+use campanile::metrics::{HttpMetrics, HttpNaming, Registry};
 use campanile::{counter, gauge, histogram};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -72,8 +72,8 @@ async fn http_metrics_write_through_the_exporter_that_a_host_has() {
     let handle = exporter.handle();
     let registry = Registry::builder().buckets(&BOUNDS).build().unwrap();
     for metrics in [
-        HttpMetrics::with_recorder(exporter, Preset::Classic),
-        HttpMetrics::new(&registry),
+        HttpMetrics::with_recorder(exporter, HttpNaming::Classic),
+        HttpMetrics::register(&registry).unwrap(),
     ] {
         let layer = ObserveLayer::builder(metrics)
             .route(|_| Some("/".into()))

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use campanile::metrics::metrics::with_local_recorder;
-use campanile::metrics::{Names, Registry};
+use campanile::metrics::{NameMatch, Registry};
 use campanile::{counter, gauge, histogram};
 use campanile_tests::{Sample, parse};
 use fastrand::Rng;
@@ -24,7 +24,7 @@ fn what_is_read_from_a_page_is_what_was_recorded() {
     let mut cases = 0;
     for round in 0..100 {
         let registry = Registry::builder()
-            .buckets_of(Names::Exactly("h".into()), &[-1.5, 0.0, 0.1, 7.0, 1e300])
+            .buckets_for(NameMatch::Exact("h".into()), &[-1.5, 0.0, 0.1, 7.0, 1e300])
             .constant_label("zone", if round % 2 == 0 { "a \"z\"" } else { "b" })
             .build()
             .unwrap();

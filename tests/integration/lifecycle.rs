@@ -59,7 +59,7 @@ async fn a_client_that_leaves_before_the_head_is_499_and_no_fault() {
         assert_eq!(host.count("http_requests_total", None), 1);
         assert_eq!(
             host.count(
-                "http_requests_abnormal_total",
+                "http_requests_incomplete_total",
                 Some(("outcome", "cancelled"))
             ),
             1
@@ -93,7 +93,7 @@ async fn a_client_that_leaves_after_the_head_has_its_status() {
         );
         assert_eq!(
             host.count(
-                "http_requests_abnormal_total",
+                "http_requests_incomplete_total",
                 Some(("outcome", "cancelled"))
             ),
             1
@@ -140,7 +140,7 @@ async fn a_panic_is_500_or_the_heads_status_and_a_fault() {
         assert_eq!(host.count("http_requests_total", None), 2);
         assert_eq!(
             host.count(
-                "http_requests_abnormal_total",
+                "http_requests_incomplete_total",
                 Some(("outcome", "panicked"))
             ),
             2
@@ -168,7 +168,7 @@ async fn a_body_error_keeps_its_200_and_is_a_fault() {
         );
         assert_eq!(
             host.count(
-                "http_requests_abnormal_total",
+                "http_requests_incomplete_total",
                 Some(("outcome", "body_error"))
             ),
             1
@@ -268,20 +268,20 @@ async fn an_upgrade_ends_the_request_and_is_a_gauge_until_its_own_end() {
             io.read_exact(&mut echoed).await.unwrap();
             assert_eq!(echoed, bytes);
         }
-        host.gauge("http_upgraded_active", 1.0).await;
+        host.gauge("http_upgraded_connections", 1.0).await;
         host.in_flight(0.0).await;
         assert_eq!(
             host.count("http_requests_total", Some(("status_code", status))),
             1
         );
-        assert_eq!(host.count("http_requests_abnormal_total", None), 0);
+        assert_eq!(host.count("http_requests_incomplete_total", None), 0);
         drop(io);
-        host.gauge("http_upgraded_active", 0.0).await;
+        host.gauge("http_upgraded_connections", 0.0).await;
         if version == Version::HTTP_2 {
             // The connection goes on, and its other streams are no upgrades.
             let refused = connection.get("/").await.unwrap();
             assert_eq!(refused.status(), StatusCode::NOT_FOUND);
-            host.gauge("http_upgraded_active", 0.0).await;
+            host.gauge("http_upgraded_connections", 0.0).await;
         }
         drop(connection);
         drop(host.stop().await);

@@ -2,7 +2,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use campanile::Campanile;
-use campanile::metrics::BusinessCollector;
+use campanile::metrics::collectors::BusinessCollector;
 use http::Version;
 use http_body_util::BodyExt;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use campanile_series::{Labels, Now};
+use campanile_series::{LabelSet, Now};
 use campanile_store::{Batch, Store, StoreError};
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
@@ -248,7 +248,7 @@ impl Inner {
         rule: &CheckedRule,
         before: &RuleState,
         now: Now,
-    ) -> (RuleState, Vec<(Labels, Change)>) {
+    ) -> (RuleState, Vec<(LabelSet, Change)>) {
         let evaluation = evaluate(&*rule.prepared, now).await;
         let active = evaluation.and_then(|evaluation| {
             let active = active_samples(rule, evaluation.samples, &before.alerts)?;
@@ -298,7 +298,7 @@ impl Inner {
     fn record_change(
         &self,
         rule: &CheckedRule,
-        labels: &Labels,
+        labels: &LabelSet,
         change: Change,
         (before, after): (&RuleState, &RuleState),
         now: Now,

@@ -3,7 +3,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use campanile_series::{Labels, Now, Sample};
+use campanile_series::{LabelSet, Now, Sample};
 use campanile_store::BoxFuture;
 use futures_util::FutureExt;
 use tokio::time::timeout;
@@ -118,7 +118,7 @@ impl IntoSamples for bool {
 /// `Some` is one active alert with this value.
 impl IntoSamples for Option<f64> {
     fn into_samples(self) -> Vec<Sample> {
-        self.map(|value| Sample::new(Labels::empty(), value))
+        self.map(|value| Sample::new(LabelSet::empty(), value))
             .into_iter()
             .collect()
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use campanile_series::Labels;
+use campanile_series::LabelSet;
 
 use crate::severity::Severity;
 
@@ -16,7 +16,7 @@ pub struct Notification {
     /// The rule's severity.
     pub severity: Severity,
     /// The alert's labels.
-    pub labels: Labels,
+    pub labels: LabelSet,
     /// The rule's annotations.
     pub annotations: BTreeMap<String, String>,
     /// The time since which the alert is active: pending or firing.
@@ -58,7 +58,7 @@ impl Notification {
 }
 
 /// Returns an alert's id, which stays the same until the alert ends.
-pub(crate) fn id(labels: &Labels, active_at: SystemTime) -> String {
+pub(crate) fn id(labels: &LabelSet, active_at: SystemTime) -> String {
     let fingerprint = labels.fingerprint();
     let active_at = crate::time::to_millis(active_at);
     format!("{fingerprint}-{active_at}")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use campanile_series::{LabelError, Labels};
+use campanile_series::{LabelError, LabelSet};
 use serde::{Deserialize, Serialize};
 
 use crate::notification::{AlertEvent, Notification};
@@ -21,7 +21,7 @@ pub(crate) const LAST_TICK: &str = "last_tick";
 
 type LabelMap = BTreeMap<String, String>;
 
-fn label_map(labels: &Labels) -> LabelMap {
+fn label_map(labels: &LabelSet) -> LabelMap {
     let pairs = labels.iter();
     pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -49,7 +49,7 @@ pub(crate) struct AlertRecord {
 }
 
 impl AlertRecord {
-    pub(crate) fn new(rule: &str, labels: &Labels, alert: &AlertState) -> Self {
+    pub(crate) fn new(rule: &str, labels: &LabelSet, alert: &AlertState) -> Self {
         Self {
             rule: rule.to_owned(),
             labels: label_map(labels),
@@ -62,8 +62,8 @@ impl AlertRecord {
         }
     }
 
-    pub(crate) fn labels(&self) -> Result<Labels, LabelError> {
-        Labels::new(self.labels.iter())
+    pub(crate) fn labels(&self) -> Result<LabelSet, LabelError> {
+        LabelSet::new(self.labels.iter())
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -123,7 +123,7 @@ impl NotificationRecord {
                 _ => return None,
             },
             severity: self.severity.parse().ok()?,
-            labels: Labels::new(self.labels).ok()?,
+            labels: LabelSet::new(self.labels).ok()?,
             rule: self.rule,
             annotations: self.annotations,
             active_at: time::from_millis(self.active_at.unwrap_or(self.starts_at)),
@@ -154,7 +154,7 @@ pub(crate) struct JournalRecord<'a> {
 }
 
 impl<'a> JournalRecord<'a> {
-    pub(crate) fn change(at: SystemTime, rule: &'a str, labels: &Labels, change: Change) -> Self {
+    pub(crate) fn change(at: SystemTime, rule: &'a str, labels: &LabelSet, change: Change) -> Self {
         let (event, since) = match change {
             Change::Pending => ("pending", None),
             Change::Firing { since } => ("firing", Some(since)),

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use campanile_series::Labels;
+use campanile_series::LabelSet;
 
 use crate::delivery::ChannelStats;
 use crate::severity::Severity;
@@ -15,7 +15,7 @@ pub struct Alert {
     /// The rule's severity.
     pub severity: Severity,
     /// The alert's labels, which identify it.
-    pub labels: Labels,
+    pub labels: LabelSet,
     /// The rule's annotations.
     pub annotations: BTreeMap<String, String>,
     /// The time since which the alert is active: pending or firing.

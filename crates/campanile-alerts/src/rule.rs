@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use campanile_series::{Labels, Now};
+use campanile_series::{LabelSet, Now};
 
 use crate::error::Problem;
 use crate::evaluate::{Closure, ExprEngine, ExprError, IntoSamples, PreparedExpr};
@@ -31,7 +31,7 @@ pub struct Rule {
     annotations_with: Option<AnnotationsWith>,
 }
 
-type AnnotationsWith = Arc<dyn Fn(&Labels, f64) -> Vec<(String, String)> + Send + Sync>;
+type AnnotationsWith = Arc<dyn Fn(&LabelSet, f64) -> Vec<(String, String)> + Send + Sync>;
 
 /// The source of a rule's samples.
 enum Source {
@@ -151,7 +151,7 @@ impl Rule {
     /// Defaults to none. A text is cut after 4,096 bytes.
     pub fn annotations_with(
         mut self,
-        annotations_with: impl Fn(&Labels, f64) -> Vec<(String, String)> + Send + Sync + 'static,
+        annotations_with: impl Fn(&LabelSet, f64) -> Vec<(String, String)> + Send + Sync + 'static,
     ) -> Self {
         self.annotations_with = Some(Arc::new(annotations_with));
         self
@@ -193,7 +193,7 @@ impl Rule {
         ];
         let removed = self.labels.iter().filter(|(_, value)| value.is_empty());
         let removed = removed.map(|(name, _)| name.clone()).collect();
-        let labels = Labels::new(self.labels.into_iter().chain(own)).map_err(|source| {
+        let labels = LabelSet::new(self.labels.into_iter().chain(own)).map_err(|source| {
             problems.push(Problem::Label {
                 rule: name.clone(),
                 source,
@@ -222,7 +222,7 @@ impl Rule {
         }
         let labels = labels.ok()?;
         let others = labels.iter().filter(|(name, _)| *name != OVERFLOW);
-        let overflow = Labels::new(others.chain([(OVERFLOW, "true")])).ok()?;
+        let overflow = LabelSet::new(others.chain([(OVERFLOW, "true")])).ok()?;
         Some(CheckedRule {
             name,
             prepared: prepared.ok()?,
@@ -262,11 +262,11 @@ pub(crate) struct CheckedRule {
     first: OnceLock<Instant>,
     pub(crate) severity: Severity,
     /// The labels, including `alertname` and `severity`.
-    pub(crate) labels: Labels,
+    pub(crate) labels: LabelSet,
     /// The names of sample labels that alerts drop.
     pub(crate) removed: BTreeSet<String>,
     /// The labels of the overflow alert.
-    pub(crate) overflow: Labels,
+    pub(crate) overflow: LabelSet,
     annotations: BTreeMap<String, String>,
     annotations_with: Option<AnnotationsWith>,
 }
@@ -285,7 +285,7 @@ impl CheckedRule {
     }
 
     /// Returns the annotations of an alert.
-    pub(crate) fn annotations(&self, labels: &Labels, value: f64) -> BTreeMap<String, String> {
+    pub(crate) fn annotations(&self, labels: &LabelSet, value: f64) -> BTreeMap<String, String> {
         let mut annotations = self.annotations.clone();
         if *labels == self.overflow {
             let name = &self.name;

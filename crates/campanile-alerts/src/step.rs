@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use campanile_series::{Labels, Now};
+use campanile_series::{LabelSet, Now};
 
 /// The active alerts of one rule, by their labels.
-pub(crate) type Alerts = BTreeMap<Labels, AlertState>;
+pub(crate) type Alerts = BTreeMap<LabelSet, AlertState>;
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,10 +97,10 @@ impl AlertState {
 pub(crate) fn step(
     alerts: &Alerts,
     timing: RuleTiming,
-    active: &BTreeMap<Labels, f64>,
+    active: &BTreeMap<LabelSet, f64>,
     history: Duration,
     now: Now,
-) -> (Alerts, Vec<(Labels, Change)>) {
+) -> (Alerts, Vec<(LabelSet, Change)>) {
     let mut next = Alerts::new();
     let mut changes = Vec::new();
     for (labels, &value) in active {

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use campanile_client::{Client, SendError, Target, TargetError, retry_after};
-use campanile_series::Labels;
+use campanile_series::LabelSet;
 use campanile_store::BoxFuture;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -157,7 +157,7 @@ struct Extra<'a> {
 
 impl<'a> Body<'a> {
     fn new(notification: &'a Notification, key: &'a str, receiver: &'a str) -> Self {
-        let labels = |labels: &'a Labels| labels.iter().collect();
+        let labels = |labels: &'a LabelSet| labels.iter().collect();
         // Alertmanager's value for an alert that has not ended.
         let not_yet = || "0001-01-01T00:00:00Z".to_owned();
         let status = notification.event.as_str();

@@ -131,7 +131,7 @@ mod observe;
 /// With more than 1,000 combinations of labels, all of their values are `_other_`, and the log says so.
 ///
 /// All functions with one `prefix` share four metrics, each with the registry's limit of series
-/// (`RegistryBuilder::series_per_family`, 2,000 by default). A function and label set takes up to
+/// (`RegistryBuilder::max_series_per_family`, 2,000 by default). A function and label set takes up to
 /// four series of `calls_total`: `ok` and, for an `async` one, `cancelled` from the first call,
 /// `error` and `panicked` when they happen. Past the limit calls are counted in a series `_other_`,
 /// and a new function's gauge is left out. Raise the limit, or set a `prefix`, for hundreds of
@@ -164,7 +164,7 @@ pub fn facade_observe(arguments: TokenStream, item: TokenStream) -> TokenStream 
 /// the variants, in snake case. The data of a variant is not in the label.
 ///
 /// ```
-/// use campanile_metrics::{Family, Gauge, Labels, Registry};
+/// use campanile_metrics::{Gauge, Labels, Registry};
 ///
 /// #[derive(Labels)]
 /// enum State {
@@ -179,7 +179,7 @@ pub fn facade_observe(arguments: TokenStream, item: TokenStream) -> TokenStream 
 /// }
 ///
 /// let registry = Registry::new();
-/// let connections = Family::<Pool, Gauge>::register(&registry, "pool_connections")?;
+/// let connections = registry.family::<Pool, Gauge>("pool_connections")?;
 /// connections.with(Pool { name: "main", state: State::InUse }).set(3.0);
 /// assert!(registry.render().contains("pool_connections{name=\"main\",state=\"in_use\"} 3\n"));
 /// # Ok::<_, campanile_metrics::RegisterError>(())

@@ -161,7 +161,10 @@ fn a_function_without_async_has_no_series_of_cancelled_calls() {
     let registry = Registry::new();
     assert_eq!(with_local_recorder(&registry, || half(2)), 1);
     now(&registry, order(None)).unwrap();
-    let series = registry.family("function_calls_total").unwrap().series;
+    let series = registry
+        .family_snapshot("function_calls_total")
+        .unwrap()
+        .series;
     let cancelled = series
         .iter()
         .filter(|series| series.label("outcome").as_deref() == Some("cancelled"));

@@ -51,7 +51,7 @@ fn counter(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> Option<u
 #[test]
 fn every_label_set_has_its_series() {
     let registry = Registry::new();
-    let accesses = Family::<Access, Counter>::register(&registry, "accesses").unwrap();
+    let accesses = registry.family::<Access, Counter>("accesses").unwrap();
     let all = || {
         [Operation::Get, Operation::Set]
             .into_iter()
@@ -66,7 +66,14 @@ fn every_label_set_has_its_series() {
             })
     };
     // They are there before anybody writes.
-    assert_eq!(registry.family("accesses_total").unwrap().series.len(), 8);
+    assert_eq!(
+        registry
+            .family_snapshot("accesses_total")
+            .unwrap()
+            .series
+            .len(),
+        8
+    );
     for (count, access) in (1..).zip(all()) {
         accesses.with(access).increment(count);
     }
@@ -84,13 +91,25 @@ fn every_label_set_has_its_series() {
     let clone = accesses.clone();
     clone.with(all().last().unwrap()).increment(1);
     assert_eq!(get("SET", "remote", "true"), Some(9));
-    assert_eq!(registry.family("accesses_total").unwrap().series.len(), 8);
+    assert_eq!(
+        registry
+            .family_snapshot("accesses_total")
+            .unwrap()
+            .series
+            .len(),
+        8
+    );
 }
 
 #[test]
 fn labels_without_a_list_are_capped() {
-    let registry = Registry::builder().series_per_family(3).build().unwrap();
-    let queries = Family::<Query<'_>, Counter>::register(&registry, "queries_total").unwrap();
+    let registry = Registry::builder()
+        .max_series_per_family(3)
+        .build()
+        .unwrap();
+    let queries = registry
+        .family::<Query<'_>, Counter>("queries_total")
+        .unwrap();
     for table in ["users", "orders", "items", "views", "users"] {
         let operation = Operation::Get;
         queries.with(Query { operation, table }).increment(1);
@@ -101,30 +120,36 @@ fn labels_without_a_list_are_capped() {
     };
     assert_eq!(get("get", "users"), Some(2));
     assert_eq!(get("_other_", "_other_"), Some(1));
-    let budget = registry.budget();
-    let queries = budget
+    let cardinality = registry.cardinality();
+    let queries = cardinality
         .iter()
-        .find(|budget| &*budget.name == "queries_total");
+        .find(|cardinality| &*cardinality.name == "queries_total");
     let queries = queries.unwrap();
-    assert_eq!((queries.series, queries.most_series), (4, 4));
+    assert_eq!((queries.series, queries.max_series), (4, 4));
     assert!(!queries.is_bounded);
 }
 
 #[test]
 fn generic_labels_have_the_bound_of_their_type() {
     let registry = Registry::new();
-    let by_truth = Family::<Of<bool>, Gauge>::register(&registry, "g").unwrap();
-    let by_number = Family::<Of<u32>, Gauge>::register(&registry, "n").unwrap();
+    let by_truth = registry.family::<Of<bool>, Gauge>("g").unwrap();
+    let by_number = registry.family::<Of<u32>, Gauge>("n").unwrap();
     // A gauge that nobody has set says nothing.
     assert_eq!(registry.render(), "");
     by_truth.with(Of { kind: true }).set(2.0);
     by_number.with(Of { kind: 7 }).set(3.0);
     let page = "# TYPE g gauge\ng{kind=\"true\"} 2\n# TYPE n gauge\nn{kind=\"7\"} 3\n";
     assert_eq!(registry.render(), page);
-    let budget = registry.budget();
-    let most: Vec<_> = budget
+    let cardinality = registry.cardinality();
+    let most: Vec<_> = cardinality
         .iter()
-        .map(|budget| (&*budget.name, budget.most_series, budget.is_bounded))
+        .map(|cardinality| {
+            (
+                &*cardinality.name,
+                cardinality.max_series,
+                cardinality.is_bounded,
+            )
+        })
         .collect();
     assert_eq!(most, [("g", 2, true), ("n", 2_000, false)]);
 }
@@ -175,21 +200,13 @@ fn a_set_is_named_and_described_by_its_fields() {
             .render_open_metrics()
             .contains("# UNIT shop_app_work_seconds seconds\n")
     );
-    let budget = registry.budget();
-    let budget: Vec<_> = budget
+    let cardinality = registry.cardinality();
+    let cardinality: Vec<_> = cardinality
         .iter()
-        .map(|of| {
-            (
-                &*of.name,
-                of.kind,
-                of.most_series,
-                of.samples,
-                of.is_bounded,
-            )
-        })
+        .map(|of| (&*of.name, of.kind, of.max_series, of.samples, of.is_bounded))
         .collect();
     assert_eq!(
-        budget,
+        cardinality,
         [
             ("shop_app_answer_bytes", Kind::Summary, 1, 8, true),
             ("shop_app_backlog_bytes", Kind::Gauge, 2, 1, true),
@@ -284,31 +301,35 @@ fn mistakes_are_typed_errors() {
     let error = Wrong::register(&registry).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the metric name \"active_users_total\" ends with `_total`, which is a counter's, and this is a gauge: leave `_total` out"
+        "invalid metric name \"active_users_total\" of a gauge: expected no `_total`, only counters have it"
     );
     Everything::register(&registry).unwrap();
     let error = OtherBuckets::register(&registry).unwrap_err();
     assert_eq!(
         error,
-        RegisterError::BucketsTaken {
+        RegisterError::BucketConflict {
             name: "app_batch_size".into(),
-            asked: vec![2.0],
-            has: vec![1.0, 10.0, 100.5],
+            requested: vec![2.0],
+            existing: vec![1.0, 10.0, 100.5],
         }
     );
     let error = NoBuckets::register(&registry).unwrap_err();
-    let text = "the metric \"jobs\" is a counter, which has no buckets: leave them out";
+    let text =
+        "unexpected bucket bounds of the metric \"jobs\": expected a histogram, not a counter";
     assert_eq!(error.to_string(), text);
-    let error = registry.buckets("x", &[]).unwrap_err();
-    assert!(error.to_string().contains("give at least one"), "{error}");
-    let error = Family::<Operation, Gauge>::register(&registry, "app_jobs_total");
-    assert!(matches!(error, Err(RegisterError::CountersSuffix { .. })));
-    let error = Family::<Operation, Gauge>::register(&registry, "app_batch_size");
+    let error = registry.set_buckets("x", &[]).unwrap_err();
+    assert!(
+        error.to_string().contains("expected at least one"),
+        "{error}"
+    );
+    let error = registry.family::<Operation, Gauge>("app_jobs_total");
+    assert!(matches!(error, Err(RegisterError::TotalSuffix { .. })));
+    let error = registry.family::<Operation, Gauge>("app_batch_size");
     assert!(matches!(error, Err(RegisterError::KindConflict { .. })));
-    // A label of one's own wins over a constant label.
+    // A label of the series overrides a constant label.
     let zoned = Registry::builder().constant_label("zone", "a").build();
     let zoned = zoned.unwrap();
-    let family = Family::<Constant, Gauge>::register(&zoned, "g").unwrap();
+    let family = zoned.family::<Constant, Gauge>("g").unwrap();
     family.with(Constant { zone: true }).set(1.0);
     let page = zoned.render();
     assert!(page.contains("g{zone=\"true\"} 1\n"), "{page}");

@@ -1,4 +1,7 @@
-//! Groups of metrics: of the process, the machine, the runtime, databases, caches and the business.
+//! Groups of metrics: the process, the machine, the runtime, databases, caches and the business.
+//!
+//! Each group registers with `register(&registry)?`. `Campanile` registers and collects those of
+//! the process, the machine and the runtime.
 
 #[cfg(feature = "business")]
 mod business;
@@ -12,12 +15,14 @@ mod tokio;
 
 #[cfg(feature = "business")]
 #[cfg_attr(docsrs, doc(cfg(feature = "business")))]
-pub use self::business::{Business, BusinessCollector, BusinessError, BusinessProblem};
+pub use self::business::{
+    BusinessCollector, BusinessError, BusinessMetrics, BusinessMetricsBuilder, BusinessProblem,
+};
 pub use self::cache::CacheMetrics;
 pub use self::database::{DatabaseMetrics, QueryType};
-pub use self::overhead::{Metered, Overhead};
-pub use self::process::Process;
-pub use self::system::System;
+pub use self::overhead::{Metered, OverheadMetrics};
+pub use self::process::ProcessMetrics;
+pub use self::system::SystemMetrics;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
-pub use self::tokio::Runtime;
+pub use self::tokio::TokioMetrics;

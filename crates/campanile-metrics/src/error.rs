@@ -1,164 +1,194 @@
+use std::fmt;
+
 use crate::kind::Kind;
 
-/// A series cannot be registered.
+/// A series, a family or a group of metrics can't be registered.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// The metric's name is not one of Prometheus' data model.
-    #[error("the metric name {name:?} is not valid: use [a-zA-Z_:][a-zA-Z0-9_:]*")]
+    /// The metric name is invalid in Prometheus' data model.
+    #[error("invalid metric name {name:?}: expected [a-zA-Z_:][a-zA-Z0-9_:]*")]
     InvalidName {
-        /// The name as given.
+        /// The name.
         name: String,
     },
-    /// A label's name is not one of Prometheus' data model.
+    /// A label name is invalid in Prometheus' data model.
     #[error(
-        "the label name {label:?} of the metric {metric:?} is not valid: use [a-zA-Z_][a-zA-Z0-9_]*"
+        "invalid label name {label:?} of the metric {metric:?}: expected [a-zA-Z_][a-zA-Z0-9_]*"
     )]
     InvalidLabel {
         /// The metric.
         metric: String,
-        /// The label's name as given.
+        /// The label name.
         label: String,
     },
-    /// A label's name means something else to Prometheus.
+    /// A label name is reserved by Prometheus.
     #[error(
-        "the label name {label:?} of the metric {metric:?} is reserved (`__…`, and for histograms and summaries `le` and `quantile`): choose another"
+        "reserved label name {label:?} of the metric {metric:?}: expected no `__` at the start, and no `le` or `quantile` for histograms and summaries"
     )]
     ReservedLabel {
         /// The metric.
         metric: String,
-        /// The label's name.
+        /// The label name.
         label: String,
     },
-    /// A label's name is given twice, or two become the same.
-    #[error("the metric {metric:?} has two labels named {label:?}: keep one")]
+    /// A label name occurs twice, or two label names become equal.
+    #[error("duplicate label name {label:?} of the metric {metric:?}: expected each name once")]
     DuplicateLabel {
         /// The metric.
         metric: String,
-        /// The label's name.
+        /// The label name.
         label: String,
     },
     /// The name belongs to a metric of another kind.
     #[error(
-        "the metric {name:?} is a {}, and can't be a {} too: choose another name",
-        .is.phrase(),
-        .asked.phrase()
+        "duplicate metric name {name:?} of a {}: expected a {}, as registered before",
+        .requested.phrase(),
+        .existing.phrase()
     )]
     KindConflict {
         /// The name.
         name: String,
-        /// The kind that it has.
-        is: Kind,
-        /// The kind that was asked for.
-        asked: Kind,
+        /// The kind of the existing metric.
+        existing: Kind,
+        /// The requested kind.
+        requested: Kind,
     },
-    /// The name becomes, character by character, one that another raw name has already become.
+    /// The exported name belongs to another metric.
     #[error(
-        "the metric {name:?} would be exported as {exported:?}, which {by:?} is already: choose another name"
+        "duplicate metric name {name:?}: expected an exported name other than {exported:?}, which belongs to {by:?}"
     )]
     NameTaken {
-        /// The name as given.
-        name: String,
-        /// The name that it would have.
-        exported: String,
-        /// The name that was first.
-        by: String,
-    },
-    /// The name ends as only a counter's may.
-    #[error(
-        "the metric name {name:?} ends with `_total`, which is a counter's, and this is a {kind}: leave `_total` out"
-    )]
-    CountersSuffix {
         /// The name.
         name: String,
-        /// What the metric is.
+        /// The name under which the metric would be exported.
+        exported: String,
+        /// The name of the existing metric.
+        by: String,
+    },
+    /// The name ends with `_total`, and the metric is not a counter.
+    #[error(
+        "invalid metric name {name:?} of a {kind}: expected no `_total`, only counters have it"
+    )]
+    TotalSuffix {
+        /// The name.
+        name: String,
+        /// The kind of the metric.
         kind: Kind,
     },
-    /// The bucket bounds do not make a histogram.
+    /// The bounds of the buckets are empty, not finite or not ascending.
     #[error(
-        "the bucket bounds {bounds:?} of the metric {name:?} are not valid: give at least one, finite and rising"
+        "invalid bucket bounds {bounds:?} of the metric {name:?}: expected at least one, finite and ascending"
     )]
-    Buckets {
+    InvalidBuckets {
         /// The metric.
         name: String,
-        /// The bounds as given.
+        /// The bounds.
         bounds: Vec<f64>,
     },
-    /// Bucket bounds were given for what has no buckets.
-    #[error("the metric {name:?} is a {kind}, which has no buckets: leave them out")]
+    /// The metric has bucket bounds and is not a histogram.
+    #[error("unexpected bucket bounds of the metric {name:?}: expected a histogram, not a {kind}")]
     NoBuckets {
         /// The metric.
         name: String,
-        /// What it is.
+        /// The kind of the metric.
         kind: Kind,
     },
     /// The metric has other bucket bounds already.
-    #[error(
-        "the metric {name:?} has the bucket bounds {has:?}, and can't have {asked:?} too: choose another name"
-    )]
-    BucketsTaken {
+    #[error("duplicate bucket bounds {requested:?} of the metric {name:?}: expected {existing:?}")]
+    BucketConflict {
         /// The metric.
         name: String,
-        /// The bounds as given.
-        asked: Vec<f64>,
-        /// The bounds that were first.
-        has: Vec<f64>,
+        /// The requested bounds.
+        requested: Vec<f64>,
+        /// The existing bounds.
+        existing: Vec<f64>,
     },
-    /// The registry holds as many series as it may, so it takes no new family.
+    /// The registry has its maximum number of series, so it accepts no new family.
     #[error(
-        "the metric {name:?} can't be added: the registry holds its {cap} series already; raise `RegistryBuilder::series`"
+        "too many series for the metric {name:?}: expected at most {max_series} (`RegistryBuilder::max_series`)"
     )]
     Full {
         /// The metric.
         name: String,
-        /// The cap.
-        cap: usize,
+        /// The maximum number of series.
+        max_series: usize,
     },
 }
 
-/// A registry cannot be built.
+/// The error of [`RegistryBuilder::build`](crate::RegistryBuilder::build): all problems of the
+/// settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildError {
+    pub(crate) problems: Vec<BuildProblem>,
+}
+
+impl BuildError {
+    /// Returns the problems, in the order of the settings; at least one.
+    pub fn problems(&self) -> &[BuildProblem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.problems.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problems.iter().find_map(|problem| problem.source())
+    }
+}
+
+/// A problem of a registry's settings.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BuildError {
-    /// The bucket bounds do not make a histogram.
-    #[error("the bucket bounds {bounds:?}{of} are not valid: give at least one, finite and rising")]
+pub enum BuildProblem {
+    /// A limit or a timeout is 0.
+    #[error("invalid `{setting}` 0: expected at least 1")]
+    Zero {
+        /// The name of the setting.
+        setting: &'static str,
+    },
+    /// The bounds of the buckets are empty, not finite or not ascending.
+    #[error(
+        "invalid bucket bounds {bounds:?} for {names}: expected at least one, finite and ascending"
+    )]
     Buckets {
-        /// Whose they are, for the message: empty for those of all histograms.
-        of: String,
-        /// The bounds as given.
+        /// The names that the bounds are for, or `all histograms`.
+        names: String,
+        /// The bounds.
         bounds: Vec<f64>,
     },
-    /// The prefix can't begin a name.
-    #[error(
-        "the prefix {prefix:?} is not valid: use [a-zA-Z_:][a-zA-Z0-9_:]*, without the underscore that comes after it"
-    )]
+    /// The prefix can't start a metric name.
+    #[error("invalid prefix {prefix:?}: expected [a-zA-Z_:][a-zA-Z0-9_:]* without `_` at the end")]
     Prefix {
-        /// The prefix as given.
+        /// The prefix.
         prefix: String,
     },
-    /// A label of all series is not valid, or there are two of its name.
+    /// A constant label is invalid, or its name occurs twice.
     #[error(
-        "the constant label {label:?} is not valid: use [a-zA-Z_][a-zA-Z0-9_]*, not `le`, `quantile`, `family` or `__…`, each once and with a value"
+        "invalid constant label {label:?}: expected a value, and a name [a-zA-Z_][a-zA-Z0-9_]* that is not reserved"
     )]
     ConstantLabel {
-        /// The label's name as given.
+        /// The label name.
         label: String,
-    },
-    /// A cap leaves no room.
-    #[error("`{setting}` is 0: give at least 1")]
-    Zero {
-        /// The setter's name.
-        setting: &'static str,
+        /// The rule that the label breaks, if metrics share it.
+        source: Option<RegisterError>,
     },
 }
 
-/// The registry cannot be the process's recorder.
+/// The registry can't become the global recorder of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// The process has a recorder already, from this library or another.
-    #[error(
-        "a global metrics recorder is installed already: install one only, or use this registry without being global"
-    )]
+    /// The process has a global recorder already, from this library or another.
+    #[error("duplicate global metrics recorder: expected none installed before")]
     Taken,
 }

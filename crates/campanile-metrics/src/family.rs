@@ -10,7 +10,7 @@ use crate::{Kind, RegisterError, Registry};
 /// The metrics of one name, one for each label set of a type.
 ///
 /// ```
-/// use campanile_metrics::{Counter, Family, Labels, Registry};
+/// use campanile_metrics::{Counter, Labels, Registry};
 ///
 /// #[derive(Labels)]
 /// enum Channel {
@@ -19,12 +19,12 @@ use crate::{Kind, RegisterError, Registry};
 /// }
 ///
 /// let registry = Registry::new();
-/// let orders = Family::<Channel, Counter>::register(&registry, "orders_total")?;
+/// let orders = registry.family::<Channel, Counter>("orders_total")?;
 /// orders.with(Channel::MobileApp).increment(1);
 /// assert!(registry.render().contains("orders_total{channel=\"mobile_app\"} 1\n"));
 /// // What is known when the program is compiled is there from the start, at 0, and has a bound.
 /// assert!(registry.render().contains("orders_total{channel=\"web\"} 0\n"));
-/// assert_eq!(registry.budget()[0].most_series, 2);
+/// assert_eq!(registry.cardinality()[0].max_series, 2);
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
 ///
@@ -48,34 +48,36 @@ struct Inner<M> {
 }
 
 /// The maximum number of label sets whose handles are kept.
-const MOST_HANDLES: usize = 1_000;
+const MAX_HANDLES: usize = 1_000;
 
 /// The maximum number of label sets that begin at 0.
-const MOST_AT_ZERO: usize = 100;
+const MAX_AT_ZERO: usize = 100;
 
-impl<L: Labels, M: Metric> Family<L, M> {
-    /// Returns the family with this name, which is new or was registered with the same kind. A counter's name gets `_total` if it does
-    /// not end with it.
+impl Registry {
+    /// Returns the family with this name, which is new or was registered with the same kind.
+    ///
+    /// If a counter's name does not end with `_total`, the suffix is added.
     ///
     /// # Errors
     ///
-    /// If the name or that of a label is not valid, the name is another metric's, or ends with `_total` and is no counter's.
-    pub fn register(registry: &Registry, name: &str) -> Result<Self, RegisterError> {
+    /// If the name or a label name is invalid, the name belongs to another metric, or the name of
+    /// another kind ends with `_total`.
+    pub fn family<L: Labels, M: Metric>(&self, name: &str) -> Result<Family<L, M>, RegisterError> {
         let count = labels::count::<L>();
         let names = L::LABELS.iter().map(|(name, _)| *name);
-        registry.declare(name, M::KIND, names, count)?;
-        let kept = count.filter(|&count| count <= MOST_HANDLES).unwrap_or(0);
-        let family = Self {
+        self.declare(name, M::KIND, names, count)?;
+        let kept = count.filter(|&count| count <= MAX_HANDLES).unwrap_or(0);
+        let family = Family {
             inner: Arc::new(Inner {
-                registry: registry.clone(),
+                registry: self.clone(),
                 name: name.into(),
                 handles: std::iter::repeat_with(OnceLock::new).take(kept).collect(),
             }),
             labels: PhantomData,
         };
-        if M::BEGINS_AT_ZERO && kept <= MOST_AT_ZERO {
+        if M::BEGINS_AT_ZERO && kept <= MAX_AT_ZERO {
             for (index, handle) in family.inner.handles.iter().enumerate() {
-                let metric = M::find(registry, name, &labels::at::<L>(index))?;
+                let metric = M::find(self, name, &labels::at::<L>(index))?;
                 if metric.is_own() {
                     handle.get_or_init(|| metric);
                 }
@@ -83,7 +85,9 @@ impl<L: Labels, M: Metric> Family<L, M> {
         }
         Ok(family)
     }
+}
 
+impl<L: Labels, M: Metric> Family<L, M> {
     /// Returns the metric with these labels. Past a limit of the registry it is the family's
     /// overflow series, or for a gauge one that no page shows; ask again later, since a sweep may
     /// make room.
@@ -156,7 +160,7 @@ pub trait Field: Sized {
     ///
     /// # Errors
     ///
-    /// As [`Family::register`]; or if the bounds of its buckets are not valid, are not those that the name has already, or the metric is no
+    /// As [`Registry::family`]; or if the bounds of its buckets are not valid, are not those that the name has already, or the metric is no
     /// histogram.
     fn register(registry: &Registry, definition: &Definition) -> Result<Self, RegisterError>;
 }
@@ -196,7 +200,7 @@ impl Definition {
         };
         registry.describe_as(&name, self.help, unit);
         match self.buckets {
-            Some(bounds) if M::KIND == Kind::Histogram => registry.buckets(&name, bounds)?,
+            Some(bounds) if M::KIND == Kind::Histogram => registry.set_buckets(&name, bounds)?,
             Some(_) => {
                 return Err(RegisterError::NoBuckets {
                     name: name.into(),
@@ -220,6 +224,6 @@ impl<M: Metric> Field for M {
 impl<L: Labels, M: Metric> Field for Family<L, M> {
     fn register(registry: &Registry, definition: &Definition) -> Result<Self, RegisterError> {
         let name = definition.announce::<M>(registry)?;
-        Self::register(registry, &name)
+        registry.family(&name)
     }
 }

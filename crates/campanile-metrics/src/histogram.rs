@@ -228,7 +228,7 @@ impl HistogramValue {
             tracing::warn!(
                 name = %self.of_name.name,
                 greatest = self.bounds.values.last(),
-                "the first {ABOVE} samples of a histogram are above all of its buckets: set others by `Registry::buckets` or `RegistryBuilder::buckets_of`"
+                "the first {ABOVE} samples of a histogram are above all of its buckets: set others by `Registry::buckets` or `RegistryBuilder::buckets_for`"
             );
         }
     }

@@ -12,9 +12,9 @@ use rustc_hash::FxBuildHasher;
 
 use self::sink::{Either, Sink};
 use crate::append_only_table::AppendOnlyTable;
-use crate::http_naming::Preset;
+use crate::http_naming::HttpNaming;
 use crate::kind::Kind;
-use crate::{Counter, Gauge, Histogram, Registry};
+use crate::{Counter, Gauge, Histogram, RegisterError, Registry};
 
 mod grpc;
 mod sink;
@@ -26,10 +26,10 @@ mod sink;
 /// | `http_requests_total` | counter | `method`, `endpoint`, `status_code` | exchanges that have ended |
 /// | `http_request_duration_seconds` | histogram | `method`, `endpoint` | [`End::latency`] |
 /// | `http_requests_in_flight` | gauge | – | exchanges that have begun and not ended |
-/// | `http_requests_abnormal_total` | counter | `method`, `endpoint`, `outcome` | those of `http_requests_total` that did not complete: `cancelled`, `panicked`, `service_error`, `body_error` |
+/// | `http_requests_incomplete_total` | counter | `method`, `endpoint`, `outcome` | those of `http_requests_total` that did not complete: `cancelled`, `panicked`, `service_error`, `body_error` |
 /// | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `network_protocol_version`, `url_scheme` | [`End::latency`], as OpenTelemetry's semantic conventions have it |
 ///
-/// The first two are there with [`Preset::Classic`], the last with [`Preset::OpenTelemetry`], and all with [`Preset::Both`].
+/// The first two are there with [`HttpNaming::Classic`], the last with [`HttpNaming::OpenTelemetry`], and all with [`HttpNaming::Both`].
 ///
 /// gRPC calls count in these too, mostly with the status 200, and have families of their own:
 ///
@@ -37,7 +37,7 @@ mod sink;
 /// |---|---|---|---|
 /// | `grpc_server_handled_total` | counter | `grpc_type`, `grpc_service`, `grpc_method`, `grpc_code` | calls that have ended |
 /// | `grpc_server_handling_seconds` | histogram | `grpc_type`, `grpc_service`, `grpc_method` | [`End::latency`] |
-/// | `rpc_server_call_duration_seconds` | histogram | `rpc_system_name`, `rpc_method`, `rpc_response_status_code`, `error_type` | [`End::latency`], with [`Preset::OpenTelemetry`] |
+/// | `rpc_server_call_duration_seconds` | histogram | `rpc_system_name`, `rpc_method`, `rpc_response_status_code`, `error_type` | [`End::latency`], with [`HttpNaming::OpenTelemetry`] |
 ///
 /// `grpc_code` has the spelling of Go's gRPC, as in `OK`, `NotFound` and `Canceled`. `grpc_type` is
 /// always `unknown`, because HTTP does not show whether a call is unary or streams. `grpc_service`
@@ -48,7 +48,7 @@ mod sink;
 /// `rpc_response_status_code` is the status' name, as in `NOT_FOUND`. `error_type` is that name if
 /// the [server failed](GrpcStatus::is_server_failure). The layer knows at most 200 methods, and
 /// there are 17 codes: with more than 117 methods, raise
-/// [`RegistryBuilder::series_per_family`](crate::RegistryBuilder::series_per_family).
+/// [`RegistryBuilder::max_series_per_family`](crate::RegistryBuilder::max_series_per_family).
 ///
 /// `endpoint` is the [`Route`], `_unmatched_` without one; `method` is [`method_label`]; `status_code` is [`End::status`]:
 /// 499 for an exchange cancelled before its response head, 500 for a panic or an error of the service. `http_route` is not there
@@ -65,13 +65,13 @@ mod sink;
 /// lookup without a lock and five atomic
 /// adds; past about 4,000 of them, and past a cap of the registry, the rest is looked up there each time. A route has at most ten methods, so R
 /// routes with S statuses have at most 10·R·S series of `http_requests_total`, and usually one or two methods' worth: with
-/// more than 2,000, raise [`RegistryBuilder::series_per_family`](crate::RegistryBuilder::series_per_family).
+/// more than 2,000, raise [`RegistryBuilder::max_series_per_family`](crate::RegistryBuilder::max_series_per_family).
 #[derive(Clone)]
 pub struct HttpMetrics(Arc<Inner>);
 
 struct Inner {
     sink: Sink,
-    preset: Preset,
+    naming: HttpNaming,
     in_flight: Either<Gauge>,
     table: AppendOnlyTable<(Route, Key, Handles)>,
 }
@@ -143,11 +143,22 @@ impl Key {
 }
 
 impl HttpMetrics {
-    /// Returns an observer that writes to a registry, under the names of its [preset](crate::RegistryBuilder::preset).
+    /// Returns an observer that writes to a registry, under the names of its [naming](crate::RegistryBuilder::naming).
     ///
     /// A name that is taken there by a metric of another kind is refused, counted and logged, and the rest works.
-    pub fn new(registry: &Registry) -> Self {
-        Self::to(Sink::Registry(registry.clone()), registry.preset())
+    pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
+        let naming = registry.http_naming();
+        let names = METRICS.iter().chain(&grpc::METRICS);
+        let names = names.filter(|(name, ..)| match *name {
+            REQUESTS | DURATION | grpc::HANDLED | grpc::HANDLING => {
+                naming != HttpNaming::OpenTelemetry
+            }
+            SERVER_DURATION | grpc::CALL_DURATION => naming != HttpNaming::Classic,
+            _ => true,
+        });
+        let names: Vec<_> = names.map(|&(name, _, kind)| (name, kind)).collect();
+        registry.check_names(&names)?;
+        Ok(Self::to(Sink::Registry(registry.clone()), naming))
     }
 
     /// Returns an observer that writes to the recorder of another library, such as that of
@@ -157,18 +168,21 @@ impl HttpMetrics {
     /// The recorder may remove idle series (the exporter's `idle_timeout`): each request looks its
     /// handles up. If it removes the gauge `http_requests_in_flight` too, the next request starts
     /// it anew, without the requests that are older.
-    pub fn with_recorder(recorder: impl Recorder + Send + Sync + 'static, preset: Preset) -> Self {
-        Self::to(Sink::Recorder(Arc::new(recorder)), preset)
+    pub fn with_recorder(
+        recorder: impl Recorder + Send + Sync + 'static,
+        naming: HttpNaming,
+    ) -> Self {
+        Self::to(Sink::Recorder(Arc::new(recorder)), naming)
     }
 
-    fn to(sink: Sink, preset: Preset) -> Self {
+    fn to(sink: Sink, naming: HttpNaming) -> Self {
         for (name, help, kind) in METRICS.into_iter().chain(grpc::METRICS) {
             sink.describe(name, help, kind);
         }
         Self(Arc::new(Inner {
             in_flight: sink.gauge(IN_FLIGHT),
             sink,
-            preset,
+            naming,
             table: AppendOnlyTable::new(),
         }))
     }
@@ -183,7 +197,7 @@ impl Inner {
             ("endpoint", route.as_str()),
             ("status_code", status),
         ];
-        let is_classic = self.preset != Preset::OpenTelemetry;
+        let is_classic = self.naming != HttpNaming::OpenTelemetry;
         let classic = is_classic.then(|| self.sink.histogram(DURATION, &labels[..2]));
         let telemetry = key.telemetry.map(|(version, is_https, outcome)| {
             let error = match outcome {
@@ -211,7 +225,7 @@ impl Inner {
         let requests = is_classic.then(|| self.sink.counter(REQUESTS, &labels));
         let grpc = key
             .grpc
-            .map(|status| grpc::Handles::new(&self.sink, self.preset, route, status));
+            .map(|status| grpc::Handles::new(&self.sink, self.naming, route, status));
         let is_own = requests.as_ref().is_none_or(|given| given.is_own)
             && [&classic, &telemetry]
                 .into_iter()
@@ -227,13 +241,13 @@ impl Inner {
     }
 
     #[cold]
-    fn abnormal(&self, method: MethodLabel, end: &End) {
+    fn incomplete(&self, method: MethodLabel, end: &End) {
         let labels = [
             ("method", method.label()),
             ("endpoint", end.route().as_str()),
             ("outcome", end.outcome().as_str()),
         ];
-        self.sink.counter(ABNORMAL, &labels).handle.increment();
+        self.sink.counter(INCOMPLETE, &labels).handle.increment();
     }
 }
 
@@ -251,7 +265,7 @@ const REQUESTS: &str = "http_requests_total";
 const DURATION: &str = "http_request_duration_seconds";
 const SERVER_DURATION: &str = "http_server_request_duration_seconds";
 const IN_FLIGHT: &str = "http_requests_in_flight";
-const ABNORMAL: &str = "http_requests_abnormal_total";
+const INCOMPLETE: &str = "http_requests_incomplete_total";
 
 const METRICS: [(&str, &str, Kind); 5] = [
     (REQUESTS, "HTTP requests that have ended.", Kind::Counter),
@@ -271,7 +285,7 @@ const METRICS: [(&str, &str, Kind); 5] = [
         Kind::Gauge,
     ),
     (
-        ABNORMAL,
+        INCOMPLETE,
         "HTTP requests that did not complete.",
         Kind::Counter,
     ),
@@ -284,7 +298,7 @@ impl Observer for HttpMetrics {
         HttpExchange {
             in_flight: self.0.in_flight.begin(),
             method: MethodLabel::new(head.method()),
-            telemetry: (self.0.preset != Preset::Classic)
+            telemetry: (self.0.naming != HttpNaming::Classic)
                 .then(|| (head.version(), head.uri().scheme() == Some(&Scheme::HTTPS))),
             trace: head.extensions().get().copied(),
         }
@@ -331,7 +345,7 @@ impl Observer for HttpMetrics {
             }
         }
         if end.outcome() != Outcome::Completed {
-            inner.abnormal(begun.method, end);
+            inner.incomplete(begun.method, end);
         }
         inner.in_flight.end(begun.in_flight);
     }
@@ -349,7 +363,7 @@ impl fmt::Debug for HttpMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpMetrics")
             .field("sink", &self.0.sink)
-            .field("preset", &self.0.preset)
+            .field("naming", &self.0.naming)
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use campanile_http::{
 };
 use http::uri::Scheme;
 
-use crate::{Histogram, Metric, Registry};
+use crate::{Histogram, Kind, Metric, RegisterError, Registry};
 
 /// An [`Observer`] that counts and times the requests that an HTTP client sends.
 ///
@@ -48,7 +48,7 @@ use crate::{Histogram, Metric, Registry};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = Registry::new();
 /// let client = service_fn(async |_: Request<String>| Ok::<_, std::io::Error>(Response::new(String::new())));
-/// let mut client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(client);
+/// let mut client = ObserveLayer::client(HttpClientMetrics::register(&registry)?).layer(client);
 ///
 /// let mut request = Request::get("https://api.example/v1/pay/7").body(String::new())?;
 /// request.extensions_mut().insert(Route::from_static("/v1/pay/{id}"));
@@ -88,11 +88,13 @@ const DURATION: &str = "http_client_request_duration_seconds";
 impl HttpClientMetrics {
     /// Creates an observer that writes to a registry.
     ///
-    /// If the name belongs to a metric of another kind there, requests are not recorded. This is
-    /// counted and logged.
-    pub fn new(registry: &Registry) -> Self {
+    /// # Errors
+    ///
+    /// If the registry has the name for a metric of another kind.
+    pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
+        registry.check_names(&[(DURATION, Kind::Histogram)])?;
         registry.describe(DURATION, "Duration of HTTP client requests.");
-        Self(registry.clone())
+        Ok(Self(registry.clone()))
     }
 }
 
@@ -185,7 +187,8 @@ mod tests {
             let response = Response::builder().status(answer?);
             Ok::<_, &str>(response.body(String::new()).unwrap_or_default())
         });
-        let client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(client);
+        let metrics = HttpClientMetrics::register(&registry).unwrap();
+        let client = ObserveLayer::client(metrics).layer(client);
         let request = Request::get(uri).body(String::new()).unwrap();
         // The exchange ends with the body.
         drop(client.oneshot(request).await);

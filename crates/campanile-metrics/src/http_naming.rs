@@ -1,7 +1,7 @@
 /// Which names an [`HttpMetrics`] writes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Preset {
+pub enum HttpNaming {
     /// `http_requests_total` and `http_request_duration_seconds`; for gRPC calls also
     /// `grpc_server_handled_total` and `grpc_server_handling_seconds`.
     #[default]

@@ -1,22 +1,22 @@
-/// Names of metrics, as they are exported.
+/// A pattern for exported metric names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Names {
-    /// This one.
-    Exactly(String),
-    /// All that begin so.
-    Beginning(String),
-    /// All that end so.
-    Ending(String),
+pub enum NameMatch {
+    /// Matches this name.
+    Exact(String),
+    /// Matches all names that start with this string.
+    Prefix(String),
+    /// Matches all names that end with this string.
+    Suffix(String),
 }
 
-impl Names {
-    /// Returns how well a name fits, if it does: exactly, with a longer beginning, with a longer end.
-    pub(crate) fn fit(&self, name: &str) -> Option<(u8, usize)> {
+impl NameMatch {
+    /// Returns the precedence of a match: exact, then the longest prefix, then the longest suffix.
+    pub(crate) fn precedence(&self, name: &str) -> Option<(u8, usize)> {
         match self {
-            Self::Exactly(exactly) => (name == exactly).then_some((2, 0)),
-            Self::Beginning(part) => name.starts_with(part).then_some((1, part.len())),
-            Self::Ending(part) => name.ends_with(part).then_some((0, part.len())),
+            Self::Exact(exact) => (name == exact).then_some((2, 0)),
+            Self::Prefix(prefix) => name.starts_with(prefix).then_some((1, prefix.len())),
+            Self::Suffix(suffix) => name.ends_with(suffix).then_some((0, suffix.len())),
         }
     }
 }

@@ -14,7 +14,7 @@ mod schema;
 mod self_metrics;
 mod sweep;
 
-pub use self::cardinality::Budget;
+pub use self::cardinality::FamilyCardinality;
 pub(crate) use self::external::FamilySource;
 pub(crate) use self::find::Lookup;
 pub(crate) use self::inner::Refresh;

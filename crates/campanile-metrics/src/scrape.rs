@@ -1,7 +1,8 @@
 use std::time::{Duration, Instant};
 
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
 
 use self::body::Content;
 use self::cursor::Cursor;
@@ -13,11 +14,13 @@ use crate::rendering::{Scraped, SharedScrapes, Start};
 mod accept;
 mod body;
 mod cursor;
+mod service;
 
-pub use self::body::Page;
+pub use self::body::ScrapeBody;
+pub use self::service::RegistryService;
 
 impl Registry {
-    /// Returns all values in Prometheus' text format 0.0.4, to be sent with [`CONTENT_TYPE`](crate::CONTENT_TYPE).
+    /// Returns all values in Prometheus' text format 0.0.4, to be sent with [`CONTENT_TYPE`](crate::export::CONTENT_TYPE).
     pub fn render(&self) -> String {
         self.page(Format::Text)
     }
@@ -43,9 +46,13 @@ impl Registry {
     /// MiB of pieces for slower readers; a client that falls further behind gets its own. A
     /// response that is not read holds a few hundred bytes. The text of an exporter
     /// [beside](crate::RegistryBuilder::beside) the registry is read at once, before the response.
-    pub fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<Page> {
+    pub fn respond(&self, request: &Parts) -> Response<ScrapeBody> {
+        let Parts {
+            method, headers, ..
+        } = request;
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response = Response::new(Page::from("only GET and HEAD are served here\n"));
+            let mut response =
+                Response::new(ScrapeBody::from("only GET and HEAD are served here\n"));
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             let allowed = HeaderValue::from_static("GET,HEAD");
             response.headers_mut().insert(ALLOW, allowed);
@@ -53,11 +60,11 @@ impl Registry {
         }
         let (format, gzip) = (accept::format(headers), accept::gzip(headers));
         let page = if method == Method::HEAD {
-            Page(Content::Head)
+            ScrapeBody(Content::Head)
         } else {
             match self.0.scrapes.start(self, format, gzip, clock::now()) {
-                Start::Whole(bytes) => Page::from(bytes),
-                Start::Long(reader) => Page(Content::Long(reader)),
+                Start::Whole(bytes) => ScrapeBody::from(bytes),
+                Start::Long(reader) => ScrapeBody(Content::Long(reader)),
             }
         };
         let mut response = Response::new(page);

@@ -25,7 +25,7 @@ pub(crate) struct AnyFamily {
     /// How often a new series was turned away.
     overflowed: AtomicU64,
     /// The labels that were turned away most often.
-    turned_away: Mutex<SpaceSaving>,
+    top_overflow: Mutex<SpaceSaving>,
     /// Whether the family was removed from the registry, so that a caller that still has it looks the
     /// name up again. Set and read under the lock of the series.
     is_removed: AtomicBool,
@@ -88,7 +88,7 @@ impl AnyFamily {
             series: C::any(SeriesSet::default()),
             overflow: OnceLock::new(),
             overflowed: AtomicU64::new(0),
-            turned_away: Mutex::default(),
+            top_overflow: Mutex::default(),
             is_removed: AtomicBool::new(false),
         }
     }
@@ -197,7 +197,7 @@ impl AnyFamily {
     pub(crate) fn reject_labels(&self, labels: &str) -> bool {
         let before = self.overflowed.fetch_add(1, Ordering::Relaxed);
         // Clients may cause this on all threads at once: none of them waits for a rough count.
-        match self.turned_away.try_lock() {
+        match self.top_overflow.try_lock() {
             Ok(mut top) => top.count(labels),
             Err(TryLockError::Poisoned(top)) => top.into_inner().count(labels),
             Err(TryLockError::WouldBlock) => {}
@@ -217,7 +217,7 @@ impl AnyFamily {
     }
 
     pub(crate) fn top(&self) -> MutexGuard<'_, SpaceSaving> {
-        self.turned_away
+        self.top_overflow
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,7 @@ use campanile_metrics::metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
     with_local_recorder,
 };
-use campanile_metrics::{HttpMetrics, Kind, Names, Registry, Value};
+use campanile_metrics::{HttpMetrics, Kind, NameMatch, Registry, Value};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 use metrics_util::MetricKindMask;
 use metrics_util::layers::{FanoutBuilder, FilterLayer, Layer, PrefixLayer, RouterBuilder};
@@ -80,7 +80,7 @@ fn the_registry_shows_the_values_of_the_exporter() {
         panic!("{:?}", registry.snapshot());
     };
     assert_eq!((size.count, size.sum, size.quantiles.len()), (1, 3.0, 7));
-    let jobs = registry.family("jobs").unwrap();
+    let jobs = registry.family_snapshot("jobs").unwrap();
     assert_eq!(jobs.help.as_deref(), Some("Jobs \\ that\nare \"done\"."));
     let omitted = |reason| {
         registry.get(
@@ -109,7 +109,7 @@ fn a_name_of_two_kinds_has_the_first() {
     });
     let registry = beside(&exporter);
     assert_eq!(registry.get("twice", &[]), Some(Value::Counter(3)));
-    assert_eq!(registry.family("a_b_seconds"), None);
+    assert_eq!(registry.family_snapshot("a_b_seconds"), None);
     let omitted = registry.get(
         "campanile_registry_exporter_omitted_lines",
         &[("reason", "invalid")],
@@ -121,7 +121,7 @@ fn a_name_of_two_kinds_has_the_first() {
 async fn a_handlers_macros_record_with_the_exporter_alone_and_are_read_back() {
     let exporter = exporter();
     let registry = beside(&exporter);
-    let layer = ObserveLayer::builder(HttpMetrics::new(&registry))
+    let layer = ObserveLayer::builder(HttpMetrics::register(&registry).unwrap())
         .route(|_| Some(Route::from("/")))
         .build();
     let service = layer.layer(service_fn(async |_: http::Request<()>| {
@@ -132,7 +132,7 @@ async fn a_handlers_macros_record_with_the_exporter_alone_and_are_read_back() {
     counter!("handled_total").increment(10);
     drop(service.oneshot(http::Request::new(())).await);
     assert_eq!(registry.get("handled_total", &[]), Some(Value::Counter(11)));
-    assert!(registry.family("http_requests_total").is_some());
+    assert!(registry.family_snapshot("http_requests_total").is_some());
 }
 
 /// The samples of a page, by their names and labels; a bound is read as a number.
@@ -169,7 +169,7 @@ fn descriptions(page: &str) -> Vec<&str> {
 
 /// Returns a registry that has the exporter's buckets.
 fn alike() -> Registry {
-    let builder = Registry::builder().buckets_of(Names::Ending("seconds".into()), &BOUNDS);
+    let builder = Registry::builder().buckets_for(NameMatch::Suffix("seconds".into()), &BOUNDS);
     builder.build().unwrap()
 }
 
@@ -238,7 +238,10 @@ fn a_router_and_a_filter_decide_what_the_registry_gets() {
     };
     assert_eq!(names(&jobs), ["jobs_total"]);
     assert_eq!(names(&rest), ["heat", "sent_total", "time_seconds"]);
-    assert_eq!(jobs.family("jobs_total").unwrap().kind, Kind::Counter);
+    assert_eq!(
+        jobs.family_snapshot("jobs_total").unwrap().kind,
+        Kind::Counter
+    );
 
     let filtered = alike();
     let filter = FilterLayer::from_patterns(["heat", "sent"]).layer(filtered.clone());

@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 #[tokio::test]
 async fn macros_in_a_handler_also_reach_the_global_recorder() {
     let [own, global] = [Registry::new(), Registry::new()];
-    let layer = ObserveLayer::new(HttpMetrics::new(&own));
+    let layer = ObserveLayer::new(HttpMetrics::register(&own).unwrap());
     let service = layer.layer(service_fn(async |_: Request<()>| {
         counter!("orders_total").increment(1);
         tokio::task::yield_now().await;
@@ -33,6 +33,6 @@ async fn macros_in_a_handler_also_reach_the_global_recorder() {
     assert_eq!(count(&global), Some(Value::Counter(4)));
     assert_eq!(count(&own), Some(Value::Counter(4)));
     // The layer's own metrics are in its registry alone.
-    assert!(own.family("http_requests_total").is_some());
-    assert!(global.family("http_requests_total").is_none());
+    assert!(own.family_snapshot("http_requests_total").is_some());
+    assert!(global.family_snapshot("http_requests_total").is_none());
 }

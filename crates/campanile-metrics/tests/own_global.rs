@@ -14,7 +14,7 @@ async fn macros_in_a_handler_count_once() {
     let registry = Registry::new();
     // Without `install`, so that the registry is not told.
     metrics::set_global_recorder(registry.clone()).unwrap();
-    let layer = ObserveLayer::new(HttpMetrics::new(&registry));
+    let layer = ObserveLayer::new(HttpMetrics::register(&registry).unwrap());
     let service = layer.layer(service_fn(async |_: Request<()>| {
         counter!("orders_total").increment(1);
         Ok::<_, Infallible>(Response::new(Empty::<&'static [u8]>::new()))

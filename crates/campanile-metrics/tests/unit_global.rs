@@ -53,7 +53,7 @@ fn work() {}
 #[tokio::test]
 async fn a_recorder_without_fields_counts_as_any_other() {
     let registry = Registry::new();
-    let layer = ObserveLayer::new(HttpMetrics::new(&registry));
+    let layer = ObserveLayer::new(HttpMetrics::register(&registry).unwrap());
     let service = layer.layer(service_fn(async |_: Request<()>| {
         counter!("orders_total").increment(1);
         Ok::<_, Infallible>(Response::new(Empty::<&'static [u8]>::new()))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_alerts::{Alerts, AlertsBuilder, Channel, Rule};
-use campanile_metrics::Business;
+use campanile_metrics::collectors::BusinessMetrics;
 use campanile_store::{Memory, Store};
 
 use crate::auth::Authorizer;
@@ -35,7 +35,7 @@ pub struct MonitorBuilder {
     tokens: Vec<Token>,
     trusts_loopback: bool,
     evaluation_interval: Duration,
-    business: Business,
+    business: BusinessMetrics,
     env_warnings: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl MonitorBuilder {
             tokens: Vec::new(),
             trusts_loopback: true,
             evaluation_interval: Duration::from_secs(5),
-            business: Business::default(),
+            business: BusinessMetrics::default(),
             env_warnings: Vec::new(),
         }
     }
@@ -118,10 +118,10 @@ impl MonitorBuilder {
         self
     }
 
-    /// Sets the business metrics of `/metrics/business`. [`Business::run`] runs their collectors; the monitor does not.
+    /// Sets the business metrics of `/metrics/business`. [`BusinessMetrics::run`] runs their collectors; the monitor does not.
     ///
     /// Defaults to none.
-    pub fn business(mut self, business: Business) -> Self {
+    pub fn business(mut self, business: BusinessMetrics) -> Self {
         self.business = business;
         self
     }

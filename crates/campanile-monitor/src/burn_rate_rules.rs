@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use campanile_alerts::{Rule, Severity};
-use campanile_series::{Labels, Now, Sample, format_duration};
+use campanile_series::{LabelSet, Now, Sample, format_duration};
 use campanile_sla::{BurnAlert, Sla, Urgency};
 
 /// Returns the rules that ring while a service level's error budget is used too fast, as [`BurnAlert`] has it: `ErrorBudgetBurnPage`, of severity
@@ -32,7 +32,7 @@ pub fn burn_rate_rules(sla: &Sla) -> [Rule; 2] {
         };
         let texts = {
             let sla = sla.clone();
-            move |labels: &Labels, value: f64| texts(&sla, labels, value, what)
+            move |labels: &LabelSet, value: f64| texts(&sla, labels, value, what)
         };
         let rule = Rule::when(name, burning)
             .severity(severity)
@@ -73,12 +73,12 @@ fn burning(alerts: &[BurnAlert], urgency: Urgency) -> Vec<Sample> {
 }
 
 fn sample(alert: &BurnAlert) -> Option<Sample> {
-    let labels = Labels::new([("objective", alert.objective.clone())]);
+    let labels = LabelSet::new([("objective", alert.objective.clone())]);
     Some(Sample::new(labels.ok()?, alert.rate?))
 }
 
 /// Returns what there is to say of an alert, as of the last tick.
-fn texts(sla: &Sla, labels: &Labels, burn_rate: f64, what: &str) -> Vec<(String, String)> {
+fn texts(sla: &Sla, labels: &LabelSet, burn_rate: f64, what: &str) -> Vec<(String, String)> {
     let objective = labels.get("objective").unwrap_or_default();
     let Ok(slo) = sla.slo(objective) else {
         return Vec::new();

@@ -37,7 +37,7 @@
 //! | path | access | response |
 //! |---|---|---|
 //! | `/metrics` | public | the registry, in [OpenMetrics or Prometheus' text format](campanile_metrics::Registry::respond) |
-//! | `/metrics/business` | read | the [business metrics](campanile_metrics::Business); with a token also the errors of their collectors |
+//! | `/metrics/business` | read | the [business metrics](campanile_metrics::collectors::BusinessMetrics); with a token also the errors of their collectors |
 //! | `/health`, `/health/readiness`, … | public | the [probes](campanile_health#paths) |
 //! | `/health/detailed` | public | names and statuses of the checks; with a token also their errors |
 //! | `/monitoring/sla` | read | all SLOs as JSON, HTML or CSV, by `Accept`; with `?month=2026-11` and `&zone=Europe/Berlin` the [monthly report](campanile_sla::Sla::statement), in UTC without a zone |
@@ -120,7 +120,7 @@ mod sources;
 mod threshold;
 mod token;
 
-pub use campanile_metrics::Page as Body;
+pub use campanile_metrics::export::ScrapeBody as Body;
 
 pub use self::auth::{Access, Principal};
 pub use self::authorize::{Authorize, AuthorizeLayer, ResponseFuture};

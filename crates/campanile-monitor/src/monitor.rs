@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_alerts::Alerts;
-use campanile_metrics::Business;
+use campanile_metrics::collectors::BusinessMetrics;
 use campanile_sla::{Adjustment, Maintenance};
 use campanile_store::Store;
 use tokio::sync::{Mutex, watch};
@@ -47,7 +47,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) authorizer: Authorizer,
     pub(crate) evaluation_interval: Duration,
-    pub(crate) business: Business,
+    pub(crate) business: BusinessMetrics,
     pub(crate) levels: SloDriver,
     pub(crate) env_warnings: Vec<String>,
 }
@@ -132,7 +132,7 @@ impl Monitor {
         levels.end_maintenance(&**store, author, now()).await
     }
 
-    pub(crate) fn business(&self) -> &Business {
+    pub(crate) fn business(&self) -> &BusinessMetrics {
         &self.0.business
     }
 

@@ -146,10 +146,7 @@ impl Monitor {
 }
 
 fn metrics(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
-    let Parts {
-        method, headers, ..
-    } = call.request;
-    monitor.sources().metrics().respond(method, headers)
+    monitor.sources().metrics().respond(call.request)
 }
 
 fn business(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {

@@ -1,5 +1,5 @@
 use campanile_metrics::{Registry, Value};
-use campanile_series::{LabelError, Labels, Matcher, Sample};
+use campanile_series::{LabelError, LabelSet, Matcher, Sample};
 
 /// A selector of a metric's series, such as `queue_size{queue="orders"}`. A histogram has `…_sum` and `…_count`.
 pub(crate) struct Selector {
@@ -43,14 +43,14 @@ impl Selector {
         let mut samples = Vec::new();
         for (suffix, part) in families {
             let name = self.name.strip_suffix(suffix);
-            let Some(family) = name.and_then(|name| registry.family(name)) else {
+            let Some(family) = name.and_then(|name| registry.family_snapshot(name)) else {
                 continue;
             };
             for series in &family.series {
                 let Some(value) = part.of(&series.value) else {
                     continue;
                 };
-                let labels = Labels::new(series.labels())?;
+                let labels = LabelSet::new(series.labels())?;
                 if self.matchers.iter().all(|matcher| matcher.matches(&labels)) {
                     samples.push(Sample::new(labels, value));
                 }

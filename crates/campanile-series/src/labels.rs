@@ -6,9 +6,9 @@ use std::sync::Arc;
 ///
 /// A label with an empty value is none at all, as in Prometheus. A clone shares the text (an `Arc`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
+pub struct LabelSet(Arc<[(Box<str>, Box<str>)]>);
 
-impl Labels {
+impl LabelSet {
     /// Returns labels with these names and values.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Labels {
 
     /// Returns a hash that stays the same from process to process: that of Prometheus and Alertmanager.
     ///
-    /// It is FNV-1a with 64 bits over each name and value, each followed by the byte 0xFF (`LabelSet.Fingerprint` of
+    /// It is FNV-1a with 64 bits over each name and value, each followed by the byte 0xFF (`Labels.Fingerprint` of
     /// prometheus/common).
     pub fn fingerprint(&self) -> Fingerprint {
         let bytes = self
@@ -105,14 +105,14 @@ impl Labels {
     }
 }
 
-impl Default for Labels {
+impl Default for LabelSet {
     fn default() -> Self {
         Self::empty()
     }
 }
 
 /// Writes the labels as PromQL and Prometheus' pages do: `{a="1", b="2"}`.
-impl fmt::Display for Labels {
+impl fmt::Display for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
         for (number, (name, value)) in self.iter().enumerate() {
@@ -127,7 +127,7 @@ impl fmt::Display for Labels {
     }
 }
 
-impl fmt::Debug for Labels {
+impl fmt::Debug for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -136,9 +136,9 @@ impl fmt::Debug for Labels {
 /// The identity of a set of labels; shown as 16 hexadecimal digits.
 ///
 /// ```
-/// use campanile_series::{Fingerprint, Labels};
+/// use campanile_series::{Fingerprint, LabelSet};
 ///
-/// let fingerprint = Labels::empty().fingerprint();
+/// let fingerprint = LabelSet::empty().fingerprint();
 /// assert_eq!(fingerprint.to_string(), "cbf29ce484222325");
 /// assert_eq!("cbf29ce484222325".parse(), Ok::<Fingerprint, _>(fingerprint));
 /// # Ok::<_, campanile_series::LabelError>(())
@@ -217,8 +217,8 @@ pub(crate) fn is_label_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn labels(pairs: &[(&str, &str)]) -> Labels {
-        Labels::new(pairs.iter().copied()).unwrap()
+    fn labels(pairs: &[(&str, &str)]) -> LabelSet {
+        LabelSet::new(pairs.iter().copied()).unwrap()
     }
 
     #[test]
@@ -230,7 +230,11 @@ mod tests {
             (Some("1"), None, None)
         );
         assert_eq!(
-            (labels.len(), labels.is_empty(), Labels::empty().is_empty()),
+            (
+                labels.len(),
+                labels.is_empty(),
+                LabelSet::empty().is_empty()
+            ),
             (2, false, true)
         );
     }
@@ -238,10 +242,10 @@ mod tests {
     #[test]
     fn names_are_checked() {
         for name in ["", "1a", "a-b", "a b", "ä", "a\n"] {
-            let error = Labels::new([(name, "x")]).unwrap_err();
+            let error = LabelSet::new([(name, "x")]).unwrap_err();
             assert_eq!(error, LabelError::InvalidName { name: name.into() });
         }
-        let error = Labels::new([("a", "1"), ("b", ""), ("a", "2")]).unwrap_err();
+        let error = LabelSet::new([("a", "1"), ("b", ""), ("a", "2")]).unwrap_err();
         assert_eq!(
             error.to_string(),
             r#"the label "a" is given twice: keep one"#
@@ -267,14 +271,14 @@ mod tests {
             labels(&[("a", "\\ \" \n")]).to_string(),
             r#"{a="\\ \" \n"}"#
         );
-        assert_eq!(Labels::empty().to_string(), "{}");
+        assert_eq!(LabelSet::empty().to_string(), "{}");
     }
 
     /// From prometheus/common's own tests: `TestLabelsToSignature` and `signature_test.go`.
     #[test]
     fn fingerprints_are_those_of_prometheus() {
         assert_eq!(
-            Labels::empty().fingerprint().as_u64(),
+            LabelSet::empty().fingerprint().as_u64(),
             14_695_981_039_346_656_037
         );
         let labels = labels(&[("name", "garland, briggs"), ("fear", "love is not enough")]);

@@ -4,9 +4,9 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use campanile_series::{Labels, Matcher, format_duration, parse_duration};
+//! use campanile_series::{LabelSet, Matcher, format_duration, parse_duration};
 //!
-//! let labels = Labels::new([("severity", "critical"), ("alertname", "QueueBacklog")])?;
+//! let labels = LabelSet::new([("severity", "critical"), ("alertname", "QueueBacklog")])?;
 //! assert_eq!(labels.to_string(), r#"{alertname="QueueBacklog", severity="critical"}"#);
 //!
 //! let matchers = Matcher::parse_all(r#"{severity=~"high|critical", team!="ops"}"#)?;
@@ -28,7 +28,7 @@ mod pattern;
 mod sample;
 
 pub use self::duration::{DurationError, format_duration, parse_duration};
-pub use self::labels::{Fingerprint, LabelError, Labels};
+pub use self::labels::{Fingerprint, LabelError, LabelSet};
 pub use self::matcher::{MatchOp, Matcher, MatcherError};
 pub use self::now::Now;
 pub use self::pattern::PatternError;

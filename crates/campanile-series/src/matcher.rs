@@ -2,7 +2,7 @@ use std::fmt;
 
 use regex::Regex;
 
-use crate::Labels;
+use crate::LabelSet;
 use crate::labels::is_label_name;
 use crate::pattern::{self, PatternError};
 
@@ -104,7 +104,7 @@ impl Matcher {
     }
 
     /// Returns whether labels pass.
-    pub fn matches(&self, labels: &Labels) -> bool {
+    pub fn matches(&self, labels: &LabelSet) -> bool {
         self.matches_value(labels.get(&self.name).unwrap_or_default())
     }
 
@@ -294,9 +294,9 @@ mod tests {
 
     #[test]
     fn matching() {
-        let labels = Labels::new([("a", "foo"), ("b", "two\nlines")]).unwrap();
+        let labels = LabelSet::new([("a", "foo"), ("b", "two\nlines")]).unwrap();
         #[track_caller]
-        fn check(labels: &Labels, text: &str, expected: bool) {
+        fn check(labels: &LabelSet, text: &str, expected: bool) {
             let matchers = Matcher::parse_all(text).unwrap();
             assert_eq!(
                 matchers.iter().all(|matcher| matcher.matches(labels)),

@@ -118,7 +118,7 @@ pub use self::note::{FieldValue, note};
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
 pub use self::otlp::{
-    Counts, Exemplar, Measured, MetricSource, MetricWriter, Otlp, Point, Protocol,
+    Counts, Exemplar, MetricSource, MetricWriter, Otlp, Point, PointValue, Protocol,
 };
 pub use self::output::Output;
 pub use self::queue::LogStats;

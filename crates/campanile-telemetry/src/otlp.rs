@@ -32,7 +32,7 @@ mod transport;
 use self::console::Console;
 pub(crate) use self::exporter::{Exporter, Plan, Signal};
 use self::ids::Ids;
-pub use self::metrics::{Exemplar, Measured, MetricSource, MetricWriter, Point};
+pub use self::metrics::{Exemplar, MetricSource, MetricWriter, Point, PointValue};
 pub use self::outbox::Counts;
 use self::outbox::Limits;
 pub(crate) use self::records::Attributes;

@@ -11,7 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use campanile_telemetry::{
-    Counts, Exports, Measured, MetricSource, MetricWriter, Otlp, Point, Protocol, Telemetry, Writer,
+    Counts, Exports, MetricSource, MetricWriter, Otlp, Point, PointValue, Protocol, Telemetry,
+    Writer,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -231,7 +232,7 @@ impl MetricSource for Flushes {
         let telemetry = self.0.get().unwrap();
         let _ = telemetry.flush(Duration::from_secs(60));
         out.metric("up", "", "");
-        out.point(Point::new(&[], Measured::Gauge(1.0)));
+        out.point(Point::new(&[], PointValue::Gauge(1.0)));
     }
 }
 

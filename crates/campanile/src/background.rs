@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use campanile_metrics::{Metered, Overhead, Process, Registry, Runtime, System};
+use campanile_metrics::collectors::{
+    Metered, OverheadMetrics, ProcessMetrics, SystemMetrics, TokioMetrics,
+};
+use campanile_metrics::{RegisterError, Registry};
 #[cfg(feature = "telemetry")]
 use campanile_telemetry::Telemetry;
 use tokio::runtime::Handle;
@@ -12,13 +15,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// The metrics that are read from the process, the system and the runtime.
 ///
-/// If the application uses one of their names for another metric, its metric stays, and campanile's group of metrics is missing.
+/// If the application uses one of their names for another metric, its metric stays. The group of
+/// metrics is then missing, and a warning is logged.
 #[derive(Debug)]
 pub(crate) struct Background {
     registry: Registry,
-    process: Option<Process>,
+    process: Option<ProcessMetrics>,
     disks: Arc<[String]>,
-    overhead: Overhead,
+    overhead: OverheadMetrics,
     #[cfg(feature = "telemetry")]
     telemetry: Option<Telemetry>,
 }
@@ -32,13 +36,13 @@ const UPKEEP: Duration = Duration::from_secs(5);
 impl Background {
     pub(crate) fn new(
         registry: &Registry,
-        overhead: &Overhead,
+        overhead: &OverheadMetrics,
         disks: Vec<String>,
         #[cfg(feature = "telemetry")] telemetry: Option<Telemetry>,
     ) -> Self {
         Self {
             registry: registry.clone(),
-            process: Process::new(registry).ok(),
+            process: registered("process", ProcessMetrics::register(registry)),
             disks: disks.into(),
             overhead: overhead.clone(),
             #[cfg(feature = "telemetry")]
@@ -57,11 +61,12 @@ impl Background {
         let thread = std::thread::Builder::new().name("campanile-system".to_owned());
         let started = thread.spawn(move || {
             let disks: Vec<_> = disks.iter().map(String::as_str).collect();
-            let system = overhead.run(|| System::with_disks(&registry, &disks)).ok();
+            let register = || SystemMetrics::register_with_disks(&registry, &disks);
+            let system = registered("system", overhead.measure(register));
             while asked.recv().is_ok() {
-                overhead.run(|| {
-                    process.iter().for_each(Process::collect);
-                    system.iter().for_each(System::collect);
+                overhead.measure(|| {
+                    process.iter().for_each(ProcessMetrics::collect);
+                    system.iter().for_each(SystemMetrics::collect);
                 });
             }
         });
@@ -88,14 +93,15 @@ impl Background {
             let registry = self.registry.clone();
             let overhead = self.overhead.clone();
             // It aggregates all that was recorded since the last time.
-            let upkeep = move || overhead.run(|| registry.upkeep());
+            let upkeep = move || overhead.measure(|| registry.upkeep());
             let _ = tokio::task::spawn_blocking(upkeep).await;
         }
     }
 
     /// Keeps the metrics up to date, and sweeps idle series out, until `stop` completes.
     pub(crate) async fn run(&self, stop: impl Future<Output = ()>) {
-        let runtime = Runtime::new(&self.registry, &Handle::current()).ok();
+        let runtime = TokioMetrics::register(&self.registry, &Handle::current());
+        let runtime = registered("runtime", runtime);
         let lag = async {
             match &runtime {
                 Some(runtime) => runtime.watch().await,
@@ -128,4 +134,10 @@ impl Background {
             () = pin!(stop) => {}
         }
     }
+}
+/// Returns a group of metrics, or logs why it is missing.
+fn registered<T>(group: &str, metrics: Result<T, RegisterError>) -> Option<T> {
+    metrics
+        .inspect_err(|error| tracing::warn!(%error, group, "failed to register metrics"))
+        .ok()
 }

@@ -6,7 +6,9 @@ use campanile_correlation::CorrelationIdLayer;
 use campanile_health::Health;
 use campanile_http::{BoxObserver, ObserveBuilder, ObserveLayer, Observer};
 #[cfg(feature = "metrics")]
-use campanile_metrics::{Overhead, Registry};
+use campanile_metrics::collectors::OverheadMetrics;
+#[cfg(feature = "metrics")]
+use campanile_metrics::{HttpClientMetrics, HttpMetrics, Registry};
 #[cfg(feature = "monitor")]
 use campanile_monitor::Sources;
 #[cfg(feature = "sla")]
@@ -145,7 +147,7 @@ impl Builder {
         self
     }
 
-    /// Adds a disk to the [system metrics](campanile_metrics::System): the path of a file system. While a file system does
+    /// Adds a disk to the [system metrics](campanile_metrics::collectors::SystemMetrics): the path of a file system. While a file system does
     /// not respond, for example a network disk, the system metrics keep their last values.
     ///
     /// Defaults to `/`. Any disk replaces it.
@@ -344,7 +346,11 @@ impl Builder {
         #[cfg(feature = "telemetry")]
         let _subscriber = telemetry.as_ref().and_then(telemetry::while_building);
         #[cfg(feature = "metrics")]
-        let overhead = Overhead::new(&registry);
+        let (overhead, http_metrics, client_metrics) = (
+            noted(OverheadMetrics::register(&registry), &mut problems),
+            noted(HttpMetrics::register(&registry), &mut problems),
+            noted(HttpClientMetrics::register(&registry), &mut problems),
+        );
         #[cfg(feature = "health")]
         let health = noted(self.health.build(), &mut problems);
         #[cfg(feature = "sla")]
@@ -397,9 +403,9 @@ impl Builder {
                     let observers = Observers::new(
                         Arc::clone(&runs),
                         #[cfg(feature = "metrics")]
-                        &registry,
+                        http_metrics?,
                         #[cfg(feature = "metrics")]
-                        overhead.clone(),
+                        overhead.clone()?,
                         #[cfg(all(feature = "metrics", feature = "telemetry"))]
                         log.clone(),
                         #[cfg(feature = "telemetry")]
@@ -426,13 +432,15 @@ impl Builder {
                 #[cfg(feature = "metrics")]
                 background: Background::new(
                     &registry,
-                    &overhead,
+                    overhead.as_ref()?,
                     disks,
                     #[cfg(feature = "telemetry")]
                     telemetry,
                 ),
                 #[cfg(feature = "metrics")]
                 registry,
+                #[cfg(feature = "metrics")]
+                client_metrics: client_metrics?,
                 #[cfg(feature = "monitor")]
                 monitor,
                 #[cfg(feature = "monitor")]

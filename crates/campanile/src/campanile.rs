@@ -7,10 +7,10 @@ use std::time::Duration;
 
 #[cfg(feature = "health")]
 use campanile_health::Health;
-#[cfg(feature = "monitor")]
-use campanile_metrics::Business;
 #[cfg(feature = "metrics")]
 use campanile_metrics::Registry;
+#[cfg(feature = "monitor")]
+use campanile_metrics::collectors::BusinessMetrics;
 #[cfg(feature = "monitor")]
 use campanile_monitor::Monitor;
 #[cfg(feature = "sla")]
@@ -52,9 +52,11 @@ pub(crate) struct Parts {
     #[cfg(feature = "metrics")]
     pub(crate) background: Background,
     #[cfg(feature = "monitor")]
-    pub(crate) business: Business,
+    pub(crate) business: BusinessMetrics,
     #[cfg(feature = "metrics")]
     pub(crate) registry: Registry,
+    #[cfg(feature = "metrics")]
+    pub(crate) client_metrics: campanile_metrics::HttpClientMetrics,
     #[cfg(feature = "monitor")]
     pub(crate) monitor: Monitor,
     #[cfg(feature = "sla")]
@@ -78,6 +80,11 @@ impl Campanile {
 
     pub(crate) fn runs(&self) -> &Arc<Runs> {
         &self.0.runs
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn client_metrics(&self) -> &campanile_metrics::HttpClientMetrics {
+        &self.0.client_metrics
     }
 
     #[cfg(feature = "axum")]
@@ -160,7 +167,7 @@ impl Campanile {
     /// Returns the business metrics.
     #[cfg(feature = "monitor")]
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
-    pub fn business(&self) -> &Business {
+    pub fn business(&self) -> &BusinessMetrics {
         &self.0.business
     }
 
@@ -400,13 +407,13 @@ mod tests {
             async move { campanile.run(std::future::pending()).await }
         });
         tokio::time::sleep(Duration::from_secs(15)).await;
-        assert!(registry.family("idle").is_some());
+        assert!(registry.family_snapshot("idle").is_some());
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert!(registry.family("idle").is_none());
+        assert!(registry.family_snapshot("idle").is_none());
         let is_linux = cfg!(target_os = "linux");
         // What is on another thread does not go by this test's clock.
         for _ in 0..10_000 {
-            if !is_linux || registry.family("cpu_available_cores").is_some() {
+            if !is_linux || registry.family_snapshot("cpu_available_cores").is_some() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -433,7 +440,7 @@ mod tests {
 
         struct Counted(Arc<AtomicUsize>);
 
-        impl campanile_metrics::Source for Counted {
+        impl campanile_metrics::export::Source for Counted {
             fn write(&self, _: &mut dyn std::io::Write) -> std::io::Result<()> {
                 Ok(())
             }

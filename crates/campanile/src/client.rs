@@ -45,7 +45,7 @@ impl Campanile {
         #[cfg(not(feature = "telemetry"))]
         let spans = ();
         #[cfg(feature = "metrics")]
-        let metrics = HttpClientMetrics::new(self.metrics());
+        let metrics = self.client_metrics().clone();
         #[cfg(not(feature = "metrics"))]
         let metrics = ();
         ClientLayer {

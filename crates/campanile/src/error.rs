@@ -65,11 +65,16 @@ pub enum Problem {
     #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
     #[error(transparent)]
     Health(#[from] campanile_health::BuildError),
-    /// The settings of collectors are invalid.
+    /// A name of campanile's metrics belongs to another metric of the registry.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    #[error(transparent)]
+    Metrics(#[from] campanile_metrics::RegisterError),
+    /// The settings of a collector are invalid.
     #[cfg(feature = "monitor")]
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
     #[error(transparent)]
-    Business(#[from] campanile_metrics::BusinessError),
+    BusinessMetrics(#[from] campanile_metrics::collectors::BusinessError),
     /// The settings of rules, channels or tokens are invalid.
     #[cfg(feature = "monitor")]
     #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]

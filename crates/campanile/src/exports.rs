@@ -5,10 +5,12 @@ use std::borrow::Cow;
 
 use campanile_metrics::Registry;
 #[cfg(feature = "otlp")]
-use campanile_metrics::{FamilySnapshot, HistogramSnapshot, SeriesSnapshot, Value};
+use campanile_metrics::Value;
+#[cfg(feature = "otlp")]
+use campanile_metrics::export::{FamilySnapshot, HistogramSnapshot, SeriesSnapshot};
 use campanile_telemetry::Telemetry;
 #[cfg(feature = "otlp")]
-use campanile_telemetry::{Exemplar, Measured, MetricSource, MetricWriter, Point};
+use campanile_telemetry::{Exemplar, MetricSource, MetricWriter, Point, PointValue};
 
 /// A registry whose metrics are exported.
 #[cfg(feature = "otlp")]
@@ -46,10 +48,10 @@ fn write(family: &FamilySnapshot, constant: &[(&str, &str)], out: &mut MetricWri
         let mut point =
             |measured| out.point(begun(Point::new(&attributes, measured), series.created));
         match &series.value {
-            Value::Counter(count) => point(Measured::Count(*count)),
-            Value::TimeCounter(time) => point(Measured::Amount(time.as_secs_f64())),
-            Value::Gauge(value) => point(Measured::Gauge(*value)),
-            Value::Summary(summary) => point(Measured::Summary {
+            Value::Counter(count) => point(PointValue::Count(*count)),
+            Value::TimeCounter(time) => point(PointValue::Amount(time.as_secs_f64())),
+            Value::Gauge(value) => point(PointValue::Gauge(*value)),
+            Value::Summary(summary) => point(PointValue::Summary {
                 quantiles: &summary.quantiles,
                 count: summary.count,
                 sum: summary.sum,
@@ -70,7 +72,7 @@ fn write(family: &FamilySnapshot, constant: &[(&str, &str)], out: &mut MetricWri
                     .map(|(upto, before)| upto - before)
                     .collect();
                 let exemplars: Vec<_> = exemplars.iter().map(exemplar).collect();
-                let measured = Measured::Histogram {
+                let measured = PointValue::Histogram {
                     bounds: &bounds,
                     counts: &counts,
                     // With negative samples it doesn't only rise.
@@ -103,7 +105,7 @@ fn labels<'a>(
 }
 
 #[cfg(feature = "otlp")]
-fn exemplar(exemplar: &campanile_metrics::Exemplar) -> Exemplar {
+fn exemplar(exemplar: &campanile_metrics::export::Exemplar) -> Exemplar {
     Exemplar {
         value: exemplar.value,
         at: exemplar.at,

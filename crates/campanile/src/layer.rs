@@ -3,7 +3,9 @@ use std::sync::Arc;
 use campanile_correlation::{CorrelationIdLayer, SetCorrelationId};
 use campanile_http::{BoxObserver, End, Observe, ObserveLayer, Observer, RequestHead};
 #[cfg(feature = "metrics")]
-use campanile_metrics::{HttpMetrics, Overhead, Registry};
+use campanile_metrics::HttpMetrics;
+#[cfg(feature = "metrics")]
+use campanile_metrics::collectors::OverheadMetrics;
 #[cfg(feature = "sla")]
 use campanile_sla::{Sla, SliObserver};
 #[cfg(feature = "telemetry")]
@@ -56,7 +58,7 @@ pub struct Observers {
     inner: Inner,
     runs: Arc<Runs>,
     #[cfg(feature = "metrics")]
-    overhead: Overhead,
+    overhead: OverheadMetrics,
     /// The process's log, which is open while a service has the layer.
     #[cfg(all(feature = "metrics", feature = "telemetry"))]
     _log: LogGuard,
@@ -69,8 +71,8 @@ pub(crate) type LogGuard = Arc<std::sync::OnceLock<campanile_telemetry::Telemetr
 impl Observers {
     pub(crate) fn new(
         runs: Arc<Runs>,
-        #[cfg(feature = "metrics")] registry: &Registry,
-        #[cfg(feature = "metrics")] overhead: Overhead,
+        #[cfg(feature = "metrics")] metrics: HttpMetrics,
+        #[cfg(feature = "metrics")] overhead: OverheadMetrics,
         #[cfg(all(feature = "metrics", feature = "telemetry"))] log: LogGuard,
         #[cfg(feature = "telemetry")] spans: HttpSpans,
         #[cfg(feature = "sla")] sla: &Sla,
@@ -78,8 +80,6 @@ impl Observers {
     ) -> Self {
         #[cfg(not(feature = "telemetry"))]
         let spans = ();
-        #[cfg(feature = "metrics")]
-        let metrics = HttpMetrics::new(registry);
         #[cfg(not(feature = "metrics"))]
         let metrics = ();
         #[cfg(feature = "sla")]

@@ -65,7 +65,7 @@ mod upgrades;
 ///
 /// A dead HTTP/2 connection is found by a ping every 30 s. With feature `axum` each
 /// request has a `ConnectInfo<SocketAddr>`, if the client has such an address. With feature `metrics` the gauge `campanile_server_connections` counts connections,
-/// the gauge `http_upgraded_active` those of HTTP/1 and streams of HTTP/2 that were upgraded (101, CONNECT) and have not ended,
+/// the gauge `http_upgraded_connections` those of HTTP/1 and streams of HTTP/2 that were upgraded (101, CONNECT) and have not ended,
 /// `campanile_server_connections_full_total` those that arrived at the limit, `campanile_server_connections_evicted_total` idle
 /// ones that were closed for others, `campanile_server_connections_closed_total{reason}` all that were closed (`client`, `idle`,
 /// `evicted`, `age`, `stop`, `cut`, `head_timeout`, `response_timeout`, `handshake`, `bad_request`, `head_too_large`, `error`), and

@@ -126,10 +126,8 @@ impl Campanile {
         #[cfg(feature = "metrics")]
         for path in ["/metrics", "/metrics/"] {
             let registry = self.metrics().clone();
-            let page = async move |method: http::Method, headers: http::HeaderMap| {
-                registry.respond(&method, &headers)
-            };
-            routes.push((path, axum::routing::any(page)));
+            let scrape = async move |request: Request| registry.respond(&request.into_parts().0);
+            routes.push((path, axum::routing::any(scrape)));
         }
         routes
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use campanile_series::{Labels, Sample};
+use campanile_series::{LabelSet, Sample};
 
 use crate::evaluate::EvalError;
 use crate::rule::CheckedRule;
@@ -10,7 +10,7 @@ use crate::step::{self, Phase};
 #[derive(Debug)]
 pub(super) struct ActiveSamples {
     /// The values by the alerts' labels, including the overflow alert.
-    pub(super) alerts: BTreeMap<Labels, f64>,
+    pub(super) alerts: BTreeMap<LabelSet, f64>,
     /// The number of samples that share the overflow alert.
     pub(super) overflow: usize,
 }
@@ -33,7 +33,7 @@ pub(super) fn active_samples(
             .iter()
             .filter(|(name, _)| *name != "__name__" && rule.labels.get(name).is_none())
             .filter(|(name, _)| !rule.removed.contains(*name));
-        let labels = Labels::new(others.chain(rule.labels.iter()));
+        let labels = LabelSet::new(others.chain(rule.labels.iter()));
         let labels = labels.map_err(|error| EvalError::new(error.to_string()))?;
         if alerts.contains_key(&labels) {
             return Err(EvalError::new(format!("duplicate sample {labels}")));

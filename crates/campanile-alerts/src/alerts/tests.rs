@@ -111,8 +111,8 @@ impl World {
     }
 }
 
-fn labels(name: char) -> Labels {
-    Labels::new([("a", name.to_string())]).unwrap()
+fn labels(name: char) -> LabelSet {
+    LabelSet::new([("a", name.to_string())]).unwrap()
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -162,7 +162,7 @@ async fn an_alert_has_one_id_from_pending_to_resolved() {
 fn an_empty_label_removes_the_samples_label() {
     let rule = Rule::when("R", |_| false).label("x", "");
     let rule = rule.check(None, &mut Vec::new()).unwrap();
-    let sample = Sample::new(Labels::new([("x", "1"), ("y", "2")]).unwrap(), 1.0);
+    let sample = Sample::new(LabelSet::new([("x", "1"), ("y", "2")]).unwrap(), 1.0);
     let active = active_samples(&rule, vec![sample], &step::Alerts::new()).unwrap();
     let labels = active.alerts.into_keys().next().unwrap();
     assert_eq!((labels.get("x"), labels.get("y")), (None, Some("2")));
@@ -330,7 +330,7 @@ async fn an_evaluation_has_a_timeout() {
 fn a_rules_labels_override_the_samples() {
     let rule = Rule::when("R", |_| {
         vec![Sample::new(
-            Labels::new([("__name__", "up"), ("team", "a"), ("x", "1")]).unwrap(),
+            LabelSet::new([("__name__", "up"), ("team", "a"), ("x", "1")]).unwrap(),
             2.0,
         )]
     });
@@ -339,7 +339,7 @@ fn a_rules_labels_override_the_samples() {
         .check(None, &mut Vec::new())
         .unwrap();
     let sample = Sample::new(
-        Labels::new([("__name__", "up"), ("team", "a"), ("x", "1")]).unwrap(),
+        LabelSet::new([("__name__", "up"), ("team", "a"), ("x", "1")]).unwrap(),
         2.0,
     );
     let active = active_samples(&rule, vec![sample], &step::Alerts::new())

@@ -17,11 +17,11 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn labels(name: &str) -> Labels {
-    Labels::new([("a", name)]).unwrap()
+fn labels(name: &str) -> LabelSet {
+    LabelSet::new([("a", name)]).unwrap()
 }
 
-fn found(names: &str) -> BTreeMap<Labels, f64> {
+fn found(names: &str) -> BTreeMap<LabelSet, f64> {
     names
         .chars()
         .map(|name| (labels(&name.to_string()), 1.0))

@@ -12,7 +12,7 @@ fn notification(event: AlertEvent) -> Notification {
         event,
         rule: "HighErrorRate".into(),
         severity: Severity::High,
-        labels: Labels::new([("alertname", "HighErrorRate"), ("severity", "high")]).unwrap(),
+        labels: LabelSet::new([("alertname", "HighErrorRate"), ("severity", "high")]).unwrap(),
         annotations: [("summary".to_owned(), "a \"bad\"\n day".to_owned())].into(),
         active_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         starts_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),

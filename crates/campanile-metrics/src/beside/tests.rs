@@ -127,7 +127,7 @@ fn families_of_both_are_merged_by_name_in_both_formats() {
     assert_eq!(registry.get("jobs", &[("a", "1")]), None);
     assert_eq!(registry.get("taken_total", &[]), Some(Value::Counter(5)));
     assert_eq!(
-        registry.family("busy_seconds_total").unwrap().kind,
+        registry.family_snapshot("busy_seconds_total").unwrap().kind,
         Kind::TimeCounter
     );
     let snapshot = registry.snapshot();
@@ -157,7 +157,7 @@ fn a_name_that_ours_has_in_any_format_is_left_out() {
     let registry = registry(text);
     registry.counter("orders_total", &[]).unwrap();
     registry.histogram("time", &[]).unwrap();
-    assert_eq!(registry.family("orders"), None);
+    assert_eq!(registry.family_snapshot("orders"), None);
     assert_eq!(registry.get("time_count", &[]), None);
     assert_eq!(registry.get("free", &[]), Some(Value::Gauge(1.0)));
     let omitted = registry.get(
@@ -418,9 +418,9 @@ async fn a_long_response_has_each_series_of_both_once() {
             registry.render_open_metrics(),
         ),
     ] {
-        let mut headers = http::HeaderMap::new();
-        headers.insert(http::header::ACCEPT, accept.parse().unwrap());
-        let response = registry.respond(&http::Method::GET, &headers);
+        let request = http::Request::get("/metrics").header(http::header::ACCEPT, accept);
+        let (request, ()) = request.body(()).unwrap().into_parts();
+        let response = registry.respond(&request);
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
         assert!(same(&body) == same(&page), "{accept}");

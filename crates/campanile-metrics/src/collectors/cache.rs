@@ -9,20 +9,21 @@ use crate::{Counter, Gauge, Kind, Metric, RegisterError, Registry};
 /// | `cache_hits_total{cache_type}` | counter | lookups that found something |
 /// | `cache_misses_total{cache_type}` | counter | lookups that found nothing |
 /// | `cache_hit_ratio{cache_type}` | gauge | hits in all lookups since the start, 0 to 1; not there before the first |
-/// | `cache_entries{cache_type}` | gauge | what is in the cache, if it [tells](Self::entries) |
+/// | `cache_entries{cache_type}` | gauge | what is in the cache, if it [tells](Self::set_entries) |
 ///
 /// ```
 /// use std::collections::HashMap;
 ///
-/// use campanile_metrics::{CacheMetrics, Registry};
+/// use campanile_metrics::collectors::CacheMetrics;
+/// use campanile_metrics::Registry;
 ///
 /// let registry = Registry::new();
-/// let metrics = CacheMetrics::new(&registry, "sessions")?;
+/// let metrics = CacheMetrics::register(&registry, "sessions")?;
 /// let sessions = HashMap::from([(7, "ada")]);
 ///
-/// assert_eq!(metrics.looked_up(sessions.get(&7)), Some(&"ada"));
-/// assert_eq!(metrics.looked_up(sessions.get(&8)), None);
-/// metrics.entries(sessions.len());
+/// assert_eq!(metrics.record_lookup(sessions.get(&7)), Some(&"ada"));
+/// assert_eq!(metrics.record_lookup(sessions.get(&8)), None);
+/// metrics.set_entries(sessions.len());
 /// assert!(registry.render().contains("cache_hit_ratio{cache_type=\"sessions\"} 0.5\n"));
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
@@ -52,7 +53,7 @@ impl CacheMetrics {
     /// # Errors
     ///
     /// If one of the names is taken there by something else.
-    pub fn new(registry: &Registry, cache_type: &str) -> Result<Self, RegisterError> {
+    pub fn register(registry: &Registry, cache_type: &str) -> Result<Self, RegisterError> {
         registry.describe(HITS, "Cache lookups that found something.");
         registry.describe(MISSES, "Cache lookups that found nothing.");
         registry.describe(RATIO, "Hits in all cache lookups since the start.");
@@ -72,7 +73,7 @@ impl CacheMetrics {
     }
 
     /// Counts a lookup by what it found, and returns that.
-    pub fn looked_up<T>(&self, found: Option<T>) -> Option<T> {
+    pub fn record_lookup<T>(&self, found: Option<T>) -> Option<T> {
         if found.is_some() {
             self.hits.increment(1);
         } else {
@@ -85,7 +86,7 @@ impl CacheMetrics {
     }
 
     /// Sets how many entries the cache has.
-    pub fn entries(&self, entries: usize) {
+    pub fn set_entries(&self, entries: usize) {
         let gauge = self.entries.get_or_init(|| self.gauge(ENTRIES));
         gauge.set(entries as f64);
     }
@@ -109,8 +110,8 @@ mod tests {
     fn the_gauge_of_a_cache_that_does_not_change_does_not_expire() {
         let minute = Duration::from_secs(60);
         let registry = Registry::builder().idle_timeout(minute).build().unwrap();
-        let cache = CacheMetrics::new(&registry, "users").unwrap();
-        cache.entries(7);
+        let cache = CacheMetrics::register(&registry, "users").unwrap();
+        cache.set_entries(7);
         let begun = clock::now();
         (1..5).for_each(|number| registry.sweep(begun + 2 * number * minute));
         let entries = registry.get(ENTRIES, &[("cache_type", "users")]);

@@ -12,17 +12,18 @@ use crate::{
 /// | `database_query_errors_total{query_type,table}` | counter | queries that failed |
 ///
 /// ```
-/// use campanile_metrics::{DatabaseMetrics, QueryType, Registry};
+/// use campanile_metrics::collectors::{DatabaseMetrics, QueryType};
+/// use campanile_metrics::Registry;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = Registry::new();
-/// let database = DatabaseMetrics::new(&registry)?;
+/// let database = DatabaseMetrics::register(&registry)?;
 /// let query = async { Ok::<_, String>(7) };           // client.query_one("SELECT …", &[])
 /// let users = database.query(QueryType::Select, "users", query).await?;
 ///
 /// let sql = "INSERT INTO orders …";
-/// database.query(QueryType::of(sql), "orders", async { Err::<(), _>("no connection") }).await.unwrap_err();
+/// database.query(QueryType::from_sql(sql), "orders", async { Err::<(), _>("no connection") }).await.unwrap_err();
 /// let page = registry.render();
 /// assert!(page.contains("database_query_duration_seconds_count{query_type=\"select\",table=\"users\"} 1\n"));
 /// assert!(page.contains("database_query_errors_total{query_type=\"insert\",table=\"orders\"} 1\n"));
@@ -45,7 +46,7 @@ impl DatabaseMetrics {
     /// # Errors
     ///
     /// If one of the names is taken there by something else.
-    pub fn new(registry: &Registry) -> Result<Self, RegisterError> {
+    pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
         let (durations, errors) = (
             "database_query_duration_seconds",
             "database_query_errors_total",
@@ -53,8 +54,8 @@ impl DatabaseMetrics {
         registry.describe(durations, "Time of database queries in seconds.");
         registry.describe(errors, "Database queries that failed.");
         Ok(Self {
-            durations: Family::register(registry, durations)?,
-            errors: Family::register(registry, errors)?,
+            durations: registry.family(durations)?,
+            errors: registry.family(errors)?,
         })
     }
 
@@ -105,7 +106,7 @@ impl QueryType {
 
     /// Returns the type of an SQL statement, by its first word. Parentheses before it are skipped. A
     /// statement that begins with `WITH` or a comment is [`Other`](Self::Other).
-    pub fn of(sql: &str) -> Self {
+    pub fn from_sql(sql: &str) -> Self {
         let sql = sql.trim_start_matches(|char: char| char == '(' || char.is_whitespace());
         let is_end = |char: char| !char.is_alphanumeric() && char != '_';
         let word = sql.split(is_end).next().unwrap_or_default();
@@ -178,7 +179,7 @@ mod tests {
             ("WITH a AS (SELECT 1) SELECT 1", QueryType::Other),
             ("", QueryType::Other),
         ] {
-            assert_eq!(QueryType::of(sql), expected, "{sql}");
+            assert_eq!(QueryType::from_sql(sql), expected, "{sql}");
         }
         let texts = QueryType::ALL.map(|one| QueryType::VALUES.unwrap_or_default()[one.index()]);
         assert_eq!(
@@ -190,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_query_that_is_cancelled_is_timed_and_no_error() {
         let registry = Registry::new();
-        let database = DatabaseMetrics::new(&registry).unwrap();
+        let database = DatabaseMetrics::register(&registry).unwrap();
         let query = std::future::pending::<Result<(), ()>>();
         let mut query = Box::pin(database.query(QueryType::Select, "a", query));
         let mut context = Context::from_waker(Waker::noop());

@@ -7,27 +7,29 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use crate::metric::Metric;
-use crate::{Gauge, Registry, TimeCounter, clock};
+use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter, clock};
 
 /// What observing costs the process, among its own metrics.
 ///
 /// | metric | kind | what it is |
 /// |---|---|---|
-/// | `campanile_cpu_seconds_total{part="background"}` | counter | time on processors of futures that are [metered](Self::meter), and of code that is [run](Self::run) |
+/// | `campanile_cpu_seconds_total{part="background"}` | counter | time on processors of futures that are [metered](Self::meter), and of code that is [measured](Self::measure) |
 /// | `campanile_cpu_seconds_total{part="exchanges"}` | counter | time of the pieces of code that are [sampled](Self::sample): of one in 257, times 257 |
 /// | `campanile_cpu_seconds_total{part="scrapes"}` | counter | time on processors in which this registry's pages were written and compressed |
 /// | `campanile_cpu_ratio` | gauge | all of it in the process's time on processors, since the [collection](Self::collect) before |
 ///
 /// ```
-/// use campanile_metrics::{Overhead, Registry};
+/// use campanile_metrics::collectors::OverheadMetrics;
+/// use campanile_metrics::Registry;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
+/// # async fn main() -> Result<(), campanile_metrics::RegisterError> {
 /// let registry = Registry::new();
-/// let overhead = Overhead::new(&registry);
+/// let overhead = OverheadMetrics::register(&registry)?;
 /// overhead.meter(async { registry.snapshot() }).await;
 /// assert!(overhead.sample(|| 7) == 7);
 /// overhead.collect();
+/// # Ok(())
 /// # }
 /// ```
 ///
@@ -41,7 +43,7 @@ use crate::{Gauge, Registry, TimeCounter, clock};
 ///
 /// A clone is the same (an `Arc`).
 #[derive(Clone, Debug)]
-pub struct Overhead(Arc<Inner>);
+pub struct OverheadMetrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -70,9 +72,10 @@ const SAMPLED: u32 = 257;
 /// The longest time that is counted for one section. A longer one was interrupted.
 const LONGEST: Duration = Duration::from_micros(20);
 
-impl Overhead {
+impl OverheadMetrics {
     /// Returns the metrics, in a registry. A name that is taken there by something else stays with that.
-    pub fn new(registry: &Registry) -> Self {
+    pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
+        registry.check_names(&[(CPU, Kind::TimeCounter), (RATIO, Kind::Gauge)])?;
         registry.describe(CPU, "Time that observing took on processors in seconds.");
         registry.describe(
             RATIO,
@@ -81,17 +84,18 @@ impl Overhead {
         let has_cpu_time = clock::of_thread().is_some();
         let part = |part, is_measured: bool| {
             // A part that can't be measured would be 0.
-            let found = is_measured.then(|| registry.time_counter(CPU, &[("part", part)]));
-            let found = found.and_then(Result::ok);
-            found.unwrap_or_else(|| TimeCounter::detached(registry))
+            match is_measured {
+                true => registry.time_counter(CPU, &[("part", part)]),
+                false => Ok(TimeCounter::detached(registry)),
+            }
         };
-        Self(Arc::new(Inner {
-            background: part("background", has_cpu_time),
-            exchanges: part("exchanges", true),
-            scrapes: part("scrapes", has_cpu_time),
+        Ok(Self(Arc::new(Inner {
+            background: part("background", has_cpu_time)?,
+            exchanges: part("exchanges", true)?,
+            scrapes: part("scrapes", has_cpu_time)?,
             registry: registry.clone(),
             last: Mutex::default(),
-        }))
+        })))
     }
 
     /// Meters a future: what its polls take of a processor.
@@ -103,7 +107,7 @@ impl Overhead {
     }
 
     /// Runs code that is no future, and counts what it takes of a processor with those that are.
-    pub fn run<T>(&self, code: impl FnOnce() -> T) -> T {
+    pub fn measure<T>(&self, code: impl FnOnce() -> T) -> T {
         counted(&self.0.background, code)
     }
 
@@ -169,7 +173,7 @@ impl Overhead {
 }
 
 pin_project! {
-    /// A future whose time on processors is counted; from [`Overhead::meter`].
+    /// A future whose time on processors is counted; from [`OverheadMetrics::meter`].
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Metered<F> {
@@ -215,7 +219,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_used_is_counted_and_set_against_the_process() {
         let registry = Registry::new();
-        let overhead = Overhead::new(&registry);
+        let overhead = OverheadMetrics::register(&registry).unwrap();
         let ratio = || match registry.get(RATIO, &[]) {
             Some(Value::Gauge(ratio)) => Some(ratio),
             None => None,
@@ -242,7 +246,7 @@ mod tests {
     fn one_piece_of_code_in_many_stands_for_all() {
         // Two pieces of an exchange, of which both are timed in their turn.
         for slow in [0, 1] {
-            let overhead = Overhead::new(&Registry::new());
+            let overhead = OverheadMetrics::register(&Registry::new()).unwrap();
             for piece in 0..2 * SAMPLED {
                 overhead.sample(|| {
                     if piece % 2 == slow {
@@ -259,13 +263,13 @@ mod tests {
     #[test]
     fn pages_are_counted() {
         let registry = Registry::new();
-        let overhead = Overhead::new(&registry);
+        let overhead = OverheadMetrics::register(&registry).unwrap();
         for number in 0..1_000 {
             let number = number.to_string();
             registry.counter("a_total", &[("k", &number)]).unwrap();
         }
-        let method = http::Method::GET;
-        registry.respond(&method, &http::HeaderMap::new());
+        let (request, ()) = http::Request::new(()).into_parts();
+        registry.respond(&request);
         overhead.collect();
         assert!(!overhead.0.scrapes.value().is_zero());
     }

@@ -16,10 +16,11 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 /// | `process_threads` | gauge | threads |
 ///
 /// ```
-/// use campanile_metrics::{Process, Registry};
+/// use campanile_metrics::collectors::ProcessMetrics;
+/// use campanile_metrics::Registry;
 ///
 /// let registry = Registry::new();
-/// let process = Process::new(&registry)?;
+/// let process = ProcessMetrics::register(&registry)?;
 /// # #[cfg(target_os = "linux")]
 /// assert!(registry.render().contains("process_threads "));
 /// # Ok::<_, campanile_metrics::RegisterError>(())
@@ -33,7 +34,7 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 /// descriptors one by one, which takes milliseconds for 10,000 of them: call it in a thread that
 /// may block, as `Campanile::run` does.
 #[derive(Clone, Debug)]
-pub struct Process {
+pub struct ProcessMetrics {
     /// `None` where the system has no such figures.
     handles: Option<Handles>,
 }
@@ -76,13 +77,13 @@ const CPU: (&str, &str) = (
     "Total user and system CPU time spent in seconds.",
 );
 
-impl Process {
+impl ProcessMetrics {
     /// Returns the metrics, in a registry, read for the first time.
     ///
     /// # Errors
     ///
     /// If one of the names is taken there by something else; then none of the metrics is there.
-    pub fn new(registry: &Registry) -> Result<Self, RegisterError> {
+    pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
         Self::with(registry, Figures::read(), boot())
     }
 
@@ -248,33 +249,41 @@ mod tests {
         let _own = registry.counter("process_cpu_seconds_total", &[]).unwrap();
         let before = registry.render();
         let figures = Figures::parse(STAT, 100, 4_096);
-        let error = Process::with(&registry, figures, Some(1e9)).unwrap_err();
+        let error = ProcessMetrics::with(&registry, figures, Some(1e9)).unwrap_err();
         assert_eq!(registry.render(), before);
         assert!(
             error
                 .to_string()
-                .contains("is a counter, and can't be a counter of time"),
+                .contains("of a counter of time: expected a counter"),
             "{error}"
         );
 
         let registry = Registry::new();
         let figures = Figures::parse(STAT, 100, 4_096);
-        let process = Process::with(&registry, figures, None).unwrap();
-        assert!(registry.family("process_start_time_seconds").is_none());
-        assert!(registry.family("process_open_fds").is_none());
+        let process = ProcessMetrics::with(&registry, figures, None).unwrap();
+        assert!(
+            registry
+                .family_snapshot("process_start_time_seconds")
+                .is_none()
+        );
+        assert!(registry.family_snapshot("process_open_fds").is_none());
         assert_eq!(
             registry.get("process_threads", &[]),
             Some(Value::Gauge(7.0))
         );
         process.collect();
-        assert!(registry.family("process_start_time_seconds").is_none());
+        assert!(
+            registry
+                .family_snapshot("process_start_time_seconds")
+                .is_none()
+        );
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn the_figures_are_the_systems() {
         let registry = Registry::new();
-        let process = Process::new(&registry).unwrap();
+        let process = ProcessMetrics::register(&registry).unwrap();
         let gauge = |name| match registry.get(name, &[]) {
             Some(Value::Gauge(value)) => value,
             other => panic!("{name} is {other:?}"),

@@ -26,10 +26,11 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 /// | `system_pressure_io_stalled_seconds_total` | counter | time in which all that had work waited for a disk |
 ///
 /// ```
-/// use campanile_metrics::{Registry, System};
+/// use campanile_metrics::collectors::SystemMetrics;
+/// use campanile_metrics::Registry;
 ///
 /// let registry = Registry::new();
-/// let system = System::new(&registry)?;
+/// let system = SystemMetrics::register(&registry)?;
 /// # #[cfg(target_os = "linux")]
 /// assert!(registry.render().contains("disk_usage_bytes{mountpoint=\"/\"} "));
 /// # Ok::<_, campanile_metrics::RegisterError>(())
@@ -60,7 +61,7 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 ///
 /// A clone is the same (an `Arc`).
 #[derive(Clone, Debug)]
-pub struct System(Arc<Inner>);
+pub struct SystemMetrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -150,15 +151,15 @@ const PRESSURES: [(&str, Waiting, &str, &str); 5] = [
     ),
 ];
 
-impl System {
+impl SystemMetrics {
     /// Returns the metrics, in a registry, read for the first time, with the disk of `/`.
     ///
     /// # Errors
     ///
     /// If one of the names is taken there by something else; then none of the metrics is there.
     /// Where `cpu_usage_percent` is, that metric stays away.
-    pub fn new(registry: &Registry) -> Result<Self, RegisterError> {
-        Self::with_disks(registry, &["/"])
+    pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
+        Self::register_with_disks(registry, &["/"])
     }
 
     /// Returns the metrics with the disks of these paths, which are their `mountpoint`s; any path of a file system will do.
@@ -166,11 +167,12 @@ impl System {
     /// A path that is not there has no metrics. One of a network whose server is gone may keep [`collect`](Self::collect) waiting.
     ///
     /// ```
-    /// use campanile_metrics::{Registry, System};
+    /// use campanile_metrics::collectors::SystemMetrics;
+    /// use campanile_metrics::Registry;
     ///
     /// let registry = Registry::new();
-    /// let system = System::with_disks(&registry, &["/", "/proc", "/no/such/folder"])?;
-    /// let sizes = registry.family("disk_size_bytes");
+    /// let system = SystemMetrics::register_with_disks(&registry, &["/", "/proc", "/no/such/folder"])?;
+    /// let sizes = registry.family_snapshot("disk_size_bytes");
     /// # #[cfg(target_os = "linux")]
     /// assert_eq!(sizes.map_or(0, |family| family.series.len()), 2);
     /// # Ok::<_, campanile_metrics::RegisterError>(())
@@ -178,8 +180,8 @@ impl System {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
-    pub fn with_disks(registry: &Registry, disks: &[&str]) -> Result<Self, RegisterError> {
+    /// As [`register`](Self::register).
+    pub fn register_with_disks(registry: &Registry, disks: &[&str]) -> Result<Self, RegisterError> {
         let inner = Inner::new(registry, Reader::new(), disks)?;
         inner.collect(clock::now());
         Ok(Self(Arc::new(inner)))

@@ -16,17 +16,17 @@ use crate::{Counter, Gauge, Histogram, Kind, RegisterError, Registry, TimeCounte
 /// | `tokio_scheduling_lag_seconds` | histogram | how late a task's turn came |
 ///
 /// ```
-/// use campanile_metrics::{Registry, Runtime};
+/// use campanile_metrics::collectors::TokioMetrics;
+/// use campanile_metrics::Registry;
 /// use tokio::runtime::Handle;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), campanile_metrics::RegisterError> {
 /// let registry = Registry::new();
-/// let runtime = Runtime::new(&registry, &Handle::current())?;
+/// let runtime = TokioMetrics::register(&registry, &Handle::current())?;
 /// assert!(registry.render().contains("tokio_workers 1\n"));
 ///
-/// let watch = runtime.clone();
-/// tokio::spawn(async move { watch.watch().await });
+/// tokio::spawn(runtime.watch());
 /// # Ok(())
 /// # }
 /// ```
@@ -37,7 +37,7 @@ use crate::{Counter, Gauge, Histogram, Kind, RegisterError, Registry, TimeCounte
 ///
 /// There is one runtime to a registry: a second one would write to the same series.
 #[derive(Clone, Debug)]
-pub struct Runtime {
+pub struct TokioMetrics {
     metrics: RuntimeMetrics,
     workers: Gauge,
     alive_tasks: Gauge,
@@ -47,13 +47,13 @@ pub struct Runtime {
     lag: Histogram,
 }
 
-impl Runtime {
+impl TokioMetrics {
     /// Returns the metrics of a runtime, in a registry, read for the first time.
     ///
     /// # Errors
     ///
     /// If one of the names is taken there by something else; then none of the metrics is there.
-    pub fn new(registry: &Registry, runtime: &Handle) -> Result<Self, RegisterError> {
+    pub fn register(registry: &Registry, runtime: &Handle) -> Result<Self, RegisterError> {
         registry.check_names(&[
             ("tokio_workers", Kind::Gauge),
             ("tokio_alive_tasks", Kind::Gauge),
@@ -128,9 +128,12 @@ impl Runtime {
     /// # Panics
     ///
     /// If it runs in no runtime of tokio's, or in one without timers.
-    pub async fn watch(&self) {
-        loop {
-            self.sample(EVERY).await;
+    pub fn watch(&self) -> impl Future<Output = ()> + Send + use<> {
+        let metrics = self.clone();
+        async move {
+            loop {
+                metrics.sample(EVERY).await;
+            }
         }
     }
 
@@ -154,9 +157,9 @@ mod tests {
     use super::*;
     use crate::Value;
 
-    fn here() -> (Registry, Runtime) {
+    fn here() -> (Registry, TokioMetrics) {
         let registry = Registry::new();
-        let runtime = Runtime::new(&registry, &Handle::current()).unwrap();
+        let runtime = TokioMetrics::register(&registry, &Handle::current()).unwrap();
         (registry, runtime)
     }
 
@@ -165,7 +168,7 @@ mod tests {
         let registry = Registry::new();
         let _own = registry.gauge("tokio_scheduling_lag_seconds", &[]).unwrap();
         let before = registry.render();
-        assert!(Runtime::new(&registry, &Handle::current()).is_err());
+        assert!(TokioMetrics::register(&registry, &Handle::current()).is_err());
         assert_eq!(registry.render(), before);
     }
 
@@ -228,7 +231,7 @@ mod tests {
     async fn a_name_that_is_taken_is_an_error() {
         let registry = Registry::new();
         registry.counter("tokio_workers_total", &[]).unwrap();
-        assert!(Runtime::new(&registry, &Handle::current()).is_err());
+        assert!(TokioMetrics::register(&registry, &Handle::current()).is_err());
     }
 
     #[test]
@@ -237,6 +240,6 @@ mod tests {
         fn is_send<T: Send>(value: T) -> T {
             value
         }
-        check::<Runtime>(|runtime| drop(is_send(runtime.watch())));
+        check::<TokioMetrics>(|runtime| drop(is_send(runtime.watch())));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use campanile_http::{GrpcStatus, Route, TraceRef};
 
 use super::sink::{CachedHandle, Either, Sink};
-use crate::http_naming::Preset;
+use crate::http_naming::HttpNaming;
 use crate::kind::Kind;
 use crate::{Counter, Histogram};
 
@@ -40,7 +40,7 @@ pub(super) struct Handles {
 impl Handles {
     pub(super) fn new(
         sink: &Sink,
-        preset: Preset,
+        naming: HttpNaming,
         route: &Route,
         status: GrpcStatus,
     ) -> CachedHandle<Self> {
@@ -56,10 +56,10 @@ impl Handles {
             ("grpc_method", method),
             ("grpc_code", go_name(status)),
         ];
-        let is_classic = preset != Preset::OpenTelemetry;
+        let is_classic = naming != HttpNaming::OpenTelemetry;
         let handled = is_classic.then(|| sink.counter(HANDLED, &labels));
         let classic = is_classic.then(|| sink.histogram(HANDLING, &labels[..3]));
-        let telemetry = (preset != Preset::Classic).then(|| {
+        let telemetry = (naming != HttpNaming::Classic).then(|| {
             let is_unknown = *route == Route::UNMATCHED || *route == Route::OTHER;
             let method = match parts {
                 Some((path, _)) => path,

@@ -66,7 +66,7 @@ fn every_method_keeps_its_label() {
 #[tokio::test]
 async fn counts_and_times_by_route_method_and_status() {
     let registry = Registry::new();
-    let metrics = HttpMetrics::new(&registry);
+    let metrics = HttpMetrics::register(&registry).unwrap();
     exchange(&metrics, Method::GET, "/a", 200).await;
     exchange(&metrics, Method::GET, "/a", 200).await;
     exchange(&metrics, Method::GET, "/a", 503).await;
@@ -79,13 +79,13 @@ async fn counts_and_times_by_route_method_and_status() {
         matches!(duration, Some(Value::Histogram(histogram)) if histogram.count == 3 && histogram.sum > 0.0)
     );
     assert_eq!(registry.get(IN_FLIGHT, &[]), Some(Value::Gauge(0.0)));
-    assert!(!registry.render().contains(&format!("# TYPE {ABNORMAL}")));
+    assert!(!registry.render().contains(&format!("# TYPE {INCOMPLETE}")));
 }
 
 #[tokio::test]
 async fn an_exchange_in_progress_is_in_flight_and_a_cancelled_one_is_abnormal() {
     let registry = Registry::new();
-    let layer = ObserveLayer::new(HttpMetrics::new(&registry));
+    let layer = ObserveLayer::new(HttpMetrics::register(&registry).unwrap());
     let service = layer.layer(service_fn(|_: Request<()>| {
         std::future::pending::<Result<Response<Body>, Infallible>>()
     }));
@@ -105,14 +105,14 @@ async fn an_exchange_in_progress_is_in_flight_and_a_cancelled_one_is_abnormal() 
         ("endpoint", "_unmatched_"),
         ("outcome", "cancelled"),
     ];
-    assert_eq!(counter(&registry, ABNORMAL, &labels), Some(1));
+    assert_eq!(counter(&registry, INCOMPLETE, &labels), Some(1));
 }
 
 #[tokio::test]
 async fn inside_of_an_exchange_the_macros_reach_its_registry() {
     let registries = [Registry::new(), Registry::new()];
     for registry in &registries {
-        let layer = ObserveLayer::new(HttpMetrics::new(registry));
+        let layer = ObserveLayer::new(HttpMetrics::register(registry).unwrap());
         let service = layer.layer(service_fn(async |_: Request<()>| {
             tokio::task::yield_now().await;
             metrics::counter!("handled_total").increment(1);
@@ -127,8 +127,11 @@ async fn inside_of_an_exchange_the_macros_reach_its_registry() {
 
 #[tokio::test]
 async fn routes_past_the_cap_are_summed_in_the_overflow_series() {
-    let registry = Registry::builder().series_per_family(3).build().unwrap();
-    let metrics = HttpMetrics::new(&registry);
+    let registry = Registry::builder()
+        .max_series_per_family(3)
+        .build()
+        .unwrap();
+    let metrics = HttpMetrics::register(&registry).unwrap();
     for _ in 0..2 {
         for route in ["/1", "/2", "/3", "/4", "/5"] {
             exchange(&metrics, Method::GET, route, 200).await;
@@ -143,38 +146,42 @@ async fn routes_past_the_cap_are_summed_in_the_overflow_series() {
 }
 
 #[test]
-fn a_taken_name_is_refused_and_the_rest_works() {
+fn a_taken_name_is_an_error_and_one_taken_later_is_rejected() {
     let registry = Registry::new();
-    // As OpenMetrics names the counter.
+    let metrics = HttpMetrics::register(&registry).unwrap();
+    // The name of the counter in OpenMetrics.
     let base = REQUESTS.trim_end_matches("_total");
     registry.gauge(base, &[]).unwrap();
+    assert!(matches!(
+        HttpMetrics::register(&registry),
+        Err(RegisterError::NameTaken { .. })
+    ));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    runtime.block_on(exchange(
-        &HttpMetrics::new(&registry),
-        Method::GET,
-        "/a",
-        200,
-    ));
+    runtime.block_on(exchange(&metrics, Method::GET, "/a", 200));
     let duration = registry.get(DURATION, &[("method", "GET"), ("endpoint", "/a")]);
     assert!(matches!(duration, Some(Value::Histogram(histogram)) if histogram.count == 1));
     assert!(
         registry
             .render()
-            .contains("campanile_registry_refused_total 1\n")
+            .contains("campanile_registry_rejected_total 1\n")
     );
 }
 
 #[tokio::test]
 async fn presets_choose_the_names() {
-    for preset in [Preset::Classic, Preset::OpenTelemetry, Preset::Both] {
-        let registry = Registry::builder().preset(preset).build().unwrap();
-        let metrics = HttpMetrics::new(&registry);
+    for naming in [
+        HttpNaming::Classic,
+        HttpNaming::OpenTelemetry,
+        HttpNaming::Both,
+    ] {
+        let registry = Registry::builder().http_naming(naming).build().unwrap();
+        let metrics = HttpMetrics::register(&registry).unwrap();
         exchange(&metrics, Method::GET, "/a", 200).await;
         exchange(&metrics, Method::GET, "/a", 503).await;
         let classic = requests(&registry, "GET", "/a", "200").map(|_| ());
-        assert_eq!(classic.is_some(), preset != Preset::OpenTelemetry);
+        assert_eq!(classic.is_some(), naming != HttpNaming::OpenTelemetry);
         let telemetry = [("200", ""), ("503", "503")].map(|(status, error)| {
             let labels = [
                 ("http_request_method", "GET"),
@@ -188,7 +195,7 @@ async fn presets_choose_the_names() {
         });
         assert_eq!(
             telemetry,
-            [preset != Preset::Classic; 2],
+            [naming != HttpNaming::Classic; 2],
             "{}",
             registry.render()
         );
@@ -215,7 +222,7 @@ async fn durations_have_the_trace_that_an_observer_before_has_left() {
         (None, false),
     ] {
         let registry = Registry::new();
-        let observers = (Traces(trace), HttpMetrics::new(&registry));
+        let observers = (Traces(trace), HttpMetrics::register(&registry).unwrap());
         let service = ObserveLayer::new(observers).layer(service_fn(async |_: Request<()>| {
             Ok::<_, Infallible>(Response::new(Body::default()))
         }));
@@ -243,11 +250,11 @@ async fn durations_have_the_trace_that_an_observer_before_has_left() {
 async fn a_route_that_was_turned_away_has_its_series_once_there_is_room() {
     let second = std::time::Duration::from_secs(1);
     let registry = Registry::builder()
-        .series(3)
+        .max_series(3)
         .idle_timeout(second)
         .build()
         .unwrap();
-    let metrics = HttpMetrics::new(&registry);
+    let metrics = HttpMetrics::register(&registry).unwrap();
     // With the gauge of what is in flight, that is all there is room for.
     registry.gauge("filler", &[("k", "1")]).unwrap();
     registry.gauge("filler", &[("k", "2")]).unwrap();
@@ -280,9 +287,13 @@ async fn call(metrics: &HttpMetrics, path: &str, route: Option<&'static str>, st
 
 #[tokio::test]
 async fn grpc_calls_have_their_status_in_families_of_their_own() {
-    for preset in [Preset::Classic, Preset::OpenTelemetry, Preset::Both] {
-        let registry = Registry::builder().preset(preset).build().unwrap();
-        let metrics = HttpMetrics::new(&registry);
+    for naming in [
+        HttpNaming::Classic,
+        HttpNaming::OpenTelemetry,
+        HttpNaming::Both,
+    ] {
+        let registry = Registry::builder().http_naming(naming).build().unwrap();
+        let metrics = HttpMetrics::register(&registry).unwrap();
         call(&metrics, "/shop.Shop/Buy", None, "0").await;
         for _ in 0..2 {
             call(&metrics, "/shop.Shop/Buy", None, "5").await;
@@ -321,8 +332,8 @@ async fn grpc_calls_have_their_status_in_families_of_their_own() {
             ];
             duration("rpc_server_call_duration_seconds", &labels)
         };
-        let classic = |count| (preset != Preset::OpenTelemetry).then_some(count);
-        let semantic = |count| (preset != Preset::Classic).then_some(count);
+        let classic = |count| (naming != HttpNaming::OpenTelemetry).then_some(count);
+        let semantic = |count| (naming != HttpNaming::Classic).then_some(count);
         assert_eq!(handled("shop.Shop", "Buy", "OK"), classic(1), "{page}");
         assert_eq!(handled("shop.Shop", "Buy", "NotFound"), classic(2));
         assert_eq!(handled("shop.Shop", "Buy", "Internal"), classic(2));
@@ -354,14 +365,16 @@ async fn grpc_calls_have_their_status_in_families_of_their_own() {
 #[tokio::test]
 async fn every_grpc_status_has_its_go_name() {
     let registry = Registry::new();
-    let metrics = HttpMetrics::new(&registry);
+    let metrics = HttpMetrics::register(&registry).unwrap();
     // More statuses than the cache probes slots for one hash.
     for _ in 0..2 {
         for code in 0..=16 {
             call(&metrics, "/", Some("/a.B/C"), &code.to_string()).await;
         }
     }
-    let handled = registry.family("grpc_server_handled_total").unwrap();
+    let handled = registry
+        .family_snapshot("grpc_server_handled_total")
+        .unwrap();
     let codes = handled.series.iter().map(|series| {
         assert_eq!(series.value, Value::Counter(2));
         series.label("grpc_code").unwrap().into_owned()
@@ -393,7 +406,7 @@ async fn every_grpc_status_has_its_go_name() {
 #[tokio::test]
 async fn a_recorder_of_another_library_gets_the_families_of_grpc() {
     let registry = Registry::new();
-    let metrics = HttpMetrics::with_recorder(registry.clone(), Preset::Both);
+    let metrics = HttpMetrics::with_recorder(registry.clone(), HttpNaming::Both);
     call(&metrics, "/shop.Shop/Buy", None, "0").await;
     call(&metrics, "/shop.Shop/Buy", None, "13").await;
     let page = registry.render();
@@ -467,7 +480,7 @@ impl Recorder for Forgetful {
 #[tokio::test]
 async fn a_series_that_another_recorder_removes_comes_back_with_the_next_request() {
     let recorder = Forgetful::default();
-    let metrics = HttpMetrics::with_recorder(recorder.clone(), Preset::Both);
+    let metrics = HttpMetrics::with_recorder(recorder.clone(), HttpNaming::Both);
     let layer = ObserveLayer::new(metrics.clone());
     for _ in 0..3 {
         exchange(&metrics, Method::GET, "/a", 200).await;
@@ -482,7 +495,7 @@ async fn a_series_that_another_recorder_removes_comes_back_with_the_next_request
             grpc::HANDLING,
             grpc::CALL_DURATION,
         ] {
-            assert!(registry.family(name).is_some(), "{name}");
+            assert!(registry.family_snapshot(name).is_some(), "{name}");
         }
         // An exchange that is older than the series leaves no negative gauge behind.
         let service = layer.layer(service_fn(|_: Request<()>| {
@@ -505,12 +518,12 @@ async fn a_series_that_another_recorder_removes_comes_back_with_the_next_request
 
 #[tokio::test]
 async fn exchanges_count_although_a_constant_label_has_the_name_of_theirs() {
-    let mut builder = Registry::builder().preset(Preset::Both);
+    let mut builder = Registry::builder().http_naming(HttpNaming::Both);
     for label in ["method", "endpoint", "outcome", "grpc_code", "error_type"] {
         builder = builder.constant_label(label, "x");
     }
     let registry = builder.build().unwrap();
-    let metrics = HttpMetrics::new(&registry);
+    let metrics = HttpMetrics::register(&registry).unwrap();
     exchange(&metrics, Method::GET, "/a", 200).await;
     call(&metrics, "/", Some("/a.B/C"), "13").await;
     assert_eq!(requests(&registry, "GET", "/a", "200"), Some(1));
@@ -527,10 +540,10 @@ async fn exchanges_count_although_a_constant_label_has_the_name_of_theirs() {
 #[tokio::test]
 async fn each_version_scheme_and_outcome_of_a_route_keeps_its_handles() {
     let registry = Registry::builder()
-        .preset(Preset::OpenTelemetry)
+        .http_naming(HttpNaming::OpenTelemetry)
         .build()
         .unwrap();
-    let metrics = HttpMetrics::new(&registry);
+    let metrics = HttpMetrics::register(&registry).unwrap();
     let layer = ObserveLayer::builder(metrics.clone())
         .route(|_| Some("/".into()))
         .build();

@@ -16,11 +16,11 @@ impl Registry {
     /// # Errors
     ///
     /// If the name is not valid, the bounds are empty, not finite or not rising, or the name has others already.
-    pub fn buckets(&self, name: &str, bounds: &[f64]) -> Result<(), RegisterError> {
+    pub fn set_buckets(&self, name: &str, bounds: &[f64]) -> Result<(), RegisterError> {
         if sanitised(name) != name {
             return Err(RegisterError::InvalidName { name: name.into() });
         }
-        let bounds = Bounds::checked(bounds).ok_or_else(|| RegisterError::Buckets {
+        let bounds = Bounds::checked(bounds).ok_or_else(|| RegisterError::InvalidBuckets {
             name: name.into(),
             bounds: bounds.into(),
         })?;
@@ -29,10 +29,10 @@ impl Registry {
         let first = declared.buckets.entry((&*exported).into());
         let first = first.or_insert_with(|| Arc::clone(&bounds));
         if first.values() != bounds.values() {
-            return Err(RegisterError::BucketsTaken {
+            return Err(RegisterError::BucketConflict {
                 name: name.into(),
-                asked: bounds.values().into(),
-                has: first.values().into(),
+                requested: bounds.values().into(),
+                existing: first.values().into(),
             });
         }
         Ok(())
@@ -41,7 +41,7 @@ impl Registry {
     /// Returns the bounds of a histogram, by its exported name.
     pub(crate) fn bounds(&self, name: &str) -> Arc<Bounds> {
         let settings = &self.0.settings;
-        let of_names = settings.buckets_of(name);
+        let of_names = settings.buckets_for(name);
         if let Some((exactly, true)) = of_names {
             return Arc::clone(exactly);
         }

@@ -75,7 +75,7 @@ impl Registry {
         while let Some((name, of)) = self.next_family(last.as_deref(), beside.as_deref()) {
             match of {
                 FamilySource::Own(family) => {
-                    each(self.family_snapshot(Arc::clone(&name), &family, shows));
+                    each(self.read_family(Arc::clone(&name), &family, shows));
                 }
                 FamilySource::External(_) => {
                     let theirs = beside.as_ref().and_then(|beside| beside.get(&name));

@@ -75,8 +75,8 @@ impl Families {
         match self.get(&by) {
             Some(by) if *by.raw_name == *raw_name => RegisterError::KindConflict {
                 name: raw_name.into(),
-                is: by.kind(),
-                asked: kind,
+                existing: by.kind(),
+                requested: kind,
             },
             _ => RegisterError::NameTaken {
                 name: raw_name.into(),

@@ -38,7 +38,7 @@ impl Registry {
             .collect();
         // The registry's own label is a family's name, which is not cut.
         let longest = match under {
-            LimitScope::Limited => settings.label_value_bytes,
+            LimitScope::Limited => settings.max_label_value_bytes,
             LimitScope::Exempt => usize::MAX,
         };
         self.drop_constant(&mut labels, longest);
@@ -51,13 +51,13 @@ impl Registry {
             let family = self.find_family::<C>(name, under)?;
             let exported = &family.name;
             let set = series_of_kind::<C>(name, &family)?;
-            let cap = settings.series_per_family.min(C::MAX_SERIES);
+            let cap = settings.max_series_per_family.min(C::MAX_SERIES);
             let is_full = |set: &Map<C>| {
                 // The one series without labels always has room.
                 under == LimitScope::Limited
                     && !text.text.is_empty()
                     && (set.len() >= cap.saturating_add(family.overflows(|of| set.contains(of)))
-                        || self.0.series.load(Ordering::Relaxed) >= settings.series)
+                        || self.0.series.load(Ordering::Relaxed) >= settings.max_series)
             };
             let sweep = self.0.sweep.load(Ordering::Relaxed);
             let found = |series: &Arc<Series<C>>, is_own| {
@@ -151,11 +151,11 @@ impl Registry {
         let family = match found {
             Some(found) => found,
             None if under == LimitScope::Limited
-                && self.0.series.load(Ordering::Relaxed) >= self.0.settings.series =>
+                && self.0.series.load(Ordering::Relaxed) >= self.0.settings.max_series =>
             {
                 return Err(RegisterError::Full {
                     name: raw_name.into(),
-                    cap: self.0.settings.series,
+                    max_series: self.0.settings.max_series,
                 });
             }
             None => {
@@ -188,7 +188,7 @@ pub(super) fn series_of_kind<'a, C: StoredValue>(
 ) -> Result<&'a SeriesSet<C>, RegisterError> {
     C::series(&family.series).ok_or_else(|| RegisterError::KindConflict {
         name: name.into(),
-        is: family.kind(),
-        asked: C::KIND,
+        existing: family.kind(),
+        requested: C::KIND,
     })
 }

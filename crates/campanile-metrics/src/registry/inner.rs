@@ -10,7 +10,7 @@ use super::schema::Schema;
 use crate::beside::Exporter;
 use crate::clock;
 use crate::constant_labels::ConstantLabels;
-use crate::http_naming::Preset;
+use crate::http_naming::HttpNaming;
 use crate::key_cache::KeyCache;
 use crate::rendering::SharedScrapes;
 use crate::settings::Settings;
@@ -73,7 +73,7 @@ impl Registry {
     pub(crate) fn with(settings: Settings) -> Self {
         let source = settings.beside.clone();
         Self(Arc::new(Inner {
-            exporter: source.map(|source| Exporter::new(source, settings.series)),
+            exporter: source.map(|source| Exporter::new(source, settings.max_series)),
             families: RwLock::default(),
             descriptions: RwLock::default(),
             declared: RwLock::default(),
@@ -124,7 +124,7 @@ impl Registry {
 
     /// The labels of all series.
     pub(crate) fn constant(&self) -> &ConstantLabels {
-        &self.0.settings.constant
+        &self.0.settings.constant_labels
     }
 
     /// Returns whether OpenMetrics has `_created` lines.
@@ -132,8 +132,8 @@ impl Registry {
         self.0.settings.has_created
     }
 
-    pub(crate) fn preset(&self) -> Preset {
-        self.0.settings.preset
+    pub(crate) fn http_naming(&self) -> HttpNaming {
+        self.0.settings.http_naming
     }
 
     pub(super) fn prefixed<'a>(&self, name: Cow<'a, str>) -> Cow<'a, str> {

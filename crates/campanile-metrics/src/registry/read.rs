@@ -22,7 +22,7 @@ impl Registry {
         self.publish_if_self_metric(name);
         let family = read(&self.0.families).get(name).cloned();
         match family {
-            Some(family) => family.get(&text(self.0.settings.label_value_bytes)?.text),
+            Some(family) => family.get(&text(self.0.settings.max_label_value_bytes)?.text),
             // The values of another exporter's labels are not cut.
             None if self.has_exporter() => self.get_beside(name, &text(usize::MAX)?.text),
             None => None,
@@ -51,11 +51,11 @@ impl Registry {
     }
 
     /// Returns the values of one exported name, or `None` if there are none.
-    pub fn family(&self, name: &str) -> Option<FamilySnapshot> {
+    pub fn family_snapshot(&self, name: &str) -> Option<FamilySnapshot> {
         self.publish_if_self_metric(name);
         let own = read(&self.0.families).get_key_value(name);
         match own {
-            Some((name, family)) => Some(self.family_snapshot(name, &family, false)),
+            Some((name, family)) => Some(self.read_family(name, &family, false)),
             None => self.family_beside(name),
         }
     }
@@ -67,12 +67,12 @@ impl Registry {
     /// threads are turned away at the same time.
     ///
     /// The labels are as they are exposed, without braces. Empty if the family is not there or has room.
-    pub fn turned_away(&self, name: &str) -> Vec<(String, u64)> {
+    pub fn top_overflow(&self, name: &str) -> Vec<(String, u64)> {
         let family = read(&self.0.families).get(name).cloned();
         family.map_or_else(Vec::new, |family| family.top().most(10))
     }
 
-    pub(super) fn family_snapshot(
+    pub(super) fn read_family(
         &self,
         name: Arc<str>,
         family: &AnyFamily,

@@ -68,9 +68,9 @@ impl Registry {
             RegisterError::KindConflict { .. } => 4,
             RegisterError::NameTaken { .. } => 5,
             RegisterError::Full { .. } => 6,
-            RegisterError::CountersSuffix { .. } => LINT,
-            RegisterError::Buckets { .. }
-            | RegisterError::BucketsTaken { .. }
+            RegisterError::TotalSuffix { .. } => LINT,
+            RegisterError::InvalidBuckets { .. }
+            | RegisterError::BucketConflict { .. }
             | RegisterError::NoBuckets { .. } => 8,
         };
         if !self.0.logged[reason].swap(true, Ordering::Relaxed) {
@@ -151,7 +151,7 @@ fn check<'a>(
         return Err(RegisterError::InvalidName { name: name.into() });
     }
     if !kind.is_counter() && name.ends_with("_total") {
-        return Err(RegisterError::CountersSuffix {
+        return Err(RegisterError::TotalSuffix {
             name: name.into(),
             kind,
         });

@@ -16,7 +16,7 @@ const OWN: [(&str, &str); 4] = [
         "Times that a new series of the family was turned away, to its `_other_` series or, for a gauge, to none.",
     ),
     (
-        "campanile_registry_refused_total",
+        "campanile_registry_rejected_total",
         "Descriptions, and registrations and duplicate labels whose caller gets no error, that were refused.",
     ),
     (

@@ -6,8 +6,9 @@ use metrics::{Unit, counter, gauge, histogram, with_local_recorder};
 
 use super::describe::MAX_DESCRIPTIONS;
 use super::*;
+use crate::export::Snapshot;
 use crate::{
-    BuildError, Counter, Gauge, Histogram, Kind, Names, RegisterError, RegistryBuilder, Snapshot,
+    BuildProblem, Counter, Gauge, Histogram, Kind, NameMatch, RegisterError, RegistryBuilder,
     Value, clock,
 };
 
@@ -121,7 +122,7 @@ fn names_that_some_format_would_confuse_are_taken() {
                 [histogram(), gauge()]
             };
             let error = both[1].as_ref().unwrap_err().to_string();
-            assert!(both[0].is_ok() && error.contains("already"), "{error}");
+            assert!(both[0].is_ok() && error.contains("belongs to"), "{error}");
         }
     }
     for suffix in ["_bucket", "_sum", "_count", "_created"] {
@@ -145,7 +146,7 @@ fn a_counter_has_its_suffix_everywhere() {
     registry.counter("jobs", &[]).unwrap().increment(2);
     assert_eq!(registry.get("jobs_total", &[]), Some(Value::Counter(2)));
     assert_eq!(registry.get("jobs", &[]), None);
-    let family = registry.family("jobs_total").unwrap();
+    let family = registry.family_snapshot("jobs_total").unwrap();
     assert_eq!(
         (&*family.name, family.help.as_deref()),
         ("jobs_total", Some("Jobs done."))
@@ -173,37 +174,37 @@ fn mistakes_are_typed_errors() {
     check(
         "",
         &[],
-        r#"the metric name "" is not valid: use [a-zA-Z_:][a-zA-Z0-9_:]*"#,
+        r#"invalid metric name "": expected [a-zA-Z_:][a-zA-Z0-9_:]*"#,
     );
     check(
         "1a",
         &[],
-        r#"the metric name "1a" is not valid: use [a-zA-Z_:][a-zA-Z0-9_:]*"#,
+        r#"invalid metric name "1a": expected [a-zA-Z_:][a-zA-Z0-9_:]*"#,
     );
     check(
         "a\n# TYPE x",
         &[],
-        r##"the metric name "a\n# TYPE x" is not valid: use [a-zA-Z_:][a-zA-Z0-9_:]*"##,
+        r##"invalid metric name "a\n# TYPE x": expected [a-zA-Z_:][a-zA-Z0-9_:]*"##,
     );
     check(
         "a",
         &[("b c", "")],
-        r#"the label name "b c" of the metric "a" is not valid: use [a-zA-Z_][a-zA-Z0-9_]*"#,
+        r#"invalid label name "b c" of the metric "a": expected [a-zA-Z_][a-zA-Z0-9_]*"#,
     );
     check(
         "a",
         &[("b", "1"), ("b", "2")],
-        r#"the metric "a" has two labels named "b": keep one"#,
+        r#"duplicate label name "b" of the metric "a": expected each name once"#,
     );
     check(
         "a",
         &[("__le", "1")],
-        r#"the label name "__le" of the metric "a" is reserved (`__…`, and for histograms and summaries `le` and `quantile`): choose another"#,
+        r#"reserved label name "__le" of the metric "a": expected no `__` at the start, and no `le` or `quantile` for histograms and summaries"#,
     );
     check(
         "taken",
         &[],
-        r#"the metric "taken" is a gauge, and can't be a counter too: choose another name"#,
+        r#"duplicate metric name "taken" of a counter: expected a gauge, as registered before"#,
     );
 }
 
@@ -231,7 +232,7 @@ fn the_macros_get_valid_names_and_never_a_panic() {
     );
     assert!(page.contains("h_sum 0.25\n"), "{page}");
     assert!(
-        page.contains("campanile_registry_refused_total 3\n"),
+        page.contains("campanile_registry_rejected_total 3\n"),
         "{page}"
     );
     assert!(
@@ -308,13 +309,13 @@ fn a_series_own_label_wins_over_a_constant_label() {
 
 #[test]
 fn the_librarys_own_metrics_work_with_constant_labels_of_their_names() {
-    let mut builder = Registry::builder().series_per_family(1);
+    let mut builder = Registry::builder().max_series_per_family(1);
     for label in ["part", "mountpoint", "cache_type", "section"] {
         builder = builder.constant_label(label, "x");
     }
     let registry = builder.build().unwrap();
-    let cache = crate::CacheMetrics::new(&registry, "users").unwrap();
-    cache.entries(7);
+    let cache = crate::collectors::CacheMetrics::register(&registry, "users").unwrap();
+    cache.set_entries(7);
     let entries = registry.get("cache_entries", &[("cache_type", "users")]);
     assert_eq!(entries, Some(Value::Gauge(7.0)));
     let page = registry.render();
@@ -326,10 +327,10 @@ fn the_librarys_own_metrics_work_with_constant_labels_of_their_names() {
 fn buckets_are_those_of_the_name_that_fits_best() {
     let registry = Registry::builder()
         .buckets(&[1.0])
-        .buckets_of(Names::Ending("_bytes".into()), &[2.0])
-        .buckets_of(Names::Ending("load_bytes".into()), &[3.0])
-        .buckets_of(Names::Beginning("up".into()), &[4.0])
-        .buckets_of(Names::Exactly("upload_bytes".into()), &[5.0])
+        .buckets_for(NameMatch::Suffix("_bytes".into()), &[2.0])
+        .buckets_for(NameMatch::Suffix("load_bytes".into()), &[3.0])
+        .buckets_for(NameMatch::Prefix("up".into()), &[4.0])
+        .buckets_for(NameMatch::Exact("upload_bytes".into()), &[5.0])
         .build()
         .unwrap();
     for (name, bound) in [
@@ -366,14 +367,14 @@ fn macros_with_literals_and_without_write_to_the_same_series() {
     assert!(
         registry
             .render()
-            .contains("campanile_registry_refused_total 1\n")
+            .contains("campanile_registry_rejected_total 1\n")
     );
 }
 
 #[test]
 fn summaries_show_quantiles_and_macros_reach_them_by_name() {
     let registry = Registry::builder()
-        .summaries(Names::Ending("_size".into()))
+        .summaries(NameMatch::Suffix("_size".into()))
         .build()
         .unwrap();
     let summary = registry.summary("s", &[("k", "v")]).unwrap();
@@ -407,19 +408,19 @@ fn summaries_show_quantiles_and_macros_reach_them_by_name() {
     );
     // `s` is no histogram.
     assert!(
-        page.contains("campanile_registry_refused_total 1\n"),
+        page.contains("campanile_registry_rejected_total 1\n"),
         "{page}"
     );
 }
 
 #[test]
-fn settings_are_checked_when_building() {
+fn the_build_error_lists_all_problems() {
     #[track_caller]
     fn buckets(bounds: &[f64], valid: bool) {
         let built = Registry::builder().buckets(bounds).build();
         assert_eq!(built.is_ok(), valid, "{bounds:?}");
         if let Err(error) = built {
-            assert!(error.to_string().contains("finite and rising"));
+            assert!(error.to_string().contains("finite and ascending"));
         }
     }
     buckets(&[1.0], true);
@@ -429,39 +430,38 @@ fn settings_are_checked_when_building() {
     buckets(&[2.0, 1.0], false);
     buckets(&[1.0, f64::INFINITY], false);
     buckets(&[f64::NAN], false);
-    assert_eq!(
-        Registry::builder()
-            .series_per_family(0)
-            .build()
-            .unwrap_err(),
-        BuildError::Zero {
-            setting: "series_per_family"
-        }
-    );
-    let message = |builder: RegistryBuilder| builder.build().unwrap_err().to_string();
-    let prefix = message(Registry::builder().prefix("a b"));
-    assert!(
-        prefix.starts_with(r#"the prefix "a b" is not valid"#),
-        "{prefix}"
-    );
     for (name, value) in [("le", "1"), ("a b", "1"), ("a", ""), ("family", "1")] {
-        let label = message(Registry::builder().constant_label(name, value));
-        assert!(
-            label.contains(&format!("the constant label {name:?}")),
-            "{label}"
-        );
+        let built = Registry::builder().constant_label(name, value).build();
+        let error = built.unwrap_err();
+        let [BuildProblem::ConstantLabel { label, .. }] = error.problems() else {
+            panic!("{error:?}");
+        };
+        assert_eq!(label, name);
     }
-    let names = Names::Ending("_x".into());
-    let buckets = message(Registry::builder().buckets_of(names, &[]));
-    assert!(buckets.contains(r#"[] of Ending("_x") are"#), "{buckets}");
-    assert_eq!(
-        Registry::builder()
-            .series(0)
-            .build()
-            .unwrap_err()
-            .to_string(),
-        "`series` is 0: give at least 1"
-    );
+    let error = Registry::builder()
+        .max_series_per_family(0)
+        .max_series(0)
+        .max_label_value_bytes(0)
+        .idle_timeout(Duration::ZERO)
+        .buckets(&[])
+        .buckets_for(NameMatch::Suffix("_x".into()), &[2.0, 1.0])
+        .prefix("a b")
+        .constant_label("le", "1")
+        .build()
+        .unwrap_err();
+    let expected = [
+        "invalid `max_series_per_family` 0: expected at least 1",
+        "invalid `max_series` 0: expected at least 1",
+        "invalid `max_label_value_bytes` 0: expected at least 1",
+        "invalid `idle_timeout` 0: expected at least 1",
+        "invalid bucket bounds [] for all histograms: expected at least one, finite and ascending",
+        "invalid bucket bounds [2.0, 1.0] for Suffix(\"_x\"): expected at least one, finite and ascending",
+        "invalid prefix \"a b\": expected [a-zA-Z_:][a-zA-Z0-9_:]* without `_` at the end",
+        "invalid constant label \"le\": expected a value, and a name [a-zA-Z_][a-zA-Z0-9_]* that is not reserved",
+    ];
+    assert_eq!(error.to_string(), expected.join("; "));
+    assert_eq!(error.problems().len(), expected.len());
+    assert!(std::error::Error::source(&error).is_some());
 }
 
 #[test]
@@ -566,12 +566,12 @@ fn bounds_follow_from_the_unit_or_the_last_word_of_the_name() {
 #[test]
 fn bounds_of_a_metric_itself_go_before_those_of_a_pattern() {
     let registry = Registry::builder()
-        .buckets_of(Names::Ending("_seconds".into()), &[1.0])
-        .buckets_of(Names::Exactly("exact_seconds".into()), &[2.0])
+        .buckets_for(NameMatch::Suffix("_seconds".into()), &[1.0])
+        .buckets_for(NameMatch::Exact("exact_seconds".into()), &[2.0])
         .build()
         .unwrap();
     for name in ["payment_seconds", "exact_seconds"] {
-        registry.buckets(name, &[0.1, 60.0]).unwrap();
+        registry.set_buckets(name, &[0.1, 60.0]).unwrap();
         registry.histogram(name, &[]).unwrap();
     }
     registry.histogram("other_seconds", &[]).unwrap();
@@ -622,7 +622,7 @@ fn a_counter_that_was_counted_elsewhere_has_no_time_at_which_it_was_zero() {
         matches!(*created, [own] if own.starts_with("own_created ")),
         "{page}"
     );
-    let created = |name| registry.family(name).unwrap().series[0].created;
+    let created = |name| registry.family_snapshot(name).unwrap().series[0].created;
     assert_eq!(created("foreign_total"), None);
     assert!(created("own_total").is_some());
 }
@@ -641,7 +641,7 @@ fn the_budget_is_what_a_page_has_and_created_can_be_left_out() {
         registry.gauge("depth", &[]).unwrap();
         registry.histogram("wait_seconds", &[]).unwrap().record(0.1);
         registry.summary("size", &[]).unwrap().record(1.0);
-        let budget = registry.budget();
+        let budget = registry.cardinality();
         let promised: usize = budget.iter().map(|of| of.series * of.samples).sum();
         let page = registry.render_open_metrics();
         assert_eq!(samples(&page).count(), promised, "{page}");
@@ -667,7 +667,7 @@ fn a_label_is_refused_only_where_it_would_be_mistaken() {
     let jobs = get("jobs_total", &[("k", "2"), ("a", "x")]);
     assert_eq!(jobs, Some(Value::Counter(1)));
     assert_eq!(
-        get("campanile_registry_refused_total", &[]),
+        get("campanile_registry_rejected_total", &[]),
         Some(Value::Counter(1))
     );
     for (label, is_allowed) in [("le", false), ("quantile", false), ("level", true)] {
@@ -701,14 +701,14 @@ fn a_name_that_is_shared_and_no_literal_is_not_kept() {
 fn a_snapshot_of_many_series_has_each_of_them_once() {
     for count in [999, 1_000, 1_001, 2_500] {
         let registry = Registry::builder()
-            .series_per_family(5_000)
+            .max_series_per_family(5_000)
             .build()
             .unwrap();
         for number in 0..count {
             let number = format!("{number:05}");
             registry.gauge("g", &[("k", &number)]).unwrap();
         }
-        let series = registry.family("g").unwrap().series;
+        let series = registry.family_snapshot("g").unwrap().series;
         let found = series
             .iter()
             .map(|series| series.label("k").unwrap().parse::<usize>());

@@ -10,7 +10,7 @@ use crate::registry::Registry;
 use crate::rendering::Reader;
 
 /// A body: a text, or a page that is written as it is read.
-pub struct Page(pub(super) Content);
+pub struct ScrapeBody(pub(super) Content);
 
 pub(super) enum Content {
     Whole(Option<Bytes>),
@@ -19,7 +19,7 @@ pub(super) enum Content {
     Long(Reader<Registry>),
 }
 
-impl Body for Page {
+impl Body for ScrapeBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -58,21 +58,21 @@ impl Body for Page {
     }
 }
 
-impl<T: Into<Bytes>> From<T> for Page {
+impl<T: Into<Bytes>> From<T> for ScrapeBody {
     fn from(text: T) -> Self {
         let bytes = text.into();
         Self(Content::Whole((!bytes.is_empty()).then_some(bytes)))
     }
 }
 
-impl Default for Page {
+impl Default for ScrapeBody {
     fn default() -> Self {
         Self(Content::Whole(None))
     }
 }
 
-impl fmt::Debug for Page {
+impl fmt::Debug for ScrapeBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Page").finish_non_exhaustive()
+        f.debug_struct("ScrapeBody").finish_non_exhaustive()
     }
 }

@@ -27,14 +27,22 @@ fn long() -> Registry {
     registry
 }
 
-fn get(registry: &Registry, headers: &[(http::HeaderName, &'static str)]) -> Response<Page> {
+fn request(method: Method) -> Parts {
+    let (mut request, ()) = http::Request::new(()).into_parts();
+    request.method = method;
+    request
+}
+
+fn get(registry: &Registry, headers: &[(http::HeaderName, &'static str)]) -> Response<ScrapeBody> {
+    let mut request = request(Method::GET);
     let headers = headers.iter().cloned();
     let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
-    registry.respond(&Method::GET, &headers.collect())
+    request.headers = headers.collect();
+    registry.respond(&request)
 }
 
 /// Polls once: the piece that came, if one did.
-fn poll(page: &mut Page) -> Poll<Option<Bytes>> {
+fn poll(page: &mut ScrapeBody) -> Poll<Option<Bytes>> {
     let mut context = Context::from_waker(Waker::noop());
     Pin::new(page).poll_frame(&mut context).map(|frame| {
         let frame = frame?.unwrap_or_else(|never| match never {});
@@ -43,7 +51,7 @@ fn poll(page: &mut Page) -> Poll<Option<Bytes>> {
 }
 
 /// Reads to the end.
-fn rest(page: &mut Page) -> Vec<u8> {
+fn rest(page: &mut ScrapeBody) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
         match poll(page) {
@@ -133,7 +141,7 @@ fn the_headers_choose_the_format_and_the_compression() {
 #[test]
 fn head_has_the_headers_only_and_other_methods_are_refused() {
     let registry = long();
-    let response = registry.respond(&Method::HEAD, &HeaderMap::new());
+    let response = registry.respond(&request(Method::HEAD));
     assert_eq!(response.status(), StatusCode::OK);
     assert!(
         response.headers()[CONTENT_TYPE]
@@ -144,7 +152,7 @@ fn head_has_the_headers_only_and_other_methods_are_refused() {
     assert!(response.body().is_end_stream());
     assert_eq!(response.body().size_hint().exact(), None);
     for method in [Method::POST, Method::DELETE, Method::OPTIONS] {
-        let response = registry.respond(&method, &HeaderMap::new());
+        let response = registry.respond(&request(method));
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()[ALLOW], "GET,HEAD");
     }
@@ -233,7 +241,7 @@ fn many_small_families_take_several_turns() {
 #[test]
 fn a_long_page_that_others_have_read_is_freed_without_a_deep_stack() {
     let registry = Registry::builder()
-        .series_per_family(100_000)
+        .max_series_per_family(100_000)
         .build()
         .unwrap();
     for number in 0..60_000 {
@@ -272,14 +280,14 @@ fn readers_on_many_threads_get_the_same_page() {
 }
 
 /// Starts a response, without reading it.
-fn start(registry: &Registry, gzip: bool, now: Instant) -> Page {
+fn start(registry: &Registry, gzip: bool, now: Instant) -> ScrapeBody {
     match registry.0.scrapes.start(registry, Format::Text, gzip, now) {
-        Start::Whole(bytes) => Page::from(bytes),
-        Start::Long(reader) => Page(Content::Long(reader)),
+        Start::Whole(bytes) => ScrapeBody::from(bytes),
+        Start::Long(reader) => ScrapeBody(Content::Long(reader)),
     }
 }
 
-fn text(page: &mut Page, gzip: bool) -> String {
+fn text(page: &mut ScrapeBody, gzip: bool) -> String {
     let bytes = rest(page);
     let mut text = String::new();
     if gzip {
@@ -377,7 +385,7 @@ fn stalled_readers_do_not_stop_others_from_sharing() {
 #[test]
 fn a_page_much_longer_than_what_is_kept_is_whole_for_each_reader() {
     let registry = Registry::builder()
-        .series_per_family(12_000)
+        .max_series_per_family(12_000)
         .build()
         .unwrap();
     for number in 0..12_000 {
@@ -393,5 +401,27 @@ fn a_page_much_longer_than_what_is_kept_is_whole_for_each_reader() {
     assert!(rest(fast) == expected.as_bytes());
     for reader in others {
         assert!(rest(reader) == expected.as_bytes());
+    }
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn the_service_and_the_routes_respond_like_the_registry() {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    let registry = Registry::new();
+    registry.counter("a_total", &[]).unwrap();
+    let get = |path| {
+        http::Request::get(path)
+            .body(axum::body::Body::empty())
+            .unwrap()
+    };
+    let response = registry.service().oneshot(get("/any")).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, registry.render());
+    for (path, status) in [("/metrics", 200), ("/metrics/", 200), ("/other", 404)] {
+        let response = registry.routes().oneshot(get(path)).await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
     }
 }

@@ -2,7 +2,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use campanile_alerts::{Rule, Severity};
 use campanile_health::{Check, Health};
-use campanile_metrics::{Business, BusinessCollector, Registry};
+use campanile_metrics::Registry;
+use campanile_metrics::collectors::{BusinessCollector, BusinessMetrics};
 use campanile_sla::{Sla, Slo};
 use futures_util::FutureExt;
 use http::{HeaderMap, Request};
@@ -50,10 +51,10 @@ enum Credentials {
 
 impl World {
     fn new() -> Self {
-        Self::with(Business::default(), Credentials::Tokens)
+        Self::with(BusinessMetrics::default(), Credentials::Tokens)
     }
 
-    fn with(business: Business, credentials: Credentials) -> Self {
+    fn with(business: BusinessMetrics, credentials: Credentials) -> Self {
         let sla = Sla::builder()
             .objective(Slo::availability("availability", "99.9%"))
             .objective(
@@ -137,7 +138,12 @@ async fn what_a_collector_failed_with_is_for_credentials() {
         BusinessCollector::new("orders", fails),
         BusinessCollector::new("users", works),
     ];
-    let business = Business::new(&Registry::new(), collectors).unwrap();
+    let builder = collectors
+        .into_iter()
+        .fold(BusinessMetrics::builder(), |builder, collector| {
+            builder.collector(collector)
+        });
+    let business = builder.register(&Registry::new()).unwrap();
     business
         .run(tokio::time::sleep(std::time::Duration::from_secs(1)))
         .await;
@@ -181,7 +187,7 @@ fn the_guard_stands_before_every_route() {
 }
 
 fn check_every_route(credentials: Credentials) {
-    let world = World::with(Business::default(), credentials);
+    let world = World::with(BusinessMetrics::default(), credentials);
     let mut asked = 0;
     for route in Monitor::route_table() {
         let path = [
@@ -248,7 +254,7 @@ fn a_local_client_has_no_privilege_once_there_is_a_token() {
         (Credentials::Tokens, StatusCode::UNAUTHORIZED),
         (Credentials::Nothing, StatusCode::UNAUTHORIZED),
     ] {
-        let world = World::with(Business::default(), credentials);
+        let world = World::with(BusinessMetrics::default(), credentials);
         let response = world.ask(Who::Local, "GET", "/metrics/business");
         assert_eq!(response.status(), status, "{credentials:?}");
     }

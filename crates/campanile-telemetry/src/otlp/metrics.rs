@@ -30,14 +30,14 @@ use crate::clock;
 /// What has metrics that are exported: the facade implements it for its registry.
 ///
 /// ```
-/// use campanile_telemetry::{Measured, MetricSource, MetricWriter, Point};
+/// use campanile_telemetry::{PointValue, MetricSource, MetricWriter, Point};
 ///
 /// struct Answers;
 ///
 /// impl MetricSource for Answers {
 ///     fn collect(&self, out: &mut MetricWriter<'_>) {
 ///         out.metric("answers", "Answers that were given.", "");
-///         out.point(Point::new(&[("kind", "final")], Measured::Count(42)));
+///         out.point(Point::new(&[("kind", "final")], PointValue::Count(42)));
 ///     }
 /// }
 /// ```
@@ -66,7 +66,7 @@ pub struct MetricWriter<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Point<'a> {
     attributes: &'a [(&'a str, &'a str)],
-    measured: Measured<'a>,
+    measured: PointValue<'a>,
     exemplars: &'a [Exemplar],
     since: Option<SystemTime>,
 }
@@ -74,7 +74,7 @@ pub struct Point<'a> {
 /// What is measured. Counts, times and histograms are of all that there was since the source began.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Measured<'a> {
+pub enum PointValue<'a> {
     /// A count that only rises.
     Count(u64),
     /// An amount that only rises, such as seconds.
@@ -116,7 +116,7 @@ pub struct Exemplar {
 
 impl<'a> Point<'a> {
     /// Returns a point with these attributes.
-    pub fn new(attributes: &'a [(&'a str, &'a str)], measured: Measured<'a>) -> Self {
+    pub fn new(attributes: &'a [(&'a str, &'a str)], measured: PointValue<'a>) -> Self {
         Self {
             attributes,
             measured,
@@ -239,12 +239,12 @@ impl MetricWriter<'_> {
         };
         match point.measured {
             // What is more than the format has room for has wrapped.
-            Measured::Count(count) => sum(Number::AsInt((count & i64::MAX as u64) as i64)),
-            Measured::Amount(amount) => sum(Number::AsDouble(amount)),
-            Measured::Gauge(value) => Data::Gauge(Gauge {
+            PointValue::Count(count) => sum(Number::AsInt((count & i64::MAX as u64) as i64)),
+            PointValue::Amount(amount) => sum(Number::AsDouble(amount)),
+            PointValue::Gauge(value) => Data::Gauge(Gauge {
                 data_points: vec![number(Number::AsDouble(value), 0)],
             }),
-            Measured::Histogram {
+            PointValue::Histogram {
                 bounds,
                 counts,
                 sum,
@@ -262,7 +262,7 @@ impl MetricWriter<'_> {
                 }],
                 aggregation_temporality: AggregationTemporality::Cumulative.into(),
             }),
-            Measured::Summary {
+            PointValue::Summary {
                 quantiles,
                 count,
                 sum,

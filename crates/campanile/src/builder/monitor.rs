@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_alerts::{Channel, LogChannel, Rule};
-use campanile_metrics::{Business, BusinessCollector};
+use campanile_metrics::collectors::{BusinessCollector, BusinessMetrics};
 use campanile_monitor::{Monitor, MonitorBuilder, Sources, Token};
 use campanile_store::Store;
 
@@ -143,8 +143,14 @@ impl Settings {
         sources: &Sources,
         env_warnings: Vec<String>,
         problems: &mut Vec<Problem>,
-    ) -> Option<(Monitor, Business)> {
-        let business = noted(Business::new(sources.metrics(), self.collectors), problems);
+    ) -> Option<(Monitor, BusinessMetrics)> {
+        let business = self
+            .collectors
+            .into_iter()
+            .fold(BusinessMetrics::builder(), |business, collector| {
+                business.collector(collector)
+            });
+        let business = noted(business.register(sources.metrics()), problems);
         let mut builder = Monitor::builder(sources.clone());
         let mut store = self.store;
         let mut warnings = env_warnings;

@@ -61,7 +61,7 @@ impl Upgrades {
 }
 
 #[cfg(feature = "metrics")]
-const ACTIVE: &str = "http_upgraded_active";
+const ACTIVE: &str = "http_upgraded_connections";
 
 /// An upgraded connection or stream, in the gauge.
 pub(super) struct Upgraded(Upgrades);

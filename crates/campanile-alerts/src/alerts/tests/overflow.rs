@@ -27,7 +27,7 @@ impl Tenants {
     fn set(&self, tenants: impl Iterator<Item = (u32, f64)>) {
         let sample = |(number, value)| {
             let tenant = format!("{number:04}");
-            Sample::new(Labels::new([("tenant", tenant)]).unwrap(), value)
+            Sample::new(LabelSet::new([("tenant", tenant)]).unwrap(), value)
         };
         *self.samples.lock().unwrap() = tenants.map(sample).collect();
     }

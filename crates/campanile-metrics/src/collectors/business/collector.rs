@@ -5,23 +5,23 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// A section of the business figures, and how to find them out.
+/// A section of business metrics, and the closure that collects it.
 ///
-/// | setting | default |
-/// |---|---|
-/// | [`every`](Self::every) | 60 s |
-/// | [`timeout`](Self::timeout) | 10 s |
-#[must_use = "a collector does nothing until it is given to a `Business` or a builder"]
+/// | setting | default | limit |
+/// |---|---|---|
+/// | [`interval`](Self::interval) | 60 s | 1 ms to 30 days |
+/// | [`timeout`](Self::timeout) | 10 s | 1 ms to 30 days |
+#[must_use = "a collector does nothing until it is added to a builder"]
 pub struct BusinessCollector {
     pub(super) section: String,
-    pub(super) period: Duration,
+    pub(super) interval: Duration,
     pub(super) timeout: Duration,
     collect: Box<dyn Fn() -> BoxFuture + Send + Sync>,
 }
 
 type BoxFuture = Pin<Box<dyn Future<Output = Collected> + Send>>;
 
-/// What a collector's future is ready with.
+/// The output of a collector's future.
 pub(super) type Collected = Result<Map<String, Value>, String>;
 
 /// The maximum size of a section's values as JSON, in bytes.
@@ -31,16 +31,15 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_NUMBERS: usize = 1_000;
 
 impl BusinessCollector {
-    /// Returns a collector that calls a closure for the figures of a section: anything that
-    /// serialises to a map, with numbers at
-    /// any depth.
+    /// Creates a collector that calls a closure for the values of a section.
     ///
-    /// The closure is called again and again, so what it captures is cloned into each future:
-    /// `move || { let pool = pool.clone(); async move { … } }`. One that captures nothing can be
-    /// `async || …`.
+    /// The values are any type that serializes to a map, with numbers at any depth. They can have
+    /// 64 KiB as JSON and 1,000 numbers. The section's name has 1 to 64 characters of `[a-z0-9_]`
+    /// and begins with a letter.
     ///
-    /// The section's name has 1 to 64 characters of `[a-z0-9_]` and begins with a letter. A call that takes too long is dropped, and a
-    /// panic is a failure. There may be 64 KiB of figures, as JSON, with 1,000 numbers.
+    /// The closure is called many times, so clone its captures into each future:
+    /// `move || { let pool = pool.clone(); async move { … } }`. A closure without captures can be
+    /// `async || …`. If a call exceeds the timeout, its future is dropped. A panic is a failure.
     pub fn new<F, T, E>(
         section: impl Into<String>,
         collect: impl Fn() -> F + Send + Sync + 'static,
@@ -51,29 +50,30 @@ impl BusinessCollector {
         E: fmt::Display,
     {
         let collect = move || -> BoxFuture {
-            let figures = collect();
+            let values = collect();
             Box::pin(async move {
-                let figures = figures.await.map_err(|error| error.to_string())?;
-                checked(&figures)
+                let values = values.await.map_err(|error| error.to_string())?;
+                checked(&values)
             })
         };
         Self {
             section: section.into(),
-            period: Duration::from_secs(60),
+            interval: Duration::from_secs(60),
             timeout: Duration::from_secs(10),
             collect: Box::new(collect),
         }
     }
 
-    /// Sets the time from one call to the next, from 1 ms to 30 days. A call that takes longer than this delays the next.
+    /// Sets the time between the starts of two calls, from 1 ms to 30 days. A longer call delays
+    /// the next one.
     ///
     /// Defaults to 60 s.
-    pub fn every(mut self, period: Duration) -> Self {
-        self.period = period;
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
         self
     }
 
-    /// Sets how long a call may take, from 1 ms to 30 days.
+    /// Sets the maximum duration of a call, from 1 ms to 30 days.
     ///
     /// Defaults to 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -81,55 +81,55 @@ impl BusinessCollector {
         self
     }
 
-    /// Calls the closure, whose future is then to be run.
+    /// Calls the closure and returns its future.
     pub(super) fn call(&self) -> BoxFuture {
         (self.collect)()
     }
 }
 
-/// What `GET /metrics/business` says of a section besides its figures.
-pub(super) const OWN: [&str; 3] = ["as_of", "error", "stale"];
+/// The fields of a section in `GET /metrics/business` besides its values.
+const RESERVED: [&str; 3] = ["as_of", "error", "stale"];
 
-fn checked(figures: &impl Serialize) -> Result<Map<String, Value>, String> {
-    let figures = serde_json::to_value(figures).map_err(|error| error.to_string())?;
-    let Value::Object(figures) = figures else {
-        return Err("the figures are no map: return a struct, or a map of names".to_owned());
+fn checked(values: &impl Serialize) -> Result<Map<String, Value>, String> {
+    let values = serde_json::to_value(values).map_err(|error| error.to_string())?;
+    let Value::Object(values) = values else {
+        return Err("invalid values: expected a struct or a map".to_owned());
     };
-    if let Some(own) = OWN.into_iter().find(|own| figures.contains_key(*own)) {
+    if let Some(name) = RESERVED.into_iter().find(|name| values.contains_key(*name)) {
         return Err(format!(
-            "a figure is named {own:?}, which says how the section is: choose another name"
+            "invalid value name {name:?}: expected none of `as_of`, `error`, `stale`"
         ));
     }
-    let count = numbers(&figures);
+    let count = numbers(&values);
     if count > MAX_NUMBERS {
         return Err(format!(
-            "there are {count} numbers: {MAX_NUMBERS} are the most"
+            "too many numbers {count}: expected at most {MAX_NUMBERS}"
         ));
     }
-    let bytes = serde_json::to_string(&figures).map_or(0, |text| text.len());
+    let bytes = serde_json::to_string(&values).map_or(0, |text| text.len());
     if bytes > MAX_BYTES {
         return Err(format!(
-            "the figures take {bytes} bytes: {MAX_BYTES} are the most"
+            "values too large {bytes} bytes: expected at most {MAX_BYTES}"
         ));
     }
-    Ok(figures)
+    Ok(values)
 }
 
-/// Returns how many numbers there are that become gauges.
-fn numbers(figures: &Map<String, Value>) -> usize {
-    let count = |figure: &Value| match figure {
+/// Returns the count of numbers, which become gauges.
+fn numbers(values: &Map<String, Value>) -> usize {
+    let count = |value: &Value| match value {
         Value::Number(_) => 1,
         Value::Object(group) => numbers(group),
         _ => 0,
     };
-    figures.values().map(count).sum()
+    values.values().map(count).sum()
 }
 
 impl fmt::Debug for BusinessCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BusinessCollector")
             .field("section", &self.section)
-            .field("period", &self.period)
+            .field("interval", &self.interval)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

@@ -5,7 +5,8 @@ use crate::RegisterError;
 
 use super::BusinessCollector;
 
-/// A [`Business`](crate::Business) cannot be made: all that is wrong, at once.
+/// The error of [`BusinessMetricsBuilder::register`](super::BusinessMetricsBuilder::register): all
+/// problems of the collectors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BusinessError {
     problems: Vec<BusinessProblem>,
@@ -14,14 +15,14 @@ pub struct BusinessError {
 /// The maximum number of collectors.
 const MAX_COLLECTORS: usize = 100;
 
-const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const MIN_TIME: Duration = Duration::from_millis(1);
+const MAX_TIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What `GET /metrics/business` says besides the sections.
+/// The field of `GET /metrics/business` besides the sections.
 const TIMESTAMP: &str = "timestamp";
 
 impl BusinessError {
-    /// Returns what is wrong, in the order of the collectors; at least one.
+    /// Returns the problems, in the order of the collectors; at least one.
     pub fn problems(&self) -> &[BusinessProblem] {
         &self.problems
     }
@@ -61,8 +62,11 @@ impl BusinessError {
                     });
                 }
             }
-            for (setting, time) in [("period", collector.period), ("timeout", collector.timeout)] {
-                if !(SHORTEST..=LONGEST).contains(&time) {
+            for (setting, time) in [
+                ("interval", collector.interval),
+                ("timeout", collector.timeout),
+            ] {
+                if !(MIN_TIME..=MAX_TIME).contains(&time) {
                     problems.push(BusinessProblem::Time {
                         section: section.clone(),
                         setting,
@@ -78,7 +82,7 @@ impl BusinessError {
     }
 }
 
-/// Returns whether a section's gauges may be among another's.
+/// Returns whether gauges of a section may have names of another section.
 fn is_within(section: &str, other: &str) -> bool {
     let rest = section.strip_prefix(other);
     rest.is_some_and(|rest| rest.starts_with('_'))
@@ -93,51 +97,51 @@ impl fmt::Display for BusinessError {
 
 impl std::error::Error for BusinessError {}
 
-/// One mistake in the collectors.
+/// A problem of the collectors.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusinessProblem {
-    /// A section's name is not valid.
+    /// The name of a section is invalid.
     #[error(
-        "the section name {section:?} is not valid: use 1 to 64 characters of [a-z0-9_], a letter first, and neither `timestamp` nor `_total` at the end"
+        "invalid section name {section:?}: expected 1 to 64 characters of [a-z0-9_], a letter first, not `timestamp`, and no `_total` at the end"
     )]
     Section {
-        /// The name as given.
+        /// The name.
         section: String,
     },
     /// Two collectors have the same section.
-    #[error("there are two collectors of the section {section:?}: give each a section of its own")]
+    #[error("duplicate section {section:?}: expected one collector per section")]
     Duplicate {
         /// The section.
         section: String,
     },
-    /// The gauges of one section could have the names of another's.
+    /// Gauges of two sections could have the same names.
     #[error(
-        "the sections {section:?} and {other:?} can have gauges of the same name: let neither begin with the other and an underscore"
+        "invalid section name {section:?}: expected no common prefix with {other:?}, their gauges could have the same names"
     )]
     Overlap {
         /// The section.
         section: String,
-        /// The one before it.
+        /// The other section.
         other: String,
     },
-    /// A time is too short or too long.
-    #[error("the {setting} of the section {section:?} is {time:?}: give 1 ms to 30 days")]
+    /// An interval or a timeout is too short or too long.
+    #[error("invalid {setting} {time:?} of the section {section:?}: expected 1 ms to 30 days")]
     Time {
         /// The section.
         section: String,
-        /// Which one: `period` or `timeout`.
+        /// The setting: `interval` or `timeout`.
         setting: &'static str,
-        /// The time as given.
+        /// The time.
         time: Duration,
     },
     /// There are too many collectors.
-    #[error("there are {collectors} collectors: {MAX_COLLECTORS} are the most")]
+    #[error("too many collectors {collectors}: expected at most {MAX_COLLECTORS}")]
     TooMany {
-        /// How many there are.
+        /// The number of collectors.
         collectors: usize,
     },
-    /// The collectors' own metrics have no place in the registry.
-    #[error("the collectors' own metrics can't be registered")]
+    /// The metrics of the collectors can't be registered.
+    #[error("failed to register the metrics of the collectors")]
     Register(#[source] RegisterError),
 }

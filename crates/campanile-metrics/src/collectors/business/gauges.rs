@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::name::sanitised;
 use crate::{Gauge, RegisterError, Registry};
 
-/// The gauges of a section: those of the figures that were there the last time.
+/// The gauges of a section, from its last values.
 #[derive(Default)]
 pub(super) struct Gauges(BTreeMap<Key, Gauge>);
 
@@ -15,14 +15,14 @@ pub(super) struct Gauges(BTreeMap<Key, Gauge>);
 type Key = (String, Vec<(String, String)>);
 
 impl Gauges {
-    /// Sets the gauges to figures, and removes those of figures that are gone.
-    pub(super) fn set(&mut self, registry: &Registry, section: &str, figures: &Map<String, Value>) {
+    /// Sets the gauges to the values, and removes the gauges of values that disappeared.
+    pub(super) fn set(&mut self, registry: &Registry, section: &str, values: &Map<String, Value>) {
         let mut found = BTreeMap::new();
         let name = format!("business_{section}");
         let mut clashes = Vec::new();
-        find(figures, &name, &[], &mut found, &mut clashes);
+        find(values, &name, &[], &mut found, &mut clashes);
         for name in clashes {
-            // The first one stays.
+            // The first value is exported.
             registry.reject(&RegisterError::NameTaken {
                 exported: name.clone(),
                 by: name.clone(),
@@ -39,7 +39,7 @@ impl Gauges {
                 .iter()
                 .map(|(name, value)| (&**name, &**value))
                 .collect();
-            registry.describe(name, "A figure of the business, as it was collected last.");
+            registry.describe(name, "Last collected value of a business metric.");
             match registry.gauge(name, &labels) {
                 Ok(gauge) => {
                     gauge.set(*value);
@@ -63,16 +63,16 @@ impl Gauges {
     }
 }
 
-/// Finds the numbers, and what they are called as gauges.
+/// Finds the numbers, and the names and labels of their gauges.
 fn find(
-    figures: &Map<String, Value>,
+    values: &Map<String, Value>,
     name: &str,
     labels: &[(String, String)],
     found: &mut BTreeMap<Key, f64>,
     clashes: &mut Vec<String>,
 ) {
-    for (key, value) in figures {
-        // What is called `total` is its group's own value; `_total` would be a counter's.
+    for (key, value) in values {
+        // A key `total` stands for its map; the suffix `_total` belongs to counters.
         let key = if key == "total" {
             ""
         } else {
@@ -93,12 +93,12 @@ fn find(
             }
             Value::Object(group) => match key.rsplit_once("_by_") {
                 Some((_, label)) => {
-                    for (value, figure) in group {
-                        let labels = [labels, &[(label.to_owned(), value.clone())]].concat();
-                        match figure {
+                    for (key, value) in group {
+                        let labels = [labels, &[(label.to_owned(), key.clone())]].concat();
+                        match value {
                             Value::Object(group) => find(group, &name, &labels, found, clashes),
-                            figure => {
-                                let total = Map::from_iter([("total".to_owned(), figure.clone())]);
+                            value => {
+                                let total = Map::from_iter([("total".to_owned(), value.clone())]);
                                 find(&total, &name, &labels, found, clashes);
                             }
                         }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn numbers_are_named_by_where_they_are() {
-        let figures = serde_json::json!({
+        let values = serde_json::json!({
             "daily_active_users": 42,
             "orders": 7,
             "orders_total": 8,
@@ -136,7 +136,7 @@ mod tests {
         let mut found = BTreeMap::new();
         let mut clashes = Vec::new();
         find(
-            figures.as_object().unwrap(),
+            values.as_object().unwrap(),
             "business_shop",
             &[],
             &mut found,
@@ -172,11 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn gauges_follow_the_figures_and_go_with_them() {
+    fn gauges_follow_the_values_and_go_with_them() {
         let registry = Registry::new();
         let mut gauges = Gauges::default();
-        let mut set = |figures: Value| {
-            gauges.set(&registry, "s", figures.as_object().unwrap());
+        let mut set = |values: Value| {
+            gauges.set(&registry, "s", values.as_object().unwrap());
             let page = registry.render();
             let lines = page.lines().filter(|line| !line.starts_with('#'));
             lines.map(str::to_owned).collect::<Vec<_>>()
@@ -195,6 +195,6 @@ mod tests {
         let page = set(serde_json::json!({"a": 2, "b_by___x": {"x": 1}}));
         assert_eq!(page[0], "business_s_a 2");
         assert_eq!(page.len(), 2, "{page:?}");
-        assert_eq!(page[1], "campanile_registry_refused_total 1");
+        assert_eq!(page[1], "campanile_registry_rejected_total 1");
     }
 }

@@ -5,15 +5,20 @@ use serde_json::json;
 
 use super::*;
 
-fn business(registry: &Registry, collectors: Vec<BusinessCollector>) -> Business {
-    Business::new(registry, collectors).unwrap()
+fn business(registry: &Registry, collectors: Vec<BusinessCollector>) -> BusinessMetrics {
+    let builder = collectors
+        .into_iter()
+        .fold(BusinessMetrics::builder(), |builder, collector| {
+            builder.collector(collector)
+        });
+    builder.register(registry).unwrap()
 }
 
-fn body(business: &Business, errors: bool) -> Value {
+fn body(business: &BusinessMetrics, errors: bool) -> Value {
     serde_json::from_str(business.respond(errors).body()).unwrap()
 }
 
-/// A collector that does what it is told at each call: figures, or a failure.
+/// A collector that does what it is told at each call: values, or a failure.
 fn script(
     section: &str,
     steps: &'static [fn() -> Result<Value, String>],
@@ -33,14 +38,14 @@ fn script(
 }
 
 /// Runs the collectors for a time, which is virtual.
-async fn run_for(business: &Business, time: Duration) {
+async fn run_for(business: &BusinessMetrics, time: Duration) {
     business.run(tokio::time::sleep(time)).await;
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn figures_stay_when_a_collection_fails_whatever_the_failure() {
+async fn values_stay_when_a_collection_fails_whatever_the_failure() {
     let registry = Registry::new();
     let (collector, calls) = script(
         "users",
@@ -51,7 +56,7 @@ async fn figures_stay_when_a_collection_fails_whatever_the_failure() {
             || Ok(json!({"active": 9})),
         ],
     );
-    let business = business(&registry, vec![collector.every(60 * SECOND)]);
+    let business = business(&registry, vec![collector.interval(60 * SECOND)]);
     let before = body(&business, true);
     let nothing = json!({"as_of": null, "error": null, "stale": true});
     assert_eq!(before["users"], nothing);
@@ -80,7 +85,7 @@ async fn figures_stay_when_a_collection_fails_whatever_the_failure() {
         ]
     );
     assert_eq!(calls.load(Ordering::Relaxed), 5);
-    // The last figures are from 180 s on, and the run has ended.
+    // The last values are from 180 s on, and the run has ended.
     assert_eq!(body(&business, true)["users"]["stale"], false);
     tokio::time::advance(60 * SECOND).await;
     assert_eq!(body(&business, true)["users"]["stale"], false);
@@ -129,7 +134,7 @@ async fn what_takes_too_long_is_dropped_before_the_next_begins() {
             }
         })
     };
-    let collector = collector.every(SECOND).timeout(5 * SECOND);
+    let collector = collector.interval(SECOND).timeout(5 * SECOND);
     let business = business(&Registry::new(), vec![collector]);
     // A second run only waits.
     tokio::join!(
@@ -150,7 +155,7 @@ async fn what_takes_too_long_is_dropped_before_the_next_begins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn figures_that_do_not_fit_are_errors() {
+async fn values_that_do_not_fit_are_errors() {
     let (list, _) = script("list", &[|| Ok(json!([1]))]);
     let (own, _) = script("own", &[|| Ok(json!({"stale": 1}))]);
     let (long, _) = script("long", &[|| Ok(json!({"text": "x".repeat(100_000)}))]);
@@ -169,10 +174,10 @@ async fn figures_that_do_not_fit_are_errors() {
     run_for(&business, SECOND).await;
     let body = body(&business, true);
     for (section, text) in [
-        ("list", "are no map"),
-        ("own", "named \"stale\""),
-        ("long", "65536 are the most"),
-        ("many", "1000 are the most"),
+        ("list", "expected a struct or a map"),
+        ("own", "invalid value name \"stale\""),
+        ("long", "at most 65536"),
+        ("many", "at most 1000"),
     ] {
         let error = body[section]["error"].as_str().unwrap();
         assert!(error.contains(text), "{error}");
@@ -215,37 +220,36 @@ fn a_call_that_outlives_its_run_is_never_beside_the_next() {
                 }
             };
             let run = business.run(called);
-            timeout(10 * SECOND, run).await.unwrap();
+            tokio::time::timeout(10 * SECOND, run).await.unwrap();
         }
     });
     assert_eq!(most.load(Ordering::SeqCst), 1);
 }
 
 #[test]
-fn mistakes_are_told_together() {
+fn the_error_lists_all_problems() {
     let collector = |section: &str| script(section, &[]).0;
-    let error = Business::new(
-        &Registry::new(),
-        vec![
-            collector("users"),
-            collector("users").every(Duration::ZERO),
-            collector("A b").timeout(Duration::ZERO),
-            collector("timestamp").every(Duration::MAX),
-            collector("users_eu"),
-        ],
-    )
-    .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "there are two collectors of the section \"users\": give each a section of its own; \
-         the period of the section \"users\" is 0ns: give 1 ms to 30 days; \
-         the section name \"A b\" is not valid: use 1 to 64 characters of [a-z0-9_], a letter first, and neither `timestamp` nor `_total` at the end; \
-         the timeout of the section \"A b\" is 0ns: give 1 ms to 30 days; \
-         the section name \"timestamp\" is not valid: use 1 to 64 characters of [a-z0-9_], a letter first, and neither `timestamp` nor `_total` at the end; \
-         the period of the section \"timestamp\" is 18446744073709551615.999999999s: give 1 ms to 30 days; \
-         the sections \"users_eu\" and \"users\" can have gauges of the same name: let neither begin with the other and an underscore; \
-         the sections \"users_eu\" and \"users\" can have gauges of the same name: let neither begin with the other and an underscore"
-    );
+    let error = BusinessMetrics::builder()
+        .collector(collector("users"))
+        .collector(collector("users").interval(Duration::ZERO))
+        .collector(collector("A b").timeout(Duration::ZERO))
+        .collector(collector("timestamp").interval(Duration::MAX))
+        .collector(collector("users_eu"))
+        .register(&Registry::new())
+        .unwrap_err();
+    let form = "expected 1 to 64 characters of [a-z0-9_], a letter first, not `timestamp`, and no `_total` at the end";
+    let overlap = "invalid section name \"users_eu\": expected no common prefix with \"users\", their gauges could have the same names";
+    let expected = [
+        "duplicate section \"users\": expected one collector per section",
+        "invalid interval 0ns of the section \"users\": expected 1 ms to 30 days",
+        &format!("invalid section name \"A b\": {form}"),
+        "invalid timeout 0ns of the section \"A b\": expected 1 ms to 30 days",
+        &format!("invalid section name \"timestamp\": {form}"),
+        "invalid interval 18446744073709551615.999999999s of the section \"timestamp\": expected 1 ms to 30 days",
+        overlap,
+        overlap,
+    ];
+    assert_eq!(error.to_string(), expected.join("; "));
     assert_eq!(error.problems().len(), 8);
 }
 
@@ -255,7 +259,7 @@ async fn the_last_success_does_not_expire_while_collections_fail() {
         .idle_timeout(60 * SECOND)
         .build()
         .unwrap();
-    let begun = now();
+    let begun = section::now();
     let (collector, _) = script(
         "users",
         &[
@@ -264,11 +268,15 @@ async fn the_last_success_does_not_expire_while_collections_fail() {
             || Err("the database is gone".to_owned()),
         ],
     );
-    let business = business(&registry, vec![collector.every(10 * SECOND)]);
+    let business = business(&registry, vec![collector.interval(10 * SECOND)]);
     run_for(&business, 25 * SECOND).await;
     for minute in 1..5 {
         registry.sweep((begun + minute * 61 * SECOND).into());
     }
     let name = "campanile_business_last_success_timestamp_seconds";
-    assert!(registry.family(name).is_some(), "{}", registry.render());
+    assert!(
+        registry.family_snapshot(name).is_some(),
+        "{}",
+        registry.render()
+    );
 }

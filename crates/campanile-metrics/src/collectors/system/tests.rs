@@ -333,7 +333,7 @@ fn no_content_is_too_odd() {
 #[test]
 fn the_figures_are_the_systems() {
     let registry = Registry::new();
-    let system = System::with_disks(&registry, &["/", "/no/such/folder"]).unwrap();
+    let system = SystemMetrics::register_with_disks(&registry, &["/", "/no/such/folder"]).unwrap();
     system.0.collect(clock::now() + SECOND);
     let [cores, in_use, limit, load] = gauges(
         &registry,
@@ -357,7 +357,7 @@ fn the_figures_are_the_systems() {
     };
     let [used, size, available] = DISK.map(|(name, _)| disk(name));
     assert!(used > 0.0 && used + available <= size);
-    let sizes = registry.family("disk_size_bytes").unwrap();
+    let sizes = registry.family_snapshot("disk_size_bytes").unwrap();
     assert_eq!(sizes.series.len(), 1);
 }
 
@@ -379,7 +379,7 @@ fn a_name_that_is_taken_is_an_error_unless_it_is_not_known_yet() {
 #[test]
 fn it_can_be_shared() {
     fn check<T: Send + Sync>() {}
-    check::<System>();
+    check::<SystemMetrics>();
 }
 
 #[cfg(target_os = "linux")]
@@ -388,6 +388,6 @@ fn if_a_name_is_taken_no_metric_is_there() {
     let registry = Registry::new();
     let _own = registry.histogram("disk_available_bytes", &[]).unwrap();
     let before = registry.render();
-    assert!(System::new(&registry).is_err());
+    assert!(SystemMetrics::register(&registry).is_err());
     assert_eq!(registry.render(), before);
 }

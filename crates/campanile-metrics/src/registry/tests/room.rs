@@ -78,7 +78,7 @@ fn past_the_familys_cap_the_overflow_series_takes_the_value() {
 
 #[test]
 fn a_full_registry_takes_no_new_family_but_its_own() {
-    let registry = Registry::builder().series(2).build().unwrap();
+    let registry = Registry::builder().max_series(2).build().unwrap();
     registry.counter("a_total", &[("k", "1")]).unwrap();
     registry.counter("a_total", &[("k", "2")]).unwrap();
     registry
@@ -93,7 +93,7 @@ fn a_full_registry_takes_no_new_family_but_its_own() {
         registry.counter("b_total", &[]).unwrap_err(),
         RegisterError::Full {
             name: "b_total".into(),
-            cap: 2
+            max_series: 2
         }
     );
     with_local_recorder(&registry, || counter!("b_total").increment(1));
@@ -105,13 +105,16 @@ fn a_full_registry_takes_no_new_family_but_its_own() {
     assert!(
         registry
             .render()
-            .contains("campanile_registry_refused_total 1\n")
+            .contains("campanile_registry_rejected_total 1\n")
     );
 }
 
 #[test]
 fn the_registrys_own_counters_know_no_cap() {
-    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    let registry = Registry::builder()
+        .max_series_per_family(1)
+        .build()
+        .unwrap();
     let long = "x".repeat(300);
     for family in ["a_total", "b_total", long.as_str()] {
         for value in ["1", "2", "3"] {
@@ -132,7 +135,10 @@ fn the_registrys_own_counters_know_no_cap() {
 
 #[test]
 fn a_series_without_labels_has_room_and_an_empty_label_is_none() {
-    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    let registry = Registry::builder()
+        .max_series_per_family(1)
+        .build()
+        .unwrap();
     registry.counter("a_total", &[("k", "1")]).unwrap();
     registry.counter("a_total", &[]).unwrap().increment(1);
     registry
@@ -159,15 +165,18 @@ fn descriptions_have_a_cap() {
     assert!(
         registry
             .render()
-            .contains("campanile_registry_refused_total 1\n")
+            .contains("campanile_registry_rejected_total 1\n")
     );
 }
 
 #[test]
 fn what_is_turned_away_most_often_can_be_read() {
-    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    let registry = Registry::builder()
+        .max_series_per_family(1)
+        .build()
+        .unwrap();
     registry.counter("a_total", &[("k", "first")]).unwrap();
-    assert_eq!(registry.turned_away("a_total"), []);
+    assert_eq!(registry.top_overflow("a_total"), []);
     for (value, times) in [("x", 3), ("y", 5), ("z", 1)] {
         for _ in 0..times {
             registry.counter("a_total", &[("k", value)]).unwrap();
@@ -175,15 +184,15 @@ fn what_is_turned_away_most_often_can_be_read() {
     }
     let expected = [(r#"k="y""#, 5), (r#"k="x""#, 3), (r#"k="z""#, 1)];
     let expected = expected.map(|(labels, times)| (labels.to_owned(), times));
-    assert_eq!(registry.turned_away("a_total"), expected);
-    assert_eq!(registry.turned_away("nothing"), []);
+    assert_eq!(registry.top_overflow("a_total"), expected);
+    assert_eq!(registry.top_overflow("nothing"), []);
 }
 
 #[test]
 fn an_idle_series_goes_and_a_handle_is_never_orphaned() {
     let registry = Registry::builder()
         .idle_timeout(Duration::from_secs(60))
-        .series_per_family(2)
+        .max_series_per_family(2)
         .build()
         .unwrap();
     let sweep = |elapsed| registry.sweep(registry.0.begun + Duration::from_secs(elapsed));
@@ -194,7 +203,7 @@ fn an_idle_series_goes_and_a_handle_is_never_orphaned() {
     dynamic("idle".to_owned());
     let series = || {
         registry
-            .family("a_total")
+            .family_snapshot("a_total")
             .map_or(0, |family| family.series.len())
     };
     for (elapsed, expected) in [(59, 2), (61, 2), (119, 2), (121, 1), (600, 1)] {
@@ -248,7 +257,7 @@ fn names_that_are_no_longer_in_use_are_forgotten() {
     let timeout = Duration::from_secs(1);
     let registry = Registry::builder()
         .idle_timeout(timeout)
-        .series(100)
+        .max_series(100)
         .build()
         .unwrap();
     let clock = AtomicU64::new(0);
@@ -284,7 +293,10 @@ fn names_that_are_no_longer_in_use_are_forgotten() {
 
 #[test]
 fn an_overflow_is_logged_once_and_can_be_read_without_a_page() {
-    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    let registry = Registry::builder()
+        .max_series_per_family(1)
+        .build()
+        .unwrap();
     for value in ["1", "2", "3"] {
         registry.counter("a_total", &[("k", value)]).unwrap();
     }
@@ -293,12 +305,15 @@ fn an_overflow_is_logged_once_and_can_be_read_without_a_page() {
         registry.get(own, &[("family", "a_total")]),
         Some(Value::Counter(2))
     );
-    assert_eq!(registry.family(own).unwrap().series.len(), 1);
+    assert_eq!(registry.family_snapshot(own).unwrap().series.len(), 1);
 }
 
 #[test]
 fn a_value_that_is_cut_to_nothing_is_none() {
-    let registry = Registry::builder().label_value_bytes(3).build().unwrap();
+    let registry = Registry::builder()
+        .max_label_value_bytes(3)
+        .build()
+        .unwrap();
     registry.gauge("g", &[("k", "\u{1f514}")]).unwrap().set(1.0);
     assert_eq!(registry.get("g", &[]), Some(Value::Gauge(1.0)));
     assert_eq!(registry.render().matches("g 1\n").count(), 1);
@@ -306,29 +321,35 @@ fn a_value_that_is_cut_to_nothing_is_none() {
 
 #[test]
 fn past_the_cap_a_gauge_shows_nothing_and_is_turned_away() {
-    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    let registry = Registry::builder()
+        .max_series_per_family(1)
+        .build()
+        .unwrap();
     for (queue, depth) in [("a", 1.0), ("b", 99.0), ("c", 3.0)] {
         let gauge = registry.gauge("queue_depth", &[("queue", queue)]).unwrap();
         gauge.set(depth);
         assert_eq!(gauge.value(), depth);
     }
     with_local_recorder(&registry, || gauge!("queue_depth", "queue" => "b").set(7.0));
-    let family = registry.family("queue_depth").unwrap();
+    let family = registry.family_snapshot("queue_depth").unwrap();
     let values: Vec<_> = family.series.iter().map(|series| &series.value).collect();
     assert_eq!(values, [&Value::Gauge(1.0)]);
     let labels = [("family", "queue_depth")];
     let overflow = registry.get("campanile_registry_overflow_total", &labels);
     assert_eq!(overflow, Some(Value::Counter(3)));
-    let (most, count) = registry.turned_away("queue_depth").remove(0);
+    let (most, count) = registry.top_overflow("queue_depth").remove(0);
     assert_eq!((most.as_str(), count), (r#"queue="b""#, 2));
-    let budget = registry.budget();
+    let budget = registry.cardinality();
     let budget = budget.iter().find(|one| &*one.name == "queue_depth");
-    assert_eq!(budget.unwrap().most_series, 1);
+    assert_eq!(budget.unwrap().max_series, 1);
 }
 
 #[test]
 fn past_the_cap_absolute_values_are_not_published_and_increments_are_summed() {
-    let registry = Registry::builder().series_per_family(1).build().unwrap();
+    let registry = Registry::builder()
+        .max_series_per_family(1)
+        .build()
+        .unwrap();
     let second = Duration::from_secs(1);
     for (topic, seen) in [("a", 5), ("b", 70), ("c", 20)] {
         let labels = [("topic", topic)];
@@ -355,9 +376,9 @@ fn past_the_cap_absolute_values_are_not_published_and_increments_are_summed() {
 }
 
 /// A registry with little room, of which a sweep removes what was idle for a second.
-fn small(series_per_family: usize) -> Registry {
+fn small(max_series_per_family: usize) -> Registry {
     Registry::builder()
-        .series_per_family(series_per_family)
+        .max_series_per_family(max_series_per_family)
         .idle_timeout(Duration::from_secs(1))
         .build()
         .unwrap()
@@ -389,7 +410,7 @@ fn a_family_finds_a_series_of_its_own_once_there_is_room() {
     }
 
     let registry = small(2);
-    let open = crate::Family::<Web, Gauge>::register(&registry, "open").unwrap();
+    let open = registry.family::<Web, Gauge>("open").unwrap();
     for name in ["open", "done_total"] {
         for old in ["x", "y"] {
             let labels = [("channel", old)];
@@ -400,7 +421,7 @@ fn a_family_finds_a_series_of_its_own_once_there_is_room() {
         }
     }
     // A counter's family takes its series when it is registered, and finds no room.
-    let done = crate::Family::<Web, Counter>::register(&registry, "done_total").unwrap();
+    let done = registry.family::<Web, Counter>("done_total").unwrap();
     open.with(Web).set(5.0);
     done.with(Web).increment(1);
     sweep_twice(&registry, 10);
@@ -437,7 +458,7 @@ fn overflows_are_counted_on_after_a_family_was_gone() {
     fill(11);
     registry.render();
     sweep_twice(&registry, 10);
-    assert!(registry.family("a_total").is_none());
+    assert!(registry.family_snapshot("a_total").is_none());
     fill(6);
     let overflow = registry.get(
         "campanile_registry_overflow_total",

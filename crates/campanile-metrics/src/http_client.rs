@@ -172,7 +172,7 @@ mod tests {
     /// Returns the labels of the only series, without braces.
     #[track_caller]
     fn only_labels(registry: &Registry) -> String {
-        let family = registry.family(DURATION).unwrap();
+        let family = registry.family_snapshot(DURATION).unwrap();
         assert_eq!(family.series.len(), 1);
         let page = registry.render();
         let line = page.lines().find(|line| line.contains("_count{")).unwrap();
@@ -233,7 +233,8 @@ mod tests {
                 Err::<Response<String>, _>("took too long")
             }
         });
-        let client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(fails);
+        let client =
+            ObserveLayer::client(HttpClientMetrics::register(&registry).unwrap()).layer(fails);
         let mut request = Request::get("http://a/1").body(String::new()).unwrap();
         request.extensions_mut().insert(ErrorType::new());
         request.extensions_mut().insert(Route::from_static("/{id}"));
@@ -250,7 +251,8 @@ mod tests {
         let hangs = service_fn(|_: Request<String>| {
             std::future::pending::<Result<Response<String>, &str>>()
         });
-        let mut client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(hangs);
+        let mut client =
+            ObserveLayer::client(HttpClientMetrics::register(&registry).unwrap()).layer(hangs);
         let request = Request::get("http://a/1").body(String::new()).unwrap();
         drop(tower::Service::call(&mut client, request));
         assert_eq!(
@@ -267,7 +269,8 @@ mod tests {
             let response = response.header("grpc-status", "14").body(String::new());
             Ok::<_, &str>(response.unwrap())
         });
-        let client = ObserveLayer::client(HttpClientMetrics::new(&registry)).layer(client);
+        let client =
+            ObserveLayer::client(HttpClientMetrics::register(&registry).unwrap()).layer(client);
         let request = Request::post("http://a/stock.Stock/Get");
         let request = request.header("content-type", "application/grpc");
         drop(client.oneshot(request.body(String::new()).unwrap()).await);

@@ -332,7 +332,7 @@ impl TelemetryBuilder {
     ) -> Self {
         let scope = opentelemetry::InstrumentationScope::builder("campanile")
             .with_version(env!("CARGO_PKG_VERSION"));
-        self.tracer = Some(crate::otel::Tracer::new(provider, scope.build(), false));
+        self.tracer = Some(crate::otel::Tracer::of_application(provider, scope.build()));
         self
     }
 

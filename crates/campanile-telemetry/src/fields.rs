@@ -51,6 +51,15 @@ impl Copied {
 }
 
 impl Fields {
+    /// Returns no fields, with room for those of a request.
+    pub(crate) fn of_request() -> Self {
+        Self {
+            values: String::with_capacity(128),
+            entries: Vec::with_capacity(8),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.values.clear();
         self.entries.clear();

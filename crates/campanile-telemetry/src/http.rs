@@ -11,7 +11,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use self::found::{Found, record_alone};
-use self::trace::{Outside, Traced};
+use self::trace::{Outside, Traced, noted};
 use crate::clock;
 use crate::keys::RECORDED;
 use crate::line::Ids;
@@ -89,9 +89,15 @@ pub enum RequestLines {
     Never,
 }
 
-/// The state of one HTTP exchange: its span and its correlation.
+/// The span of a request.
+///
+/// It is boxed, since layers move what they keep of a request several times.
 #[derive(Debug)]
-pub struct SpanExchange {
+pub struct SpanExchange(Option<Box<Exchange>>);
+
+/// What is kept of a request while it is in progress.
+#[derive(Debug)]
+struct Exchange {
     span: Span,
     /// `None` where no span of it is made for OpenTelemetry.
     traced: Option<Traced>,
@@ -102,6 +108,20 @@ pub struct SpanExchange {
     path: Option<Box<str>>,
     /// What is recorded of the request.
     ring: Option<Recording>,
+}
+
+impl Exchange {
+    /// Returns what is kept where there is no subscriber.
+    fn nothing() -> Self {
+        Self {
+            span: Span::none(),
+            traced: None,
+            slot: None,
+            method: "",
+            path: None,
+            ring: None,
+        }
+    }
 }
 
 /// A value that a request's span is known to have.
@@ -220,14 +240,7 @@ impl Observer for HttpSpans {
         let correlation = Correlation::current();
         let found = tracing::dispatcher::get_default(Found::by);
         if found.has_no_subscriber && correlation.trace().is_none() {
-            return SpanExchange {
-                span: Span::none(),
-                traced: None,
-                slot: None,
-                method: "",
-                path: None,
-                ring: None,
-            };
+            return SpanExchange(None);
         }
         let (method, uri) = (method_label(head.method()), head.uri());
         let scheme = uri.scheme_str().unwrap_or("http");
@@ -236,10 +249,14 @@ impl Observer for HttpSpans {
             .rev()
             .find(|&end| path.is_char_boundary(end));
         let path = &path[..end.unwrap_or(0)];
-        let outside = Outside::enter(&correlation, found.recorder.as_deref());
+        let mut outside = Outside::of(&correlation, found.recorder.as_deref());
         let span = tracing::info_span!(
             "request",
-            otel.kind = "server",
+            // Only a span that is enabled has its values made.
+            otel.kind = {
+                outside.attach();
+                "server"
+            },
             correlation_id = correlation.id().map(CorrelationId::as_str),
             http.request.method = method,
             url.path = path,
@@ -264,10 +281,11 @@ impl Observer for HttpSpans {
             let id = correlation.id().map(CorrelationId::as_str);
             let id = id.map(|id| (tracer.id_key(), Fact::Text(id)));
             let facts = facts.into_iter().chain(id);
-            Some(Traced::begin(tracer, facts))
+            Some(Traced::begin(tracer, &mut outside, facts))
         });
         let state = || correlation.trace().map(|trace| trace.state.clone());
-        let place = traced.as_ref().and_then(|traced| traced.place(&outside));
+        let place = traced.as_ref();
+        let place = place.and_then(|traced| traced.place(&outside, &correlation));
         let place = place.unwrap_or_else(|| {
             let parent = match correlation.trace() {
                 Some(trace) => trace.parent.child(),
@@ -278,6 +296,7 @@ impl Observer for HttpSpans {
             };
             TraceContext::new(parent, state().unwrap_or_default())
         });
+        drop(outside);
         // Where the subscriber keeps spans, those who work for the request elsewhere have its ids too.
         let known = with_kept(&span, |kept| {
             kept.ids = Some(Ids {
@@ -303,7 +322,7 @@ impl Observer for HttpSpans {
             head.extensions_mut().insert(trace);
         }
         let correlation = correlation.with_trace(place);
-        SpanExchange {
+        SpanExchange(Some(Box::new(Exchange {
             span,
             traced,
             slot: Some(ScopeSlot::new(correlation)),
@@ -314,13 +333,16 @@ impl Observer for HttpSpans {
                 begun: clock::instant(),
                 head: None,
             }),
-        }
+        })))
     }
 
     fn scope<T>(&self, spanned: &mut SpanExchange, poll: impl FnOnce() -> T) -> T {
-        let SpanExchange {
+        let Some(exchange) = spanned.0.as_deref_mut() else {
+            return poll();
+        };
+        let Exchange {
             span, traced, slot, ..
-        } = spanned;
+        } = exchange;
         match slot {
             Some(slot) => slot.enter(|| {
                 let _context = traced.as_ref().map(Traced::enter);
@@ -331,20 +353,25 @@ impl Observer for HttpSpans {
     }
 
     fn responded(&self, spanned: &mut SpanExchange, _: StatusCode, _: &HeaderMap) {
-        if let Some(recording) = &mut spanned.ring {
+        if let Some(exchange) = spanned.0.as_deref_mut()
+            && let Some(recording) = &mut exchange.ring
+        {
             recording.head = Some(recording.begun.elapsed());
         }
     }
 
-    fn end(&self, mut spanned: SpanExchange, end: &End) {
-        let SpanExchange {
+    fn end(&self, spanned: SpanExchange, end: &End) {
+        let mut nothing = None;
+        let mut kept = spanned.0;
+        let exchange = kept.as_deref_mut();
+        let Exchange {
             span,
             traced,
             slot,
             method,
             path,
             ring,
-        } = &mut spanned;
+        } = exchange.unwrap_or_else(|| nothing.insert(Exchange::nothing()));
         let status = end.status();
         let route = end.route();
         let grpc = end.grpc();
@@ -370,8 +397,12 @@ impl Observer for HttpSpans {
         ];
         let facts = facts.into_iter().flatten();
         // That spares the way through the subscriber, which is the greater part of the cost.
-        let is_known_alone = traced.is_some() && record_alone(span, facts.clone());
-        if !is_known_alone {
+        let of_kept = traced.as_ref();
+        let of_kept = of_kept.and_then(|_| record_alone(span, facts.clone()));
+        let is_known_alone = of_kept.is_some();
+        // Where the span is disabled there is nothing to record in.
+        let is_alone = traced.as_ref().is_some_and(Traced::is_alone);
+        if !is_known_alone && !is_alone {
             tracing::record_all!(
                 span,
                 http.route = known_route,
@@ -398,12 +429,11 @@ impl Observer for HttpSpans {
         }
         if let Some(traced) = traced {
             let name = || name(method, grpc.is_some(), route);
-            let is_known = !is_known_alone && !traced.is_alone();
-            #[cfg(feature = "otel")]
-            if let Some(noted) = with_kept(span, |kept| std::mem::take(&mut kept.noted)) {
+            let is_known = !is_known_alone && !is_alone;
+            if let Some(noted) = of_kept.or_else(|| with_kept(span, noted)) {
                 traced.note(&noted);
             }
-            traced.end(name, error.is_some(), is_known, facts);
+            traced.end(name, error.is_some(), is_known, end.total(), facts);
         }
         let events_gone = events_gone.filter(|events| *events > 0);
         match (self.lines, error) {

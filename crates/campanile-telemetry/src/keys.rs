@@ -51,7 +51,7 @@ pub(crate) const EVENTS_GONE: &str = "recorded_events_gone";
 pub(crate) const CORRELATION_ID: &str = "correlation_id";
 
 /// The attribute that has the correlation id until a span ends: the application may use the usual key.
-#[cfg(feature = "otel")]
+#[cfg(feature = "otlp")]
 pub(crate) const OWN_ID: &str = "campanile.correlation_id";
 
 /// The attribute that has the keys of unsigned integers until a span ends.

@@ -77,9 +77,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         let Some(span) = context.span(id) else {
             return;
         };
-        let mut fields = Fields::default();
         let is_http = attributes.metadata().target() == http::TARGET;
-        let of = if is_http { Of::Request } else { Of::Span };
+        let (mut fields, of) = match is_http {
+            true => (Fields::of_request(), Of::Request),
+            false => (Fields::default(), Of::Span),
+        };
         attributes.record(&mut fields.recorder(&self.keys, of));
         let mut kept = Kept::new(self.keys.log(), fields);
         kept.is_http = is_http;

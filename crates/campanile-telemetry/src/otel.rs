@@ -13,16 +13,19 @@
 //! # let _ = trace_id;
 //! ```
 
+use std::borrow::Borrow;
 use std::cell::Cell;
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
 use std::sync::Arc;
 
 use campanile_correlation::{Correlation, TraceContext, TraceParent, TraceState};
-use opentelemetry::global::{BoxedSpan, BoxedTracer, ObjectSafeTracerProvider};
+use opentelemetry::global::{BoxedTracer, ObjectSafeTracerProvider};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{self, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId};
 use opentelemetry::{Context, InstrumentationScope};
+#[cfg(feature = "otlp")]
+use opentelemetry_sdk::trace::SdkTracer;
 
 pub use opentelemetry;
 #[cfg(feature = "otlp")]
@@ -30,10 +33,15 @@ pub use opentelemetry;
 pub use opentelemetry_sdk;
 pub use tracing_opentelemetry;
 
-use crate::keys::{CORRELATION_ID, OWN_ID};
+use crate::keys::CORRELATION_ID;
+#[cfg(feature = "otlp")]
+use crate::keys::OWN_ID;
 use crate::recorder::Ring;
 
+use self::span::Span;
+
 mod propagator;
+mod span;
 
 pub(crate) use self::propagator::StrictPropagator;
 
@@ -54,44 +62,59 @@ pub fn propagator() -> impl TextMapPropagator + Send + Sync + 'static {
 
 /// Makes spans: the exporter's tracer, or that of the application's provider.
 #[derive(Clone)]
-pub(crate) struct Tracer {
-    tracer: Arc<BoxedTracer>,
-    /// Whether its spans go to the exporter.
-    is_exported: bool,
+pub(crate) struct Tracer(Arc<Kind>);
+
+enum Kind {
+    /// Its spans go to the exporter.
+    #[cfg(feature = "otlp")]
+    Exporter(SdkTracer),
+    /// Its spans go to the application's provider.
+    Application(BoxedTracer),
 }
 
 impl Tracer {
-    pub(crate) fn new(
+    /// Returns the exporter's tracer.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn of_exporter(tracer: SdkTracer) -> Self {
+        Self(Arc::new(Kind::Exporter(tracer)))
+    }
+
+    /// Returns the tracer of the application's provider.
+    pub(crate) fn of_application(
         provider: &impl ObjectSafeTracerProvider,
         scope: InstrumentationScope,
-        is_exported: bool,
     ) -> Self {
-        Self {
-            tracer: Arc::new(BoxedTracer::new(provider.boxed_tracer(scope))),
-            is_exported,
-        }
+        let tracer = BoxedTracer::new(provider.boxed_tracer(scope));
+        Self(Arc::new(Kind::Application(tracer)))
     }
 
     /// Returns whether its spans go to the exporter, and not to the application's provider.
     #[cfg(feature = "otlp")]
     pub(crate) fn is_exported(&self) -> bool {
-        self.is_exported
+        matches!(*self.0, Kind::Exporter(_))
     }
 
     /// Returns the attribute that has the correlation id of a request.
     pub(crate) fn id_key(&self) -> &'static str {
-        match self.is_exported {
-            true => OWN_ID,
-            false => CORRELATION_ID,
+        match *self.0 {
+            #[cfg(feature = "otlp")]
+            Kind::Exporter(_) => OWN_ID,
+            Kind::Application(_) => CORRELATION_ID,
         }
     }
 }
 
 impl trace::Tracer for Tracer {
-    type Span = BoxedSpan;
+    type Span = Span;
 
-    fn build_with_context(&self, builder: trace::SpanBuilder, parent: &Context) -> BoxedSpan {
-        self.tracer.build_with_context(builder, parent)
+    fn build_with_context(&self, builder: trace::SpanBuilder, parent: &Context) -> Span {
+        match &*self.0 {
+            #[cfg(feature = "otlp")]
+            Kind::Exporter(tracer) => Span::Exporter(tracer.build_with_context(builder, parent)),
+            Kind::Application(tracer) => {
+                Span::Application(tracer.build_with_context(builder, parent))
+            }
+        }
     }
 }
 
@@ -139,6 +162,14 @@ pub(crate) fn place(span: &SpanContext) -> Option<TraceParent> {
 ///
 /// The SDK forgets for some spans that the id of the trace is random, which the task may still know.
 pub(crate) fn trace_context(span: &SpanContext) -> Option<TraceContext> {
+    trace_context_in(span, Correlation::current)
+}
+
+/// Does the same. `current` returns what the task knows, if it is asked for.
+pub(crate) fn trace_context_in<C: Borrow<Correlation>>(
+    span: &SpanContext,
+    current: impl FnOnce() -> C,
+) -> Option<TraceContext> {
     let state = span.trace_state().header();
     let state = match state.is_empty() {
         true => TraceState::default(),
@@ -146,8 +177,8 @@ pub(crate) fn trace_context(span: &SpanContext) -> Option<TraceContext> {
     };
     let place = place(span)?;
     let is_random = place.is_random() || {
-        let current = Correlation::current();
-        let current = current.trace().map(|trace| trace.parent);
+        let current = current();
+        let current = current.borrow().trace().map(|trace| trace.parent);
         current.is_some_and(|current| current.is_random() && current.trace_id() == place.trace_id())
     };
     Some(TraceContext::new(place.random(is_random), state))

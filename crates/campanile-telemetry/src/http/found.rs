@@ -8,17 +8,19 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Fact;
+use super::trace::{Noted, noted};
 use crate::layer::TelemetryLayer;
 #[cfg(feature = "otel")]
 use crate::otel::Tracer;
 use crate::recorder::FlightRecorder;
 use crate::span::Kept;
 
-/// Adds facts to what is kept of a span, if the subscriber has no layer of the application that would want them; returns whether it did.
+/// Adds facts to what is kept of a span, if the subscriber has no layer of the application that would want them. Returns what is noted of the
+/// request if it did, and takes that out.
 pub(super) fn record_alone<'a>(
     span: &Span,
     facts: impl Iterator<Item = (&'static str, Fact<'a>)>,
-) -> bool {
+) -> Option<Noted> {
     let recorded = span.with_subscriber(|(id, dispatch)| {
         let layer = dispatch.downcast_ref::<TelemetryLayer>()?;
         if !layer.is_alone || layer.filter.knows_spans() {
@@ -30,9 +32,9 @@ pub(super) fn record_alone<'a>(
         for (key, fact) in facts {
             kept.fields.add_fact(&layer.keys, key, fact);
         }
-        Some(())
+        Some(noted(kept))
     });
-    recorded.flatten().is_some()
+    recorded.flatten()
 }
 
 /// What takes part in a request's span.
@@ -48,7 +50,7 @@ impl Found {
     pub(super) fn by(dispatch: &Dispatch) -> Self {
         let layer = dispatch.downcast_ref::<TelemetryLayer>();
         Self {
-            has_no_subscriber: dispatch.is::<NoSubscriber>(),
+            has_no_subscriber: layer.is_none() && dispatch.is::<NoSubscriber>(),
             has_layer: layer.is_some(),
             recorder: layer.and_then(|layer| layer.recorder.clone()),
             #[cfg(feature = "otel")]

@@ -2,12 +2,18 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use campanile_correlation::{Correlation, TraceContext};
 use tracing::Span;
 
 use super::Fact;
 use crate::recorder::FlightRecorder;
+use crate::span::Kept;
+
+pub(super) type Noted = ();
+
+pub(super) fn noted(_: &mut Kept) {}
 
 #[derive(Debug)]
 pub(super) struct Traced(Infallible);
@@ -15,9 +21,11 @@ pub(super) struct Traced(Infallible);
 pub(super) struct Outside;
 
 impl Outside {
-    pub(super) fn enter(_: &Correlation, _: Option<&FlightRecorder>) -> Self {
+    pub(super) fn of(_: &Correlation, _: Option<&FlightRecorder>) -> Self {
         Self
     }
+
+    pub(super) fn attach(&mut self) {}
 }
 
 impl Traced {
@@ -25,7 +33,7 @@ impl Traced {
         None
     }
 
-    pub(super) fn place(&self, _: &Outside) -> Option<TraceContext> {
+    pub(super) fn place(&self, _: &Outside, _: &Correlation) -> Option<TraceContext> {
         match self.0 {}
     }
 
@@ -35,11 +43,14 @@ impl Traced {
 
     pub(super) fn enter(&self) {}
 
+    pub(super) fn note(&self, (): &Noted) {}
+
     pub(super) fn end<'a>(
         &self,
         _: impl FnOnce() -> Cow<'static, str>,
         _: bool,
         _: bool,
+        _: Duration,
         _: impl IntoIterator<Item = (&'static str, Fact<'a>)>,
     ) {
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use bytes::Bytes;
+use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
@@ -106,7 +107,7 @@ impl Exporter {
                     .with_span_limits(of_spans.of_spans())
                     .with_resource(sdk_resource.clone())
                     .build();
-                let tracer = Tracer::new(&provider, scope(), true);
+                let tracer = Tracer::of_exporter(provider.tracer_with_scope(scope()));
                 let traces = Traces {
                     outbox,
                     provider,

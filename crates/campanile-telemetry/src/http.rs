@@ -433,7 +433,7 @@ impl Observer for HttpSpans {
             if let Some(noted) = of_kept.or_else(|| with_kept(span, noted)) {
                 traced.note(&noted);
             }
-            traced.end(name, error.is_some(), is_known, end.total(), facts);
+            traced.end(name, error.is_some(), is_known, end.duration(), facts);
         }
         let events_gone = events_gone.filter(|events| *events > 0);
         match (self.lines, error) {

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
+use crate::header_presence::{BAGGAGE, HeaderPresence, TRACEPARENT, TRACESTATE};
 use crate::limit::once_a_minute;
 use crate::trace_state::trimmed;
 use crate::{Baggage, CorrelationId, TraceParent, TraceState};
@@ -24,14 +25,6 @@ struct Remote {
     baggage: Baggage,
 }
 
-/// The context headers that a request may have.
-#[derive(Clone, Copy)]
-pub(crate) struct ContextPresence {
-    pub(crate) parent: bool,
-    pub(crate) state: bool,
-    pub(crate) baggage: bool,
-}
-
 /// A position in a trace: W3C `traceparent` and `tracestate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -41,10 +34,6 @@ pub struct TraceContext {
     /// The vendor-specific state.
     pub state: TraceState,
 }
-
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-pub(crate) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 impl TraceContext {
     /// Creates a trace context.
@@ -59,11 +48,11 @@ impl TraceContext {
     /// `tracestate` is ignored.
     #[must_use]
     pub fn extract(headers: &HeaderMap) -> Option<Self> {
-        Self::of_headers(headers, true)
+        Self::from_headers(headers, true)
     }
 
-    /// Reads the headers. `has_state` is false if there is no `tracestate`.
-    fn of_headers(headers: &HeaderMap, has_state: bool) -> Option<Self> {
+    /// Skips `tracestate` if `has_state` is false.
+    fn from_headers(headers: &HeaderMap, has_state: bool) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next()?;
         if parents.next().is_some() {
@@ -82,10 +71,10 @@ impl TraceContext {
 }
 
 impl Correlation {
-    /// Reads the trace and the baggage. Absent headers are not looked up.
-    pub(crate) fn extract(headers: &HeaderMap, presence: ContextPresence) -> Self {
+    /// Reads the trace and the baggage of a request, without the id.
+    pub(crate) fn extract(headers: &HeaderMap, presence: HeaderPresence) -> Self {
         let trace = match presence.parent {
-            true => TraceContext::of_headers(headers, presence.state),
+            true => TraceContext::from_headers(headers, presence.state),
             false => None,
         };
         let (baggage, dropped) = match presence.baggage {

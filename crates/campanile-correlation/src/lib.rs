@@ -77,7 +77,9 @@ mod correlation;
 mod current;
 #[cfg(feature = "axum")]
 mod extract;
+mod header_presence;
 mod id;
+mod inbound_id;
 mod layer;
 mod limit;
 mod on_invalid;

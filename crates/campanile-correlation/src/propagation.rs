@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::correlation::{BAGGAGE, TRACEPARENT, TRACESTATE};
+use crate::header_presence::{BAGGAGE, TRACEPARENT, TRACESTATE};
 use crate::settings::X_CORRELATION_ID;
 use crate::{Baggage, Correlation, TraceContext, TraceParent};
 

@@ -7,15 +7,13 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::correlation::{BAGGAGE, ContextPresence, TRACEPARENT, TRACESTATE};
 use crate::current::Scoped;
+use crate::header_presence::{BAGGAGE, HeaderPresence, TRACEPARENT, TRACESTATE};
+use crate::inbound_id::InboundId;
 use crate::settings::{Settings, X_CORRELATION_ID};
-use crate::{
-    Correlation, CorrelationId, CorrelationIdLayer, InvalidCorrelationId, OnInvalid, Replace,
-    RequestHead, ResponseBody,
-};
+use crate::{Correlation, CorrelationIdLayer, OnInvalid, Replace, RequestHead, ResponseBody};
 
-/// A [`Service`] that gives every request a [`CorrelationId`]; made by a [`CorrelationIdLayer`].
+/// A [`Service`] that gives every request a correlation id, created by a [`CorrelationIdLayer`].
 #[derive(Debug)]
 pub struct SetCorrelationId<S, I = Replace> {
     inner: S,
@@ -23,12 +21,12 @@ pub struct SetCorrelationId<S, I = Replace> {
 }
 
 impl<S> SetCorrelationId<S> {
-    /// Wraps a service, with all settings at their defaults.
+    /// Wraps a service with the default settings.
     pub fn new(inner: S) -> Self {
         Self::with(inner, CorrelationIdLayer::new())
     }
 
-    /// Returns the layer, with all settings at their defaults.
+    /// Creates a layer with the default settings.
     #[must_use]
     pub fn layer() -> CorrelationIdLayer {
         CorrelationIdLayer::new()
@@ -45,12 +43,12 @@ impl<S, I> SetCorrelationId<S, I> {
         &self.inner
     }
 
-    /// Returns the inner service to change it.
+    /// Returns the inner service, mutable.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Returns the inner service and forgets the rest.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -87,55 +85,50 @@ where
         };
         let (id, correlation) = match settings.trusts(head) {
             false => {
-                discard(request.headers_mut(), &settings.request_headers);
-                discard(request.headers_mut(), &CONTEXT_HEADERS);
-                (None, Correlation::default())
+                remove(request.headers_mut(), &settings.request_headers);
+                remove(request.headers_mut(), &CONTEXT_HEADERS);
+                (InboundId::Absent, Correlation::default())
             }
             true => {
                 let headers = request.headers();
-                let (has_id, context) = scan(headers, &settings.request_headers);
-                let id = match has_id {
-                    true => id(headers, &settings.request_headers),
-                    false => None,
+                let presence = HeaderPresence::scan(headers, &settings.request_headers);
+                let id = match presence.id {
+                    true => InboundId::from_headers(headers, &settings.request_headers),
+                    false => InboundId::Absent,
                 };
-                let correlation = Correlation::extract(headers, context);
+                let correlation = Correlation::extract(headers, presence);
                 let headers = request.headers_mut();
-                match id {
-                    Some(Err(_)) => discard(headers, &settings.request_headers),
-                    // The id is that of the first of these headers.
-                    Some(Ok(_)) => {
-                        let taken = settings
-                            .request_headers
-                            .iter()
-                            .position(|name| headers.contains_key(name));
-                        discard(
-                            headers,
-                            &settings.request_headers[taken.map_or(0, |taken| taken + 1)..],
-                        );
+                match &id {
+                    InboundId::Absent => {}
+                    InboundId::Invalid(_) => remove(headers, &settings.request_headers),
+                    InboundId::Valid(_) => {
+                        // The first of these headers has the id.
+                        let names = &settings.request_headers;
+                        let first = names.iter().position(|name| headers.contains_key(name));
+                        remove(headers, &names[first.map_or(0, |first| first + 1)..]);
                     }
-                    None => {}
                 }
-                if (context.parent || context.state) && correlation.trace().is_none() {
-                    discard(headers, &CONTEXT_HEADERS[..2]);
+                if (presence.parent || presence.state) && correlation.trace().is_none() {
+                    remove(headers, &CONTEXT_HEADERS[..2]);
                 }
-                if context.baggage && correlation.baggage().is_none() {
-                    discard(headers, &CONTEXT_HEADERS[2..]);
+                if presence.baggage && correlation.baggage().is_none() {
+                    remove(headers, &CONTEXT_HEADERS[2..]);
                 }
                 (id, correlation)
             }
         };
         let invalid = match id {
-            Some(Err(error)) => Some(error),
+            InboundId::Invalid(error) => Some(error),
             _ => None,
         };
         let rejection = invalid.and_then(|_| I::response());
         let id = match (id, correlation.trace()) {
-            (Some(Ok(id)), _) => id,
-            // One search finds all that belongs to the trace.
-            (None, Some(trace)) => trace.parent.trace_id().into(),
+            (InboundId::Valid(id), _) => id,
+            // One search finds the request and its trace.
+            (InboundId::Absent, Some(trace)) => trace.parent.trace_id().into(),
             _ => settings.generate(),
         };
-        let write = written(settings);
+        let response_header = custom_response_header(settings);
         if let Some(mut response) = rejection {
             response
                 .headers_mut()
@@ -154,18 +147,18 @@ where
         ResponseFuture {
             state: State::Called {
                 inner: Scoped::make(correlation, || self.inner.call(request)),
-                write,
+                response_header,
             },
         }
     }
 }
 
-/// The headers of a trace, and of baggage.
+/// The headers of a trace and of baggage.
 const CONTEXT_HEADERS: [HeaderName; 3] = [TRACEPARENT, TRACESTATE, BAGGAGE];
 
-/// Removes headers that are not taken up, so that no proxy passes them on.
+/// Removes headers that the layer does not accept, so that no proxy forwards them.
 #[inline]
-fn discard(headers: &mut HeaderMap, names: &[HeaderName]) {
+fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
     if !headers.is_empty() {
         for name in names {
             headers.remove(name);
@@ -173,55 +166,10 @@ fn discard(headers: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
-/// Returns whether a request may have an id, and which headers of a context it may have.
-///
-/// The scan reads each name once, which is faster than one lookup per header, unless there are many names.
+/// Returns the response header if it is not the default one.
 #[inline]
-fn scan(headers: &HeaderMap, names: &[HeaderName]) -> (bool, ContextPresence) {
-    let is_any = headers.keys_len() > 32;
-    let mut has_id = is_any;
-    let mut context = ContextPresence {
-        parent: is_any,
-        state: is_any,
-        baggage: is_any,
-    };
-    if is_any {
-        return (has_id, context);
-    }
-    for name in headers.keys() {
-        context.parent |= *name == TRACEPARENT;
-        context.state |= *name == TRACESTATE;
-        context.baggage |= *name == BAGGAGE;
-        has_id |= names.contains(name);
-    }
-    (has_id, context)
-}
-
-/// Returns the name of the response's header if it is not the usual one.
-#[inline]
-fn written(settings: &Settings) -> Option<HeaderName> {
+fn custom_response_header(settings: &Settings) -> Option<HeaderName> {
     (settings.response_header != X_CORRELATION_ID).then(|| settings.response_header.clone())
-}
-
-/// Returns the id that a request brings along, or why it is not valid; `None` if there is none.
-#[inline]
-fn id(
-    headers: &HeaderMap,
-    names: &[HeaderName],
-) -> Option<Result<CorrelationId, InvalidCorrelationId>> {
-    let mut found = names.iter().filter_map(|name| {
-        let mut lines = headers.get_all(name).iter();
-        Some((name, lines.next()?, lines.next()))
-    });
-    let (name, line, another) = found.next()?;
-    let id = match another {
-        None => CorrelationId::from_bytes(line.as_bytes()),
-        Some(_) => Err(InvalidCorrelationId::lines()),
-    };
-    if let Err(error) = &id {
-        tracing::debug!(header = name.as_str(), %error, "rejected correlation id");
-    }
-    Some(id)
 }
 
 pin_project! {
@@ -239,7 +187,7 @@ pin_project! {
         Called {
             #[pin]
             inner: Scoped<F>,
-            write: Option<HeaderName>,
+            response_header: Option<HeaderName>,
         },
         Rejected { response: Option<Response<B>> },
     }
@@ -253,8 +201,11 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (mut inner, write) = match self.project().state.project() {
-            StateProjection::Called { inner, write } => (inner, write),
+        let (mut inner, response_header) = match self.project().state.project() {
+            StateProjection::Called {
+                inner,
+                response_header,
+            } => (inner, response_header),
             StateProjection::Rejected { response } => {
                 return response.take().map_or(Poll::Pending, |response| {
                     Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, None))))
@@ -265,7 +216,7 @@ where
         let correlation = inner.take();
         Poll::Ready(result.map(|mut response| {
             if let Some(id) = correlation.as_ref().and_then(Correlation::id) {
-                let name = write.take().unwrap_or(X_CORRELATION_ID);
+                let name = response_header.take().unwrap_or(X_CORRELATION_ID);
                 let id = id.clone().into_header();
                 response.headers_mut().insert(name, id);
             }

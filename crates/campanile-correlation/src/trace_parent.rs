@@ -173,7 +173,7 @@ impl TraceParent {
     }
 }
 
-/// Returns the numbers in `vv-hhhhhhhhhhhhhhhhllllllllllllllll-pppppppppppppppp-ff`.
+/// Parses the fields of `vv-hhhhhhhhhhhhhhhhllllllllllllllll-pppppppppppppppp-ff`.
 fn fields(head: &[u8; LENGTH]) -> Result<[u64; 5], InvalidTraceParent> {
     if head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
         return Err(InvalidTraceParent("expected hyphens between the fields"));
@@ -204,7 +204,7 @@ fn number(digits: &[u8]) -> Result<u64, InvalidTraceParent> {
     }
 }
 
-/// The values of hexadecimal digits in lower case. Other bytes have a value above 15.
+/// The values of hexadecimal digits in lower case. Other bytes have the value `0xff`.
 const DIGITS: [u8; 256] = {
     let mut values = [0xff; 256];
     let digits = b"0123456789abcdef";

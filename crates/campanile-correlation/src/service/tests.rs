@@ -7,11 +7,11 @@ use http_body_util::BodyExt;
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::{PropagationLayer, TraceContext, Trust};
+use crate::{CorrelationId, PropagationLayer, TraceContext, Trust};
 use tower_layer::Layer as _;
 
-/// Sends a request with these headers, and returns the id that its handler saw, having checked that the response and
-/// the request's extensions agree with it.
+/// Sends a request with these headers and returns the id that its handler reads. Checks that the
+/// response and the request's extensions have the same id.
 async fn exchange(headers: &[(&str, &[u8])]) -> String {
     let service = SetCorrelationId::new(service_fn(async |request: Request<()>| {
         let current = CorrelationId::current();
@@ -123,7 +123,7 @@ async fn which_id_a_request_gets() {
     replaced(&[("x-correlation-id", b"a b")]).await;
     replaced(&[("x-correlation-id", b"caf\xc3\xa9")]).await;
     replaced(&[("x-correlation-id", b"\xff")]).await;
-    // A malformed header is not made good by the next name.
+    // The next header does not replace a malformed one.
     replaced(&[("x-correlation-id", b"bad id"), ("x-request-id", b"good")]).await;
     replaced(&[("x-correlation-id", b"one"), ("x-correlation-id", b"two")]).await;
     replaced(&[("x-correlation-id", b"one"), ("x-correlation-id", b"one")]).await;
@@ -141,7 +141,7 @@ async fn an_error_passes_through() {
     );
 }
 
-/// What is logged of a request, at all levels.
+/// Returns the log of a request, with all levels.
 fn logged(headers: &[(&str, &[u8])]) -> String {
     use tracing::field::{Field, Visit};
     use tracing_subscriber::layer::{Context, SubscriberExt};
@@ -169,7 +169,7 @@ fn logged(headers: &[(&str, &[u8])]) -> String {
 }
 
 #[test]
-fn a_rejected_id_is_logged_without_its_text() {
+fn the_log_leaves_a_rejected_id_out() {
     assert_eq!(logged(&[("x-correlation-id", b"fine")]), "");
     for headers in [
         &[("x-correlation-id", &b"<script>"[..])][..],
@@ -188,7 +188,7 @@ fn a_rejected_id_is_logged_without_its_text() {
 }
 
 #[test]
-fn types_are_what_servers_ask_for() {
+fn types_have_the_traits_that_servers_require() {
     fn check<T: Send + Sync + fmt::Debug + 'static>() {}
     check::<(
         CorrelationIdLayer,
@@ -198,7 +198,8 @@ fn types_are_what_servers_ask_for() {
     )>();
 }
 
-/// What a request with these headers got through a layer: the status, the headers, and what its handler saw.
+/// Sends a request with these headers through a layer. Returns the status and the headers of the
+/// response, and the correlation in the handler.
 async fn through<I: OnInvalid<String>>(
     layer: CorrelationIdLayer<I>,
     headers: &[(&str, &str)],
@@ -225,7 +226,7 @@ async fn through<I: OnInvalid<String>>(
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[tokio::test]
-async fn settings_are_kept_to() {
+async fn headers_and_generator_are_configurable() {
     const TRACE: HeaderName = HeaderName::from_static("x-trace");
     let layer = CorrelationIdLayer::new()
         .request_headers([TRACE])
@@ -244,7 +245,7 @@ async fn settings_are_kept_to() {
 }
 
 #[tokio::test]
-async fn whose_ids_are_taken_up() {
+async fn only_trusted_ids_are_accepted() {
     let all = [
         ("x-correlation-id", "theirs"),
         ("traceparent", PARENT),
@@ -275,7 +276,7 @@ async fn whose_ids_are_taken_up() {
 
 type Answered = std::future::Ready<Result<Response<String>, Infallible>>;
 
-/// Returns a service that keeps the headers of the last request that it received.
+/// Returns a service that stores the headers of its last request.
 fn keeper(
     seen: &Arc<Mutex<HeaderMap>>,
 ) -> impl Service<Request<()>, Response = Response<String>, Error = Infallible, Future = Answered> + Clone
@@ -287,9 +288,9 @@ fn keeper(
     })
 }
 
-/// A reverse proxy sends the head of the request that it received.
+/// A reverse proxy forwards the head of the request that it received.
 #[tokio::test]
-async fn a_proxy_passes_on_only_what_was_taken_up() {
+async fn a_proxy_forwards_only_accepted_headers() {
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let proxied = async |trust: Trust, headers: &[(&str, &str)]| {
         let sent = Arc::default();
@@ -324,7 +325,7 @@ async fn a_proxy_passes_on_only_what_was_taken_up() {
     );
     assert!(!sent.contains_key("tracestate"), "{sent:?}");
     assert!(!sent.contains_key("traceparent"), "{sent:?}");
-    // A trusted client's trace goes on, below a span of this service.
+    // The trace of a trusted client continues, with a span of this service as the parent.
     let sent = proxied(Trust::Always, &hostile).await;
     let traceparent = sent["traceparent"].to_str().unwrap();
     assert!(
@@ -336,7 +337,7 @@ async fn a_proxy_passes_on_only_what_was_taken_up() {
         (&sent["tracestate"], &sent["baggage"]),
         (&"a=b".parse().unwrap(), &"role=admin".parse().unwrap())
     );
-    // A malformed trace does not.
+    // A malformed trace is not forwarded.
     let malformed = [("traceparent", "00-x"), ("tracestate", "a=b")];
     let sent = proxied(Trust::Always, &malformed).await;
     assert!(!sent.contains_key("tracestate"), "{sent:?}");
@@ -344,7 +345,7 @@ async fn a_proxy_passes_on_only_what_was_taken_up() {
 }
 
 #[tokio::test]
-async fn a_malformed_id_can_be_refused() {
+async fn a_malformed_id_can_be_rejected() {
     let layer = || CorrelationIdLayer::new().reject_invalid();
     for headers in [
         &[("x-correlation-id", "<script>")][..],
@@ -367,7 +368,7 @@ async fn a_malformed_id_can_be_refused() {
 }
 
 #[tokio::test]
-async fn a_trace_without_an_id_gives_its_own() {
+async fn without_an_id_the_trace_id_is_used() {
     let id = async |headers: &[(&str, &str)]| {
         let (_, headers, _) = through(CorrelationIdLayer::new(), headers).await;
         headers["x-correlation-id"].to_str().unwrap().to_owned()
@@ -378,7 +379,7 @@ async fn a_trace_without_an_id_gives_its_own() {
         id(&[("traceparent", PARENT), ("x-request-id", "a")]).await,
         "a"
     );
-    // What is malformed is replaced by something new, and so is what belongs to a malformed trace.
+    // A malformed id, or a malformed trace, leads to a generated id.
     for headers in [
         &[("traceparent", PARENT), ("x-request-id", "a b")][..],
         &[("traceparent", "00-1-1-01")],
@@ -390,7 +391,7 @@ async fn a_trace_without_an_id_gives_its_own() {
 }
 
 #[tokio::test]
-async fn traces_and_baggage_are_carried() {
+async fn traces_and_baggage_are_read() {
     let too_many: Vec<_> = (0..33).map(|number| format!("k{number}=v")).collect();
     let too_many = too_many.join(",");
     let seen = async |headers: &[(&str, &str)]| {
@@ -411,20 +412,20 @@ async fn traces_and_baggage_are_carried() {
     assert_eq!(seen(&headers).await, all);
     let headers = [("traceparent", PARENT), ("tracestate", &*too_many)];
     assert_eq!(seen(&headers).await, (trace(""), None));
-    // The state of a trace that is malformed goes with it.
+    // The state of a malformed trace is ignored.
     assert_eq!(seen(&states).await, (None, None));
     assert_eq!(seen(&[("traceparent", "x"), states[0]]).await, (None, None));
-    // Blanks around a value are none of it.
+    // Whitespace around a value is trimmed.
     let headers = [("traceparent", &*format!(" {PARENT}\t"))];
     assert_eq!(seen(&headers).await, (trace(""), None));
-    // A state that is empty is one that may be joined by another.
+    // An empty state may be followed by another line.
     let headers = [("traceparent", PARENT), ("tracestate", ""), states[0]];
     assert_eq!(seen(&headers).await, (trace("a=1"), None));
 }
 
 #[cfg(feature = "tokio")]
 #[tokio::test]
-async fn tasks_and_threads_carry_what_started_them_does() {
+async fn spawned_tasks_and_threads_inherit_the_correlation() {
     let id: CorrelationId = "abc".parse().unwrap();
     let seen = crate::scope(id.clone(), async {
         let task = crate::spawn(async {
@@ -451,7 +452,7 @@ async fn tasks_and_threads_carry_what_started_them_does() {
 
 #[cfg(feature = "tonic")]
 #[tokio::test]
-async fn calls_of_tonic_take_it_along() {
+async fn tonic_calls_propagate_the_id() {
     use tonic::service::Interceptor;
 
     let id: CorrelationId = "abc".parse().unwrap();
@@ -467,7 +468,7 @@ async fn calls_of_tonic_take_it_along() {
 }
 
 #[test]
-fn odd_baggage_is_logged_once_a_minute() {
+fn malformed_baggage_is_logged_once_a_minute() {
     let lines = logged(&[("baggage", b"a b=1"), ("baggage", b"c=1")]);
     let more = logged(&[("baggage", b"a b=1")]);
     // Unless the minute ended in between.
@@ -480,7 +481,7 @@ fn odd_baggage_is_logged_once_a_minute() {
 }
 
 #[tokio::test]
-async fn a_second_id_header_is_not_passed_on() {
+async fn a_second_id_header_is_not_forwarded() {
     let sent = Arc::default();
     let inner = keeper(&sent);
     let service = CorrelationIdLayer::new().layer(inner);

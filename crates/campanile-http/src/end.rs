@@ -116,7 +116,7 @@ impl End {
         self.body_bytes
     }
 
-    /// Returns the time from the begin of the request to the response head.
+    /// Returns the time from the start of the request to the response head.
     ///
     /// The layer measures it for [streams](crate::Streaming), and if the observer sets
     /// [`WANTS_TIME_TO_HEAD`](crate::Observer::WANTS_TIME_TO_HEAD). Otherwise, and without a response
@@ -125,7 +125,7 @@ impl End {
         self.time_to_head
     }
 
-    /// Returns the time from the begin of the request to the end of the exchange.
+    /// Returns the time from the start of the request to the end of the exchange.
     pub fn duration(&self) -> Duration {
         self.duration
     }
@@ -206,7 +206,7 @@ impl EndBuilder {
         self
     }
 
-    /// Sets the time from the begin of the request to the end of the exchange.
+    /// Sets the time from the start of the request to the end of the exchange.
     ///
     /// Defaults to 0 s.
     pub fn duration(mut self, duration: Duration) -> Self {

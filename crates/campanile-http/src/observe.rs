@@ -1,4 +1,4 @@
-//! The tower middleware: layer, service, future and body, and the guard that travels through them.
+//! The tower middleware: layer, service, future and body, and the guard that moves through them.
 
 mod body;
 mod future;

@@ -12,12 +12,12 @@ use crate::{Observer, Outcome};
 pin_project! {
     /// The response body of [`Observe`](crate::Observe): the inner body, byte for byte.
     ///
-    /// The exchange ends with its last frame, or when it is dropped.
+    /// The exchange ends with the last frame, or when the body is dropped.
     pub struct ResponseBody<B, O: Observer> {
-        // `None` while it is dropped only.
+        // `None` only while the body is dropped.
         #[pin]
         inner: Option<B>,
-        // `None` for an exchange that is not observed or has ended.
+        // `None` for an excluded exchange, and after the end.
         guard: Option<Guard<O>>,
     }
 
@@ -66,7 +66,7 @@ impl<B: Body, O: Observer> Body for ResponseBody<B, O> {
                 } else if let Some(trailers) = frame.trailers_ref() {
                     guard.trailers(trailers);
                 }
-                // A server that knows that this was the last frame does not poll again, and nothing follows trailers.
+                // A server does not poll again after the last frame, and nothing follows trailers.
                 (frame.is_trailers() || inner.is_end_stream()).then_some(Outcome::Completed)
             }
             Poll::Ready(Some(Err(_))) => Some(Outcome::BodyError),

@@ -14,17 +14,17 @@ pin_project! {
     /// The response future of [`Observe`](crate::Observe).
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, O: Observer> {
-        // `None` while it is dropped only.
+        // `None` only while the future is dropped.
         #[pin]
         inner: Option<F>,
-        // `None` for an exchange that is not observed, and once the response has taken it.
+        // `None` for an excluded exchange, and after the response has taken the guard.
         guard: Option<Guard<O>>,
     }
 
     impl<F, O: Observer> PinnedDrop for ResponseFuture<F, O> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // The host's destructors run where its code ran, and before the end.
+            // The inner future is dropped inside the scope, before the end.
             if let Some(guard) = this.guard {
                 guard.scope_of_drop(|| this.inner.set(None));
             }

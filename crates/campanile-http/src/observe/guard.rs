@@ -16,46 +16,46 @@ use crate::grpc_web::Trailers;
 use crate::streaming::{self, Streaming};
 use crate::{End, GrpcStatus, Observer, Outcome, RequestHead, Route};
 
-/// One exchange in progress. It moves from the future into the body, and dropping it ends the exchange.
+/// An open exchange. It moves from the future into the body, and dropping it ends the exchange.
 pub(super) struct Guard<O: Observer> {
     shared: Arc<Shared<O>>,
-    /// `None` once the observer was told of the end.
+    /// `None` after the observer's `end`.
     exchange: Option<O::Exchange>,
-    begun: Instant,
+    started: Instant,
     /// The time of the response head, if it is measured.
     responded: Option<Instant>,
     /// The response head's status.
     status: Option<StatusCode>,
     route: Route,
-    /// The gRPC call that this is, if it is one. Its size would be that of every exchange.
+    /// The gRPC call, boxed to keep the guard of a plain exchange small.
     call: Option<Box<Call>>,
-    /// How many bytes of body the head promised.
-    owed: Option<u64>,
+    /// The length of the body that the head announced.
+    body_length: Option<u64>,
     sent: u64,
-    method: BodyRule,
-    /// Whether the response is a stream, whose latency ends with its head.
+    body_rule: BodyRule,
+    /// Whether the response is a stream. Its latency ends with its head.
     is_stream: bool,
-    /// Set while the host's code runs: still set in `drop`, it panicked.
-    polling: bool,
+    /// Set while the inner service or body runs. If it is set in `drop`, they panicked.
+    is_polling: bool,
 }
 
 /// A gRPC call.
 struct Call {
     path: PathAndQuery,
-    /// Whether the route is what the host says, and not the path.
-    routed: bool,
+    /// Whether the application has set the route.
+    has_route: bool,
     status: Option<GrpcStatus>,
-    /// Whether the status was in trailers.
+    /// Whether the status was in the trailers.
     has_trailers: bool,
-    /// The client's timeout, from the beginning.
+    /// The client's timeout, from the start of the request.
     timeout: Option<Duration>,
     /// The time of the response's first data.
     first_message: Option<Instant>,
-    /// Reads the status of a call of gRPC-Web from the body.
+    /// Reads the status of a gRPC-Web call from the body.
     web: Option<Trailers>,
 }
 
-/// What the request's method says of the response's body (RFC 9110, sections 9.3.2 and 9.3.6).
+/// The methods with special rules for the response body (RFC 9110, sections 9.3.2 and 9.3.6).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BodyRule {
     Head,
@@ -64,16 +64,16 @@ enum BodyRule {
 }
 
 impl<O: Observer> Guard<O> {
-    /// Begins an exchange, unless it is excluded or the observer panics.
+    /// Begins an exchange. Returns `None` if it is excluded or the observer panics.
     #[inline]
     pub(super) fn begin<B>(shared: &Arc<Shared<O>>, request: &mut Request<B>) -> Option<Self> {
-        let begun = shared.clock.now();
-        // Taken out for a moment, because the head lends them mutably beside the rest.
+        let started = shared.clock.now();
+        // The head borrows the extensions mutably and the rest of the request immutably.
         let mut extensions = std::mem::take(request.extensions_mut());
         let begin = || {
-            let given = extensions.get::<Route>().cloned();
-            let mut routed = given.is_some();
-            let route = given.or_else(|| Route::matched(&extensions));
+            let extension = extensions.get::<Route>().cloned();
+            let mut has_route = extension.is_some();
+            let route = extension.or_else(|| Route::matched(&extensions));
             let original = original_uri(&extensions, request.uri());
             let mut head = RequestHead {
                 method: request.method(),
@@ -85,7 +85,7 @@ impl<O: Observer> Guard<O> {
             };
             if let Some(route) = shared.route.as_ref().and_then(|route| route(&head)) {
                 head.route = route;
-                routed = true;
+                has_route = true;
             }
             if shared.exclude.iter().any(|exclude| exclude(&head)) {
                 return None;
@@ -94,11 +94,11 @@ impl<O: Observer> Guard<O> {
                 return None;
             }
             let exchange = shared.observer.begin(&mut head);
-            Some((exchange, head.route, routed))
+            Some((exchange, head.route, has_route))
         };
-        let begun_exchange = shared.catch(begin).flatten();
+        let started_exchange = shared.catch(begin).flatten();
         *request.extensions_mut() = extensions;
-        let (exchange, route, routed) = begun_exchange?;
+        let (exchange, route, has_route) = started_exchange?;
         let path = request
             .uri()
             .path_and_query()
@@ -106,7 +106,7 @@ impl<O: Observer> Guard<O> {
         let call = path.map(|path| {
             Box::new(Call {
                 path: path.clone(),
-                routed,
+                has_route,
                 status: None,
                 has_trailers: false,
                 timeout: grpc::timeout(request.headers()),
@@ -117,45 +117,45 @@ impl<O: Observer> Guard<O> {
         Some(Self {
             shared: Arc::clone(shared),
             exchange: Some(exchange),
-            begun,
+            started,
             responded: None,
             status: None,
             route,
             call,
-            owed: None,
+            body_length: None,
             sent: 0,
-            method: match *request.method() {
+            body_rule: match *request.method() {
                 Method::HEAD => BodyRule::Head,
                 Method::CONNECT => BodyRule::Connect,
                 _ => BodyRule::Other,
             },
             is_stream: false,
-            polling: false,
+            is_polling: false,
         })
     }
 
-    /// Runs a piece of the host's code in the observer's scope.
+    /// Runs the inner service or body in the observer's scope.
     #[inline]
     pub(super) fn scope<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         let Some(exchange) = &mut self.exchange else {
             return poll();
         };
-        self.polling = true;
+        self.is_polling = true;
         let polled = self.shared.observer.scope(exchange, poll);
-        self.polling = false;
+        self.is_polling = false;
         polled
     }
 
-    /// Drops a piece of the host's in the observer's scope, unless that is where it has just panicked.
+    /// Drops the inner future or body in the observer's scope, unless it has panicked there.
     pub(super) fn scope_of_drop(&mut self, drop: impl FnOnce()) {
-        if self.polling {
+        if self.is_polling {
             drop();
         } else {
             self.scope(drop);
         }
     }
 
-    /// Takes note of the response head. Returns `None` if no body is owed, because the exchange has ended then.
+    /// Handles the response head. Without a body the exchange ends, and the result is `None`.
     #[inline]
     pub(super) fn respond<B: Body>(mut self, response: &Response<B>) -> Option<Self> {
         let status = response.status();
@@ -172,10 +172,10 @@ impl<O: Observer> Guard<O> {
             call.web = Trailers::from_headers(response.headers()).filter(|_| call.status.is_none());
             self.call = Some(call);
         }
-        self.owed = response.body().size_hint().exact();
-        if self.owed.is_none() {
+        self.body_length = response.body().size_hint().exact();
+        if self.body_length.is_none() {
             let header = |name| response.headers().get(name)?.to_str().ok();
-            self.owed = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+            self.body_length = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
             self.is_stream = header(CONTENT_TYPE).is_some_and(streaming::is_stream);
         }
         self.is_stream |= response.extensions().get::<Streaming>().is_some();
@@ -189,19 +189,19 @@ impl<O: Observer> Guard<O> {
                     .responded(exchange, status, response.headers())
             });
         }
-        let owes_no_body = response.body().is_end_stream()
+        let has_no_body = response.body().is_end_stream()
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            || self.method == BodyRule::Head
-            || (self.method == BodyRule::Connect && status.is_success());
-        if owes_no_body {
+            || self.body_rule == BodyRule::Head
+            || (self.body_rule == BodyRule::Connect && status.is_success());
+        if has_no_body {
             self.end(Outcome::Completed);
             return None;
         }
         Some(self)
     }
 
-    /// Counts body bytes that were handed to the server.
+    /// Counts body bytes that the server received.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
         if let Some(call) = &mut self.call
@@ -211,7 +211,7 @@ impl<O: Observer> Guard<O> {
         }
     }
 
-    /// Reads data that is handed to the server, if it is of gRPC-Web.
+    /// Reads the body data of a gRPC-Web call.
     pub(super) fn read(&mut self, data: &impl Buf) {
         let Some(call) = &mut self.call else { return };
         let Some(web) = &mut call.web else { return };
@@ -229,13 +229,13 @@ impl<O: Observer> Guard<O> {
             call.status = Some(status);
             call.has_trailers = true;
         }
-        // Without its status, the call is a request like any other.
+        // Without a status, the call counts as a plain exchange.
         if web.is_unreadable() {
             self.call = None;
         }
     }
 
-    /// Takes note of trailers that were handed to the server.
+    /// Reads the status from the trailers.
     pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
         if let Some(call) = &mut self.call
             && let Some(status) = GrpcStatus::from_headers(trailers)
@@ -256,12 +256,12 @@ impl<O: Observer> Guard<O> {
             return;
         };
         let now = self.shared.clock.now();
-        let duration = now.saturating_duration_since(self.begun);
+        let duration = now.saturating_duration_since(self.started);
         let status = self.status.unwrap_or_else(|| match outcome {
             Outcome::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         });
-        let since = |time: Instant| time.saturating_duration_since(self.begun);
+        let since = |time: Instant| time.saturating_duration_since(self.started);
         let time_to_head = self.responded.map(since);
         let first_message = self.call.as_ref().and_then(|call| call.first_message);
         let latency = match time_to_head.filter(|_| self.is_stream) {
@@ -316,7 +316,7 @@ impl Call {
 
     /// Returns the call's route.
     fn route(self, methods: &Methods, route: Route, response: Option<grpc::CallResponse>) -> Route {
-        if self.routed {
+        if self.has_route {
             route
         } else {
             methods.route(self.path.path(), response)
@@ -326,10 +326,13 @@ impl Call {
 
 impl<O: Observer> Drop for Guard<O> {
     fn drop(&mut self) {
-        self.end_once(if self.polling {
+        self.end_once(if self.is_polling {
             Outcome::Panicked
-        } else if self.owed.is_some_and(|owed| self.sent >= owed) {
-            // A server need not poll a body of which it has every byte.
+        } else if self
+            .body_length
+            .is_some_and(|body_length| self.sent >= body_length)
+        {
+            // A server does not have to poll a body after its last byte.
             Outcome::Completed
         } else {
             Outcome::Cancelled
@@ -338,7 +341,7 @@ impl<O: Observer> Drop for Guard<O> {
 }
 
 impl<O> Shared<O> {
-    /// Runs a piece of the observer's code, or of the subscriber's; a panic is counted and goes no further.
+    /// Calls the observer or the subscriber. Catches and counts a panic.
     #[inline]
     fn catch<T>(&self, observe: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(observe));
@@ -352,19 +355,18 @@ impl<O> Shared<O> {
     fn warn_of_unmatched(&self) {
         if !self.warned_of_unmatched.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "a successful response had no route and is labelled `{}`: if this layer wraps a whole axum router, use \
-                 `Router::layer` instead; elsewhere, set a route with `ObserveBuilder::route` or a `Route` extension; a \
-                 fallback that answers with success is labelled so on purpose",
-                Route::UNMATCHED,
+                route = Route::UNMATCHED.as_str(),
+                "successful response without a route: use `Router::layer` if this layer wraps a whole axum router, or \
+                 set `ObserveBuilder::route` or a `Route` extension; ignore this for a fallback that responds with success"
             );
         }
     }
 }
 
-/// Returns the URI before a router removed a prefix, if one has.
+/// Returns the URI before a nested router removed a prefix, or `None` if none was removed.
 ///
-/// A handler that forwards the request to another server sets the URI and keeps the extensions.
-/// Nesting removes only the beginning of the path, and leaves `/` if that is all of it.
+/// A handler that forwards the request to another server changes the URI and keeps the extensions.
+/// Nesting only removes a prefix of the path. It leaves `/` if the prefix is the whole path.
 #[cfg(feature = "axum")]
 fn original_uri(extensions: &Extensions, uri: &Uri) -> Option<Uri> {
     let axum::extract::OriginalUri(original) = extensions.get()?;

@@ -10,29 +10,30 @@ use super::shared::{ExcludeFn, RouteFn, Shared};
 use crate::grpc::{Methods, is_grpc};
 use crate::{Clock, Observer, RequestHead, Route};
 
-/// A [`Layer`] that tells an [`Observer`] of every exchange of the service that it wraps.
+/// A [`Layer`] that calls an [`Observer`] for every HTTP exchange of the wrapped service.
 ///
-/// Clones share the observer, as do the services that they make.
+/// Clones share the observer, as do the services that they create.
 ///
-/// Where it goes: outside of whatever may answer on its own (authentication, limits, `CatchPanic`), so that such answers
-/// are seen, and inside of what only carries ids. In axum, `Router::layer` is the place; a layer around the whole
-/// `Router` doesn't see which route was matched, and logs so once, when a successful answer has no route.
+/// Put it outside every layer that sends responses itself (authentication, limits, `CatchPanic`), so
+/// that these are observed. Put it inside layers that only set ids. In axum use `Router::layer`. A
+/// layer around the whole `Router` can't read the matched route: it logs a warning when the first
+/// successful response has no route.
 pub struct ObserveLayer<O> {
     shared: Arc<Shared<O>>,
 }
 
 impl<O> ObserveLayer<O> {
-    /// Returns a layer with all settings at their defaults.
+    /// Creates a layer with the default settings.
     pub fn new(observer: O) -> Self {
         Self::builder(observer).build()
     }
 
-    /// Creates a layer for an HTTP client, which observes the requests that the application sends.
+    /// Creates a layer for an HTTP client. It observes the outgoing requests of the application.
     ///
-    /// The route is the [`Route`] in the request's extensions: the template of the URL's path. It
-    /// is [`Route::UNMATCHED`] if there is none, and the log has no warning about it. The route of
-    /// an inbound request that the application forwards is ignored. gRPC calls have routes as on a
-    /// server.
+    /// The route is the [`Route`] in the request's extensions: the template of the URL's path.
+    /// Without one, the route is [`Route::UNMATCHED`], and no warning is logged. The layer ignores the
+    /// route of an inbound request that the application forwards. gRPC calls have the same routes as
+    /// on a server.
     ///
     /// ```
     /// use campanile_http::{ObserveLayer, Route};
@@ -52,7 +53,7 @@ impl<O> ObserveLayer<O> {
         builder.build_with(false)
     }
 
-    /// Returns a builder for a layer with settings of its own.
+    /// Creates a builder with the default settings.
     pub fn builder(observer: O) -> ObserveBuilder<O> {
         ObserveBuilder {
             observer,
@@ -68,7 +69,7 @@ impl<O> ObserveLayer<O> {
         &self.shared.observer
     }
 
-    /// Returns what went wrong in the layer itself since it was built.
+    /// Returns the counts of errors in the layer itself, since it was built.
     pub fn stats(&self) -> Stats {
         Stats {
             observer_panics: self.shared.observer_panics.load(Ordering::Relaxed),
@@ -106,7 +107,7 @@ impl<O> fmt::Debug for ObserveLayer<O> {
 /// |---|---|
 /// | [`route`](Self::route) | none: extensions and axum's `MatchedPath` |
 /// | [`exclude`](Self::exclude) | none |
-/// | [`include_grpc_health`](Self::include_grpc_health) | calls of `grpc.health.v1.Health` are left out |
+/// | [`include_grpc_health`](Self::include_grpc_health) | off: calls to `grpc.health.v1.Health` are excluded |
 /// | [`clock`](Self::clock) | [`Clock::system`] |
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ObserveBuilder<O> {
@@ -118,9 +119,10 @@ pub struct ObserveBuilder<O> {
 }
 
 impl<O> ObserveBuilder<O> {
-    /// Sets a closure that finds the route of a request; where it returns `None`, the other sources of [`Route`] hold.
+    /// Sets a closure that returns the route of a request. If it returns `None`, the other sources of
+    /// [`Route`] apply.
     ///
-    /// The number of routes that it can return must have a bound. Defaults to none.
+    /// The number of different routes that it returns must be bounded. Defaults to none.
     pub fn route(
         mut self,
         route: impl Fn(&RequestHead<'_>) -> Option<Route> + Send + Sync + 'static,
@@ -129,12 +131,13 @@ impl<O> ObserveBuilder<O> {
         self
     }
 
-    /// Leaves out the requests for which the closure returns `true`: no method of the observer is called for them.
+    /// Excludes the requests for which the closure returns `true`: the layer calls no method of the
+    /// observer for them.
     ///
-    /// The observer's [`scope`](Observer::scope) is not entered either. If the metrics registry is not the process's recorder,
-    /// what the handler of such a request writes with the `metrics` macros is not recorded.
+    /// This includes [`scope`](Observer::scope). If the metrics registry is not the process's recorder,
+    /// the `metrics` macros record nothing in the handler of such a request.
     ///
-    /// May be called several times; any one of the closures excludes. Defaults to excluding nothing.
+    /// Each call adds a closure. Defaults to excluding nothing.
     pub fn exclude(
         mut self,
         exclude: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
@@ -143,10 +146,11 @@ impl<O> ObserveBuilder<O> {
         self
     }
 
-    /// Leaves out Kubernetes' probes (`User-Agent: kube-probe/…`) and Prometheus' scrapes (`User-Agent: Prometheus/…`).
+    /// Excludes Kubernetes' probes (`User-Agent: kube-probe/…`) and Prometheus' scrapes
+    /// (`User-Agent: Prometheus/…`).
     ///
-    /// Any client can send these headers and hide its requests with them, so ask for it where clients are trusted.
-    /// Defaults to observing them like all others.
+    /// Any client can send these headers to hide its requests. Set it only if the clients are trusted.
+    /// Defaults to observing these requests.
     pub fn exclude_probes_and_scrapes(self) -> Self {
         self.exclude(|head| {
             let agent = head
@@ -157,15 +161,16 @@ impl<O> ObserveBuilder<O> {
         })
     }
 
-    /// Observes calls of `grpc.health.v1.Health` like all others.
+    /// Observes calls to `grpc.health.v1.Health`.
     ///
-    /// Defaults to leaving them out: they are probes, and clients hold a `Watch` open for as long as they are connected.
+    /// Defaults to excluding them: they are probes, and clients keep a `Watch` call open while they are
+    /// connected.
     pub fn include_grpc_health(mut self) -> Self {
         self.excludes_grpc_health = false;
         self
     }
 
-    /// Sets the clock that times exchanges.
+    /// Sets the clock that measures exchanges.
     ///
     /// Defaults to [`Clock::system`].
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -173,7 +178,7 @@ impl<O> ObserveBuilder<O> {
         self
     }
 
-    /// Returns the layer.
+    /// Creates the layer.
     pub fn build(self) -> ObserveLayer<O> {
         self.build_with(true)
     }
@@ -210,10 +215,10 @@ impl<O> fmt::Debug for ObserveBuilder<O> {
     }
 }
 
-/// What went wrong in an [`ObserveLayer`] itself.
+/// Counts of errors in an [`ObserveLayer`] itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Panics of the observer that were caught, so that the host did not see them.
+    /// Panics of the observer. The layer caught them.
     pub observer_panics: u64,
 }

@@ -10,16 +10,16 @@ use super::guard::Guard;
 use super::shared::Shared;
 use crate::{ObserveLayer, Observer, ResponseBody, ResponseFuture};
 
-/// A [`Service`] that tells an [`Observer`] of every exchange; made by an [`ObserveLayer`].
+/// A [`Service`] that calls an [`Observer`] for every HTTP exchange, created by an [`ObserveLayer`].
 ///
-/// It leaves the request's body type and the inner service's error alone.
+/// The types of the request body and of the error stay the same.
 pub struct Observe<S, O> {
     inner: S,
     shared: Arc<Shared<O>>,
 }
 
 impl<S, O> Observe<S, O> {
-    /// Wraps a service, with all settings at their defaults.
+    /// Wraps a service with the default settings.
     pub fn new(inner: S, observer: O) -> Self
     where
         O: Observer,
@@ -31,7 +31,7 @@ impl<S, O> Observe<S, O> {
         Self { inner, shared }
     }
 
-    /// Returns a layer with all settings at their defaults.
+    /// Creates a layer with the default settings.
     pub fn layer(observer: O) -> ObserveLayer<O> {
         ObserveLayer::new(observer)
     }
@@ -41,12 +41,12 @@ impl<S, O> Observe<S, O> {
         &self.inner
     }
 
-    /// Returns the inner service to change it.
+    /// Returns the inner service, mutable.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Returns the inner service and forgets the rest.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }

@@ -6,7 +6,7 @@ use crate::{Clock, RequestHead, Route};
 pub(super) type RouteFn = Box<dyn Fn(&RequestHead<'_>) -> Option<Route> + Send + Sync>;
 pub(super) type ExcludeFn = Box<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
 
-/// What a layer, its clones, their services and all exchanges in progress have in common.
+/// The state that a layer, its clones, their services and the open exchanges share.
 pub(super) struct Shared<O> {
     pub(super) observer: O,
     pub(super) route: Option<RouteFn>,

@@ -33,8 +33,8 @@ impl Cidr {
         }
     }
 
-    /// Returns the IPv4 range that an IPv6 range embeds, or the range itself. Policies compare embedded
-    /// addresses.
+    /// Returns the IPv4 range that an IPv6 range embeds, or the range itself. Policies compare
+    /// embedded addresses.
     fn canonical(self) -> Self {
         let (IpAddr::V6(from), IpAddr::V4(network)) = (self.network, canonical(self.network))
         else {
@@ -56,8 +56,8 @@ impl Cidr {
         }
     }
 
-    /// Returns whether the address is in the range. An IPv4 address that an IPv6 address embeds counts
-    /// as both.
+    /// Returns whether the address is in the range. An IPv4 address that an IPv6 address embeds
+    /// counts as both.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.has(address) || self.has(canonical(address))
     }

@@ -63,10 +63,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the timeout of a call, from the resolution of the name to the last byte; at most a year.
+    /// Sets the timeout of a call, from the resolution of the name to the last byte; at most a
+    /// year.
     ///
-    /// A client resolves at most 16 names at a time, and further calls are queued. A lookup that hangs
-    /// in the system's resolver occupies a thread even after its call has timed out.
+    /// A client resolves at most 16 names at a time, and further calls are queued. A lookup that
+    /// hangs in the system's resolver occupies a thread even after its call has timed out.
     ///
     /// Defaults to 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -74,8 +75,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the limit of bytes of a response body. A longer body is truncated. With 0 the client reads
-    /// neither the body nor the trailers.
+    /// Sets the limit of bytes of a response body. A longer body is truncated. With 0 the client
+    /// reads neither the body nor the trailers.
     ///
     /// Defaults to 64 KiB.
     pub fn max_body(mut self, bytes: usize) -> Self {
@@ -83,7 +84,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Reuses a connection for the next call to the same host, unless it was idle for longer than this.
+    /// Reuses a connection for the next call to the same host, unless it was idle for longer than
+    /// this.
     ///
     /// It pays off for frequent calls. The connection's task runs in the runtime of the call that
     /// opened it. Defaults to a new connection per call.
@@ -104,8 +106,8 @@ impl ClientBuilder {
 
     /// Sets the trusted root certificates, in PEM. They replace the default ones.
     ///
-    /// Certificates that can't be parsed are skipped, because the bundles of operating systems contain
-    /// some. At most 10,000 are read. Defaults to Mozilla's list, compiled in.
+    /// Certificates that can't be parsed are skipped, because the bundles of operating systems
+    /// contain some. At most 10,000 are read. Defaults to Mozilla's list, compiled in.
     ///
     /// # Errors
     ///
@@ -128,8 +130,8 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Sets the client certificate for mutual TLS: the chain in PEM, the client's certificate first, and
-    /// its private key.
+    /// Sets the client certificate for mutual TLS: the chain in PEM, the client's certificate
+    /// first, and its private key.
     ///
     /// Defaults to none.
     ///

@@ -163,7 +163,7 @@ impl Service<Name> for Resolved {
     }
 }
 
-/// The host has no allowed address.
+/// A host without an allowed address.
 #[derive(Debug)]
 pub(crate) struct Forbidden;
 

@@ -31,14 +31,14 @@
 //! - Each call has one deadline, from the resolution of the name to the last byte.
 //! - Each call opens a new connection, unless [`keep_alive`](ClientBuilder::keep_alive) is set.
 //! - A response body is truncated at a [limit](ClientBuilder::max_body), and is never decompressed.
-//! - TLS is rustls with ring, by default with Mozilla's root certificates. The process-wide provider
-//!   is not used.
+//! - TLS is rustls with ring, by default with Mozilla's root certificates. The process-wide
+//!   provider is not used.
 //! - The client ignores the proxies in the environment.
 //!
 //! # Addresses
 //!
-//! A target from the application's code or environment is trusted. For a target from an API, a client
-//! [guards](ClientBuilder::guard) each address that it connects to:
+//! A target from the application's code or environment is trusted. For a target from an API, a
+//! client [guards](ClientBuilder::guard) each address that it connects to:
 //!
 //! | address | guarded |
 //! |---|---|
@@ -46,11 +46,12 @@
 //! | loopback, private, shared, benchmarking | rejected unless a [`Cidr`] allows it |
 //! | any other | allowed |
 //!
-//! An IPv4 address inside an IPv6 address (mapped, compatible, NAT64, 6to4) is treated as the IPv4 address.
+//! An IPv4 address inside an IPv6 address (mapped, compatible, NAT64, 6to4) is treated as the IPv4
+//! address.
 //!
-//! A URL's host is a DNS name, an IPv4 address as four decimal numbers, or an IPv6 address in brackets.
-//! [`Target::parse`] rejects everything else, such as `0x7f.1`, `[127.0.0.1]` and zones. The client
-//! connects to the address that it checked: no other parser reads the host.
+//! A URL's host is a DNS name, an IPv4 address as four decimal numbers, or an IPv6 address in
+//! brackets. [`Target::parse`] rejects everything else, such as `0x7f.1`, `[127.0.0.1]` and zones.
+//! The client connects to the address that it checked: no other parser reads the host.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;

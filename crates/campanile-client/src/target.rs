@@ -9,7 +9,7 @@ const MAX_URL: usize = 2_048;
 
 /// The URL of a request: `http` or `https`, with a host, at most 2,048 bytes.
 ///
-/// The host is a DNS name of at most 253 characters, an IPv4 address as four decimal numbers, or an
+/// Its host is a DNS name of at most 253 characters, an IPv4 address as four decimal numbers, or an
 /// IPv6 address in brackets, without a zone.
 ///
 /// The URLs of webhooks are secrets, so `Debug` and `Display` show scheme, host and port only.
@@ -131,7 +131,8 @@ impl fmt::Debug for Target {
     }
 }
 
-/// A string is not a valid [`Target`]. The message leaves the string out, because it may be a secret.
+/// A string is not a valid [`Target`]. The message leaves the string out, because it may be a
+/// secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
@@ -140,7 +141,7 @@ pub enum TargetError {
         "invalid URL: expected a scheme and a host, such as https://example.com/path or http://example.com:4318, in visible ASCII characters"
     )]
     Form,
-    /// The host is neither a name nor an address.
+    /// The host name is neither a DNS name nor an address.
     #[error(
         "invalid host in the URL: expected a DNS name, an IPv4 address as four decimal numbers, or an IPv6 address in brackets without a zone"
     )]

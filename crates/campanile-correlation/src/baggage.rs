@@ -19,8 +19,8 @@ use crate::trace_state::trimmed;
 /// assert_eq!(baggage.only(&["plan"]).to_string(), "plan=team");
 /// ```
 ///
-/// At most 64 members and 8,192 bytes are kept, the first ones. Malformed members are dropped. A clone
-/// shares the string.
+/// At most 64 members and 8,192 bytes are kept, the first ones. Malformed members are dropped. A
+/// clone shares the string.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Baggage(Bytes);
 
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(parse(&[&exact]), (exact.clone(), false));
         let (kept, dropped) = parse(&[&format!("{exact}z,c=1")]);
         assert_eq!((kept.len(), dropped), (4_002, true));
-        // A thousand headers of 8 KiB each, of which none fits.
+        // A thousand headers of 8 KiB each. None of them fits.
         let line = format!("a={}", "x".repeat(8_192));
         let lines = vec![line.as_str(); 1_000];
         assert_eq!(parse(&lines), (String::new(), true));

@@ -8,10 +8,11 @@ use pin_project_lite::pin_project;
 use crate::{Correlation, ScopeSlot};
 
 pin_project! {
-    /// The response body of [`SetCorrelationId`](crate::SetCorrelationId): the inner body, byte for byte.
+    /// The response body of [`SetCorrelationId`](crate::SetCorrelationId): the inner body, byte for
+    /// byte.
     ///
-    /// The request's [`Correlation`] is the [current](Correlation::current) one while the inner body
-    /// is polled and while it is dropped.
+    /// The request's [`Correlation`] is the [current](Correlation::current) one while the inner
+    /// body is polled and while it is dropped.
     pub struct ResponseBody<B> {
         // `None` only while the body is dropped.
         #[pin]

@@ -14,8 +14,9 @@ thread_local! {
 impl CorrelationId {
     /// Returns the id of the current request, or `None` outside of a request.
     ///
-    /// [`CorrelationIdLayer`](crate::CorrelationIdLayer) and [`scope`] set it for a task. A task that
-    /// the request spawns does not inherit it: use `spawn` (feature `tokio`) or `scope`.
+    /// [`CorrelationIdLayer`](crate::CorrelationIdLayer) and
+    /// [`scope`] set it for a task. A task that the request spawns does not inherit it: use `spawn`
+    /// (feature `tokio`) or `scope`.
     #[must_use]
     pub fn current() -> Option<Self> {
         // The thread-local is gone while the thread ends.
@@ -38,8 +39,8 @@ impl Correlation {
     }
 }
 
-/// Wraps a future so that an id, or a whole [`Correlation`], is [current](Correlation::current) while
-/// the future is polled and while it is dropped.
+/// Wraps a future so that an id, or a whole [`Correlation`], is [current](Correlation::current)
+/// while the future is polled and while it is dropped.
 ///
 /// ```
 /// use campanile_correlation::{CorrelationId, scope};
@@ -62,8 +63,8 @@ pub fn scope<F: Future>(
     }
 }
 
-/// Wraps a function so that it runs with the correlation that is [current](Correlation::current) now,
-/// for a thread or a pool.
+/// Wraps a function so that it runs with the correlation that is [current](Correlation::current)
+/// now, for a thread or a pool.
 ///
 /// ```
 /// use campanile_correlation::{Correlation, CorrelationId, with_current};

@@ -86,7 +86,8 @@ impl CorrelationId {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// Copies the bytes. A clone of the header value would keep the buffer of the whole request head.
+    /// Copies the bytes. A clone of the header value would keep the buffer of the whole request
+    /// head.
     pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, InvalidCorrelationId> {
         check(text)?;
         // A valid id is a valid header value.

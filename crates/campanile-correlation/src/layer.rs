@@ -109,8 +109,8 @@ impl<I> CorrelationIdLayer<I> {
         self.set(|settings| settings.generator = Some(Arc::new(make)))
     }
 
-    /// Sets the clients whose ids, traces and baggage the layer accepts. Every other request gets a new
-    /// id and is a root.
+    /// Sets the clients whose ids, traces and baggage the layer accepts. Every other request gets a
+    /// new id and is a root.
     ///
     /// Defaults to [`Trust::Always`].
     #[must_use]

@@ -33,15 +33,15 @@
 //!
 //! # The id of a request
 //!
-//! The layer reads the header `x-correlation-id`, or `x-request-id` if the first is missing. A valid
-//! id is a single header line with 1 to 128 characters of `[A-Za-z0-9._:@/+=-]`. The layer replaces
-//! any other id with a new one (a UUIDv7). It never logs or returns the malformed string.
+//! The layer reads the header `x-correlation-id`, or `x-request-id` if the first is missing. A
+//! valid id is a single header line with 1 to 128 characters of `[A-Za-z0-9._:@/+=-]`. The layer
+//! replaces any other id with a new one (a UUIDv7). It never logs or returns the malformed string.
 //!
 //! If a request belongs to a trace and has no id, its id is the trace id, so one search finds both.
 //!
-//! The layer removes the headers that it does not accept, including those of a trace and of baggage.
-//! Therefore a proxy does not forward them. The headers, the generator and the trusted clients can
-//! be [configured](CorrelationIdLayer).
+//! The layer removes the headers that it does not accept, including those of a trace and of
+//! baggage. Therefore a proxy does not forward them. The headers, the generator and the trusted
+//! clients can be [configured](CorrelationIdLayer).
 //!
 //! # Traces and baggage
 //!
@@ -51,13 +51,13 @@
 //!
 //! # Where to find the id
 //!
-//! - In the request's extensions, `request.extensions().get::<CorrelationId>()`, or with an extractor
-//!   (feature `axum`).
+//! - In the request's extensions,
+//!   `request.extensions().get::<CorrelationId>()`, or with an extractor (feature `axum`).
 //! - In [`CorrelationId::current`], while the inner service runs and while its response body is
 //!   polled.
-//! - In the header `x-correlation-id` of every response that passes the layer, exactly once. A panic
-//!   or an error of the inner service has no response. To send one with an id, put `CatchPanic` or
-//!   `HandleError` inside this layer.
+//! - In the header `x-correlation-id` of every response that passes the layer, exactly once. A
+//!   panic or an error of the inner service has no response. To send one with an id, put
+//!   `CatchPanic` or `HandleError` inside this layer.
 //! - In tasks that `spawn` starts (feature `tokio`), and in threads by [`with_current`].
 //! - In outgoing requests, by [`PropagationLayer`] (tower, tonic) or [`inject`].
 //!

@@ -13,9 +13,9 @@ use crate::{Baggage, Correlation, TraceContext, TraceParent};
 /// Adds the [current](Correlation::current) correlation to the headers of an outgoing request: the
 /// correlation id, `traceparent` and `tracestate`. It does not overwrite headers.
 ///
-/// Each request gets a new `parent-id`, as W3C Trace Context requires. A request without a trace, or
-/// in a trace without a sampling decision, gets no `traceparent`, so the called service decides. See
-/// [`TraceParent::is_undecided`](crate::TraceParent::is_undecided).
+/// Each request gets a new `parent-id`, as W3C Trace Context requires. A request without a trace,
+/// or in a trace without a sampling decision, gets no `traceparent`, so the called service decides.
+/// See [`TraceParent::is_undecided`](crate::TraceParent::is_undecided).
 ///
 /// ```
 /// use campanile_correlation::{Correlation, CorrelationId, inject};
@@ -31,11 +31,11 @@ pub fn inject(headers: &mut HeaderMap) {
     PropagationLayer::new().inject(headers);
 }
 
-/// A [`Layer`] for HTTP clients that propagates the [current](Correlation::current) correlation. With
-/// feature `tonic` it is an interceptor too.
+/// A [`Layer`] for HTTP clients that propagates the [current](Correlation::current) correlation.
+/// With feature `tonic` it is an interceptor too.
 ///
-/// If a request has a [`TraceContext`] in its extensions, the layer sends that one unchanged. An outer
-/// layer that creates a client span inserts it.
+/// If a request has a [`TraceContext`] in its extensions, the layer sends that one unchanged. An
+/// outer layer that creates a client span inserts it.
 ///
 /// | setting | default |
 /// |---|---|
@@ -116,8 +116,8 @@ impl PropagationLayer {
         }
         let trace = span.or(current.trace());
         let trace = trace.filter(|trace| !trace.parent.is_undecided());
-        // A proxy forwards the head that it received. The next span's parent is a span of this service,
-        // not of its client.
+        // A proxy forwards the head that it received. The next span's parent is a span of this
+        // service, not of its client.
         if let (Some(inbound), Some(header)) = (current.inbound(), headers.get(TRACEPARENT))
             && TraceParent::parse(header.as_bytes()).is_ok_and(|parent| parent == inbound)
         {

@@ -150,8 +150,8 @@ impl TraceParent {
     ///
     /// # Errors
     ///
-    /// If the value is not a `traceparent` of W3C Trace Context: a version other than `ff`, 32 and 16
-    /// hexadecimal digits in lower case that are not all 0, and flags.
+    /// If the value is not a `traceparent` of W3C Trace Context: a version other than `ff`, 32 and
+    /// 16 hexadecimal digits in lower case that are not all 0, and flags.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidTraceParent> {
         let Some((head, rest)) = value.split_first_chunk::<LENGTH>() else {
             return Err(InvalidTraceParent("expected at least 55 characters"));

@@ -28,8 +28,8 @@ impl TraceState {
     ///
     /// # Errors
     ///
-    /// If a member is invalid, or there are more than 32. W3C Trace Context then forbids to use any of
-    /// them.
+    /// If a member is invalid, or there are more than 32. W3C Trace Context then forbids to use any
+    /// of them.
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, InvalidTraceState> {
         let mut members = Vec::<(&[u8], &[u8])>::new();
         let mut count = 0;

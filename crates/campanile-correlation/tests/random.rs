@@ -1,4 +1,5 @@
-//! Headers made of pieces of valid ones, in any order: nothing panics, and what is taken up is valid and reads as it was written.
+//! Headers of shuffled pieces of valid headers: nothing panics, and each accepted value is valid
+//! and survives a round trip.
 
 use campanile_correlation::{Baggage, CorrelationId, TraceParent, TraceState};
 use fastrand::Rng;

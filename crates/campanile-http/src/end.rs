@@ -50,7 +50,7 @@ pub struct End {
 }
 
 impl End {
-    /// Creates a builder for an exchange that ended at this time. It is meant for tests of observers.
+    /// Creates a builder for a request that ended at this time. It is meant for tests of observers.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ impl End {
         }
     }
 
-    /// Returns how the exchange ended.
+    /// Returns how the request ended.
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
@@ -119,18 +119,18 @@ impl End {
     /// Returns the time from the start of the request to the response head.
     ///
     /// The layer measures it for [streams](crate::Streaming), and if the observer sets
-    /// [`WANTS_TIME_TO_HEAD`](crate::Observer::WANTS_TIME_TO_HEAD). Otherwise, and without a response
-    /// head, it is `None`.
+    /// [`WANTS_TIME_TO_HEAD`](crate::Observer::WANTS_TIME_TO_HEAD). Otherwise, and without a
+    /// response head, it is `None`.
     pub fn time_to_head(&self) -> Option<Duration> {
         self.time_to_head
     }
 
-    /// Returns the time from the start of the request to the end of the exchange.
+    /// Returns the time from the start of the request to the end of the request.
     pub fn duration(&self) -> Duration {
         self.duration
     }
 
-    /// Returns the time at which the exchange ended. An observer needs no clock of its own.
+    /// Returns the time at which the request ended. An observer needs no clock.
     pub fn ended_at(&self) -> Instant {
         self.ended_at
     }
@@ -166,7 +166,7 @@ pub struct EndBuilder {
 }
 
 impl EndBuilder {
-    /// Sets how the exchange ended.
+    /// Sets how the request ended.
     ///
     /// Defaults to [`Outcome::Completed`].
     pub fn outcome(mut self, outcome: Outcome) -> Self {
@@ -184,7 +184,7 @@ impl EndBuilder {
 
     /// Sets the status of a gRPC call.
     ///
-    /// Defaults to none: the exchange is not a gRPC call.
+    /// Defaults to none: the request is not a gRPC call.
     pub fn grpc(mut self, status: GrpcStatus) -> Self {
         self.end.grpc = Some(status);
         self
@@ -206,7 +206,7 @@ impl EndBuilder {
         self
     }
 
-    /// Sets the time from the start of the request to the end of the exchange.
+    /// Sets the time from the start of the request to the end of the request.
     ///
     /// Defaults to 0 s.
     pub fn duration(mut self, duration: Duration) -> Self {

@@ -1,11 +1,11 @@
 //! A tower middleware that observes every HTTP exchange, up to the last byte of the response body.
 //!
 //! An *HTTP exchange* is one request and its response. [`ObserveLayer`] calls an [`Observer`] at
-//! these points of each exchange:
+//! these points of each request:
 //!
 //! | event | when | method of the observer |
 //! |---|---|---|
-//! | *request begins* | the service is called | [`begin`](Observer::begin), an `on_request` hook; it returns the observer's state of the exchange |
+//! | *request begins* | the service is called | [`begin`](Observer::begin), an `on_request` hook; it returns the observer's state of the request |
 //! | *response head* | the inner service returned a response | [`responded`](Observer::responded), an `on_response` hook; not called without a response |
 //! | *end* | the server received the last byte of the response body, or the future or the body was dropped, failed or panicked | [`end`](Observer::end), an `on_end` hook; called exactly once |
 //! | *outcome* | known at the end | [`End::outcome`]: completed, cancelled, panicked, service error or body error |
@@ -67,7 +67,7 @@
 //!
 //! # gRPC
 //!
-//! An exchange is a gRPC call if it is a POST, and the request and the response both have the
+//! A request is a gRPC call if it is a POST, and the request and the response both have the
 //! content type `application/grpc`. Its [`GrpcStatus`] is read from the trailers, or from the
 //! headers if there are no trailers. A missing or invalid status is UNKNOWN. A call that is dropped
 //! after the deadline of its `grpc-timeout` is DEADLINE_EXCEEDED.
@@ -91,15 +91,15 @@
 //!
 //! - Servers buffer. hyper reads a body ahead of the socket, over HTTP/2 even before the client has
 //!   opened a window. A response is complete when the server has received its last byte. If the
-//!   client leaves after that, the response stays complete. The duration of a body that is in memory
-//!   as a whole does not include its transfer.
+//!   client leaves after that, the response stays complete. The duration of a body that is in
+//!   memory as a whole does not include its transfer.
 //! - An upgrade (101, or a 2xx to CONNECT) ends its exchange: what follows is not HTTP.
 //!   `Campanile::serve` counts open upgrades. With another server, count them where the application
 //!   handles them.
-//! - tonic's `Server::timeout`, `load_shed` and `concurrency_limit_per_connection` are outside every
-//!   layer of its `Server`. A call that `timeout` drops is CANCELLED, unless its `grpc-timeout` has
-//!   passed too. A call that `load_shed` rejects is not observed. Use tower's layers *inside* this
-//!   layer instead.
+//! - tonic's `Server::timeout`, `load_shed` and
+//!   `concurrency_limit_per_connection` are outside every layer of its `Server`. A call that
+//!   `timeout` drops is CANCELLED, unless its `grpc-timeout` has passed too. A call that
+//!   `load_shed` rejects is not observed. Use tower's layers *inside* this layer instead.
 //! - The layer detects a panic while the stack unwinds. With `panic = "abort"` the process ends
 //!   first.
 //! - A panic or an error of the inner service has no response. To send one, put tower-http's

@@ -16,15 +16,16 @@ use crate::{End, RequestHead};
 ///
 /// The layer catches a panic in [`begin`](Self::begin), [`responded`](Self::responded) or
 /// [`end`](Self::end), so it does not reach the application. It counts the panic in
-/// [`Stats::observer_panics`](crate::Stats::observer_panics), once per exchange for a tuple. After a
-/// panic in `begin`, the layer calls that observer no more for the exchange. A panic in
-/// [`scope`](Self::scope) can't be distinguished from a panic of the application, and is not caught.
+/// [`Stats::observer_panics`](crate::Stats::observer_panics), once per exchange for a tuple. After
+/// a panic in `begin`, the layer calls that observer no more for the request. A panic in
+/// [`scope`](Self::scope) can't be distinguished from a panic of the application, and is not
+/// caught.
 pub trait Observer: Send + Sync + 'static {
     /// The observer's state of one exchange.
     type Exchange: Send + 'static;
 
-    /// Whether the layer measures the time to the response head ([`End::time_to_head`]). This costs a
-    /// third clock read.
+    /// Whether the layer measures the time to the response head ([`End::time_to_head`]). This costs
+    /// a third clock read.
     ///
     /// Defaults to `false`.
     const WANTS_TIME_TO_HEAD: bool = false;
@@ -52,12 +53,12 @@ pub trait Observer: Send + Sync + 'static {
 
     /// Called when the inner service returned a response (`on_response`).
     ///
-    /// It is not called if the exchange is cancelled, fails or panics before that. Defaults to doing
+    /// It is not called if the request is cancelled, fails or panics before that. Defaults to doing
     /// nothing.
     fn responded(&self, _exchange: &mut Self::Exchange, _status: StatusCode, _headers: &HeaderMap) {
     }
 
-    /// Called when the exchange ended (`on_end`), exactly once for each [`begin`](Self::begin) that
+    /// Called when the request ended (`on_end`), exactly once for each [`begin`](Self::begin) that
     /// returned.
     ///
     /// It can run in a destructor, on any thread that drops the future or the body. It must not

@@ -10,7 +10,7 @@ use std::num::{NonZeroU64, NonZeroU128};
 /// `Display` writes the trace id as 32 hexadecimal digits, as in `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceRef {
-    // Bytes need no alignment, which keeps the state of an exchange small.
+    // Bytes need no alignment, which keeps the state of a request small.
     trace_id: [u8; 16],
     // All zeros: unknown.
     span_id: [u8; 8],
@@ -27,7 +27,7 @@ impl TraceRef {
         }
     }
 
-    /// Sets the id of the exchange's span in the trace.
+    /// Sets the id of the request's span in the trace.
     ///
     /// Defaults to none.
     #[must_use]
@@ -41,7 +41,7 @@ impl TraceRef {
         u128::from_be_bytes(self.trace_id)
     }
 
-    /// Returns the id of the exchange's span, or `None` if it is unknown.
+    /// Returns the id of the request's span, or `None` if it is unknown.
     pub fn span_id(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(u64::from_be_bytes(self.span_id))
     }

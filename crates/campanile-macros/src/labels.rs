@@ -6,16 +6,16 @@ use crate::names;
 
 pub(crate) fn expand(item: &DeriveInput, root: &Path) -> syn::Result<TokenStream> {
     match &item.data {
-        Data::Enum(data) => of_enum(item, data, root),
-        Data::Struct(data) => of_struct(item, &data.fields, root),
+        Data::Enum(data) => expand_enum(item, data, root),
+        Data::Struct(data) => expand_struct(item, &data.fields, root),
         Data::Union(data) => Err(Error::new_spanned(
             data.union_token,
-            "labels are a struct or an enum",
+            "expected a struct or an enum of labels",
         )),
     }
 }
 
-fn of_enum(item: &DeriveInput, data: &DataEnum, root: &Path) -> syn::Result<TokenStream> {
+fn expand_enum(item: &DeriveInput, data: &DataEnum, root: &Path) -> syn::Result<TokenStream> {
     let ident = &item.ident;
     let (name, given_root) = settings(&item.attrs, "name")?;
     let root = given_root.as_ref().unwrap_or(root);
@@ -27,7 +27,7 @@ fn of_enum(item: &DeriveInput, data: &DataEnum, root: &Path) -> syn::Result<Toke
         }
     };
     if data.variants.is_empty() {
-        let text = "an enum without variants has no label values";
+        let text = "invalid labels: expected an enum with at least one variant";
         return Err(Error::new_spanned(ident, text));
     }
     let mut values = Vec::<String>::new();
@@ -44,7 +44,7 @@ fn of_enum(item: &DeriveInput, data: &DataEnum, root: &Path) -> syn::Result<Toke
             return Err(Error::new(given.span(), text));
         }
         if values.contains(&value) {
-            let text = format!("two variants have the label value {value:?}");
+            let text = format!("duplicate label value {value:?}");
             return Err(match given {
                 Some(given) => Error::new(given.span(), text),
                 None => Error::new_spanned(ident, text),
@@ -91,9 +91,9 @@ fn of_enum(item: &DeriveInput, data: &DataEnum, root: &Path) -> syn::Result<Toke
     })
 }
 
-fn of_struct(item: &DeriveInput, fields: &Fields, root: &Path) -> syn::Result<TokenStream> {
+fn expand_struct(item: &DeriveInput, fields: &Fields, root: &Path) -> syn::Result<TokenStream> {
     let Fields::Named(fields) = fields else {
-        let text = "give the labels names: a struct of labels has named fields";
+        let text = "invalid labels: expected a struct with named fields";
         return Err(Error::new_spanned(&item.ident, text));
     };
     let (_, given_root) = settings(&item.attrs, "")?;
@@ -111,7 +111,7 @@ fn of_struct(item: &DeriveInput, fields: &Fields, root: &Path) -> syn::Result<To
             }
         };
         if labels.contains(&label) {
-            let text = format!("two fields have the label name {label:?}");
+            let text = format!("duplicate label name {label:?}");
             return Err(Error::new_spanned(ident, text));
         }
         labels.push(label);
@@ -154,19 +154,20 @@ fn of_struct(item: &DeriveInput, fields: &Fields, root: &Path) -> syn::Result<To
     })
 }
 
-/// Returns the text of `#[label(key = "…")]`, the only key that may be there.
+/// Returns the value of `#[label(key = "…")]`. Other keys are errors.
 fn attribute(attributes: &[Attribute], key: &str) -> syn::Result<Option<LitStr>> {
     let (text, root) = settings(attributes, key)?;
     match root {
         Some(root) => {
-            let text = "`crate` is set once, before the struct or the enum";
+            let text = "invalid place of `crate`: expected it on the struct or the enum";
             Err(Error::new_spanned(root, text))
         }
         None => Ok(text),
     }
 }
 
-/// Returns the text and the path of `#[label(key = "…", crate = …)]`; there is no text without a key.
+/// Returns the value and the path of `#[label(key = "…", crate = …)]`. With an empty key, only
+/// `crate` is allowed.
 fn settings(attributes: &[Attribute], key: &str) -> syn::Result<(Option<LitStr>, Option<Path>)> {
     let mut found = None;
     let mut root = None;

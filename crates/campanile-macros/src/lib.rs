@@ -1,4 +1,6 @@
-//! The macros of [`campanile-metrics`](https://docs.rs/campanile-metrics), which exports them: feature `macros`.
+//! Procedural macros for functions, labels and metric sets.
+//!
+//! [`campanile-metrics`](https://docs.rs/campanile-metrics) exports them with feature `macros`.
 //!
 //! ```
 //! use campanile_metrics::{Counter, Family, Labels, MetricSet, Registry};
@@ -46,7 +48,7 @@ mod observe;
 /// #[observe(labels(channel))]
 /// async fn order(channel: Channel, items: u32) -> Result<u32, &'static str> {
 ///     if items == 0 {
-///         return Err("nothing was ordered");
+///         return Err("empty order");
 ///     }
 ///     Ok(items * 5)
 /// }
@@ -54,7 +56,8 @@ mod observe;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let registry = Registry::new();
-/// let _scope = metrics::set_default_local_recorder(&registry); // or `registry.install()`, or an observed exchange
+/// // Or `registry.install()`. In an observed request neither is needed.
+/// let _scope = metrics::set_default_local_recorder(&registry);
 /// assert_eq!(order(Channel::Web, 2).await, Ok(10));
 /// assert!(order(Channel::App, 0).await.is_err());
 ///
@@ -67,31 +70,35 @@ mod observe;
 /// # }
 /// ```
 ///
-/// # What is recorded
+/// # Metrics
 ///
-/// | metric | labels besides those given | what it is |
+/// | metric | labels, besides `labels(…)` | meaning |
 /// |---|---|---|
 /// | `function_calls_total` | `function`, `module`, `outcome` | calls that ended |
-/// | `function_errors_total` | `function`, `module`, `error` | calls that returned an `Err`, by its kind |
-/// | `function_duration_seconds` | `function`, `module` | histogram of the time from the beginning of a call to its end |
-/// | `function_in_flight` | `function`, `module` | gauge of calls that have begun and not ended |
+/// | `function_errors_total` | `function`, `module`, `error` | calls that returned an `Err`, by kind |
+/// | `function_duration_seconds` | `function`, `module` | histogram of the duration of calls |
+/// | `function_in_flight` | `function`, `module` | gauge of open calls |
 ///
-/// The outcome is `ok`; `error` for an `Err`; `cancelled` for a future that was dropped before it completed; `panicked`. An error's
-/// kind is its variant if its enum derives `Labels`, and else the name of its type, with that of its crate if it is only `Error`.
+/// The label `outcome` is `ok`, `error` (an `Err`),
+/// `cancelled` (a future that was dropped before it completed) or `panicked`. The label
+/// `error` is the variant if the error is an enum that derives `Labels`. Otherwise it is the name
+/// of the error's type, with the crate's name if the type is called `Error`.
 ///
-/// The call is a span with the function's name and the labels given. The end of a call is an event
-/// at DEBUG. An error is one more event, with the error's text if it implements `Display`, at the
-/// level `err`. A panic is one at ERROR. Arguments are in neither.
+/// # Spans and log
 ///
-/// The span of a call that failed gets `otel.status_code` (`ERROR`), `error.type` and
-/// `otel.status_description`, the error's text. Campanile's export and `tracing-opentelemetry` turn
-/// them into the span's status.
+/// Each call has a span with the function's name and the labels. The end of a call is an event at
+/// DEBUG. An error is another event at the level
+/// `err`, with its message if it implements `Display`. A panic is an event at ERROR. The arguments
+/// of the function are not recorded.
 ///
-/// An error that passes through several observed functions of a task is logged once, by the first
-/// that returns it. A function logs an error again if its text is another one: if neither the text
-/// nor that of one of its sources is the text already logged, or ends with it after `": "`. Errors
-/// without a text are compared by their kind. The metrics and spans of each function show the
-/// error.
+/// The span of a failed call has the fields `otel.status_code` (`ERROR`), `error.type` and
+/// `otel.status_description`, the error's message. Campanile's export and `tracing-opentelemetry`
+/// read them as the span's status.
+///
+/// If an error passes through several observed functions of a task, only the first one logs it. A
+/// function logs an error again if its message is new. A message is not new if it, or the message
+/// of one of its sources, is the logged message or ends with it after `": "`. Errors without a
+/// message are compared by kind. The metrics and the spans of all these functions show the error.
 ///
 /// ```
 /// # use campanile_metrics::observe;
@@ -101,7 +108,7 @@ mod observe;
 ///     Database,
 /// }
 ///
-/// /// An order that does not exist is no failure, and the caller logs the others.
+/// /// A missing order is not a failure. The caller logs other errors.
 /// #[observe(ok_if = |error| matches!(error, FindError::NotFound), err = "debug")]
 /// fn find(id: u32) -> Result<u32, FindError> {
 ///     if id == 0 { Err(FindError::NotFound) } else { Err(FindError::Database) }
@@ -109,59 +116,77 @@ mod observe;
 /// # assert!(find(0).is_err());
 /// ```
 ///
-/// The metrics go to the recorder of the `metrics` crate that is in force where the call begins: inside of an observed exchange that of
-/// its `Campanile` or `HttpMetrics`, elsewhere the one that is installed. Errors and panics are counted where they happen, which for a future
-/// that goes on outside of its exchange needs an installed one. Where there is none, the log says so, once in the life of the process.
-/// A recorder that is a type without fields works if it is the global one. As a local recorder it
-/// may be taken for none, because `metrics` has no way to ask.
+/// # Recorder
+///
+/// The metrics go to the current recorder of the `metrics` crate at the start of the call. In an
+/// observed request it is the registry of its `Campanile` or `HttpMetrics`. Elsewhere it is the
+/// installed recorder. Errors and panics are counted where they happen: a future that leaves its
+/// request needs an installed recorder. If there is no recorder, a warning is logged once per
+/// process.
+///
+/// A recorder whose type is zero-sized works as the global recorder. As a local recorder it may be
+/// mistaken for the no-op recorder, which is zero-sized too.
 ///
 /// # Arguments
 ///
 /// | argument | default | sets |
 /// |---|---|---|
 /// | `name = "…"` | the function's name | the label `function`, and the span's name |
-/// | `prefix = "…"` | `function` | what the metrics' names begin with |
-/// | `labels(a, b = expression)` | none | labels, from an argument of that name or an expression, which is evaluated when the call begins; the type is one with a list of all its values: `Bounded` |
-/// | `on_ok = path` | nothing | a function or closure that is called with a reference to what an `Ok`, or a function without `Result`, returns; it sees no argument that the function's body has used up; a closure's argument needs no type |
-/// | `err = "…"` | `"error"` | the level at which errors are logged: `"debug"`, `"info"`, `"warn"`, `"error"` or `"off"`, which keeps the text out of the span too |
-/// | `ok_if = path` | none | a function or closure that takes a reference to the error and returns whether the call counts as `ok`; `on_ok` is not called for it |
-/// | `level = "…"` | `"info"` | the span's level: `"trace"`, `"debug"`, `"info"`, `"warn"` or `"error"` |
-/// | `crate = path` | `campanile_metrics`, or `campanile::metrics` for `campanile::observe` | where the crate is that the code refers to |
+/// | `prefix = "…"` | `function` | the prefix of the metric names |
+/// | `labels(a, b = expression)` | none | labels: an argument of that name, or an expression that is evaluated at the start of the call; the type must be `Bounded` |
+/// | `on_ok = path` | none | a function or closure that gets a reference to the `Ok` value, or to the output of a function without `Result`; arguments that the function's body has moved are not available |
+/// | `err = "…"` | `"error"` | the level of logged errors: `"debug"`, `"info"`, `"warn"`, `"error"` or `"off"`; `"off"` also keeps the message out of the span |
+/// | `ok_if = path` | none | a function or closure that gets a reference to the error and returns whether the call counts as `ok`; `on_ok` is not called then |
+/// | `level = "…"` | `"info"` | the level of the span: `"trace"`, `"debug"`, `"info"`, `"warn"` or `"error"` |
+/// | `crate = path` | `campanile_metrics`, or `campanile::metrics` for `campanile::observe` | the path of the crate that the generated code refers to |
 ///
-/// With more than 1,000 combinations of labels, all of their values are `_other_`, and the log says so.
+/// # Limits
 ///
-/// All functions with one `prefix` share four metrics, each with the registry's limit of series
-/// (`RegistryBuilder::max_series_per_family`, 2,000 by default). A function and label set takes up to
-/// four series of `calls_total`: `ok` and, for an `async` one, `cancelled` from the first call,
-/// `error` and `panicked` when they happen. Past the limit calls are counted in a series `_other_`,
-/// and a new function's gauge is left out. Raise the limit, or set a `prefix`, for hundreds of
-/// functions with labels.
+/// With more than 1,000 combinations of label values, all labels have the value `_other_`, and a
+/// warning is logged.
 ///
-/// # Where it stands
+/// All functions with one `prefix` share four metrics. Each metric has the registry's limit of
+/// series (`RegistryBuilder::max_series_per_family`, 2,000 by default). A label set of a function has
+/// up to four series of `calls_total`: `ok` and, for an `async` function, `cancelled` from the
+/// first call, and `error` and `panicked` when they happen. Past the limit, calls are counted in a
+/// series `_other_`, and the gauge of a new function is not recorded. For hundreds of functions
+/// with labels, raise the limit or set a `prefix`.
 ///
-/// Before functions and methods with a body, `async` or not, but neither `const` nor without end (`-> !`). A function that ends with an
-/// `async` block, or with `Box::pin(async …)` as `#[async_trait]` writes it, is observed as what that block does; it says what that is
-/// ready with, as in `impl Future<Output = …>`, `Pin<Box<dyn Future<Output = …>>>` or `BoxFuture<…>`.
+/// # Supported functions
 ///
-/// A future that is made elsewhere, as by `fn call(&self) -> Self::Future { self.0.call() }`, one
-/// that is returned before the last statement, and a stream are compile errors: their work is done
-/// after the function returned. An iterator, and futures in a collection or a `Result`, are
-/// observed until they are made.
+/// The attribute supports functions and methods with a body, `async` or not. It does not support
+/// `const fn` and functions that never return (`-> !`).
 ///
-/// A function is in the call's span while it runs and while its future is polled, but not while its future is dropped.
+/// It also supports a function that ends with an `async` block, or with `Box::pin(async …)` as
+/// `#[async_trait]` generates it. The return type must name the output, for example
+/// `impl Future<Output = …>`, `Pin<Box<dyn Future<Output = …>>>` or `BoxFuture<…>`.
+///
+/// These are compile errors, because the work happens after the function has returned:
+///
+/// - a future that is created elsewhere, such as
+///   `fn call(&self) -> Self::Future { self.0.call() }`,
+/// - a future that is returned before the last statement,
+/// - a stream.
+///
+/// For an iterator, and for futures in a collection or a `Result`, only their creation is observed.
+///
+/// The call's span is current while the function runs and while its future is polled, but not while
+/// the future is dropped.
 #[proc_macro_attribute]
 pub fn observe(arguments: TokenStream, item: TokenStream) -> TokenStream {
     attribute(arguments, item, &parse_quote!(::campanile_metrics))
 }
 
-/// [`macro@observe`] for who depends on `campanile` alone, which exports it as `observe`.
+/// [`macro@observe`] with paths into `campanile`, which exports it as `observe`.
 #[proc_macro_attribute]
 pub fn facade_observe(arguments: TokenStream, item: TokenStream) -> TokenStream {
     attribute(arguments, item, &parse_quote!(::campanile::metrics))
 }
 
-/// Makes labels of a struct, with a field for each, or of an enum, which is one label: its name that of the enum and its values those of
-/// the variants, in snake case. The data of a variant is not in the label.
+/// Derives `Labels` for a struct or an enum.
+///
+/// Each field of a struct is a label. An enum is one label: its name is the enum's, and its values
+/// are the variants', in snake case. The data of a variant is not part of the value.
 ///
 /// ```
 /// use campanile_metrics::{Gauge, Labels, Registry};
@@ -185,21 +210,23 @@ pub fn facade_observe(arguments: TokenStream, item: TokenStream) -> TokenStream 
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
 ///
-/// `#[label(name = "…")]` on a field or the enum, and `#[label(value = "…")]` on a variant, set another name or value. The type of a field
-/// is a `LabelValue`: an enum, a truth value, a text or an integer. Where all values of all fields are known the type bounds the number
-/// of series; elsewhere the registry's cap does.
+/// `#[label(name = "…")]` on a field or the enum, and `#[label(value = "…")]` on a variant,
+/// override the name or the value. The type of a field must implement
+/// `LabelValue`: an enum, a `bool`, a string or an integer. If all fields have a fixed list of
+/// values, the type bounds the number of series. Otherwise the registry's limit does.
 #[proc_macro_derive(Labels, attributes(label))]
 pub fn labels(item: TokenStream) -> TokenStream {
     derive(labels::expand, item, &parse_quote!(::campanile_metrics))
 }
 
-/// [`macro@Labels`] for who depends on `campanile` alone, which exports it as `Labels`.
+/// [`macro@Labels`] with paths into `campanile`, which exports it as `Labels`.
 #[proc_macro_derive(FacadeLabels, attributes(label))]
 pub fn facade_labels(item: TokenStream) -> TokenStream {
     derive(labels::expand, item, &parse_quote!(::campanile::metrics))
 }
 
-/// Makes a set of metrics of a struct: `register(&Registry) -> Result<Self, RegisterError>` registers all of them.
+/// Derives `register(&Registry) -> Result<Self, RegisterError>`, which registers a metric per
+/// field.
 ///
 /// ```
 /// use campanile_metrics::{Counter, Family, Gauge, Histogram, Labels, MetricSet, Registry, Timed};
@@ -221,8 +248,8 @@ pub fn facade_labels(item: TokenStream) -> TokenStream {
 ///     /// Time in the payment provider.
 ///     #[metric(unit = "seconds", buckets = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0])]
 ///     payment: Histogram,
-///     /// Orders that wait.
-///     waiting: Gauge,
+///     /// Orders in the queue.
+///     queued: Gauge,
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -243,23 +270,23 @@ pub fn facade_labels(item: TokenStream) -> TokenStream {
 ///
 /// | attribute | default | sets |
 /// |---|---|---|
-/// | `#[metrics(prefix = "…")]` on the struct | none | what the names begin with, followed by an underscore |
-/// | `#[metrics(crate = path)]` and `#[label(crate = path)]` on the struct | `campanile_metrics`, or `campanile::metrics` for the facade's | where the crate is that the code refers to |
+/// | `#[metrics(prefix = "…")]` on the struct | none | the prefix of the names, without the underscore at its end |
+/// | `#[metrics(crate = path)]` and `#[label(crate = path)]` on the struct | `campanile_metrics`, or `campanile::metrics` for the facade's | the path of the crate that the generated code refers to |
 /// | `#[metric(name = "…")]` | the field's name | the name, without prefix, unit and `_total` |
-/// | `#[metric(help = "…")]` | the first paragraph of the doc comment | what is counted |
-/// | `#[metric(unit = "…")]` | none; `seconds` for a `TimeCounter` | the unit, which the name ends with |
+/// | `#[metric(help = "…")]` | the first paragraph of the doc comment | the description of the metric |
+/// | `#[metric(unit = "…")]` | none; `seconds` for a `TimeCounter` | the unit, which is the suffix of the name |
 /// | `#[metric(buckets = […])]` | the registry's | the upper bounds of the buckets, for histograms |
 /// | `#[label(name = "…")]` on a field of labels, or their enum | its name in snake case | the label's name |
 /// | `#[label(value = "…")]` on a variant | its name in snake case | the label's value |
 ///
-/// The data of a variant is not in the label. Each field is a `Field`. A set that is registered twice has the same series; where a metric
-/// can't be registered, those before it stay.
+/// The type of each field must implement `Field`. Registering a set twice returns the same series.
+/// If a metric can't be registered, the metrics before it stay registered.
 #[proc_macro_derive(MetricSet, attributes(metric, metrics))]
 pub fn metric_set(item: TokenStream) -> TokenStream {
     derive(metric_set::expand, item, &parse_quote!(::campanile_metrics))
 }
 
-/// [`macro@MetricSet`] for who depends on `campanile` alone, which exports it as `MetricSet`.
+/// [`macro@MetricSet`] with paths into `campanile`, which exports it as `MetricSet`.
 #[proc_macro_derive(FacadeMetricSet, attributes(metric, metrics))]
 pub fn facade_metric_set(item: TokenStream) -> TokenStream {
     derive(
@@ -283,7 +310,7 @@ fn derive(
 fn attribute(arguments: TokenStream, item: TokenStream, root: &Path) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);
     let expanded = observe::expand(arguments.into(), &item, root);
-    // The function as it was written stays, so that what uses it brings no errors of its own.
+    // The original function is kept, so that its callers cause no further errors.
     let expanded = expanded.unwrap_or_else(|error| {
         let error = error.into_compile_error();
         quote!(#error #item)

@@ -12,9 +12,9 @@ pub(crate) fn expand(item: &DeriveInput, root: &Path) -> syn::Result<TokenStream
     let fields = match &item.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(fields) => &fields.named,
-            _ => return Err(not_a_set(item)),
+            _ => return Err(invalid_set(item)),
         },
-        _ => return Err(not_a_set(item)),
+        _ => return Err(invalid_set(item)),
     };
     names::only_on(
         &item.attrs,
@@ -33,7 +33,7 @@ pub(crate) fn expand(item: &DeriveInput, root: &Path) -> syn::Result<TokenStream
                 idents.push(&field.ident);
                 registered.push(tokens);
             }
-            // All mistakes are told together.
+            // All errors are reported together.
             Err(error) => match &mut errors {
                 Some(errors) => errors.combine(error),
                 None => errors = Some(error),
@@ -59,8 +59,8 @@ pub(crate) fn expand(item: &DeriveInput, root: &Path) -> syn::Result<TokenStream
     })
 }
 
-fn not_a_set(item: &DeriveInput) -> Error {
-    let text = "a metric set is a struct with named fields";
+fn invalid_set(item: &DeriveInput) -> Error {
+    let text = "invalid metric set: expected a struct with named fields";
     Error::new_spanned(&item.ident, text)
 }
 
@@ -83,7 +83,7 @@ fn settings(attributes: &[Attribute]) -> syn::Result<(Option<String>, Option<Pat
             }
             let literal: LitStr = meta.value()?.parse()?;
             if literal.value().ends_with('_') {
-                let text = "leave the last underscore out: it comes by itself";
+                let text = "invalid prefix: expected no underscore at the end; it is added";
                 return Err(Error::new(literal.span(), text));
             }
             if prefix.replace(metric_name(&literal)?).is_some() {
@@ -146,12 +146,12 @@ fn register(
         None => name,
     };
     if names.contains(&name) {
-        let text = format!("two fields have the metric name {name:?}");
+        let text = format!("duplicate metric name {name:?}");
         return Err(Error::new_spanned(&field.ident, text));
     }
     names.push(name.clone());
     let Some(help) = help.or_else(|| documentation(&field.attrs)) else {
-        let text = "say what is counted: a doc comment, or `#[metric(help = \"…\")]`";
+        let text = "missing description: expected a doc comment or `#[metric(help = \"…\")]`";
         return Err(Error::new_spanned(&field.ident, text));
     };
     let unit = option(unit.map(|unit| quote!(#unit)));
@@ -209,22 +209,23 @@ fn documentation(attributes: &[Attribute]) -> Option<String> {
     (!paragraph.is_empty()).then(|| paragraph.join(" "))
 }
 
-/// Checks that bounds are numbers that rise.
+/// Checks that the bounds are strictly ascending numbers.
 fn bounds(array: ExprArray) -> syn::Result<TokenStream> {
     let mut previous = f64::NEG_INFINITY;
     let mut values = Vec::new();
     for element in &array.elems {
-        let value = number(element)
-            .ok_or_else(|| Error::new_spanned(element, "a bound of a bucket is a number"))?;
+        let value = number(element).ok_or_else(|| {
+            Error::new_spanned(element, "invalid bucket bound: expected a number")
+        })?;
         if value <= previous {
-            let text = "the bounds of buckets rise, and each is there once";
+            let text = "invalid bucket bounds: expected strictly ascending numbers";
             return Err(Error::new_spanned(element, text));
         }
         previous = value;
         values.push(quote!(#value));
     }
     if values.is_empty() {
-        let text = "give at least one bound; `+Inf` comes by itself";
+        let text = "missing bucket bounds: expected at least one; `+Inf` is added";
         return Err(Error::new_spanned(array, text));
     }
     Ok(quote!([#(#values),*]))

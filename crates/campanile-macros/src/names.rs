@@ -1,8 +1,8 @@
-//! Names, as Prometheus' data model has them.
+//! Metric and label names in Prometheus' data model.
 
 use syn::{Attribute, LitStr};
 
-/// `MobileApp` and `mobileApp` as `mobile_app`; `HTTPServer` as `http_server`.
+/// Converts a name to snake case: `MobileApp` to `mobile_app`, `HTTPServer` to `http_server`.
 pub(crate) fn snake_case(name: &str) -> String {
     let name = name.strip_prefix("r#").unwrap_or(name);
     let chars: Vec<char> = name.chars().collect();
@@ -22,31 +22,31 @@ pub(crate) fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Checks what is to be a metric's name, or the beginning of one.
+/// Checks a metric name, or its prefix.
 pub(crate) fn metric(name: &LitStr) -> syn::Result<String> {
     checked(name, "metric", |char| char == ':')
 }
 
-/// Checks what is to be a label's name.
+/// Checks a label name.
 pub(crate) fn label(name: &LitStr) -> syn::Result<String> {
     let value = checked(name, "label", |_| false)?;
     if matches!(&*value, "le" | "quantile") || value.starts_with("__") {
         let text = format!(
-            "the label name {value:?} is reserved (`le`, `quantile` and `__…` are): choose another"
+            "reserved label name {value:?}: expected a name other than `le`, `quantile` and `__…`"
         );
         return Err(syn::Error::new(name.span(), text));
     }
     Ok(value)
 }
 
-/// Refuses an attribute where it would do nothing.
+/// Rejects an attribute in a place where it has no effect.
 pub(crate) fn only_on(attributes: &[Attribute], name: &str, place: &str) -> syn::Result<()> {
     match attributes
         .iter()
         .find(|attribute| attribute.path().is_ident(name))
     {
         Some(attribute) => {
-            let text = format!("`#[{name}(…)]` stands before {place}");
+            let text = format!("invalid place of `#[{name}(…)]`: expected it on {place}");
             Err(syn::Error::new_spanned(attribute.path(), text))
         }
         None => Ok(()),

@@ -15,11 +15,11 @@ pub(crate) fn expand(
 ) -> syn::Result<TokenStream> {
     let arguments: Arguments = syn::parse2(arguments)?;
     let mut function: ImplItemFn = syn::parse2(item.clone()).map_err(|_| {
-        let text = "`#[observe]` stands before a function with a body";
+        let text = "invalid place of `#[observe]`: expected a function with a body";
         Error::new_spanned(item, text)
     })?;
     if let Some(constant) = &function.sig.constness {
-        let text = "a `const fn` can't be observed: it may run in the compiler";
+        let text = "a `const fn` can't be observed: the compiler may evaluate it";
         return Err(Error::new_spanned(constant, text));
     }
     let root = arguments.root.as_ref().unwrap_or(root);
@@ -42,7 +42,7 @@ pub(crate) fn expand(
     Ok(quote!(#function))
 }
 
-/// The statements that come before a call.
+/// Generates the statements before a call.
 fn site(ident: &Ident, is_async: bool, arguments: &Arguments, root: &Path) -> TokenStream {
     let ident = ident.to_string();
     let name = arguments.name.clone();
@@ -144,7 +144,7 @@ fn asynchronous(
     let statements = &block.stmts;
     let body = quote_spanned! {block.span()=>
         async #capture {
-            // Without it, `?` and `return` would not know what they return.
+            // It gives `?` and `return` their type.
             #[allow(
                 unreachable_code,
                 clippy::diverging_sub_expression,
@@ -195,13 +195,13 @@ fn synchronous(
     })
 }
 
-/// What comes between a call and its result's way out.
+/// Generates the statements between a call and the return of its output.
 fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
     let on_ok = arguments.on_ok.as_ref().map(|on_ok| {
-        // Its names are those of this macro, wherever the hook was written.
+        // The span resolves names in this macro, not where the hook was written.
         let span = on_ok.span().resolved_at(Span::call_site());
         match on_ok {
-            // So that the compiler knows what its argument is.
+            // The helper lets the compiler infer the argument's type.
             Expr::Closure(hook)
                 if !hook
                     .inputs
@@ -210,7 +210,7 @@ fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
             {
                 quote_spanned!(span=> #root::__private::hook(#on_ok, __ok);)
             }
-            // So that a reference is converted, as from `&String` to `&str`.
+            // A direct call coerces the argument, for example from `&String` to `&str`.
             _ => quote_spanned! {span=>
                 #[allow(clippy::redundant_closure_call)]
                 (#on_ok)(__ok);

@@ -122,7 +122,8 @@ fn calls_are_spans_with_an_event_at_their_end() {
             ),
         ]
     );
-    // Where only errors are wanted, there is neither a span nor an event for a call that is not one.
+    // Where only errors are wanted, there is neither a span nor an event for a call that is not
+    // one.
     let lines = logged(tracing::Level::ERROR, || {
         scoped(&|| {
             now(order(Channel::Web, false));

@@ -130,7 +130,7 @@ fn a_future_that_is_dropped_was_cancelled_wherever_that_happens() {
     drop(future);
     assert_eq!(timed(&registry, "wait"), (1, 0.0));
     assert_eq!(calls(&registry, "wait", "cancelled"), 1);
-    // One that was never polled has not begun.
+    // A future that was never polled has not started.
     with_local_recorder(&registry, || drop(wait(false)));
     assert_eq!(timed(&registry, "wait"), (1, 0.0));
 }

@@ -3,43 +3,43 @@ use std::time::Duration;
 
 use crate::machine::{Root, field};
 
-/// The control groups that this process is in, for each of what they share out (cgroups(7)).
+/// The control groups of this process, per controller (cgroups(7)).
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     cpu: Option<Hierarchy>,
-    /// Where version 1 counts the time on processors.
+    /// Version 1's controller that counts the CPU time.
     accounting: Option<Hierarchy>,
     memory: Option<Hierarchy>,
-    /// Version 2's, which is empty beside version 1's, or has everything.
+    /// Version 2's hierarchy. Next to version 1 it has no controllers.
     unified: Option<Hierarchy>,
 }
 
-/// The least time on processors that a group of the process's has.
+/// The lowest CPU quota among the process's groups.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Quota {
     pub(crate) cores: f64,
-    /// Whose it is.
+    /// The group with this quota.
     pub(crate) group: PathBuf,
-    /// How much all in that group used since it was made.
+    /// The CPU time of the whole group since it was created.
     pub(crate) used: Option<Duration>,
 }
 
-/// The least memory that a group of the process's has, in bytes.
+/// The lowest memory limit among the process's groups, in bytes.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Limit {
     pub(crate) bytes: u64,
-    /// How much all in that group use.
+    /// The memory in use by the whole group.
     pub(crate) used: Option<u64>,
 }
 
 impl Cgroups {
-    /// Finds the groups; where they are doesn't change, but what they have may.
+    /// Finds the groups. Their paths don't change, but their limits may.
     pub(crate) fn find(root: &Root) -> Self {
         let read = |path| root.read(Path::new(path)).unwrap_or_default();
         Self::parse(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
     }
 
-    /// Reads `/proc/self/cgroup` and `/proc/self/mountinfo`.
+    /// Parses `/proc/self/cgroup` and `/proc/self/mountinfo`.
     fn parse(own: &str, mounts: &str) -> Self {
         let unified = || Hierarchy::parse(own, mounts, UNIFIED);
         let with = |controller| Hierarchy::parse(own, mounts, controller).or_else(unified);
@@ -51,7 +51,8 @@ impl Cgroups {
         }
     }
 
-    /// Returns the tightest quota, from the process's own group up to the outermost that is to be seen; `None` if none has one.
+    /// Returns the lowest quota from the process's group up to the outermost visible group, or
+    /// `None`.
     pub(crate) fn quota(&self, root: &Root) -> Option<Quota> {
         let cpu = self.cpu.as_ref()?;
         let cores = |group| {
@@ -84,7 +85,7 @@ impl Cgroups {
         })
     }
 
-    /// Returns the tightest limit, in the same way, if it is below a number of bytes.
+    /// Returns the lowest limit in the same way, if it is below a number of bytes.
     pub(crate) fn limit(&self, root: &Root, below: u64) -> Option<Limit> {
         let memory = self.memory.as_ref()?;
         let [limit, current, inactive] = if memory.is_unified {
@@ -106,7 +107,7 @@ impl Cgroups {
         let used = || {
             let current = root.number(&memory.file(group, current))?;
             let stat = root.read(&memory.file(group, "memory.stat"))?;
-            // The kernel takes these pages back before it ends a process.
+            // The kernel reclaims these pages before it kills a process.
             Some(current.saturating_sub(field(&stat, inactive)?))
         };
         Some(Limit {
@@ -115,22 +116,22 @@ impl Cgroups {
         })
     }
 
-    /// Returns the pressure file of the process's own group, if the kernel has one for groups.
+    /// Returns the pressure file of the process's group.
     pub(crate) fn pressure(&self, resource: &str) -> Option<PathBuf> {
         let unified = self.unified.as_ref()?;
         Some(unified.file(&unified.own, &format!("{resource}.pressure")))
     }
 }
 
-/// Stands for version 2's hierarchy, which `/proc/self/cgroup` shows without controllers.
+/// Version 2's hierarchy, which `/proc/self/cgroup` lists without controllers.
 const UNIFIED: &str = "";
 
-/// A tree of groups that is mounted somewhere.
+/// A mounted tree of groups.
 #[derive(Debug, PartialEq)]
 struct Hierarchy {
     is_unified: bool,
     mountpoint: PathBuf,
-    /// The process's group in it.
+    /// The process's group in the tree.
     own: PathBuf,
 }
 
@@ -140,14 +141,14 @@ impl Hierarchy {
             let mut fields = line.splitn(3, ':').skip(1);
             let mut controllers = fields.next()?.split(',');
             let group = fields.next()?;
-            controllers.any(|one| one == controller).then_some(group)
+            controllers.any(|name| name == controller).then_some(group)
         })?;
         let is_unified = controller == UNIFIED;
         let mounts = mounts.lines().filter_map(|line| {
             let (mount, system) = line.split_once(" - ")?;
             let mut system = system.split(' ');
             let kind = system.next()?;
-            let is_it = if is_unified {
+            let matches = if is_unified {
                 kind == "cgroup2"
             } else {
                 let mut options = system.next_back()?.split(',');
@@ -155,9 +156,10 @@ impl Hierarchy {
             };
             let mut mount = mount.split(' ').skip(3);
             let (root, mountpoint) = (unescaped(mount.next()?), unescaped(mount.next()?));
-            is_it.then_some((below(group, &root), PathBuf::from(mountpoint)))
+            matches.then_some((below(group, &root), PathBuf::from(mountpoint)))
         });
-        // A namespace of groups, or a mount of a part only, may hide which group it is: then it is the container's, which is mounted.
+        // A cgroup namespace or a partial mount may hide the group's path. The mounted root is the
+        // container's group then.
         let (own, mountpoint) = mounts.min_by_key(|(own, _)| own.is_none())?;
         Some(Self {
             is_unified,
@@ -166,7 +168,7 @@ impl Hierarchy {
         })
     }
 
-    /// The process's own group, the one that has it, and so on.
+    /// Returns the process's group and its ancestors.
     fn groups(&self) -> impl Iterator<Item = &Path> {
         self.own.ancestors()
     }
@@ -176,7 +178,7 @@ impl Hierarchy {
     }
 }
 
-/// Returns a group's path from the group that is mounted, if that has it.
+/// Returns a group's path relative to the mounted group, if it is below it.
 fn below(group: &str, root: &str) -> Option<PathBuf> {
     let path = Path::new(group).strip_prefix(root).ok()?;
     let mut components = path.components();
@@ -184,7 +186,7 @@ fn below(group: &str, root: &str) -> Option<PathBuf> {
     is_below.then(|| path.to_path_buf())
 }
 
-/// Returns a path of `/proc/self/mountinfo` with what is written as `\040` there.
+/// Decodes the octal escapes of a path in `/proc/self/mountinfo`, such as `\040`.
 fn unescaped(path: &str) -> String {
     let mut parts = path.split('\\');
     let mut bytes: Vec<u8> = parts.next().unwrap_or_default().into();
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_container_cant_see_its_group_it_is_what_is_mounted() {
+    fn a_hidden_group_is_the_mounted_one() {
         let mount = |root: &str| format!("41 31 0:38 {root} /groups rw - cgroup2 cgroup2 rw\n");
         check("0::/", &mount("/"), UNIFIED, Some(("/groups", "")));
         check("0::/", &mount("/docker/5f"), UNIFIED, Some(("/groups", "")));
@@ -270,13 +272,13 @@ mod tests {
             UNIFIED,
             Some(("/groups", "")),
         );
-        // Of many mounts it is one that has the group.
+        // Of several mounts, the mount that contains the group counts.
         let both = [mount("/other"), mount("/").replace("/groups", "/all")].concat();
         check("0::/docker/5f", &both, UNIFIED, Some(("/all", "docker/5f")));
     }
 
     #[test]
-    fn a_path_may_have_any_escapes() {
+    fn paths_are_unescaped() {
         for (path, expected) in [
             ("/a\\040b", "/a b"),
             ("/a\\134040", "/a\\040"),

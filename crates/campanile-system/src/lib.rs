@@ -1,20 +1,22 @@
-//! What a process runs on: processors, memory, disks and load of its container or machine.
+//! CPU, memory, disk and load of a process's container or machine.
 //!
 //! ```
 //! use campanile_system::{System, disk};
 //!
-//! let figures = System::new().read();
+//! let values = System::new().read();
 //! # #[cfg(target_os = "linux")]
-//! assert!(figures.memory_used < figures.memory_limit);
+//! assert!(values.memory_used < values.memory_limit);
 //! # #[cfg(target_os = "linux")]
 //! assert!(disk("/").is_some_and(|disk| disk.used <= disk.size));
 //! ```
 //!
-//! The container is a control group, of version 1 or 2: of all that the process is in when a [`System`] is made, and that it can see, the one
-//! that has the least; for processors and memory it need not be the same. What that group uses counts, with all that is in it. A limit that is
-//! not below the machine's memory is none. Quotas and limits are read each time, and so may change.
+//! A container is a control group (cgroup v1 or v2). [`System::new`] finds all visible groups of
+//! the process. The group with the lowest limit counts, separately for CPU and memory. The usage
+//! includes the children of the group. A memory limit at or above the machine's memory is ignored.
+//! Each read reads the quotas and limits again, so they may change.
 //!
-//! All is read from `/proc`, `/sys` and the file systems, and no file is kept open. On other systems than Linux, all values are `None`.
+//! The values come from `/proc`, `/sys` and the file systems. No file stays open. On systems other
+//! than Linux, all values are `None`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,44 +27,46 @@ use self::machine::{Memory, Processors, Root, loads};
 mod cgroup;
 mod machine;
 
-/// Where the figures are.
+/// Reads the values of the process's container or machine.
 #[derive(Debug)]
 pub struct System {
     root: Root,
     cgroups: Cgroups,
 }
 
-/// What the system says at one time; what it doesn't say is `None`.
+/// The values at one time. A value that the system does not provide is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Figures {
-    /// The quota in processors, or how many the process may run on (its affinity, which follows the
-    /// cpuset of its container) if that is fewer.
+    /// The CPU quota in cores, or the number of CPUs in the process's affinity mask if that is
+    /// lower. The mask follows the container's cpuset.
     pub cores: Option<f64>,
-    /// Bytes of memory that are in use and can't be had back at once: in a group without the pages of files that were not used of late (the
-    /// kernel's `inactive_file`), and in a machine what is not available.
+    /// Memory in use that the kernel can't reclaim at once, in bytes. For a group it excludes
+    /// `inactive_file`. For the machine it is the total minus `MemAvailable`.
     pub memory_used: Option<u64>,
-    /// How many bytes there may be.
+    /// The memory limit in bytes.
     pub memory_limit: Option<u64>,
-    /// The machine's tasks that run or wait, on average over 1, 5 and 15 minutes.
+    /// The machine's load averages over 1, 5 and 15 minutes.
     pub loads: [Option<f64>; 3],
-    /// The time on processors that was used so far.
+    /// The CPU time that was used so far.
     pub processors: Option<Used>,
 }
 
-/// The time on processors that was used so far. Of a machine, all counts as used that is neither
-/// idle nor spent waiting for disks, on the processors that the process may run on.
+/// The CPU time that was used so far.
+///
+/// For a machine, it is the time that is neither idle nor waiting for I/O, on the CPUs in the
+/// process's affinity mask.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Used(Of);
+pub struct Used(CpuTime);
 
 #[derive(Clone, Debug, PartialEq)]
-enum Of {
-    /// In the clock's ticks, of all that there were.
+enum CpuTime {
+    /// In clock ticks.
     Machine {
         busy: u64,
         all: u64,
-        /// The processors, if they are not all.
-        of: Option<Box<[u32]>>,
+        /// The CPUs, or `None` for all of the machine.
+        cpus: Option<Box<[u32]>>,
     },
     Group {
         group: PathBuf,
@@ -71,15 +75,15 @@ enum Of {
     },
 }
 
-/// A file system, in bytes.
+/// The usage of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Disk {
-    /// How many are used.
+    /// The used bytes.
     pub used: u64,
-    /// How many there are.
+    /// The size in bytes.
     pub size: u64,
-    /// How many are free for users other than root.
+    /// The free bytes for users other than root.
     pub available: u64,
 }
 
@@ -87,25 +91,25 @@ pub struct Disk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Descriptors {
-    /// How many are open.
+    /// The number of open descriptors.
     pub open: u64,
-    /// How many there may be; `None` for no limit.
+    /// The limit, or `None` for no limit.
     pub most: Option<u64>,
 }
 
-/// Something that tasks wait for, and who waits; from [`System::pressure`].
+/// A source of pressure stall information (PSI), created by [`System::pressure`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pressure {
     file: PathBuf,
     who: Waiting,
 }
 
-/// Who waits.
+/// The tasks that are stalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// Some task.
+    /// At least one task (`some`).
     Some,
-    /// All tasks that have work.
+    /// All non-idle tasks (`full`).
     All,
 }
 
@@ -119,19 +123,20 @@ impl Waiting {
 }
 
 impl System {
-    /// Finds the groups that this process is in.
+    /// Finds the control groups of this process.
     pub fn new() -> Self {
         Self::at("/")
     }
 
-    /// Finds them below a folder that has `proc` and `sys`, such as where a container has the host's.
+    /// Finds the control groups in a directory that contains `proc` and `sys`, such as a mount of
+    /// the machine's root in a container.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         let root = Root(root.into());
         let cgroups = Cgroups::find(&root);
         Self { root, cgroups }
     }
 
-    /// Reads the figures, which takes about a tenth of a millisecond.
+    /// Reads the values. It takes about 0.1 ms.
     pub fn read(&self) -> Figures {
         let processors = Processors::read(&self.root);
         let quota = self.cgroups.quota(&self.root);
@@ -141,12 +146,17 @@ impl System {
             .as_ref()
             .map_or(online, |quota| quota.cores.min(online));
         let used = match (quota, processors) {
-            (Some(quota), _) => quota.used.map(|time| Of::Group {
+            (Some(quota), _) => quota.used.map(|time| CpuTime::Group {
                 group: quota.group,
                 time,
                 cores,
             }),
-            (None, Some(Processors { busy, all, of, .. })) => Some(Of::Machine { busy, all, of }),
+            (
+                None,
+                Some(Processors {
+                    busy, all, cpus, ..
+                }),
+            ) => Some(CpuTime::Machine { busy, all, cpus }),
             (None, None) => None,
         };
         let memory = Memory::read(&self.root);
@@ -169,8 +179,10 @@ impl System {
         }
     }
 
-    /// Returns where the kernel tells how long tasks have waited for `cpu`, `memory` or `io`: for the process's own group if it tells that for
-    /// groups, else for the machine; `None` if it doesn't.
+    /// Returns the source of pressure stall information for `cpu`, `memory` or `io`.
+    ///
+    /// It covers the process's group, or the machine if the kernel has no pressure files for
+    /// groups. `None` if the kernel has no pressure files.
     pub fn pressure(&self, resource: &str, who: Waiting) -> Option<Pressure> {
         let machine = Path::new("/proc/pressure").join(resource);
         let files = self.cgroups.pressure(resource).into_iter().chain([machine]);
@@ -178,7 +190,7 @@ impl System {
         { pressures }.find(|pressure| self.stalled(pressure).is_some())
     }
 
-    /// Returns how long they have waited so far.
+    /// Returns the total time that the tasks were stalled.
     pub fn stalled(&self, pressure: &Pressure) -> Option<Duration> {
         let text = self.root.read(&pressure.file)?;
         machine::stalled(&text, pressure.who.as_str())
@@ -191,29 +203,30 @@ impl Default for System {
     }
 }
 
-/// Version 1 always has a limit. By default it is just below 2^63 bytes.
+/// Version 1 always has a limit. Its default is just below 2^63 bytes.
 const NO_LIMIT: u64 = 1 << 62;
 
 impl Used {
-    /// Returns how much was used since an earlier time, in percent of what there was; `None` if that is not known, as after another
-    /// group got the least, or the process may run on other processors. A group may save up time
-    /// and then use more than its quota: that is 100.
+    /// Returns the CPU usage since an earlier reading, in percent of the limit, from 0 to 100.
+    ///
+    /// A burst above the quota is 100. `None` if the readings are not comparable, because another
+    /// group has the lowest quota or the affinity mask changed.
     pub fn percent_since(&self, earlier: &Self, elapsed: Duration) -> Option<f64> {
         let (used, had) = match (&earlier.0, &self.0) {
             (
-                Of::Machine { busy, all, of },
-                Of::Machine {
+                CpuTime::Machine { busy, all, cpus },
+                CpuTime::Machine {
                     busy: b,
                     all: a,
-                    of: same,
+                    cpus: same,
                 },
-            ) if of == same => {
+            ) if cpus == same => {
                 let since = |now: &u64, then: &u64| now.saturating_sub(*then) as f64;
                 (since(b, busy), since(a, all))
             }
             (
-                Of::Group { group, time, .. },
-                Of::Group {
+                CpuTime::Group { group, time, .. },
+                CpuTime::Group {
                     group: same,
                     time: now,
                     cores,
@@ -228,7 +241,9 @@ impl Used {
     }
 }
 
-/// Returns the file system that a path is in; `None` if there is no such path. One of a network whose server is gone may keep this waiting.
+/// Returns the usage of the file system of a path, or `None` if the path does not exist.
+///
+/// It may block if the file system's server is unreachable.
 #[cfg(target_os = "linux")]
 pub fn disk(path: impl AsRef<Path>) -> Option<Disk> {
     let found = rustix::fs::statvfs(path.as_ref()).ok()?;
@@ -247,13 +262,14 @@ pub fn disk(_path: impl AsRef<Path>) -> Option<Disk> {
     None
 }
 
-/// Returns the process's file descriptors. Before Linux 6.2 they are counted one by one, which
-/// takes milliseconds for 10,000 of them.
+/// Returns the process's file descriptors.
+///
+/// Before Linux 6.2 it lists them, which takes milliseconds for 10,000 descriptors.
 #[cfg(target_os = "linux")]
 pub fn descriptors() -> Option<Descriptors> {
-    // Since Linux 6.2 it is the folder's size, which takes no time.
+    // Since Linux 6.2 the size of the directory is their number.
     let counted = || {
-        // The folder is open itself while it is read.
+        // The directory itself is open while it is read.
         let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
         Some(open.saturating_sub(1) as u64)
     };
@@ -284,12 +300,12 @@ mod tests {
     #[test]
     fn a_share_is_of_what_there_was_since() {
         let machine = |busy, all| {
-            let of = None;
-            Used(Of::Machine { busy, all, of })
+            let cpus = None;
+            Used(CpuTime::Machine { busy, all, cpus })
         };
         let pinned = |busy, all, processor: u32| {
-            let of = Some([processor].into());
-            Used(Of::Machine { busy, all, of })
+            let cpus = Some([processor].into());
+            Used(CpuTime::Machine { busy, all, cpus })
         };
         check_percent(&pinned(10, 100, 1), &pinned(40, 200, 1), Some(30.0));
         check_percent(&pinned(10, 100, 1), &pinned(40, 200, 2), None);
@@ -298,7 +314,7 @@ mod tests {
         check_percent(&machine(10, 100), &machine(10, 100), None);
         check_percent(&machine(10, 100), &machine(9, 200), Some(0.0));
         let group = |group: &str, milliseconds, cores| {
-            Used(Of::Group {
+            Used(CpuTime::Group {
                 group: group.into(),
                 time: Duration::from_millis(milliseconds),
                 cores,

@@ -1,35 +1,34 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The folder that has `/proc` and `/sys`.
+/// The directory that contains `proc` and `sys`.
 #[derive(Debug)]
 pub(crate) struct Root(pub(crate) PathBuf);
 
 impl Root {
-    /// Returns what is in a file, or `None` if it can't be read.
+    /// Returns the content of a file, or `None` if it can't be read.
     pub(crate) fn read(&self, path: &Path) -> Option<String> {
         let path = path.strip_prefix("/").unwrap_or(path);
         let bytes = std::fs::read(self.0.join(path)).ok()?;
-        // One odd name among the mounts hides no other.
+        // A mount point that is not UTF-8 must not hide the others.
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Returns the number that a file has, and nothing else.
+    /// Returns the number in a file that contains nothing else.
     pub(crate) fn number(&self, path: &Path) -> Option<u64> {
         self.read(path)?.trim().parse().ok()
     }
 }
 
-/// What the processors that the process may run on did, in ticks of the clock since the machine was
-/// started.
+/// The CPU time of the CPUs in the process's affinity mask, in clock ticks since boot.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Processors {
     pub(crate) busy: u64,
     pub(crate) all: u64,
-    /// How many there are.
+    /// The number of CPUs.
     pub(crate) count: usize,
-    /// Their numbers, if they are not all that the machine has.
-    pub(crate) of: Option<Box<[u32]>>,
+    /// The CPUs, or `None` for all of the machine.
+    pub(crate) cpus: Option<Box<[u32]>>,
 }
 
 impl Processors {
@@ -40,8 +39,8 @@ impl Processors {
         Self::parse(&root.read(Path::new("/proc/stat"))?, allowed)
     }
 
-    /// Reads `/proc/stat` (proc_stat(5)) and a list of processors such as `0-3,7` (cpuset(7)): the
-    /// affinity of the process, which follows its cpuset.
+    /// Parses `/proc/stat` (proc_stat(5)) and the affinity mask, a list such as `0-3,7`
+    /// (cpuset(7)).
     fn parse(stat: &str, allowed: Option<&str>) -> Option<Self> {
         let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
         let (busy, all) = ticks(all)?;
@@ -53,13 +52,13 @@ impl Processors {
         let is_allowed = |number| allowed.is_none_or(|list| is_in(list, number));
         let own = online.iter().filter(|(number, _)| is_allowed(*number));
         let own: Vec<_> = own.collect();
-        // A list that names none is of another machine.
+        // A list without an online CPU belongs to another machine.
         if own.is_empty() || own.len() == online.len() {
             return Some(Self {
                 busy,
                 all,
                 count: online.len().max(1),
-                of: None,
+                cpus: None,
             });
         }
         let mut sum = (0_u64, 0_u64);
@@ -71,14 +70,14 @@ impl Processors {
             busy: sum.0,
             all: sum.1,
             count: own.len(),
-            of: Some(own.iter().map(|(number, _)| *number).collect()),
+            cpus: Some(own.iter().map(|(number, _)| *number).collect()),
         })
     }
 }
 
-/// Returns the ticks in which a processor was busy, and all, from the fields of its line.
+/// Returns the busy ticks and all ticks of a line of `/proc/stat`.
 fn ticks(fields: &str) -> Option<(u64, u64)> {
-    // What guests use comes after these, and is in the first two already.
+    // The guest fields follow. The first two fields include them.
     let mut ticks = [0_u64; 8];
     for (ticks, field) in ticks.iter_mut().zip(fields.split_ascii_whitespace()) {
         *ticks = field.parse().ok()?;
@@ -115,7 +114,7 @@ impl Memory {
         Self::parse(&root.read(Path::new("/proc/meminfo"))?)
     }
 
-    /// Reads `/proc/meminfo` (proc_meminfo(5)), whose kB are 1,024 bytes.
+    /// Parses `/proc/meminfo` (proc_meminfo(5)). Its kB are 1,024 bytes.
     fn parse(meminfo: &str) -> Option<Self> {
         let bytes = |name| Some(field(meminfo, name)?.saturating_mul(1_024));
         Some(Self {
@@ -125,7 +124,7 @@ impl Memory {
     }
 }
 
-/// Reads the averages over 1, 5 and 15 minutes in `/proc/loadavg` (proc_loadavg(5)).
+/// Parses the load averages over 1, 5 and 15 minutes in `/proc/loadavg` (proc_loadavg(5)).
 pub(crate) fn loads(loadavg: &str) -> [Option<f64>; 3] {
     let mut loads = loadavg.split_ascii_whitespace().map(|load| {
         let load = load.parse::<f64>().ok()?;
@@ -134,7 +133,7 @@ pub(crate) fn loads(loadavg: &str) -> [Option<f64>; 3] {
     [(); 3].map(|()| loads.next().flatten())
 }
 
-/// Reads the time in a file of pressures: that of the line `some` or `full`.
+/// Parses the total stall time in a pressure file, from the line `some` or `full`.
 pub(crate) fn stalled(pressure: &str, who: &str) -> Option<Duration> {
     let mut lines = pressure.lines().map(str::split_ascii_whitespace);
     let mut line = lines.find_map(|mut line| (line.next()? == who).then_some(line))?;
@@ -142,7 +141,7 @@ pub(crate) fn stalled(pressure: &str, who: &str) -> Option<Duration> {
     total.parse().ok().map(Duration::from_micros)
 }
 
-/// Returns the number that comes after a name at the start of a line.
+/// Returns the number after a name at the start of a line.
 pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().map(str::split_ascii_whitespace);
     let mut line = lines.find_map(|mut line| (line.next()? == name).then_some(line))?;
@@ -161,7 +160,7 @@ mod tests {
             busy: 171,
             all: 1_221,
             count: 2,
-            of: None,
+            cpus: None,
         };
         for allowed in [
             None,
@@ -178,7 +177,7 @@ mod tests {
             busy: 86,
             all: 611,
             count: 1,
-            of: Some([1].into()),
+            cpus: Some([1].into()),
         };
         for allowed in ["1", "\t1-3\n", "3,1"] {
             let found = Processors::parse(stat, Some(allowed));
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn each_load_is_read_for_itself() {
+    fn each_load_is_parsed_separately() {
         assert_eq!(
             loads("0.00 0.49 12.06 1/81 3983\n"),
             [Some(0.0), Some(0.49), Some(12.06)]

@@ -42,6 +42,14 @@
 //!
 //! # Measuring your own code
 //!
+//! ```
+//! campanile::counter!("orders_total", "channel" => "web").increment(1);
+//! campanile::histogram!("payment_seconds").record(0.2);
+//! ```
+//!
+//! These are the macros of the `metrics` crate. They record while a request is handled, and
+//! everywhere after [`Builder::install`].
+//!
 //! The guide has a page for each question: [time a function](guide::time_a_function), [count money](guide::count_money), [label by tenant
 //! without an explosion](guide::label_by_tenant), [and others](guide).
 //!

@@ -92,7 +92,8 @@ fn certificates() -> Certificates {
     }
 }
 
-/// The TLS configuration of a server. With `clients`, it accepts only certificates of that authority.
+/// The TLS configuration of a server. With `clients`, it accepts only certificates of that
+/// authority.
 fn server_tls(server: &Certificates, clients: Option<&Certificates>) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));

@@ -13,8 +13,8 @@ use super::*;
 use crate::connect::{BoxError, BoxFuture, Connector, Network};
 use crate::{Cidr, ClientBuilder};
 
-/// Starts a server that accepts one connection and writes `response`. Then it writes `then` until the
-/// client disconnects. The task returns the request.
+/// Starts a server that accepts one connection and writes `response`. Then it writes `then` until
+/// the client disconnects. The task returns the request.
 async fn server(response: &'static [u8], then: &'static [u8]) -> (Target, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(

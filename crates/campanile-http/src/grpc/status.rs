@@ -62,8 +62,8 @@ impl GrpcStatus {
 
     /// Returns whether the status is a failure of the server.
     ///
-    /// These are UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS, the
-    /// codes that OpenTelemetry defines as errors of a server span.
+    /// These are UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS,
+    /// the codes that OpenTelemetry defines as errors of a server span.
     pub fn is_server_failure(self) -> bool {
         matches!(
             self,

@@ -12,7 +12,7 @@ use crate::{Observer, Outcome};
 pin_project! {
     /// The response body of [`Observe`](crate::Observe): the inner body, byte for byte.
     ///
-    /// The exchange ends with the last frame, or when the body is dropped.
+    /// The request ends with the last frame, or when the body is dropped.
     pub struct ResponseBody<B, O: Observer> {
         // `None` only while the body is dropped.
         #[pin]

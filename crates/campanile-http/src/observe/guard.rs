@@ -16,7 +16,8 @@ use crate::grpc_web::Trailers;
 use crate::streaming::{self, Streaming};
 use crate::{End, GrpcStatus, Observer, Outcome, RequestHead, Route};
 
-/// An open exchange. It moves from the future into the body, and dropping it ends the exchange.
+/// An open HTTP exchange. It moves from the future into the body. Dropping it ends the HTTP
+/// exchange.
 pub(super) struct Guard<O: Observer> {
     shared: Arc<Shared<O>>,
     /// `None` after the observer's `end`.
@@ -64,7 +65,7 @@ enum BodyRule {
 }
 
 impl<O: Observer> Guard<O> {
-    /// Begins an exchange. Returns `None` if it is excluded or the observer panics.
+    /// Begins a request. Returns `None` if it is excluded or the observer panics.
     #[inline]
     pub(super) fn begin<B>(shared: &Arc<Shared<O>>, request: &mut Request<B>) -> Option<Self> {
         let started = shared.clock.now();
@@ -155,7 +156,7 @@ impl<O: Observer> Guard<O> {
         }
     }
 
-    /// Handles the response head. Without a body the exchange ends, and the result is `None`.
+    /// Handles the response head. Without a body the request ends, and the result is `None`.
     #[inline]
     pub(super) fn respond<B: Body>(mut self, response: &Response<B>) -> Option<Self> {
         let status = response.status();
@@ -245,7 +246,7 @@ impl<O: Observer> Guard<O> {
         }
     }
 
-    /// Ends the exchange.
+    /// Ends the request.
     pub(super) fn end(mut self, outcome: Outcome) {
         self.end_once(outcome);
     }

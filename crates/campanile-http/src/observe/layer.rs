@@ -14,9 +14,9 @@ use crate::{Clock, Observer, RequestHead, Route};
 ///
 /// Clones share the observer, as do the services that they create.
 ///
-/// Put it outside every layer that sends responses itself (authentication, limits, `CatchPanic`), so
-/// that these are observed. Put it inside layers that only set ids. In axum use `Router::layer`. A
-/// layer around the whole `Router` can't read the matched route: it logs a warning when the first
+/// Put it outside every layer that sends responses itself (authentication, limits, `CatchPanic`),
+/// so that these are observed. Put it inside layers that only set ids. In axum use `Router::layer`.
+/// A layer around the whole `Router` can't read the matched route: it logs a warning when the first
 /// successful response has no route.
 pub struct ObserveLayer<O> {
     shared: Arc<Shared<O>>,
@@ -119,8 +119,8 @@ pub struct ObserveBuilder<O> {
 }
 
 impl<O> ObserveBuilder<O> {
-    /// Sets a closure that returns the route of a request. If it returns `None`, the other sources of
-    /// [`Route`] apply.
+    /// Sets a closure that returns the route of a request. If it returns
+    /// `None`, the other sources of [`Route`] apply.
     ///
     /// The number of different routes that it returns must be bounded. Defaults to none.
     pub fn route(
@@ -134,8 +134,8 @@ impl<O> ObserveBuilder<O> {
     /// Excludes the requests for which the closure returns `true`: the layer calls no method of the
     /// observer for them.
     ///
-    /// This includes [`scope`](Observer::scope). If the metrics registry is not the process's recorder,
-    /// the `metrics` macros record nothing in the handler of such a request.
+    /// This includes [`scope`](Observer::scope). If the metrics registry is not the process's
+    /// recorder, the `metrics` macros record nothing in the handler of such a request.
     ///
     /// Each call adds a closure. Defaults to excluding nothing.
     pub fn exclude(
@@ -149,8 +149,8 @@ impl<O> ObserveBuilder<O> {
     /// Excludes Kubernetes' probes (`User-Agent: kube-probe/…`) and Prometheus' scrapes
     /// (`User-Agent: Prometheus/…`).
     ///
-    /// Any client can send these headers to hide its requests. Set it only if the clients are trusted.
-    /// Defaults to observing these requests.
+    /// Any client can send these headers to hide its requests. Set it only if the clients are
+    /// trusted. Defaults to observing these requests.
     pub fn exclude_probes_and_scrapes(self) -> Self {
         self.exclude(|head| {
             let agent = head
@@ -163,8 +163,8 @@ impl<O> ObserveBuilder<O> {
 
     /// Observes calls to `grpc.health.v1.Health`.
     ///
-    /// Defaults to excluding them: they are probes, and clients keep a `Watch` call open while they are
-    /// connected.
+    /// Defaults to excluding them: they are probes, and clients keep a `Watch` call open while they
+    /// are connected.
     pub fn include_grpc_health(mut self) -> Self {
         self.excludes_grpc_health = false;
         self

@@ -10,7 +10,8 @@ use super::guard::Guard;
 use super::shared::Shared;
 use crate::{ObserveLayer, Observer, ResponseBody, ResponseFuture};
 
-/// A [`Service`] that calls an [`Observer`] for every HTTP exchange, created by an [`ObserveLayer`].
+/// A [`Service`] that calls an [`Observer`] for every HTTP exchange, created by an
+/// [`ObserveLayer`].
 ///
 /// The types of the request body and of the error stay the same.
 pub struct Observe<S, O> {

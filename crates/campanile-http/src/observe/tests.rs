@@ -112,7 +112,8 @@ async fn the_life_of_an_exchange() {
 
 #[tokio::test]
 async fn responses_that_owe_no_body_end_with_their_head() {
-    /// Asserts what is logged as the head is handed on, and when the response is dropped unread after that.
+    /// Asserts what is logged as the head is handed on, and when the response is dropped unread
+    /// after that.
     async fn check(method: Method, status: u16, with_head: &[&str], when_dropped: &[&str]) {
         let log = Log::default();
         let service = layer(&log).layer(service_fn(move |_| {

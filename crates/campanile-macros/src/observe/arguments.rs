@@ -5,25 +5,25 @@ use syn::{Error, Expr, Ident, LitStr, Path, Token, parenthesized};
 
 use crate::names;
 
-/// What stands in the brackets of `#[observe(…)]`.
+/// The arguments of `#[observe(…)]`.
 pub(super) struct Arguments {
     pub(super) name: Option<String>,
     pub(super) prefix: Option<String>,
-    /// Names, and what their values come from.
+    /// Names, and the expressions of their values.
     pub(super) labels: Vec<(String, Expr)>,
     pub(super) on_ok: Option<Expr>,
-    /// Which errors count as ok.
+    /// The errors that count as ok.
     pub(super) ok_if: Option<Expr>,
-    /// The level at which errors are logged; `None` if they are not.
+    /// The level of logged errors, or `None` if errors are not logged.
     pub(super) err: Option<Ident>,
-    /// The span's.
+    /// The level of the span.
     pub(super) level: Ident,
-    /// Where the crate is that exports the macro.
+    /// The path of the crate that exports the macro.
     pub(super) root: Option<Path>,
 }
 
-/// The labels that calls have anyway.
-const OWN: [&str; 4] = ["function", "module", "outcome", "error"];
+/// The labels that each call has.
+const BUILT_IN: [&str; 4] = ["function", "module", "outcome", "error"];
 
 impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
@@ -48,7 +48,10 @@ impl Parse for Arguments {
                 "name" => {
                     let name: LitStr = value(input)?;
                     if name.value().is_empty() {
-                        return Err(Error::new(name.span(), "give a name"));
+                        return Err(Error::new(
+                            name.span(),
+                            "invalid name \"\": expected at least one character",
+                        ));
                     }
                     arguments.name = Some(name.value());
                 }
@@ -88,12 +91,12 @@ fn labels(input: ParseStream<'_>) -> syn::Result<Vec<(String, Expr)>> {
     while !content.is_empty() {
         let ident: Ident = content.parse()?;
         let name = names::label(&LitStr::new(&ident.unraw().to_string(), ident.span()))?;
-        if OWN.contains(&&*name) {
-            let text = format!("every call has a label {name:?}: choose another name");
+        if BUILT_IN.contains(&&*name) {
+            let text = format!("reserved label name {name:?}: each call has this label already");
             return Err(Error::new(ident.span(), text));
         }
         if labels.iter().any(|(label, _)| *label == name) {
-            let text = format!("two labels are named {name:?}");
+            let text = format!("duplicate label name {name:?}");
             return Err(Error::new(ident.span(), text));
         }
         let value = if content.peek(Token![=]) {
@@ -116,7 +119,8 @@ fn level(literal: &LitStr) -> syn::Result<Ident> {
             Ok(Ident::new(&level.to_uppercase(), literal.span()))
         }
         _ => {
-            let text = "a level is \"trace\", \"debug\", \"info\", \"warn\" or \"error\"";
+            let text =
+                "unknown level: expected \"trace\", \"debug\", \"info\", \"warn\" or \"error\"";
             Err(Error::new(literal.span(), text))
         }
     }

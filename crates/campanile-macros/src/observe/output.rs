@@ -1,4 +1,4 @@
-//! What a function returns, as far as that can be read.
+//! The output of a function, as far as its signature shows it.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::spanned::Spanned;
@@ -8,25 +8,25 @@ use syn::{
     ReturnType, Stmt, Type, TypeParamBound, parse_quote,
 };
 
-/// The types of futures in boxes whose last argument is what they are ready with.
+/// Boxed futures. Their last type argument is the output.
 const BOXED: [&str; 2] = ["BoxFuture", "LocalBoxFuture"];
 
-/// The types that are futures if what is in them is.
-const AROUND: [&str; 2] = ["Pin", "Box"];
+/// Types that are futures if their argument is a future.
+const WRAPPERS: [&str; 2] = ["Pin", "Box"];
 
-/// The types of streams in boxes.
+/// Boxed streams.
 const STREAMS: [&str; 2] = ["BoxStream", "LocalBoxStream"];
 
-/// Returns the type that a function returns, as it can stand in its body.
+/// Returns the return type of a function, in a form that its body can name.
 pub(super) fn returned(output: &ReturnType) -> syn::Result<Type> {
     match output {
         ReturnType::Default => Ok(parse_quote!(())),
-        ReturnType::Type(_, ty) => written(ty),
+        ReturnType::Type(_, ty) => nameable(ty),
     }
 }
 
-fn written(ty: &Type) -> syn::Result<Type> {
-    /// Leaves to the compiler what can't be named.
+fn nameable(ty: &Type) -> syn::Result<Type> {
+    /// Replaces types that can't be named with `_`.
     struct Infer;
 
     impl VisitMut for Infer {
@@ -39,7 +39,7 @@ fn written(ty: &Type) -> syn::Result<Type> {
     }
 
     if matches!(ty, Type::Never(_)) {
-        let text = "a function that never returns can't be observed: its calls have no end";
+        let text = "a function that never returns can't be observed: its calls never end";
         return Err(Error::new_spanned(ty, text));
     }
     let mut ty = ty.clone();
@@ -47,16 +47,17 @@ fn written(ty: &Type) -> syn::Result<Type> {
     Ok(ty)
 }
 
-/// Returns the future that a function without `async` ends with, as those of `#[async_trait]` do: `async …`, `Box::pin(async …)` or
-/// `async ….boxed()`; and what it is ready with.
+/// Returns the future at the end of a function without `async`, and its output.
 ///
-/// A function that returns a future in another way would be timed until it has made it, which is not what anybody asks for.
+/// The forms are `async …`, `Box::pin(async …)` (as `#[async_trait]` generates it) and
+/// `async ….boxed()`. Any other function that returns a future is an error: only the time to create
+/// the future would be measured.
 pub(super) fn future(function: &mut ImplItemFn) -> syn::Result<Option<(&mut ExprAsync, Type)>> {
     let ReturnType::Type(_, ty) = &function.sig.output else {
         return Ok(None);
     };
     if is_stream(ty) {
-        let text = "a stream can't be observed: its items are made after this function returned; observe an `async fn` that makes an item, or one that reads all";
+        let text = "a stream can't be observed: its items are produced after this function has returned; observe an `async fn` that produces one item or reads all items";
         return Err(Error::new_spanned(ty, text));
     }
     let early = early_return(&mut function.block);
@@ -64,20 +65,20 @@ pub(super) fn future(function: &mut ImplItemFn) -> syn::Result<Option<(&mut Expr
         Some(Stmt::Expr(last, None)) => tail(last),
         _ => None,
     };
-    match (last, ready_with(ty)) {
+    match (last, future_output(ty)) {
         (Some(future), Some(output)) => match early {
-            None => Ok(Some((future, written(output)?))),
+            None => Ok(Some((future, nameable(output)?))),
             Some(early) => {
-                let text = "a future that is returned early can't be observed: write an `async fn`, or move what comes before the last `async` block into it";
+                let text = "a future that is returned early can't be observed: write an `async fn`, or move the code before the last `async` block into the block";
                 Err(Error::new(early, text))
             }
         },
         (Some(_), None) => {
-            let text = "what this future is ready with can't be read: write `impl Future<Output = …>`, `Pin<Box<dyn Future<Output = …>>>` or `BoxFuture<…>`";
+            let text = "the output of this future is unknown: write `impl Future<Output = …>`, `Pin<Box<dyn Future<Output = …>>>` or `BoxFuture<…>`";
             Err(Error::new_spanned(ty, text))
         }
         (None, Some(_)) => {
-            let text = "what makes this future can't be observed: write an `async fn`, or end with `async move { … }` or `Box::pin(async move { … })`";
+            let text = "the code that creates this future can't be observed: write an `async fn`, or end with `async move { … }` or `Box::pin(async move { … })`";
             Err(Error::new_spanned(ty, text))
         }
         (None, None) => Ok(None),
@@ -103,7 +104,7 @@ fn tail(last: &mut Expr) -> Option<&mut ExprAsync> {
     }
 }
 
-/// Returns where a function returns before its end, closures and `async` blocks in it apart.
+/// Returns the first early return of a function, outside closures and `async` blocks.
 fn early_return(block: &mut Block) -> Option<Span> {
     struct Returns(Option<Span>);
 
@@ -128,7 +129,7 @@ fn early_return(block: &mut Block) -> Option<Span> {
     returns.0
 }
 
-/// Returns where the word `return` is among the arguments of a macro.
+/// Returns the first `return` in the arguments of a macro.
 fn return_in(tokens: TokenStream) -> Option<Span> {
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Ident(ident) if ident == "return" => Some(ident.span()),
@@ -137,8 +138,8 @@ fn return_in(tokens: TokenStream) -> Option<Span> {
     })
 }
 
-/// Returns what the future that a type is, or is a box of, is ready with, if that stands in it.
-fn ready_with(ty: &Type) -> Option<&Type> {
+/// Returns the output of a type that is a future or a boxed future, if the type names it.
+fn future_output(ty: &Type) -> Option<&Type> {
     if let Some((name, arguments)) = path(ty)
         && BOXED.contains(&&*name)
     {
@@ -150,7 +151,7 @@ fn ready_with(ty: &Type) -> Option<&Type> {
     })
 }
 
-/// Returns whether a type is a stream of items. A trait of another kind may have the same name.
+/// Returns whether a type is a stream with items. Other traits may have the same name.
 fn is_stream(ty: &Type) -> bool {
     let is_boxed = path(ty).is_some_and(|(name, arguments)| {
         STREAMS.contains(&&*name) && types(arguments).next().is_some()
@@ -164,18 +165,18 @@ fn is_stream(ty: &Type) -> bool {
     is_boxed || bound(ty, "Stream").is_some_and(has_item)
 }
 
-/// Returns the arguments of a trait that a type, or what is in its boxes, is said to implement.
+/// Returns the arguments of a trait that a type, or a type in its wrappers, implements.
 fn bound<'a>(ty: &'a Type, name: &str) -> Option<&'a PathArguments> {
     let bounds = match ty {
         Type::ImplTrait(ty) => &ty.bounds,
         Type::TraitObject(ty) => &ty.bounds,
-        // From an argument of a macro.
+        // An argument of a macro.
         Type::Group(ty) => return bound(&ty.elem, name),
         Type::Paren(ty) => return bound(&ty.elem, name),
         ty => {
-            let (around, arguments) = path(ty)?;
-            let is_around = AROUND.contains(&&*around);
-            return is_around.then(|| types(arguments).find_map(|ty| bound(ty, name)))?;
+            let (name_of_type, arguments) = path(ty)?;
+            let is_wrapper = WRAPPERS.contains(&&*name_of_type);
+            return is_wrapper.then(|| types(arguments).find_map(|ty| bound(ty, name)))?;
         }
     };
     bounds.iter().find_map(|bound| match bound {
@@ -187,7 +188,7 @@ fn bound<'a>(ty: &'a Type, name: &str) -> Option<&'a PathArguments> {
     })
 }
 
-/// Returns the last name in a type's path, and its arguments.
+/// Returns the last name of a type's path, and its arguments.
 fn path(ty: &Type) -> Option<(String, &PathArguments)> {
     match ty {
         Type::Path(ty) => {

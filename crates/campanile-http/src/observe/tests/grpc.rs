@@ -441,7 +441,7 @@ async fn the_status_of_grpc_web_is_in_the_body() {
     let response = web(&[binary, ("grpc-status", "14")]).body(vec![]).unwrap();
     let rejected = "_unmatched_ 200 completed Some(UNAVAILABLE)";
     check(binary.1, response, rejected).await;
-    // One that ends too early, and one that a layer has compressed.
+    // A body that ends too early, and a body that a layer has compressed.
     let response = web(&[binary]).body(vec![&b"\0\0\0\0\x02ab"[..]]).unwrap();
     let cut = "/pkg.Service/Method 200 completed Some(UNKNOWN)";
     check(binary.1, response, cut).await;

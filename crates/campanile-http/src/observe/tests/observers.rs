@@ -1,4 +1,4 @@
-//! What observers are told and when, and what they can't break.
+//! The calls of observers, their order, and panics in them.
 
 use std::future::pending;
 
@@ -54,7 +54,8 @@ async fn times_are_those_of_the_clock() {
     )
     .await;
     assert_eq!(times.0.lock().unwrap().take(), Some((20, Some(10), 10)));
-    // Here the first byte is not wanted: the clock is read twice, and a third time only for a stream.
+    // Here the first byte is not wanted: the clock is read twice, and a third time only for a
+    // stream.
     struct Plain(Times);
     impl Observer for Plain {
         type Exchange = ();
@@ -123,7 +124,7 @@ async fn an_observers_panic_is_counted_and_stays_inside() {
         check(fault, &told).await;
     }
 
-    // While the host's own panic unwinds, one more of the observer must not abort the process.
+    // While a panic of the application unwinds, a panic of the observer must not abort the process.
     let layer = ObserveLayer::new(Faulty("end"));
     let service = layer.clone().layer(service_fn(
         async |_| -> Result<Response<Full<Bytes>>, Infallible> { panic!("host") },

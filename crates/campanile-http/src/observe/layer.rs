@@ -31,9 +31,9 @@ impl<O> ObserveLayer<O> {
     /// Creates a layer for an HTTP client. It observes the outgoing requests of the application.
     ///
     /// The route is the [`Route`] in the request's extensions: the template of the URL's path.
-    /// Without one, the route is [`Route::UNMATCHED`], and no warning is logged. The layer ignores the
-    /// route of an inbound request that the application forwards. gRPC calls have the same routes as
-    /// on a server.
+    /// Without one, the route is [`Route::UNMATCHED`], and no warning is logged. The layer ignores
+    /// the route of an inbound request that the application forwards. gRPC calls have the same
+    /// routes as on a server.
     ///
     /// ```
     /// use campanile_http::{ObserveLayer, Route};

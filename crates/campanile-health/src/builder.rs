@@ -73,8 +73,8 @@ impl HealthBuilder {
         self.check(heartbeat.check())
     }
 
-    /// Sets the watchdog, which adds the critical check `executor`: it fails while the tokio runtime
-    /// is stuck.
+    /// Sets the watchdog, which adds the critical check `executor`: it fails while the tokio
+    /// runtime is stuck.
     ///
     /// Defaults to none.
     pub fn watchdog(mut self, watchdog: Watchdog) -> Self {

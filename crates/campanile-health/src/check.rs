@@ -1,27 +1,25 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-
-use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use crate::Outcome;
 
-/// Something that a service needs, and how to find out whether it is there.
+mod call;
+
+/// A check of something that a service needs, such as a database.
 ///
-/// | setting | default |
-/// |---|---|
-/// | [`critical`](Self::critical), [`informational`](Self::informational) | neither: a failure degrades |
-/// | [`timeout`](Self::timeout) | 5 s |
-/// | [`interval`](Self::interval) | 30 s |
-/// | [`retry_interval`](Self::retry_interval) | 2 s, doubled up to the period |
-/// | [`stale_after`](Self::stale_after) | 3 periods and the timeout |
-/// | [`failure_threshold`](Self::failure_threshold), [`success_threshold`](Self::success_threshold) | 1 |
-/// | [`tag`](Self::tag), [`depends_on`](Self::depends_on) | none |
+/// | setting | default | limit |
+/// |---|---|---|
+/// | [`critical`](Self::critical), [`informational`](Self::informational) | neither: a failure degrades the service | |
+/// | [`timeout`](Self::timeout) | 5 s | more than 0 |
+/// | [`interval`](Self::interval) | 30 s | more than 0 |
+/// | [`retry_interval`](Self::retry_interval) | 2 s, doubled up to the interval | more than 0 |
+/// | [`stale_after`](Self::stale_after) | 3 intervals and the timeout | at least the interval with jitter, and the timeout |
+/// | [`failure_threshold`](Self::failure_threshold), [`success_threshold`](Self::success_threshold) | 1 | at least 1 |
+/// | [`tag`](Self::tag), [`depends_on`](Self::depends_on) | none | |
 pub struct Check {
     pub(crate) name: String,
     pub(crate) importance: Importance,
@@ -35,7 +33,7 @@ pub struct Check {
     pub(crate) kind: Kind,
 }
 
-/// What a failure of a check means for the service.
+/// The effect of a failed check on its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Importance {
@@ -43,7 +41,7 @@ pub enum Importance {
     Critical,
     /// The service is degraded.
     Degrading,
-    /// Nothing: it is only shown.
+    /// None: the check is only shown.
     Informational,
 }
 
@@ -54,15 +52,15 @@ pub(crate) struct Thresholds {
     pub(crate) successes: u32,
 }
 
-/// How a check finds out.
+/// How a check gets its outcome.
 pub(crate) enum Kind {
     Async(Arc<dyn HealthCheck>),
     Blocking(Arc<dyn Fn() -> Outcome + Send + Sync>),
-    /// It is known at any time, and never called.
+    /// The outcome is read from memory whenever it is needed, so the check is never scheduled.
     Immediate(Box<dyn Fn() -> Outcome + Send + Sync>),
 }
 
-/// A check as a type: for those that have settings, or are made of others.
+/// The implementation of a check, for checks that are types with their own settings.
 ///
 /// ```
 /// use campanile_health::{Check, HealthCheck, HealthFuture, Outcome};
@@ -87,11 +85,11 @@ pub(crate) enum Kind {
 /// # drop(check);
 /// ```
 pub trait HealthCheck: Send + Sync + 'static {
-    /// Finds out. It must not block its thread, and may be dropped at any time.
+    /// Runs the check. It must not block its thread. The future may be dropped at any time.
     fn check(&self) -> HealthFuture<'_>;
 }
 
-/// What a [`HealthCheck`] returns.
+/// The future of a [`HealthCheck`].
 pub type HealthFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
 impl<F: Fn() -> HealthFuture<'static> + Send + Sync + 'static> HealthCheck for F {
@@ -101,10 +99,11 @@ impl<F: Fn() -> HealthFuture<'static> + Send + Sync + 'static> HealthCheck for F
 }
 
 impl Check {
-    /// Returns a check that calls an async closure, which returns `()` or an [`Outcome`], and takes an error for a failure.
+    /// Creates a check from an async closure that returns `()` or an [`Outcome`], or an error.
     ///
-    /// The name has 1 to 64 characters of `[A-Za-z0-9._-]`. The closure is called once a period; a call that takes too long is
-    /// dropped, and a panic is a failure. It must not block its thread.
+    /// The name has 1 to 64 characters of `[A-Za-z0-9._-]`. The closure is called once per
+    /// [interval](Self::interval), and must not block its thread. An error and a panic are
+    /// failures. A call that exceeds the [timeout](Self::timeout) is dropped, and is a failure.
     pub fn new<F, T, E>(
         name: impl Into<String>,
         run: impl Fn() -> F + Send + Sync + 'static,
@@ -121,15 +120,16 @@ impl Check {
         Self::from_impl(name, run)
     }
 
-    /// Returns a check of a type of its own.
+    /// Creates a check from an implementation of [`HealthCheck`].
     pub fn from_impl(name: impl Into<String>, check: impl HealthCheck) -> Self {
         Self::with(name, Kind::Async(Arc::new(check)))
     }
 
-    /// Returns a check that blocks its thread: each call has one of its own, `campanile-check`.
+    /// Creates a check from a closure that may block its thread. Each call has its own thread,
+    /// `campanile-check`.
     ///
-    /// A call that takes too long can't be ended. It counts as failed, and the next call waits for it; nothing else does, the end of the process
-    /// neither.
+    /// A call that exceeds the timeout cannot be cancelled. It counts as failed, and only the next
+    /// call of this check waits for it. The end of the process does not wait for it.
     pub fn blocking<T, E>(
         name: impl Into<String>,
         run: impl Fn() -> Result<T, E> + Send + Sync + 'static,
@@ -159,28 +159,29 @@ impl Check {
         }
     }
 
-    /// Makes the service unhealthy, and not only degraded, when the check fails.
+    /// Makes the check critical: if it fails, the service is unhealthy and readiness fails.
     ///
-    /// Readiness then fails too. If all replicas share the dependency, its outage makes all of them unready at once, and even requests that
-    /// don't need it fail. A [`Group`](crate::Group) of the name `readiness` can leave it out.
+    /// If all replicas share the dependency, its outage makes all of them unready at once. Then
+    /// even requests that do not need the dependency fail. To avoid this, leave the check out of
+    /// the [`Group`](crate::Group) `readiness`.
     ///
-    /// Defaults to degraded.
+    /// Defaults to not critical: a failure degrades the service.
     #[must_use]
     pub fn critical(mut self) -> Self {
         self.importance = Importance::Critical;
         self
     }
 
-    /// Shows the check and nothing more: the service is well without it.
+    /// Makes the check informational: it is shown, and has no effect on the service's status.
     ///
-    /// Defaults to degraded.
+    /// Defaults to not informational: a failure degrades the service.
     #[must_use]
     pub fn informational(mut self) -> Self {
         self.importance = Importance::Informational;
         self
     }
 
-    /// Sets how long a call may take; more than zero.
+    /// Sets the time limit of a call; more than zero.
     ///
     /// Defaults to 5 s.
     #[must_use]
@@ -189,8 +190,11 @@ impl Check {
         self
     }
 
-    /// Sets the time from the beginning of one call to that of the next; more than zero. It comes up to a tenth later than that, so that those
-    /// of many instances are spread ([`HealthBuilder::jitter`](crate::HealthBuilder::jitter)). A call that takes longer delays the next.
+    /// Sets the time from the start of one call to the start of the next; more than zero.
+    ///
+    /// Each call is delayed by a random part of a tenth of the interval, so that the calls of many
+    /// instances are spread ([`HealthBuilder::jitter`](crate::HealthBuilder::jitter)). A call that
+    /// takes longer than the interval delays the next one.
     ///
     /// Defaults to 30 s.
     #[must_use]
@@ -199,24 +203,28 @@ impl Check {
         self
     }
 
-    /// Sets the delay from the start of a call that failed to the start of the next, more than zero.
+    /// Sets the time from the start of a failed call to the start of the next; more than zero.
     ///
-    /// The delay doubles with each further failure, up to the [period](Self::interval), and starts
-    /// over when the result changes. It also applies to successes that the
-    /// [threshold](Self::success_threshold) does not accept as a recovery yet. Calls come up to a tenth
-    /// later, as with the period. Defaults to 2 s.
+    /// The delay doubles with each further failure, up to the [interval](Self::interval), and
+    /// starts over when the result changes. It also applies to successes that the
+    /// [threshold](Self::success_threshold) does not accept as a recovery yet. Jitter applies as
+    /// with the interval.
+    ///
+    /// Defaults to 2 s.
     #[must_use]
-    pub fn retry_interval(mut self, delay: Duration) -> Self {
-        self.retry_interval = delay;
+    pub fn retry_interval(mut self, interval: Duration) -> Self {
+        self.retry_interval = interval;
         self
     }
 
-    /// Sets how old a result may be before it is unknown what the check would find: at least the period, with the jitter, and the timeout.
+    /// Sets the age at which a result is outdated and the check becomes
+    /// [unknown](crate::Status::Unknown). It must be at least the interval with jitter, and the
+    /// timeout.
     ///
-    /// Defaults to 3 periods and the timeout.
+    /// Defaults to 3 intervals and the timeout.
     #[must_use]
-    pub fn stale_after(mut self, stale_after: Duration) -> Self {
-        self.stale_after = Some(stale_after);
+    pub fn stale_after(mut self, age: Duration) -> Self {
+        self.stale_after = Some(age);
         self
     }
 
@@ -240,7 +248,8 @@ impl Check {
         self
     }
 
-    /// Adds a tag, by which [groups](crate::Group) select checks: 1 to 64 characters of `[A-Za-z0-9._-]`.
+    /// Adds a tag, by which [groups](crate::Group) select checks: 1 to 64 characters of
+    /// `[A-Za-z0-9._-]`.
     ///
     /// Defaults to none.
     #[must_use]
@@ -249,7 +258,8 @@ impl Check {
         self
     }
 
-    /// Says that this can't be well if another check isn't. Then a failure of both is said to be that one's.
+    /// Adds a dependency on another check. If both fail, the other one is the
+    /// [root cause](crate::CheckReport::root_causes).
     ///
     /// Defaults to none.
     #[must_use]
@@ -258,51 +268,16 @@ impl Check {
         self
     }
 
-    /// Returns whether it is one of what is well as long as the process works.
+    /// Returns whether it is a heartbeat or the watchdog, which liveness consists of by default.
     pub(crate) fn is_liveness(&self) -> bool {
         matches!(self.kind, Kind::Immediate(_))
     }
 
-    /// Returns how old a result may be.
-    pub(crate) fn longest(&self) -> Duration {
-        let usual = || self.interval.saturating_mul(3).saturating_add(self.timeout);
-        self.stale_after.unwrap_or_else(usual)
+    /// Returns the age from which a result is outdated.
+    pub(crate) fn max_age(&self) -> Duration {
+        let default = || self.interval.saturating_mul(3).saturating_add(self.timeout);
+        self.stale_after.unwrap_or_else(default)
     }
-
-    /// Calls the check once. The place is given back when it is over; that may be later.
-    pub(crate) async fn run(&self, place: OwnedMutexGuard<()>) -> Outcome {
-        let late = || Outcome::unhealthy(format!("no answer within {:?}", self.timeout));
-        match &self.kind {
-            Kind::Async(check) => {
-                let call = Call::begin(&**check);
-                let outcome = tokio::time::timeout(self.timeout, call).await;
-                outcome.unwrap_or_else(|_| late())
-            }
-            Kind::Blocking(check) => {
-                let check = Arc::clone(check);
-                let (sender, outcome) = oneshot::channel();
-                let thread = std::thread::Builder::new().name("campanile-check".to_owned());
-                let started = thread.spawn(move || {
-                    let outcome = catch_unwind(AssertUnwindSafe(|| check()));
-                    // The receiver may be gone by then.
-                    let _ = sender.send(outcome.unwrap_or_else(|_| panicked()));
-                    drop(place);
-                });
-                if let Err(error) = started {
-                    return Outcome::unhealthy(format!("there is no thread for it: {error}"));
-                }
-                match tokio::time::timeout(self.timeout, outcome).await {
-                    Ok(outcome) => outcome.unwrap_or_else(|_| panicked()),
-                    Err(_) => late(),
-                }
-            }
-            Kind::Immediate(check) => check(),
-        }
-    }
-}
-
-fn panicked() -> Outcome {
-    Outcome::unhealthy("the check panicked")
 }
 
 impl fmt::Debug for Check {
@@ -315,35 +290,5 @@ impl fmt::Debug for Check {
             .field("tags", &self.tags)
             .field("depends_on", &self.depends_on)
             .finish_non_exhaustive()
-    }
-}
-
-/// A call whose panic is a failure, wherever it comes from: the call, a poll, or the end of a call that took too long.
-struct Call<'a>(Option<HealthFuture<'a>>);
-
-impl<'a> Call<'a> {
-    fn begin(check: &'a dyn HealthCheck) -> Self {
-        Self(catch_unwind(AssertUnwindSafe(|| check.check())).ok())
-    }
-}
-
-impl Future for Call<'_> {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(call) = &mut self.0 else {
-            return Poll::Ready(panicked());
-        };
-        // After a panic it is not polled again.
-        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(panicked()))
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        let call = self.0.take();
-        // Its result is known, or it is too late for one.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
     }
 }

@@ -48,7 +48,8 @@ pub use self::http::{http, http_with};
 #[cfg_attr(docsrs, doc(cfg(feature = "system")))]
 pub use self::system::{cpu, descriptors, disk, load, memory};
 
-/// Returns a check of a value that a closure reads, such as the depth of a queue. The closure must not block.
+/// Creates a check of a value, such as the length of a queue. The closure reads it, and must not
+/// block.
 pub fn threshold(
     name: impl Into<String>,
     bounds: Bounds,
@@ -89,7 +90,7 @@ pub fn redis(name: impl Into<String>, url: &str) -> Result<Check, InvalidUrl> {
     redis::check(name.into(), url)
 }
 
-/// Returns a check that something takes TCP connections at an address: `host:port`.
+/// Creates a check that an address, `host:port`, accepts TCP connections.
 pub fn tcp(name: impl Into<String>, address: impl Into<String>) -> Check {
     let address = address.into();
     Check::new(name, move || {
@@ -98,7 +99,7 @@ pub fn tcp(name: impl Into<String>, address: impl Into<String>) -> Check {
     })
 }
 
-/// Returns a check that a host's name has addresses, as the system's resolver finds them.
+/// Creates a check that the system's resolver finds an address for a host name.
 pub fn dns(name: impl Into<String>, host: impl Into<String>) -> Check {
     let host = host.into();
     Check::blocking(name, move || {
@@ -113,8 +114,8 @@ pub fn dns(name: impl Into<String>, host: impl Into<String>) -> Check {
 /// Calls a check once.
 #[cfg(test)]
 pub(crate) async fn called(check: &Check) -> Outcome {
-    let place = std::sync::Arc::<tokio::sync::Mutex<()>>::default();
-    check.run(place.lock_owned().await).await
+    let call = std::sync::Arc::<tokio::sync::Mutex<()>>::default();
+    check.run(call.lock_owned().await).await
 }
 
 #[cfg(test)]

@@ -5,15 +5,12 @@ use tokio::time::Instant;
 pub(crate) fn now() -> Instant {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the scheduler and the probes are edges"
+        reason = "the scheduler and the probes read the clock"
     )]
     Instant::now()
 }
 
 pub(crate) fn wall() -> SystemTime {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an answer says when it was given"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "responses contain the time")]
     SystemTime::now()
 }

@@ -91,8 +91,8 @@ pub enum Problem {
         /// The check or group that refers to it, such as `group "storage"`.
         referrer: String,
     },
-    /// A group has a code for [`Status::Unknown`](crate::Status::Unknown). A group is never unknown,
-    /// so the code would have no effect.
+    /// A group has a code for [`Status::Unknown`](crate::Status::Unknown). A group is never
+    /// unknown, so the code would have no effect.
     #[error(
         "invalid status \"unknown\" for a code of group {group:?}: expected healthy, degraded or unhealthy"
     )]

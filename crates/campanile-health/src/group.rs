@@ -4,27 +4,35 @@ use http::StatusCode;
 
 use crate::{Check, Problem, Status};
 
-/// A name for some of the checks, which has probes of its own: `/health/{name}`, and in gRPC the service of that name.
+/// A named selection of checks, with its own probe: `/health/{name}`, and the gRPC service
+/// `{name}`.
 ///
 /// ```
 /// use campanile_health::{Group, Select, Status};
 /// use http::StatusCode;
 ///
-/// // All that is tagged `storage`, but not the cache; degraded is too bad.
+/// // All checks with the tag `storage`, except the cache. Degraded fails the probe.
 /// let group = Group::new("storage", Select::tag("storage").except(Select::check("cache")))
 ///     .code(Status::Degraded, StatusCode::SERVICE_UNAVAILABLE);
 /// ```
 ///
-/// There are three from the beginning, which a group of the same name takes the place of:
+/// There are three default groups. A group of the same name replaces one:
 ///
-/// | group | has | is |
+/// | group | checks | probe |
 /// |---|---|---|
-/// | `readiness`, at `/health/ready` too | all checks | `not_ready`, too, while the service starts or drains |
-/// | `liveness`, at `/health/live` too | [heartbeats](crate::Heartbeat) and the [watchdog](crate::Watchdog) | never to depend on what a restart doesn't mend |
-/// | `startup` | heartbeats and the watchdog | 503 until no [hold](crate::Health::hold_startup) is left, once |
+/// | `readiness`, or `/health/ready` | all | also fails while the service starts or drains |
+/// | `liveness`, or `/health/live` | [heartbeats](crate::Heartbeat), the [watchdog](crate::Watchdog) | fails if a restart helps |
+/// | `startup` | heartbeats, the watchdog | fails until no [hold](crate::Health::hold_startup) is left; once it succeeds, it stays so |
 ///
-/// A critical check of a dependency that all replicas share, such as a database, makes all of them unready at once. To keep those requests that
-/// don't need it, leave the check out of `readiness`:
+/// Kubernetes restarts a container whose startup or liveness probe fails for too long, and no
+/// restart repairs a dependency. So checks of dependencies belong in `readiness`, and neither in
+/// `startup` nor in `liveness`.
+///
+/// # Shared dependencies
+///
+/// A critical check of a dependency that all replicas share, such as a database, makes all of them
+/// unready at once. To still serve the requests that do not need it, leave the check out of
+/// `readiness`:
 ///
 /// ```
 /// use campanile_health::{Check, Group, Health, Select, Status};
@@ -36,21 +44,18 @@ use crate::{Check, Problem, Status};
 ///     .check(database.critical())
 ///     .group(Group::new("readiness", Select::all().except(Select::check("database"))))
 ///     .build()?;
-/// # let running = tokio::spawn(health.run(std::future::pending()));
+/// let running = tokio::spawn(health.run(std::future::pending()));
 /// # while health.get("/readyz").status() != 200 || health.report().checks[0].at.is_none() { tokio::task::yield_now().await; }
 ///
-/// // The report and alerts see the outage. The load balancer does not.
+/// // The report and alerts show the outage. The load balancer still sends requests.
 /// assert_eq!(health.report().status, Status::Unhealthy);
 /// assert_eq!(health.get("/readyz").status(), 200);
 /// # running.abort();
 /// # Ok(())
 /// # }
 /// ```
-///
-/// Kubernetes restarts a container whose startup probe fails for too long, and no restart repairs a
-/// dependency. So dependencies are in `readiness`, and neither in `startup` nor in `liveness`.
 #[derive(Clone, Debug)]
-#[must_use = "a group is there once a health is built with it"]
+#[must_use = "a group does nothing until a health is built with it"]
 pub struct Group {
     pub(crate) name: String,
     select: Select,
@@ -58,7 +63,10 @@ pub struct Group {
 }
 
 impl Group {
-    /// Returns a group: 1 to 64 characters of `[A-Za-z0-9._-]`, but not `detailed`, `ready` or `live`, which are paths already.
+    /// Creates a group.
+    ///
+    /// The name has 1 to 64 characters of `[A-Za-z0-9._-]`. The names `detailed`, `ready` and
+    /// `live` are reserved, because they are paths.
     pub fn new(name: impl Into<String>, select: Select) -> Self {
         Self {
             name: name.into(),
@@ -67,8 +75,10 @@ impl Group {
         }
     }
 
-    /// Sets the code with which the probe answers at a status; the other statuses keep theirs. A code from 200 to 399
-    /// is not taken while the service starts or drains. A group is never unknown, so a code for that is a [`Problem`].
+    /// Sets the probe's status code for a status; the other statuses keep theirs.
+    ///
+    /// While the service starts or drains, readiness fails with 503 even if this code is from 200
+    /// to 399. A group is never [unknown](Status::Unknown), so a code for it is a [`Problem`].
     ///
     /// Defaults to 200 for healthy and degraded, and 503 for unhealthy.
     pub fn code(mut self, status: Status, code: StatusCode) -> Self {
@@ -76,7 +86,7 @@ impl Group {
         self
     }
 
-    /// Finds its checks; what it names that isn't there is noted.
+    /// Selects the group's checks, and adds unknown names to the problems.
     pub(crate) fn resolve(self, checks: &[Check], problems: &mut Vec<Problem>) -> Resolved {
         self.select.verify(&self.name, checks, problems);
         if self.codes.contains_key(&Status::Unknown) {
@@ -84,13 +94,13 @@ impl Group {
                 group: self.name.clone(),
             });
         }
-        let members = (0..checks.len()).filter(|&number| self.select.has(&checks[number]));
+        let members = (0..checks.len()).filter(|&number| self.select.matches(&checks[number]));
         let code = |status: Status| {
-            let usual = match status {
+            let default = match status {
                 Status::Healthy | Status::Degraded => StatusCode::OK,
                 Status::Unhealthy | Status::Unknown => StatusCode::SERVICE_UNAVAILABLE,
             };
-            self.codes.get(&status).copied().unwrap_or(usual)
+            self.codes.get(&status).copied().unwrap_or(default)
         };
         Resolved {
             members: members.collect(),
@@ -100,11 +110,10 @@ impl Group {
     }
 }
 
-/// A group whose checks are found.
+/// A group with the numbers of its checks.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) name: String,
-    /// By their numbers.
     pub(crate) members: Vec<usize>,
     codes: [StatusCode; Status::ALL.len()],
 }
@@ -115,7 +124,7 @@ impl Resolved {
     }
 }
 
-/// Which checks: an expression of tags and names.
+/// An expression that selects checks by tag and name.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Select(Term);
@@ -133,43 +142,43 @@ enum Term {
 }
 
 impl Select {
-    /// All checks.
+    /// Selects all checks.
     pub fn all() -> Self {
         Self(Term::All)
     }
 
-    /// Heartbeats and the watchdog.
+    /// Selects heartbeats and the watchdog.
     pub fn liveness() -> Self {
         Self(Term::Liveness)
     }
 
-    /// Those with a tag.
+    /// Selects the checks with a tag.
     pub fn tag(tag: impl Into<String>) -> Self {
         Self(Term::Tag(tag.into()))
     }
 
-    /// The one of a name.
+    /// Selects the check with a name.
     pub fn check(name: impl Into<String>) -> Self {
         Self(Term::Check(name.into()))
     }
 
-    /// These, and others.
+    /// Selects the checks that either expression selects.
     pub fn or(self, other: Self) -> Self {
         Self(Term::Or(Box::new((self.0, other.0))))
     }
 
-    /// Of these, those that are among others too.
+    /// Selects the checks that both expressions select.
     pub fn and(self, other: Self) -> Self {
         Self(Term::And(Box::new((self.0, other.0))))
     }
 
-    /// These without others.
+    /// Selects the checks that `other` does not select.
     pub fn except(self, other: Self) -> Self {
         Self(Term::Except(Box::new((self.0, other.0))))
     }
 
-    fn has(&self, check: &Check) -> bool {
-        self.0.has(check)
+    fn matches(&self, check: &Check) -> bool {
+        self.0.matches(check)
     }
 
     fn verify(&self, group: &str, checks: &[Check], problems: &mut Vec<Problem>) {
@@ -178,15 +187,15 @@ impl Select {
 }
 
 impl Term {
-    fn has(&self, check: &Check) -> bool {
+    fn matches(&self, check: &Check) -> bool {
         match self {
             Self::All => true,
             Self::Liveness => check.is_liveness(),
             Self::Tag(tag) => check.tags.contains(tag),
             Self::Check(name) => check.name == *name,
-            Self::Or(both) => both.0.has(check) || both.1.has(check),
-            Self::And(both) => both.0.has(check) && both.1.has(check),
-            Self::Except(both) => both.0.has(check) && !both.1.has(check),
+            Self::Or(both) => both.0.matches(check) || both.1.matches(check),
+            Self::And(both) => both.0.matches(check) && both.1.matches(check),
+            Self::Except(both) => both.0.matches(check) && !both.1.matches(check),
         }
     }
 

@@ -6,27 +6,32 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
-use crate::check::Kind;
+use crate::check_state::CheckState;
 use crate::group::Resolved;
 use crate::phase::Lifecycle;
 use crate::report::service_status;
-use crate::watchdog::Guarding;
-use crate::watched::Watched;
-use crate::{Check, CheckReport, Report, Status, Transition, Transitions, clock, transitions};
+use crate::watchdog::WatchdogState;
+use crate::{Check, Status, Transition, Transitions, clock, transitions};
 
-mod causes;
 mod lifecycle;
+mod report;
+mod root_causes;
 mod run;
 
-/// A service's checks and what they have found.
+/// The health of a service: its checks, their last results, and the service's
+/// [phase](crate::Phase).
 ///
-/// A clone is the same health (an `Arc`).
+/// [`builder`](Self::builder) creates it, [`run`](Self::run) calls the checks, and
+/// [`respond`](Self::respond), [`service`](Self::service) and `routes` (feature `axum`) answer
+/// probes.
+///
+/// A clone shares everything (an `Arc`).
 #[derive(Clone)]
 pub struct Health(Arc<Inner>);
 
 pub(crate) struct Inner {
     start: Instant,
-    pub(crate) checks: Vec<Watched>,
+    pub(crate) checks: Vec<CheckState>,
     pub(crate) groups: Vec<Resolved>,
     pub(crate) lifecycle: Lifecycle,
     jitter: f64,
@@ -41,7 +46,7 @@ pub(crate) struct Inner {
     /// A number that grows with each change of a check or of the phase.
     changes: watch::Sender<u64>,
     pub(crate) version: Option<String>,
-    watchdog: Option<Arc<Guarding>>,
+    watchdog: Option<Arc<WatchdogState>>,
 }
 
 /// The validated settings of a [`Health`].
@@ -51,16 +56,16 @@ pub(crate) struct Parts {
     pub(crate) jitter: f64,
     pub(crate) concurrency: usize,
     pub(crate) version: Option<String>,
-    pub(crate) watchdog: Option<Arc<Guarding>>,
+    pub(crate) watchdog: Option<Arc<WatchdogState>>,
 }
 
 impl Health {
     pub(crate) fn new(parts: Parts) -> Self {
         let start = clock::now();
-        let watched = |(check, depends_on)| Watched::new(check, depends_on, start);
+        let state = |(check, depends_on)| CheckState::new(check, depends_on, start);
         Self(Arc::new(Inner {
             start,
-            checks: parts.checks.into_iter().map(watched).collect(),
+            checks: parts.checks.into_iter().map(state).collect(),
             groups: parts.groups,
             lifecycle: Lifecycle::default(),
             jitter: parts.jitter,
@@ -68,7 +73,7 @@ impl Health {
             is_running: AtomicBool::new(false),
             runs: AtomicUsize::new(0),
             freed: Notify::new(),
-            transitions: broadcast::channel(transitions::WAITING).0,
+            transitions: broadcast::channel(transitions::QUEUE_LENGTH).0,
             transitions_so_far: AtomicU64::new(0),
             changes: watch::channel(0).0,
             version: parts.version,
@@ -80,39 +85,20 @@ impl Health {
         &self.0
     }
 
-    /// Returns the service's status from the last results of the checks. It calls no check.
-    pub fn report(&self) -> Report {
-        let now = clock::now();
-        let statuses: Vec<_> = self.0.checks.iter().map(|of| of.status(now)).collect();
-        let culprits = self.0.culprits(&statuses);
-        let known = (&*statuses, &*culprits);
-        let checks = self.0.checks.iter().enumerate();
-        let checks = checks.map(|(number, watched)| self.0.report(number, watched, known, now));
-        let checks: Vec<_> = checks.collect();
-        let of_checks = checks
-            .iter()
-            .map(|check| service_status(check.importance, check.status));
-        Report {
-            status: of_checks.max().unwrap_or(Status::Healthy),
-            checks,
-            phase: self.phase(),
-            uptime: now.saturating_duration_since(self.0.start),
-            is_running: self.0.is_running.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Returns the status of a group's checks, independent of the [phase](Self::phase); `None` if there is no such group.
+    /// Returns the status of a group's checks, independent of the [phase](Self::phase). `None` for
+    /// an unknown group.
     pub fn group(&self, name: &str) -> Option<Status> {
         let group = self.0.group(name)?;
         Some(self.0.status_of(group, clock::now(), |_| true))
     }
 
-    /// Returns the status changes of the checks from now on. There are none unless [`run`](Self::run) is running.
+    /// Returns a stream of the checks' status changes from now on. There are none unless
+    /// [`run`](Self::run) is running.
     pub fn transitions(&self) -> Transitions {
         Transitions::new(self.0.transitions.subscribe())
     }
 
-    /// Returns the number of [transitions](Self::transitions) so far.
+    /// Returns the number of [transitions](Self::transitions) since the health was built.
     pub fn transitions_so_far(&self) -> u64 {
         self.0.transitions_so_far.load(Ordering::Relaxed)
     }
@@ -120,22 +106,24 @@ impl Health {
     /// Returns a receiver that is notified of each change of a check or of the phase.
     #[cfg_attr(
         not(feature = "grpc"),
-        expect(dead_code, reason = "gRPC's `Watch` waits for it")
+        expect(dead_code, reason = "used by gRPC's `Watch`")
     )]
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
 
-    /// Requests a call of a check before it is due. Requests that come before the call begins share it.
-    /// Returns whether the check exists.
+    /// Requests a call of a check before it is due. Returns whether the check exists.
+    ///
+    /// All requests before the call begins share it.
     pub fn refresh(&self, check: &str) -> bool {
-        let found = self.0.checks.iter().find(|of| &*of.name == check);
-        found.map(|of| of.refresh.notify_one()).is_some()
+        let found = self.0.checks.iter().find(|state| &*state.name == check);
+        found.map(|state| state.refresh.notify_one()).is_some()
     }
 
-    /// Returns how long the runtime takes to poll a new task: the last measurement, or the duration so far of
-    /// the one in progress if that is longer. `None` without a [watchdog](crate::Watchdog) or unless
-    /// [`run`](Self::run) is running.
+    /// Returns the delay until the runtime reacts to the [watchdog](crate::Watchdog)'s thread.
+    ///
+    /// It is the last measurement, or the one in progress if that takes longer already. `None`
+    /// without a watchdog, and while no [`run`](Self::run) is active.
     pub fn watchdog_lag(&self) -> Option<Duration> {
         self.0.watchdog.as_ref()?.lag()
     }
@@ -161,43 +149,13 @@ impl Inner {
         &self,
         group: &Resolved,
         now: Instant,
-        is_counted: impl Fn(&Watched) -> bool,
+        is_counted: impl Fn(&CheckState) -> bool,
     ) -> Status {
         let members = group.members.iter().map(|&number| &self.checks[number]);
-        let members = members.filter(|watched| is_counted(watched));
-        let statuses = members.map(|of| service_status(of.check.importance, of.status(now)));
+        let members = members.filter(|state| is_counted(state));
+        let statuses =
+            members.map(|state| service_status(state.check.importance, state.status(now)));
         statuses.max().unwrap_or(Status::Healthy)
-    }
-
-    pub(crate) fn report(
-        &self,
-        number: usize,
-        watched: &Watched,
-        (statuses, culprits): (&[Status], &[bool]),
-        now: Instant,
-    ) -> CheckReport {
-        let last = watched.last();
-        let outcome = last.as_ref().map(|last| &last.outcome);
-        let is_known = matches!(watched.check.kind, Kind::Immediate(_));
-        CheckReport {
-            name: Arc::clone(&watched.name),
-            importance: watched.check.importance,
-            status: statuses[number],
-            works: watched.works(now),
-            message: outcome.and_then(|outcome| outcome.message.clone()),
-            is_error: outcome.is_some_and(|outcome| !outcome.is_healthy()),
-            details: outcome.map_or_else(Vec::new, |outcome| outcome.details.clone()),
-            duration: last
-                .as_ref()
-                .filter(|_| !is_known)
-                .map(|last| last.duration),
-            age: last.as_ref().map(|_| match is_known {
-                true => Duration::ZERO,
-                false => watched.age(now),
-            }),
-            at: last.map(|last| last.wall),
-            root_causes: self.to_blame(number, statuses, culprits),
-        }
     }
 }
 

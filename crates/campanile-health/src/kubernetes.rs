@@ -3,14 +3,16 @@ use std::fmt::Write;
 use crate::Health;
 
 impl Health {
-    /// Returns the probes of a container in Kubernetes, in YAML: paste it below the container's `ports`. The port is the one that serves the
-    /// [paths](crate#paths), by its number or its name.
+    /// Returns the probes of a Kubernetes container as YAML, for a port by number or name. Paste it
+    /// next to the container's `ports`. The port must serve the [paths](Self::PATHS).
     ///
-    /// If the [watchdog](crate::Watchdog) listens, the liveness probe has its port. A watchdog on a loopback address is left out, since kubelet
-    /// connects to the pod's address.
+    /// If the [watchdog](crate::Watchdog) listens, the liveness probe has its port, so that it
+    /// responds while the runtime is stuck. A watchdog on a loopback address is ignored, since
+    /// kubelet connects to the pod's address.
     ///
-    /// The startup probe may fail for 5 min, or for three periods of the slowest check of the group
-    /// `startup` if that is longer. A probe's timeout is 1 s, since no probe runs a check.
+    /// The startup probe may fail for 5 min, or for three intervals of the slowest check of the
+    /// group `startup` if that is longer. The timeout of a probe is 1 s, since no probe runs a
+    /// check.
     ///
     /// ```
     /// use campanile_health::Health;
@@ -21,10 +23,9 @@ impl Health {
     /// ```
     #[must_use]
     pub fn probes_yaml(&self, port: &str) -> String {
-        // Where the watchdog listens, liveness has an answer even if the runtime is stuck.
-        let of_watchdog = self.watchdog_port().map(|port| port.to_string());
+        let watchdog_port = self.watchdog_port().map(|port| port.to_string());
         self.probes(|group, path| {
-            let port = match &of_watchdog {
+            let port = match &watchdog_port {
                 Some(port) if group == "liveness" => port,
                 _ => port,
             };
@@ -32,10 +33,11 @@ impl Health {
         })
     }
 
-    /// Returns the same for the gRPC service of [`Health::grpc`] at a port, with the group of each probe as `service`.
+    /// Returns the probes of a Kubernetes container as YAML, for the gRPC service of
+    /// [`Health::grpc`]. The `service` of each probe is its group.
     ///
-    /// A liveness probe without a `service`, as in Kubernetes' own example, asks for readiness, and restarts containers because of a
-    /// dependency.
+    /// A liveness probe without a `service`, as in Kubernetes' own example, checks readiness. It
+    /// restarts containers because of a failed dependency.
     #[cfg(feature = "grpc")]
     #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
     #[must_use]
@@ -43,17 +45,17 @@ impl Health {
         self.probes(|group, _| format!("grpc:\n    port: {port}\n    service: {group}"))
     }
 
-    /// Writes the probes, each with the action for its group and path.
+    /// Renders the probes, each with the action for its group and path.
     fn probes(&self, action: impl Fn(&str, &str) -> String) -> String {
         let inner = self.inner();
         let startup = inner
             .group("startup")
             .map_or(&[][..], |group| &group.members);
-        let periods = startup
+        let intervals = startup
             .iter()
             .map(|&number| inner.checks[number].check.interval.as_secs());
-        let slowest = periods.max().unwrap_or(0);
-        // One every 2 s.
+        let slowest = intervals.max().unwrap_or(0);
+        // One probe every 2 s.
         let starting = slowest.saturating_mul(3).max(300).div_ceil(2);
         let probes = [
             ("startup", "/startupz", 2, starting),
@@ -63,7 +65,7 @@ impl Health {
         let mut out = String::new();
         for (group, path, period, failures) in probes {
             let action = action(group, path);
-            // A `String` takes whatever is written.
+            // Writing to a `String` cannot fail.
             let _ = write!(
                 out,
                 "{group}Probe:\n  {action}\n  periodSeconds: {period}\n  timeoutSeconds: 1\n  \

@@ -1,21 +1,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// The phase of a service's life.
+/// The lifecycle phase of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// A [hold](crate::Health::hold_startup) is left, or the group `startup` has not been healthy yet.
+    /// A [hold](crate::Health::hold_startup) exists, or the group `startup` has not been healthy
+    /// yet.
     Starting,
-    /// It works.
+    /// The service has started.
     Ready,
-    /// It is about to end: it works, but is not ready for more.
+    /// The service finishes its requests, and readiness fails so that it gets no new ones.
     Draining,
-    /// It has ended.
+    /// The last [`run`](crate::Health::run) has ended.
     Stopped,
 }
 
 impl Phase {
-    /// Returns the phase in words: `starting`, `ready`, `draining`, `stopped`.
+    /// Returns the phase's name: `starting`, `ready`, `draining` or `stopped`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -26,13 +27,13 @@ impl Phase {
     }
 }
 
-/// The bit of the state that the service has been ready.
+/// The bit of the state that is set once the service was ready.
 const STARTED: u8 = 1 << 7;
 
-/// The phase. It only advances, except that a new run restarts a service that has stopped.
+/// The current phase. It only advances, except that a new run restarts a stopped service.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
-    /// The phase, and [`STARTED`] once it was `Ready`.
+    /// The phase, and [`STARTED`].
     state: AtomicU8,
     holds: Arc<AtomicUsize>,
 }
@@ -82,9 +83,10 @@ impl Lifecycle {
     }
 }
 
-/// While there is one, the service is [starting](Phase::Starting); from [`Health::hold_startup`](crate::Health::hold_startup).
+/// Keeps the service [starting](Phase::Starting) until it is dropped, from
+/// [`Health::hold_startup`](crate::Health::hold_startup).
 #[derive(Debug)]
-#[must_use = "the service starts without it once this is dropped"]
+#[must_use = "dropping the hold ends it"]
 pub struct StartupHold(Arc<AtomicUsize>);
 
 impl Drop for StartupHold {

@@ -4,16 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use crate::{Importance, Phase, Value};
 
-/// How a service or a check is; a greater one is worse.
+/// The status of a service or a check, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// All is well.
+    /// Everything works.
     Healthy,
-    /// It works, with something missing.
+    /// It works with limitations.
     Degraded,
-    /// Of a check: it has not run yet, or too long ago.
+    /// The check has no result yet, or its last one is [outdated](crate::Check::stale_after).
     Unknown,
-    /// It doesn't work.
+    /// It does not work.
     Unhealthy,
 }
 
@@ -25,7 +25,7 @@ impl Status {
         Self::Unhealthy,
     ];
 
-    /// Returns the status in words: `healthy`, `degraded`, `unknown`, `unhealthy`.
+    /// Returns the status's name: `healthy`, `degraded`, `unknown` or `unhealthy`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -36,53 +36,58 @@ impl Status {
     }
 }
 
-/// How a service and its checks are; from [`Health::report`](crate::Health::report).
+/// The status of a service and its checks, from [`Health::report`](crate::Health::report).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The worst that its checks make of it: a critical check that is unhealthy or unknown makes it unhealthy, any other that is not
-    /// healthy makes it degraded, and an informational one nothing.
+    /// The service's status.
+    ///
+    /// It is unhealthy if a critical check is unhealthy or unknown. It is degraded if another check
+    /// is not healthy. Informational checks do not count.
     pub status: Status,
     /// The checks, in the order in which they were added.
     pub checks: Vec<CheckReport>,
-    /// Where it is in its life.
+    /// The service's phase.
     pub phase: Phase,
     /// The time since the health was built.
     pub uptime: Duration,
-    /// Whether [`Health::run`](crate::Health::run) is running.
+    /// Whether [`Health::run`](crate::Health::run) is active.
     pub is_running: bool,
 }
 
-/// How a check is.
+/// The status and the last result of a check.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CheckReport {
-    /// The name.
+    /// The check's name.
     pub name: Arc<str>,
-    /// What a failure means for the service.
+    /// The check's importance.
     pub importance: Importance,
-    /// The status: that of a failed check is unhealthy if it is critical, else degraded.
+    /// The check's status. A failed check is unhealthy if it is critical, otherwise degraded.
     pub status: Status,
-    /// Whether what is checked works, whatever that means for the service; `None` if that is not known.
+    /// Whether the checked dependency works, independent of the check's importance. `None` if the
+    /// status is unknown.
     pub works: Option<bool>,
-    /// What the last call said.
+    /// The message of the last call, if there is one.
     pub message: Option<String>,
-    /// Whether that is an error's text, which may hold what is not for everybody.
+    /// Whether `message` is an error string, which may contain internal details.
     pub is_error: bool,
-    /// Figures, and the like.
+    /// The values of the last call.
     pub details: Vec<(Cow<'static, str>, Value)>,
-    /// How long the last call took, if there was one.
+    /// The duration of the last call. `None` if there was none.
     pub duration: Option<Duration>,
-    /// When it ended, by the wall clock.
+    /// The time at which the last call ended, by the wall clock.
     pub at: Option<SystemTime>,
-    /// How long ago that was.
+    /// The time since the last call ended.
     pub age: Option<Duration>,
-    /// The checks that this one [depends on](crate::Check::depends_on), directly or not, and that are to blame: they are not healthy,
-    /// and all that they depend on themselves is. Empty if it is healthy, or to blame itself.
+    /// The root causes among the [dependencies](crate::Check::depends_on), direct or indirect.
+    ///
+    /// A root cause is a check that is not healthy, while all its dependencies are. Empty if this
+    /// check is healthy, or a root cause itself.
     pub root_causes: Vec<Arc<str>>,
 }
 
-/// Returns what a check makes of its service.
+/// Returns a check's effect on the status of its service.
 pub(crate) fn service_status(importance: Importance, status: Status) -> Status {
     match (importance, status) {
         (Importance::Informational, _) | (_, Status::Healthy) => Status::Healthy,

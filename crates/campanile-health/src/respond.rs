@@ -7,8 +7,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
+use crate::check_state::CheckState;
 use crate::report::service_status;
-use crate::watched::Watched;
 use crate::{Health, Phase, Status, clock};
 
 use self::format::Format;
@@ -53,8 +53,8 @@ impl Health {
     /// Returns the response to a request for one of the [paths](Self::PATHS), without
     /// [details](ResponseDetail). An unknown path, group or check is 404.
     ///
-    /// [`service`](Self::service) is the same as a tower service, and `routes` (feature `axum`) as an
-    /// axum router.
+    /// [`service`](Self::service) is the same as a tower service, and `routes` (feature `axum`) as
+    /// an axum router.
     pub fn respond(&self, request: &Parts) -> Response<String> {
         self.respond_with(request, &ResponseDetail::new())
             .unwrap_or_else(not_found)
@@ -160,7 +160,7 @@ impl Health {
             (Some(name), Some(group)) => {
                 let checks = &self.inner().checks;
                 let mut members = group.members.iter().map(|&number| &checks[number]);
-                Some(members.find(|watched| &*watched.name == name)?)
+                Some(members.find(|state| &*state.name == name)?)
             }
         };
         let mut pairs = query
@@ -225,11 +225,11 @@ impl Health {
             (Some(check), _) => service_status(check.check.importance, check.status(now)),
             // A startup probe that succeeded once succeeds from then on.
             (None, Some(_)) if probe.view == View::Startup => Status::Healthy,
-            (None, Some(group)) => inner.status_of(group, now, |watched| probe.counts(watched)),
+            (None, Some(group)) => inner.status_of(group, now, |state| probe.counts(state)),
             (None, None) => {
-                let counted = inner.checks.iter().filter(|watched| probe.counts(watched));
+                let counted = inner.checks.iter().filter(|state| probe.counts(state));
                 counted
-                    .map(|watched| service_status(watched.check.importance, watched.status(now)))
+                    .map(|state| service_status(state.check.importance, state.status(now)))
                     .max()
                     .unwrap_or(Status::Healthy)
             }
@@ -261,7 +261,10 @@ impl Health {
     }
 
     /// Returns the checks of a probe, including the excluded ones, with their numbers.
-    fn members<'a>(&'a self, probe: &'a Probe<'_>) -> impl Iterator<Item = (usize, &'a Watched)> {
+    fn members<'a>(
+        &'a self,
+        probe: &'a Probe<'_>,
+    ) -> impl Iterator<Item = (usize, &'a CheckState)> {
         let of_group = probe.group.map(|group| group.members.iter().copied());
         let all = match of_group {
             Some(_) => 0..0,
@@ -269,8 +272,8 @@ impl Health {
         };
         let numbers = of_group.into_iter().flatten().chain(all);
         let members = numbers.map(|number| (number, &self.inner().checks[number]));
-        members.filter(|(_, watched)| {
-            let is_same = |check: &Watched| std::ptr::eq(check, *watched);
+        members.filter(|(_, state)| {
+            let is_same = |check: &CheckState| std::ptr::eq(check, *state);
             probe.check.is_none_or(is_same)
         })
     }

@@ -5,33 +5,34 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{Importance, Status};
 
-/// A check is not as it was.
+/// A change of a check's status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transition {
-    /// The check.
+    /// The check's name.
     pub check: Arc<str>,
-    /// What it means for the service.
+    /// The check's importance.
     pub importance: Importance,
-    /// How it was.
+    /// The old status.
     pub from: Status,
-    /// How it is.
+    /// The new status.
     pub to: Status,
-    /// What the check said, if it said anything.
+    /// The message of the check's last outcome, if there is one.
     pub reason: Option<Arc<str>>,
-    /// When, by the wall clock.
+    /// The time of the change, by the wall clock.
     pub at: SystemTime,
 }
 
-/// What becomes of the checks, one after the other; from [`Health::transitions`](crate::Health::transitions).
+/// A stream of the [transitions](Transition) of all checks, from
+/// [`Health::transitions`](crate::Health::transitions).
 #[derive(Debug)]
 pub struct Transitions {
     receiver: broadcast::Receiver<Transition>,
     missed: u64,
 }
 
-/// How many wait for who doesn't take them.
-pub(crate) const WAITING: usize = 1_024;
+/// The limit of transitions that are queued for a slow receiver.
+pub(crate) const QUEUE_LENGTH: usize = 1_024;
 
 impl Transitions {
     pub(crate) fn new(receiver: broadcast::Receiver<Transition>) -> Self {
@@ -41,7 +42,9 @@ impl Transitions {
         }
     }
 
-    /// Waits for the next one; `None` once the health is gone. At most 1,024 are queued; the oldest are dropped and counted.
+    /// Waits for the next transition. Returns `None` when every clone of the health is dropped.
+    ///
+    /// The queue holds 1,024 transitions. If it is full, the oldest one is dropped and counted.
     pub async fn next(&mut self) -> Option<Transition> {
         loop {
             match self.receiver.recv().await {
@@ -52,7 +55,7 @@ impl Transitions {
         }
     }
 
-    /// Returns how many went by before they were taken.
+    /// Returns the number of transitions that were dropped because the queue was full.
     pub fn missed(&self) -> u64 {
         self.missed
     }

@@ -1,4 +1,4 @@
-//! `grpc.health.v1`, asked by a client that is not ours.
+//! `grpc.health.v1` with the client of tonic-health.
 
 #![cfg(feature = "grpc")]
 
@@ -16,7 +16,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 #[tokio::test]
-async fn check_and_watch_say_what_the_probes_say() {
+async fn check_and_watch_agree_with_the_probes() {
     let is_well = Arc::new(AtomicBool::new(true));
     let well = Arc::clone(&is_well);
     let check = Check::new("db", move || {
@@ -90,7 +90,8 @@ async fn check_and_watch_say_what_the_probes_say() {
     is_well.store(true, Ordering::Relaxed);
     assert_eq!(storage.message().await.unwrap().unwrap().status, serving);
     assert_eq!(readiness.message().await.unwrap().unwrap().status, serving);
-    // The server ends although there are watchers: they are told, and let go.
+    // The server ends although there are watchers: each gets the last status, and the end of its
+    // stream.
     let answer = client.check(of("storage")).await.unwrap().into_inner();
     assert_eq!(answer.status, serving);
     drop(signal);

@@ -7,8 +7,8 @@ use campanile_health::{Health, Phase, Status, Transitions};
 use campanile_metrics::Registry;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// The time between two readings. Changes are counted at once.
-const EVERY: Duration = Duration::from_secs(10);
+/// The interval at which the gauges are set. Transitions are counted immediately.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(10);
 
 const STATUS: &str = "health_status";
 const DURATION: &str = "health_check_duration_seconds";
@@ -31,19 +31,25 @@ const PHASES: [Phase; 4] = [
     Phase::Stopped,
 ];
 
-/// Describes the metrics, and keeps them up to date with these transitions; it never completes.
+/// Describes the metrics and updates them, for ever.
 pub(crate) async fn watch(registry: &Registry, health: &Health, mut transitions: Transitions) {
     registry.describe(
         STATUS,
-        "Status of a check: 1 healthy, 0.5 degraded, 0 unhealthy or unknown.",
+        "Health check status: 1 healthy, 0.5 degraded, 0 unhealthy or unknown.",
     );
-    registry.describe(DURATION, "Duration of a check's last call in seconds.");
-    registry.describe(AGE, "Age of a check's last result in seconds.");
-    registry.describe(TRANSITIONS, "Status transitions of health checks.");
-    registry.describe(LAG, "Delay until the runtime polls a new task in seconds.");
-    registry.describe(READY, "Whether the readiness probe succeeds: 1 or 0.");
-    registry.describe(PHASE, "The phase of the service: 1 for the current one.");
-    // An increase from a series that begins with 1 would not be seen.
+    registry.describe(
+        DURATION,
+        "Duration of a health check's last call, in seconds.",
+    );
+    registry.describe(AGE, "Age of a health check's last result, in seconds.");
+    registry.describe(TRANSITIONS, "Health check status transitions.");
+    registry.describe(
+        LAG,
+        "Delay until the runtime reacts to the watchdog's thread, in seconds.",
+    );
+    registry.describe(READY, "Readiness probe: 1 succeeds, 0 fails.");
+    registry.describe(PHASE, "Service phase: 1 for the current one.");
+    // Prometheus ignores the increase of a series that starts with 1.
     for check in health.report().checks {
         for status in STATUSES {
             let labels = [("check", &*check.name), ("to", status.as_str())];
@@ -52,7 +58,7 @@ pub(crate) async fn watch(registry: &Registry, health: &Health, mut transitions:
     }
     let mut draining = pin!(health.draining());
     let mut is_draining = false;
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(COLLECT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let transition = tokio::select! {
@@ -68,7 +74,7 @@ pub(crate) async fn watch(registry: &Registry, health: &Health, mut transitions:
             transition = transitions.next() => transition,
         };
         let Some(transition) = transition else {
-            // The health lives as long as this does.
+            // Unreachable, because the health is borrowed.
             return std::future::pending().await;
         };
         let labels = [

@@ -1,11 +1,11 @@
 use crate::Outcome;
 
-/// Two bounds of a value: beyond the first it is degraded, and beyond the second unhealthy.
+/// Two limits of a value. Beyond the first one it is degraded, and beyond the second one unhealthy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
     warn: f64,
     fail: f64,
-    is_least: bool,
+    is_lower: bool,
 }
 
 impl Bounds {
@@ -15,7 +15,7 @@ impl Bounds {
         Self {
             warn,
             fail,
-            is_least: false,
+            is_lower: false,
         }
     }
 
@@ -25,46 +25,42 @@ impl Bounds {
         Self {
             warn,
             fail,
-            is_least: true,
+            is_lower: true,
         }
     }
 
-    /// Compares a value with the bounds. The outcome has it as the detail `value`. NaN is unhealthy.
+    /// Compares a value with the bounds. The outcome has the value as the detail `value`. NaN is
+    /// unhealthy.
     ///
     /// ```
     /// use campanile_health::{Outcome, checks::Bounds};
     ///
     /// let depth = Bounds::at_most(1_000.0, 10_000.0).evaluate(1_200.0);
-    /// assert_eq!(depth, Outcome::degraded("the value is 1200: more than 1000").detail("value", 1_200.0));
+    /// assert_eq!(depth, Outcome::degraded("value is 1200: more than 1000").detail("value", 1_200.0));
     /// ```
     pub fn evaluate(self, value: f64) -> Outcome {
-        self.evaluate_as("the value", "", value)
+        self.evaluate_as("value", "", value)
     }
 
-    /// Compares a value with the bounds; the message has its name, and the unit of all three numbers.
-    pub(super) fn evaluate_as(self, what: &str, unit: &str, value: f64) -> Outcome {
-        let is_beyond = |bound: f64| match self.is_least {
+    /// Compares a value with the bounds. The message has the value's name and unit.
+    pub(super) fn evaluate_as(self, name: &str, unit: &str, value: f64) -> Outcome {
+        let is_beyond = |bound: f64| match self.is_lower {
             true => value < bound,
             false => value > bound,
         };
-        let has_bounds = !self.warn.is_nan() && !self.fail.is_nan();
-        let than = if self.is_least {
-            "less than"
-        } else {
-            "more than"
+        let message = |bound: f64| {
+            let than = match self.is_lower {
+                true => "less than",
+                false => "more than",
+            };
+            format!("{name} is {value}{unit}: {than} {bound}{unit}")
         };
-        let outcome = if value.is_nan() || !has_bounds {
-            Outcome::unhealthy(format!("{what} or a bound of it is not a number"))
+        let outcome = if value.is_nan() || self.warn.is_nan() || self.fail.is_nan() {
+            Outcome::unhealthy(format!("{name} or one of its bounds is not a number"))
         } else if is_beyond(self.fail) {
-            Outcome::unhealthy(format!(
-                "{what} is {value}{unit}: {than} {}{unit}",
-                self.fail
-            ))
+            Outcome::unhealthy(message(self.fail))
         } else if is_beyond(self.warn) {
-            Outcome::degraded(format!(
-                "{what} is {value}{unit}: {than} {}{unit}",
-                self.warn
-            ))
+            Outcome::degraded(message(self.warn))
         } else {
             Outcome::healthy()
         };

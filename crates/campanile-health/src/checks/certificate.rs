@@ -13,17 +13,20 @@ use x509_parser::parse_x509_certificate;
 use super::bounds::Bounds;
 use crate::{Check, Outcome, clock};
 
-/// Returns a check of the days that the certificates of a TLS server, `host:port`, are still valid, for example with
-/// `Bounds::at_least(30.0, 7.0)`.
+/// Creates a check of the days until the certificates of a TLS server, `host:port`, expire. Typical
+/// bounds are `Bounds::at_least(30.0, 7.0)`.
 ///
-/// It compares the earliest expiry on the path from the server's certificate: its issuer's, that of the issuer's issuer
-/// and so on, as far as the server sends them. A certificate of the path whose validity has not begun is unhealthy. If
-/// several have the name of an issuer, the one that is valid longest counts. Signatures and names are not verified, so
-/// private authorities need no configuration.
+/// It uses the earliest expiry on the path from the server's certificate to its issuers, as far as
+/// the server sends them. If a certificate on the path is not valid yet, the check is unhealthy. If
+/// several certificates have the name of an issuer, the one with the latest expiry counts.
+/// Signatures and names are not verified, so private authorities need no configuration.
 ///
-/// Ignored are: certificates that are not on the path, also malformed ones; self-signed ones behind the first one, since
-/// clients use their own copy of a root; and, behind the first intermediate one, a last one that ends before the one
-/// that it issued: it is a root that an older root has signed, and clients have the root.
+/// It ignores:
+///
+/// - certificates that are not on the path, including malformed ones,
+/// - self-signed certificates after the first one, since clients use their own copy of a root,
+/// - after the first intermediate certificate, a last one that expires before the one that it
+///   issued. It is a root that an older root has signed, and clients have the root.
 ///
 /// # Errors
 ///
@@ -63,11 +66,9 @@ pub fn certificate(
             let left = (days(validity.ends) * 10.0).floor() / 10.0;
             let until = (days(validity.begins) * 10.0).ceil() / 10.0;
             let outcome = if until > 0.0 {
-                Outcome::unhealthy(format!(
-                    "a certificate is not valid yet: it is in {until} d"
-                ))
+                Outcome::unhealthy(format!("a certificate becomes valid in {until} d"))
             } else {
-                bounds.evaluate_as("the validity of the certificates", " d", left)
+                bounds.evaluate_as("certificate validity", " d", left)
             };
             let outcome = outcome.detail("days_left", left);
             Ok::<_, io::Error>(outcome.detail("ends_first", validity.subject))
@@ -75,30 +76,40 @@ pub fn certificate(
     }))
 }
 
-/// The time in which all certificates of a path are valid, in seconds since 1970.
+/// The time in which all certificates of a path are valid, in seconds since the Unix epoch.
 struct Validity {
     begins: i64,
     ends: i64,
-    /// The subject of the certificate that ends first.
+    /// The subject of the certificate that expires first.
     subject: String,
 }
 
-/// Returns the common validity of the path from the first certificate; `None` if there is none, or it is malformed.
+/// Returns the common validity of the path from the first certificate. `None` if there is no
+/// certificate, or the first one is malformed.
 fn validity(sent: &[CertificateDer<'_>]) -> Option<Validity> {
     let (leaf, others) = sent.split_first()?;
     let (_, leaf) = parse_x509_certificate(leaf).ok()?;
-    let parsed = others.iter().map(|one| parse_x509_certificate(one));
-    let mut others: Vec<_> = parsed.flatten().map(|(_, one)| one).collect();
+    let parsed = others
+        .iter()
+        .map(|certificate| parse_x509_certificate(certificate));
+    let mut others: Vec<_> = parsed
+        .flatten()
+        .map(|(_, certificate)| certificate)
+        .collect();
     let mut path = vec![leaf];
     while let Some(last) = path.last().filter(|last| !is_self_signed(last)) {
-        let is_issuer = |one: &X509Certificate<'_>| one.subject() == last.issuer();
-        let issuers = others.iter().enumerate().filter(|(_, one)| is_issuer(one));
-        // An intermediate one that was renewed can be sent together with its predecessor.
-        let longest = issuers.max_by_key(|(_, one)| (is_self_signed(one), ends(one)));
-        let Some((at, _)) = longest.filter(|(_, one)| !is_self_signed(one)) else {
+        let is_issuer = |certificate: &X509Certificate<'_>| certificate.subject() == last.issuer();
+        let issuers = others
+            .iter()
+            .enumerate()
+            .filter(|(_, certificate)| is_issuer(certificate));
+        // A server can send a renewed intermediate certificate together with its predecessor.
+        let latest =
+            issuers.max_by_key(|(_, certificate)| (is_self_signed(certificate), ends(certificate)));
+        let Some((at, _)) = latest.filter(|(_, certificate)| !is_self_signed(certificate)) else {
             break;
         };
-        // It leaves the list, so that a circle ends.
+        // It leaves the list, so that a cycle ends.
         path.push(others.swap_remove(at));
     }
     if let [_, .., issued, last] = &*path
@@ -106,9 +117,11 @@ fn validity(sent: &[CertificateDer<'_>]) -> Option<Validity> {
     {
         path.pop();
     }
-    let begins = path.iter().map(|one| one.validity().not_before.timestamp());
+    let begins = path
+        .iter()
+        .map(|certificate| certificate.validity().not_before.timestamp());
     let begins = begins.max()?;
-    let first = path.iter().min_by_key(|one| ends(one))?;
+    let first = path.iter().min_by_key(|certificate| ends(certificate))?;
     Some(Validity {
         begins,
         ends: ends(first),
@@ -131,16 +144,16 @@ fn connector() -> Option<TlsConnector> {
         .with_safe_default_protocol_versions()
         .ok()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
         .with_no_client_auth();
     Some(TlsConnector::from(Arc::new(config)))
 }
 
 /// Trusts every authority: nothing is sent over the connection.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -177,7 +190,7 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// An address is not a host and a port.
+/// The address of a [`certificate`] check is not a host and a port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid address {address:?}: expected a host and a port, such as `example.org:443`")]
 #[non_exhaustive]
@@ -201,7 +214,7 @@ mod tests {
         params
     }
 
-    /// Makes a certificate of a subject, by an issuer, that ends in a year.
+    /// Creates a certificate from a subject, an issuer, and the year in which it expires.
     fn certificate((subject, issuer, ends): (&str, &str, i32)) -> CertificateDer<'static> {
         let (key, issuer_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let issuer = Issuer::new(params(issuer, ends), &issuer_key);
@@ -209,7 +222,7 @@ mod tests {
         certificate.der().clone()
     }
 
-    /// Returns the subject of the certificate that ends first.
+    /// Returns the subject of the certificate that expires first.
     fn first(sent: &[(&str, &str, i32)]) -> String {
         let mut sent: Vec<_> = sent.iter().copied().map(certificate).collect();
         sent.push(CertificateDer::from(b"malformed".to_vec()));
@@ -220,30 +233,30 @@ mod tests {
     fn only_the_path_from_the_first_certificate_counts() {
         let (leaf, middle) = (("leaf", "R3", 3_000), ("R3", "X1", 3_100));
         assert_eq!(first(&[leaf]), "leaf");
-        assert_eq!(first(&[leaf, ("other", "nobody", 2_010)]), "leaf");
+        assert_eq!(first(&[leaf, ("other", "unknown", 2_010)]), "leaf");
         assert_eq!(first(&[leaf, middle, ("X1", "X1", 2_010)]), "leaf");
-        // A root that another root, which ended, has signed.
+        // A root that an expired root has signed.
         assert_eq!(first(&[leaf, middle, ("X1", "DST", 2_010)]), "leaf");
         let old_root = ("DST", "DST", 2_009);
         assert_eq!(
             first(&[leaf, middle, ("X1", "DST", 2_010), old_root]),
             "leaf"
         );
-        // The same with the new root.
+        // The same, with the new root.
         let both = [leaf, middle, ("X1", "DST", 2_010), ("X1", "X1", 3_500)];
         assert_eq!(first(&both), "leaf");
-        // A certificate that was renewed, with its predecessor.
+        // A renewed certificate with its predecessor.
         assert_eq!(first(&[leaf, ("R3", "X1", 2_010), middle]), "leaf");
-        // Intermediate ones end, in any order.
+        // Expired intermediate certificates, in any order.
         assert_eq!(first(&[leaf, ("R3", "X1", 2_010)]), "R3");
         let long = [leaf, ("X1", "X0", 4_000), ("R3", "X1", 2_010)];
         assert_eq!(first(&long), "R3");
         let two = [leaf, middle, ("X1", "X0", 2_010), ("X0", "root", 4_000)];
         assert_eq!(first(&two), "X1");
-        // A self-signed one, and a circle.
+        // A self-signed certificate, and a cycle.
         assert_eq!(first(&[("leaf", "leaf", 2_010), middle]), "leaf");
-        let circle = [leaf, ("R3", "X1", 3_100), ("X1", "R3", 3_100)];
-        assert_eq!(first(&circle), "leaf");
+        let cycle = [leaf, ("R3", "X1", 3_100), ("X1", "R3", 3_100)];
+        assert_eq!(first(&cycle), "leaf");
     }
 
     #[test]

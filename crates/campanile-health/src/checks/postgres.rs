@@ -1,4 +1,4 @@
-//! A check of a PostgreSQL server.
+//! The probe of a PostgreSQL server, for [`postgres`](super::postgres()) and for other connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,36 +21,37 @@ pub(super) fn check(name: String, url: &str) -> Result<Check, InvalidUrl> {
         let expected = "sslmode prefer or disable; for TLS, call `probe` with your own connection";
         return Err(InvalidUrl::new("PostgreSQL", expected, None));
     }
-    let kept = Arc::new(Mutex::new(None::<Kept>));
+    let slot = Arc::new(Mutex::new(None::<Connected>));
     Ok(Check::new(name, move || {
-        let (config, kept) = (config.clone(), Arc::clone(&kept));
+        let (config, slot) = (config.clone(), Arc::clone(&slot));
         async move {
-            // It is out while it is in use: what fails, or takes too long, is not used again.
-            let connected = kept.lock().await.take();
-            let connected = connected.filter(|kept| !kept.client.is_closed());
+            // A connection leaves the slot during a call, so that none is used again after a
+            // failure or a timeout.
+            let connected = slot.lock().await.take();
+            let connected = connected.filter(|connected| !connected.client.is_closed());
             let connected = match connected {
                 Some(connected) => connected,
                 None => {
                     let (client, connection) =
                         config.connect(NoTls).await.map_err(ProbeError::new)?;
                     let connection = tokio::spawn(async move { drop(connection.await) });
-                    Kept { client, connection }
+                    Connected { client, connection }
                 }
             };
             let outcome = probe(&connected.client).await?;
-            *kept.lock().await = Some(connected);
+            *slot.lock().await = Some(connected);
             Ok::<_, ProbeError>(outcome)
         }
     }))
 }
 
-/// A connection, which ends with this, whatever it waits for.
-struct Kept {
+/// A connection whose task ends when this is dropped.
+struct Connected {
     client: Client,
     connection: JoinHandle<()>,
 }
 
-impl Drop for Kept {
+impl Drop for Connected {
     fn drop(&mut self) {
         self.connection.abort();
     }

@@ -1,4 +1,4 @@
-//! A check of a Redis server, or of one that speaks as it does.
+//! The probe of a Redis server, for [`redis`](super::redis()) and for other connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,18 @@ pub(super) fn check(name: String, url: &str) -> Result<Check, InvalidUrl> {
         let expected = "redis://user:password@host:6379/0";
         InvalidUrl::new("Redis", expected, Some(error.into()))
     })?;
-    let kept = Arc::new(Mutex::new(None::<MultiplexedConnection>));
+    let slot = Arc::new(Mutex::new(None::<MultiplexedConnection>));
     Ok(Check::new(name, move || {
-        let (client, kept) = (client.clone(), Arc::clone(&kept));
+        let (client, slot) = (client.clone(), Arc::clone(&slot));
         async move {
-            // It is out while it is in use: what fails, or takes too long, is not used again.
-            let connection = kept.lock().await.take();
-            // The server may have closed one that was kept.
+            // A connection leaves the slot during a call, so that none is used again after a
+            // failure or a timeout.
+            let connection = slot.lock().await.take();
+            // The server may have closed the old connection.
             if let Some(mut connection) = connection
                 && let Ok(outcome) = probe(&mut connection).await
             {
-                *kept.lock().await = Some(connection);
+                *slot.lock().await = Some(connection);
                 return Ok(outcome);
             }
             // The check has the timeout.
@@ -35,7 +36,7 @@ pub(super) fn check(name: String, url: &str) -> Result<Check, InvalidUrl> {
             let connection = client.get_multiplexed_async_connection_with_config(&config);
             let mut connection = connection.await.map_err(ProbeError::new)?;
             let outcome = probe(&mut connection).await?;
-            *kept.lock().await = Some(connection);
+            *slot.lock().await = Some(connection);
             Ok::<_, ProbeError>(outcome)
         }
     }))

@@ -9,16 +9,17 @@ use tokio::time::Instant;
 use super::bounds::Bounds;
 use crate::{Check, Outcome, clock};
 
-/// Returns a check of how full the file system is that a path is in, in percent of what users other than root may have.
+/// Creates a check of the usage of the file system that contains a path, in percent of the space
+/// that users other than root may use.
 ///
-/// One of a network whose server is gone keeps a thread waiting, and counts as failed.
+/// If the file system is on an unreachable server, the call blocks its thread, and the check fails.
 pub fn disk(name: impl Into<String>, path: impl Into<PathBuf>, bounds: Bounds) -> Check {
     let path = path.into();
     Check::blocking(name, move || {
         let found =
-            campanile_system::disk(&path).ok_or_else(|| missing("there is no such file system"))?;
+            campanile_system::disk(&path).ok_or_else(|| missing("no file system at this path"))?;
         let usable = found.used.saturating_add(found.available);
-        let outcome = bounds.evaluate_as("the disk usage", " %", percent(found.used, usable));
+        let outcome = bounds.evaluate_as("disk usage", " %", percent(found.used, usable));
         Ok::<_, io::Error>(
             outcome
                 .detail("used_bytes", found.used)
@@ -27,45 +28,45 @@ pub fn disk(name: impl Into<String>, path: impl Into<PathBuf>, bounds: Bounds) -
     })
 }
 
-/// Returns a check of the memory that the container or the machine has in use, in percent of what it may have.
+/// Creates a check of the memory usage of the container or the machine, in percent of its limit.
 pub fn memory(name: impl Into<String>, bounds: Bounds) -> Check {
     let system = System::new();
     Check::blocking(name, move || {
-        let figures = system.read();
-        let (Some(used), Some(limit)) = (figures.memory_used, figures.memory_limit) else {
-            return Err(missing("the system doesn't say how much memory there is"));
+        let readings = system.read();
+        let (Some(used), Some(limit)) = (readings.memory_used, readings.memory_limit) else {
+            return Err(missing("memory usage is not available on this system"));
         };
-        let outcome = bounds.evaluate_as("the memory usage", " %", percent(used, limit));
+        let outcome = bounds.evaluate_as("memory usage", " %", percent(used, limit));
         Ok(outcome
             .detail("used_bytes", used)
             .detail("limit_bytes", limit))
     })
 }
 
-/// Returns a check of the time on processors that the container or the machine uses, in percent of what it has, since the call before. The first call
-/// knows nothing, and is healthy.
+/// Creates a check of the CPU usage of the container or the machine since the previous call, in
+/// percent of its limit. The first call is healthy.
 pub fn cpu(name: impl Into<String>, bounds: Bounds) -> Check {
     let system = System::new();
     let last = Mutex::new(None::<(Instant, Used, Outcome)>);
     Check::blocking(name, move || {
-        let figures = system.read();
-        let used = figures
+        let readings = system.read();
+        let used = readings
             .processors
-            .ok_or_else(|| missing("the system doesn't say how its processors are used"))?;
+            .ok_or_else(|| missing("CPU usage is not available on this system"))?;
         let now = clock::now();
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = match &*last {
             None => Outcome::healthy(),
             Some((at, before, outcome)) => {
                 let elapsed = now.saturating_duration_since(*at);
-                // Over less than some ticks of the clock a share is noise.
-                if elapsed < SHORTEST {
+                // Over a few ticks of the kernel's clock, the share would be noise.
+                if elapsed < MIN_ELAPSED {
                     return Ok(outcome.clone());
                 }
                 let percent = used.percent_since(before, elapsed);
                 percent.map_or_else(
                     || outcome.clone(),
-                    |percent| bounds.evaluate_as("the CPU usage", " %", percent),
+                    |percent| bounds.evaluate_as("CPU usage", " %", percent),
                 )
             }
         };
@@ -74,35 +75,33 @@ pub fn cpu(name: impl Into<String>, bounds: Bounds) -> Check {
     })
 }
 
-const SHORTEST: Duration = Duration::from_millis(100);
+const MIN_ELAPSED: Duration = Duration::from_millis(100);
 
-/// Returns a check of the tasks that run or wait, on average over 5 minutes, for each processor that there is: 1 is all that can run.
+/// Creates a check of the load average over 5 minutes per CPU. At 1, the running and waiting tasks
+/// use all CPUs.
 pub fn load(name: impl Into<String>, bounds: Bounds) -> Check {
     let system = System::new();
     Check::blocking(name, move || {
-        let figures = system.read();
-        let (Some(load), Some(cores)) = (figures.loads[1], figures.cores) else {
-            return Err(missing("the system doesn't say what its load is"));
+        let readings = system.read();
+        let (Some(load), Some(cores)) = (readings.loads[1], readings.cores) else {
+            return Err(missing("the load is not available on this system"));
         };
         Ok(bounds
-            .evaluate_as("the load per processor", "", load / cores)
+            .evaluate_as("load per CPU", "", load / cores)
             .detail("load5", load)
             .detail("cores", cores))
     })
 }
 
-/// Returns a check of the file descriptors that the process has open, in percent of how many there may be; without a limit it is healthy.
+/// Creates a check of the open file descriptors of the process, in percent of its limit. Without a
+/// limit it is healthy.
 pub fn descriptors(name: impl Into<String>, bounds: Bounds) -> Check {
     Check::blocking(name, move || {
         let found = campanile_system::descriptors()
-            .ok_or_else(|| missing("the system doesn't say how many there are"))?;
+            .ok_or_else(|| missing("file descriptors are not available on this system"))?;
         let outcome = match found.most {
             Some(most) => bounds
-                .evaluate_as(
-                    "the usage of file descriptors",
-                    " %",
-                    percent(found.open, most),
-                )
+                .evaluate_as("file descriptor usage", " %", percent(found.open, most))
                 .detail("limit", most),
             None => Outcome::healthy(),
         };

@@ -5,34 +5,34 @@ use crate::outcome::Level;
 use super::*;
 
 #[test]
-fn figures_are_judged_by_their_bounds() {
-    let most = Bounds::at_most(80.0, 90.0);
-    let least = Bounds::at_least(30.0, 7.0);
+fn values_are_compared_with_bounds() {
+    let upper = Bounds::at_most(80.0, 90.0);
+    let lower = Bounds::at_least(30.0, 7.0);
     for (bounds, value, level) in [
-        (most, 80.0, Level::Healthy),
-        (most, 80.1, Level::Degraded),
-        (most, 90.0, Level::Degraded),
-        (most, 90.1, Level::Unhealthy),
-        (most, f64::INFINITY, Level::Unhealthy),
-        (least, 30.0, Level::Healthy),
-        (least, 29.0, Level::Degraded),
-        (least, 6.0, Level::Unhealthy),
-        (least, f64::NEG_INFINITY, Level::Unhealthy),
+        (upper, 80.0, Level::Healthy),
+        (upper, 80.1, Level::Degraded),
+        (upper, 90.0, Level::Degraded),
+        (upper, 90.1, Level::Unhealthy),
+        (upper, f64::INFINITY, Level::Unhealthy),
+        (lower, 30.0, Level::Healthy),
+        (lower, 29.0, Level::Degraded),
+        (lower, 6.0, Level::Unhealthy),
+        (lower, f64::NEG_INFINITY, Level::Unhealthy),
         // Not a number.
-        (most, f64::NAN, Level::Unhealthy),
-        (least, f64::NAN, Level::Unhealthy),
+        (upper, f64::NAN, Level::Unhealthy),
+        (lower, f64::NAN, Level::Unhealthy),
     ] {
         assert_eq!(bounds.evaluate(value).level, level, "{bounds:?} {value}");
     }
-    let outcome = most.evaluate(85.5);
+    let outcome = upper.evaluate(85.5);
     assert_eq!(
         outcome.message.as_deref(),
-        Some("the value is 85.5: more than 80")
+        Some("value is 85.5: more than 80")
     );
-    let outcome = least.evaluate_as("the certificate's validity", " d", 5.3);
+    let outcome = lower.evaluate_as("certificate validity", " d", 5.3);
     assert_eq!(
         outcome.message.as_deref(),
-        Some("the certificate's validity is 5.3 d: less than 7 d")
+        Some("certificate validity is 5.3 d: less than 7 d")
     );
 }
 
@@ -80,8 +80,8 @@ async fn a_get_is_answered_well_or_not() {
     for _ in 0..4 {
         levels.push(called(&check).await.level);
     }
-    let (well, ill) = (Level::Healthy, Level::Unhealthy);
-    assert_eq!(levels, [well, well, ill, ill]);
+    let (well, failed) = (Level::Healthy, Level::Unhealthy);
+    assert_eq!(levels, [well, well, failed, failed]);
     assert!(http("web", "file:///etc/passwd").is_err());
 }
 
@@ -89,7 +89,7 @@ async fn a_get_is_answered_well_or_not() {
 #[tokio::test]
 async fn the_system_is_within_bounds_or_not() {
     let (wide, narrow) = (Bounds::at_most(1e9, 1e9), Bounds::at_most(-1.0, -1.0));
-    for (well, ill) in [
+    for (well, failed) in [
         (memory("a", wide), memory("a", narrow)),
         (disk("a", "/", wide), disk("a", "/", narrow)),
         (load("a", wide), load("a", narrow)),
@@ -97,16 +97,16 @@ async fn the_system_is_within_bounds_or_not() {
     ] {
         let well = found(well).await;
         assert!(well.is_healthy() && well.details.len() >= 2, "{well:?}");
-        let ill = found(ill).await;
-        assert_eq!(ill.level, Level::Unhealthy);
-        let message = ill.message.unwrap();
+        let failed = found(failed).await;
+        assert_eq!(failed.level, Level::Unhealthy);
+        let message = failed.message.unwrap();
         assert!(
-            message.starts_with("the ") && !message.contains("value"),
+            message.contains(" is ") && !message.contains("value"),
             "{message}"
         );
     }
     assert!(!found(disk("a", "/no/such/folder", wide)).await.is_healthy());
-    // It takes two readings to know.
+    // The first call has no reading to compare with.
     let cpu = cpu("a", narrow);
     assert!(called(&cpu).await.is_healthy());
     let enough = std::time::Duration::from_millis(150);
@@ -117,7 +117,7 @@ async fn the_system_is_within_bounds_or_not() {
     assert_eq!(called(&cpu).await.level, Level::Unhealthy);
 }
 
-/// Makes a chain of certificates; the third one is its own issuer. Returns the first one's key, too.
+/// Returns a chain of certificates, of which the third one is self-signed, and the first one's key.
 #[cfg(feature = "tls")]
 fn chain(
     years: &[(i32, i32)],
@@ -189,7 +189,7 @@ async fn a_certificate_has_days_left() {
     assert_eq!(ended.level, Level::Unhealthy);
     let message = ended.message.unwrap();
     assert!(
-        message.starts_with("the validity of the certificates is -"),
+        message.starts_with("certificate validity is -"),
         "{message}"
     );
     assert!(called(&check).await.is_healthy());
@@ -203,7 +203,7 @@ async fn a_certificate_has_days_left() {
         early
             .message
             .unwrap()
-            .starts_with("a certificate is not valid yet")
+            .starts_with("a certificate becomes valid in")
     );
     assert!(called(&check).await.is_healthy());
     for address in [

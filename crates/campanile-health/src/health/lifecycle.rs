@@ -1,4 +1,4 @@
-//! The start and the end of a service's life.
+//! Start and drain of the service.
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,21 +16,23 @@ impl Health {
         self.0.phase(clock::now())
     }
 
-    /// Keeps the service [starting](Phase::Starting) until the returned hold is dropped, for example during a
-    /// migration. A hold that is taken after the start has no effect.
+    /// Keeps the service [starting](Phase::Starting) until the returned hold is dropped, for
+    /// example during a migration. A hold that is taken after the start has no effect.
     pub fn hold_startup(&self) -> StartupHold {
         self.0.lifecycle.hold()
     }
 
-    /// Makes the service [draining](Phase::Draining): readiness fails until a new [`run`](Self::run) begins
-    /// after the last one ended. The startup probe keeps its result: it still fails if the service had not
-    /// started.
+    /// Makes the service [draining](Phase::Draining): readiness fails from now on.
+    ///
+    /// A service stays draining until its last [`run`](Self::run) has ended and a new one begins.
+    /// The startup probe keeps its result: it still fails if the service had not started.
     pub fn drain(&self) {
         self.advance(Phase::Draining);
     }
 
-    /// Completes when the service starts to drain, or has stopped: for handlers that end long
-    /// responses by themselves, such as event streams.
+    /// Returns a future that completes when the service starts to drain, or has stopped.
+    ///
+    /// Use it to end long responses, such as event streams.
     ///
     /// ```
     /// # async fn send(_: u32) {}
@@ -54,11 +56,11 @@ impl Health {
         }
     }
 
-    /// Returns a future that waits for `signal`, [drains](Self::drain), and waits for `delay`, so that
-    /// the load balancer sees the failed readiness.
+    /// Returns a future that waits for `signal`, [drains](Self::drain), and waits for `delay`, so
+    /// that the load balancer sees the failed readiness.
     ///
-    /// Pass it to axum's `with_graceful_shutdown` or tonic's `serve_with_shutdown`, or await it before
-    /// hyper's `graceful_shutdown`. Kubernetes needs some seconds; 5 s are common.
+    /// Pass it to axum's `with_graceful_shutdown` or tonic's `serve_with_shutdown`, or await it
+    /// before hyper's `graceful_shutdown`. Kubernetes needs some seconds; 5 s are common.
     /// [`drain_on_signals`](Self::drain_on_signals) waits for the process's signals.
     ///
     /// ```no_run
@@ -84,8 +86,8 @@ impl Health {
         }
     }
 
-    /// Returns a future that waits for SIGTERM or SIGINT, [drains](Self::drain), and waits for `delay`
-    /// or a second signal.
+    /// Returns a future that waits for SIGTERM or SIGINT, [drains](Self::drain), and waits for
+    /// `delay` or a second signal.
     ///
     /// # Errors
     ///
@@ -114,10 +116,10 @@ impl Health {
     }
 
     pub(super) fn advance(&self, phase: Phase) {
-        // A service that is about to drain may have started without a probe that saw it.
+        // The service may be ready without a probe that has computed it.
         self.phase();
         if self.0.lifecycle.advance(phase) {
-            tracing::info!(phase = phase.as_str(), "the service's phase");
+            tracing::info!(phase = phase.as_str(), "service phase changed");
             self.0.changes.send_modify(|number| *number += 1);
         }
     }
@@ -127,10 +129,10 @@ impl Inner {
     pub(crate) fn phase(&self, now: Instant) -> Phase {
         if self.lifecycle.phase() == Phase::Starting && !self.lifecycle.is_held() {
             let startup = self.group("startup");
-            let is_well = startup
+            let is_started = startup
                 .is_none_or(|group| self.status_of(group, now, |_| true) != Status::Unhealthy);
-            if is_well && self.lifecycle.advance(Phase::Ready) {
-                tracing::info!(phase = Phase::Ready.as_str(), "the service's phase");
+            if is_started && self.lifecycle.advance(Phase::Ready) {
+                tracing::info!(phase = Phase::Ready.as_str(), "service phase changed");
                 self.changes.send_modify(|number| *number += 1);
             }
         }

@@ -1,4 +1,4 @@
-//! The tasks of a run: they call the checks and report changes.
+//! The background tasks: they call the checks and publish transitions.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,14 +11,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::{Health, Inner};
-use crate::watched::Watched;
+use crate::check_state::CheckState;
 use crate::{Phase, Status, Transition, clock};
 
-/// The interval between two searches for outdated results and missing heartbeats.
-const TICK: Duration = Duration::from_millis(500);
+/// The interval of the search for outdated results and missing heartbeats.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The limit of time for cancelling calls at the end of a run.
-const STOP: Duration = Duration::from_secs(1);
+/// The time limit for cancelling calls at the end of a run.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Health {
     /// Returns a future that runs the checks until `shutdown` completes: spawn it.
@@ -73,50 +73,50 @@ impl Health {
 
     async fn work(&self, shutdown: impl Future<Output = ()>) {
         let mut tasks = JoinSet::new();
-        let places = Arc::new(Semaphore::new(self.0.concurrency));
+        let slots = Arc::new(Semaphore::new(self.0.concurrency));
         for number in 0..self.0.checks.len() {
-            let (inner, places) = (Arc::clone(&self.0), Arc::clone(&places));
+            let (inner, slots) = (Arc::clone(&self.0), Arc::clone(&slots));
             if !inner.checks[number].check.is_liveness() {
-                tasks.spawn(async move { inner.watch(number, &places).await });
+                tasks.spawn(async move { inner.run_check(number, &slots).await });
             }
         }
         let inner = Arc::clone(&self.0);
-        tasks.spawn(async move { inner.look().await });
-        let _guarded = self.0.watchdog.as_ref().map(|watchdog| {
-            let guarding = Arc::clone(watchdog);
-            tasks.spawn(async move { guarding.answer().await });
+        tasks.spawn(async move { inner.expire_results().await });
+        let _threads = self.0.watchdog.as_ref().map(|watchdog| {
+            let state = Arc::clone(watchdog);
+            tasks.spawn(async move { state.reply().await });
             let health = self.clone();
             watchdog.start(Arc::new(move |request| health.respond(request)))
         });
         shutdown.await;
-        // A call that blocks its thread can't be cancelled.
-        let _ = timeout(STOP, tasks.shutdown()).await;
+        // A call that blocks its thread cannot be cancelled.
+        let _ = timeout(STOP_TIMEOUT, tasks.shutdown()).await;
     }
 }
 
 impl Inner {
     /// Calls a check whenever it is due or requested.
-    async fn watch(&self, number: usize, places: &Semaphore) {
-        let watched = &self.checks[number];
+    async fn run_check(&self, number: usize, slots: &Semaphore) {
+        let state = &self.checks[number];
         loop {
-            // A call that could not be cancelled still holds it.
-            let place = Arc::clone(&watched.place).lock_owned().await;
+            // A blocking call that has timed out still holds it.
+            let call = Arc::clone(&state.call).lock_owned().await;
             let begun = {
                 // The semaphore is never closed.
-                let _permit = places.acquire().await;
+                let _permit = slots.acquire().await;
                 // This call serves all requests so far.
-                pin!(watched.refresh.notified()).enable();
+                pin!(state.refresh.notified()).enable();
                 let begun = clock::now();
-                let outcome = watched.check.run(place).await;
+                let outcome = state.check.run(call).await;
                 let now = clock::now();
                 let duration = now.saturating_duration_since(begun);
-                watched.note(outcome, duration, now, clock::wall());
-                self.tell(watched, now);
+                state.record(outcome, duration, now, clock::wall());
+                self.publish_transition(state, now);
                 begun
             };
-            let delay = watched.delay();
-            let later = delay.mul_f64(self.jitter * fastrand::f64());
-            let next = begun.checked_add(delay.saturating_add(later));
+            let delay = state.delay();
+            let jitter = delay.mul_f64(self.jitter * fastrand::f64());
+            let next = begun.checked_add(delay.saturating_add(jitter));
             let due = async {
                 match next {
                     Some(next) => sleep_until(next).await,
@@ -125,38 +125,37 @@ impl Inner {
             };
             tokio::select! {
                 () = due => {}
-                () = watched.refresh.notified() => {}
+                () = state.refresh.notified() => {}
             }
         }
     }
 
-    /// Reports the changes that time alone makes: outdated results and missing heartbeats.
-    async fn look(&self) {
-        let mut ticks = interval(TICK);
+    /// Publishes the transitions that time alone causes: outdated results and missing heartbeats.
+    async fn expire_results(&self) {
+        let mut ticks = interval(EXPIRY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // The time, and not when the tick was due: after a stall these differ.
+            // After a stall, the current time differs from the time at which the tick was due.
             ticks.tick().await;
             let now = clock::now();
-            for watched in &self.checks {
-                self.tell(watched, now);
+            for state in &self.checks {
+                self.publish_transition(state, now);
             }
             self.phase(now);
         }
     }
 
-    /// Reports a check whose status has changed.
-    fn tell(&self, watched: &Watched, now: Instant) {
-        let mut told = None;
-        watched.if_changed(now, |from, to| {
-            let last = watched.last();
+    /// Publishes a transition if the status of a check has changed.
+    fn publish_transition(&self, state: &CheckState, now: Instant) {
+        let mut published = None;
+        state.if_changed(now, |from, to| {
             let reason = match to {
-                Status::Unknown => Some("there is no result any more".to_owned()),
-                _ => last.and_then(|last| last.outcome.message),
+                Status::Unknown => Some("no recent result".to_owned()),
+                _ => state.last().and_then(|last| last.outcome.message),
             };
             let transition = Transition {
-                check: Arc::clone(&watched.name),
-                importance: watched.check.importance,
+                check: Arc::clone(&state.name),
+                importance: state.check.importance,
                 from,
                 to,
                 reason: reason.map(Arc::from),
@@ -165,7 +164,7 @@ impl Inner {
             self.transitions_so_far.fetch_add(1, Ordering::Relaxed);
             // There may be no receiver.
             let _ = self.transitions.send(transition.clone());
-            told = Some(transition);
+            published = Some(transition);
         });
         let Some(Transition {
             check,
@@ -173,17 +172,17 @@ impl Inner {
             to,
             reason,
             ..
-        }) = told
+        }) = published
         else {
             return;
         };
         let error = reason.as_deref().unwrap_or_default();
         match to {
             Status::Healthy if from == Status::Unknown => {}
-            Status::Healthy => tracing::info!(check = &*check, "a health check is well again"),
+            Status::Healthy => tracing::info!(check = &*check, "health check recovered"),
             Status::Degraded | Status::Unknown | Status::Unhealthy => {
                 let status = to.as_str();
-                tracing::warn!(check = &*check, status, error, "a health check fails");
+                tracing::warn!(check = &*check, status, error, "health check failed");
             }
         }
         self.changes.send_modify(|number| *number += 1);

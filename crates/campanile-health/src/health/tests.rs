@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::{Group, HealthBuilder, Outcome, Phase, ResponseDetail, Select};
+use crate::{Group, HealthBuilder, Outcome, Phase, Report, ResponseDetail, Select};
 
 mod calls;
 mod groups;
@@ -180,7 +180,7 @@ async fn answers_follow_the_checks() {
         "passed_checks": 1,
     });
     assert_eq!((code, detailed), (200, expected));
-    // What it failed with is for the host.
+    // The error is in the report only.
     assert_eq!(
         health.report().checks[1].message.as_deref(),
         Some("secret-host:5432 refused")
@@ -209,7 +209,7 @@ async fn probes_run_no_check_and_old_results_are_unknown() {
     assert_eq!(dependency.calls(), 1);
 
     drop(stop);
-    // Three periods and the timeout.
+    // Three intervals and the timeout.
     pass(Duration::from_secs(95)).await;
     assert_eq!(
         (health.report().status, health.report().is_running),
@@ -225,7 +225,7 @@ async fn probes_run_no_check_and_old_results_are_unknown() {
         status(&health, "/health/detailed").1["warning"]
             .as_str()
             .unwrap()
-            .contains("run is not running")
+            .contains("not running")
     );
     assert_eq!(dependency.calls(), 1);
 }

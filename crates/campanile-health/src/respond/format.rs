@@ -1,12 +1,12 @@
 use http::HeaderValue;
 
-/// How an answer is written.
+/// The format of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Json,
     /// `application/health+json`, draft-inadarei-api-health-check-06.
     HealthJson,
-    /// As `kube-apiserver` has it.
+    /// The text of `kube-apiserver`.
     Text,
 }
 
@@ -19,14 +19,15 @@ impl Format {
         }
     }
 
-    /// Returns the one that is liked best, and the usual one if none is: who probes wants an answer.
+    /// Returns the client's preferred format, or the default if it accepts none: a probe always
+    /// gets a response.
     pub(super) fn negotiate<'a>(
         accept: impl Iterator<Item = &'a HeaderValue>,
-        usual: Self,
+        default: Self,
     ) -> Self {
         let others = [Self::Json, Self::HealthJson, Self::Text];
-        let others = others.into_iter().filter(|format| *format != usual);
-        let all: Vec<_> = [usual].into_iter().chain(others).collect();
+        let others = others.into_iter().filter(|format| *format != default);
+        let all: Vec<_> = [default].into_iter().chain(others).collect();
         let types = all.iter().map(|format| match format {
             Self::Json => "application/json",
             Self::HealthJson => "application/health+json",
@@ -36,10 +37,11 @@ impl Format {
     }
 }
 
-/// Returns which of several media types, such as `application/json`, the values of a request's `Accept` like best, as RFC 9110, 12.5.1, has it:
-/// its place, the first among equals, and the first too if none is liked.
+/// Returns the index of the media type that a client prefers, by the values of its `Accept` header
+/// (RFC 9110, 12.5.1).
 ///
-/// At most 32 ranges are looked at.
+/// Among equals it is the first one. If the client accepts none, it is 0. At most 32 ranges of the
+/// header are read.
 ///
 /// ```
 /// use campanile_health::preferred_type;
@@ -61,24 +63,23 @@ pub fn preferred_type<'a>(
         .take(MAX_RANGES)
         .collect();
     let quality = |media_type: &str| {
-        let fits = ranges.iter().filter(|range| range.fits(media_type));
-        let closest = fits.max_by_key(|range| range.closeness());
+        let matching = ranges.iter().filter(|range| range.matches(media_type));
+        let closest = matching.max_by_key(|range| range.specificity());
         closest.map_or(0, |range| range.quality)
     };
-    let (mut best, mut liked) = (0, 0);
-    for (place, media_type) in offered.iter().enumerate() {
+    let (mut best, mut best_quality) = (0, 0);
+    for (index, media_type) in offered.iter().enumerate() {
         let quality = quality(media_type);
-        if quality > liked {
-            (best, liked) = (place, quality);
+        if quality > best_quality {
+            (best, best_quality) = (index, quality);
         }
     }
     best
 }
 
-/// How many ranges are looked at.
 const MAX_RANGES: usize = 32;
 
-/// A range of media types, and how much it is liked, in thousandths.
+/// A range of media types, and its quality in thousandths.
 struct Range<'a> {
     main: &'a str,
     sub: &'a str,
@@ -103,13 +104,13 @@ impl<'a> Range<'a> {
         Some(Self { main, sub, quality })
     }
 
-    fn fits(&self, media_type: &str) -> bool {
-        let is = |of: &str, it: &str| of == "*" || of.eq_ignore_ascii_case(it);
+    fn matches(&self, media_type: &str) -> bool {
+        let matches = |range: &str, part: &str| range == "*" || range.eq_ignore_ascii_case(part);
         let parts = media_type.split_once('/');
-        parts.is_some_and(|(main, sub)| is(self.main, main) && is(self.sub, sub))
+        parts.is_some_and(|(main, sub)| matches(self.main, main) && matches(self.sub, sub))
     }
 
-    fn closeness(&self) -> u8 {
+    fn specificity(&self) -> u8 {
         u8::from(self.main != "*") + u8::from(self.sub != "*")
     }
 }
@@ -119,9 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_liked_best_is_chosen() {
-        let chosen = |accept: &'static str, usual| {
-            Format::negotiate([HeaderValue::from_static(accept)].iter(), usual)
+    fn the_preferred_format_is_chosen() {
+        let chosen = |accept: &'static str, default| {
+            Format::negotiate([HeaderValue::from_static(accept)].iter(), default)
         };
         for (accept, expected) in [
             ("", Format::Json),

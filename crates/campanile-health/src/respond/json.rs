@@ -9,7 +9,7 @@ use crate::report::service_status;
 use crate::{CheckReport, Health, Importance, Phase, Status, Value, clock};
 
 impl Health {
-    /// Our own JSON.
+    /// Renders JSON in our own format.
     pub(super) fn json(
         &self,
         probe: &Probe<'_>,
@@ -21,9 +21,9 @@ impl Health {
             let check = reports
                 .first()
                 .map(|report| CheckBody::new(report, details));
-            return written(&check);
+            return serialize(&check);
         }
-        // What it says is what its code says.
+        // The status agrees with the code.
         let status = match (probe.view, verdict.is_success()) {
             (View::Readiness, false) => "not_ready",
             (View::Readiness, true) => "ready",
@@ -35,20 +35,21 @@ impl Health {
         };
         let is_long = matches!(probe.view, View::Detailed | View::Group) || probe.is_verbose;
         let reports = is_long.then(|| self.reports(probe, verdict));
-        let is_usual = matches!(verdict.phase, Phase::Ready | Phase::Starting);
+        let is_regular = matches!(verdict.phase, Phase::Ready | Phase::Starting);
         let body = Body {
             status,
             timestamp: (probe.view != View::Readiness || is_long).then(|| rfc_3339(clock::wall())),
-            phase: (is_long || !is_usual || verdict.fails_by_phase).then(|| verdict.phase.as_str()),
+            phase: (is_long || !is_regular || verdict.fails_by_phase)
+                .then(|| verdict.phase.as_str()),
             checks: reports
                 .as_ref()
                 .map(|reports| Checks::new(reports, probe, details)),
             service: (probe.view == View::Detailed).then(|| self.service_body(details)),
         };
-        written(&body)
+        serialize(&body)
     }
 
-    /// `application/health+json` (draft-inadarei-api-health-check-06).
+    /// Renders `application/health+json` (draft-inadarei-api-health-check-06).
     pub(super) fn health_json(
         &self,
         probe: &Probe<'_>,
@@ -65,22 +66,23 @@ impl Health {
                 Some(_) => format!("{}:responseTime", report.name),
                 None => report.name.to_string(),
             };
-            let measured = Measured {
+            let observation = Observation {
                 status: pass(report.status, report.importance),
                 observed_value: duration.map(|duration| duration.as_secs_f64() * 1_000.0),
                 observed_unit: duration.map(|_| "ms"),
                 time: report.at.filter(|_| details.messages).map(rfc_3339),
-                // It is to be left out of what passes.
+                // The draft forbids it for checks that pass.
                 output: report
                     .message
                     .as_deref()
                     .filter(|_| details.errors && report.status != Status::Healthy),
             };
-            (name, [measured])
+            (name, [observation])
         });
         let checks: BTreeMap<_, _> = checks.collect();
         let body = HealthBody {
-            // The draft has a code of 2xx or 3xx for what passes or warns, and of 4xx or 5xx for what fails.
+            // In the draft, `pass` and `warn` have a code of 2xx or 3xx, and `fail` one of 4xx or
+            // 5xx.
             status: match (verdict.is_success(), verdict.status) {
                 (false, _) => "fail",
                 (true, Status::Healthy) => "pass",
@@ -92,7 +94,7 @@ impl Health {
                 .then(|| [format!("the service is {}", verdict.phase.as_str())]),
             checks: is_long.then_some(checks),
         };
-        written(&body)
+        serialize(&body)
     }
 
     fn reports(&self, probe: &Probe<'_>, verdict: &Verdict) -> Vec<CheckReport> {
@@ -100,14 +102,14 @@ impl Health {
         let statuses: Vec<_> = inner
             .checks
             .iter()
-            .map(|of| of.status(verdict.now))
+            .map(|state| state.status(verdict.now))
             .collect();
-        let culprits = inner.culprits(&statuses);
-        let known = (&*statuses, &*culprits);
+        let root_causes = inner.root_causes(&statuses);
+        let known = (&*statuses, &*root_causes);
         let members = self.members(probe);
-        let members = members.filter(|(_, watched)| probe.counts(watched));
+        let members = members.filter(|(_, state)| probe.counts(state));
         members
-            .map(|(number, watched)| inner.report(number, watched, known, verdict.now))
+            .map(|(number, state)| inner.report(number, state, known, verdict.now))
             .collect()
     }
 
@@ -116,7 +118,8 @@ impl Health {
         Service {
             version: self.inner().version.as_deref(),
             uptime: report.uptime.as_secs_f64(),
-            warning: (!report.is_running).then_some("campanile.run is not running: no check runs"),
+            warning: (!report.is_running)
+                .then_some("background work is not running: no check runs until `run` is spawned"),
             notes: details
                 .notes
                 .iter()
@@ -194,7 +197,7 @@ struct CheckBody<'a> {
     /// In seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<f64>,
-    /// When the last call ended.
+    /// The time at which the last call ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,8 +210,8 @@ impl<'a> CheckBody<'a> {
             true => details.errors,
             false => details.messages,
         };
-        let figures = report.details.iter().map(|(name, value)| (&**name, value));
-        let figures: BTreeMap<_, _> = figures.collect();
+        let values = report.details.iter().map(|(name, value)| (&**name, value));
+        let values: BTreeMap<_, _> = values.collect();
         Self {
             name: &report.name,
             status: report.status.as_str(),
@@ -222,7 +225,7 @@ impl<'a> CheckBody<'a> {
                 .as_ref()
                 .map(Duration::as_secs_f64),
             timestamp: report.at.filter(|_| details.messages).map(rfc_3339),
-            details: Some(figures).filter(|figures| details.messages && !figures.is_empty()),
+            details: Some(values).filter(|values| details.messages && !values.is_empty()),
         }
     }
 }
@@ -235,12 +238,12 @@ struct HealthBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<[String; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    checks: Option<BTreeMap<String, [Measured<'a>; 1]>>,
+    checks: Option<BTreeMap<String, [Observation<'a>; 1]>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Measured<'a> {
+struct Observation<'a> {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     observed_value: Option<f64>,
@@ -260,12 +263,12 @@ fn pass(status: Status, importance: Importance) -> &'static str {
     }
 }
 
-/// Texts and numbers can always be written as JSON.
-fn written(body: &impl Serialize) -> String {
+/// Serializes a body, which cannot fail: it has strings and numbers only.
+fn serialize(body: &impl Serialize) -> String {
     serde_json::to_string(body).unwrap_or_default()
 }
 
-/// The time in UTC, as RFC 3339 has it.
+/// Returns a time in UTC, in the format of RFC 3339.
 fn rfc_3339(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at)
         .unwrap_or_default()

@@ -3,8 +3,8 @@
 use http::StatusCode;
 use tokio::time::Instant;
 
+use crate::check_state::CheckState;
 use crate::group::Resolved;
-use crate::watched::Watched;
 use crate::{Phase, Status};
 
 /// A parsed probe request.
@@ -12,7 +12,7 @@ pub(super) struct Probe<'a> {
     pub(super) view: View,
     /// `None` for all checks.
     pub(super) group: Option<&'a Resolved>,
-    pub(super) check: Option<&'a Watched>,
+    pub(super) check: Option<&'a CheckState>,
     pub(super) excluded: Vec<&'a str>,
     pub(super) is_verbose: bool,
     pub(super) is_refresh: bool,
@@ -42,8 +42,8 @@ pub(super) struct Verdict {
 
 impl Probe<'_> {
     /// Returns whether a check counts: it is not excluded, or the path names it.
-    pub(super) fn counts(&self, watched: &Watched) -> bool {
-        self.check.is_some() || !self.excluded.contains(&&*watched.name)
+    pub(super) fn counts(&self, state: &CheckState) -> bool {
+        self.check.is_some() || !self.excluded.contains(&&*state.name)
     }
 
     /// Returns whether the phase alone fails the probe.

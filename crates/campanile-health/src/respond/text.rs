@@ -1,4 +1,5 @@
-//! The text of `kube-apiserver`'s probes (`staging/src/k8s.io/apiserver/pkg/server/healthz/healthz.go`).
+//! The text of `kube-apiserver`'s probes
+//! (`staging/src/k8s.io/apiserver/pkg/server/healthz/healthz.go`).
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,8 +8,8 @@ use http::StatusCode;
 
 use super::detail::ResponseDetail;
 use super::probe::{Probe, Verdict, View, is_success};
+use crate::check_state::CheckState;
 use crate::report::service_status;
-use crate::watched::Watched;
 use crate::{Health, Status};
 
 impl Health {
@@ -18,10 +19,10 @@ impl Health {
         verdict: &Verdict,
         details: &ResponseDetail,
     ) -> String {
-        let is_well = verdict.is_success();
+        let is_success = verdict.is_success();
         let mut out = String::new();
         if let Some(check) = probe.check {
-            return match is_well {
+            return match is_success {
                 true => "ok".to_owned(),
                 false => {
                     line(&mut out, check, verdict, probe, details);
@@ -29,24 +30,24 @@ impl Health {
                 }
             };
         }
-        if is_well && !probe.is_verbose {
+        if is_success && !probe.is_verbose {
             return "ok".to_owned();
         }
-        let mut members = self.members(probe).map(|(_, watched)| watched).peekable();
+        let mut members = self.members(probe).map(|(_, state)| state).peekable();
         if members.peek().is_none() {
             out.push_str("[+]ping ok\n");
         }
-        for watched in members {
-            line(&mut out, watched, verdict, probe, details);
+        for state in members {
+            line(&mut out, state, verdict, probe, details);
         }
         if verdict.fails_by_phase {
             let phase = verdict.phase.as_str();
-            // A `String` takes whatever is written.
+            // Writing to a `String` cannot fail.
             let _ = writeln!(out, "[-]{phase} failed: reason withheld");
         }
         let known: BTreeSet<_> = match probe.excluded.is_empty() {
             true => BTreeSet::new(),
-            false => self.members(probe).map(|(_, of)| &*of.name).collect(),
+            false => self.members(probe).map(|(_, state)| &*state.name).collect(),
         };
         let unknown = probe.excluded.iter().filter(|name| !known.contains(**name));
         let unknown: Vec<_> = unknown.map(|name| format!("{name:?}")).collect();
@@ -62,7 +63,7 @@ impl Health {
             (_, Some(group)) => &group.name,
             (_, None) => "health",
         };
-        let verdict = if is_well { "passed" } else { "failed" };
+        let verdict = if is_success { "passed" } else { "failed" };
         let _ = writeln!(out, "{name} check {verdict}");
         out
     }
@@ -70,28 +71,28 @@ impl Health {
 
 fn line(
     out: &mut String,
-    of: &Watched,
+    state: &CheckState,
     verdict: &Verdict,
     probe: &Probe<'_>,
     details: &ResponseDetail,
 ) {
-    let name = &*of.name;
-    let status = of.status(verdict.now);
+    let name = &*state.name;
+    let status = state.status(verdict.now);
     let code = |status: Status| match probe.group {
-        Some(group) => group.code(service_status(of.check.importance, status)),
-        None if service_status(of.check.importance, status) == Status::Unhealthy => {
+        Some(group) => group.code(service_status(state.check.importance, status)),
+        None if service_status(state.check.importance, status) == Status::Unhealthy => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         None => StatusCode::OK,
     };
     let is_passed = is_success(code(status));
     let reason = || {
-        let last = of.last().filter(|_| details.errors);
+        let last = state.last().filter(|_| details.errors);
         let message = last.and_then(|last| last.outcome.message);
         let message = message.map(|message| message.replace(['\n', '\r'], " "));
         message.unwrap_or_else(|| "reason withheld".to_owned())
     };
-    let _ = match (probe.counts(of), status) {
+    let _ = match (probe.counts(state), status) {
         (false, _) => writeln!(out, "[+]{name} excluded: ok"),
         (true, Status::Healthy) => writeln!(out, "[+]{name} ok"),
         (true, status) if is_passed => {

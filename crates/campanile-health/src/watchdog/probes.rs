@@ -11,18 +11,18 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-/// The number of connections at a time. A further one replaces the oldest.
+/// The limit of connections. Another one replaces the oldest.
 const MAX_CONNECTIONS: usize = 256;
-/// The time for a request and its response. Kubernetes gives a probe one second.
+/// The time limit of a request and its response. A probe of Kubernetes times out after 1 s.
 const MAX_TIME: Duration = Duration::from_secs(1);
 const MAX_REQUEST: usize = 4 << 10;
-/// The pause after a connection can't be accepted, as when too many files are open.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause after a failed accept, for example if too many files are open.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Returns the response to a probe.
 pub(crate) type Respond = Arc<dyn Fn(&Parts) -> Response<String> + Send + Sync>;
 
-/// Answers probes on this thread, in a runtime of its own, until the sender is dropped.
+/// Serves probes on this thread, in a separate runtime, until the sender is dropped.
 pub(super) fn serve(
     listener: &std::net::TcpListener,
     respond: &Respond,
@@ -47,7 +47,7 @@ async fn accept(listener: &TcpListener, respond: &Respond, max_time: Duration) {
     let mut connections = VecDeque::<AbortHandle>::new();
     loop {
         let Ok((connection, _)) = listener.accept().await else {
-            sleep(PAUSE).await;
+            sleep(ACCEPT_PAUSE).await;
             continue;
         };
         connections.retain(|connection| !connection.is_finished());
@@ -94,7 +94,7 @@ async fn answer(mut connection: TcpStream, respond: &Respond) -> io::Result<()> 
     connection.write_all(&out).await
 }
 
-/// Reads the method, the target and what is accepted.
+/// Parses the method, the target and the `Accept` header.
 fn parse(request: &[u8]) -> Option<Parts> {
     let text = str::from_utf8(request).ok()?;
     let mut lines = text.split("\r\n");

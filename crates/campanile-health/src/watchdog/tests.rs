@@ -1,12 +1,15 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread::JoinHandle;
 
 use http::StatusCode;
 
-use super::*;
-use crate::Health;
+use tokio::sync::oneshot;
 
-/// Asks as a client would, in a thread that may block.
+use super::*;
+use crate::{Health, clock};
+
+/// Sends a request, and returns the response. It blocks the thread.
 fn get(address: SocketAddr, request: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.write_all(request.as_bytes()).unwrap();
@@ -72,7 +75,7 @@ fn a_runtime_that_is_stuck_is_not_alive() {
     );
     drop(stuck);
     eventually("HTTP/1.1 200 OK\r\n");
-    // What is no request gets no answer that means something.
+    // Malformed and unknown requests.
     for (request, expected) in [
         (
             "GET /nothing HTTP/1.1\r\n\r\n",
@@ -97,7 +100,7 @@ fn a_runtime_that_is_stuck_is_not_alive() {
 }
 
 #[test]
-fn who_sends_too_much_or_nothing_keeps_nobody_waiting() {
+fn oversized_and_silent_requests_are_dropped() {
     let address = free();
     let health = Health::builder()
         .watchdog(Watchdog::new().listen(address))
@@ -107,8 +110,8 @@ fn who_sends_too_much_or_nothing_keeps_nobody_waiting() {
         .enable_all()
         .build()
         .unwrap();
-    let asked = async {
-        let ask = |request: String| {
+    let requests = async {
+        let send = |request: String| {
             tokio::task::spawn_blocking(move || {
                 let mut connection = TcpStream::connect(address).unwrap();
                 // It may be closed meanwhile.
@@ -119,19 +122,22 @@ fn who_sends_too_much_or_nothing_keeps_nobody_waiting() {
             })
         };
         assert!(
-            ask("GET / HTTP/1.1\r\n".to_owned() + &"x".repeat(100_000))
+            send("GET / HTTP/1.1\r\n".to_owned() + &"x".repeat(100_000))
                 .await
                 .unwrap()
                 .is_empty()
         );
-        assert!(ask("GET /li".to_owned()).await.unwrap().is_empty());
-        let answer = ask("GET /livez HTTP/1.1\r\n\r\n".to_owned()).await.unwrap();
+        assert!(send("GET /li".to_owned()).await.unwrap().is_empty());
+        let answer = send("GET /livez HTTP/1.1\r\n\r\n".to_owned())
+            .await
+            .unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 200"));
     };
-    runtime.block_on(health.run(asked));
+    runtime.block_on(health.run(requests));
 }
 
-/// Health with a watchdog that listens, whose run another thread drives until the sender is dropped.
+/// Health with a watchdog that listens, whose run another thread drives until the sender is
+/// dropped.
 fn running(address: SocketAddr) -> (oneshot::Sender<()>, JoinHandle<()>) {
     let watchdog = Watchdog::new().listen(address);
     let health = Health::builder().watchdog(watchdog).build().unwrap();

@@ -19,7 +19,7 @@ async fn a_panic_and_a_timeout_are_failures() {
     pass(Duration::from_secs(10)).await;
     assert_eq!(error().as_deref(), Some("the check panicked"));
     pass(Duration::from_secs(2)).await;
-    assert_eq!(error().as_deref(), Some("no answer within 2s"));
+    assert_eq!(error().as_deref(), Some("timed out after 2s"));
     assert_eq!(
         health.report().checks[0].duration,
         Some(Duration::from_secs(2))
@@ -52,8 +52,8 @@ async fn thresholds_keep_what_fails_now_and_then() {
         pass(Duration::from_secs(10)).await;
         statuses.push(health.report().checks[0].status);
     }
-    let (well, ill) = (Status::Healthy, Status::Unhealthy);
-    assert_eq!(statuses, [well, well, ill, ill, well]);
+    let (well, failed) = (Status::Healthy, Status::Unhealthy);
+    assert_eq!(statuses, [well, well, failed, failed, well]);
 }
 
 /// Real threads have real time.
@@ -123,7 +123,7 @@ async fn a_check_can_be_hurried() {
     let request = http::Request::get("/readyz/db?verbose&refresh=true");
     let request = request.body(()).unwrap().into_parts().0;
     let details = ResponseDetail::new().errors(true);
-    // Many ask for one call.
+    // Many requests share one call.
     for _ in 0..10 {
         health.respond_with(&request, &details).unwrap();
     }
@@ -162,7 +162,7 @@ async fn a_call_that_blocks_keeps_no_place_and_no_process() {
         health.run(ran).await;
         assert_eq!(
             health.report().checks[0].message.as_deref(),
-            Some("no answer within 10ms")
+            Some("timed out after 10ms")
         );
     }
     assert_eq!(
@@ -250,7 +250,7 @@ async fn no_panic_ends_a_check_for_good() {
     assert_eq!(
         [said(0), said(1), said(2)],
         [
-            "no answer within 1s",
+            "timed out after 1s",
             "the check panicked",
             "the check panicked"
         ]

@@ -24,7 +24,7 @@ async fn informational_checks_and_degraded_outcomes() {
     let body: Value = serde_json::from_str(answer.body()).unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(body["details"], json!({"latency_ms": 7}));
-    // A text of what isn't well needs more than that.
+    // The error message of a failed check needs more than that.
     assert_eq!(
         (body.get("message"), &body["duration"]),
         (None, &json!(0.0))
@@ -32,7 +32,7 @@ async fn informational_checks_and_degraded_outcomes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_root_cause_is_to_blame() {
+async fn a_failed_check_names_its_root_causes() {
     let all: Vec<_> = ["network", "db", "cache", "orders", "news"]
         .map(|name| (name, Dependency::new(Answer::Well)))
         .into();
@@ -47,10 +47,10 @@ async fn the_root_cause_is_to_blame() {
         check("orders").depends_on("db").depends_on("cache"),
         check("news"),
     ]);
-    let blamed = || -> Vec<String> {
+    let causes = || -> Vec<String> {
         let checks = health.report().checks.into_iter();
-        let blamed = checks.map(|check| check.root_causes.join(","));
-        blamed.collect()
+        let causes = checks.map(|check| check.root_causes.join(","));
+        causes.collect()
     };
     for (down, expected) in [
         (&["orders"] as &[_], ["", "", "", "", ""]),
@@ -60,7 +60,7 @@ async fn the_root_cause_is_to_blame() {
             &["network", "db", "cache", "orders"],
             ["", "network", "network", "network", ""],
         ),
-        // What is between them is well.
+        // The check between them is healthy.
         (&["network", "orders"], ["", "", "", "network", ""]),
     ] {
         for (name, dependency) in &all {
@@ -71,7 +71,7 @@ async fn the_root_cause_is_to_blame() {
             });
         }
         pass(Duration::from_secs(1)).await;
-        assert_eq!(blamed(), expected, "{down:?}");
+        assert_eq!(causes(), expected, "{down:?}");
     }
 }
 
@@ -126,22 +126,22 @@ async fn what_an_answer_says_is_what_its_code_says() {
         .check(mail.check("mail"));
     let (health, _stop) = run_with(builder.group(group));
     pass(Duration::ZERO).await;
-    let asked = |accept: &str| {
+    let respond = |accept: &str| {
         let request = http::Request::get("/health/ready").header("accept", accept);
         let request = request.body(()).unwrap().into_parts().0;
         let answer = health.respond(&request);
         let body: Value = serde_json::from_str(answer.body()).unwrap();
         (answer.status().as_u16(), body["status"].clone())
     };
-    assert_eq!(asked("*/*"), (503, "not_ready".into()));
-    assert_eq!(asked("application/health+json"), (503, "fail".into()));
+    assert_eq!(respond("*/*"), (503, "not_ready".into()));
+    assert_eq!(respond("application/health+json"), (503, "fail".into()));
     db.set(Answer::Fail);
     pass(Duration::from_secs(30)).await;
-    assert_eq!(asked("*/*"), (200, "ready".into()));
-    assert_eq!(asked("application/health+json"), (200, "warn".into()));
+    assert_eq!(respond("*/*"), (200, "ready".into()));
+    assert_eq!(respond("application/health+json"), (200, "warn".into()));
     // But none is ready that drains.
     health.drain();
-    assert_eq!(asked("*/*"), (503, "not_ready".into()));
+    assert_eq!(respond("*/*"), (503, "not_ready".into()));
     let of_one = health.get("/health/ready/db?exclude=db");
     assert!(
         of_one.body().contains(r#""name":"db""#),
@@ -239,7 +239,7 @@ fn groups_agree_with_the_rule_read_off_a_list() {
                 _ => Outcome::unhealthy("down"),
             };
             let now = clock::now();
-            health.inner().checks[number].note(outcome, Duration::ZERO, now, clock::wall());
+            health.inner().checks[number].record(outcome, Duration::ZERO, now, clock::wall());
         }
         let judged = |is_member: &dyn Fn(usize) -> bool| {
             let of = |number: usize| match (importances[number], results[number]) {

@@ -111,7 +111,8 @@ async fn a_service_starts_works_drains_and_stops() {
     assert_eq!((health.phase(), codes()), (Phase::Stopped, [200, 503, 200]));
 }
 
-/// A drain is no start: kubelet and operators must not see `started` for a migration that was cut off.
+/// A drain is no start: kubelet and operators must not see `started` for a migration that was cut
+/// off.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_drains_while_it_starts_has_not_started() {
     let (health, _stop) = run(Vec::new());
@@ -195,10 +196,10 @@ async fn what_becomes_of_checks_is_told() {
     // 3 s and the timeout later the status is unknown.
     dependency.set(Answer::Hang);
     pass(Duration::from_secs(1)).await;
-    let (well, ill, unknown) = (Status::Healthy, Status::Unhealthy, Status::Unknown);
+    let (well, failed, unknown) = (Status::Healthy, Status::Unhealthy, Status::Unknown);
     for (from, to, reason) in [
         (unknown, well, None),
-        (well, ill, Some("secret-host:5432 refused")),
+        (well, failed, Some("secret-host:5432 refused")),
     ] {
         let transition = transitions.next().await.unwrap();
         assert_eq!((transition.from, transition.to), (from, to));
@@ -227,7 +228,7 @@ async fn a_heartbeat_that_stops_fails_liveness() {
     );
     assert_eq!(transitions.next().await.unwrap().to, Status::Healthy);
     let reason = transitions.next().await.unwrap().reason.unwrap();
-    assert!(reason.starts_with("silent for 1"), "{reason}");
+    assert!(reason.starts_with("no heartbeat for 1"), "{reason}");
     heartbeat.beat();
     assert_eq!(health.get("/livez").status(), StatusCode::OK);
 }

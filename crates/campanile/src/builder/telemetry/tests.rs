@@ -52,7 +52,7 @@ async fn work(campanile: &Campanile) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let log = campanile.telemetry().unwrap().capture().unwrap().clone();
     let until_all_is_said = async move {
-        for text in ["a health check fails", "alert firing"] {
+        for text in ["health check failed", "alert firing"] {
             while log
                 .search(1, |record| record.line.contains(text))
                 .is_empty()

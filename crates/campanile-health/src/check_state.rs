@@ -1,4 +1,4 @@
-//! A check, and what is known of it.
+//! A check and its results.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,36 +11,35 @@ use crate::check::{Kind, Thresholds};
 use crate::outcome::Level;
 use crate::{Check, Importance, Outcome, Status};
 
-pub(crate) struct Watched {
+pub(crate) struct CheckState {
     pub(crate) check: Check,
     pub(crate) name: Arc<str>,
-    /// The checks that it depends on, by their numbers.
+    /// The numbers of the checks that it depends on.
     pub(crate) depends_on: Vec<usize>,
-    /// Asks for a call before it is due.
+    /// Requests a call before it is due.
     pub(crate) refresh: Notify,
     start: Instant,
-    state: Mutex<State>,
-    /// A copy of the state's level that is read without a lock: 0 for none, else 1 and the level.
+    results: Mutex<Results>,
+    /// A copy of the level that is read without a lock: 0 for none, otherwise 1 plus the level.
     level: AtomicU8,
-    /// When the last result came, in nanoseconds since the start.
+    /// The time of the last result, in nanoseconds since the start.
     at: AtomicU64,
-    /// The status that was reported last.
-    told: Mutex<Status>,
-    /// The right to call the check.
-    pub(crate) place: Arc<tokio::sync::Mutex<()>>,
+    /// The status of the last published transition.
+    published: Mutex<Status>,
+    /// Held during a call. A blocking call that has timed out still holds it.
+    pub(crate) call: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
-struct State {
-    standing: Standing,
-    last: Option<Last>,
-    /// How many results in a row were of the last one's level.
+struct Results {
+    hysteresis: Hysteresis,
+    last: Option<LastResult>,
+    /// The number of results in a row with the level of the last one.
     repeated: u32,
 }
 
-/// The last result.
 #[derive(Clone)]
-pub(crate) struct Last {
+pub(crate) struct LastResult {
     pub(crate) outcome: Outcome,
     pub(crate) duration: Duration,
     pub(crate) wall: SystemTime,
@@ -48,21 +47,17 @@ pub(crate) struct Last {
 
 /// A check's level, and the number of results in a row that differ from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Hysteresis {
     level: Option<Level>,
-    /// Whether they are worse, and how many.
+    /// Whether these results are worse, and their number.
     against: (bool, u32),
 }
 
-impl Standing {
-    /// Takes a result into account; returns the level.
+impl Hysteresis {
+    /// Applies a result, and returns the level.
     pub(crate) fn step(&mut self, result: Level, thresholds: Thresholds) -> Level {
         let Some(level) = self.level.filter(|level| *level != result) else {
-            *self = Self {
-                level: Some(result),
-                against: (false, 0),
-            };
-            return result;
+            return self.settle(result);
         };
         let is_worse = result > level;
         let before = match self.against {
@@ -89,40 +84,48 @@ impl Standing {
     }
 }
 
-impl Watched {
+impl CheckState {
     pub(crate) fn new(check: Check, depends_on: Vec<usize>, start: Instant) -> Self {
         Self {
             name: check.name.as_str().into(),
             depends_on,
             refresh: Notify::new(),
             start,
-            state: Mutex::default(),
+            results: Mutex::default(),
             level: AtomicU8::new(0),
             at: AtomicU64::new(0),
-            told: Mutex::new(Status::Unknown),
-            place: Arc::default(),
+            published: Mutex::new(Status::Unknown),
+            call: Arc::default(),
             check,
         }
     }
 
-    /// Takes a result into account.
-    pub(crate) fn note(&self, outcome: Outcome, duration: Duration, at: Instant, wall: SystemTime) {
-        let mut state = self.state();
-        if self.age(at) > self.check.longest() {
+    /// Records a result.
+    pub(crate) fn record(
+        &self,
+        outcome: Outcome,
+        duration: Duration,
+        at: Instant,
+        wall: SystemTime,
+    ) {
+        let mut results = self.results();
+        if self.age(at) > self.check.max_age() {
             // The level is outdated.
-            state.standing = Standing::default();
+            results.hysteresis = Hysteresis::default();
         }
-        let is_repeated = state
+        let is_repeated = results
             .last
             .as_ref()
             .is_some_and(|last| last.outcome.level == outcome.level);
-        state.repeated = if is_repeated {
-            state.repeated.saturating_add(1)
+        results.repeated = if is_repeated {
+            results.repeated.saturating_add(1)
         } else {
             1
         };
-        let level = state.standing.step(outcome.level, self.check.thresholds);
-        state.last = Some(Last {
+        let level = results
+            .hysteresis
+            .step(outcome.level, self.check.thresholds);
+        results.last = Some(LastResult {
             outcome,
             duration,
             wall,
@@ -131,23 +134,23 @@ impl Watched {
         self.level.store(1 + level as u8, Ordering::Release);
     }
 
-    /// Returns the time from the start of the last call to that of the next: the period, or less
-    /// while the check is not healthy or about to change.
+    /// Returns the time from the start of the last call to the start of the next: the interval, or
+    /// less while the check is not healthy or about to change.
     pub(crate) fn delay(&self) -> Duration {
-        let state = self.state();
-        let is_steady = state.standing.against.1 == 0;
-        if is_steady && state.standing.level == Some(Level::Healthy) {
+        let results = self.results();
+        let is_settled = results.hysteresis.against.1 == 0;
+        if is_settled && results.hysteresis.level == Some(Level::Healthy) {
             return self.check.interval;
         }
-        let doubled = 1_u32.checked_shl(state.repeated.saturating_sub(1));
-        let retry = self
+        let factor = 1_u32.checked_shl(results.repeated.saturating_sub(1));
+        let delay = self
             .check
             .retry_interval
-            .saturating_mul(doubled.unwrap_or(u32::MAX));
-        retry.min(self.check.interval)
+            .saturating_mul(factor.unwrap_or(u32::MAX));
+        delay.min(self.check.interval)
     }
 
-    /// Returns how the check is; no lock is taken, and nothing is called but what is known at any time.
+    /// Returns the status. It takes no lock, and runs only checks that are immediate.
     pub(crate) fn status(&self, now: Instant) -> Status {
         match (self.level(now), self.check.importance) {
             (None, _) => Status::Unknown,
@@ -157,17 +160,18 @@ impl Watched {
         }
     }
 
-    /// Returns whether what is checked works, whatever that means for the service; `None` if it is not known.
+    /// Returns whether the checked dependency works, independent of the check's importance. `None`
+    /// if the status is unknown.
     pub(crate) fn works(&self, now: Instant) -> Option<bool> {
         self.level(now).map(|level| level != Level::Unhealthy)
     }
 
     fn level(&self, now: Instant) -> Option<Level> {
         match &self.check.kind {
-            Kind::Immediate(find) => Some(find().level),
+            Kind::Immediate(check) => Some(check().level),
             Kind::Async(_) | Kind::Blocking(_) => match self.level.load(Ordering::Acquire) {
                 0 => None,
-                _ if self.age(now) > self.check.longest() => None,
+                _ if self.age(now) > self.check.max_age() => None,
                 1 => Some(Level::Healthy),
                 2 => Some(Level::Degraded),
                 _ => Some(Level::Unhealthy),
@@ -175,32 +179,36 @@ impl Watched {
         }
     }
 
-    /// Returns how long ago the last result came.
+    /// Returns the age of the last result.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         let at = self.at.load(Ordering::Relaxed);
         Duration::from_nanos(self.nanoseconds(now).saturating_sub(at))
     }
 
     /// Returns the last result, if there is one.
-    pub(crate) fn last(&self) -> Option<Last> {
+    pub(crate) fn last(&self) -> Option<LastResult> {
         match &self.check.kind {
-            Kind::Immediate(find) => Some(Last {
-                outcome: find(),
+            Kind::Immediate(check) => Some(LastResult {
+                outcome: check(),
                 duration: Duration::ZERO,
                 wall: crate::clock::wall(),
             }),
-            Kind::Async(_) | Kind::Blocking(_) => self.state().last.clone(),
+            Kind::Async(_) | Kind::Blocking(_) => self.results().last.clone(),
         }
     }
 
-    /// Calls a function with how the check was when this was asked last and how it is, if that is something else: one after the other.
-    pub(crate) fn if_changed(&self, now: Instant, tell: impl FnOnce(Status, Status)) {
-        // Nothing that can panic runs under the lock.
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Calls a function with the old and the new status if the status has changed since the last
+    /// call. Calls are serialized.
+    pub(crate) fn if_changed(&self, now: Instant, publish: impl FnOnce(Status, Status)) {
+        // Code under the lock cannot panic.
+        let mut published = self
+            .published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let status = self.status(now);
-        let before = std::mem::replace(&mut *told, status);
+        let before = std::mem::replace(&mut *published, status);
         if before != status {
-            tell(before, status);
+            publish(before, status);
         }
     }
 
@@ -209,9 +217,9 @@ impl Watched {
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn results(&self) -> MutexGuard<'_, Results> {
+        // Code under the lock cannot panic.
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -219,7 +227,7 @@ impl Watched {
 mod tests {
     use super::*;
 
-    /// The rule, read off a whole history.
+    /// Applies the thresholds to a whole history.
     fn naive(history: &[Level], failures: usize, successes: usize) -> Level {
         let mut level = history[0];
         let mut from = 1;
@@ -239,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_agree_with_the_rule() {
+    fn thresholds_agree_with_a_naive_implementation() {
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..10_000 {
             let (failures, successes) = (random.u32(1..5), random.u32(1..5));
@@ -247,12 +255,12 @@ mod tests {
                 failures,
                 successes,
             };
-            let mut standing = Standing::default();
+            let mut hysteresis = Hysteresis::default();
             let mut history = Vec::new();
             for _ in 0..random.usize(1..30) {
                 let levels = [Level::Healthy, Level::Degraded, Level::Unhealthy];
                 history.push(levels[random.usize(..3)]);
-                let level = standing.step(history[history.len() - 1], thresholds);
+                let level = hysteresis.step(history[history.len() - 1], thresholds);
                 let expected = naive(&history, failures as usize, successes as usize);
                 assert_eq!(level, expected, "{history:?} {thresholds:?}");
             }

@@ -42,7 +42,7 @@ pub(crate) fn expand(
     Ok(quote!(#function))
 }
 
-/// Generates the statements before a call.
+/// The statements before a call.
 fn site(ident: &Ident, is_async: bool, arguments: &Arguments, root: &Path) -> TokenStream {
     let ident = ident.to_string();
     let name = arguments.name.clone();
@@ -144,7 +144,7 @@ fn asynchronous(
     let statements = &block.stmts;
     let body = quote_spanned! {block.span()=>
         async #capture {
-            // It gives `?` and `return` their type.
+            // `?` and `return` need the return type.
             #[allow(
                 unreachable_code,
                 clippy::diverging_sub_expression,
@@ -195,13 +195,13 @@ fn synchronous(
     })
 }
 
-/// Generates the statements between a call and the return of its output.
+/// The statements between a call and the return of its output.
 fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
     let on_ok = arguments.on_ok.as_ref().map(|on_ok| {
-        // The span resolves names in this macro, not where the hook was written.
+        // Hygiene: the names are those of this macro.
         let span = on_ok.span().resolved_at(Span::call_site());
         match on_ok {
-            // The helper lets the compiler infer the argument's type.
+            // Lets the compiler infer the argument type.
             Expr::Closure(hook)
                 if !hook
                     .inputs
@@ -210,7 +210,7 @@ fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
             {
                 quote_spanned!(span=> #root::__private::hook(#on_ok, __ok);)
             }
-            // A direct call coerces the argument, for example from `&String` to `&str`.
+            // Allows coercions, such as from `&String` to `&str`.
             _ => quote_spanned! {span=>
                 #[allow(clippy::redundant_closure_call)]
                 (#on_ok)(__ok);

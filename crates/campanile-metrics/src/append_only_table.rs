@@ -1,12 +1,13 @@
 use std::sync::OnceLock;
 
-/// A hash table of a fixed size whose entries are added and never changed, so that it is read without a lock.
+/// A hash table of a fixed size whose entries are added and never changed, so it is read without a
+/// lock.
 pub(crate) struct AppendOnlyTable<E>(Box<[OnceLock<Box<E>>]>);
 
-/// The number of slots, a power of two: room for all series that a family has by default, twice.
+/// The number of slots, a power of two: twice the default limit of series per family.
 const SLOTS: usize = 4_096;
 
-/// How many slots are tried for a key.
+/// The number of slots that are tried for a key.
 const PROBES: usize = 16;
 
 impl<E> AppendOnlyTable<E> {
@@ -14,14 +15,14 @@ impl<E> AppendOnlyTable<E> {
         Self(std::iter::repeat_with(OnceLock::new).take(SLOTS).collect())
     }
 
-    /// Returns the entry of a key, if it is there.
+    /// Returns the entry of a key.
     #[inline]
     pub(crate) fn get(&self, hash: u64, is_it: impl Fn(&E) -> bool) -> Option<&E> {
         let slots = self.slots(hash).map_while(|slot| slot.get());
         slots.map(Box::as_ref).find(|entry| is_it(entry))
     }
 
-    /// Adds an entry, unless its key has one or there is no slot left for it.
+    /// Adds an entry, unless its key has an entry or no slot is free.
     pub(crate) fn insert(&self, hash: u64, is_it: impl Fn(&E) -> bool, entry: E) {
         let mut entry = Box::new(entry);
         for slot in self.slots(hash) {

@@ -17,11 +17,11 @@ mod text;
 pub(crate) use self::encode::write;
 pub(crate) use self::text::{ExternalFamily, Reading};
 
-/// An exporter whose values a [`Registry`](crate::Registry) shows beside its own, see
+/// An exporter whose values a [`Registry`](crate::Registry) exports with its own; see
 /// [`RegistryBuilder::beside`](crate::RegistryBuilder::beside).
 ///
-/// With feature `prometheus-exporter` the `PrometheusHandle` of metrics-exporter-prometheus 0.18 is
-/// one. A closure that writes the text is one too:
+/// With feature `prometheus-exporter` the `PrometheusHandle` of metrics-exporter-prometheus 0.18
+/// implements this. A closure that writes the text implements it too:
 ///
 /// ```
 /// use std::io::Write;
@@ -44,7 +44,8 @@ pub trait Source: Send + Sync + 'static {
     /// If the values can't be written. The registry then keeps the previous ones.
     fn write(&self, out: &mut dyn io::Write) -> io::Result<()>;
 
-    /// Does what the exporter needs every few seconds, such as aggregating recorded samples.
+    /// Does periodic work of the exporter, such as aggregating recorded samples. Called every few
+    /// seconds.
     ///
     /// Does nothing by default.
     fn upkeep(&self) {}
@@ -69,29 +70,29 @@ impl fmt::Debug for AnySource {
     }
 }
 
-/// The minimum time between two readings.
-const EVERY: Duration = Duration::from_secs(1);
+/// The minimum time between two reads.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The maximum length of a text in bytes.
+/// The maximum length of the text in bytes.
 const MAX_BYTES: usize = 32 << 20;
 
-/// A source and what was last read from it.
+/// A source and its last values.
 pub(crate) struct Exporter {
     source: Arc<dyn Source>,
     /// The maximum number of series.
     series: usize,
-    /// Held by the thread that reads.
+    /// Held by the thread that is reading.
     busy: Mutex<()>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The thread that reads right now.
+    /// The thread that is reading.
     reader: Option<ThreadId>,
-    /// When the last reading began, successful or not.
+    /// The start of the last read, successful or not.
     tried: Option<Instant>,
-    /// When the values were read.
+    /// The time at which the values were read.
     read: Option<Instant>,
     reading: Arc<Reading>,
     failed: u64,
@@ -110,16 +111,16 @@ impl Exporter {
     pub(crate) fn upkeep(&self) {
         // A panic of the exporter must not end the background work.
         if catch_unwind(AssertUnwindSafe(|| self.source.upkeep())).is_err() {
-            tracing::warn!("failed to run the upkeep of the exporter: it panicked");
+            tracing::warn!("upkeep of the external exporter panicked");
         }
     }
 
-    /// Returns the values, which are at most a second old unless the source fails or another thread
+    /// Returns the values. They are at most a second old, unless the source fails or another thread
     /// is reading.
     pub(crate) fn reading(&self, now: Instant, constant: &ConstantLabels) -> Arc<Reading> {
         let is_new = |state: &State| {
             let since = |tried| now.saturating_duration_since(tried);
-            state.tried.is_some_and(|tried| since(tried) < EVERY)
+            state.tried.is_some_and(|tried| since(tried) < INTERVAL)
         };
         let present = {
             let state = self.state();
@@ -131,7 +132,7 @@ impl Exporter {
         let this = std::thread::current().id();
         let _busy = match self.busy.try_lock() {
             Ok(busy) => busy,
-            // The first values are waited for, unless the source itself asks for them.
+            // Callers wait for the first values, unless the source itself reads the registry.
             Err(_) if self.has_no_values_from(this) => {
                 self.busy.lock().unwrap_or_else(PoisonError::into_inner)
             }
@@ -158,20 +159,20 @@ impl Exporter {
         }
         let reading = Arc::clone(&state.reading);
         drop(state);
-        // Not under the lock: the error's text or a layer may read the registry.
+        // Not under the lock: formatting the error or a tracing layer may read the registry.
         if let Some(error) = first_error {
-            tracing::warn!(%error, "failed to read the exporter, its previous values stay");
+            tracing::warn!(%error, "failed to read the external exporter, keeping its previous values");
         }
         reading
     }
 
-    /// Returns whether there are no values yet, and another thread reads the first ones.
+    /// Returns whether there are no values yet, and another thread is reading the first ones.
     fn has_no_values_from(&self, this: ThreadId) -> bool {
         let state = self.state();
         state.tried.is_none() && state.reader != Some(this)
     }
 
-    /// Returns the age of the values, if there are any, and the number of failed readings.
+    /// Returns the age of the values, if there are any, and the number of failed reads.
     pub(crate) fn status(&self, now: Instant) -> (Option<Duration>, u64) {
         let state = self.state();
         let age = state.read.map(|read| now.saturating_duration_since(read));
@@ -196,7 +197,7 @@ impl Exporter {
     }
 }
 
-/// Keeps the beginning of a text, and counts the lines that are over the limit.
+/// Keeps the start of a text, and counts the lines past the limit.
 struct Limited {
     text: Vec<u8>,
     limit: usize,
@@ -204,7 +205,7 @@ struct Limited {
 }
 
 impl Limited {
-    /// Removes the last line if it is not whole; returns the number of lines over the limit.
+    /// Removes the last line if it is not complete. Returns the number of lines past the limit.
     fn finish(&mut self) -> u64 {
         if self.over.is_some() {
             let end = self.text.iter().rposition(|byte| *byte == b'\n');

@@ -1,5 +1,5 @@
-//! The recorder of the `metrics` macros while a request is handled: the registry together with the
-//! recorder that was current before.
+//! The recorder of the `metrics` macros while a request is handled: the registry and the recorder
+//! that was current before.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::Registry;
 use crate::recorder::is_none;
 
 impl Registry {
-    /// Runs code whose macros write to this registry, and to the recorder that is current now; to
-    /// that one alone if this registry shows the values of another exporter.
+    /// Runs code whose macros write to this registry and to the current recorder. If the registry
+    /// reads another exporter, they write to the current recorder only.
     #[inline]
     pub(crate) fn scope<T>(&self, run: impl FnOnce() -> T) -> T {
-        // The code runs outside of the lookup, so that what it returns moves through fewer calls.
+        // The code runs outside of the lookup, so its output moves through fewer calls.
         let is_alone =
             self.0.is_installed.load(Ordering::Relaxed) || metrics::with_recorder(is_none);
         if is_alone {
@@ -29,7 +29,7 @@ impl Registry {
 
     #[inline(never)]
     fn scope_with_outer<T>(&self, run: impl FnOnce() -> T) -> T {
-        // What is recorded there is read back from there. Here it would hide those values.
+        // The registry reads those values from the exporter. Its own values would hide them.
         if self.has_exporter() {
             return run();
         }
@@ -39,8 +39,8 @@ impl Registry {
         })
     }
 
-    /// Returns whether this thread is registering a metric here, and does so again through another
-    /// recorder that writes to this registry too.
+    /// Returns whether this thread is registering a metric here already, through another recorder
+    /// that writes to this registry too.
     #[inline]
     pub(crate) fn is_registering(&self) -> bool {
         let is_any = DEPTH.try_with(|depth| depth.get() > 0).unwrap_or(false);
@@ -68,7 +68,7 @@ struct Registering;
 
 impl Registering {
     fn new(registry: &Registry) -> Self {
-        // On a thread that is being torn down a metric can count twice.
+        // While a thread is torn down, a metric can be counted twice.
         let _ = REGISTERING.try_with(|all| all.borrow_mut().push(registry.id()));
         let _ = DEPTH.try_with(|depth| depth.set(depth.get() + 1));
         Self
@@ -89,7 +89,7 @@ struct Both<'a> {
 }
 
 impl Both<'_> {
-    /// Registers with the other recorder. If that one writes to the registry too, nothing counts
+    /// Registers with the outer recorder. If it writes to the registry too, nothing is counted
     /// twice.
     fn outer<T>(&self, register: impl FnOnce(&dyn Recorder) -> T) -> T {
         let _registering = Registering::new(self.registry);
@@ -98,7 +98,7 @@ impl Both<'_> {
 }
 
 impl Recorder for Both<'_> {
-    // The other recorder gets each description once, since observed functions describe their
+    // The outer recorder gets each description once, because observed functions describe their
     // metrics often.
     fn describe_counter(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
         if self.registry.describe_both(name.as_str(), &help, unit) {
@@ -137,7 +137,7 @@ impl Recorder for Both<'_> {
     }
 }
 
-/// Two handles that are written to together.
+/// Two handles that are written together.
 struct Pair<T>(T, T);
 
 impl CounterFn for Pair<Counter> {

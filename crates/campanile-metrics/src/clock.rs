@@ -1,26 +1,26 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Returns the milliseconds since 1970.
+/// Returns the milliseconds since the Unix epoch.
 pub(crate) fn milliseconds() -> u64 {
     #[expect(
         clippy::disallowed_methods,
-        reason = "a page tells when a series or an exemplar was made"
+        reason = "creation times of series and exemplars are exported"
     )]
     let now = SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the time, for what lasts: a window of samples, a page, a registry.
+/// Returns the current time.
 pub(crate) fn now() -> Instant {
     #[expect(
         clippy::disallowed_methods,
-        reason = "samples and pages belong to the moment at which they come"
+        reason = "recording a sample and starting a scrape are edges"
     )]
     Instant::now()
 }
 
-/// Returns the time that this thread has used of processors, where the system tells.
+/// Returns the CPU time of this thread, if the system reports it.
 pub(crate) fn of_thread() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     return of(rustix::time::ClockId::ThreadCPUTime);
@@ -28,7 +28,7 @@ pub(crate) fn of_thread() -> Option<Duration> {
     return None;
 }
 
-/// Returns the time that the process has used of processors, where the system tells.
+/// Returns the CPU time of the process, if the system reports it.
 pub(crate) fn of_process() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     return of(rustix::time::ClockId::ProcessCPUTime);

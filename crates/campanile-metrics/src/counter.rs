@@ -10,7 +10,8 @@ use crate::series::Series;
 use crate::snapshot::Value;
 use crate::value::{MetricValue, debug_by_value};
 
-/// A handle to a counter: an unsigned 64-bit integer that only rises, and wraps at its end, which Prometheus sees as a reset.
+/// A handle to a counter: an unsigned 64-bit integer that only increases. It wraps at its end,
+/// which Prometheus treats as a reset.
 ///
 /// A clone writes to the same series.
 #[derive(Clone)]
@@ -23,42 +24,38 @@ impl Counter {
         self.0.increment(by);
     }
 
-    /// Raises the counter to a value that was counted elsewhere; one that is lower changes nothing.
+    /// Raises the counter to a value that was counted elsewhere. A lower value changes nothing.
     ///
-    /// OpenMetrics then has no `_created` line for the counter, since the count began at another
-    /// time.
-    ///
-    /// The overflow series of a family is not changed: the values of several series can't be told
-    /// apart there.
+    /// In OpenMetrics the counter then has no `_created` line, because the count started at another
+    /// time. The overflow series of a family does not change, because it sums several series.
     pub fn absolute(&self, value: u64) {
         CounterFn::absolute(&*self.0, value);
     }
 
-    /// Returns the counter's value.
+    /// Returns the value of the counter.
     pub fn value(&self) -> u64 {
         self.0.0.load(Ordering::Relaxed)
     }
 }
 
-/// A handle to a counter of time: whole nanoseconds, exposed as seconds, as in `process_cpu_seconds_total`.
+/// A handle to a counter of time: whole nanoseconds, exposed as seconds, as in
+/// `process_cpu_seconds_total`.
 ///
 /// A clone writes to the same series.
 #[derive(Clone)]
 pub struct TimeCounter(pub(crate) Arc<Series<TimeCounterValue>>);
 
 impl TimeCounter {
-    /// Adds a time.
+    /// Adds a duration.
     pub fn increment(&self, by: Duration) {
         let TimeCounterValue(nanoseconds) = &**self.0;
         nanoseconds.fetch_add(whole(by), Ordering::Relaxed);
     }
 
-    /// Raises the counter to a time that was counted elsewhere; one that is lower changes nothing.
+    /// Raises the counter to a duration that was counted elsewhere. A shorter one changes nothing.
     ///
-    /// OpenMetrics then has no `_created` line for the counter, since the count began at another
-    /// time.
-    ///
-    /// The overflow series of a family is not changed, as with [`Counter::absolute`].
+    /// As with [`Counter::absolute`], the counter then has no `_created` line, and the overflow
+    /// series of a family does not change.
     pub fn absolute(&self, value: Duration) {
         if self.0.is_overflow() {
             return;
@@ -68,13 +65,13 @@ impl TimeCounter {
         nanoseconds.fetch_max(whole(value), Ordering::Relaxed);
     }
 
-    /// Returns the counter's value.
+    /// Returns the value of the counter.
     pub fn value(&self) -> Duration {
         self.0.duration()
     }
 }
 
-/// The nanoseconds of a time, which are enough for 584 years.
+/// Returns whole nanoseconds, which last for 584 years.
 fn whole(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

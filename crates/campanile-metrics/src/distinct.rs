@@ -8,8 +8,8 @@ use hyperloglockless::HyperLogLog;
 use crate::registry::Refresh;
 use crate::{Gauge, RegisterError, Registry, clock};
 
-/// A gauge of how many different things there were in a window of time: the users of the last day, say, in a service without a
-/// database.
+/// A gauge with the estimated number of distinct values in a window of time, such as the users of
+/// the last day.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,45 +26,45 @@ use crate::{Gauge, RegisterError, Registry, clock};
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
 ///
-/// It is an estimate, off by 1.6 % as a standard deviation (HyperLogLog with 4,096 registers), from sketches for each 24th of the window:
-/// what is counted is what came in the last 24 to 25 of them. It takes 100 KiB, however much is counted, and remembers nothing of what
-/// it was given but a hash with a key of the process; it begins empty with the process, and counts of several processes
-/// can't be added up.
+/// The estimate has a standard error of 1.6 % (HyperLogLog with 4,096 registers). Each 24th of the
+/// window has its own sketch, so the count covers between one window and 25/24 of it. It takes 100
+/// KiB for any number of values, and stores only hashes with a random key of the process. It starts
+/// empty with the process. Counts of several processes can't be summed.
 ///
-/// The gauge is brought up to date by [`Registry::refresh`], which `Campanile::run` calls every 10 s.
+/// [`Registry::refresh`] updates the gauge. `Campanile::run` calls it every 10 s.
 ///
-/// A clone is the same (an `Arc`).
+/// A clone shares the state (an `Arc`).
 #[derive(Clone)]
 pub struct DistinctCount(Arc<Inner>);
 
 struct Inner {
     gauge: Gauge,
-    /// How long each sketch counts.
+    /// The duration of a slot.
     slot: Duration,
     begun: Instant,
     hasher: RandomState,
     ring: Mutex<Ring>,
 }
 
-/// The sketches of the window, and the one that is filled.
+/// The sketches of the window and of the current slot.
 struct Ring {
-    /// The number of the newest slot since the beginning.
+    /// The number of the current slot since the start.
     newest: u64,
     sketches: Vec<HyperLogLog<RandomState>>,
 }
 
-/// How many slots a window has, besides the one that is filled.
+/// The number of slots of a window, besides the current one.
 const SLOTS: u64 = 24;
 
-/// The logarithm of the number of registers.
+/// The binary logarithm of the number of registers.
 const PRECISION: u8 = 12;
 
 impl DistinctCount {
-    /// Returns the count over a window, with a gauge of this name.
+    /// Registers a gauge, and returns the count for a window.
     ///
     /// # Errors
     ///
-    /// If the name is not valid, or is another metric's.
+    /// If the name is invalid or belongs to another metric.
     pub fn new(registry: &Registry, name: &str, window: Duration) -> Result<Self, RegisterError> {
         let gauge = registry.gauge(name, &[])?;
         let hasher = RandomState::new();
@@ -83,12 +83,13 @@ impl DistinctCount {
         Ok(Self(inner))
     }
 
-    /// Counts a thing, unless it was counted in this window.
+    /// Adds a value. A value that is in the window already changes nothing.
     pub fn insert<T: Hash + ?Sized>(&self, thing: &T) {
         self.0.insert(self.0.hasher.hash_one(thing), clock::now());
     }
 
-    /// Returns how many different things there were. It takes a tenth of a millisecond.
+    /// Returns the estimated number of distinct values in the window. Takes a tenth of a
+    /// millisecond.
     pub fn count(&self) -> u64 {
         self.0.count(clock::now())
     }
@@ -107,18 +108,18 @@ impl Inner {
         let ring = self.advanced(now);
         let mut all = self.empty();
         for sketch in &ring.sketches {
-            // They all have the same length, which is the one thing that it can object to.
+            // The union only fails for sketches of different lengths.
             let _ = all.union(sketch);
         }
         drop(ring);
         all.raw_count().round() as u64
     }
 
-    /// Returns the sketches, of which those that are too old were emptied.
+    /// Returns the sketches after the expired ones were cleared.
     fn advanced(&self, now: Instant) -> MutexGuard<'_, Ring> {
         let slot = now.saturating_duration_since(self.begun).as_nanos() / self.slot.as_nanos();
         let slot = u64::try_from(slot).unwrap_or(u64::MAX);
-        // Nothing that can panic runs under the lock.
+        // No code that can panic runs under the lock.
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = slot.saturating_sub(ring.newest).min(SLOTS + 1);
         for slot in (0..gone).map(|back| slot - back) {
@@ -135,7 +136,7 @@ impl Inner {
     }
 }
 
-/// The place of a slot's sketch.
+/// Returns the index of the sketch of a slot.
 fn place(slot: u64) -> usize {
     (slot % (SLOTS + 1)) as usize
 }

@@ -8,7 +8,7 @@ use crate::exemplar::Exemplar;
 use crate::kind::Kind;
 use crate::name::escaped;
 
-/// The media type of what [`Registry::render`](crate::Registry::render) returns.
+/// The media type of the output of [`Registry::render`](crate::Registry::render).
 pub const CONTENT_TYPE: &str = Format::Text.content_type();
 
 /// A format of an exposition.
@@ -29,23 +29,23 @@ impl Format {
     }
 }
 
-/// The lines of one family.
+/// Writes the lines of one family.
 pub(crate) struct Encoder<'a> {
     format: Format,
-    /// Whether series have lines that say since when they count.
+    /// Whether series have `_created` lines.
     has_created: bool,
     kind: Kind,
     /// The name without a counter's `_total`.
     name: &'a str,
-    /// The `_total` of a counter's name. The name of another exporter's counter may have none.
+    /// The `_total` of a counter. An external counter may have none.
     total: &'static str,
     /// The labels of all series.
     constants: &'a ConstantLabels,
-    /// Those that the current series does not have itself, as they are exposed.
+    /// The constant labels that the current series lacks, as they are exposed.
     constant: Cow<'a, str>,
-    /// The lines that come before the first sample.
+    /// The lines before the first sample.
     header: String,
-    /// What the lines of a sample begin with, for each suffix that was needed so far.
+    /// The start of the sample lines, for each suffix used so far.
     heads: Vec<(&'static str, String)>,
     text: &'a mut String,
 }
@@ -99,12 +99,12 @@ impl<'a> Encoder<'a> {
         self.format
     }
 
-    /// Sets what is written before the first sample, if there is one.
+    /// Sets the header, which is written before the first sample.
     pub(crate) fn announce(&mut self, help: Option<&str>, unit: Option<&str>) {
         let name = self.name;
         let (total, kind) = match self.format {
             Format::Text => (self.total, self.kind.as_str()),
-            // The samples of a counter end with `_total` there.
+            // Samples of a counter end with `_total` in OpenMetrics.
             Format::OpenMetrics if self.kind.is_counter() && self.total.is_empty() => {
                 ("", "unknown")
             }
@@ -126,12 +126,12 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Returns the end of the name of a counter's samples.
+    /// Returns the suffix of the sample names of a counter.
     pub(crate) fn total(&self) -> &'static str {
         self.total
     }
 
-    /// Writes a sample up to its value. A label of the sample's own begins with a comma.
+    /// Writes a sample up to its value. `own` is a label of the sample, after a comma.
     pub(crate) fn begin(&mut self, suffix: &'static str, labels: &str, own: &str) -> &mut String {
         let head = match self.heads.iter().position(|(of, _)| *of == suffix) {
             Some(head) => head,
@@ -179,7 +179,7 @@ impl<'a> Encoder<'a> {
         text.push('\n');
     }
 
-    /// Writes the line of a histogram's bucket, with its exemplar.
+    /// Writes the line of a bucket of a histogram, with its exemplar.
     pub(crate) fn bucket(
         &mut self,
         labels: &str,
@@ -203,7 +203,7 @@ impl<'a> Encoder<'a> {
         text.push('\n');
     }
 
-    /// Writes since when a series counts, if that is known, where the format has it.
+    /// Writes the `_created` line of a series, if the format has it and the time is known.
     pub(crate) fn created(&mut self, labels: &str, milliseconds: Option<u64>) {
         if let (true, Some(milliseconds)) = (self.has_created, milliseconds) {
             let text = self.begin("_created", labels, "");
@@ -218,9 +218,9 @@ pub(crate) fn push_seconds(text: &mut String, milliseconds: u64) {
     let _ = write!(text, "{}.{:03}", milliseconds / 1_000, milliseconds % 1_000);
 }
 
-/// Writes a float as Prometheus does.
+/// Writes a float in the form of Prometheus.
 pub(crate) fn push_float(text: &mut String, value: f64) {
-    // Below this every whole number is exact, and -0 is not one of them.
+    // All integers below this are exact. -0 is not an integer.
     if value.trunc() == value && value.abs() < 1e15 && (value != 0.0 || value.is_sign_positive()) {
         text.push_str(itoa::Buffer::new().format(value as i64));
         return;
@@ -228,7 +228,7 @@ pub(crate) fn push_float(text: &mut String, value: f64) {
     let _ = match value {
         f64::INFINITY => write!(text, "+Inf"),
         f64::NEG_INFINITY => write!(text, "-Inf"),
-        // Above 1e15 and below 1e-5 the plain form is long, and not more exact.
+        // Above 1e15 and below 1e-5 the plain form is longer, and not more exact.
         value if value != 0.0 && !(1e-5..1e15).contains(&value.abs()) && !value.is_nan() => {
             write!(text, "{value:e}")
         }
@@ -236,8 +236,9 @@ pub(crate) fn push_float(text: &mut String, value: f64) {
     };
 }
 
-/// Returns a bound as the value of a label, in the canonical form of OpenMetrics, which is Go's `%g` and always a float's text, so that a
-/// series is the same in both formats, and the same as that of Prometheus' other clients.
+/// Returns a bound as the value of a label, in the canonical form of OpenMetrics: Go's `%g`, and
+/// always a float. A series is then the same in both formats, and the same as with other Prometheus
+/// clients.
 pub(crate) fn bound(value: f64) -> String {
     let mut text = String::new();
     push_float(&mut text, value);

@@ -5,19 +5,19 @@ use campanile_http::TraceRef;
 
 use crate::clock;
 
-/// A sample that stands for those of its bucket, and the trace that shows what happened.
+/// The sample that represents a bucket, and its trace.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Exemplar {
     pub(crate) value: f64,
     pub(crate) trace: TraceRef,
-    /// In milliseconds since 1970.
+    /// In milliseconds since the Unix epoch.
     pub(crate) at: u64,
 }
 
-/// The exemplar of a bucket: the greatest sample since it was last shown. It stays until another one comes, so that several
-/// Prometheus servers get to see it.
+/// The exemplar of a bucket: the greatest sample since the last exposition. It stays until a new
+/// sample replaces it, so several Prometheus servers can read it.
 pub(crate) struct ExemplarCell {
-    /// What a sample has to be above, as a float's bits.
+    /// The bits of the float that a new sample must exceed.
     bar: AtomicU64,
     exemplar: Mutex<Option<Exemplar>>,
 }
@@ -28,7 +28,7 @@ impl ExemplarCell {
             return;
         }
         let mut exemplar = self.exemplar();
-        // Another one may have come in the meantime.
+        // Another thread may have stored a greater sample.
         if self.is_above(value) {
             self.bar.store(value.to_bits(), Ordering::Relaxed);
             let at = clock::milliseconds();
@@ -36,7 +36,7 @@ impl ExemplarCell {
         }
     }
 
-    /// Returns the exemplar, and lets any other follow it.
+    /// Returns the exemplar. Any later sample may replace it.
     pub(crate) fn show(&self) -> Option<Exemplar> {
         let exemplar = self.exemplar();
         self.bar

@@ -7,7 +7,7 @@ use crate::labels::{self, Labels};
 use crate::metric::Metric;
 use crate::{Kind, RegisterError, Registry};
 
-/// The metrics of one name, one for each label set of a type.
+/// The metrics of one name, one for each label set of a type; from [`Registry::family`].
 ///
 /// ```
 /// use campanile_metrics::{Counter, Labels, Registry};
@@ -22,19 +22,21 @@ use crate::{Kind, RegisterError, Registry};
 /// let orders = registry.family::<Channel, Counter>("orders_total")?;
 /// orders.with(Channel::MobileApp).increment(1);
 /// assert!(registry.render().contains("orders_total{channel=\"mobile_app\"} 1\n"));
-/// // What is known when the program is compiled is there from the start, at 0, and has a bound.
+/// // Label sets that are known at compile time exist from the start, at 0, and are bounded.
 /// assert!(registry.render().contains("orders_total{channel=\"web\"} 0\n"));
 /// assert_eq!(registry.cardinality()[0].max_series, 2);
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
 ///
-/// If all values of all labels are known, and there are at most 1,000 label sets, a series is found by an index. Otherwise it is looked
-/// up by its labels' text, which takes some hundred nanoseconds: keep the handle where that matters.
+/// If all values of all labels are known at compile time, and there are at most 1,000 label sets, a
+/// series is found by its index. Otherwise it is looked up by its labels, which takes some hundred
+/// nanoseconds. In that case keep the handle in hot code.
 ///
-/// Counters and histograms with at most 100 label sets begin at 0 when the family is registered, so that the first event is a rise. Gauges
-/// and summaries begin when they are first written to, since 0 would be a claim.
+/// Counters and histograms with at most 100 label sets exist at 0 from the registration on, so the
+/// first event is an increase. Gauges and summaries exist from the first write on, because 0 would
+/// be a wrong value.
 ///
-/// A clone is the same family (an `Arc`).
+/// A clone shares the state (an `Arc`).
 pub struct Family<L, M> {
     inner: Arc<Inner<M>>,
     labels: PhantomData<fn(L)>,
@@ -43,14 +45,14 @@ pub struct Family<L, M> {
 struct Inner<M> {
     registry: Registry,
     name: Box<str>,
-    /// A place for each label set, if they are known and not too many.
+    /// The handle of each label set, if the label sets are known and at most [`MAX_HANDLES`].
     handles: Box<[OnceLock<M>]>,
 }
 
 /// The maximum number of label sets whose handles are kept.
 const MAX_HANDLES: usize = 1_000;
 
-/// The maximum number of label sets that begin at 0.
+/// The maximum number of label sets that start at 0.
 const MAX_AT_ZERO: usize = 100;
 
 impl Registry {
@@ -88,12 +90,13 @@ impl Registry {
 }
 
 impl<L: Labels, M: Metric> Family<L, M> {
-    /// Returns the metric with these labels. Past a limit of the registry it is the family's
-    /// overflow series, or for a gauge one that no page shows; ask again later, since a sweep may
-    /// make room.
+    /// Returns the metric with these labels.
+    ///
+    /// Past a limit of the registry it is the overflow series of the family. A gauge is then not
+    /// exported. Call this again later, because a sweep may free series.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "labels are written where they are used: `with(Channel::Web)`"
+        reason = "callers pass literals: `with(Channel::Web)`"
     )]
     pub fn with(&self, labels: L) -> Cow<'_, M> {
         let Inner {
@@ -106,7 +109,7 @@ impl<L: Labels, M: Metric> Family<L, M> {
                 Some(metric) => Cow::Borrowed(metric),
                 None => {
                     let metric: M = found(registry, name, &labels::at::<L>(labels.index()));
-                    // There may be room for its own series later.
+                    // The limit may allow a series of these labels later.
                     match metric.is_own() {
                         true => Cow::Borrowed(handle.get_or_init(|| metric)),
                         false => Cow::Owned(metric),
@@ -123,7 +126,7 @@ impl<L: Labels, M: Metric> Family<L, M> {
     }
 }
 
-/// Returns a series; where it is refused, which is counted, one that no page shows.
+/// Returns a series. If it is rejected, the rejection is counted, and the series is not exported.
 fn found<M: Metric>(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> M {
     let found = M::find(registry, name, labels);
     found.unwrap_or_else(|error| {
@@ -149,7 +152,7 @@ impl<L, M> fmt::Debug for Family<L, M> {
     }
 }
 
-/// A field of a metric set: a metric, or a [`Family`] of them.
+/// A field of a metric set: a metric, or a [`Family`] of metrics.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a field of a metric set",
     label = "not a metric",
@@ -160,22 +163,22 @@ pub trait Field: Sized {
     ///
     /// # Errors
     ///
-    /// As [`Registry::family`]; or if the bounds of its buckets are not valid, are not those that the name has already, or the metric is no
-    /// histogram.
+    /// As [`Registry::family`]. Also if its bucket bounds are invalid or differ from those of the
+    /// name, or it has bounds and is not a histogram.
     fn register(registry: &Registry, definition: &Definition) -> Result<Self, RegisterError>;
 }
 
-/// What the attributes of a metric set say of a field.
+/// The attributes of a field of a metric set.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
-    /// The name, without the unit and a counter's `_total`.
+    /// The name, without the unit and the `_total` of a counter.
     pub name: &'static str,
-    /// What is counted.
+    /// The description.
     pub help: &'static str,
-    /// The unit, in the plural, which the name gets if it doesn't end with it; a [`TimeCounter`](crate::TimeCounter) has `seconds`
-    /// without being told.
+    /// The unit, in the plural. It is added to the name unless the name ends with it. A
+    /// [`TimeCounter`](crate::TimeCounter) always has `seconds`.
     pub unit: Option<&'static str>,
-    /// The upper bounds of a histogram's buckets, if they are its own.
+    /// The upper bounds of the buckets of a histogram, if they are set.
     pub buckets: Option<&'static [f64]>,
 }
 

@@ -9,31 +9,31 @@ use crate::series::Series;
 use crate::snapshot::Value;
 use crate::value::{MetricValue, add, debug_by_value};
 
-/// A handle to a gauge: a 64-bit float that is set, or moves up and down.
+/// A handle to a gauge: a 64-bit float that can be set, increased and decreased.
 ///
 /// A clone writes to the same series.
 #[derive(Clone)]
 pub struct Gauge(pub(crate) Arc<Series<GaugeValue>>);
 
 impl Gauge {
-    /// Sets the gauge. NaN and the infinities are kept and exposed.
+    /// Sets the value. NaN and the infinities are stored and exposed.
     pub fn set(&self, value: f64) {
         self.0.set(value);
     }
 
-    /// Adds to the gauge.
+    /// Adds to the value.
     #[inline]
     pub fn increment(&self, by: f64) {
         self.0.increment(by);
     }
 
-    /// Takes from the gauge.
+    /// Subtracts from the value.
     #[inline]
     pub fn decrement(&self, by: f64) {
         self.0.decrement(by);
     }
 
-    /// Returns the gauge's value.
+    /// Returns the value of the gauge.
     pub fn value(&self) -> f64 {
         f64::from_bits(self.0.0.load(Ordering::Relaxed))
     }
@@ -41,7 +41,7 @@ impl Gauge {
 
 debug_by_value!(Gauge);
 
-/// The value behind a [`Gauge`]: a float's bits.
+/// The value of a [`Gauge`]: the bits of a float.
 #[derive(Default)]
 pub(crate) struct GaugeValue(AtomicU64);
 
@@ -78,7 +78,7 @@ impl GaugeFn for Series<GaugeValue> {
 impl MetricValue for GaugeValue {
     const KIND: Kind = Kind::Gauge;
 
-    /// The last of several series to set the value would hide the others.
+    /// In an overflow series, the last write would hide the others.
     const IS_SUMMABLE: bool = false;
 
     fn read(&self) -> Value {

@@ -12,47 +12,49 @@ use crate::series::Series;
 use crate::snapshot::{self, HistogramSnapshot, Value};
 use crate::value::{MetricValue, add, debug_by_value};
 
-/// A handle to a histogram with fixed buckets, aggregated as it is recorded.
+/// A handle to a histogram with fixed buckets, which is aggregated as it is recorded.
 ///
 /// A clone writes to the same series.
 #[derive(Clone)]
 pub struct Histogram(pub(crate) Arc<Series<HistogramValue>>);
 
 impl Histogram {
-    /// Records a sample. One that is not finite is dropped and counted.
+    /// Records a sample. A sample that is not finite is dropped and counted.
     #[inline]
     pub fn record(&self, value: f64) {
         HistogramValue::record(&self.0, value);
     }
 
-    /// Records a sample several times, which takes no longer than once. One that is not finite is
-    /// dropped, and counted as often.
+    /// Records a sample `count` times, at the cost of one. A sample that is not finite is dropped,
+    /// and counted `count` times.
     #[inline]
     pub fn record_many(&self, value: f64, count: u64) {
         HistogramValue::record_many(&self.0, value, count);
     }
 
-    /// Records a time in seconds. The sum is kept in whole nanoseconds, and so is exact for 584 years of them.
+    /// Records a duration in seconds. The sum is kept in whole nanoseconds, which is exact for 584
+    /// years.
     #[inline]
     pub fn record_duration(&self, time: Duration) {
         self.0.record_duration(time);
     }
 
-    /// Records a sample that belongs to a trace. If the trace is sampled, its id may become the exemplar of the sample's bucket in
-    /// OpenMetrics: that of the greatest sample since the last page.
+    /// Records a sample that belongs to a trace. If the trace is sampled, it may become the
+    /// exemplar of the bucket in OpenMetrics: the greatest sample since the last exposition.
     pub fn record_in_trace(&self, value: f64, trace: TraceRef) {
         if let Some(bucket) = HistogramValue::record(&self.0, value) {
             self.0.exemplify(bucket, value, trace);
         }
     }
 
-    /// Records a time in seconds that belongs to a trace, as [`record_in_trace`](Self::record_in_trace) does.
+    /// Records a duration in seconds that belongs to a trace, as
+    /// [`record_in_trace`](Self::record_in_trace) does.
     pub fn record_duration_in_trace(&self, time: Duration, trace: TraceRef) {
         let bucket = self.0.record_duration(time);
         self.0.exemplify(bucket, time.as_secs_f64(), trace);
     }
 
-    /// Returns what was recorded so far.
+    /// Returns the samples recorded so far.
     pub fn value(&self) -> HistogramSnapshot {
         self.0.snapshot()
     }
@@ -60,15 +62,15 @@ impl Histogram {
 
 debug_by_value!(Histogram);
 
-/// The bounds of a histogram's buckets, finite and rising, and how they are exposed.
+/// The bounds of the buckets, finite and ascending, and their labels.
 pub(crate) struct Bounds {
     values: Box<[f64]>,
-    /// For each bound, and for that of all samples, the label `le`, with a comma before it.
+    /// The label `le` of each bound and of `+Inf`, after a comma.
     labels: Box<[Box<str>]>,
 }
 
 impl Bounds {
-    /// Returns bounds if there are any, and they are finite and rise.
+    /// Returns the bounds if there are any, and they are finite and ascending.
     pub(crate) fn checked(values: &[f64]) -> Option<Arc<Self>> {
         let are_finite = values.iter().all(|value| value.is_finite());
         let rise = values.is_sorted_by(|one, next| one < next);
@@ -90,25 +92,25 @@ impl Bounds {
     }
 }
 
-/// The value behind a [`Histogram`].
+/// The value of a [`Histogram`].
 pub(crate) struct HistogramValue {
     bounds: Arc<Bounds>,
-    /// Samples between each bound and the one before it; the last is above all bounds.
+    /// The number of samples in each bucket; the last bucket is above all bounds.
     buckets: Box<[AtomicU64]>,
     sums: [Sum; SUMS],
     of_name: Arc<SharedByName>,
-    /// For each bucket its exemplar, once there is a trace.
+    /// The exemplar of each bucket, after the first sample with a trace.
     exemplars: OnceLock<Box<[ExemplarCell]>>,
 }
 
-/// What the histograms of a name share.
+/// The state that all histograms of a name share.
 pub(crate) struct SharedByName {
     name: Box<str>,
-    /// The bounds by the unit, for histograms without a setting.
+    /// The bounds by unit, for histograms without configured bounds.
     pub(crate) by_unit: Arc<Bounds>,
-    /// Counts samples that are not finite, for the whole registry.
+    /// The number of samples that are not finite, for the whole registry.
     dropped: Arc<AtomicU64>,
-    /// Whether the log has that all samples are above all bounds.
+    /// Whether the warning about samples above all bounds was logged.
     is_logged: AtomicBool,
 }
 
@@ -123,24 +125,24 @@ impl SharedByName {
     }
 }
 
-/// How many samples tell that the bounds are wrong if all of them are above.
+/// The number of first samples above all bounds after which a warning is logged.
 const ABOVE: u64 = 1_000;
 
-/// A part of the sum: threads that record at the same time mostly have one each.
+/// A shard of the sum. Threads that record at the same time mostly use different shards.
 #[derive(Default)]
 #[repr(align(64))]
 struct Sum {
-    /// What was recorded as floats, as bits.
+    /// The bits of the float sum.
     floats: AtomicU64,
-    /// What was recorded as durations.
+    /// The sum of durations.
     nanoseconds: AtomicU64,
 }
 
-/// How many parts a sum has, a power of two.
+/// The number of shards of a sum, a power of two.
 const SUMS: usize = 4;
 
 thread_local! {
-    /// Which part of each sum this thread adds to.
+    /// The shard that this thread adds to.
     static PART: usize = {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         NEXT.fetch_add(1, Ordering::Relaxed) % SUMS
@@ -159,7 +161,7 @@ impl HistogramValue {
         }
     }
 
-    /// Records a sample, and returns its bucket unless it is dropped.
+    /// Records a sample, and returns its bucket unless the sample is dropped.
     #[inline]
     fn record(&self, value: f64) -> Option<usize> {
         self.record_many(value, 1)
@@ -200,7 +202,7 @@ impl HistogramValue {
 
     #[inline]
     fn count(&self, value: f64, count: u64) -> usize {
-        // All bounds are few, and to compare them all is faster than to guess which half.
+        // There are few bounds, so comparing all of them is faster than a binary search.
         let below = self
             .bounds
             .values
@@ -214,7 +216,7 @@ impl HistogramValue {
         bucket
     }
 
-    /// Logs, once for each name, that all samples so far are above all bounds.
+    /// Logs, once per name, that all samples so far are above all bounds.
     #[cold]
     fn check_bounds(&self) {
         let (_, below) = self.buckets.split_last().unzip();
@@ -228,12 +230,12 @@ impl HistogramValue {
             tracing::warn!(
                 name = %self.of_name.name,
                 greatest = self.bounds.values.last(),
-                "the first {ABOVE} samples of a histogram are above all of its buckets: set others by `Registry::buckets` or `RegistryBuilder::buckets_for`"
+                "first {ABOVE} samples of a histogram above all of its buckets, set others with `Registry::set_buckets`"
             );
         }
     }
 
-    /// The part of the sum that this thread adds to; a thread that ends takes any.
+    /// Returns the shard of the sum that this thread adds to.
     #[inline]
     fn part(&self) -> &Sum {
         &self.sums[PART.try_with(|part| *part).unwrap_or_default()]
@@ -249,7 +251,7 @@ impl HistogramValue {
         load(|sum| &sum.floats).map(f64::from_bits).sum::<f64>() + nanoseconds as f64 / 1e9
     }
 
-    /// The samples that are not above each of the bounds, and then all.
+    /// Returns the number of samples up to each bound, and the number of all samples.
     fn cumulative(&self) -> impl Iterator<Item = u64> {
         self.buckets.iter().scan(0, |count, bucket| {
             *count += bucket.load(Ordering::Relaxed);
@@ -321,7 +323,7 @@ impl MetricValue for HistogramValue {
             encoder.bucket(labels, &self.bounds.labels[bucket], count, exemplar);
         }
         let sum = self.sum();
-        // OpenMetrics allows no sum that is negative or may become so, and no count without one.
+        // OpenMetrics allows no sum that can be negative, and no count without a sum.
         if encoder.format() == Format::Text || (self.bounds.values[0] >= 0.0 && sum >= 0.0) {
             encoder.float("_sum", labels, "", sum);
             encoder.integer("_count", labels, "", count);

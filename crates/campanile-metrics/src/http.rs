@@ -19,53 +19,65 @@ use crate::{Counter, Gauge, Histogram, RegisterError, Registry};
 mod grpc;
 mod sink;
 
-/// An [`Observer`] that counts and times HTTP exchanges.
+/// An [`Observer`] that counts and times HTTP requests.
 ///
-/// | metric | kind | labels | what it is |
+/// | metric | kind | labels | meaning |
 /// |---|---|---|---|
-/// | `http_requests_total` | counter | `method`, `endpoint`, `status_code` | exchanges that have ended |
+/// | `http_requests_total` | counter | `method`, `endpoint`, `status_code` | ended requests |
 /// | `http_request_duration_seconds` | histogram | `method`, `endpoint` | [`End::latency`] |
-/// | `http_requests_in_flight` | gauge | – | exchanges that have begun and not ended |
-/// | `http_requests_incomplete_total` | counter | `method`, `endpoint`, `outcome` | those of `http_requests_total` that did not complete: `cancelled`, `panicked`, `service_error`, `body_error` |
-/// | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `network_protocol_version`, `url_scheme` | [`End::latency`], as OpenTelemetry's semantic conventions have it |
+/// | `http_requests_in_flight` | gauge | – | requests that have begun and not ended |
+/// | `http_requests_incomplete_total` | counter | `method`, `endpoint`, `outcome` | requests of `http_requests_total` that did not complete: `cancelled`, `panicked`, `service_error`, `body_error` |
+/// | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `network_protocol_version`, `url_scheme` | [`End::latency`], by OpenTelemetry's semantic conventions |
 ///
-/// The first two are there with [`HttpNaming::Classic`], the last with [`HttpNaming::OpenTelemetry`], and all with [`HttpNaming::Both`].
+/// The first two exist with [`HttpNaming::Classic`], the last with [`HttpNaming::OpenTelemetry`],
+/// and all with [`HttpNaming::Both`].
 ///
-/// gRPC calls count in these too, mostly with the status 200, and have families of their own:
+/// gRPC calls count in these too, mostly with status 200. They also have these families:
 ///
-/// | metric | kind | labels | what it is |
+/// | metric | kind | labels | meaning |
 /// |---|---|---|---|
-/// | `grpc_server_handled_total` | counter | `grpc_type`, `grpc_service`, `grpc_method`, `grpc_code` | calls that have ended |
+/// | `grpc_server_handled_total` | counter | `grpc_type`, `grpc_service`, `grpc_method`, `grpc_code` | ended calls |
 /// | `grpc_server_handling_seconds` | histogram | `grpc_type`, `grpc_service`, `grpc_method` | [`End::latency`] |
 /// | `rpc_server_call_duration_seconds` | histogram | `rpc_system_name`, `rpc_method`, `rpc_response_status_code`, `error_type` | [`End::latency`], with [`HttpNaming::OpenTelemetry`] |
 ///
-/// `grpc_code` has the spelling of Go's gRPC, as in `OK`, `NotFound` and `Canceled`. `grpc_type` is
-/// always `unknown`, because HTTP does not show whether a call is unary or streams. `grpc_service`
-/// and `grpc_method` are the two parts of the route `/pkg.Service/Method`. A route of another form,
-/// such as `_unmatched_`, is the value of both.
+/// # Labels
 ///
-/// `rpc_method` is `pkg.Service/Method`, and `_OTHER` for an unknown method.
-/// `rpc_response_status_code` is the status' name, as in `NOT_FOUND`. `error_type` is that name if
-/// the [server failed](GrpcStatus::is_server_failure). The layer knows at most 200 methods, and
-/// there are 17 codes: with more than 117 methods, raise
+/// - `method` is [`method_label`], and `endpoint` is the [`Route`], or `_unmatched_`.
+/// - `status_code` is [`End::status`]: 499 if the request was cancelled before the response head,
+///   and 500 for a panic or an error of the service.
+/// - `http_route` is missing without a route. `url_scheme` is the scheme of the URI, or `http`.
+/// - `error_type` of a request is the status from 500 on, or the outcome.
+/// - `grpc_code` is spelled as in Go's gRPC, such as `OK`, `NotFound` and `Canceled`.
+/// - `grpc_type` is always `unknown`, because HTTP does not show whether a call is unary or
+///   streaming.
+/// - `grpc_service` and `grpc_method` are the parts of the route `/pkg.Service/Method`. Another
+///   route, such as `_unmatched_`, is the value of both.
+/// - `rpc_method` is `pkg.Service/Method`, or `_OTHER` for an unknown method.
+/// - `rpc_response_status_code` is the name of the status, such as `NOT_FOUND`. `error_type` of a
+///   call is that name if the [server failed](GrpcStatus::is_server_failure).
+///
+/// # Macros
+///
+/// While the application handles a request, the `metrics` macros write to this registry and to the
+/// recorder that is current where the layer is called, which is the application's global recorder
+/// if there is one. Each value counts once, also if this registry is the global recorder. With
+/// [`with_recorder`](Self::with_recorder) they write to that recorder only.
+///
+/// # Exemplars
+///
+/// If an earlier observer adds a [`TraceRef`] to the extensions of the request, the durations have
+/// exemplars.
+///
+/// # Cost and limits
+///
+/// Handles are cached per route, method, status and gRPC status. A request then costs a lookup
+/// without a lock and five atomic adds. About 4,000 combinations are cached. The rest, and series
+/// past a limit of the registry, are looked up for each request.
+///
+/// R routes with S statuses have at most 10·R·S series of `http_requests_total`, because there are
+/// ten methods. The layer knows at most 200 gRPC methods, with 17 codes each. For more than 2,000
+/// series, raise
 /// [`RegistryBuilder::max_series_per_family`](crate::RegistryBuilder::max_series_per_family).
-///
-/// `endpoint` is the [`Route`], `_unmatched_` without one; `method` is [`method_label`]; `status_code` is [`End::status`]:
-/// 499 for an exchange cancelled before its response head, 500 for a panic or an error of the service. `http_route` is not there
-/// without a route; `error_type` is the status from 500 on, or the outcome; `url_scheme` is that of the URI, `http` without one.
-///
-/// While the application's code runs for an exchange, the `metrics` macros write to this observer's
-/// registry. They also write to the recorder that is current where the layer is called: the
-/// application's own global recorder, if it has one. Each counts once, also if the global recorder
-/// is this registry. With [`with_recorder`](Self::with_recorder) they write to that recorder alone.
-///
-/// If an observer before this one leaves a [`TraceRef`] in the request's extensions, the durations have exemplars.
-///
-/// Handles are cached for each route, method, status and gRPC status, so that an exchange costs a
-/// lookup without a lock and five atomic
-/// adds; past about 4,000 of them, and past a cap of the registry, the rest is looked up there each time. A route has at most ten methods, so R
-/// routes with S statuses have at most 10·R·S series of `http_requests_total`, and usually one or two methods' worth: with
-/// more than 2,000, raise [`RegistryBuilder::max_series_per_family`](crate::RegistryBuilder::max_series_per_family).
 #[derive(Clone)]
 pub struct HttpMetrics(Arc<Inner>);
 
@@ -76,35 +88,35 @@ struct Inner {
     table: AppendOnlyTable<(Route, Key, Handles)>,
 }
 
-/// What the handles of an exchange depend on, beside its route.
+/// The properties of a request that select its handles, besides the route.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     method: MethodLabel,
     status: StatusCode,
     grpc: Option<GrpcStatus>,
-    /// What only OpenTelemetry's labels tell apart.
+    /// The properties that only the labels of OpenTelemetry distinguish.
     telemetry: Option<(Version, bool, Outcome)>,
 }
 
-/// What an exchange writes to.
+/// The handles that a request writes to.
 struct Handles {
     requests: Option<Either<Counter>>,
     durations: [Option<Either<Histogram>>; 2],
     grpc: Option<grpc::Handles>,
 }
 
-/// The state of one exchange. It is moved often, so it is kept small.
+/// The state of a request. It is moved often, so it is small.
 #[derive(Clone)]
 pub struct HttpExchange {
     method: MethodLabel,
-    /// The version and whether it came by HTTPS, if that is among the labels.
+    /// The version, and whether the scheme is HTTPS, if they are labels.
     telemetry: Option<(Version, bool)>,
     trace: Option<TraceRef>,
-    /// The gauge that was incremented, if it is another recorder's.
+    /// The incremented gauge, if it belongs to another recorder.
     in_flight: Option<Box<metrics::Gauge>>,
 }
 
-/// The label of a method, by its place among [`METHODS`].
+/// The label of a method, as an index of [`METHODS`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct MethodLabel(u8);
 
@@ -143,9 +155,15 @@ impl Key {
 }
 
 impl HttpMetrics {
-    /// Returns an observer that writes to a registry, under the names of its [naming](crate::RegistryBuilder::naming).
+    /// Returns an observer that writes to a registry, under the names of its
+    /// [`http_naming`](crate::RegistryBuilder::http_naming).
     ///
-    /// A name that is taken there by a metric of another kind is refused, counted and logged, and the rest works.
+    /// A name that another metric takes later is rejected, counted and logged. The other metrics
+    /// are not affected.
+    ///
+    /// # Errors
+    ///
+    /// If one of the names belongs to another metric. Then no metric is registered.
     pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
         let naming = registry.http_naming();
         let names = METRICS.iter().chain(&grpc::METRICS);
@@ -161,13 +179,13 @@ impl HttpMetrics {
         Ok(Self::to(Sink::Registry(registry.clone()), naming))
     }
 
-    /// Returns an observer that writes to the recorder of another library, such as that of
-    /// metrics-exporter-prometheus, which an application already has. Its values can't be read back
-    /// in process, and its limits and buckets are its own.
+    /// Returns an observer that writes to the recorder of another library, such as
+    /// metrics-exporter-prometheus.
     ///
-    /// The recorder may remove idle series (the exporter's `idle_timeout`): each request looks its
-    /// handles up. If it removes the gauge `http_requests_in_flight` too, the next request starts
-    /// it anew, without the requests that are older.
+    /// Its values can't be read in process, and its limits and buckets apply. The recorder may
+    /// remove idle series (the exporter's `idle_timeout`), so each request looks up its handles. If
+    /// the recorder removes the gauge `http_requests_in_flight`, the next request recreates it
+    /// without the older requests.
     pub fn with_recorder(
         recorder: impl Recorder + Send + Sync + 'static,
         naming: HttpNaming,
@@ -189,7 +207,7 @@ impl HttpMetrics {
 }
 
 impl Inner {
-    /// Returns the handles, and whether they are worth keeping.
+    /// Returns the handles, and whether they can be cached.
     fn handles(&self, route: &Route, key: &Key) -> (Handles, bool) {
         let status = key.status.as_str();
         let labels = [
@@ -268,15 +286,15 @@ const IN_FLIGHT: &str = "http_requests_in_flight";
 const INCOMPLETE: &str = "http_requests_incomplete_total";
 
 const METRICS: [(&str, &str, Kind); 5] = [
-    (REQUESTS, "HTTP requests that have ended.", Kind::Counter),
+    (REQUESTS, "Ended HTTP requests.", Kind::Counter),
     (
         DURATION,
-        "Time from a request's head to the last byte of its response.",
+        "Time from the head of a request to the last byte of its response, in seconds.",
         Kind::Histogram,
     ),
     (
         SERVER_DURATION,
-        "Duration of HTTP server requests.",
+        "Duration of HTTP server requests, in seconds.",
         Kind::Histogram,
     ),
     (
@@ -286,7 +304,7 @@ const METRICS: [(&str, &str, Kind); 5] = [
     ),
     (
         INCOMPLETE,
-        "HTTP requests that did not complete.",
+        "HTTP requests that did not complete, by outcome.",
         Kind::Counter,
     ),
 ];
@@ -308,14 +326,14 @@ impl Observer for HttpMetrics {
         self.0.sink.scope(poll)
     }
 
-    fn end(&self, begun: HttpExchange, end: &End) {
+    fn end(&self, exchange: HttpExchange, end: &End) {
         let inner = &*self.0;
         let route = end.route();
         let key = Key {
-            method: begun.method,
+            method: exchange.method,
             status: end.status(),
             grpc: end.grpc(),
-            telemetry: begun
+            telemetry: exchange
                 .telemetry
                 .map(|(version, is_https)| (version, is_https, end.outcome())),
         };
@@ -324,10 +342,10 @@ impl Observer for HttpMetrics {
                 requests.increment();
             }
             for duration in handles.durations.iter().flatten() {
-                duration.record(end.latency(), begun.trace);
+                duration.record(end.latency(), exchange.trace);
             }
             if let Some(grpc) = &handles.grpc {
-                grpc.record(end.latency(), begun.trace);
+                grpc.record(end.latency(), exchange.trace);
             }
         };
         let hash = key.hash(route);
@@ -345,9 +363,9 @@ impl Observer for HttpMetrics {
             }
         }
         if end.outcome() != Outcome::Completed {
-            inner.incomplete(begun.method, end);
+            inner.incomplete(exchange.method, end);
         }
-        inner.in_flight.end(begun.in_flight);
+        inner.in_flight.end(exchange.in_flight);
     }
 }
 

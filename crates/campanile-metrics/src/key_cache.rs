@@ -10,7 +10,7 @@ use crate::histogram::HistogramValue;
 use crate::series::Series;
 use crate::summary::SummaryValue;
 
-/// The handles of keys whose names and labels are all constants of the program, as those of macros with literals are.
+/// The handles of keys whose names and labels are all string literals, as in most macro calls.
 #[derive(Default)]
 pub(crate) struct KeyCache(OnceLock<AppendOnlyTable<(Key, Handle)>>);
 
@@ -39,12 +39,11 @@ impl KeyCache {
     }
 }
 
-/// Returns whether all texts of the key are constants of the program, so that there is a limited
-/// number of such keys and a clone costs no memory. An `Arc<str>` is none, though a clone shares
-/// it.
+/// Returns whether all strings of the key are literals. There is a limited number of such keys, and
+/// a clone allocates nothing. An `Arc<str>` is not a literal, even though a clone shares it.
 pub(crate) fn is_constant(key: &Key) -> bool {
     let is_borrowed = |text: SharedString| matches!(text.into(), Cow::<'static, str>::Borrowed(_));
-    // Label by label, since a clone of all labels would allocate for each that is no constant.
+    // A clone of all labels at once would allocate for each label that is not a literal.
     let has_constant_labels = key.labels().all(|label| {
         let (name, value) = label.clone().into_parts();
         is_borrowed(value) && is_borrowed(name)
@@ -57,7 +56,8 @@ pub(crate) fn is_constant(key: &Key) -> bool {
         && is_borrowed(clone.into_parts().0.into_inner())
 }
 
-/// Returns whether two keys are equal; those of constants mostly are the same texts, which is seen without reading them.
+/// Returns whether two keys are equal. Equal literals are mostly the same strings, which is
+/// detected by their addresses.
 #[inline]
 fn is_same(one: &Key, other: &Key) -> bool {
     if !same_text(one.name(), other.name()) {

@@ -1,23 +1,23 @@
 use std::fmt;
 
-/// What a metric is; a name has one kind.
+/// The kind of a metric. A name has one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Rises only.
+    /// Only increases.
     Counter,
-    /// Rises only, and counts time.
+    /// Only increases, and counts time.
     TimeCounter,
-    /// Moves up and down.
+    /// Increases and decreases.
     Gauge,
     /// Counts samples in buckets.
     Histogram,
-    /// Tells quantiles of the last minute.
+    /// Has quantiles of the last minute.
     Summary,
 }
 
 impl Kind {
-    /// Returns the name of the kind, as in an exposition's `# TYPE` line.
+    /// Returns the name of the kind in the `# TYPE` line of an exposition.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter | Self::TimeCounter => "counter",
@@ -29,7 +29,7 @@ impl Kind {
 }
 
 impl Kind {
-    /// Returns the kind's name for people, to whom the two counters are not the same.
+    /// Returns the name of the kind for messages, which distinguishes the two counters.
     pub(crate) fn phrase(self) -> &'static str {
         match self {
             Self::TimeCounter => "counter of time",

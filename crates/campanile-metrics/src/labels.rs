@@ -1,24 +1,24 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The labels of a series as a type: a struct with a field for each, or an enum that is one. Made by `#[derive(Labels)]`, of feature
-/// `macros`.
+/// The labels of a series as a type; implemented by `#[derive(Labels)]` with feature `macros`.
 ///
-/// What is known of their values when the program is compiled gives the largest number of series: `LABELS` holds, for each label, its
-/// name and all its values, if there is a list of them.
+/// A struct has one label per field, and an enum is one label. If all values of all labels are
+/// known at compile time, the number of series is known too.
 pub trait Labels {
-    /// For each label its name and its values; no values if there is no telling.
+    /// The name of each label, and all its values if they are known.
     const LABELS: &'static [(&'static str, Option<&'static [&'static str]>)];
 
-    /// Returns the place of each label's value among [`LABELS`](Self::LABELS), as digits of one number; the last label's counts
-    /// ones. It has no meaning if the values of a label are not known.
+    /// Returns the index of the label set: the position of each value in [`LABELS`](Self::LABELS),
+    /// as digits of a mixed-radix number. The last label is the lowest digit. The index has no
+    /// meaning if the values of a label are unknown.
     fn index(&self) -> usize;
 
     /// Returns the values, in the order of [`LABELS`](Self::LABELS).
     fn values(&self) -> Vec<Cow<'_, str>>;
 }
 
-/// No label at all: one series.
+/// No labels: one series.
 impl Labels for () {
     const LABELS: &'static [(&'static str, Option<&'static [&'static str]>)] = &[];
 
@@ -31,7 +31,7 @@ impl Labels for () {
     }
 }
 
-/// Returns how many different label sets there are, if that is known.
+/// Returns the number of label sets, if it is known.
 pub(crate) fn count<L: Labels>() -> Option<usize> {
     let mut labels = L::LABELS.iter();
     labels.try_fold(1_usize, |count, (_, values)| {
@@ -55,24 +55,24 @@ pub(crate) fn at<L: Labels>(mut index: usize) -> Vec<(&'static str, &'static str
     labels
 }
 
-/// The value of a label: an enum with `#[derive(Labels)]`, a truth value, or a text or a number, of which there is no list.
+/// The value of a label: an enum with `#[derive(Labels)]`, a `bool`, a string or a number.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the value of a label",
     label = "not a label's value",
     note = "derive `Labels` on an enum, or use a text or an integer: their series are capped"
 )]
 pub trait LabelValue {
-    /// All values that there are; none if there is no telling.
+    /// All values, if they are known.
     const VALUES: Option<&'static [&'static str]>;
 
-    /// Returns the place of the value in [`VALUES`](Self::VALUES); 0 if there is no list.
+    /// Returns the position of the value in [`VALUES`](Self::VALUES), or 0 without a list.
     fn index(&self) -> usize;
 
     /// Returns the value as it is exposed.
     fn text(&self) -> Cow<'_, str>;
 }
 
-/// A [`LabelValue`] with a list of all values, so that the number of series is known when the program is compiled.
+/// A [`LabelValue`] whose values are all known, so the number of series is known at compile time.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no list of all its values, so labels from it would have no bound",
     label = "a label without a bound",

@@ -5,16 +5,16 @@ use crate::{Counter, Gauge, Histogram, Kind, RegisterError, Registry, Summary, T
 
 /// A handle to a series: [`Counter`], [`TimeCounter`], [`Gauge`], [`Histogram`] or [`Summary`].
 pub trait Metric: Clone {
-    /// What it is.
+    /// The kind of the metric.
     const KIND: Kind;
 
-    /// Whether 0 is a true value for a series without writes.
+    /// Whether 0 is the true value of a series without writes.
     const BEGINS_AT_ZERO: bool;
 
-    /// The unit that the kind brings along.
+    /// The unit of the kind.
     const UNIT: Option<&'static str>;
 
-    /// Returns the series with this name and these labels, new if there is none.
+    /// Returns the series with this name and these labels, which is created if it is new.
     ///
     /// # Errors
     ///
@@ -25,11 +25,11 @@ pub trait Metric: Clone {
         labels: &[(&str, &str)],
     ) -> Result<Self, RegisterError>;
 
-    /// Returns a series that no page shows.
+    /// Returns a series that is not exported.
     fn detached(registry: &Registry) -> Self;
 
-    /// Returns whether it is the series of its labels alone: neither the overflow series nor one
-    /// that no page shows.
+    /// Returns whether the series is exported and belongs to one label set only, so it is neither
+    /// detached nor an overflow series.
     fn is_own(&self) -> bool;
 }
 

@@ -1,4 +1,4 @@
-//! Names and labels as Prometheus' data model has them, and the label text that is a series' key.
+//! Metric and label names in Prometheus' data model, and the rendered labels of a series.
 
 use std::borrow::Cow;
 
@@ -8,12 +8,12 @@ use crate::kind::Kind;
 /// The value of every label of a family's overflow series.
 pub(crate) const OTHER: &str = "_other_";
 
-/// Makes a metric name valid: every character that may not stand where it stands becomes `_`.
+/// Returns a valid metric name. Invalid characters become `_`.
 pub(crate) fn sanitised(name: &str) -> Cow<'_, str> {
     replaced(name, |byte| byte == b':')
 }
 
-/// Makes a label name valid, in the same way.
+/// Returns a valid label name. Invalid characters become `_`.
 pub(crate) fn sanitised_label(name: &str) -> Cow<'_, str> {
     replaced(name, |_| false)
 }
@@ -35,21 +35,21 @@ fn replaced(name: &str, is_extra: impl Fn(u8) -> bool) -> Cow<'_, str> {
     first.into_iter().chain(chars).collect::<String>().into()
 }
 
-/// The labels of one series as they are exposed, sorted by name.
+/// The labels of a series as they are exposed, sorted by name.
 pub(crate) struct LabelText {
     pub(crate) text: String,
-    /// How many values were cut.
+    /// The number of cut values.
     pub(crate) truncated: u64,
 }
 
 impl LabelText {
-    /// Checks and renders labels whose names are valid, and cuts values that are longer than
-    /// `longest` bytes. Some names are reserved for the lines of histograms and summaries.
+    /// Checks and renders labels with valid names. Values longer than `max_bytes` are cut. Some
+    /// names are reserved for the lines of histograms and summaries.
     pub(crate) fn new(
         metric: &str,
         kind: Kind,
         labels: &mut [(Cow<'_, str>, &str)],
-        longest: usize,
+        max_bytes: usize,
     ) -> Result<Self, RegisterError> {
         labels.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let length = labels
@@ -73,9 +73,9 @@ impl LabelText {
                     label: name.into(),
                 });
             }
-            let cut = truncated_value(value, longest);
+            let cut = truncated_value(value, max_bytes);
             truncated += u64::from(cut.len() < value.len());
-            // To Prometheus a label without a value is one that isn't there.
+            // In Prometheus a label with an empty value is the same as no label.
             if cut.is_empty() {
                 continue;
             }
@@ -94,7 +94,7 @@ impl LabelText {
     }
 }
 
-/// The names that a family has in any format: its own and those of its samples.
+/// Returns the names of a family in any format: its name and the names of its samples.
 pub(crate) fn sample_names(name: &str, kind: Kind) -> Vec<String> {
     let (base, suffixes): (_, &[&str]) = match kind {
         // OpenMetrics names a counter without its suffix.
@@ -113,17 +113,19 @@ pub(crate) fn sample_names(name: &str, kind: Kind) -> Vec<String> {
 }
 
 #[inline]
-pub(crate) fn truncated_value(value: &str, longest: usize) -> &str {
-    if value.len() <= longest {
+pub(crate) fn truncated_value(value: &str, max_bytes: usize) -> &str {
+    if value.len() <= max_bytes {
         return value;
     }
-    let end = (0..=longest).rev().find(|&end| value.is_char_boundary(end));
+    let end = (0..=max_bytes)
+        .rev()
+        .find(|&end| value.is_char_boundary(end));
     &value[..end.unwrap_or(0)]
 }
 
-/// Cuts a text at a character boundary, to at most `longest` bytes.
-pub(crate) fn truncated(mut text: String, longest: usize) -> String {
-    text.truncate(truncated_value(&text, longest).len());
+/// Cuts a string at a character boundary, to at most `max_bytes` bytes.
+pub(crate) fn truncated(mut text: String, max_bytes: usize) -> String {
+    text.truncate(truncated_value(&text, max_bytes).len());
     text
 }
 
@@ -140,14 +142,14 @@ pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     text.push('"');
 }
 
-/// Returns whether a text has a character that is escaped in a label value.
+/// Returns whether a string has a character that is escaped in a label value.
 #[inline]
 fn has_escape(text: &str) -> bool {
     text.bytes()
         .any(|byte| matches!(byte, b'\\' | b'\n' | b'"'))
 }
 
-/// Escapes a label value or a help text; the help of text format 0.0.4 keeps its quotes.
+/// Escapes a label value or a help text. The help of text format 0.0.4 keeps its quotes.
 pub(crate) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
     if !has_escape(text) {
         return Cow::Borrowed(text);
@@ -160,7 +162,7 @@ pub(crate) fn escaped(text: &str, quotes: bool) -> Cow<'_, str> {
     })
 }
 
-/// Returns the names and values of a label text, in its order.
+/// Returns the names and values of rendered labels, in their order.
 pub(crate) fn labels(mut text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
     std::iter::from_fn(move || {
         let (name, rest) = text.split_once("=\"")?;

@@ -11,7 +11,8 @@ use crate::kind::Kind;
 use crate::registry::{Lookup, Registry};
 use crate::series::Series;
 
-/// The macros' way in: names are made valid, and what is refused is counted and gets a handle without effect.
+/// The recorder of the `metrics` macros: invalid names are corrected, and a rejected registration
+/// is counted and gets a handle without effect.
 impl Recorder for Registry {
     fn describe_counter(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
         self.describe_with_unit(name.as_str(), &help, unit);
@@ -76,20 +77,20 @@ impl Recorder for Registry {
 }
 
 impl Registry {
-    /// Makes this registry the process's recorder, to which the `metrics` macros write everywhere.
+    /// Makes this registry the global recorder of the process, which all `metrics` macros write to.
     ///
-    /// Handles that were made by the macros before stay without effect.
+    /// Handles that the macros created before stay without effect.
     ///
     /// # Errors
     ///
-    /// If the process has a recorder already.
+    /// If the process has a global recorder already.
     pub fn install(&self) -> Result<(), InstallError> {
         metrics::set_global_recorder(self.clone()).map_err(|_| InstallError::Taken)?;
         self.0.is_installed.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Keeps the series of a key for the next time, if that is for free.
+    /// Caches the series of a key if all its strings are literals.
     fn remember<C>(
         &self,
         key: &Key,
@@ -108,11 +109,12 @@ fn labels(key: &Key) -> impl Iterator<Item = (&str, &str)> + Clone {
     key.labels().map(|label| (label.key(), label.value()))
 }
 
-/// Returns whether a recorder is the one that `metrics` uses if an application has set none.
+/// Returns whether a recorder is the default of `metrics`, which an application has without a
+/// global recorder.
 ///
-/// That one has no fields, and `metrics` keeps it in a `static`, which has an address. An
-/// application's recorder may have no fields either. `metrics::set_global_recorder` boxes it, and a
-/// box of a value without fields has no address: the pointer is the number of its alignment.
+/// The default recorder has no fields, and `metrics` keeps it in a `static`, which has an address.
+/// A recorder of the application may have no fields either, but `metrics::set_global_recorder`
+/// boxes it. The address of a boxed zero-sized value is its alignment.
 #[inline]
 pub(crate) fn is_none(recorder: &dyn Recorder) -> bool {
     let address = std::ptr::from_ref(recorder).cast::<()>().addr();
@@ -133,7 +135,7 @@ mod tests {
         let find = || drop(registry.register_counter(&key, &metadata));
         find();
         let allocations = allocation_counter::measure(find).count_total;
-        // The list of labels, their text, and a copy of a value that shows that it is no literal.
+        // The list of labels, their text, and a copy of a value that detects that it is not a literal.
         assert_eq!(allocations, 3);
     }
 

@@ -11,11 +11,11 @@ use crate::encode::Format;
 
 mod gzip;
 
-/// How much text is written at a time. At about 30 ns a line, and 3 ns a byte to compress, that
-/// takes a tenth of a millisecond.
+/// The length of a piece of text. At about 30 ns per line, and 3 ns per byte to compress, it takes
+/// a tenth of a millisecond.
 const PIECE: usize = 32 << 10;
 
-/// How long after its start a rendering can be joined: its values are at most that old.
+/// The time after its start in which a rendering can be joined: its values are at most that old.
 const JOINABLE: Duration = Duration::from_millis(100);
 
 /// The maximum number of renderings that keep pieces.
@@ -29,7 +29,7 @@ pub(crate) trait Scraped: Clone {
     /// A position among the values.
     type Cursor: Clone;
 
-    /// Reads what takes long to read, before the values are locked.
+    /// Reads slow sources before the values are locked.
     fn prepare(&self, now: Instant);
 
     /// Returns a cursor at the first value.
@@ -45,10 +45,10 @@ pub(crate) trait Scraped: Clone {
     fn shared_scrapes(&self) -> &SharedScrapes<Self>;
 }
 
-/// The renderings of a registry that readers can share.
+/// The renderings of a registry that clients can share.
 ///
 /// Only these keep pieces, so a registry keeps at most [`MAX_SHARED`] times [`MAX_KEPT`] bytes,
-/// however many clients do not read their responses.
+/// whatever the number of clients that do not read their responses.
 pub(crate) struct SharedScrapes<S: Scraped> {
     /// The oldest first.
     shared: Mutex<VecDeque<Weak<Rendering<S>>>>,
@@ -311,7 +311,7 @@ pub(crate) struct Reader<S: Scraped> {
     next: usize,
     /// The place before the next piece, unless that is the first.
     place: Option<Arc<Place<S::Cursor>>>,
-    /// Whether the runtime had its turn since the last piece was written here.
+    /// Whether the runtime got a turn since this reader wrote a piece.
     had_turn: bool,
 }
 
@@ -325,13 +325,12 @@ impl<S: Scraped> Reader<S> {
         }
     }
 
-    /// Returns the next piece, `Some(None)` at the end, and `None` if the runtime is to have its
-    /// turn.
+    /// Returns the next piece, `Some(None)` at the end, and `None` if the runtime gets a turn.
     pub(crate) fn read(&mut self) -> Option<Option<Bytes>> {
-        if matches!(self.look(), Next::Dropped) {
+        if matches!(self.state(), Next::Dropped) {
             self.detach();
         }
-        if matches!(self.look(), Next::NotWritten) && std::mem::take(&mut self.had_turn) {
+        if matches!(self.state(), Next::NotWritten) && std::mem::take(&mut self.had_turn) {
             self.rendering.write(self.next);
         }
         match self.take() {
@@ -349,14 +348,14 @@ impl<S: Scraped> Reader<S> {
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        matches!(self.look(), Next::End)
+        matches!(self.state(), Next::End)
     }
 
-    fn look(&self) -> Next<S::Cursor> {
+    fn state(&self) -> Next<S::Cursor> {
         lock(&self.rendering.pieces).get(self.next)
     }
 
-    /// Looks, and drops the piece if no other reader can want it.
+    /// Returns the state of the next piece, and drops the piece if no other reader needs it.
     fn take(&self) -> Next<S::Cursor> {
         let is_alone = Arc::strong_count(&self.rendering) == 1;
         let mut pieces = lock(&self.rendering.pieces);
@@ -367,12 +366,22 @@ impl<S: Scraped> Reader<S> {
         next
     }
 
-    /// Continues in a rendering of this reader alone.
+    /// Continues in a rendering for this reader only.
     fn detach(&mut self) {
-        let of = &self.rendering;
+        let current = &self.rendering;
         let place = self.place.as_deref();
-        let place = place.map_or_else(|| Place::new(of.source.cursor(of.format)), Place::copy);
-        let rendering = Rendering::new(&of.source, place, of.format, of.gzip, of.begun, false);
+        let place = place.map_or_else(
+            || Place::new(current.source.cursor(current.format)),
+            Place::copy,
+        );
+        let rendering = Rendering::new(
+            &current.source,
+            place,
+            current.format,
+            current.gzip,
+            current.begun,
+            false,
+        );
         self.rendering = Arc::new(rendering);
         self.next = 0;
     }

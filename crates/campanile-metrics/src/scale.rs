@@ -1,4 +1,4 @@
-//! The default bounds of histograms, by their unit.
+//! The default bucket bounds of histograms, by unit.
 
 use std::sync::{Arc, LazyLock};
 
@@ -50,7 +50,7 @@ const RATIOS: [f64; 11] = [
     0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0,
 ];
 
-/// What a histogram's unit, or else the last word of its name, says of its samples.
+/// The range of a histogram's samples, by its unit or the last word of its name.
 pub(crate) struct Scale {
     words: &'static [&'static str],
     bounds: LazyLock<Arc<Bounds>>,
@@ -83,8 +83,8 @@ static SCALES: [Scale; 8] = [
     ),
 ];
 
-/// Returns the bounds for a unit, or else for the last word of a name; those for seconds if neither
-/// is known.
+/// Returns the bounds for a unit, or else for the last word of a name. Defaults to those for
+/// seconds.
 pub(crate) fn bounds(name: &str, unit: Option<&str>) -> Arc<Bounds> {
     let last = name.rsplit('_').next();
     let found = [unit, last].into_iter().flatten().find_map(|word| {

@@ -20,46 +20,51 @@ pub use self::body::ScrapeBody;
 pub use self::service::RegistryService;
 
 impl Registry {
-    /// Returns all values in Prometheus' text format 0.0.4, to be sent with [`CONTENT_TYPE`](crate::export::CONTENT_TYPE).
+    /// Returns all values in Prometheus' text format 0.0.4, whose media type is
+    /// [`CONTENT_TYPE`](crate::export::CONTENT_TYPE).
     pub fn render(&self) -> String {
-        self.page(Format::Text)
+        self.encode(Format::Text)
     }
 
-    /// Returns all values in the format of OpenMetrics 1.0.0.
+    /// Returns all values in OpenMetrics 1.0.0.
     pub fn render_open_metrics(&self) -> String {
-        self.page(Format::OpenMetrics)
+        self.encode(Format::OpenMetrics)
     }
 
-    fn page(&self, format: Format) -> String {
-        let mut page = String::new();
+    fn encode(&self, format: Format) -> String {
+        let mut text = String::new();
         self.publish_self_metrics();
         let mut cursor = Cursor::new(format);
-        while cursor.write(self, &mut page, usize::MAX) {}
-        page
+        while cursor.write(self, &mut text, usize::MAX) {}
+        text
     }
 
-    /// Answers a GET or HEAD of `/metrics`: in OpenMetrics 1.0.0 or Prometheus' text format 0.0.4, by `Accept`, and compressed with
-    /// gzip if `Accept-Encoding` asks for that. An `Accept` that makes no sense gets text; any other method is 405.
+    /// Returns the response to a scrape, a GET or HEAD of `/metrics`.
     ///
-    /// A long response is written in pieces of 32 KiB as it is sent, so that the runtime is never
-    /// held for long. Clients that come within 100 ms share the pieces. A registry keeps at most 8
-    /// MiB of pieces for slower readers; a client that falls further behind gets its own. A
-    /// response that is not read holds a few hundred bytes. The text of an exporter
-    /// [beside](crate::RegistryBuilder::beside) the registry is read at once, before the response.
+    /// The format is OpenMetrics 1.0.0 or Prometheus' text format 0.0.4, by `Accept`. An invalid
+    /// `Accept` gets text. The body is compressed with gzip if `Accept-Encoding` prefers it. Any
+    /// other method gets 405.
+    ///
+    /// A long body is written in pieces of 32 KiB as it is sent, so it never blocks the runtime for
+    /// long. Clients that start within 100 ms share the pieces. A registry keeps at most 8 MiB of
+    /// pieces for slower clients. A client that falls further behind gets new pieces. A body that
+    /// is not read takes a few hundred bytes. The text of an exporter
+    /// [beside](crate::RegistryBuilder::beside) the registry is read before the response.
     pub fn respond(&self, request: &Parts) -> Response<ScrapeBody> {
         let Parts {
             method, headers, ..
         } = request;
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response =
-                Response::new(ScrapeBody::from("only GET and HEAD are served here\n"));
+            let mut response = Response::new(ScrapeBody::from(
+                "method not allowed: expected GET or HEAD\n",
+            ));
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             let allowed = HeaderValue::from_static("GET,HEAD");
             response.headers_mut().insert(ALLOW, allowed);
             return response;
         }
         let (format, gzip) = (accept::format(headers), accept::gzip(headers));
-        let page = if method == Method::HEAD {
+        let body = if method == Method::HEAD {
             ScrapeBody(Content::Head)
         } else {
             match self.0.scrapes.start(self, format, gzip, clock::now()) {
@@ -67,7 +72,7 @@ impl Registry {
                 Start::Long(reader) => ScrapeBody(Content::Long(reader)),
             }
         };
-        let mut response = Response::new(page);
+        let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,

@@ -9,22 +9,22 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
-/// One series: its labels, and its value.
+/// A series: its labels and its value.
 #[derive(Default)]
 pub(crate) struct Series<C> {
-    /// The labels as they are exposed, which are its key in its family.
+    /// The labels as they are exposed, which identify the series in its family.
     pub(crate) labels: Arc<str>,
-    /// When it was made, in milliseconds since 1970.
+    /// The time of creation, in milliseconds since the Unix epoch.
     pub(crate) created: u64,
     /// Whether one of its labels has the name of a constant label.
     pub(crate) overrides: bool,
-    /// The sweep before which it was last looked up, or the last sweep at which it had a handle.
+    /// The last sweep before which it was looked up, or at which it had a handle.
     touched: AtomicU32,
-    /// Whether no page shows it.
+    /// Whether it is not exported.
     is_detached: bool,
-    /// Whether it sums up series that were turned away.
+    /// Whether it sums the values of rejected series.
     is_overflow: AtomicBool,
-    /// Whether it was set to what was counted elsewhere, maybe since before it was made.
+    /// Whether it was set to a value that was counted elsewhere.
     is_absolute: AtomicBool,
     cell: C,
 }
@@ -43,7 +43,7 @@ impl<C> Series<C> {
         }
     }
 
-    /// Returns a series that no page shows.
+    /// Returns a series that is not exported.
     pub(crate) fn detached(cell: C) -> Arc<Self> {
         let series = Self::new("".into(), 0, 0, cell);
         Arc::new(Self {
@@ -52,28 +52,27 @@ impl<C> Series<C> {
         })
     }
 
-    /// Returns whether it is the series of its labels alone, which a page shows.
+    /// Returns whether the series is exported and belongs to one label set only.
     pub(crate) fn is_own(&self) -> bool {
         !self.is_detached && !self.is_overflow()
     }
 
-    /// Makes it the family's overflow series.
+    /// Makes this the overflow series of the family.
     pub(crate) fn overflow(&self) {
         self.is_overflow.store(true, Relaxed);
     }
 
-    /// Returns whether writes of several label sets come together here, so that none of them can
-    /// set the value.
+    /// Returns whether the series sums several label sets, so that none of them can set its value.
     pub(crate) fn is_overflow(&self) -> bool {
         self.is_overflow.load(Relaxed)
     }
 
-    /// Takes note that the value was counted elsewhere.
+    /// Records that the value was counted elsewhere.
     pub(crate) fn set_absolute(&self) {
         self.is_absolute.store(true, Relaxed);
     }
 
-    /// Returns since when its value was counted, in milliseconds since 1970, if that is known.
+    /// Returns the start of the count in milliseconds since the Unix epoch, if it is known.
     pub(crate) fn counted_since(&self) -> Option<u64> {
         (!self.is_absolute.load(Relaxed)).then_some(self.created)
     }
@@ -104,7 +103,7 @@ impl<C> Default for SeriesSet<C> {
     }
 }
 
-/// The series of a family while they are locked.
+/// The locked series of a family.
 pub(crate) struct Map<C> {
     /// In the order of their labels, so that all scrape responses have the same order.
     ordered: BTreeSet<ByLabels<C>>,
@@ -113,7 +112,7 @@ pub(crate) struct Map<C> {
     hashed: HashSet<ByLabels<C>, SeedableRandomState>,
 }
 
-/// The references that a [`Map`] has to each of its series.
+/// The references of a [`Map`] to each of its series.
 const OWN_REFERENCES: usize = 2;
 
 /// Returns a number from the random keys of the standard library.
@@ -168,7 +167,8 @@ impl<C> SeriesSet<C> {
         self.read().get(labels).cloned()
     }
 
-    /// Calls a closure for the series after one of these labels until it returns false; returns the labels of the last one then.
+    /// Calls a closure for the series after a label set, until it returns false. Then it returns
+    /// the labels of the last series.
     pub(crate) fn walk(
         &self,
         after: Option<&str>,
@@ -184,7 +184,7 @@ impl<C> SeriesSet<C> {
         None
     }
 
-    /// Removes the series with these labels unless it has a handle; returns whether it did.
+    /// Removes the series with these labels unless it has a handle. Returns whether it was removed.
     #[cfg(feature = "business")]
     pub(crate) fn remove(&self, labels: &str) -> bool {
         let mut set = self.write();
@@ -194,8 +194,8 @@ impl<C> SeriesSet<C> {
             && set.ordered.remove(labels)
     }
 
-    /// Removes the series that were not in use since a sweep; returns how many. A series with a
-    /// handle is in use, because writes through a handle leave no trace.
+    /// Removes the series that were not used since a sweep, and returns their number. A series with
+    /// a handle is in use, because writes through a handle leave no trace.
     pub(crate) fn remove_idle(&self, before: u32, now: u32) -> usize {
         let mut set = self.write();
         let Map { ordered, hashed } = &mut *set;
@@ -218,7 +218,7 @@ impl<C> SeriesSet<C> {
     }
 }
 
-/// A series, by its labels.
+/// A series, ordered and hashed by its labels.
 struct ByLabels<C>(Arc<Series<C>>);
 
 impl<C> Borrow<str> for ByLabels<C> {
@@ -253,12 +253,12 @@ impl<C> Hash for ByLabels<C> {
     }
 }
 
-/// Locks to read. Nothing that can panic runs under these locks, so a poisoned one is as good as any.
+/// Locks for reading. No code that can panic runs under these locks, so poisoning is ignored.
 pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Locks to write.
+/// Locks for writing.
 pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }

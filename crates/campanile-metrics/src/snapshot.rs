@@ -6,13 +6,14 @@ use campanile_http::TraceRef;
 
 use crate::kind::Kind;
 
-/// All values of a registry: families by name, series by label text, so that two snapshots of one state are equal.
+/// All values of a registry. Families are sorted by name, and series by their labels, so two
+/// snapshots of the same state are equal.
 ///
-/// Each number is read at once, but not all of them at the same moment.
+/// Each number is read atomically, but not all of them at the same time.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The families, in the order of their names.
+    /// The families, sorted by name.
     pub families: Vec<FamilySnapshot>,
 }
 
@@ -22,13 +23,13 @@ pub struct Snapshot {
 pub struct FamilySnapshot {
     /// The exported name.
     pub name: Arc<str>,
-    /// The kind.
+    /// The kind of the metric.
     pub kind: Kind,
     /// The description, if there is one.
     pub help: Option<String>,
-    /// The unit as OpenMetrics has it, such as `seconds`, if one was described.
+    /// The unit in the form of OpenMetrics, such as `seconds`, if one was described.
     pub unit: Option<&'static str>,
-    /// The series, in the order of their label texts.
+    /// The series, sorted by their labels.
     pub series: Vec<SeriesSnapshot>,
 }
 
@@ -37,20 +38,20 @@ pub struct FamilySnapshot {
 #[non_exhaustive]
 pub struct SeriesSnapshot {
     pub(crate) labels: Arc<str>,
-    /// When it was made, to a millisecond: what it counts is of the time since. `None` for a
-    /// counter that was set to an absolute value, which was counted since another time.
+    /// The time at which the series was created, in milliseconds. `None` for a counter that was set
+    /// to an absolute value, because its count started at another time.
     pub created: Option<SystemTime>,
     /// The value.
     pub value: Value,
 }
 
 impl SeriesSnapshot {
-    /// Returns the labels as they are exposed, without braces, in the order of their names: `a="1",b="2"`.
+    /// Returns the labels as they are exposed, without braces and sorted by name: `a="1",b="2"`.
     pub fn label_text(&self) -> &str {
         &self.labels
     }
 
-    /// Returns the labels' names and values, in the order of their names.
+    /// Returns the names and values of the labels, sorted by name.
     pub fn labels(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         crate::name::labels(&self.labels)
     }
@@ -66,15 +67,15 @@ impl SeriesSnapshot {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// A counter's.
+    /// The value of a counter.
     Counter(u64),
-    /// A time counter's.
+    /// The value of a time counter.
     TimeCounter(Duration),
-    /// A gauge's.
+    /// The value of a gauge.
     Gauge(f64),
-    /// A histogram's.
+    /// The value of a histogram.
     Histogram(HistogramSnapshot),
-    /// A summary's.
+    /// The value of a summary.
     Summary(SummarySnapshot),
 }
 
@@ -82,18 +83,18 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct HistogramSnapshot {
-    /// For each bucket its inclusive upper bound, and how many samples were not above it. The bucket of all samples
-    /// (`+Inf`) is `count`.
+    /// The inclusive upper bound of each bucket, and the number of samples up to it. The bucket
+    /// `+Inf` is `count`.
     pub buckets: Vec<(f64, u64)>,
-    /// How many samples there were.
+    /// The number of samples.
     pub count: u64,
-    /// Their sum.
+    /// The sum of the samples.
     pub sum: f64,
-    /// Samples that stand for those of their buckets, at most one for each.
+    /// At most one exemplar per bucket.
     pub exemplars: Vec<Exemplar>,
 }
 
-/// A sample, and the trace that shows what happened.
+/// A sample and its trace.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Exemplar {
@@ -101,7 +102,7 @@ pub struct Exemplar {
     pub value: f64,
     /// The trace, which is sampled.
     pub trace: TraceRef,
-    /// When it was, to a millisecond.
+    /// The time of the sample, in milliseconds.
     pub at: SystemTime,
 }
 
@@ -109,10 +110,10 @@ pub struct Exemplar {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SummarySnapshot {
-    /// The value of each quantile in the last minute, p50, p90, p95, p99 and p99.9: NaN if there was no sample.
+    /// The p50, p90, p95, p99 and p99.9 of the last minute. They are NaN if there was no sample.
     pub quantiles: Vec<(f64, f64)>,
-    /// How many samples there were in all.
+    /// The number of samples since the series was created.
     pub count: u64,
-    /// Their sum.
+    /// The sum of these samples.
     pub sum: f64,
 }

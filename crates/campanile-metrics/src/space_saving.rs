@@ -2,10 +2,10 @@ use std::hash::BuildHasher;
 
 use rustc_hash::FxBuildHasher;
 
-/// The most frequent texts of a stream, in bounded space (Metwally, Agrawal, El Abbadi:
+/// The most frequent strings of a stream, in bounded space (Metwally, Agrawal, El Abbadi:
 /// "Space-Saving", 2005).
 ///
-/// A text that makes up more than one part in [`PLACES`] of the stream is always among them. Its
+/// A string that makes up more than one part in [`PLACES`] of the stream is always included. Its
 /// count is too high by at most that part.
 #[derive(Default)]
 pub(crate) struct SpaceSaving(Vec<Place>);
@@ -16,7 +16,7 @@ struct Place {
     text: String,
 }
 
-/// The maximum number of texts that are counted.
+/// The maximum number of counted strings.
 const PLACES: usize = 64;
 
 impl SpaceSaving {
@@ -33,7 +33,7 @@ impl SpaceSaving {
             self.0.push(Place { hash, count, text });
             return;
         }
-        // The new text takes the place, the count and the memory of the rarest.
+        // The new string replaces the rarest one, and continues its count.
         if let Some(rarest) = self.0.iter_mut().min_by_key(|place| place.count) {
             rarest.hash = hash;
             rarest.count += 1;
@@ -42,7 +42,7 @@ impl SpaceSaving {
         }
     }
 
-    /// Returns the most frequent texts with their counts, in descending order.
+    /// Returns the most frequent strings with their counts, in descending order.
     pub(crate) fn most(&self, number: usize) -> Vec<(String, u64)> {
         let mut all: Vec<_> = self
             .0

@@ -13,20 +13,20 @@ use crate::space_saving::SpaceSaving;
 use crate::summary::SummaryValue;
 use crate::value::MetricValue;
 
-/// All series of one name, whatever their kind.
+/// All series of one name, of any kind.
 pub(crate) struct AnyFamily {
     /// The exported name.
     pub(crate) name: Arc<str>,
-    /// The name as it was first given, before anything was replaced or added.
+    /// The name as it was first given, without replacements and suffixes.
     pub(crate) raw_name: Box<str>,
     pub(crate) series: AnySeries,
-    /// The labels of the overflow series: one for the family, whatever labels are turned away later.
+    /// The labels of the overflow series. A family has one overflow series.
     pub(crate) overflow: OnceLock<Arc<str>>,
-    /// How often a new series was turned away.
+    /// The number of rejected new series.
     overflowed: AtomicU64,
-    /// The labels that were turned away most often.
-    top_overflow: Mutex<SpaceSaving>,
-    /// Whether the family was removed from the registry, so that a caller that still has it looks the
+    /// The most frequently rejected label sets.
+    rejected: Mutex<SpaceSaving>,
+    /// Whether the family was removed from the registry. A caller that still has it then looks the
     /// name up again. Set and read under the lock of the series.
     is_removed: AtomicBool,
 }
@@ -58,7 +58,7 @@ macro_rules! kinds {
             }
         })+
 
-        /// Does the same with the series of any kind.
+        /// Evaluates an expression for the series of any kind.
         macro_rules! with {
             ($any:expr, $set:ident => $then:expr) => {
                 match $any {
@@ -77,7 +77,7 @@ kinds!(
     Summary SummaryValue
 );
 
-/// How many series are read under one lock.
+/// The number of series that are read under one lock.
 const PIECE: usize = 1_000;
 
 impl AnyFamily {
@@ -88,7 +88,7 @@ impl AnyFamily {
             series: C::any(SeriesSet::default()),
             overflow: OnceLock::new(),
             overflowed: AtomicU64::new(0),
-            top_overflow: Mutex::default(),
+            rejected: Mutex::default(),
             is_removed: AtomicBool::new(false),
         }
     }
@@ -104,7 +104,7 @@ impl AnyFamily {
         with!(&self.series, set => set.read().len())
     }
 
-    /// Returns the maximum number of series for this kind, whatever the registry's limit.
+    /// Returns the maximum number of series for this kind, whatever the limits of the registry.
     pub(crate) fn cap(&self) -> usize {
         fn cap<C: MetricValue>(_: &SeriesSet<C>) -> usize {
             C::MAX_SERIES
@@ -112,7 +112,7 @@ impl AnyFamily {
         with!(&self.series, set => cap(set))
     }
 
-    /// Marks the family as removed, if it has no series.
+    /// Marks the family as removed if it has no series. Returns whether it did.
     pub(crate) fn remove_if_empty(&self) -> bool {
         with!(&self.series, set => {
             let set = set.write();
@@ -130,8 +130,8 @@ impl AnyFamily {
         with!(&self.series, set => set.get(labels).map(|series| series.read()))
     }
 
-    /// Returns all series; `shows` tells whether exemplars then count as shown. The lock is held
-    /// for some of them at a time, so that new series wait for microseconds and not for all.
+    /// Returns all series. `shows` selects whether exemplars are marked as shown. The lock is held
+    /// for some of the series at a time, so that new series wait for microseconds only.
     pub(crate) fn snapshot(&self, shows: bool) -> Vec<SeriesSnapshot> {
         fn snapshot<C: MetricValue>(set: &SeriesSet<C>, shows: bool) -> Vec<SeriesSnapshot> {
             let mut all = Vec::new();
@@ -157,7 +157,8 @@ impl AnyFamily {
         with!(&self.series, set => snapshot(set, shows))
     }
 
-    /// Writes the lines of the series after one, until the page is long enough; returns the labels of the last one then.
+    /// Writes the lines of the series after a label set, until the text has this length. Then it
+    /// returns the labels of the last series.
     pub(crate) fn write(
         &self,
         after: Option<&str>,
@@ -182,22 +183,23 @@ impl AnyFamily {
         with!(&self.series, set => write(set, after, encoder, length))
     }
 
-    /// Removes the series with these labels if it is not in use; returns how many.
+    /// Removes the series with these labels if it is not in use. Returns the number of removed
+    /// series.
     #[cfg(feature = "business")]
     pub(crate) fn remove(&self, labels: &str) -> usize {
         usize::from(with!(&self.series, set => set.remove(labels)))
     }
 
-    /// Removes the series that are not in use; returns how many.
+    /// Removes the series that are not in use. Returns their number.
     pub(crate) fn remove_idle(&self, before: u32, now: u32) -> usize {
         with!(&self.series, set => set.remove_idle(before, now))
     }
 
-    /// Counts labels that were turned away; returns whether they are the first.
+    /// Counts a rejected label set. Returns whether it is the first.
     pub(crate) fn reject_labels(&self, labels: &str) -> bool {
         let before = self.overflowed.fetch_add(1, Ordering::Relaxed);
-        // Clients may cause this on all threads at once: none of them waits for a rough count.
-        match self.top_overflow.try_lock() {
+        // Clients may cause this on all threads at once, so no thread waits for an estimate.
+        match self.rejected.try_lock() {
             Ok(mut top) => top.count(labels),
             Err(TryLockError::Poisoned(top)) => top.into_inner().count(labels),
             Err(TryLockError::WouldBlock) => {}
@@ -217,8 +219,6 @@ impl AnyFamily {
     }
 
     pub(crate) fn top(&self) -> MutexGuard<'_, SpaceSaving> {
-        self.top_overflow
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,32 +12,33 @@ use crate::series::Series;
 use crate::snapshot::{SummarySnapshot, Value};
 use crate::value::{MetricValue, debug_by_value};
 
-/// A handle to a summary: quantiles of the last minute, to one percent of their value.
+/// A handle to a summary: quantiles of the last minute, accurate to 1 %.
 ///
-/// The quantiles are p50, p90, p95, p99 and p99.9 of what was recorded in the last 50 to 60 s; the count and the sum are those of
-/// all time. Quantiles of several instances can't be combined, which those of a [`Histogram`](crate::Histogram) can: choose that
-/// unless one process is all there is.
+/// The quantiles are p50, p90, p95, p99 and p99.9 of the samples of the last 50 to 60 s. The count
+/// and the sum cover all samples. Quantiles of several instances can't be combined, but those of a
+/// [`Histogram`](crate::Histogram) can. Prefer a histogram unless there is only one process.
 ///
-/// The quantiles come from a sketch (Masson, Rim, Lee: "DDSketch", 2019) of at most 512 counts for each ten seconds, enough for
-/// values that differ by a factor of 25,000; past that, the smallest of them are counted as one. A summary takes up to 25 KiB, twice as
-/// much with negative values, so a family has 200 of them at most, whatever the registry's cap.
+/// The quantiles come from a sketch (Masson, Rim, Lee: "DDSketch", 2019) with at most 512 bins per
+/// 10 s. That suffices for values that differ by a factor of 25,000. Beyond it, the smallest values
+/// share a bin. A summary takes up to 25 KiB, or twice as much with negative values, so a family
+/// has at most 200 of them.
 ///
 /// A clone writes to the same series.
 #[derive(Clone)]
 pub struct Summary(pub(crate) Arc<Series<SummaryValue>>);
 
 impl Summary {
-    /// Records a sample. One that is not finite is dropped and counted.
+    /// Records a sample. A sample that is not finite is dropped and counted.
     pub fn record(&self, value: f64) {
         SummaryValue::record(&self.0, value, now());
     }
 
-    /// Records a time in seconds.
+    /// Records a duration in seconds.
     pub fn record_duration(&self, time: Duration) {
         self.record(time.as_secs_f64());
     }
 
-    /// Returns the quantiles of the last minute, and the count and the sum of all time.
+    /// Returns the quantiles of the last minute, and the count and the sum of all samples.
     pub fn value(&self) -> SummarySnapshot {
         self.0.snapshot(now())
     }
@@ -45,7 +46,7 @@ impl Summary {
 
 debug_by_value!(Summary);
 
-/// The quantiles, and how they are exposed, with a comma before.
+/// The quantiles, and their labels after a comma.
 const QUANTILES: [(f64, &str); 5] = [
     (0.5, ",quantile=\"0.5\""),
     (0.9, ",quantile=\"0.9\""),
@@ -54,34 +55,34 @@ const QUANTILES: [(f64, &str); 5] = [
     (0.999, ",quantile=\"0.999\""),
 ];
 
-/// The window, in slots, and the length of one.
+/// The number of slots of the window, and the duration of a slot.
 const SLOTS: usize = 6;
 const SLOT: Duration = Duration::from_secs(10);
 
-/// How far a quantile may be from the true one, as a part of it.
+/// The maximum relative error of a quantile.
 const ACCURACY: f64 = 0.01;
 const BINS: u32 = 512;
-/// What is closer to 0 than that counts as 0.
-const LEAST: f64 = 1e-9;
+/// Values closer to 0 count as 0.
+const MIN_VALUE: f64 = 1e-9;
 
-/// The value behind a [`Summary`].
+/// The value of a [`Summary`].
 pub(crate) struct SummaryValue {
     begun: Instant,
     ring: Mutex<Ring>,
-    /// Counts samples that are not finite, for the whole registry.
+    /// The number of samples that are not finite, for the whole registry.
     dropped: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
 struct Ring {
-    /// Each with the number of its ten seconds.
+    /// Each slot with its number.
     slots: [Option<(u64, DDSketch)>; SLOTS],
     count: u64,
     sum: f64,
 }
 
 impl SummaryValue {
-    /// How many lines it is on a page.
+    /// The number of its lines in an exposition, without `_created`.
     pub(crate) const SAMPLES: usize = QUANTILES.len() + 2;
 
     pub(crate) fn new(dropped: Arc<AtomicU64>) -> Self {
@@ -123,25 +124,25 @@ impl SummaryValue {
         }
     }
 
-    /// The number of the ten seconds at a time.
+    /// Returns the number of the slot at a time.
     fn number(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.begun).as_secs() / SLOT.as_secs()
     }
 
     fn snapshot(&self, now: Instant) -> SummarySnapshot {
         let number = self.number(now);
-        // Only copied under the lock, since writers wait for it.
+        // The slots are only copied under the lock, because writers wait for it.
         let (slots, count, sum) = {
             let mut ring = self.ring();
             for slot in &mut ring.slots {
-                // What is too old takes no more space.
+                // Expired slots free their memory.
                 slot.take_if(|(of, _)| *of + SLOTS as u64 <= number);
             }
             (ring.slots.clone(), ring.count, ring.sum)
         };
         let mut window = sketch();
         for (_, sketch) in slots.iter().flatten() {
-            // All of them have the same settings.
+            // Merging fails only for different settings.
             drop(window.merge(sketch));
         }
         let quantile = |(quantile, _)| {
@@ -183,7 +184,7 @@ impl MetricValue for SummaryValue {
     fn write(&self, series: &Series<Self>, encoder: &mut Encoder<'_>) {
         let labels = &series.labels;
         let snapshot = self.snapshot(now());
-        // OpenMetrics allows nothing negative here.
+        // OpenMetrics allows no negative values here.
         let is_allowed = |value: f64| encoder.format() == Format::Text || value >= 0.0;
         let (quantiles, sum) = (snapshot.quantiles.iter(), is_allowed(snapshot.sum));
         let shown: Vec<_> = quantiles
@@ -202,7 +203,7 @@ impl MetricValue for SummaryValue {
 }
 
 fn sketch() -> DDSketch {
-    DDSketch::new(Config::new(ACCURACY, BINS, LEAST))
+    DDSketch::new(Config::new(ACCURACY, BINS, MIN_VALUE))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use crate::clock::now;
 use crate::{Gauge, Histogram};
 
 impl Histogram {
-    /// Starts a timer, whose time is recorded when it is stopped or dropped: also by an early return, a panic or a cancellation.
+    /// Starts a timer. It records its duration when it is stopped or dropped, also on an early
+    /// return, a panic or a cancellation.
     ///
     /// ```
     /// use campanile_metrics::Registry;
@@ -30,27 +31,27 @@ impl Histogram {
     }
 }
 
-/// A time that is being taken; from [`Histogram::start`].
+/// A running timer; from [`Histogram::start`].
 #[derive(Debug)]
 #[must_use = "a timer that is dropped at once has timed nothing"]
 pub struct Timer {
-    /// `None` once it was recorded or given up.
+    /// `None` after it was recorded or discarded.
     histogram: Option<Histogram>,
     begun: Instant,
 }
 
 impl Timer {
-    /// Records the time, and returns it.
+    /// Records the duration and returns it.
     pub fn stop(mut self) -> Duration {
         self.record()
     }
 
-    /// Returns the time so far.
+    /// Returns the duration so far.
     pub fn elapsed(&self) -> Duration {
         now().saturating_duration_since(self.begun)
     }
 
-    /// Records nothing.
+    /// Stops the timer without recording.
     pub fn discard(mut self) {
         self.histogram = None;
     }
@@ -72,10 +73,10 @@ impl Drop for Timer {
     }
 }
 
-/// Times futures.
+/// Measures the duration of futures.
 pub trait Timed: Future + Sized {
-    /// Records how long the future takes, from its first poll until it completes or is dropped. One that is never polled records
-    /// nothing.
+    /// Records the duration of the future, from its first poll until it completes or is dropped. A
+    /// future that is never polled records nothing.
     ///
     /// ```
     /// use campanile_metrics::{Registry, Timed};
@@ -102,7 +103,7 @@ pub trait Timed: Future + Sized {
 impl<F: Future> Timed for F {}
 
 pin_project! {
-    /// A future whose time is taken; from [`Timed::timed`].
+    /// A future whose duration is recorded; from [`Timed::timed`].
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct TimedFuture<'a, F> {
@@ -139,7 +140,8 @@ impl<F: Future> Future for TimedFuture<'_, F> {
 }
 
 impl Gauge {
-    /// Adds one for as long as what is returned lives: through an early return, a panic or a cancellation.
+    /// Adds 1 until the returned guard is dropped, also on an early return, a panic or a
+    /// cancellation.
     ///
     /// ```
     /// use campanile_metrics::Registry;
@@ -158,7 +160,7 @@ impl Gauge {
     }
 }
 
-/// Something that goes on, in a gauge; from [`Gauge::in_flight`].
+/// A guard that counts 1 in a gauge; from [`Gauge::in_flight`].
 #[derive(Debug)]
 #[must_use = "what is dropped at once was never in flight"]
 pub struct InFlight(Gauge);

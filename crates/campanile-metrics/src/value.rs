@@ -5,32 +5,32 @@ use crate::kind::Kind;
 use crate::series::Series;
 use crate::snapshot::Value;
 
-/// A value that series may have.
+/// The value of a series of one kind.
 pub(crate) trait MetricValue: Sized {
     const KIND: Kind;
-    /// The maximum number of series of a family, whatever the registry's limit.
+    /// The maximum number of series of a family, whatever the limits of the registry.
     const MAX_SERIES: usize = usize::MAX;
-    /// Whether values of several series can be summed in an overflow series.
+    /// Whether an overflow series can sum several values.
     const IS_SUMMABLE: bool = true;
-    /// How much longer a line takes to write than one of a counter.
+    /// The cost of encoding, relative to a counter.
     const WEIGHT: usize = 1;
 
     fn read(&self) -> Value;
 
-    /// Reads it for who shows it to others, which makes a difference for exemplars.
+    /// Reads the value for an exposition, which marks its exemplars as shown.
     fn show(&self) -> Value {
         self.read()
     }
 
-    /// Writes the lines of a series with this value.
+    /// Writes the lines of a series.
     fn write(&self, series: &Series<Self>, encoder: &mut Encoder<'_>);
 }
 
-/// Adds to a float that is kept as bits.
+/// Adds to a float that is stored as bits.
 #[inline]
 pub(crate) fn add(bits: &AtomicU64, by: f64) {
     let add = |bits| Some((f64::from_bits(bits) + by).to_bits());
-    // The closure never refuses, so neither does the update.
+    // The closure never returns `None`, so the update succeeds.
     let _ = bits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
 }
 

@@ -9,12 +9,12 @@ use super::logged::{Logged, Panic, Returned, Scope};
 use super::site::{Ended, Keys, LabelAt, Live, METADATA, Outcome, Site};
 use crate::clock::now;
 
-/// A call that goes on. If it is dropped before its end is told, it was cancelled, or panicked.
+/// An active call. If it is dropped before its end, it was cancelled or has panicked.
 pub struct Call {
     pub(super) site: &'static Site,
     pub(super) keys: &'static Keys,
     pub(super) span: Span,
-    /// `None` where no recorder is.
+    /// `None` without a recorder.
     pub(super) live: Option<Live>,
     pub(super) begun: Instant,
     pub(super) state: State,
@@ -24,12 +24,12 @@ pub struct Call {
     pub(super) panic: Option<Box<Panic>>,
 }
 
-/// Where a call is, which tells what its end means.
+/// The state of a call, which determines the meaning of a drop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Its code runs, so that only a panic can end it.
+    /// The code is running, so only a panic can end the call.
     Running,
-    /// It waits, so that only its being dropped can end it.
+    /// The future is suspended, so only a drop can end the call.
     Waiting,
     Ended,
 }
@@ -58,13 +58,13 @@ impl Site {
 }
 
 impl Call {
-    /// Runs a function in the call's span.
+    /// Runs a function in the span of the call.
     pub fn run_now<T>(&mut self, function: impl FnOnce() -> T) -> T {
         let _scope = Scope::enter(&mut self.logged);
-        Panic::noted(&mut self.panic, || self.span.in_scope(function))
+        Panic::recorded(&mut self.panic, || self.span.in_scope(function))
     }
 
-    /// Ends the call well.
+    /// Ends the call successfully.
     pub fn succeeded(mut self) {
         self.end(Outcome::Ok, None);
     }
@@ -105,7 +105,7 @@ impl Call {
         self.report(outcome, duration.as_secs_f64(), error);
     }
 
-    /// Logs the end, and marks the span of a call that failed.
+    /// Logs the end, and marks the span of a failed call.
     fn report(&mut self, outcome: Outcome, duration_seconds: f64, error: Option<&Returned<'_>>) {
         let level = match outcome {
             Outcome::Ok | Outcome::Cancelled => None,
@@ -120,7 +120,7 @@ impl Call {
                 let panic = self.panic.as_deref();
                 logged.covers(level, error, panic).then_some(logged)
             }
-            // An error that is not logged here was logged all the same.
+            // An error that is not logged here may have been logged by a nested call.
             (logged, None) => logged.filter(|_| outcome == Outcome::Error),
             (None, Some(_)) => None,
         };
@@ -134,7 +134,7 @@ impl Call {
             error: text,
         };
         let is_logged = self.span.in_scope(|| (self.site.report)(&ended));
-        // After the events, so that no line of the log has these fields as the span's.
+        // After the events, so that no log line has these fields of the span.
         match (outcome, error) {
             (Outcome::Error | Outcome::Panicked, _) if self.span.is_disabled() => {}
             (Outcome::Error, Some(error)) => {
@@ -158,7 +158,7 @@ impl Call {
             }))
         };
         if let Some(logged) = before.or_else(new) {
-            logged.tell();
+            logged.pass_on();
         }
     }
 

@@ -7,20 +7,20 @@ use super::call::{Call, State};
 use super::logged::{Panic, Scope};
 
 pin_project! {
-    /// A future that is observed.
+    /// An observed future.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Observed<F> {
-        // Before the call, so that what it drops when it is cancelled belongs to it.
+        // Before the call, so that the destructors of the future run within the call.
         #[pin]
         inner: F,
-        // `None` once it has ended.
+        // `None` after the end.
         call: Option<Call>,
     }
 }
 
 impl Call {
-    /// Runs a future in the call's span, and gives the call back with its output.
+    /// Runs a future in the span of the call. Its output includes the call.
     pub fn run<F: Future>(mut self, future: F) -> Observed<F> {
         self.state = State::Waiting;
         Observed::new(future, self)
@@ -47,7 +47,7 @@ impl<F: Future> Future for Observed<F> {
         let polled = {
             let _scope = Scope::enter(&mut call.logged);
             let _entered = call.span.enter();
-            Panic::noted(&mut call.panic, || this.inner.poll(cx))
+            Panic::recorded(&mut call.panic, || this.inner.poll(cx))
         };
         match (polled, this.call.take()) {
             (Poll::Ready(output), Some(call)) => Poll::Ready((output, call)),

@@ -1,4 +1,4 @@
-//! Which failure a nested call has logged, so that the calls that pass it on don't log it again.
+//! Records which failures nested calls have logged, so that enclosing calls do not log them again.
 
 use std::any::{Any, TypeId};
 use std::cell::Cell;
@@ -10,10 +10,10 @@ use tracing::Level;
 
 use crate::name::truncated;
 
-/// The maximum length of an error's text in the log, in bytes.
+/// The maximum length of a logged error message, in bytes.
 const MAX_ERROR: usize = 1_024;
 
-/// The maximum number of an error's sources that are compared.
+/// The maximum number of sources of an error that are compared.
 const MAX_SOURCES: usize = 16;
 
 thread_local! {
@@ -29,17 +29,17 @@ pub(super) struct Returned<'a> {
 }
 
 impl Returned<'_> {
-    /// Returns the error's text, cut at 1 KiB.
+    /// Returns the error message, cut at 1 KiB.
     pub(super) fn text(&self) -> Option<String> {
         Some(truncated(self.shown?.to_string(), MAX_ERROR))
     }
 }
 
-/// A panic, as far as its payload tells it from another: a call may catch a panic and then panic.
+/// The identity of a panic, by its payload: a call may catch a panic and then panic again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Panic {
     payload: TypeId,
-    /// The panic's message, cut at 1 KiB.
+    /// The message, cut at 1 KiB.
     message: Option<String>,
 }
 
@@ -53,8 +53,8 @@ impl Panic {
         }
     }
 
-    /// Runs a function. If it panics, the panic is noted and goes on.
-    pub(super) fn noted<T>(panic: &mut Option<Box<Self>>, function: impl FnOnce() -> T) -> T {
+    /// Runs a function. A panic is recorded and continues.
+    pub(super) fn recorded<T>(panic: &mut Option<Box<Self>>, function: impl FnOnce() -> T) -> T {
         catch_unwind(AssertUnwindSafe(function)).unwrap_or_else(|payload| {
             *panic = Some(Box::new(Self::of(&*payload)));
             resume_unwind(payload)
@@ -72,9 +72,9 @@ pub(super) struct Logged {
 #[derive(Debug)]
 enum What {
     Panic(Option<Box<Panic>>),
-    /// The error's text.
+    /// The error message.
     Text(String),
-    /// The kind of an error without a text.
+    /// The kind of an error without a message.
     Kind(String),
 }
 
@@ -95,9 +95,9 @@ impl Logged {
         Self { level, what }
     }
 
-    /// Returns whether this is the same failure, logged at no lower level: the same text, or one
-    /// that the error's text or that of one of its sources ends with. Without an error it is a
-    /// panic.
+    /// Returns whether this is the same failure, logged at the same or a more severe level. The
+    /// messages must be equal, or the message of the error or of one of its sources must end with
+    /// this message. Without an error it is a panic.
     pub(super) fn covers(
         &self,
         level: Level,
@@ -117,7 +117,7 @@ impl Logged {
                 let sources = std::iter::successors(first, |&error| error.source());
                 let mut sources = sources.take(MAX_SOURCES);
                 text.is_some_and(|text| ends_with(text, logged))
-                    // As `anyhow` and `eyre` show a whole chain.
+                    // `anyhow` and `eyre` print the whole chain.
                     || error.shown.is_some_and(|shown| ends_with(&format!("{shown:#}"), logged))
                     || sources.any(|source| ends_with(&source.to_string(), logged))
             }
@@ -125,19 +125,21 @@ impl Logged {
         }
     }
 
-    /// Tells the call that this one is nested in.
-    pub(super) fn tell(self: Box<Self>) {
+    /// Passes the failure to the enclosing call.
+    pub(super) fn pass_on(self: Box<Self>) {
         let _ = LAST.try_with(|last| last.set(Some(self)));
     }
 }
 
-/// Returns whether a text is that of an error, or ends with it as in `no order: out of stock`.
+/// Returns whether a message equals the message of an error, or ends with it, as in `no order: out
+/// of stock`.
 fn ends_with(text: &str, error: &str) -> bool {
     text.strip_suffix(error)
         .is_some_and(|before| before.is_empty() || before.ends_with(": "))
 }
 
-/// While it lives, nested calls on this thread tell the call whose field it holds what they logged.
+/// While this guard lives, nested calls on this thread store the failures that they logged in the
+/// field of the call.
 pub(super) struct Scope<'a> {
     own: &'a mut Option<Box<Logged>>,
     outer: Option<Box<Logged>>,

@@ -1,5 +1,5 @@
-//! What the macro finds out about a result, whose type it can't see: where a method of a type fits, it goes before that of a
-//! trait.
+//! Selects code by the type of an output, which the macro does not know: a method of the type takes
+//! precedence over the method of a trait.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -8,18 +8,18 @@ use std::fmt::Display;
 
 use crate::labels::Bounded;
 
-/// What a function returned.
+/// The output of a function.
 #[derive(Debug)]
 pub struct Output<'a, T>(pub &'a T);
 
 impl<'a, T, E> Output<'a, Result<T, E>> {
-    /// Returns whether it is an error.
+    /// Returns the value or the error.
     pub fn split(&self) -> Result<&'a T, &'a E> {
         self.0.as_ref()
     }
 }
 
-/// What is no `Result` is no error.
+/// An output that is not a `Result` is not an error.
 pub trait AnyOutput<'a, T> {
     /// Returns the output.
     fn split(&self) -> Result<&'a T, &'a Infallible>;
@@ -32,15 +32,15 @@ impl<'a, T> AnyOutput<'a, T> for Output<'a, T> {
 }
 
 impl<T: Future> Output<'_, T> {
-    /// Returns that the function's work is still to do.
+    /// Returns that the work of the function is not done.
     pub fn state(&self) -> Unfinished {
         Unfinished
     }
 }
 
-/// What is not known as a future.
+/// An output that is not a known future.
 pub trait AnyState {
-    /// Returns that the function's work is done.
+    /// Returns that the work of the function is done.
     fn state(&self) -> Done;
 }
 
@@ -50,15 +50,15 @@ impl<T> AnyState for Output<'_, T> {
     }
 }
 
-/// The work is done.
+/// The work of the function is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Done;
 
-/// The work is done by a future.
+/// A future has to do the work of the function.
 #[derive(Clone, Copy, Debug)]
 pub struct Unfinished;
 
-/// Whose work is done.
+/// A state in which the work is done.
 #[diagnostic::on_unimplemented(
     message = "a future that is made elsewhere can't be observed: its work is done after this function returned",
     label = "this is a future",
@@ -68,7 +68,7 @@ pub trait Finished {}
 
 impl Finished for Done {}
 
-/// Compiles for a function whose work is done when it returns.
+/// Compiles only for a function that returns after its work is done.
 pub fn finished<T: Finished>(_: T) {}
 
 /// Calls the hook of `on_ok`.
@@ -81,15 +81,15 @@ pub fn hook<T, R>(hook: impl FnOnce(&T) -> R, value: &T) {
 pub struct Failure<'a, E>(pub &'a E);
 
 impl<E: Bounded> Failure<'_, E> {
-    /// Returns the error's label value.
+    /// Returns the label value of the error.
     pub fn kind(&self) -> Cow<'_, str> {
         self.0.text()
     }
 }
 
-/// An error whose kinds are not known is counted by its type.
+/// An error without known kinds is counted by its type.
 pub trait ByType {
-    /// Returns the type's name, without the paths in it; one that is only `Error` with that of its crate.
+    /// Returns the name of the type without its paths. A plain `Error` has the name of its crate.
     fn kind(&self) -> Cow<'_, str>;
 }
 
@@ -107,7 +107,7 @@ impl<E> ByType for Failure<'_, E> {
             }
         }
         if short == "Error" {
-            // Many crates have one.
+            // Many crates have an `Error`.
             let path = name.split_once("::").map_or("", |(first, _)| first);
             short = format!("{path}::Error");
         }
@@ -116,15 +116,15 @@ impl<E> ByType for Failure<'_, E> {
 }
 
 impl<'a, E: Display> Failure<'a, E> {
-    /// Returns the error's text.
+    /// Returns the error message.
     pub fn shown(&self) -> Option<&'a dyn Display> {
         Some(self.0)
     }
 }
 
-/// An error without a text.
+/// An error without a message.
 pub trait NotShown<'a> {
-    /// Returns nothing.
+    /// Returns `None`.
     fn shown(&self) -> Option<&'a dyn Display>;
 }
 
@@ -135,15 +135,15 @@ impl<'a, E> NotShown<'a> for Failure<'a, E> {
 }
 
 impl<'a, E: Error + 'static> Failure<'a, E> {
-    /// Returns the error's source.
+    /// Returns the source of the error.
     pub fn source(&self) -> Option<&'a (dyn Error + 'static)> {
         self.0.source()
     }
 }
 
-/// An error whose source is not known.
+/// An error without a known source.
 pub trait NoSource<'a> {
-    /// Returns nothing.
+    /// Returns `None`.
     fn source(&self) -> Option<&'a (dyn Error + 'static)>;
 }
 
@@ -162,7 +162,7 @@ pub trait Fallible {
     /// The error.
     type Error;
 
-    /// Returns the error, if it is one.
+    /// Returns the error, if there is one.
     fn error(&self) -> Option<&Self::Error>;
 }
 
@@ -174,7 +174,7 @@ impl<T, E> Fallible for Result<T, E> {
     }
 }
 
-/// Returns whether an output is an error that counts as ok.
+/// Returns whether an output is an error that counts as a success.
 pub fn is_ok_by<T: Fallible>(output: &T, is_ok: impl FnOnce(&T::Error) -> bool) -> bool {
     output.error().is_some_and(is_ok)
 }

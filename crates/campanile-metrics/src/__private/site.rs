@@ -8,7 +8,7 @@ use crate::labels::Bounded;
 use crate::name::OTHER;
 use crate::recorder::is_none;
 
-/// A function that is observed.
+/// An observed function.
 pub struct Site {
     pub(super) function: &'static str,
     module: &'static str,
@@ -18,14 +18,15 @@ pub struct Site {
     /// The level at which errors are logged; `None` if they are not.
     pub(super) errors_at: Option<tracing::Level>,
     pub(super) report: fn(&Ended<'_>) -> bool,
-    /// The keys of its metrics; once for each list of types that the labels have, which in a generic function are several.
+    /// The keys of the metrics, for each list of label types. A generic function can have several
+    /// lists.
     sets: OnceLock<Sets>,
-    /// Where the two recorders are to which the metrics were described last: often that of requests
-    /// and that of the process take turns.
+    /// The addresses of the two recorders that got the descriptions last: often the recorders of
+    /// requests and of the process alternate.
     described: [AtomicUsize; 2],
 }
 
-/// The names of a function's metrics.
+/// The names of the metrics of a function.
 #[derive(Clone, Copy, Debug)]
 pub struct Names {
     pub calls: &'static str,
@@ -40,15 +41,15 @@ pub struct Ended<'a> {
     pub function: &'static str,
     pub outcome: &'static str,
     pub duration_seconds: f64,
-    /// Whether it failed and no nested call has logged that.
+    /// Whether it failed, and no nested call has logged the failure.
     pub logs_failure: bool,
     pub panicked: bool,
     pub error_type: Option<&'a str>,
-    /// The error's text, which is logged as a text, in which what is not printable is escaped.
+    /// The error message. It is logged as a string, so unprintable characters are escaped.
     pub error: Option<&'a str>,
 }
 
-/// What a call writes to.
+/// The handles that a call writes to.
 pub(super) struct Live {
     pub(super) in_flight: Gauge,
     pub(super) duration: Histogram,
@@ -61,14 +62,15 @@ pub(super) struct Live {
 struct Sets {
     /// All values of each label.
     values: Box<[&'static [&'static str]]>,
-    /// For each label set its keys, once it was used; if they are too many, those of `_other_` alone.
+    /// The keys of each used label set. With too many label sets, only those of `_other_`.
     keys: Box<[OnceLock<Keys>]>,
     are_too_many: bool,
-    /// The same for other types.
+    /// The sets of other label types.
     next: OnceLock<Box<Self>>,
 }
 
-/// The keys of a label set. They live as long as the program, and there are no more than [`MAX_LABEL_SETS`] for a function.
+/// The keys of a label set. They live as long as the program. A function has at most
+/// [`MAX_LABEL_SETS`] of them.
 pub(super) struct Keys {
     pub(super) labels: &'static [Label],
     calls: [Key; 4],
@@ -83,7 +85,7 @@ pub(super) static METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
 impl Site {
-    /// Returns the place where a function's calls are observed.
+    /// Creates the site of an observed function.
     pub const fn new(
         function: &'static str,
         module: &'static str,
@@ -123,7 +125,7 @@ impl Site {
         Some(Live {
             in_flight,
             duration: recorder.register_histogram(&keys.duration, &METADATA),
-            // A future may be dropped, or go on, where the recorder is out of reach.
+            // A future may be dropped or polled without the recorder.
             succeeded: calls(Outcome::Ok),
             cancelled: self.is_async.then(|| calls(Outcome::Cancelled)),
         })
@@ -136,11 +138,11 @@ impl Site {
             duration,
             in_flight,
         } = self.names;
-        let text = "Calls that ended, by outcome: ok, error, cancelled or panicked.";
+        let text = "Ended calls, by outcome.";
         recorder.describe_counter(calls.into(), None, text.into());
-        let text = "Calls that returned an error, by the error's kind.";
+        let text = "Calls that returned an error, by kind of error.";
         recorder.describe_counter(errors.into(), None, text.into());
-        let text = "Time from the beginning of a call to its end, whatever the outcome.";
+        let text = "Time from the start of a call to its end, in seconds.";
         recorder.describe_histogram(duration.into(), Some(Unit::Seconds), text.into());
         let text = "Calls that have begun and not ended.";
         recorder.describe_gauge(in_flight.into(), None, text.into());
@@ -154,7 +156,7 @@ impl Site {
         if sets.are_too_many {
             return sets.keys[0].get_or_init(|| self.new_keys(labels, |_| OTHER));
         }
-        // Each label has a place among its values, and so have all of them together.
+        // The indices of all labels form the index of the label set.
         sets.keys[place(labels)].get_or_init(|| self.new_keys(labels, LabelAt::text))
     }
 
@@ -167,7 +169,7 @@ impl Site {
             tracing::warn!(
                 function = self.function,
                 module = self.module,
-                "the labels have more than {MAX_LABEL_SETS} combinations: all of them are `_other_`"
+                "more than {MAX_LABEL_SETS} label sets of an observed function, all labels are `_other_`"
             );
         }
         let keys = std::iter::repeat_with(OnceLock::new);
@@ -225,7 +227,7 @@ impl Sets {
     }
 }
 
-/// Returns the place of a label set among all of them.
+/// Returns the index of a label set.
 fn place(labels: &[LabelAt]) -> usize {
     labels
         .iter()
@@ -238,13 +240,13 @@ impl Keys {
     }
 }
 
-/// Logs once in a process that calls are not counted.
+/// Logs once per process that calls are not counted.
 fn warn_once() {
     static DONE: AtomicBool = AtomicBool::new(false);
     if !DONE.swap(true, Ordering::Relaxed) {
         tracing::warn!(
-            "a function with `#[observe]` was called where no metrics recorder is: its calls are not counted; \
-             install a registry, or call it from within an observed exchange"
+            "function with `#[observe]` called without a metrics recorder, its calls are not counted: \
+             install a registry, or call it while a request is handled"
         );
     }
 }
@@ -258,7 +260,7 @@ pub struct LabelAt {
 }
 
 impl LabelAt {
-    /// Returns a label with a value of which there is a list.
+    /// Creates a label with a value of a bounded type.
     pub fn new<T: Bounded + ?Sized>(name: &'static str, value: &T) -> Self {
         const {
             assert!(
@@ -279,7 +281,7 @@ impl LabelAt {
     }
 }
 
-/// How a call ended.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Ok,

@@ -27,10 +27,10 @@ pub(crate) fn write(
     None
 }
 
-/// Writes the lines of a series that was read from a text.
+/// Writes the lines of an external series.
 fn write_series(series: &SeriesSnapshot, encoder: &mut Encoder<'_>) {
     let labels = &series.labels;
-    // OpenMetrics has no negative sum, and no count without a sum.
+    // OpenMetrics allows no negative sum, and no count without a sum.
     let is_text = encoder.format() == Format::Text;
     match &series.value {
         Value::Counter(value) => encoder.integer(encoder.total(), labels, "", *value),

@@ -10,16 +10,16 @@ use crate::kind::Kind;
 use crate::name::{LabelText, sample_names, sanitised, sanitised_label};
 use crate::snapshot::{FamilySnapshot, HistogramSnapshot, SeriesSnapshot, SummarySnapshot, Value};
 
-/// What was read from a text.
+/// The values that were read from a text.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Reading {
-    /// In the order of their names.
+    /// Sorted by name.
     families: Vec<ExternalFamily>,
-    /// Encoder that the format does not allow, and those of a second series with the same labels.
+    /// Lines that the format does not allow, and lines of a second series with the same labels.
     pub(crate) invalid: u64,
-    /// Encoder over a limit.
+    /// Lines past a limit.
     pub(crate) over: u64,
-    /// Encoder of families whose name another one has.
+    /// Lines of families with a name of another family.
     pub(crate) taken: u64,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct ExternalFamily {
 }
 
 impl ExternalFamily {
-    /// Returns all names that the family has in any format.
+    /// Returns all names of the family in any format.
     pub(crate) fn names(&self) -> Vec<String> {
         let FamilySnapshot { name, kind, .. } = &self.family;
         match kind.is_counter() && !name.ends_with("_total") {
@@ -44,7 +44,7 @@ impl ExternalFamily {
 }
 
 impl Reading {
-    /// Reads a text of which some lines are over a limit already, up to a number of series.
+    /// Parses a text with some lines past a limit already, up to a number of series.
     pub(crate) fn new(text: &str, over: u64, series: usize, constant: &ConstantLabels) -> Self {
         let mut reader = Reader {
             families: BTreeMap::new(),
@@ -100,7 +100,7 @@ impl Reading {
     }
 }
 
-/// What became of a line that the format allows.
+/// The result of a line that the format allows.
 enum Line {
     Read,
     Over,
@@ -108,11 +108,11 @@ enum Line {
 
 struct Reader<'a> {
     families: BTreeMap<&'a str, Block>,
-    /// The family whose samples come now.
+    /// The family of the next samples.
     current: Option<&'a str>,
     /// The last description.
     help: Option<(&'a str, String)>,
-    /// How many more series there can be.
+    /// The number of series below the limit.
     room: usize,
     constant: &'a ConstantLabels,
 }
@@ -129,13 +129,13 @@ struct Block {
 struct Parts {
     lines: u64,
     value: Option<Number>,
-    /// The values of a histogram's bounds or a summary's quantiles.
+    /// The values of the bounds of a histogram or the quantiles of a summary.
     marks: Vec<(f64, Number)>,
     sum: Option<Number>,
     count: Option<Number>,
 }
 
-/// A sample's value: exact if it is a whole number.
+/// The value of a sample. Integers are exact.
 #[derive(Clone, Copy)]
 struct Number {
     whole: Option<u64>,
@@ -143,7 +143,7 @@ struct Number {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a line, or returns `None` if the format does not allow it.
+    /// Parses a line, or returns `None` if the format does not allow it.
     fn line(&mut self, line: &'a str) -> Option<Line> {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (name, help) = help.split_once(' ').unwrap_or((help, ""));
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
                 "summary" => Kind::Summary,
                 _ => return None,
             };
-            // A second kind of a name is refused, and so are its samples.
+            // A second kind of a name is rejected with its samples.
             if sanitised(name) != name || self.families.contains_key(name) {
                 return None;
             }
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
             (None, "_count") => &mut parts.count,
             (None, _) => &mut parts.value,
         };
-        // The first of equal series stands.
+        // The first of equal series is kept.
         if part.is_some() {
             return None;
         }
@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Block {
-    /// Returns the family, and how many lines make no whole series.
+    /// Returns the family, and the number of lines that form no complete series.
     fn finish(self, name: &str) -> (ExternalFamily, u64) {
         let is_fraction = |parts: &Parts| parts.value.is_some_and(|value| value.whole.is_none());
         let kind = match self.kind {
@@ -314,7 +314,7 @@ impl Parts {
         let marks = self.marks.into_iter();
         let quantile = |(quantile, value): (f64, Number)| {
             let is_valid = (0.0..=1.0).contains(&quantile);
-            // Without a sign, which a zero may have.
+            // Removes the sign of a negative zero.
             is_valid.then_some((quantile.abs(), value.float))
         };
         Some(SummarySnapshot {
@@ -345,10 +345,10 @@ impl Number {
     }
 }
 
-/// Up to this every whole number is a float.
+/// All integers up to this are exact floats.
 const EXACT: f64 = (1_u64 << 53) as f64;
 
-/// Reads labels after the brace; returns them and the text after the second brace.
+/// Parses labels after the opening brace. Returns them and the text after the closing brace.
 fn labels(mut text: &str) -> Option<(Vec<(&str, String)>, &str)> {
     let mut all = Vec::new();
     loop {
@@ -368,7 +368,8 @@ fn labels(mut text: &str) -> Option<(Vec<(&str, String)>, &str)> {
     }
 }
 
-/// Reads the value of a label after the quote; returns it and the text after the second quote.
+/// Parses the value of a label after the opening quote. Returns it and the text after the closing
+/// quote.
 fn value(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

@@ -4,12 +4,12 @@ use crate::{Counter, Gauge, Kind, Metric, RegisterError, Registry};
 
 /// Metrics of a cache.
 ///
-/// | metric | kind | what it is |
+/// | metric | kind | meaning |
 /// |---|---|---|
-/// | `cache_hits_total{cache_type}` | counter | lookups that found something |
-/// | `cache_misses_total{cache_type}` | counter | lookups that found nothing |
-/// | `cache_hit_ratio{cache_type}` | gauge | hits in all lookups since the start, 0 to 1; not there before the first |
-/// | `cache_entries{cache_type}` | gauge | what is in the cache, if it [tells](Self::set_entries) |
+/// | `cache_hits_total{cache_type}` | counter | lookups that found a value |
+/// | `cache_misses_total{cache_type}` | counter | lookups that found no value |
+/// | `cache_hit_ratio{cache_type}` | gauge | hits divided by all lookups since the start, 0 to 1; missing before the first |
+/// | `cache_entries{cache_type}` | gauge | entries in the cache, if they are [set](Self::set_entries) |
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -28,10 +28,10 @@ use crate::{Counter, Gauge, Kind, Metric, RegisterError, Registry};
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
 ///
-/// The ratio of the last five minutes, say, is a query: `rate(cache_hits_total[5m]) / (rate(cache_hits_total[5m]) +
-/// rate(cache_misses_total[5m]))`.
+/// For the ratio of the last five minutes, use a query: `rate(cache_hits_total[5m]) /
+/// (rate(cache_hits_total[5m]) + rate(cache_misses_total[5m]))`.
 ///
-/// A clone is the same.
+/// A clone writes to the same series.
 #[derive(Clone, Debug)]
 pub struct CacheMetrics {
     registry: Registry,
@@ -48,15 +48,15 @@ const RATIO: &str = "cache_hit_ratio";
 const ENTRIES: &str = "cache_entries";
 
 impl CacheMetrics {
-    /// Returns the metrics of a cache, in a registry.
+    /// Registers the metrics of a cache.
     ///
     /// # Errors
     ///
-    /// If one of the names is taken there by something else.
+    /// If one of the names belongs to another metric.
     pub fn register(registry: &Registry, cache_type: &str) -> Result<Self, RegisterError> {
-        registry.describe(HITS, "Cache lookups that found something.");
-        registry.describe(MISSES, "Cache lookups that found nothing.");
-        registry.describe(RATIO, "Hits in all cache lookups since the start.");
+        registry.describe(HITS, "Cache lookups that found a value.");
+        registry.describe(MISSES, "Cache lookups that found no value.");
+        registry.describe(RATIO, "Cache hits divided by all lookups since the start.");
         registry.describe(ENTRIES, "Entries in the cache.");
         let labels = [("cache_type", cache_type)];
         for name in [RATIO, ENTRIES] {
@@ -72,7 +72,7 @@ impl CacheMetrics {
         })
     }
 
-    /// Counts a lookup by what it found, and returns that.
+    /// Counts a lookup as a hit or a miss, and returns its result.
     pub fn record_lookup<T>(&self, found: Option<T>) -> Option<T> {
         if found.is_some() {
             self.hits.increment(1);
@@ -85,7 +85,7 @@ impl CacheMetrics {
         found
     }
 
-    /// Sets how many entries the cache has.
+    /// Sets the number of entries in the cache.
     pub fn set_entries(&self, entries: usize) {
         let gauge = self.entries.get_or_init(|| self.gauge(ENTRIES));
         gauge.set(entries as f64);

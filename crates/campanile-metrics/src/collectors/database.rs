@@ -4,12 +4,12 @@ use crate::{
     Bounded, Counter, Family, Histogram, LabelValue, Labels, RegisterError, Registry, Timed,
 };
 
-/// Metrics of what a service asks of its databases.
+/// Metrics of the queries to databases.
 ///
-/// | metric | kind | what it is |
+/// | metric | kind | meaning |
 /// |---|---|---|
-/// | `database_query_duration_seconds{query_type,table}` | histogram | time of queries, whether they succeed, fail or are cancelled |
-/// | `database_query_errors_total{query_type,table}` | counter | queries that failed |
+/// | `database_query_duration_seconds{query_type,table}` | histogram | time of queries that succeed, fail or are cancelled |
+/// | `database_query_errors_total{query_type,table}` | counter | failed queries |
 ///
 /// ```
 /// use campanile_metrics::collectors::{DatabaseMetrics, QueryType};
@@ -31,9 +31,10 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A table is a name from the program's text; where it comes from elsewhere, the registry's cap holds.
+/// The table should be a string literal. Otherwise the limits of the registry bound the number of
+/// series.
 ///
-/// A clone is the same.
+/// A clone writes to the same series.
 #[derive(Clone, Debug)]
 pub struct DatabaseMetrics {
     durations: Family<Query<'static>, Histogram>,
@@ -41,29 +42,29 @@ pub struct DatabaseMetrics {
 }
 
 impl DatabaseMetrics {
-    /// Returns the metrics, in a registry.
+    /// Registers the metrics.
     ///
     /// # Errors
     ///
-    /// If one of the names is taken there by something else.
+    /// If one of the names belongs to another metric.
     pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
         let (durations, errors) = (
             "database_query_duration_seconds",
             "database_query_errors_total",
         );
-        registry.describe(durations, "Time of database queries in seconds.");
-        registry.describe(errors, "Database queries that failed.");
+        registry.describe(durations, "Duration of database queries, in seconds.");
+        registry.describe(errors, "Failed database queries.");
         Ok(Self {
             durations: registry.family(durations)?,
             errors: registry.family(errors)?,
         })
     }
 
-    /// Times a query, and counts its error.
+    /// Times a query and counts its error.
     ///
     /// # Errors
     ///
-    /// The query's own.
+    /// The error of the query.
     pub async fn query<T, E>(
         &self,
         query_type: QueryType,
@@ -79,7 +80,7 @@ impl DatabaseMetrics {
     }
 }
 
-/// What a query does.
+/// The type of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QueryType {
@@ -91,7 +92,7 @@ pub enum QueryType {
     Update,
     /// `DELETE`
     Delete,
-    /// Anything else.
+    /// Any other query.
     Other,
 }
 
@@ -104,8 +105,8 @@ impl QueryType {
         Self::Other,
     ];
 
-    /// Returns the type of an SQL statement, by its first word. Parentheses before it are skipped. A
-    /// statement that begins with `WITH` or a comment is [`Other`](Self::Other).
+    /// Returns the type of an SQL statement by its first word, after opening parentheses. A
+    /// statement that starts with `WITH` or a comment is [`Other`](Self::Other).
     pub fn from_sql(sql: &str) -> Self {
         let sql = sql.trim_start_matches(|char: char| char == '(' || char.is_whitespace());
         let is_end = |char: char| !char.is_alphanumeric() && char != '_';

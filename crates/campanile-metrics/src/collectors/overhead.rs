@@ -9,14 +9,14 @@ use pin_project_lite::pin_project;
 use crate::metric::Metric;
 use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter, clock};
 
-/// What observing costs the process, among its own metrics.
+/// The CPU time that observing costs the process.
 ///
-/// | metric | kind | what it is |
+/// | metric | kind | meaning |
 /// |---|---|---|
-/// | `campanile_cpu_seconds_total{part="background"}` | counter | time on processors of futures that are [metered](Self::meter), and of code that is [measured](Self::measure) |
-/// | `campanile_cpu_seconds_total{part="exchanges"}` | counter | time of the pieces of code that are [sampled](Self::sample): of one in 257, times 257 |
-/// | `campanile_cpu_seconds_total{part="scrapes"}` | counter | time on processors in which this registry's pages were written and compressed |
-/// | `campanile_cpu_ratio` | gauge | all of it in the process's time on processors, since the [collection](Self::collect) before |
+/// | `campanile_cpu_seconds_total{part="background"}` | counter | CPU time of [metered](Self::meter) futures and [measured](Self::measure) code |
+/// | `campanile_cpu_seconds_total{part="exchanges"}` | counter | estimated time of [sampled](Self::sample) code: the time of one section in 257, times 257 |
+/// | `campanile_cpu_seconds_total{part="scrapes"}` | counter | CPU time in which scrape responses of this registry were encoded and compressed |
+/// | `campanile_cpu_ratio` | gauge | share of these in the CPU time of the process, since the previous [collection](Self::collect) |
 ///
 /// ```
 /// use campanile_metrics::collectors::OverheadMetrics;
@@ -33,15 +33,15 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter, clock};
 /// # }
 /// ```
 ///
-/// Only what is metered, run or sampled is in it. Of Campanile these are the observers of
-/// exchanges, scrapes, and of `Campanile::run` the collection of metrics, the service levels and
-/// the rules. Not in it are the threads of the log, the export and the store, correlation ids,
-/// `#[observe]`, health checks and business collectors.
+/// Only metered, measured or sampled code is included. Of Campanile these are the observers of
+/// requests, scrapes, and the collection of metrics, the service levels and the rules of
+/// `Campanile::run`. Not included are the threads of the log, the export and the store, correlation
+/// ids, `#[observe]`, health checks and business collectors.
 ///
-/// Only Linux reports the CPU time. On other systems there is only the part `exchanges`. Sampled
-/// code is timed by the clock. If it takes more than 20 µs, it was interrupted and counts as 20 µs.
+/// Only Linux reports CPU time. Other systems have the part `exchanges` only. Sampled code is timed
+/// by the wall clock. A section that takes more than 20 µs was interrupted, and counts as 20 µs.
 ///
-/// A clone is the same (an `Arc`).
+/// A clone shares the state (an `Arc`).
 #[derive(Clone, Debug)]
 pub struct OverheadMetrics(Arc<Inner>);
 
@@ -54,7 +54,7 @@ struct Inner {
     last: Mutex<Last>,
 }
 
-/// What was used until the last collection.
+/// The values at the previous collection.
 #[derive(Debug, Default)]
 struct Last {
     own: Duration,
@@ -66,24 +66,26 @@ struct Last {
 const CPU: &str = "campanile_cpu_seconds_total";
 const RATIO: &str = "campanile_cpu_ratio";
 
-/// One of this number of code sections is timed. It is odd, because each request has two of them.
+/// One of this number of code sections is timed. It is odd, because each request has two sections.
 const SAMPLED: u32 = 257;
 
-/// The longest time that is counted for one section. A longer one was interrupted.
-const LONGEST: Duration = Duration::from_micros(20);
+/// The maximum time that is counted for a section. A longer one was interrupted.
+const MAX_TIME: Duration = Duration::from_micros(20);
 
 impl OverheadMetrics {
-    /// Returns the metrics, in a registry. A name that is taken there by something else stays with that.
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    ///
+    /// If one of the names belongs to another metric, or the registry has its maximum number of
+    /// series. Then no metric is registered.
     pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
         registry.check_names(&[(CPU, Kind::TimeCounter), (RATIO, Kind::Gauge)])?;
-        registry.describe(CPU, "Time that observing took on processors in seconds.");
-        registry.describe(
-            RATIO,
-            "Part of the process's time on processors that observing took.",
-        );
+        registry.describe(CPU, "CPU time of observing, in seconds.");
+        registry.describe(RATIO, "Share of observing in the CPU time of the process.");
         let has_cpu_time = clock::of_thread().is_some();
         let part = |part, is_measured: bool| {
-            // A part that can't be measured would be 0.
+            // A part that can't be measured would be 0 in the registry.
             match is_measured {
                 true => registry.time_counter(CPU, &[("part", part)]),
                 false => Ok(TimeCounter::detached(registry)),
@@ -98,7 +100,7 @@ impl OverheadMetrics {
         })))
     }
 
-    /// Meters a future: what its polls take of a processor.
+    /// Returns a future whose CPU time is counted as `background`.
     pub fn meter<F: Future>(&self, future: F) -> Metered<F> {
         Metered {
             inner: future,
@@ -106,12 +108,12 @@ impl OverheadMetrics {
         }
     }
 
-    /// Runs code that is no future, and counts what it takes of a processor with those that are.
+    /// Runs code and counts its CPU time as `background`.
     pub fn measure<T>(&self, code: impl FnOnce() -> T) -> T {
         counted(&self.0.background, code)
     }
 
-    /// Runs a piece of code, and times one in 257 of them on each thread.
+    /// Runs a section of code, and times one in 257 sections of each thread.
     #[inline]
     pub fn sample<T>(&self, code: impl FnOnce() -> T) -> T {
         thread_local! {
@@ -128,17 +130,17 @@ impl OverheadMetrics {
 
     #[cold]
     fn timed<T>(&self, code: impl FnOnce() -> T) -> T {
-        let [first, begun] = [clock::now(), clock::now()];
+        let [first, started] = [clock::now(), clock::now()];
         let done = code();
-        let took = clock::now().saturating_duration_since(begun);
-        // Without what the clock takes itself.
-        let took = took.saturating_sub(begun.saturating_duration_since(first));
-        let took = took.min(LONGEST);
-        self.0.exchanges.increment(took.saturating_mul(SAMPLED));
+        let elapsed = clock::now().saturating_duration_since(started);
+        // Without the time of reading the clock.
+        let elapsed = elapsed.saturating_sub(started.saturating_duration_since(first));
+        let elapsed = elapsed.min(MAX_TIME);
+        self.0.exchanges.increment(elapsed.saturating_mul(SAMPLED));
         done
     }
 
-    /// Reads how much was used of the processors, and sets the ratio.
+    /// Updates the counters and the ratio.
     pub fn collect(&self) {
         let Inner {
             registry,
@@ -173,7 +175,7 @@ impl OverheadMetrics {
 }
 
 pin_project! {
-    /// A future whose time on processors is counted; from [`OverheadMetrics::meter`].
+    /// A future whose CPU time is counted; from [`OverheadMetrics::meter`].
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Metered<F> {
@@ -192,7 +194,7 @@ impl<F: Future> Future for Metered<F> {
     }
 }
 
-/// Adds what code takes of a processor to a counter.
+/// Adds the CPU time of code to a counter.
 fn counted<T>(counter: &TimeCounter, code: impl FnOnce() -> T) -> T {
     let before = clock::of_thread();
     let done = code();
@@ -244,7 +246,7 @@ mod tests {
 
     #[test]
     fn one_piece_of_code_in_many_stands_for_all() {
-        // Two pieces of an exchange, of which both are timed in their turn.
+        // The two sections of a request are both timed.
         for slow in [0, 1] {
             let overhead = OverheadMetrics::register(&Registry::new()).unwrap();
             for piece in 0..2 * SAMPLED {
@@ -256,7 +258,7 @@ mod tests {
             }
             let exchanges = overhead.0.exchanges.value();
             assert!(exchanges > Duration::from_nanos(u64::from(SAMPLED) * 100));
-            assert!(exchanges <= 2 * SAMPLED * LONGEST);
+            assert!(exchanges <= 2 * SAMPLED * MAX_TIME);
         }
     }
 

@@ -2,17 +2,17 @@ use std::time::Duration;
 
 use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 
-/// The process's own metrics, under the names that Prometheus' clients share.
+/// Metrics of the process, under the names that all Prometheus clients use.
 ///
-/// | metric | kind | what it is |
+/// | metric | kind | meaning |
 /// |---|---|---|
-/// | `process_cpu_seconds_total` | counter | time on processors, in user and system mode |
+/// | `process_cpu_seconds_total` | counter | CPU time in user and system mode |
 /// | `process_open_fds` | gauge | open file descriptors |
-/// | `process_max_fds` | gauge | how many there may be |
+/// | `process_max_fds` | gauge | maximum number of open file descriptors |
 /// | `process_resident_memory_bytes` | gauge | memory in RAM |
 /// | `process_virtual_memory_bytes` | gauge | memory in the address space |
-/// | `process_virtual_memory_max_bytes` | gauge | how much there may be; -1 for no limit |
-/// | `process_start_time_seconds` | gauge | when it was started, in seconds since 1970 |
+/// | `process_virtual_memory_max_bytes` | gauge | maximum size of the address space; -1 for no limit |
+/// | `process_start_time_seconds` | gauge | Unix time of the start, in seconds |
 /// | `process_threads` | gauge | threads |
 ///
 /// ```
@@ -26,23 +26,22 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
 ///
-/// They are read from `/proc/self` when [`collect`](Self::collect) is called, which keeps no file
-/// open; a scrape reads nothing. A figure that can't be read has no metric, so elsewhere than on
-/// Linux there are none.
+/// [`collect`](Self::collect) reads `/proc/self` and keeps no file open. A scrape reads nothing. A
+/// value that can't be read has no metric, so there are none on systems other than Linux.
 ///
 /// A collection takes about a tenth of a millisecond. Before Linux 6.2 it counts the open file
-/// descriptors one by one, which takes milliseconds for 10,000 of them: call it in a thread that
+/// descriptors one by one, which takes milliseconds for 10,000 of them. Call it on a thread that
 /// may block, as `Campanile::run` does.
 #[derive(Clone, Debug)]
 pub struct ProcessMetrics {
-    /// `None` where the system has no such figures.
+    /// `None` if the system reports no values.
     handles: Option<Handles>,
 }
 
 #[derive(Clone, Debug)]
 struct Handles {
     cpu: TimeCounter,
-    /// In the order of [`GAUGES`]; `None` for a figure that can't be read.
+    /// In the order of [`GAUGES`]; `None` for a value that can't be read.
     gauges: [Option<Gauge>; 7],
 }
 
@@ -78,11 +77,11 @@ const CPU: (&str, &str) = (
 );
 
 impl ProcessMetrics {
-    /// Returns the metrics, in a registry, read for the first time.
+    /// Registers the metrics and collects them once.
     ///
     /// # Errors
     ///
-    /// If one of the names is taken there by something else; then none of the metrics is there.
+    /// If one of the names belongs to another metric. Then no metric is registered.
     pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
         Self::with(registry, Figures::read(), boot())
     }
@@ -120,10 +119,10 @@ impl ProcessMetrics {
         })
     }
 
-    /// Reads the figures. One that can't be read stays as it was.
+    /// Updates the metrics. A value that can't be read stays as it was.
     pub fn collect(&self) {
         if let Some((handles, mut figures)) = self.handles.as_ref().zip(Figures::read()) {
-            // It is known, and counts from another time here.
+            // The start time is known, and relative to the boot here.
             figures.start = None;
             handles.show(&figures);
         }
@@ -141,20 +140,20 @@ impl Handles {
     }
 }
 
-/// Returns when the system was started, in seconds since 1970.
+/// Returns the Unix time of the system's boot in seconds.
 fn boot() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
     line.trim().parse().ok()
 }
 
-/// What the system says of the process.
+/// The values that the system reports for the process.
 struct Figures {
     cpu: Duration,
     threads: f64,
     virtual_memory: f64,
     resident_memory: f64,
-    /// In seconds since the system's start, until that is known.
+    /// In seconds since the boot, until the time of the boot is known.
     start: Option<f64>,
     open_fds: Option<f64>,
     max_fds: Option<f64>,
@@ -198,15 +197,15 @@ impl Figures {
         expect(dead_code, reason = "there is no such file")
     )]
     fn parse(stat: &str, ticks: u64, page: usize) -> Option<Self> {
-        // The program's name is in brackets, and may have anything in it.
+        // The name of the program is in brackets, and may contain any character.
         let (_, rest) = stat.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        // The first of these is the third of all.
+        // The first of these fields is the third of the line.
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        let on_processors = field(14)?.checked_add(field(15)?)?;
+        let cpu_ticks = field(14)?.checked_add(field(15)?)?;
         let seconds = |ticked: u64| ticked as f64 / ticks as f64;
         Some(Self {
-            cpu: Duration::try_from_secs_f64(seconds(on_processors)).ok()?,
+            cpu: Duration::try_from_secs_f64(seconds(cpu_ticks)).ok()?,
             threads: field(20)? as f64,
             virtual_memory: field(23)? as f64,
             resident_memory: (field(24)? * page as u64) as f64,
@@ -245,7 +244,7 @@ mod tests {
     #[test]
     fn what_cannot_be_registered_or_read_is_on_no_page() {
         let registry = Registry::new();
-        // The application's own.
+        // A metric of the application.
         let _own = registry.counter("process_cpu_seconds_total", &[]).unwrap();
         let before = registry.render();
         let figures = Figures::parse(STAT, 100, 4_096);

@@ -6,24 +6,25 @@ use campanile_system::{Figures, Pressure as Stall, System as Reader, Used, Waiti
 use crate::clock;
 use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 
-/// Metrics of what the process runs on: its container where that has a quota of the processors or a limit of memory, and else the
-/// machine; and disks.
+/// Metrics of the container or the machine: CPU, memory, disks, load and pressure.
 ///
-/// | metric | kind | what it is |
+/// They describe the container if it has a CPU quota or a memory limit, and else the machine.
+///
+/// | metric | kind | meaning |
 /// |---|---|---|
-/// | `cpu_usage_percent` | gauge | time on processors that was used, of what there was since the collection before; 0 to 100 |
-/// | `cpu_available_cores` | gauge | the quota in processors, or how many the process may run on if that is fewer |
-/// | `memory_usage_bytes` | gauge | memory that is in use and can't be had back at once |
-/// | `memory_limit_bytes` | gauge | how much there may be |
-/// | `disk_usage_bytes{mountpoint}` | gauge | bytes that are used in a file system |
-/// | `disk_size_bytes{mountpoint}` | gauge | bytes that it has |
-/// | `disk_available_bytes{mountpoint}` | gauge | bytes that are free in it for users other than root |
-/// | `system_load1`, `system_load5`, `system_load15` | gauge | average number of the machine's tasks that run or wait, over 1, 5 and 15 minutes |
-/// | `system_pressure_cpu_waiting_seconds_total` | counter | time in which some task waited for a processor |
+/// | `cpu_usage_percent` | gauge | CPU time used since the previous collection, as a share of what is available; 0 to 100 |
+/// | `cpu_available_cores` | gauge | CPU quota in cores, or the number of CPUs that the process may use if it is lower |
+/// | `memory_usage_bytes` | gauge | memory in use that can't be reclaimed immediately |
+/// | `memory_limit_bytes` | gauge | maximum memory |
+/// | `disk_usage_bytes{mountpoint}` | gauge | used bytes of a file system |
+/// | `disk_size_bytes{mountpoint}` | gauge | size of a file system |
+/// | `disk_available_bytes{mountpoint}` | gauge | bytes available to users other than root |
+/// | `system_load1`, `system_load5`, `system_load15` | gauge | average number of tasks of the machine that run or wait, over 1, 5 and 15 minutes |
+/// | `system_pressure_cpu_waiting_seconds_total` | counter | time in which some task waited for a CPU |
 /// | `system_pressure_memory_waiting_seconds_total` | counter | time in which some task waited for memory |
-/// | `system_pressure_memory_stalled_seconds_total` | counter | time in which all that had work waited for memory |
-/// | `system_pressure_io_waiting_seconds_total` | counter | time in which some task waited for a disk |
-/// | `system_pressure_io_stalled_seconds_total` | counter | time in which all that had work waited for a disk |
+/// | `system_pressure_memory_stalled_seconds_total` | counter | time in which all active tasks waited for memory |
+/// | `system_pressure_io_waiting_seconds_total` | counter | time in which some task waited for IO |
+/// | `system_pressure_io_stalled_seconds_total` | counter | time in which all active tasks waited for IO |
 ///
 /// ```
 /// use campanile_metrics::collectors::SystemMetrics;
@@ -36,30 +37,30 @@ use crate::{Gauge, Kind, RegisterError, Registry, TimeCounter};
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
 ///
-/// # Of what
+/// # Sources
 ///
-/// The container is a control group, of version 1 or 2: of all that the process is in when this is made, and that it can see, the one
-/// that has the least; for processors and memory it need not be the same. What that group uses counts, with all that is in it. A limit
-/// that is not below the machine's memory is none. Quotas and limits are read each time, and so may change.
+/// The container is a control group, of version 1 or 2. Among the groups that contain the process
+/// and are visible to it, the group with the lowest limit applies. It can differ for CPU and
+/// memory. All usage of that group counts. A limit that is not below the memory of the machine is
+/// ignored. Quotas and limits are read at each collection, so they may change.
 ///
-/// In a group, the memory in use is without the pages of files that were not used of late (the kernel's `inactive_file`), which is the
-/// working set that `kubectl top` shows; in a machine, it is what is not available. Of the
-/// processors that the process may run on (its affinity, which follows a cpuset), all time counts
-/// as
-/// used that is neither idle nor spent waiting for disks.
+/// - Memory in use of a group excludes file pages that were not used recently (`inactive_file`), as
+///   in `kubectl top`. For a machine it is the memory that is not available.
+/// - CPU time in use of a machine is all time that is neither idle nor spent waiting for IO. It
+///   covers the CPUs that the process may run on: its affinity, which follows a cpuset.
+/// - A group may accumulate CPU time and then exceed its quota. The usage is then 100.
+/// - The pressures are those of the group of the process if the kernel reports them, and else those
+///   of the machine.
 ///
-/// A group may save up time and then use more than its quota: that is 100.
+/// # Collection
 ///
-/// The pressures are those on the process's own group where the kernel tells them for groups, and else the machine's.
+/// [`collect`](Self::collect) reads the values, takes a few tenths of a millisecond and keeps no
+/// file open. A scrape reads nothing. A value that can't be read at registration has no metric.
+/// There are no pressures without pressure stall information in the kernel, and no metrics on
+/// systems other than Linux. `cpu_usage_percent` exists after two collections that are at least 100
+/// ms apart.
 ///
-/// # When
-///
-/// They are read when [`collect`](Self::collect) is called, which takes a few tenths of a millisecond and keeps no file open; a scrape
-/// reads nothing. What can't be read when this is made has no metric: without pressure stall information in the kernel there are no
-/// pressures, and elsewhere than on Linux there is nothing. `cpu_usage_percent` is there once two collections were 100 ms or more
-/// apart.
-///
-/// A clone is the same (an `Arc`).
+/// A clone shares the state (an `Arc`).
 #[derive(Clone, Debug)]
 pub struct SystemMetrics(Arc<Inner>);
 
@@ -67,7 +68,7 @@ pub struct SystemMetrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     system: Reader,
-    /// In the order of [`GAUGES`]; `None` for a figure that the system doesn't have.
+    /// In the order of [`GAUGES`]; `None` for a value that the system does not report.
     gauges: Vec<Option<Gauge>>,
     disks: Vec<Disk>,
     pressures: Vec<Pressure>,
@@ -78,93 +79,95 @@ struct Inner {
 const GAUGES: [(&str, &str); 6] = [
     (
         "cpu_available_cores",
-        "Processors that the container or the machine has.",
+        "CPU cores available to the container or the machine.",
     ),
     (
         "memory_usage_bytes",
-        "Memory in use in the container or the machine in bytes.",
+        "Memory in use by the container or the machine, in bytes.",
     ),
     (
         "memory_limit_bytes",
-        "Memory that the container or the machine may use in bytes.",
+        "Memory limit of the container or memory of the machine, in bytes.",
     ),
     (
         "system_load1",
-        "Tasks that run or wait, on average over 1 minute.",
+        "Average number of running and waiting tasks over 1 minute.",
     ),
     (
         "system_load5",
-        "Tasks that run or wait, on average over 5 minutes.",
+        "Average number of running and waiting tasks over 5 minutes.",
     ),
     (
         "system_load15",
-        "Tasks that run or wait, on average over 15 minutes.",
+        "Average number of running and waiting tasks over 15 minutes.",
     ),
 ];
 
 const CPU_USAGE: (&str, &str) = (
     "cpu_usage_percent",
-    "Processor time used, of what the container or the machine has, in percent.",
+    "CPU usage of the container or the machine, in percent.",
 );
 
 /// The gauges of a disk, in the order of [`space`].
 const DISK: [(&str, &str); 3] = [
-    ("disk_usage_bytes", "Used bytes of a file system."),
-    ("disk_size_bytes", "Size of a file system in bytes."),
+    ("disk_usage_bytes", "Used space of a file system, in bytes."),
+    ("disk_size_bytes", "Size of a file system, in bytes."),
     (
         "disk_available_bytes",
-        "Free bytes of a file system for users other than root.",
+        "Space of a file system available to users other than root, in bytes.",
     ),
 ];
 
-/// For each pressure what is waited for, who waits, and the counter.
+/// The resource, the waiting tasks and the counter of each pressure.
 const PRESSURES: [(&str, Waiting, &str, &str); 5] = [
     (
         "cpu",
         Waiting::Some,
         "system_pressure_cpu_waiting_seconds_total",
-        "Time in which some task waited for a processor in seconds.",
+        "Time in which some task waited for a CPU, in seconds.",
     ),
     (
         "memory",
         Waiting::Some,
         "system_pressure_memory_waiting_seconds_total",
-        "Time in which some task waited for memory in seconds.",
+        "Time in which some task waited for memory, in seconds.",
     ),
     (
         "memory",
         Waiting::All,
         "system_pressure_memory_stalled_seconds_total",
-        "Time in which all tasks waited for memory in seconds.",
+        "Time in which all active tasks waited for memory, in seconds.",
     ),
     (
         "io",
         Waiting::Some,
         "system_pressure_io_waiting_seconds_total",
-        "Time in which some task waited for a disk in seconds.",
+        "Time in which some task waited for IO, in seconds.",
     ),
     (
         "io",
         Waiting::All,
         "system_pressure_io_stalled_seconds_total",
-        "Time in which all tasks waited for a disk in seconds.",
+        "Time in which all active tasks waited for IO, in seconds.",
     ),
 ];
 
 impl SystemMetrics {
-    /// Returns the metrics, in a registry, read for the first time, with the disk of `/`.
+    /// Registers the metrics, with the disk of `/`, and collects them once.
     ///
     /// # Errors
     ///
-    /// If one of the names is taken there by something else; then none of the metrics is there.
-    /// Where `cpu_usage_percent` is, that metric stays away.
+    /// If one of the names belongs to another metric. Then no metric is registered.
+    /// `cpu_usage_percent` is registered later, so it is missing if the name is taken.
     pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
         Self::register_with_disks(registry, &["/"])
     }
 
-    /// Returns the metrics with the disks of these paths, which are their `mountpoint`s; any path of a file system will do.
+    /// Registers the metrics with the disks of these paths, which are the values of `mountpoint`.
+    /// Any path in a file system is valid.
     ///
-    /// A path that is not there has no metrics. One of a network whose server is gone may keep [`collect`](Self::collect) waiting.
+    /// A path that does not exist has no metrics. For a network file system whose server is
+    /// unreachable, [`collect`](Self::collect) may block.
     ///
     /// ```
     /// use campanile_metrics::collectors::SystemMetrics;
@@ -187,14 +190,14 @@ impl SystemMetrics {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Reads the figures. One that can't be read stays as it was.
+    /// Updates the metrics. A value that can't be read stays as it was.
     pub fn collect(&self) {
         self.0.collect(clock::now());
     }
 }
 
 impl Inner {
-    /// Registers what the system has.
+    /// Registers the metrics of the values that the system reports.
     fn new(registry: &Registry, system: Reader, disks: &[&str]) -> Result<Self, RegisterError> {
         let figures = gauges(&system.read());
         let pressures = PRESSURES.iter().filter_map(|&(resource, who, name, help)| {
@@ -268,7 +271,7 @@ impl Inner {
     }
 }
 
-/// A disk's metrics.
+/// The metrics of a disk.
 #[derive(Debug)]
 struct Disk {
     mountpoint: Box<str>,
@@ -289,7 +292,7 @@ impl Disk {
     }
 }
 
-/// A counter, and where its time is.
+/// A pressure and its counter.
 #[derive(Debug)]
 struct Pressure {
     stall: Stall,
@@ -309,22 +312,23 @@ fn gauges(figures: &Figures) -> [Option<f64>; 6] {
     ]
 }
 
-/// The bytes of a file system: used, all, and free for users other than root.
+/// Returns the bytes of a file system: used, all, and available to users other than root.
 fn space(mountpoint: &str) -> Option<[f64; 3]> {
     let found = disk(mountpoint)?;
     Some([found.used, found.size, found.available].map(|bytes| bytes as f64))
 }
 
-/// The gauge of what is used, and since when.
+/// The gauge of the CPU usage, and the previous reading.
 #[derive(Debug, Default)]
 struct Usage {
-    /// `None` until there is a value, since 0 would be a wrong one.
+    /// `None` before the first value, because 0 would be wrong.
     gauge: Option<Gauge>,
     last: Option<(Instant, Used)>,
 }
 
 impl Usage {
-    /// Returns how much was used since the last time, in percent; `None` if it is not known or too short ago.
+    /// Returns the usage since the previous reading in percent. `None` if it is unknown, or the
+    /// reading is too recent.
     fn since_last(&mut self, now: Instant, used: Option<Used>) -> Option<f64> {
         let used = used?;
         let Some((at, last)) = &self.last else {
@@ -332,7 +336,7 @@ impl Usage {
             return None;
         };
         let elapsed = now.saturating_duration_since(*at);
-        if elapsed < SHORTEST {
+        if elapsed < MIN_INTERVAL {
             return None;
         }
         let percent = used.percent_since(last, elapsed);
@@ -341,8 +345,9 @@ impl Usage {
     }
 }
 
-/// The clock's ticks are 10 ms long: over less than some of them a share is noise.
-const SHORTEST: Duration = Duration::from_millis(100);
+/// The minimum time between two readings. Kernel ticks are 10 ms long, so a share of less than some
+/// of them is noise.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

@@ -6,14 +6,14 @@ use crate::{Counter, Gauge, Histogram, Kind, RegisterError, Registry, TimeCounte
 
 /// Metrics of a tokio runtime.
 ///
-/// | metric | kind | what it is |
+/// | metric | kind | meaning |
 /// |---|---|---|
-/// | `tokio_workers` | gauge | worker threads; 1 in a runtime of the current thread |
-/// | `tokio_alive_tasks` | gauge | tasks that were spawned and have not ended |
+/// | `tokio_workers` | gauge | worker threads; 1 for a current-thread runtime |
+/// | `tokio_alive_tasks` | gauge | tasks that have not ended |
 /// | `tokio_global_queue_depth` | gauge | tasks in the queue that all workers share |
-/// | `tokio_worker_busy_seconds_total` | counter | time in which workers ran tasks, of all workers |
-/// | `tokio_worker_parks_total` | counter | how often workers went to sleep, mostly since there was nothing to do, of all workers |
-/// | `tokio_scheduling_lag_seconds` | histogram | how late a task's turn came |
+/// | `tokio_worker_busy_seconds_total` | counter | time in which workers ran tasks, summed over the workers |
+/// | `tokio_worker_parks_total` | counter | number of times that workers parked, mostly because they were idle, summed over the workers |
+/// | `tokio_scheduling_lag_seconds` | histogram | delay until the runtime polled a task that was ready |
 ///
 /// ```
 /// use campanile_metrics::collectors::TokioMetrics;
@@ -31,11 +31,11 @@ use crate::{Counter, Gauge, Histogram, Kind, RegisterError, Registry, TimeCounte
 /// # }
 /// ```
 ///
-/// All but the last are read when [`collect`](Self::collect) is called, from what the runtime counts anyway; no `tokio_unstable` is
-/// needed. The lag has samples only while [`watch`](Self::watch) runs. A worker reports its
-/// busy time between tasks, so the time of a long task is reported late.
+/// [`collect`](Self::collect) reads all but the last from the counters of the runtime, without
+/// `tokio_unstable`. The lag has samples only while [`watch`](Self::watch) runs. A worker reports
+/// its busy time between tasks, so the time of a long task is reported late.
 ///
-/// There is one runtime to a registry: a second one would write to the same series.
+/// Use one runtime per registry. A second one would write to the same series.
 #[derive(Clone, Debug)]
 pub struct TokioMetrics {
     metrics: RuntimeMetrics,
@@ -48,11 +48,11 @@ pub struct TokioMetrics {
 }
 
 impl TokioMetrics {
-    /// Returns the metrics of a runtime, in a registry, read for the first time.
+    /// Registers the metrics of a runtime and collects them once.
     ///
     /// # Errors
     ///
-    /// If one of the names is taken there by something else; then none of the metrics is there.
+    /// If one of the names belongs to another metric. Then no metric is registered.
     pub fn register(registry: &Registry, runtime: &Handle) -> Result<Self, RegisterError> {
         registry.check_names(&[
             ("tokio_workers", Kind::Gauge),
@@ -69,30 +69,27 @@ impl TokioMetrics {
         let gauge = |name, help| registry.gauge(described(name, help), &[]);
         let runtime = Self {
             metrics: runtime.metrics(),
-            workers: gauge("tokio_workers", "Number of worker threads.")?,
-            alive_tasks: gauge("tokio_alive_tasks", "Number of tasks that have not ended.")?,
+            workers: gauge("tokio_workers", "Worker threads.")?,
+            alive_tasks: gauge("tokio_alive_tasks", "Tasks that have not ended.")?,
             global_queue_depth: gauge(
                 "tokio_global_queue_depth",
-                "Number of tasks in the queue that all workers share.",
+                "Tasks in the queue that all workers share.",
             )?,
             busy: registry.time_counter(
                 described(
                     "tokio_worker_busy_seconds_total",
-                    "Time in which workers ran tasks in seconds.",
+                    "Time in which workers ran tasks, in seconds.",
                 ),
                 &[],
             )?,
             parks: registry.counter(
-                described(
-                    "tokio_worker_parks_total",
-                    "How often workers went to sleep.",
-                ),
+                described("tokio_worker_parks_total", "Times that workers parked."),
                 &[],
             )?,
             lag: registry.histogram(
                 described(
                     "tokio_scheduling_lag_seconds",
-                    "How late a task's turn came in seconds.",
+                    "Delay until the runtime polls a task that is ready, in seconds.",
                 ),
                 &[],
             )?,
@@ -101,14 +98,14 @@ impl TokioMetrics {
         Ok(runtime)
     }
 
-    /// Reads what the runtime counts.
+    /// Reads the counters of the runtime.
     pub fn collect(&self) {
         let workers = self.metrics.num_workers();
         self.workers.set(workers as f64);
         self.alive_tasks.set(self.metrics.num_alive_tasks() as f64);
         self.global_queue_depth
             .set(self.metrics.global_queue_depth() as f64);
-        // These are there where 64-bit atomics are, without which there is no registry either.
+        // These require 64-bit atomics, as the registry does.
         let busy = (0..workers).map(|worker| self.metrics.worker_total_busy_duration(worker));
         self.busy
             .absolute(busy.fold(Duration::ZERO, Duration::saturating_add));
@@ -116,23 +113,25 @@ impl TokioMetrics {
         self.parks.absolute(parks.fold(0, u64::wrapping_add));
     }
 
-    /// Measures every 500 ms how late a task's turn comes, and never ends: to be run as a task of the runtime, or beside others in one.
+    /// Returns a future that measures the scheduling lag every 500 ms and never completes. Spawn it
+    /// on the runtime.
     ///
-    /// It sleeps until a deadline and records how much later it runs, 0 if that is no more than the 1 ms to which tokio's timers are
-    /// exact. So `tokio_scheduling_lag_seconds` shows what any task that became ready at that time waited for: tasks before it in the
-    /// queue, and ones that block their thread.
+    /// It sleeps until a deadline and records how much later it is polled. A delay up to 1 ms, the
+    /// resolution of tokio's timers, is recorded as 0. `tokio_scheduling_lag_seconds` shows the
+    /// delay of any task that became ready at that time: because of tasks before it in the queue,
+    /// and tasks that block their thread.
     ///
-    /// A runtime that is stuck shows it only once it moves again, by one sample; until then there are none. A task that blocks
-    /// for less than 500 ms may fall between two deadlines.
+    /// If a runtime is stuck, there are no samples until it continues, and then one. A task that
+    /// blocks for less than 500 ms may fall between two deadlines.
     ///
     /// # Panics
     ///
-    /// If it runs in no runtime of tokio's, or in one without timers.
+    /// The future panics outside of a tokio runtime, or in a runtime without timers.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + use<> {
         let metrics = self.clone();
         async move {
             loop {
-                metrics.sample(EVERY).await;
+                metrics.sample(INTERVAL).await;
             }
         }
     }
@@ -146,10 +145,10 @@ impl TokioMetrics {
     }
 }
 
-/// How far the deadlines are apart.
-const EVERY: Duration = Duration::from_millis(500);
+/// The time between two deadlines.
+const INTERVAL: Duration = Duration::from_millis(500);
 
-/// How much later than its deadline a timer may fire of itself.
+/// The delay of a timer that is within its resolution.
 const GRANULARITY: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

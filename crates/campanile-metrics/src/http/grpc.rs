@@ -1,4 +1,4 @@
-//! The metrics of gRPC calls, beside those of their HTTP exchanges.
+//! The metrics of gRPC calls, in addition to those of their HTTP requests.
 
 use std::time::Duration;
 
@@ -14,19 +14,15 @@ pub(super) const HANDLING: &str = "grpc_server_handling_seconds";
 pub(super) const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
 
 pub(super) const METRICS: [(&str, &str, Kind); 3] = [
-    (
-        HANDLED,
-        "gRPC calls that have ended, by status code.",
-        Kind::Counter,
-    ),
+    (HANDLED, "Ended gRPC calls, by status code.", Kind::Counter),
     (
         HANDLING,
-        "Time from a gRPC call's head to its status.",
+        "Time from the head of a gRPC call to its status, in seconds.",
         Kind::Histogram,
     ),
     (
         CALL_DURATION,
-        "Duration of incoming gRPC calls.",
+        "Duration of incoming gRPC calls, in seconds.",
         Kind::Histogram,
     ),
 ];
@@ -75,14 +71,14 @@ impl Handles {
             ];
             sink.histogram(CALL_DURATION, &labels)
         });
-        let is_own = handled.as_ref().is_none_or(|given| given.is_own)
+        let is_own = handled.as_ref().is_none_or(|cached| cached.is_own)
             && [&classic, &telemetry]
                 .into_iter()
                 .flatten()
-                .all(|given| given.is_own);
+                .all(|cached| cached.is_own);
         let handle = Self {
-            handled: handled.map(|given| given.handle),
-            durations: [classic, telemetry].map(|given| given.map(|given| given.handle)),
+            handled: handled.map(|cached| cached.handle),
+            durations: [classic, telemetry].map(|cached| cached.map(|cached| cached.handle)),
         };
         CachedHandle { handle, is_own }
     }
@@ -97,7 +93,7 @@ impl Handles {
     }
 }
 
-/// Returns the name of a status in Go's gRPC, which go-grpc-prometheus made the convention.
+/// Returns the name of a status in Go's gRPC, which go-grpc-prometheus established.
 fn go_name(status: GrpcStatus) -> &'static str {
     match status {
         GrpcStatus::OK => "OK",

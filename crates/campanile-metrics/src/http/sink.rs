@@ -12,24 +12,25 @@ use crate::registry::Lookup;
 use crate::series::Series;
 use crate::{Counter, Gauge, Histogram, Registry};
 
-/// Where the metrics of exchanges go.
+/// The destination of the metrics.
 #[derive(Clone)]
 pub(super) enum Sink {
     Registry(Registry),
-    /// Another library's, which can't be read back.
+    /// The recorder of another library, which can't be read.
     Recorder(Arc<dyn Recorder + Send + Sync>),
 }
 
-/// A handle of the registry, or what finds one of another library's recorder.
+/// A handle of the registry, or the key of a metric in another recorder.
 ///
-/// Another recorder may remove a series when it is idle, and a handle that is kept would write to
-/// the removed series. So only the key is kept, and the handle is looked up for each write.
+/// Another recorder may remove an idle series, and a cached handle would write to the removed
+/// series. So only the key is cached, and the handle is looked up for each write.
 pub(super) enum Either<O> {
     Registry(O),
     Recorder(Arc<dyn Recorder + Send + Sync>, Key),
 }
 
-/// A handle, and whether it is the one that was asked for and worth keeping: neither an overflow series, nor one that no page shows.
+/// A handle, and whether it can be cached: whether it belongs to the requested labels only, and is
+/// exported.
 pub(super) struct CachedHandle<T> {
     pub(super) handle: T,
     pub(super) is_own: bool,
@@ -130,7 +131,7 @@ impl Sink {
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
-/// The key of a metric; to Prometheus a label without a value is one that isn't there.
+/// Returns the key of a metric. In Prometheus a label with an empty value is the same as no label.
 fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
     let labels = labels.iter().filter(|(_, value)| !value.is_empty());
     let labels = labels.map(|&(name, value)| Label::new(name, value.to_owned()));
@@ -149,8 +150,8 @@ impl Either<Counter> {
 }
 
 impl Either<Gauge> {
-    /// Adds one. Returns the handle that has to be decremented, if it is another recorder's: one
-    /// that is looked up then could be a new series, which would become negative.
+    /// Adds 1. If the gauge belongs to another recorder, returns the handle to decrement. A later
+    /// lookup could find a new series, which would become negative.
     pub(super) fn begin(&self) -> Option<Box<metrics::Gauge>> {
         match self {
             Self::Registry(gauge) => {
@@ -165,7 +166,7 @@ impl Either<Gauge> {
         }
     }
 
-    /// Takes one away.
+    /// Subtracts 1.
     pub(super) fn end(&self, begun: Option<Box<metrics::Gauge>>) {
         match (self, begun) {
             (_, Some(gauge)) => gauge.decrement(1.0),

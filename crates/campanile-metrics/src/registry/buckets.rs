@@ -9,13 +9,16 @@ use crate::scale;
 use crate::series::{read, write};
 
 impl Registry {
-    /// Sets the bounds of the buckets of one histogram, for its series that come after this. Bounds
-    /// that the builder has for exactly this name go before; those for a beginning or an end do
-    /// not.
+    /// Sets the bounds of the buckets of one histogram, for series that are created later.
+    ///
+    /// Bounds that [`RegistryBuilder::buckets_for`](crate::RegistryBuilder::buckets_for) sets for
+    /// exactly this name take precedence over these. These take precedence over bounds for prefixes
+    /// and suffixes.
     ///
     /// # Errors
     ///
-    /// If the name is not valid, the bounds are empty, not finite or not rising, or the name has others already.
+    /// If the name is invalid, the bounds are empty, not finite or not ascending, or the name has
+    /// other bounds already.
     pub fn set_buckets(&self, name: &str, bounds: &[f64]) -> Result<(), RegisterError> {
         if sanitised(name) != name {
             return Err(RegisterError::InvalidName { name: name.into() });
@@ -61,17 +64,17 @@ impl Registry {
     }
 
     pub(crate) fn new_histogram(&self, name: &str) -> HistogramValue {
-        HistogramValue::new(self.bounds(name), self.of_name(name))
+        HistogramValue::new(self.bounds(name), self.shared_by_name(name))
     }
 
-    /// Returns what the histograms of a name share.
-    fn of_name(&self, name: &str) -> Arc<SharedByName> {
+    /// Returns the state that the histograms of a name share.
+    fn shared_by_name(&self, name: &str) -> Arc<SharedByName> {
         if let Some(found) = read(&self.0.declared).histograms.get(name) {
             return Arc::clone(found);
         }
         let dropped = Arc::clone(&self.0.dropped);
         let new = Arc::new(SharedByName::new(name, self.by_unit(name), dropped));
-        // One that no page shows has no name.
+        // A detached histogram has no name.
         if name.is_empty() {
             return new;
         }

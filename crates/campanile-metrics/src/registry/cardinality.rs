@@ -5,36 +5,43 @@ use crate::kind::Kind;
 use crate::series::read;
 use crate::summary::SummaryValue;
 
-/// How many series a family has, and how many it can get; from [`Registry::cardinality`].
+/// The number of series of a family and its maximum; from [`Registry::cardinality`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FamilyCardinality {
     /// The exported name.
     pub name: Arc<str>,
-    /// What the metric is.
+    /// The kind of the metric.
     pub kind: Kind,
-    /// How many series there are.
+    /// The number of series.
     pub series: usize,
-    /// How many there can be: one for each label set where they are known when the program is
-    /// compiled, and else the limit and, except for gauges, the overflow series.
+    /// The maximum number of series: the number of label sets if they are known at compile time,
+    /// and otherwise the limit. All kinds but gauges can have the overflow series in addition.
     pub max_series: usize,
-    /// How many samples a series is on a page in OpenMetrics, which is what Prometheus stores: one
-    /// for a gauge or counter, for a histogram one for each bucket and two more, for a summary
-    /// seven; and for all but gauges one more, `_created`, unless the [registry leaves it
-    /// out](crate::RegistryBuilder::without_created).
+    /// The number of samples per series in OpenMetrics, which is what Prometheus stores.
     ///
-    /// Counters that are set to an absolute value have no `_created`, and so are one sample.
+    /// | kind | samples |
+    /// |---|---|
+    /// | gauge | 1 |
+    /// | counter | 2 |
+    /// | histogram | 1 per bucket, and 4 |
+    /// | summary | 8 |
+    ///
+    /// One of them, for all kinds but gauges, is `_created`. It is missing with
+    /// [`RegistryBuilder::without_created`](crate::RegistryBuilder::without_created), and for
+    /// counters that are set to an absolute value.
     pub samples: usize,
-    /// Whether the label sets are known, and are fewer than the cap.
+    /// Whether the label sets are known, and fewer than the limit.
     pub is_bounded: bool,
 }
 
 impl Registry {
-    /// Returns how many series each metric has and how many it can have, in the order of their names.
+    /// Returns the number of series of each metric and its maximum, sorted by name.
     ///
-    /// A [`Family`](crate::Family) whose labels are enums has as many as there are label sets; any other metric is bounded by
-    /// the [cap](crate::RegistryBuilder::max_series_per_family). The sum of `max_series` times `samples` is what a server
-    /// that scrapes this process must be ready to store.
+    /// A [`Family`](crate::Family) whose labels are enums has as many series as label sets. The
+    /// [limit](crate::RegistryBuilder::max_series_per_family) bounds any other metric. The sum of
+    /// `max_series` times `samples` is the number of samples that a server must be able to store
+    /// per scrape.
     pub fn cardinality(&self) -> Vec<FamilyCardinality> {
         self.publish_self_metrics();
         let mut budget = Vec::new();
@@ -47,7 +54,7 @@ impl Registry {
                 name: Arc::clone(&name),
                 kind: family.kind(),
                 series: family.len(),
-                // All but gauges have an overflow series.
+                // All kinds but gauges can have an overflow series.
                 max_series: known.unwrap_or(cap + usize::from(family.kind() != Kind::Gauge)),
                 samples: match family.kind() {
                     Kind::Histogram => self.bounds(&name).values().len() + 3,

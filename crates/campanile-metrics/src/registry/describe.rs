@@ -11,22 +11,23 @@ use crate::series::{read, write};
 pub(super) const MAX_DESCRIPTIONS: usize = 10_000;
 
 impl Registry {
-    /// Describes a metric, for the exposition's `# HELP` line. The first description of a name holds.
+    /// Describes a metric, for the `# HELP` line of an exposition. The first description of a name
+    /// is kept.
     ///
-    /// There can be 10,000 descriptions. Past that, those of metrics whose series all went idle are
-    /// forgotten; if there are none, new ones are refused and counted.
+    /// There can be 10,000 descriptions. Past that, descriptions of metrics whose series all
+    /// expired are removed. If there are none, new descriptions are rejected and counted.
     pub fn describe(&self, name: &str, help: &str) {
         self.describe_with_unit(name, help, None);
     }
 
-    /// Describes a metric and its unit, which OpenMetrics shows if it is the last part of the name, as `seconds` is in
-    /// `http_request_duration_seconds`.
+    /// Describes a metric and its unit. OpenMetrics shows the unit if it is the last part of the
+    /// name, as in `http_request_duration_seconds`.
     pub fn describe_with_unit(&self, name: &str, help: &str, unit: Option<Unit>) {
         self.describe_as(name, help, unit.map(|unit| unit.as_str()));
     }
 
-    /// Does so, and returns whether another recorder has to get the description too: once for each
-    /// name.
+    /// Describes a metric. Returns whether another recorder needs the description too, which is
+    /// once per name.
     pub(crate) fn describe_both(&self, name: &str, help: &str, unit: Option<Unit>) -> bool {
         self.describe_with_unit(name, help, unit);
         let name = self.prefixed(sanitised(name));
@@ -36,22 +37,22 @@ impl Registry {
             .is_some_and(|description| !description.is_passed_on.swap(true, Ordering::Relaxed))
     }
 
-    /// Does so with any unit.
+    /// Describes a metric with any unit.
     pub(crate) fn describe_as(&self, name: &str, help: &str, unit: Option<&'static str>) {
         let name = self.prefixed(sanitised(name));
         if read(&self.0.descriptions).contains_key(&*name) {
             return;
         }
-        // One lock at a time: a new series waits for this one while it holds that of its family.
+        // One lock at a time: a new series waits for this lock while it holds the lock of its family.
         let is_full = read(&self.0.descriptions).len() >= MAX_DESCRIPTIONS;
-        let mut gone = Default::default();
+        let mut removed = Default::default();
         if is_full {
-            std::mem::swap(&mut gone, &mut write(&self.0.declared).gone);
+            std::mem::swap(&mut removed, &mut write(&self.0.declared).removed);
             let families = read(&self.0.families);
-            gone.retain(|name| !families.has(name));
+            removed.retain(|name| !families.has(name));
         }
         let mut descriptions = write(&self.0.descriptions);
-        for name in &gone {
+        for name in &removed {
             descriptions.remove(name);
         }
         let room = descriptions.len() < MAX_DESCRIPTIONS;
@@ -67,12 +68,13 @@ impl Registry {
                 });
             }
             Entry::Vacant(_) => {
-                self.0.refused.fetch_add(1, Ordering::Relaxed);
+                self.0.rejected.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Calls a closure with the help and the unit of an exported name; a counter's may have been given without its `_total`.
+    /// Calls a closure with the help and the unit of an exported name. The description of a counter
+    /// may be under its name without `_total`.
     pub(crate) fn described<T>(
         &self,
         name: &str,

@@ -9,38 +9,38 @@ use crate::series::read;
 use crate::snapshot::{FamilySnapshot, Value};
 use crate::storage::AnyFamily;
 
-/// Whose a family is.
+/// The owner of a family.
 #[derive(Clone)]
 pub(crate) enum FamilySource {
     Own(Arc<AnyFamily>),
-    /// The other exporter's, of this kind.
+    /// The external exporter, with the kind of the family.
     External(Kind),
 }
 
 impl Registry {
-    /// Does what the exporter [beside](crate::RegistryBuilder::beside) this registry needs every
-    /// few seconds; does nothing without one. `Campanile::run` calls this every 5 s.
+    /// Runs the upkeep of the exporter [beside](crate::RegistryBuilder::beside) this registry. Does
+    /// nothing without an exporter. `Campanile::run` calls this every 5 s.
     ///
-    /// That of metrics-exporter-prometheus aggregates all samples of histograms since the last time,
-    /// and blocks the thread meanwhile.
+    /// The upkeep of metrics-exporter-prometheus aggregates all samples of histograms since the
+    /// last call, and blocks the thread while it does so.
     pub fn upkeep(&self) {
         if let Some(exporter) = &self.0.exporter {
             exporter.upkeep();
         }
     }
 
-    /// Returns whether [`upkeep`](Self::upkeep) does something: whether there is an exporter
-    /// [beside](crate::RegistryBuilder::beside) this registry.
+    /// Returns whether there is an exporter [beside](crate::RegistryBuilder::beside) this registry,
+    /// so that [`upkeep`](Self::upkeep) has an effect.
     pub fn needs_upkeep(&self) -> bool {
         self.has_exporter()
     }
 
-    /// Returns whether another exporter's values are shown too.
+    /// Returns whether the values of an external exporter are exported too.
     pub(crate) fn has_exporter(&self) -> bool {
         self.0.exporter.is_some()
     }
 
-    /// Returns the other exporter's values.
+    /// Returns the values of the external exporter.
     pub(crate) fn reading(&self, now: Instant) -> Option<Arc<Reading>> {
         let exporter = self.0.exporter.as_ref()?;
         Some(exporter.reading(now, self.constant()))
@@ -52,18 +52,18 @@ impl Registry {
         after: Option<&str>,
         beside: Option<&Reading>,
     ) -> Option<(Arc<str>, FamilySource)> {
-        let ours = self.family_after(after);
-        let theirs = beside.map_or(&[][..], |beside| beside.after(after)).iter();
-        // Those after ours are looked at later, so that each is looked at once.
+        let own = self.family_after(after);
+        let external = beside.map_or(&[][..], |beside| beside.after(after)).iter();
+        // External families after the next own family are read later, so each is read once.
         let is_before =
-            |of: &&ExternalFamily| ours.as_ref().is_none_or(|(name, _)| of.family.name < *name);
-        let mut theirs = theirs.take_while(is_before);
-        match theirs.find(|theirs| !self.has_names_of(theirs)) {
+            |of: &&ExternalFamily| own.as_ref().is_none_or(|(name, _)| of.family.name < *name);
+        let mut external = external.take_while(is_before);
+        match external.find(|external| !self.has_names_of(external)) {
             Some(ExternalFamily { family, .. }) => Some((
                 Arc::clone(&family.name),
                 FamilySource::External(family.kind),
             )),
-            None => ours.map(|(name, family)| (name, FamilySource::Own(family))),
+            None => own.map(|(name, family)| (name, FamilySource::Own(family))),
         }
     }
 
@@ -78,9 +78,9 @@ impl Registry {
                     each(self.read_family(Arc::clone(&name), &family, shows));
                 }
                 FamilySource::External(_) => {
-                    let theirs = beside.as_ref().and_then(|beside| beside.get(&name));
-                    if let Some(theirs) = theirs {
-                        each(theirs.family.clone());
+                    let external = beside.as_ref().and_then(|beside| beside.get(&name));
+                    if let Some(external) = external {
+                        each(external.family.clone());
                     }
                 }
             }
@@ -88,29 +88,29 @@ impl Registry {
         }
     }
 
-    /// Returns the other exporter's values of a name that this registry does not have.
+    /// Returns the external values of a name that this registry does not have.
     pub(super) fn family_beside(&self, name: &str) -> Option<FamilySnapshot> {
         let reading = self.reading(clock::now())?;
-        let theirs = reading
+        let external = reading
             .get(name)
-            .filter(|theirs| !self.has_names_of(theirs))?;
-        Some(theirs.family.clone())
+            .filter(|external| !self.has_names_of(external))?;
+        Some(external.family.clone())
     }
 
-    /// Returns the other exporter's value of a series.
+    /// Returns the external value of a series.
     pub(super) fn get_beside(&self, name: &str, labels: &str) -> Option<Value> {
         let reading = self.reading(clock::now())?;
-        let theirs = reading
+        let external = reading
             .get(name)
-            .filter(|theirs| !self.has_names_of(theirs))?;
-        let series = &theirs.family.series;
+            .filter(|external| !self.has_names_of(external))?;
+        let series = &external.family.series;
         let at = series.binary_search_by(|series| (*series.labels).cmp(labels));
         Some(series.get(at.ok()?)?.value.clone())
     }
 
-    /// Returns whether this registry has a name of another exporter's family.
-    pub(super) fn has_names_of(&self, theirs: &ExternalFamily) -> bool {
-        let names = theirs.names();
+    /// Returns whether this registry has a name of an external family.
+    pub(super) fn has_names_of(&self, external: &ExternalFamily) -> bool {
+        let names = external.names();
         let families = read(&self.0.families);
         names.iter().any(|name| families.is_taken(name))
     }

@@ -7,11 +7,11 @@ use crate::kind::Kind;
 use crate::name::sample_names;
 use crate::storage::{AnyFamily, StoredValue};
 
-/// All families, and whose the names are that they take.
+/// All families, and the names that they occupy.
 #[derive(Default)]
 pub(super) struct Families {
     by_name: BTreeMap<Arc<str>, Arc<AnyFamily>>,
-    /// For each name of a family's samples, in any format, the family's.
+    /// The family of each sample name, in any format.
     taken: BTreeMap<Box<str>, Arc<str>>,
 }
 
@@ -31,12 +31,12 @@ impl Families {
         Some((Arc::clone(name), Arc::clone(family)))
     }
 
-    /// Returns whether there is a family that a description may be of.
+    /// Returns whether a family exists that a description may belong to.
     pub(super) fn has(&self, name: &str) -> bool {
         self.by_name.contains_key(name) || self.by_name.contains_key(&*[name, "_total"].concat())
     }
 
-    /// Removes a family that has no series; returns whether it did.
+    /// Removes a family without series. Returns whether it was removed.
     pub(super) fn remove_if_empty(&mut self, name: &str, family: &Arc<AnyFamily>) -> bool {
         let is_it = self
             .by_name
@@ -52,7 +52,7 @@ impl Families {
         is_gone
     }
 
-    /// Returns the first of a new family's names that is taken, and by which family.
+    /// Returns the first name of a new family that is occupied, and the family that occupies it.
     pub(super) fn taken(&self, name: &str, kind: Kind) -> Option<(String, Arc<str>)> {
         sample_names(name, kind).into_iter().find_map(|name| {
             let by = Arc::clone(self.taken.get(name.as_str())?);
@@ -65,7 +65,7 @@ impl Families {
         self.taken.contains_key(name)
     }
 
-    /// Returns the error of a name that is taken.
+    /// Returns the error for an occupied name.
     pub(super) fn error(
         &self,
         raw_name: &str,
@@ -86,7 +86,8 @@ impl Families {
         }
     }
 
-    /// Adds a family, unless one of its names is taken: then the error is that name, and whose it is.
+    /// Adds a family. If one of its names is occupied, returns that name and the family that
+    /// occupies it.
     pub(super) fn insert<C: StoredValue>(
         &mut self,
         name: &str,

@@ -9,54 +9,57 @@ use crate::name::{LabelText, sanitised_label, truncated_value};
 use crate::series::{Map, Series, SeriesSet, read, write};
 use crate::storage::{AnyFamily, StoredValue};
 
-/// Which limits a new series is under.
+/// Which limits apply to a new series.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LimitScope {
+    /// All limits of the registry.
     Limited,
-    /// For the registry's own metrics, which have at most one series for each family.
+    /// No limits, for the registry's self-metrics. They have at most one series per family.
     Exempt,
 }
 
-/// A series that was asked for.
+/// The result of a lookup.
 pub(crate) struct Lookup<C> {
     pub(crate) series: Arc<Series<C>>,
-    /// Whether it has the labels that were asked for, and is not the overflow series.
+    /// Whether the series has the requested labels, and is not the overflow series.
     pub(crate) is_own: bool,
 }
 
 impl Registry {
+    /// Finds or creates a series.
     pub(super) fn series<'a, C: StoredValue>(
         &self,
         name: &str,
         labels: impl Iterator<Item = (&'a str, &'a str)>,
-        under: LimitScope,
+        scope: LimitScope,
         new: impl FnOnce(&str) -> C,
     ) -> Result<Lookup<C>, RegisterError> {
         let settings = &self.0.settings;
         let mut labels: Vec<_> = labels
             .map(|(name, value)| (sanitised_label(name), value))
             .collect();
-        // The registry's own label is a family's name, which is not cut.
-        let longest = match under {
+        // The label of the self-metrics is a family name, which is not cut.
+        let max_bytes = match scope {
             LimitScope::Limited => settings.max_label_value_bytes,
             LimitScope::Exempt => usize::MAX,
         };
-        self.drop_constant(&mut labels, longest);
-        let text = LabelText::new(name, C::KIND, &mut labels, longest)?;
+        self.drop_constant(&mut labels, max_bytes);
+        let text = LabelText::new(name, C::KIND, &mut labels, max_bytes)?;
         if text.truncated > 0 {
             let truncated = &self.0.truncated;
             truncated.fetch_add(text.truncated, Ordering::Relaxed);
         }
         loop {
-            let family = self.find_family::<C>(name, under)?;
+            let family = self.find_family::<C>(name, scope)?;
             let exported = &family.name;
             let set = series_of_kind::<C>(name, &family)?;
-            let cap = settings.max_series_per_family.min(C::MAX_SERIES);
+            let max_series = settings.max_series_per_family.min(C::MAX_SERIES);
             let is_full = |set: &Map<C>| {
-                // The one series without labels always has room.
-                under == LimitScope::Limited
+                // The single series without labels is always allowed.
+                scope == LimitScope::Limited
                     && !text.text.is_empty()
-                    && (set.len() >= cap.saturating_add(family.overflows(|of| set.contains(of)))
+                    && (set.len()
+                        >= max_series.saturating_add(family.overflows(|of| set.contains(of)))
                         || self.0.series.load(Ordering::Relaxed) >= settings.max_series)
             };
             let sweep = self.0.sweep.load(Ordering::Relaxed);
@@ -73,7 +76,7 @@ impl Registry {
                 if !C::IS_SUMMABLE && is_full(&set) {
                     drop(set);
                     if family.reject_labels(&text.text) {
-                        self.record_overflow(exported, cap);
+                        self.record_overflow(exported, max_series);
                     }
                     let series = Series::detached(new(exported));
                     let is_own = false;
@@ -93,7 +96,7 @@ impl Registry {
             if let Some(series) = set.get(text.text.as_str()) {
                 return found(series, true);
             }
-            // A gauge that finds the last place taken meanwhile tries again.
+            // If another thread created the last allowed series, a gauge tries again.
             let is_own = !is_full(&set);
             if !is_own && !C::IS_SUMMABLE {
                 continue;
@@ -106,7 +109,7 @@ impl Registry {
                 let other = || LabelText::other(&labels).into();
                 let overflow = family.overflow.get_or_init(other);
                 if let Some(series) = set.get(overflow) {
-                    // An application can have made a series with these labels.
+                    // The application may have created a series with these labels.
                     series.overflow();
                     return found(series, false);
                 }
@@ -121,36 +124,35 @@ impl Registry {
                 series.overflow();
             }
             set.insert(&series);
-            // A subscriber of the log may look up a series too.
+            // A tracing subscriber may look up a series too.
             drop(set);
             if is_first_overflow {
-                self.record_overflow(exported, cap);
+                self.record_overflow(exported, max_series);
             }
             return Ok(Lookup { series, is_own });
         }
     }
 
-    /// Drops the labels that are exposed anyway, so that a series is the same with them and
-    /// without.
-    pub(super) fn drop_constant(&self, labels: &mut Vec<(Cow<'_, str>, &str)>, longest: usize) {
+    /// Removes the constant labels, so that a series is the same with and without them.
+    pub(super) fn drop_constant(&self, labels: &mut Vec<(Cow<'_, str>, &str)>, max_bytes: usize) {
         let constant = self.constant();
         if constant.text.is_empty() {
             return;
         }
-        labels.retain(|(name, value)| !constant.has(name, truncated_value(value, longest)));
+        labels.retain(|(name, value)| !constant.has(name, truncated_value(value, max_bytes)));
     }
 
-    /// Returns the family of a name as it was given.
+    /// Returns the family of a name, which is created if it is new.
     pub(super) fn find_family<C: StoredValue>(
         &self,
         raw_name: &str,
-        under: LimitScope,
+        scope: LimitScope,
     ) -> Result<Arc<AnyFamily>, RegisterError> {
         let name = self.exported(raw_name, C::KIND);
         let found = read(&self.0.families).get(&name).cloned();
         let family = match found {
             Some(found) => found,
-            None if under == LimitScope::Limited
+            None if scope == LimitScope::Limited
                 && self.0.series.load(Ordering::Relaxed) >= self.0.settings.max_series =>
             {
                 return Err(RegisterError::Full {
@@ -169,7 +171,7 @@ impl Registry {
                 }
             }
         };
-        // A name of another kind has an error of its own.
+        // The caller reports a name of another kind.
         if *family.raw_name != *raw_name && family.kind() == C::KIND {
             return Err(RegisterError::NameTaken {
                 name: raw_name.into(),
@@ -181,7 +183,7 @@ impl Registry {
     }
 }
 
-/// Returns the series of a family, if they are of a kind.
+/// Returns the series of a family, if they have a kind.
 pub(super) fn series_of_kind<'a, C: StoredValue>(
     name: &str,
     family: &'a AnyFamily,

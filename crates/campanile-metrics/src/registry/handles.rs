@@ -8,19 +8,23 @@ use crate::histogram::Histogram;
 use crate::summary::{Summary, SummaryValue};
 
 impl Registry {
-    /// Returns the counter with this name and these labels, at 0 if it is new. A name that does not end with `_total` gets that.
+    /// Returns the counter with this name and these labels. A new counter starts at 0.
+    ///
+    /// If the name does not end with `_total`, the suffix is added.
     ///
     /// # Errors
     ///
-    /// If the name or a label is not valid, or the name is another metric's. Past a cap the overflow series is returned,
-    /// and that is not an error.
+    /// If the name or a label is invalid, or the name belongs to another metric. Past a limit the
+    /// overflow series is returned, which is not an error.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Result<Counter, RegisterError> {
         self.strict(name, labels, |_| CounterValue::default())
             .map(Counter)
     }
 
-    /// Returns the counter of time with this name and these labels, at 0 if it is new. The name should end with `_seconds_total`; one
-    /// that does not end with `_total` gets that.
+    /// Returns the counter of time with this name and these labels. A new counter starts at 0.
+    ///
+    /// The name should end with `_seconds_total`. If it does not end with `_total`, the suffix is
+    /// added.
     ///
     /// # Errors
     ///
@@ -34,18 +38,18 @@ impl Registry {
             .map(TimeCounter)
     }
 
-    /// Returns the gauge with this name and these labels, at 0 if it is new.
+    /// Returns the gauge with this name and these labels. A new gauge starts at 0.
     ///
     /// # Errors
     ///
     /// As [`counter`](Self::counter). Past a limit the gauge is detached: it can be used, but is
-    /// not exported, because the values of several gauges can't be shown as one.
+    /// not exported, because several gauges can't share a value.
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Result<Gauge, RegisterError> {
         self.strict(name, labels, |_| GaugeValue::default())
             .map(Gauge)
     }
 
-    /// Returns the histogram with this name and these labels, empty if it is new.
+    /// Returns the histogram with this name and these labels. A new histogram is empty.
     ///
     /// # Errors
     ///
@@ -59,7 +63,7 @@ impl Registry {
             .map(Histogram)
     }
 
-    /// Returns the summary with this name and these labels, empty if it is new.
+    /// Returns the summary with this name and these labels. A new summary is empty.
     ///
     /// # Errors
     ///

@@ -15,9 +15,9 @@ use crate::key_cache::KeyCache;
 use crate::rendering::SharedScrapes;
 use crate::settings::Settings;
 
-/// Counters, gauges, histograms and summaries that can be read back.
+/// A bounded set of counters, gauges, histograms and summaries that can be read.
 ///
-/// A clone is the same registry (an `Arc`).
+/// A clone shares the state (an `Arc`).
 #[derive(Clone)]
 pub struct Registry(pub(crate) Arc<Inner>);
 
@@ -27,32 +27,32 @@ pub(crate) struct Inner {
     pub(super) declared: RwLock<Schema>,
     pub(super) settings: Settings,
     pub(super) series: AtomicUsize,
-    pub(super) begun: Instant,
-    /// Rises from time to time, to tell which series are idle.
+    pub(super) created_at: Instant,
+    /// The number of the current sweep, which distinguishes idle series.
     pub(super) sweep: AtomicU32,
-    pub(super) refused: AtomicU64,
+    pub(super) rejected: AtomicU64,
     pub(super) truncated: AtomicU64,
-    /// The names of families that turned series away, and how many series were turned away by
-    /// families of that name that are gone.
+    /// The families that rejected series, and the number of series that removed families of that
+    /// name rejected.
     pub(super) overflowing: Mutex<BTreeMap<Arc<str>, u64>>,
     pub(super) dropped: Arc<AtomicU64>,
-    /// Whether this is the process's recorder.
+    /// Whether this is the global recorder of the process.
     pub(crate) is_installed: AtomicBool,
-    /// The nanoseconds in which pages were written.
+    /// The CPU time of scrape responses, in nanoseconds.
     pub(super) scrape_nanoseconds: AtomicU64,
-    /// What has gauges that follow from something else.
+    /// The metrics whose gauges are computed from other state.
     pub(super) refreshed: Mutex<Vec<Weak<dyn Refresh>>>,
-    /// For each reason of a refusal, whether the log has it.
+    /// Whether each reason of a rejection was logged.
     pub(super) logged: [AtomicBool; 9],
-    /// The handles of keys that the macros have as constants.
+    /// The handles of keys whose strings are all literals.
     pub(crate) keys: KeyCache,
-    /// The pages that are being written.
+    /// The scrape responses in progress.
     pub(crate) scrapes: SharedScrapes<Registry>,
-    /// The exporter whose values are shown too.
+    /// The exporter whose values are exported too.
     pub(super) exporter: Option<Exporter>,
 }
 
-/// What has a gauge that follows from something else.
+/// A metric whose gauge is computed from other state.
 pub(crate) trait Refresh: Send + Sync {
     fn refresh(&self, now: Instant);
 }
@@ -60,12 +60,12 @@ pub(crate) trait Refresh: Send + Sync {
 pub(super) struct Description {
     pub(super) help: Box<str>,
     pub(super) unit: Option<&'static str>,
-    /// Whether another recorder has it too.
+    /// Whether another recorder got it too.
     pub(super) is_passed_on: AtomicBool,
 }
 
 impl Registry {
-    /// Returns an empty registry with all settings at their defaults.
+    /// Creates an empty registry with the default settings.
     pub fn new() -> Self {
         Self::with(Settings::default())
     }
@@ -79,9 +79,9 @@ impl Registry {
             declared: RwLock::default(),
             settings,
             series: AtomicUsize::new(0),
-            begun: clock::now(),
+            created_at: clock::now(),
             sweep: AtomicU32::new(0),
-            refused: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
             overflowing: Mutex::default(),
             dropped: Arc::default(),
@@ -94,35 +94,37 @@ impl Registry {
         }))
     }
 
-    /// Brings gauges up to date that follow from something else: those of [`DistinctCount`](crate::DistinctCount). `Campanile::run` does
-    /// so every 10 s.
+    /// Updates gauges that are computed from other state, such as
+    /// [`DistinctCount`](crate::DistinctCount). `Campanile::run` calls this every 10 s.
     pub fn refresh(&self, now: Instant) {
         let refreshed = || {
             let refreshed = self.0.refreshed.lock();
             refreshed.unwrap_or_else(PoisonError::into_inner)
         };
-        refreshed().retain(|one| one.strong_count() > 0);
-        let all: Vec<_> = refreshed().iter().filter_map(Weak::upgrade).collect();
-        all.iter().for_each(|one| one.refresh(now));
+        refreshed().retain(|metric| metric.strong_count() > 0);
+        let alive: Vec<_> = refreshed().iter().filter_map(Weak::upgrade).collect();
+        alive.iter().for_each(|metric| metric.refresh(now));
     }
 
-    pub(crate) fn add_refreshed(&self, one: Weak<dyn Refresh>) {
+    pub(crate) fn add_refreshed(&self, metric: Weak<dyn Refresh>) {
         let refreshed = self.0.refreshed.lock();
-        refreshed.unwrap_or_else(PoisonError::into_inner).push(one);
+        refreshed
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(metric);
     }
 
-    /// Takes note of the time that a piece of a page took.
-    pub(crate) fn add_scrape_time(&self, took: Duration) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.0.scrape_nanoseconds.fetch_add(took, Ordering::Relaxed);
+    /// Adds CPU time that was spent on scrape responses.
+    pub(crate) fn add_scrape_time(&self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0.scrape_nanoseconds.fetch_add(time, Ordering::Relaxed);
     }
 
-    /// Returns the time in which pages were written so far.
+    /// Returns the CPU time that was spent on scrape responses so far.
     pub(crate) fn scrape_time(&self) -> Duration {
         Duration::from_nanos(self.0.scrape_nanoseconds.load(Ordering::Relaxed))
     }
 
-    /// The labels of all series.
+    /// Returns the labels of all series.
     pub(crate) fn constant(&self) -> &ConstantLabels {
         &self.0.settings.constant_labels
     }
@@ -138,7 +140,7 @@ impl Registry {
 
     pub(super) fn prefixed<'a>(&self, name: Cow<'a, str>) -> Cow<'a, str> {
         let prefix = &*self.0.settings.prefix;
-        // The library's own metrics have the same names in all services.
+        // Campanile's metrics have the same names in all services.
         if prefix.is_empty() || name.starts_with("campanile_") {
             return name;
         }

@@ -10,20 +10,21 @@ use crate::snapshot::{FamilySnapshot, Snapshot, Value};
 use crate::storage::AnyFamily;
 
 impl Registry {
-    /// Returns the value of a series, or `None` if there is none with this exported name and exactly these labels.
+    /// Returns the value of the series with this exported name and exactly these labels, if it
+    /// exists.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<Value> {
-        let text = |longest| {
+        let text = |max_bytes| {
             let labels = labels.iter();
             let labels = labels.map(|&(name, value)| (Cow::Borrowed(name), value));
             let mut labels: Vec<_> = labels.collect();
-            self.drop_constant(&mut labels, longest);
-            LabelText::new(name, Kind::Gauge, &mut labels, longest).ok()
+            self.drop_constant(&mut labels, max_bytes);
+            LabelText::new(name, Kind::Gauge, &mut labels, max_bytes).ok()
         };
         self.publish_if_self_metric(name);
         let family = read(&self.0.families).get(name).cloned();
         match family {
             Some(family) => family.get(&text(self.0.settings.max_label_value_bytes)?.text),
-            // The values of another exporter's labels are not cut.
+            // Label values of the external exporter are not cut.
             None if self.has_exporter() => self.get_beside(name, &text(usize::MAX)?.text),
             None => None,
         }
@@ -36,21 +37,20 @@ impl Registry {
         Snapshot { families }
     }
 
-    /// Calls a function with the values of each name in turn, to send them elsewhere: exemplars
-    /// count as shown, as they do for a page in OpenMetrics. Add the
-    /// [constant labels](Self::constant_labels) that a series does not have itself.
+    /// Calls a function with the values of each name in turn, for an export. Exemplars are marked
+    /// as shown, as by a scrape in OpenMetrics. Add the [constant labels](Self::constant_labels)
+    /// that a series lacks.
     pub fn export(&self, each: impl FnMut(FamilySnapshot)) {
         self.each_family(true, each);
     }
 
-    /// Returns the names and values of the labels that
-    /// [all series](RegistryBuilder::constant_label) have in an exposition, in the order in which
-    /// they were set.
+    /// Returns the names and values of the [constant
+    /// labels](crate::RegistryBuilder::constant_label), in the order in which they were set.
     pub fn constant_labels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.constant().iter()
     }
 
-    /// Returns the values of one exported name, or `None` if there are none.
+    /// Returns the values of an exported name, if it exists.
     pub fn family_snapshot(&self, name: &str) -> Option<FamilySnapshot> {
         self.publish_if_self_metric(name);
         let own = read(&self.0.families).get_key_value(name);
@@ -60,13 +60,12 @@ impl Registry {
         }
     }
 
-    /// Returns the labels that a limit turned away most often, at most ten, with their counts; the
-    /// most frequent first.
+    /// Returns up to ten label sets that most often hit a limit, with their counts in descending
+    /// order.
     ///
-    /// The counts are estimates. They may be too high by a 64th of all, and too low if several
-    /// threads are turned away at the same time.
-    ///
-    /// The labels are as they are exposed, without braces. Empty if the family is not there or has room.
+    /// The counts are estimates. They can be too high by a 64th of all, and too low if several
+    /// threads hit the limit at the same time. The labels are as they are exposed, without braces.
+    /// The list is empty if the family does not exist or is below its limit.
     pub fn top_overflow(&self, name: &str) -> Vec<(String, u64)> {
         let family = read(&self.0.families).get(name).cloned();
         family.map_or_else(Vec::new, |family| family.top().most(10))

@@ -15,7 +15,7 @@ use crate::storage::StoredValue;
 use crate::summary::SummaryValue;
 
 impl Registry {
-    /// Finds or makes a series, and takes only names that are valid as they are.
+    /// Finds or creates a series. Only valid names are accepted.
     pub(super) fn strict<C: StoredValue>(
         &self,
         name: &str,
@@ -27,8 +27,8 @@ impl Registry {
         found.map(|found| found.series)
     }
 
-    /// Finds or makes a series, after making its names valid. A rejection is counted, and logged once
-    /// for each reason.
+    /// Finds or creates a series after correcting its names. A rejection is counted, and logged
+    /// once for each reason.
     pub(crate) fn lenient<'a, C: StoredValue>(
         &self,
         name: &str,
@@ -40,13 +40,13 @@ impl Registry {
             tracing::warn!(
                 name,
                 kind = %C::KIND,
-                "a name that ends with `_total` is a counter's: leave `_total` out; others are not logged"
+                "metric with `_total` is not a counter, leave the suffix out; further ones are not logged"
             );
         }
         let mut result = self.series(name, labels.clone(), LimitScope::Limited, &new);
         if let Err(error @ RegisterError::DuplicateLabel { .. }) = &result {
             self.reject(error);
-            // The last one of a name holds, rather than that the metric is lost.
+            // The last of the duplicate labels applies.
             let mut kept = Vec::<(&str, &str)>::new();
             for (label, value) in labels {
                 kept.retain(|(other, _)| sanitised_label(other) != sanitised_label(label));
@@ -57,9 +57,10 @@ impl Registry {
         result.inspect_err(|error| self.reject(error)).ok()
     }
 
-    /// Counts a rejected registration whose caller gets no error. The first of each reason is logged.
+    /// Counts a rejected registration whose caller gets no error. The first rejection for each
+    /// reason is logged.
     pub(crate) fn reject(&self, error: &RegisterError) {
-        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        self.0.rejected.fetch_add(1, Ordering::Relaxed);
         let reason = match error {
             RegisterError::InvalidName { .. } => 0,
             RegisterError::InvalidLabel { .. } => 1,
@@ -74,12 +75,11 @@ impl Registry {
             | RegisterError::NoBuckets { .. } => 8,
         };
         if !self.0.logged[reason].swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "a metric was refused; others for the same reason are counted only");
+            tracing::warn!(%error, "metric rejected; further ones for the same reason are only counted");
         }
     }
 
-    /// Checks that metrics can be registered, without registering any: that no name is taken by
-    /// another metric.
+    /// Checks that no name belongs to another metric, without registering the metrics.
     pub(crate) fn check_names(&self, names: &[(&str, Kind)]) -> Result<(), RegisterError> {
         let families = read(&self.0.families);
         for &(raw_name, kind) in names {
@@ -95,7 +95,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes a name for a kind, and checks the names of its labels, so that a series can only be refused for the registry being full.
+    /// Reserves a name for a kind, and checks the names of its labels. Only a full registry can
+    /// reject a series after that.
     pub(crate) fn declare<'a>(
         &self,
         name: &str,
@@ -126,6 +127,7 @@ impl Registry {
         series_of_kind::<C>(name, &family).map(|_| ())
     }
 
+    /// Returns the exported name: valid, with the prefix, and with the `_total` of a counter.
     pub(crate) fn exported<'a>(&self, raw_name: &'a str, kind: Kind) -> Cow<'a, str> {
         let name = self.prefixed(sanitised(raw_name));
         let has_total = name
@@ -138,10 +140,10 @@ impl Registry {
     }
 }
 
-/// Where it is noted that the log has a name ending as only a counter's may.
+/// The index of the reason that a name ends with `_total` and is not a counter.
 const LINT: usize = 7;
 
-/// Checks names that are to be valid as they are.
+/// Checks that the names are valid.
 fn check<'a>(
     name: &str,
     kind: Kind,

@@ -3,22 +3,22 @@ use std::sync::Arc;
 
 use crate::histogram::{Bounds, SharedByName};
 
-/// What was said of metrics before their series came, by their exported names.
+/// The settings of metrics that precede their series, by exported name.
 #[derive(Default)]
 pub(super) struct Schema {
-    /// How many label sets there are.
+    /// The number of label sets.
     pub(super) label_sets: BTreeMap<Box<str>, usize>,
     pub(super) buckets: BTreeMap<Box<str>, Arc<Bounds>>,
-    /// What the histograms have that are there.
+    /// The shared state of existing histograms.
     pub(super) histograms: BTreeMap<Box<str>, Arc<SharedByName>>,
-    /// The names in descriptions of families that are gone, which may come back.
-    pub(super) gone: BTreeSet<Box<str>>,
+    /// The described names of removed families.
+    pub(super) removed: BTreeSet<Box<str>>,
 }
 
 impl Schema {
-    /// Forgets a family that is gone.
+    /// Removes a family that was removed from the registry.
     pub(super) fn forget(&mut self, name: &str, described: Option<&str>) {
         self.histograms.remove(name);
-        self.gone.extend(described.map(Box::from));
+        self.removed.extend(described.map(Box::from));
     }
 }

@@ -9,49 +9,49 @@ use crate::counter::{Counter, CounterValue};
 use crate::gauge::{Gauge, GaugeValue};
 use crate::series::read;
 
-/// The registry's own metrics and what they count.
+/// The self-metrics and their descriptions.
 const OWN: [(&str, &str); 4] = [
     (
         "campanile_registry_overflow_total",
-        "Times that a new series of the family was turned away, to its `_other_` series or, for a gauge, to none.",
+        "New series of the family past a limit: summed in `_other_`, or not exported for gauges.",
     ),
     (
         "campanile_registry_rejected_total",
-        "Descriptions, and registrations and duplicate labels whose caller gets no error, that were refused.",
+        "Rejected descriptions, and rejected registrations and duplicate labels of macros.",
     ),
     (
         "campanile_registry_truncated_labels_total",
-        "Times that a label value was cut.",
+        "Label values cut at the length limit.",
     ),
     (
         "campanile_registry_dropped_samples_total",
-        "Samples of histograms that were not finite and were dropped.",
+        "Dropped samples of histograms and summaries that were not finite.",
     ),
 ];
 
-/// What is known of the exporter beside the registry, if there is one.
+/// The self-metrics of the external exporter.
 const FAILED: (&str, &str) = (
     "campanile_registry_exporter_failed_reads_total",
-    "Failed readings of the exporter beside the registry.",
+    "Failed reads of the external exporter.",
 );
 const AGE: (&str, &str) = (
     "campanile_registry_exporter_age_seconds",
-    "Age of the values of the exporter beside the registry.",
+    "Age of the values of the external exporter, in seconds.",
 );
-const LEFT_OUT: (&str, &str) = (
+const OMITTED: (&str, &str) = (
     "campanile_registry_exporter_omitted_lines",
-    "Encoder of the exporter beside the registry that the last reading left out.",
+    "Lines of the external exporter that the last read omitted.",
 );
 
-/// From how many names on those of families that are gone are forgotten.
+/// The number of names from which on those of removed families are dropped.
 const MAX_OVERFLOWING: usize = 1_000;
 
 impl Registry {
-    /// Puts the registry's own losses among its metrics, once there are any; a full registry has room for them.
+    /// Updates the self-metrics. They appear with their first count, and are exempt from limits.
     pub(crate) fn publish_self_metrics(&self) {
-        let [overflow, refused, truncated, dropped] = OWN;
+        let [overflow, rejected, truncated, dropped] = OWN;
         for (own, count) in [
-            (refused, &self.0.refused),
+            (rejected, &self.0.rejected),
             (truncated, &self.0.truncated),
             (dropped, &*self.0.dropped),
         ] {
@@ -68,7 +68,7 @@ impl Registry {
         }
     }
 
-    /// Publishes what was read of the other exporter, if there is one.
+    /// Updates the self-metrics of the external exporter, if there is one.
     fn publish_reading(&self) {
         let Some(exporter) = &self.0.exporter else {
             return;
@@ -76,8 +76,8 @@ impl Registry {
         let now = clock::now();
         let reading = exporter.reading(now, self.constant());
         let taken = reading.families().iter();
-        let taken = taken.filter(|theirs| self.has_names_of(theirs));
-        let taken: u64 = taken.map(|theirs| theirs.lines).sum();
+        let taken = taken.filter(|external| self.has_names_of(external));
+        let taken: u64 = taken.map(|external| external.lines).sum();
         let (age, failed) = exporter.status(now);
         self.publish(FAILED, &[], failed);
         if let Some(age) = age {
@@ -88,7 +88,7 @@ impl Registry {
             ("name_taken", reading.taken + taken),
             ("over_limit", reading.over),
         ] {
-            self.publish_gauge(LEFT_OUT, &[("reason", reason)], lines as f64);
+            self.publish_gauge(OMITTED, &[("reason", reason)], lines as f64);
         }
     }
 
@@ -101,15 +101,15 @@ impl Registry {
         }
     }
 
-    /// Does so if a name is one of them.
+    /// Updates the self-metrics if a name is one of them.
     pub(super) fn publish_if_self_metric(&self, name: &str) {
         if name.starts_with("campanile_registry_") {
             self.publish_self_metrics();
         }
     }
 
-    /// Takes note of a family's first overflow.
-    pub(super) fn record_overflow(&self, family: &Arc<str>, cap: usize) {
+    /// Records the first overflow of a family.
+    pub(super) fn record_overflow(&self, family: &Arc<str>, max_series: usize) {
         {
             let mut overflowing = self.overflowing();
             if overflowing.len() >= MAX_OVERFLOWING {
@@ -120,13 +120,12 @@ impl Registry {
         }
         tracing::warn!(
             %family,
-            cap,
-            "family or registry is full: new series are summed in the series `_other_`, new gauges are dropped"
+            max_series,
+            "series limit reached: new series are summed in `_other_`, new gauges are not exported"
         );
     }
 
-    /// Takes note of what a family that is gone turned away, so that the count goes on if it comes
-    /// back.
+    /// Records the overflows of a removed family, so that its count continues if it returns.
     pub(super) fn record_removed_overflow(&self, family: &str, overflowed: u64) {
         if let Some(before) = self.overflowing().get_mut(family) {
             *before = before.saturating_add(overflowed);
@@ -144,7 +143,7 @@ impl Registry {
         }
         self.describe(name, help);
         let labels = labels.iter().copied();
-        // The host can only be in the way with a metric of another kind under this name.
+        // This fails only if the application has another kind under this name.
         let found = self.series(name, labels, LimitScope::Exempt, |_| {
             CounterValue::default()
         });

@@ -591,7 +591,7 @@ fn descriptions_of_metrics_that_are_gone_make_room() {
         registry.describe(&name, "A job.");
         registry.gauge(&name, &[("k", "v")]).unwrap();
     }
-    let begun = registry.0.begun;
+    let begun = registry.0.created_at;
     registry.sweep(begun + second * 10);
     registry.sweep(begun + second * 20);
     registry.describe("late", "A late one.");
@@ -689,7 +689,7 @@ fn a_name_that_is_shared_and_no_literal_is_not_kept() {
         counter!("literal_total", "k" => "v").increment(1);
     });
     for seconds in [10, 20] {
-        registry.sweep(registry.0.begun + second * seconds);
+        registry.sweep(registry.0.created_at + second * seconds);
     }
     assert_eq!(registry.get("job_7_total", &[]), None);
     assert_eq!(registry.get("work_total", &[("k", "a")]), None);

@@ -1,4 +1,4 @@
-//! Gzip without a compressor for each response: each piece is compressed on its own.
+//! Gzip with one compressor for all responses: each piece is compressed separately.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ pub(super) fn trailer(crc: &Crc) -> impl Iterator<Item = u8> {
 
 /// A compressor of about 400 KiB that all responses use in turn.
 ///
-/// If another thread uses it, a second one is made and dropped.
+/// If another thread is using it, a second one is created and dropped.
 #[derive(Default)]
 pub(super) struct Compressor(Mutex<Option<Compress>>);
 

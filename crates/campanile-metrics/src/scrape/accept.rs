@@ -1,13 +1,13 @@
-//! What a client wants, by its headers (RFC 9110, section 12.5).
+//! Content negotiation by request headers (RFC 9110, section 12.5).
 
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 
 use crate::encode::Format;
 
-/// Returns the format with the highest quality. A format's quality is that of the most specific
-/// range that matches it, and OpenMetrics has to be requested by name. If no format is acceptable,
-/// it is text, because a response in another format is better than none.
+/// Returns the format with the highest quality. The quality of a format is that of the most
+/// specific range that matches it. OpenMetrics must be requested by name. If no format is
+/// acceptable, it is text, because a response in another format is better than none.
 pub(super) fn format(headers: &HeaderMap) -> Format {
     let (mut text, mut open_metrics) = (Preference::default(), Preference::default());
     for (media_type, parameters) in members(headers, ACCEPT) {
@@ -26,17 +26,17 @@ pub(super) fn format(headers: &HeaderMap) -> Format {
             _ => {}
         }
     }
-    // What is asked for by its name goes before what a wildcard allows.
-    let is_liked_more = open_metrics.quality > text.quality
+    // A format requested by name takes precedence over one that a wildcard allows.
+    let is_preferred = open_metrics.quality > text.quality
         || open_metrics.quality == text.quality && open_metrics.specific >= text.specific;
-    if open_metrics.quality > 0 && (is_liked_more || text.specific <= 2) {
+    if open_metrics.quality > 0 && (is_preferred || text.specific <= 2) {
         Format::OpenMetrics
     } else {
         Format::Text
     }
 }
 
-/// A quality in thousandths, from the most specific range that matches.
+/// A quality in thousandths, of the most specific range that matches.
 #[derive(Default)]
 struct Preference {
     specific: u8,
@@ -53,7 +53,7 @@ impl Preference {
     }
 }
 
-/// Returns whether the page is to be compressed: if that is liked at least as much as not to.
+/// Returns whether the body is compressed: gzip needs at least the quality of no compression.
 pub(super) fn gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut identity) = (Preference::default(), Preference::default());
     for (coding, parameters) in members(headers, ACCEPT_ENCODING) {

@@ -9,12 +9,12 @@ use http_body::{Body, Frame, SizeHint};
 use crate::registry::Registry;
 use crate::rendering::Reader;
 
-/// A body: a text, or a page that is written as it is read.
+/// The body of a scrape response: a string, or values that are encoded as they are read.
 pub struct ScrapeBody(pub(super) Content);
 
 pub(super) enum Content {
     Whole(Option<Bytes>),
-    /// That of an answer to HEAD, whose length is not known.
+    /// The empty body of a response to HEAD, whose length is unknown.
     Head,
     Long(Reader<Registry>),
 }

@@ -4,17 +4,18 @@ use crate::encode::{Encoder, Format};
 use crate::registry::{FamilySource, Registry};
 use crate::{beside, clock};
 
-/// Where the writing of a page is.
+/// A position in an exposition.
 #[derive(Clone)]
 pub(crate) struct Cursor {
     format: Format,
-    /// The last family that was written whole.
+    /// The last complete family.
     last: Option<Arc<str>>,
-    /// The family that is being written, and the labels of its last series that was.
+    /// The current family, and the labels of its last written series.
     current: Option<(Arc<str>, FamilySource, Arc<str>)>,
 }
 
-/// How many families are looked at before the runtime has its turn: one without series adds nothing to the page.
+/// The number of families that are read before the runtime gets a turn. A family without series
+/// adds nothing.
 const FAMILIES: usize = 256;
 
 impl Cursor {
@@ -26,7 +27,7 @@ impl Cursor {
         }
     }
 
-    /// Continues the page until the text has this length, or many families were looked at; returns
+    /// Continues the exposition until the text has this length, or many families were read. Returns
     /// whether there is more.
     pub(crate) fn write(&mut self, registry: &Registry, text: &mut String, length: usize) -> bool {
         let beside = registry.reading(clock::now());
@@ -63,11 +64,11 @@ impl Cursor {
                     family.write(after.as_deref(), &mut encoder, length)
                 }
                 FamilySource::External(_) => {
-                    let theirs = beside.as_ref().and_then(|beside| beside.get(&name));
-                    // A family can be another one in the next reading.
-                    let same = theirs.filter(|theirs| theirs.family.kind == kind);
-                    same.and_then(|theirs| {
-                        beside::write(&theirs.family, after.as_deref(), &mut encoder, length)
+                    let external = beside.as_ref().and_then(|beside| beside.get(&name));
+                    // The kind of a family can differ in the next read.
+                    let same = external.filter(|external| external.family.kind == kind);
+                    same.and_then(|external| {
+                        beside::write(&external.family, after.as_deref(), &mut encoder, length)
                     })
                 }
             };

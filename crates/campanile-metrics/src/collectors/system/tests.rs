@@ -102,7 +102,7 @@ fn without_groups_it_is_the_machine() {
     check_cpu(&registry, None);
     let stat = "cpu  150 0 100 1300 50 0 0 0 0 0\ncpu0 1\ncpu1 1\n";
     tree.write(&[("/proc/stat", stat)]);
-    system.collect(begun + SHORTEST / 2);
+    system.collect(begun + MIN_INTERVAL / 2);
     check_cpu(&registry, None);
     system.collect(begun + SECOND);
     check_cpu(&registry, Some(12.5));

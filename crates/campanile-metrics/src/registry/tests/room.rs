@@ -195,7 +195,7 @@ fn an_idle_series_goes_and_a_handle_is_never_orphaned() {
         .max_series_per_family(2)
         .build()
         .unwrap();
-    let sweep = |elapsed| registry.sweep(registry.0.begun + Duration::from_secs(elapsed));
+    let sweep = |elapsed| registry.sweep(registry.0.created_at + Duration::from_secs(elapsed));
     let held = registry.counter("a_total", &[("k", "held")]).unwrap();
     let dynamic = |value: String| {
         with_local_recorder(&registry, || counter!("a_total", "k" => value).increment(1));
@@ -244,7 +244,7 @@ fn sweeps_that_are_late_take_nothing_that_is_in_use() {
     };
     for sweep in 1..10 {
         record();
-        registry.sweep(registry.0.begun + Duration::from_secs(sweep * 60));
+        registry.sweep(registry.0.created_at + Duration::from_secs(sweep * 60));
     }
     assert_eq!(
         registry.get("a_total", &[("k", "v")]),
@@ -273,7 +273,7 @@ fn names_that_are_no_longer_in_use_are_forgotten() {
                         counter!("shared_total").increment(1);
                     });
                     let now = clock.fetch_add(2, Ordering::Relaxed);
-                    registry.sweep(registry.0.begun + Duration::from_secs(now));
+                    registry.sweep(registry.0.created_at + Duration::from_secs(now));
                 }
             });
         }
@@ -387,7 +387,7 @@ fn small(max_series_per_family: usize) -> Registry {
 /// Removes the series that are not in use now.
 fn sweep_twice(registry: &Registry, seconds: u64) {
     for seconds in [seconds, seconds + 10] {
-        registry.sweep(registry.0.begun + Duration::from_secs(seconds));
+        registry.sweep(registry.0.created_at + Duration::from_secs(seconds));
     }
 }
 
@@ -489,5 +489,5 @@ fn forgotten_gauges_leave_nothing() {
         drop(gauge);
         registry.forget(&name, "");
     }
-    assert!(registry.0.declared.read().unwrap().gone.is_empty());
+    assert!(registry.0.declared.read().unwrap().removed.is_empty());
 }

@@ -101,10 +101,10 @@ mod observe;
 /// turn them into the status of the span.
 ///
 /// An error that passes through several observed functions of a task is logged once, by the
-/// innermost. An outer function logs it again if its message differs: if neither the message nor
-/// that of one of its sources equals the logged message or ends with it after `": "`. Errors
-/// without a message are compared by their kind. The metrics and spans of each function show the
-/// error.
+/// innermost function. An outer function logs it again if the message differs. Messages are the
+/// same if the message of the error or of one of its sources equals the logged message, or ends
+/// with it after `": "`. Errors without a message are compared by their kind. The metrics and spans
+/// of each function show the error.
 ///
 /// ```
 /// # use campanile_metrics::observe;

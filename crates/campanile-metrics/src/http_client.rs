@@ -164,18 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the labels of the only series, without braces.
-    #[track_caller]
-    fn only_labels(registry: &Registry) -> String {
-        let family = registry.family_snapshot(DURATION).unwrap();
-        assert_eq!(family.series.len(), 1);
-        let page = registry.render();
-        let line = page.lines().find(|line| line.contains("_count{")).unwrap();
-        let (_, labels) = line.split_once('{').unwrap();
-        labels.split_once("} ").unwrap().0.to_owned()
-    }
-
-    /// The labels of what one request recorded.
+    /// Returns the labels of the metric that a request recorded, without braces.
     async fn recorded(uri: &'static str, answer: Result<u16, &'static str>) -> String {
         let registry = Registry::new();
         let client = service_fn(move |_: Request<String>| async move {
@@ -185,7 +174,7 @@ mod tests {
         let metrics = HttpClientMetrics::register(&registry).unwrap();
         let client = ObserveLayer::client(metrics).layer(client);
         let request = Request::get(uri).body(String::new()).unwrap();
-        // The exchange ends with the body.
+        // The request ends with the body.
         drop(client.oneshot(request).await);
         only_labels(&registry)
     }

@@ -20,14 +20,20 @@
 //!
 //! # The registry
 //!
-//! A [`Registry`] is a [`metrics::Recorder`]. After [`Registry::install`] the `metrics` macros write
-//! to it everywhere. Without that they write to it while a request is handled by an
-//! [`HttpMetrics`] layer, in addition to the application's own recorder.
+//! A [`Registry`] is a [`metrics::Recorder`]. After [`Registry::install`] the `metrics` macros
+//! write to it everywhere. Otherwise they write to it while an [`HttpMetrics`] layer handles a
+//! request, and also to the application's global recorder.
 //!
-//! Values are aggregated as they are recorded, and nothing is queued. Recording costs one atomic
-//! add for a counter, a bucket search and two atomic adds for a histogram, and a sketch update under
-//! a lock for a summary. Reading does not block writers that have a handle, except that a summary is
-//! copied under its lock, which takes a few microseconds.
+//! Values are aggregated as they are recorded, and nothing is queued. The cost of recording:
+//!
+//! | metric | cost |
+//! |---|---|
+//! | counter, gauge | an atomic add |
+//! | histogram | a bucket search and two atomic adds |
+//! | summary | a sketch update under a lock |
+//!
+//! Reading does not block writers that have a handle. Only a summary is copied under its lock, which
+//! takes a few microseconds.
 //!
 //! A registry responds to a scrape in OpenMetrics or in Prometheus' text format:
 //!
@@ -66,7 +72,7 @@
 //!
 //! The overflow series sums counters, histograms and summaries. Gauges, and
 //! [`Counter::absolute`], are not recorded past the limit. These metrics count what is lost, and
-//! [`Registry::top_overflow`] returns the most frequent label sets:
+//! [`Registry::top_overflow`] returns the label sets with the highest counts:
 //!
 //! - `campanile_registry_overflow_total{family}`: new series past a limit
 //! - `campanile_registry_rejected_total`: rejected registrations of macros, and descriptions
@@ -77,8 +83,8 @@
 //!
 //! # Names
 //!
-//! Counters end with `_total`. The suffix is added if a counter's name lacks it, and the metric has
-//! that name in every format and when it is read. Names of other kinds must not end with `_total`.
+//! Counters end with `_total`. If a counter's name lacks the suffix, it is added in every format and
+//! for reads in process. Names of other kinds must not end with `_total`.
 //!
 //! Conflicting registrations return a [`RegisterError`] and never panic. The conflicts are:
 //!

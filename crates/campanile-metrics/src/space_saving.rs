@@ -42,7 +42,7 @@ impl SpaceSaving {
         }
     }
 
-    /// Returns the most frequent strings with their counts, in descending order.
+    /// Returns the strings with the highest counts, in descending order.
     pub(crate) fn most(&self, number: usize) -> Vec<(String, u64)> {
         let mut all: Vec<_> = self
             .0

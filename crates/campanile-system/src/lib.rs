@@ -178,8 +178,10 @@ impl System {
         }
     }
 
-    /// Returns the pressure of `cpu`, `memory` or `io`. It is that of the group of the process if
-    /// the kernel reports it, and else that of the machine. `None` if the kernel reports neither.
+    /// Returns the pressure of `cpu`, `memory` or `io`.
+    ///
+    /// It describes the group of the process if the kernel reports pressures of groups, and else
+    /// the machine. `None` without pressures in the kernel.
     pub fn pressure(&self, resource: &str, who: Waiting) -> Option<Pressure> {
         let machine = Path::new("/proc/pressure").join(resource);
         let files = self.cgroups.pressure(resource).into_iter().chain([machine]);
@@ -204,7 +206,8 @@ impl Default for System {
 const NO_LIMIT: u64 = 1 << 62;
 
 impl Used {
-    /// Returns the CPU time used since an earlier reading, as a percentage of what was available.
+    /// Returns the CPU time used since an earlier reading, in percent of the available CPU time.
+    ///
     /// `None` if it is unknown, for example because another group has the lowest quota, or the
     /// process may run on other CPUs. A group may accumulate CPU time and then exceed its quota.
     /// The result is then 100.

@@ -23,10 +23,13 @@ use crate::{
 /// let users = database.query(QueryType::Select, "users", query).await?;
 ///
 /// let sql = "INSERT INTO orders …";
-/// database.query(QueryType::from_sql(sql), "orders", async { Err::<(), _>("no connection") }).await.unwrap_err();
-/// let page = registry.render();
-/// assert!(page.contains("database_query_duration_seconds_count{query_type=\"select\",table=\"users\"} 1\n"));
-/// assert!(page.contains("database_query_errors_total{query_type=\"insert\",table=\"orders\"} 1\n"));
+/// let query = async { Err::<(), _>("no connection") };
+/// database.query(QueryType::from_sql(sql), "orders", query).await.unwrap_err();
+/// let text = registry.render();
+/// let labels = r#"{query_type="select",table="users"}"#;
+/// assert!(text.contains(&format!("database_query_duration_seconds_count{labels} 1\n")));
+/// let labels = r#"{query_type="insert",table="orders"}"#;
+/// assert!(text.contains(&format!("database_query_errors_total{labels} 1\n")));
 /// # Ok(())
 /// # }
 /// ```

@@ -174,7 +174,8 @@ impl SystemMetrics {
     /// use campanile_metrics::Registry;
     ///
     /// let registry = Registry::new();
-    /// let system = SystemMetrics::register_with_disks(&registry, &["/", "/proc", "/no/such/folder"])?;
+    /// let disks = ["/", "/proc", "/no/such/folder"];
+    /// let system = SystemMetrics::register_with_disks(&registry, &disks)?;
     /// let sizes = registry.family_snapshot("disk_size_bytes");
     /// # #[cfg(target_os = "linux")]
     /// assert_eq!(sizes.map_or(0, |family| family.series.len()), 2);

@@ -184,7 +184,7 @@ mod tests {
         };
         assert_eq!(gauge("tokio_workers"), 1.0);
         assert_eq!(gauge("tokio_alive_tasks"), 3.0);
-        // This thread's own tasks are in a queue of its own.
+        // Tasks of this thread are in its local queue.
         assert_eq!(gauge("tokio_global_queue_depth"), 0.0);
         for task in tasks {
             task.abort();

@@ -255,7 +255,7 @@ async fn a_route_that_was_turned_away_has_its_series_once_there_is_room() {
         .build()
         .unwrap();
     let metrics = HttpMetrics::register(&registry).unwrap();
-    // With the gauge of what is in flight, that is all there is room for.
+    // Together with the gauge of requests in flight, the registry is full.
     registry.gauge("filler", &[("k", "1")]).unwrap();
     registry.gauge("filler", &[("k", "2")]).unwrap();
     exchange(&metrics, Method::GET, "/a", 200).await;

@@ -24,7 +24,7 @@ pub struct FamilyCardinality {
     /// |---|---|
     /// | gauge | 1 |
     /// | counter | 2 |
-    /// | histogram | 1 per bucket, and 4 |
+    /// | histogram | 1 per bound, and 4 |
     /// | summary | 8 |
     ///
     /// One of them, for all kinds but gauges, is `_created`. It is missing with

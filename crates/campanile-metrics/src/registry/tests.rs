@@ -557,7 +557,7 @@ fn bounds_follow_from_the_unit_or_the_last_word_of_the_name() {
     registry.describe_with_unit("wait", "Time.", Some(Unit::Milliseconds));
     let second = registry.histogram("wait", &[("k", "v")]).unwrap();
     assert_eq!(second.value().buckets.last(), Some(&(10.0, 0)));
-    // What was set for all goes before.
+    // The setting for all histograms takes precedence.
     let registry = Registry::builder().buckets(&[1.0, 2.0]).build().unwrap();
     registry.histogram("batch_size", &[]).unwrap();
     assert_eq!(bounds(&registry, "batch_size"), [1.0, 2.0]);

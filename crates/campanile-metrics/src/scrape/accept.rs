@@ -5,9 +5,11 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 
 use crate::encode::Format;
 
-/// Returns the format with the highest quality. The quality of a format is that of the most
-/// specific range that matches it. OpenMetrics must be requested by name. If no format is
-/// acceptable, it is text, because a response in another format is better than none.
+/// Returns the format with the highest quality.
+///
+/// The most specific range that matches a format determines its quality. OpenMetrics must be
+/// requested by name. If no format is acceptable, it is text, because a response in another format
+/// is better than none.
 pub(super) fn format(headers: &HeaderMap) -> Format {
     let (mut text, mut open_metrics) = (Preference::default(), Preference::default());
     for (media_type, parameters) in members(headers, ACCEPT) {
@@ -36,7 +38,7 @@ pub(super) fn format(headers: &HeaderMap) -> Format {
     }
 }
 
-/// A quality in thousandths, of the most specific range that matches.
+/// A quality in thousandths, from the most specific matching range.
 #[derive(Default)]
 struct Preference {
     specific: u8,

@@ -481,7 +481,12 @@ impl Builder {
 }
 
 /// Returns what was built, or notes what is wrong with it.
-#[cfg(any(feature = "health", feature = "sla", feature = "telemetry"))]
+#[cfg(any(
+    feature = "health",
+    feature = "metrics",
+    feature = "sla",
+    feature = "telemetry"
+))]
 fn noted<T, E: Into<Problem>>(built: Result<T, E>, problems: &mut Vec<Problem>) -> Option<T> {
     built.map_err(|error| problems.push(error.into())).ok()
 }

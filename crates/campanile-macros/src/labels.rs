@@ -154,7 +154,7 @@ fn expand_struct(item: &DeriveInput, fields: &Fields, root: &Path) -> syn::Resul
     })
 }
 
-/// Returns the value of `#[label(key = "…")]`, the only allowed key.
+/// Returns the value of `#[label(key = "…")]`. Other keys are errors.
 fn attribute(attributes: &[Attribute], key: &str) -> syn::Result<Option<LitStr>> {
     let (text, root) = settings(attributes, key)?;
     match root {
@@ -166,7 +166,8 @@ fn attribute(attributes: &[Attribute], key: &str) -> syn::Result<Option<LitStr>>
     }
 }
 
-/// Returns the value and the path of `#[label(key = "…", crate = …)]`.
+/// Returns the value and the path of `#[label(key = "…", crate = …)]`. With an empty key, only
+/// `crate` is allowed.
 fn settings(attributes: &[Attribute], key: &str) -> syn::Result<(Option<LitStr>, Option<Path>)> {
     let mut found = None;
     let mut root = None;

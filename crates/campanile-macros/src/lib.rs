@@ -1,5 +1,6 @@
-//! The macros of [`campanile-metrics`](https://docs.rs/campanile-metrics), which exports them with
-//! feature `macros`.
+//! Procedural macros for functions, labels and metric sets.
+//!
+//! [`campanile-metrics`](https://docs.rs/campanile-metrics) exports them with feature `macros`.
 //!
 //! ```
 //! use campanile_metrics::{Counter, Family, Labels, MetricSet, Registry};
@@ -55,17 +56,13 @@ mod observe;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let registry = Registry::new();
-/// let _scope = metrics::set_default_local_recorder(&registry); // or `registry.install()`
+/// // Or `registry.install()`. In an observed request neither is needed.
+/// let _scope = metrics::set_default_local_recorder(&registry);
 /// assert_eq!(order(Channel::Web, 2).await, Ok(10));
 /// assert!(order(Channel::App, 0).await.is_err());
 ///
 /// let calls = |channel, outcome| {
-///     let labels = [
-///         ("function", "order"),
-///         ("module", module_path!()),
-///         ("channel", channel),
-///         ("outcome", outcome),
-///     ];
+///     let labels = [("function", "order"), ("module", module_path!()), ("channel", channel), ("outcome", outcome)];
 ///     registry.get("function_calls_total", &labels)
 /// };
 /// assert_eq!(calls("web", "ok"), Some(Value::Counter(1)));
@@ -73,38 +70,35 @@ mod observe;
 /// # }
 /// ```
 ///
-/// # Recorded data
+/// # Metrics
 ///
-/// | metric | labels besides `labels(…)` | meaning |
+/// | metric | labels, besides `labels(…)` | meaning |
 /// |---|---|---|
-/// | `function_calls_total` | `function`, `module`, `outcome` | ended calls |
+/// | `function_calls_total` | `function`, `module`, `outcome` | calls that ended |
 /// | `function_errors_total` | `function`, `module`, `error` | calls that returned an `Err`, by kind |
-/// | `function_duration_seconds` | `function`, `module` | histogram of the time from the start of a call to its end |
-/// | `function_in_flight` | `function`, `module` | gauge of calls that have begun and not ended |
+/// | `function_duration_seconds` | `function`, `module` | histogram of the duration of calls |
+/// | `function_in_flight` | `function`, `module` | gauge of open calls |
 ///
-/// | outcome | meaning |
-/// |---|---|
-/// | `ok` | the function returned |
-/// | `error` | it returned an `Err` |
-/// | `cancelled` | its future was dropped before it completed |
-/// | `panicked` | it panicked |
+/// The label `outcome` is `ok`, `error` (an `Err`),
+/// `cancelled` (a future that was dropped before it completed) or `panicked`. The label
+/// `error` is the variant if the error is an enum that derives `Labels`. Otherwise it is the name
+/// of the error's type, with the crate's name if the type is called `Error`.
 ///
-/// The kind of an error is its variant if its enum derives `Labels`, and else the name of its type.
-/// For a type `Error` the name of its crate is added.
+/// # Spans and log
 ///
-/// Each call is a span with the name of the function and the labels. The end of a call is an event
-/// at DEBUG. An error is another event at the level `err`, with the error message if the error
-/// implements `Display`. A panic is an event at ERROR. Arguments are not recorded.
+/// Each call has a span with the function's name and the labels. The end of a call is an event at
+/// DEBUG. An error is another event at the level
+/// `err`, with its message if it implements `Display`. A panic is an event at ERROR. The arguments
+/// of the function are not recorded.
 ///
-/// The span of a failed call gets `otel.status_code` (`ERROR`), `error.type`, and
-/// `otel.status_description` with the error message. Campanile's export and `tracing-opentelemetry`
-/// turn them into the status of the span.
+/// The span of a failed call has the fields `otel.status_code` (`ERROR`), `error.type` and
+/// `otel.status_description`, the error's message. Campanile's export and `tracing-opentelemetry`
+/// read them as the span's status.
 ///
-/// An error that passes through several observed functions of a task is logged once, by the
-/// innermost function. An outer function logs it again if the message differs. Messages are the
-/// same if the message of the error or of one of its sources equals the logged message, or ends
-/// with it after `": "`. Errors without a message are compared by their kind. The metrics and spans
-/// of each function show the error.
+/// If an error passes through several observed functions of a task, only the first one logs it. A
+/// function logs an error again if its message is new. A message is not new if it, or the message
+/// of one of its sources, is the logged message or ends with it after `": "`. Errors without a
+/// message are compared by kind. The metrics and the spans of all these functions show the error.
 ///
 /// ```
 /// # use campanile_metrics::observe;
@@ -114,7 +108,7 @@ mod observe;
 ///     Database,
 /// }
 ///
-/// /// A missing order is not a failure, and the caller logs the other errors.
+/// /// A missing order is not a failure. The caller logs other errors.
 /// #[observe(ok_if = |error| matches!(error, FindError::NotFound), err = "debug")]
 /// fn find(id: u32) -> Result<u32, FindError> {
 ///     if id == 0 { Err(FindError::NotFound) } else { Err(FindError::Database) }
@@ -124,52 +118,60 @@ mod observe;
 ///
 /// # Recorder
 ///
-/// The metrics go to the recorder of the `metrics` crate that is current when the call begins.
-/// While a request is handled, it is the registry of its `Campanile` or `HttpMetrics`. Otherwise it
-/// is the global recorder. Errors and panics are counted where they happen, so a future that
-/// outlives its request needs a global recorder. Without a recorder, a warning is logged once per
+/// The metrics go to the current recorder of the `metrics` crate at the start of the call. In an
+/// observed request it is the registry of its `Campanile` or `HttpMetrics`. Elsewhere it is the
+/// installed recorder. Errors and panics are counted where they happen: a future that leaves its
+/// request needs an installed recorder. If there is no recorder, a warning is logged once per
 /// process.
 ///
-/// A recorder type without fields works as the global recorder. As a local recorder it may be
-/// mistaken for no recorder, because `metrics` can't report that.
+/// A recorder whose type is zero-sized works as the global recorder. As a local recorder it may be
+/// mistaken for the no-op recorder, which is zero-sized too.
 ///
 /// # Arguments
 ///
 /// | argument | default | sets |
 /// |---|---|---|
-/// | `name = "…"` | the name of the function | the label `function` and the name of the span |
+/// | `name = "…"` | the function's name | the label `function`, and the span's name |
 /// | `prefix = "…"` | `function` | the prefix of the metric names |
-/// | `labels(a, b = expression)` | none | labels, from an argument with that name or an expression, evaluated when the call begins. The type implements `Bounded`. |
-/// | `on_ok = path` | none | a function or closure that is called with a reference to the value of an `Ok`, or to the output of a function without `Result`. It can't use arguments that the body has moved. The argument of a closure needs no type. |
-/// | `err = "…"` | `"error"` | the level at which errors are logged: `"debug"`, `"info"`, `"warn"`, `"error"`, or `"off"`, which also omits the message from the span |
-/// | `ok_if = path` | none | a function or closure that takes a reference to the error, and returns whether the call counts as `ok`. Then `on_ok` is not called. |
+/// | `labels(a, b = expression)` | none | labels: an argument of that name, or an expression that is evaluated at the start of the call; the type must be `Bounded` |
+/// | `on_ok = path` | none | a function or closure that gets a reference to the `Ok` value, or to the output of a function without `Result`; arguments that the function's body has moved are not available |
+/// | `err = "…"` | `"error"` | the level of logged errors: `"debug"`, `"info"`, `"warn"`, `"error"` or `"off"`; `"off"` also keeps the message out of the span |
+/// | `ok_if = path` | none | a function or closure that gets a reference to the error and returns whether the call counts as `ok`; `on_ok` is not called then |
 /// | `level = "…"` | `"info"` | the level of the span: `"trace"`, `"debug"`, `"info"`, `"warn"` or `"error"` |
-/// | `crate = path` | `campanile_metrics`, or `campanile::metrics` for `campanile::observe` | the path of the crate in the generated code |
+/// | `crate = path` | `campanile_metrics`, or `campanile::metrics` for `campanile::observe` | the path of the crate that the generated code refers to |
 ///
-/// With more than 1,000 label sets, all label values are `_other_`, and a warning is logged.
+/// # Limits
 ///
-/// All functions with the same `prefix` share four metrics, each with the series limit of the
-/// registry (`RegistryBuilder::max_series_per_family`, 2,000 by default). A function with one label
-/// set has up to four series of `calls_total`. `ok` exists from the first call on, and `cancelled`
-/// too for an `async` function. `error` and `panicked` exist when they happen. Past the limit,
-/// calls are counted in the series `_other_`, and the gauge of a new function is not exported. For
-/// hundreds of functions with labels, raise the limit or set a `prefix`.
+/// With more than 1,000 combinations of label values, all labels have the value `_other_`, and a
+/// warning is logged.
+///
+/// All functions with one `prefix` share four metrics. Each metric has the registry's limit of
+/// series (`RegistryBuilder::max_series_per_family`, 2,000 by default). A label set of a function has
+/// up to four series of `calls_total`: `ok` and, for an `async` function, `cancelled` from the
+/// first call, and `error` and `panicked` when they happen. Past the limit, calls are counted in a
+/// series `_other_`, and the gauge of a new function is not recorded. For hundreds of functions
+/// with labels, raise the limit or set a `prefix`.
 ///
 /// # Supported functions
 ///
-/// Functions and methods with a body, `async` or not, but neither `const` nor diverging (`-> !`).
+/// The attribute supports functions and methods with a body, `async` or not. It does not support
+/// `const fn` and functions that never return (`-> !`).
 ///
-/// A function that ends with an `async` block, or with `Box::pin(async …)` as written by
-/// `#[async_trait]`, is observed until that future completes. Its return type must name the output:
+/// It also supports a function that ends with an `async` block, or with `Box::pin(async …)` as
+/// `#[async_trait]` generates it. The return type must name the output, for example
 /// `impl Future<Output = …>`, `Pin<Box<dyn Future<Output = …>>>` or `BoxFuture<…>`.
 ///
-/// These are compile errors, because their work is done after the function returned: a future that
-/// another function creates, as in `fn call(&self) -> Self::Future { self.0.call() }`, a future
-/// that is returned early, and a stream. Iterators, and futures in a collection or a `Result`, are
-/// observed until they are created.
+/// These are compile errors, because the work happens after the function has returned:
 ///
-/// The span is entered while the function runs and while its future is polled, but not while its
-/// future is dropped.
+/// - a future that is created elsewhere, such as
+///   `fn call(&self) -> Self::Future { self.0.call() }`,
+/// - a future that is returned before the last statement,
+/// - a stream.
+///
+/// For an iterator, and for futures in a collection or a `Result`, only their creation is observed.
+///
+/// The call's span is current while the function runs and while its future is polled, but not while
+/// the future is dropped.
 #[proc_macro_attribute]
 pub fn observe(arguments: TokenStream, item: TokenStream) -> TokenStream {
     attribute(arguments, item, &parse_quote!(::campanile_metrics))
@@ -183,8 +185,8 @@ pub fn facade_observe(arguments: TokenStream, item: TokenStream) -> TokenStream 
 
 /// Derives `Labels` for a struct or an enum.
 ///
-/// A struct has one label per field. An enum is one label: its name is the name of the enum, and
-/// its values are the names of the variants, in snake case. The data of a variant is not recorded.
+/// Each field of a struct is a label. An enum is one label: its name is the enum's, and its values
+/// are the variants', in snake case. The data of a variant is not part of the value.
 ///
 /// ```
 /// use campanile_metrics::{Gauge, Labels, Registry};
@@ -208,22 +210,23 @@ pub fn facade_observe(arguments: TokenStream, item: TokenStream) -> TokenStream 
 /// # Ok::<_, campanile_metrics::RegisterError>(())
 /// ```
 ///
-/// `#[label(name = "…")]` on a field or the enum sets another name. `#[label(value = "…")]` on a
-/// variant sets another value. The type of a field is a `LabelValue`: an enum, a `bool`, a string
-/// or an integer. If all values of all fields are known, they bound the number of series. Otherwise
-/// the limit of the registry does.
+/// `#[label(name = "…")]` on a field or the enum, and `#[label(value = "…")]` on a variant,
+/// override the name or the value. The type of a field must implement
+/// `LabelValue`: an enum, a `bool`, a string or an integer. If all fields have a fixed list of
+/// values, the type bounds the number of series. Otherwise the registry's limit does.
 #[proc_macro_derive(Labels, attributes(label))]
 pub fn labels(item: TokenStream) -> TokenStream {
     derive(labels::expand, item, &parse_quote!(::campanile_metrics))
 }
 
 /// [`macro@Labels`] with paths into `campanile`, which exports it as `Labels`.
-#[proc_macro_derive(LabelsOfFacade, attributes(label))]
-pub fn labels_of_facade(item: TokenStream) -> TokenStream {
+#[proc_macro_derive(FacadeLabels, attributes(label))]
+pub fn facade_labels(item: TokenStream) -> TokenStream {
     derive(labels::expand, item, &parse_quote!(::campanile::metrics))
 }
 
-/// Derives `register(&Registry) -> Result<Self, RegisterError>` for a struct of metrics.
+/// Derives `register(&Registry) -> Result<Self, RegisterError>`, which registers a metric per
+/// field.
 ///
 /// ```
 /// use campanile_metrics::{Counter, Family, Gauge, Histogram, Labels, MetricSet, Registry, Timed};
@@ -245,8 +248,8 @@ pub fn labels_of_facade(item: TokenStream) -> TokenStream {
 ///     /// Time in the payment provider.
 ///     #[metric(unit = "seconds", buckets = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0])]
 ///     payment: Histogram,
-///     /// Waiting orders.
-///     waiting: Gauge,
+///     /// Orders in the queue.
+///     queued: Gauge,
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -267,25 +270,25 @@ pub fn labels_of_facade(item: TokenStream) -> TokenStream {
 ///
 /// | attribute | default | sets |
 /// |---|---|---|
-/// | `#[metrics(prefix = "…")]` on the struct | none | the prefix of the names, followed by an underscore |
-/// | `#[metrics(crate = path)]` and `#[label(crate = path)]` on the struct | `campanile_metrics`, or `campanile::metrics` for the facade | the path of the crate in the generated code |
-/// | `#[metric(name = "…")]` | the name of the field | the name, without prefix, unit and `_total` |
-/// | `#[metric(help = "…")]` | the first paragraph of the doc comment | the description |
-/// | `#[metric(unit = "…")]` | none; `seconds` for a `TimeCounter` | the unit, which is the last word of the name |
-/// | `#[metric(buckets = […])]` | the bounds of the registry | the upper bounds of the buckets of a histogram |
-/// | `#[label(name = "…")]` on a field of labels, or their enum | its name in snake case | the name of the label |
-/// | `#[label(value = "…")]` on a variant | its name in snake case | the value of the label |
+/// | `#[metrics(prefix = "…")]` on the struct | none | the prefix of the names, without the underscore at its end |
+/// | `#[metrics(crate = path)]` and `#[label(crate = path)]` on the struct | `campanile_metrics`, or `campanile::metrics` for the facade's | the path of the crate that the generated code refers to |
+/// | `#[metric(name = "…")]` | the field's name | the name, without prefix, unit and `_total` |
+/// | `#[metric(help = "…")]` | the first paragraph of the doc comment | the description of the metric |
+/// | `#[metric(unit = "…")]` | none; `seconds` for a `TimeCounter` | the unit, which is the suffix of the name |
+/// | `#[metric(buckets = […])]` | the registry's | the upper bounds of the buckets, for histograms |
+/// | `#[label(name = "…")]` on a field of labels, or their enum | its name in snake case | the label's name |
+/// | `#[label(value = "…")]` on a variant | its name in snake case | the label's value |
 ///
-/// Each field is a `Field`. A set that is registered twice has the same series. If a metric can't
-/// be registered, the metrics before it stay.
+/// The type of each field must implement `Field`. Registering a set twice returns the same series.
+/// If a metric can't be registered, the metrics before it stay registered.
 #[proc_macro_derive(MetricSet, attributes(metric, metrics))]
 pub fn metric_set(item: TokenStream) -> TokenStream {
     derive(metric_set::expand, item, &parse_quote!(::campanile_metrics))
 }
 
 /// [`macro@MetricSet`] with paths into `campanile`, which exports it as `MetricSet`.
-#[proc_macro_derive(MetricSetOfFacade, attributes(metric, metrics))]
-pub fn metric_set_of_facade(item: TokenStream) -> TokenStream {
+#[proc_macro_derive(FacadeMetricSet, attributes(metric, metrics))]
+pub fn facade_metric_set(item: TokenStream) -> TokenStream {
     derive(
         metric_set::expand,
         item,
@@ -307,7 +310,7 @@ fn derive(
 fn attribute(arguments: TokenStream, item: TokenStream, root: &Path) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);
     let expanded = observe::expand(arguments.into(), &item, root);
-    // The original function stays, so that its callers cause no further errors.
+    // The original function is kept, so that its callers cause no further errors.
     let expanded = expanded.unwrap_or_else(|error| {
         let error = error.into_compile_error();
         quote!(#error #item)

@@ -83,7 +83,7 @@ fn settings(attributes: &[Attribute]) -> syn::Result<(Option<String>, Option<Pat
             }
             let literal: LitStr = meta.value()?.parse()?;
             if literal.value().ends_with('_') {
-                let text = "leave out the last underscore: it is added";
+                let text = "invalid prefix: expected no underscore at the end; it is added";
                 return Err(Error::new(literal.span(), text));
             }
             if prefix.replace(metric_name(&literal)?).is_some() {
@@ -151,7 +151,7 @@ fn register(
     }
     names.push(name.clone());
     let Some(help) = help.or_else(|| documentation(&field.attrs)) else {
-        let text = "missing description: add a doc comment or `#[metric(help = \"…\")]`";
+        let text = "missing description: expected a doc comment or `#[metric(help = \"…\")]`";
         return Err(Error::new_spanned(&field.ident, text));
     };
     let unit = option(unit.map(|unit| quote!(#unit)));
@@ -209,7 +209,7 @@ fn documentation(attributes: &[Attribute]) -> Option<String> {
     (!paragraph.is_empty()).then(|| paragraph.join(" "))
 }
 
-/// Checks that bounds are ascending numbers.
+/// Checks that the bounds are strictly ascending numbers.
 fn bounds(array: ExprArray) -> syn::Result<TokenStream> {
     let mut previous = f64::NEG_INFINITY;
     let mut values = Vec::new();
@@ -218,14 +218,14 @@ fn bounds(array: ExprArray) -> syn::Result<TokenStream> {
             Error::new_spanned(element, "invalid bucket bound: expected a number")
         })?;
         if value <= previous {
-            let text = "bucket bounds must be ascending and distinct";
+            let text = "invalid bucket bounds: expected strictly ascending numbers";
             return Err(Error::new_spanned(element, text));
         }
         previous = value;
         values.push(quote!(#value));
     }
     if values.is_empty() {
-        let text = "give at least one bound; `+Inf` is added";
+        let text = "missing bucket bounds: expected at least one; `+Inf` is added";
         return Err(Error::new_spanned(array, text));
     }
     Ok(quote!([#(#values),*]))

@@ -1,4 +1,4 @@
-//! Names in Prometheus' data model.
+//! Metric and label names in Prometheus' data model.
 
 use syn::{Attribute, LitStr};
 
@@ -22,7 +22,7 @@ pub(crate) fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Checks a metric name, or the start of one.
+/// Checks a metric name, or its prefix.
 pub(crate) fn metric(name: &LitStr) -> syn::Result<String> {
     checked(name, "metric", |char| char == ':')
 }
@@ -39,7 +39,7 @@ pub(crate) fn label(name: &LitStr) -> syn::Result<String> {
     Ok(value)
 }
 
-/// Rejects an attribute where it has no effect.
+/// Rejects an attribute in a place where it has no effect.
 pub(crate) fn only_on(attributes: &[Attribute], name: &str, place: &str) -> syn::Result<()> {
     match attributes
         .iter()

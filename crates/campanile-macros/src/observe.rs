@@ -42,7 +42,7 @@ pub(crate) fn expand(
     Ok(quote!(#function))
 }
 
-/// The statements before a call.
+/// Generates the statements before a call.
 fn site(ident: &Ident, is_async: bool, arguments: &Arguments, root: &Path) -> TokenStream {
     let ident = ident.to_string();
     let name = arguments.name.clone();
@@ -144,7 +144,7 @@ fn asynchronous(
     let statements = &block.stmts;
     let body = quote_spanned! {block.span()=>
         async #capture {
-            // `?` and `return` need the return type.
+            // It gives `?` and `return` their type.
             #[allow(
                 unreachable_code,
                 clippy::diverging_sub_expression,
@@ -195,13 +195,13 @@ fn synchronous(
     })
 }
 
-/// The statements between a call and the return of its output.
+/// Generates the statements between a call and the return of its output.
 fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
     let on_ok = arguments.on_ok.as_ref().map(|on_ok| {
-        // Hygiene: the names are those of this macro.
+        // The span resolves names in this macro, not where the hook was written.
         let span = on_ok.span().resolved_at(Span::call_site());
         match on_ok {
-            // Lets the compiler infer the argument type.
+            // The helper lets the compiler infer the argument's type.
             Expr::Closure(hook)
                 if !hook
                     .inputs
@@ -210,7 +210,7 @@ fn settled(arguments: &Arguments, root: &Path) -> TokenStream {
             {
                 quote_spanned!(span=> #root::__private::hook(#on_ok, __ok);)
             }
-            // Allows coercions, such as from `&String` to `&str`.
+            // A direct call coerces the argument, for example from `&String` to `&str`.
             _ => quote_spanned! {span=>
                 #[allow(clippy::redundant_closure_call)]
                 (#on_ok)(__ok);

@@ -144,5 +144,8 @@ fn without_a_recorder_the_log_says_so_once() {
             .unwrap();
     });
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("without a metrics recorder"), "{lines:?}");
+    assert!(
+        lines[0].contains("where no metrics recorder is"),
+        "{lines:?}"
+    );
 }

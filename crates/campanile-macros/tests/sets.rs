@@ -134,7 +134,7 @@ fn generic_labels_have_the_bound_of_their_type() {
     let registry = Registry::new();
     let by_truth = registry.family::<Of<bool>, Gauge>("g").unwrap();
     let by_number = registry.family::<Of<u32>, Gauge>("n").unwrap();
-    // A gauge without writes is not exported.
+    // A gauge without a value is not rendered.
     assert_eq!(registry.render(), "");
     by_truth.with(Of { kind: true }).set(2.0);
     by_number.with(Of { kind: 7 }).set(3.0);

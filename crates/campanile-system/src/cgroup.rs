@@ -3,37 +3,37 @@ use std::time::Duration;
 
 use crate::machine::{Root, field};
 
-/// The control groups of this process, by controller (cgroups(7)).
+/// The control groups of this process, per controller (cgroups(7)).
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     cpu: Option<Hierarchy>,
-    /// The hierarchy of version 1 that counts CPU time.
+    /// Version 1's controller that counts the CPU time.
     accounting: Option<Hierarchy>,
     memory: Option<Hierarchy>,
-    /// The hierarchy of version 2, which has all controllers or none.
+    /// Version 2's hierarchy. Next to version 1 it has no controllers.
     unified: Option<Hierarchy>,
 }
 
-/// The lowest CPU quota of the groups of the process.
+/// The lowest CPU quota among the process's groups.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Quota {
     pub(crate) cores: f64,
-    /// The group.
+    /// The group with this quota.
     pub(crate) group: PathBuf,
-    /// The CPU time used by the group since its creation.
+    /// The CPU time of the whole group since it was created.
     pub(crate) used: Option<Duration>,
 }
 
-/// The lowest memory limit of the groups of the process, in bytes.
+/// The lowest memory limit among the process's groups, in bytes.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Limit {
     pub(crate) bytes: u64,
-    /// The memory in use by the group.
+    /// The memory in use by the whole group.
     pub(crate) used: Option<u64>,
 }
 
 impl Cgroups {
-    /// Finds the groups. Their paths do not change, but their limits may.
+    /// Finds the groups. Their paths don't change, but their limits may.
     pub(crate) fn find(root: &Root) -> Self {
         let read = |path| root.read(Path::new(path)).unwrap_or_default();
         Self::parse(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
@@ -51,8 +51,8 @@ impl Cgroups {
         }
     }
 
-    /// Returns the lowest quota, from the group of the process to the outermost visible one. `None`
-    /// if there is no quota.
+    /// Returns the lowest quota from the process's group up to the outermost visible group, or
+    /// `None`.
     pub(crate) fn quota(&self, root: &Root) -> Option<Quota> {
         let cpu = self.cpu.as_ref()?;
         let cores = |group| {
@@ -116,22 +116,22 @@ impl Cgroups {
         })
     }
 
-    /// Returns the pressure file of the group of the process, if the kernel has one.
+    /// Returns the pressure file of the process's group.
     pub(crate) fn pressure(&self, resource: &str) -> Option<PathBuf> {
         let unified = self.unified.as_ref()?;
         Some(unified.file(&unified.own, &format!("{resource}.pressure")))
     }
 }
 
-/// The hierarchy of version 2, which `/proc/self/cgroup` shows without controllers.
+/// Version 2's hierarchy, which `/proc/self/cgroup` lists without controllers.
 const UNIFIED: &str = "";
 
-/// A mounted hierarchy of groups.
+/// A mounted tree of groups.
 #[derive(Debug, PartialEq)]
 struct Hierarchy {
     is_unified: bool,
     mountpoint: PathBuf,
-    /// The group of the process in it.
+    /// The process's group in the tree.
     own: PathBuf,
 }
 
@@ -158,8 +158,8 @@ impl Hierarchy {
             let (root, mountpoint) = (unescaped(mount.next()?), unescaped(mount.next()?));
             matches.then_some((below(group, &root), PathBuf::from(mountpoint)))
         });
-        // A namespace or a partial mount may hide the group. Then it is the mounted group of the
-        // container.
+        // A cgroup namespace or a partial mount may hide the group's path. The mounted root is the
+        // container's group then.
         let (own, mountpoint) = mounts.min_by_key(|(own, _)| own.is_none())?;
         Some(Self {
             is_unified,
@@ -168,7 +168,7 @@ impl Hierarchy {
         })
     }
 
-    /// The group of the process, its parent, and so on.
+    /// Returns the process's group and its ancestors.
     fn groups(&self) -> impl Iterator<Item = &Path> {
         self.own.ancestors()
     }
@@ -178,7 +178,7 @@ impl Hierarchy {
     }
 }
 
-/// Returns the path of a group relative to the mounted group, if it is inside.
+/// Returns a group's path relative to the mounted group, if it is below it.
 fn below(group: &str, root: &str) -> Option<PathBuf> {
     let path = Path::new(group).strip_prefix(root).ok()?;
     let mut components = path.components();
@@ -186,7 +186,7 @@ fn below(group: &str, root: &str) -> Option<PathBuf> {
     is_below.then(|| path.to_path_buf())
 }
 
-/// Returns an unescaped path of `/proc/self/mountinfo`, which writes a space as `\040`.
+/// Decodes the octal escapes of a path in `/proc/self/mountinfo`, such as `\040`.
 fn unescaped(path: &str) -> String {
     let mut parts = path.split('\\');
     let mut bytes: Vec<u8> = parts.next().unwrap_or_default().into();

@@ -1,4 +1,4 @@
-//! CPU, memory, disks, load and pressure of the container or machine of a process.
+//! CPU, memory, disk and load of a process's container or machine.
 //!
 //! ```
 //! use campanile_system::{System, disk};
@@ -10,13 +10,13 @@
 //! assert!(disk("/").is_some_and(|disk| disk.used <= disk.size));
 //! ```
 //!
-//! The container is a control group, of version 1 or 2. Among the groups that contain the process and
-//! are visible to it, the group with the lowest limit applies. It can differ for CPU and memory. All
-//! usage of that group counts. A limit that is not below the memory of the machine is ignored. Quotas
-//! and limits are read each time, so they may change.
+//! A container is a control group (cgroup v1 or v2). [`System::new`] finds all visible groups of
+//! the process. The group with the lowest limit counts, separately for CPU and memory. The usage
+//! includes the children of the group. A memory limit at or above the machine's memory is ignored.
+//! Each read reads the quotas and limits again, so they may change.
 //!
-//! Values are read from `/proc`, `/sys` and the file systems, and no file is kept open. On systems
-//! other than Linux, all values are `None`.
+//! The values come from `/proc`, `/sys` and the file systems. No file stays open. On systems other
+//! than Linux, all values are `None`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,34 +27,35 @@ use self::machine::{Memory, Processors, Root, loads};
 mod cgroup;
 mod machine;
 
-/// The source of the readings.
+/// Reads the values of the process's container or machine.
 #[derive(Debug)]
 pub struct System {
     root: Root,
     cgroups: Cgroups,
 }
 
-/// A reading of the system. A value that the system does not report is `None`.
+/// The values at one time. A value that the system does not provide is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Figures {
-    /// The CPU quota in cores, or the number of CPUs that the process may run on if it is lower
-    /// (its affinity, which follows the cpuset of its container).
+    /// The CPU quota in cores, or the number of CPUs in the process's affinity mask if that is
+    /// lower. The mask follows the container's cpuset.
     pub cores: Option<f64>,
-    /// Bytes of memory in use that can't be reclaimed immediately. For a group, file pages that
-    /// were not used recently (`inactive_file`) are excluded. For a machine it is the memory that
-    /// is not available.
+    /// Memory in use that the kernel can't reclaim at once, in bytes. For a group it excludes
+    /// `inactive_file`. For the machine it is the total minus `MemAvailable`.
     pub memory_used: Option<u64>,
-    /// The maximum memory in bytes.
+    /// The memory limit in bytes.
     pub memory_limit: Option<u64>,
-    /// The average number of tasks of the machine that run or wait, over 1, 5 and 15 minutes.
+    /// The machine's load averages over 1, 5 and 15 minutes.
     pub loads: [Option<f64>; 3],
-    /// The CPU time used so far.
+    /// The CPU time that was used so far.
     pub processors: Option<Used>,
 }
 
-/// The CPU time used so far. For a machine it is all time that is neither idle nor spent waiting
-/// for IO, on the CPUs that the process may run on.
+/// The CPU time that was used so far.
+///
+/// For a machine, it is the time that is neither idle nor waiting for I/O, on the CPUs in the
+/// process's affinity mask.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Used(CpuTime);
 
@@ -64,8 +65,8 @@ enum CpuTime {
     Machine {
         busy: u64,
         all: u64,
-        /// The CPUs, if they are not all of the machine.
-        of: Option<Box<[u32]>>,
+        /// The CPUs, or `None` for all of the machine.
+        cpus: Option<Box<[u32]>>,
     },
     Group {
         group: PathBuf,
@@ -78,32 +79,32 @@ enum CpuTime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Disk {
-    /// Used bytes.
+    /// The used bytes.
     pub used: u64,
-    /// Size of the file system.
+    /// The size in bytes.
     pub size: u64,
-    /// Bytes available to users other than root.
+    /// The free bytes for users other than root.
     pub available: u64,
 }
 
-/// The file descriptors of the process.
+/// The process's file descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Descriptors {
-    /// The number of open file descriptors.
+    /// The number of open descriptors.
     pub open: u64,
-    /// The maximum number; `None` for no limit.
+    /// The limit, or `None` for no limit.
     pub most: Option<u64>,
 }
 
-/// A resource that tasks wait for, and the waiting tasks; from [`System::pressure`].
+/// A source of pressure stall information (PSI), created by [`System::pressure`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pressure {
     file: PathBuf,
     who: Waiting,
 }
 
-/// The waiting tasks.
+/// The tasks that are stalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// At least one task (`some`).
@@ -127,15 +128,15 @@ impl System {
         Self::at("/")
     }
 
-    /// Finds the control groups below a folder with `proc` and `sys`, such as where a container
-    /// mounts those of its machine.
+    /// Finds the control groups in a directory that contains `proc` and `sys`, such as a mount of
+    /// the machine's root in a container.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         let root = Root(root.into());
         let cgroups = Cgroups::find(&root);
         Self { root, cgroups }
     }
 
-    /// Reads the values, which takes about a tenth of a millisecond.
+    /// Reads the values. It takes about 0.1 ms.
     pub fn read(&self) -> Figures {
         let processors = Processors::read(&self.root);
         let quota = self.cgroups.quota(&self.root);
@@ -178,10 +179,10 @@ impl System {
         }
     }
 
-    /// Returns the pressure of `cpu`, `memory` or `io`.
+    /// Returns the source of pressure stall information for `cpu`, `memory` or `io`.
     ///
-    /// It describes the group of the process if the kernel reports pressures of groups, and else
-    /// the machine. `None` without pressures in the kernel.
+    /// It covers the process's group, or the machine if the kernel has no pressure files for
+    /// groups. `None` if the kernel has no pressure files.
     pub fn pressure(&self, resource: &str, who: Waiting) -> Option<Pressure> {
         let machine = Path::new("/proc/pressure").join(resource);
         let files = self.cgroups.pressure(resource).into_iter().chain([machine]);
@@ -189,7 +190,7 @@ impl System {
         { pressures }.find(|pressure| self.stalled(pressure).is_some())
     }
 
-    /// Returns the time that the tasks have waited so far.
+    /// Returns the total time that the tasks were stalled.
     pub fn stalled(&self, pressure: &Pressure) -> Option<Duration> {
         let text = self.root.read(&pressure.file)?;
         machine::stalled(&text, pressure.who.as_str())
@@ -202,15 +203,14 @@ impl Default for System {
     }
 }
 
-/// Version 1 always has a limit, by default just below 2^63 bytes.
+/// Version 1 always has a limit. Its default is just below 2^63 bytes.
 const NO_LIMIT: u64 = 1 << 62;
 
 impl Used {
-    /// Returns the CPU time used since an earlier reading, in percent of the available CPU time.
+    /// Returns the CPU usage since an earlier reading, in percent of the limit, from 0 to 100.
     ///
-    /// `None` if it is unknown, for example because another group has the lowest quota, or the
-    /// process may run on other CPUs. A group may accumulate CPU time and then exceed its quota.
-    /// The result is then 100.
+    /// A burst above the quota is 100. `None` if the readings are not comparable, because another
+    /// group has the lowest quota or the affinity mask changed.
     pub fn percent_since(&self, earlier: &Self, elapsed: Duration) -> Option<f64> {
         let (used, had) = match (&earlier.0, &self.0) {
             (
@@ -241,8 +241,9 @@ impl Used {
     }
 }
 
-/// Returns the file system of a path, or `None` if the path does not exist. For a network file
-/// system whose server is unreachable, this may block.
+/// Returns the usage of the file system of a path, or `None` if the path does not exist.
+///
+/// It may block if the file system's server is unreachable.
 #[cfg(target_os = "linux")]
 pub fn disk(path: impl AsRef<Path>) -> Option<Disk> {
     let found = rustix::fs::statvfs(path.as_ref()).ok()?;
@@ -261,8 +262,9 @@ pub fn disk(_path: impl AsRef<Path>) -> Option<Disk> {
     None
 }
 
-/// Returns the file descriptors of the process. Before Linux 6.2 they are counted one by one, which
-/// takes milliseconds for 10,000 of them.
+/// Returns the process's file descriptors.
+///
+/// Before Linux 6.2 it lists them, which takes milliseconds for 10,000 descriptors.
 #[cfg(target_os = "linux")]
 pub fn descriptors() -> Option<Descriptors> {
     // Since Linux 6.2 the size of the directory is their number.

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The folder with `proc` and `sys`.
+/// The directory that contains `proc` and `sys`.
 #[derive(Debug)]
 pub(crate) struct Root(pub(crate) PathBuf);
 
@@ -10,25 +10,25 @@ impl Root {
     pub(crate) fn read(&self, path: &Path) -> Option<String> {
         let path = path.strip_prefix("/").unwrap_or(path);
         let bytes = std::fs::read(self.0.join(path)).ok()?;
-        // An invalid name of one mount must not hide the others.
+        // A mount point that is not UTF-8 must not hide the others.
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Returns the number that is the only content of a file.
+    /// Returns the number in a file that contains nothing else.
     pub(crate) fn number(&self, path: &Path) -> Option<u64> {
         self.read(path)?.trim().parse().ok()
     }
 }
 
-/// The time of the CPUs that the process may run on, in kernel ticks since the boot.
+/// The CPU time of the CPUs in the process's affinity mask, in clock ticks since boot.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Processors {
     pub(crate) busy: u64,
     pub(crate) all: u64,
     /// The number of CPUs.
     pub(crate) count: usize,
-    /// The numbers of the CPUs, if they are not all of the machine.
-    pub(crate) of: Option<Box<[u32]>>,
+    /// The CPUs, or `None` for all of the machine.
+    pub(crate) cpus: Option<Box<[u32]>>,
 }
 
 impl Processors {
@@ -39,8 +39,8 @@ impl Processors {
         Self::parse(&root.read(Path::new("/proc/stat"))?, allowed)
     }
 
-    /// Reads `/proc/stat` (proc_stat(5)) and a list of CPUs such as `0-3,7` (cpuset(7)): the
-    /// affinity of the process, which follows its cpuset.
+    /// Parses `/proc/stat` (proc_stat(5)) and the affinity mask, a list such as `0-3,7`
+    /// (cpuset(7)).
     fn parse(stat: &str, allowed: Option<&str>) -> Option<Self> {
         let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
         let (busy, all) = ticks(all)?;
@@ -52,7 +52,7 @@ impl Processors {
         let is_allowed = |number| allowed.is_none_or(|list| is_in(list, number));
         let own = online.iter().filter(|(number, _)| is_allowed(*number));
         let own: Vec<_> = own.collect();
-        // A list without any of these CPUs belongs to another machine.
+        // A list without an online CPU belongs to another machine.
         if own.is_empty() || own.len() == online.len() {
             return Some(Self {
                 busy,
@@ -75,9 +75,9 @@ impl Processors {
     }
 }
 
-/// Returns the busy and the total ticks of a CPU, from the fields of its line.
+/// Returns the busy ticks and all ticks of a line of `/proc/stat`.
 fn ticks(fields: &str) -> Option<(u64, u64)> {
-    // The fields of guests come later, and are included in the first two.
+    // The guest fields follow. The first two fields include them.
     let mut ticks = [0_u64; 8];
     for (ticks, field) in ticks.iter_mut().zip(fields.split_ascii_whitespace()) {
         *ticks = field.parse().ok()?;
@@ -101,7 +101,7 @@ fn is_in(list: &str, number: u32) -> bool {
     })
 }
 
-/// The memory of the machine in bytes.
+/// The machine's memory in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Memory {
     pub(crate) total: u64,
@@ -133,7 +133,7 @@ pub(crate) fn loads(loadavg: &str) -> [Option<f64>; 3] {
     [(); 3].map(|()| loads.next().flatten())
 }
 
-/// Reads the time of the line `some` or `full` of a pressure file.
+/// Parses the total stall time in a pressure file, from the line `some` or `full`.
 pub(crate) fn stalled(pressure: &str, who: &str) -> Option<Duration> {
     let mut lines = pressure.lines().map(str::split_ascii_whitespace);
     let mut line = lines.find_map(|mut line| (line.next()? == who).then_some(line))?;

@@ -9,21 +9,21 @@ use crate::names;
 pub(super) struct Arguments {
     pub(super) name: Option<String>,
     pub(super) prefix: Option<String>,
-    /// The names and value expressions of the labels.
+    /// Names, and the expressions of their values.
     pub(super) labels: Vec<(String, Expr)>,
     pub(super) on_ok: Option<Expr>,
-    /// Selects errors that count as ok.
+    /// The errors that count as ok.
     pub(super) ok_if: Option<Expr>,
     /// The level of logged errors, or `None` if errors are not logged.
     pub(super) err: Option<Ident>,
     /// The level of the span.
     pub(super) level: Ident,
-    /// The path of the crate in the generated code.
+    /// The path of the crate that exports the macro.
     pub(super) root: Option<Path>,
 }
 
-/// The labels of all calls.
-const OWN: [&str; 4] = ["function", "module", "outcome", "error"];
+/// The labels that each call has.
+const BUILT_IN: [&str; 4] = ["function", "module", "outcome", "error"];
 
 impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {

@@ -1,4 +1,4 @@
-//! The output of a function, as far as its signature names it.
+//! The output of a function, as far as its signature shows it.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::spanned::Spanned;
@@ -8,16 +8,16 @@ use syn::{
     ReturnType, Stmt, Type, TypeParamBound, parse_quote,
 };
 
-/// Boxed futures whose last type argument is their output.
+/// Boxed futures. Their last type argument is the output.
 const BOXED: [&str; 2] = ["BoxFuture", "LocalBoxFuture"];
 
-/// Wrapper types that are futures if their content is.
-const AROUND: [&str; 2] = ["Pin", "Box"];
+/// Types that are futures if their argument is a future.
+const WRAPPERS: [&str; 2] = ["Pin", "Box"];
 
 /// Boxed streams.
 const STREAMS: [&str; 2] = ["BoxStream", "LocalBoxStream"];
 
-/// Returns the return type of a function, in a form that is valid in its body.
+/// Returns the return type of a function, in a form that its body can name.
 pub(super) fn returned(output: &ReturnType) -> syn::Result<Type> {
     match output {
         ReturnType::Default => Ok(parse_quote!(())),
@@ -25,8 +25,8 @@ pub(super) fn returned(output: &ReturnType) -> syn::Result<Type> {
     }
 }
 
-fn written(ty: &Type) -> syn::Result<Type> {
-    /// Leaves unnameable types to inference.
+fn nameable(ty: &Type) -> syn::Result<Type> {
+    /// Replaces types that can't be named with `_`.
     struct Infer;
 
     impl VisitMut for Infer {
@@ -47,10 +47,11 @@ fn written(ty: &Type) -> syn::Result<Type> {
     Ok(ty)
 }
 
-/// Returns the future that a function without `async` ends with, and its output: `async …`,
-/// `Box::pin(async …)` as written by `#[async_trait]`, or `async ….boxed()`.
+/// Returns the future at the end of a function without `async`, and its output.
 ///
-/// A function that returns a future in another way could only be timed until it has created it.
+/// The forms are `async …`, `Box::pin(async …)` (as `#[async_trait]` generates it) and
+/// `async ….boxed()`. Any other function that returns a future is an error: only the time to create
+/// the future would be measured.
 pub(super) fn future(function: &mut ImplItemFn) -> syn::Result<Option<(&mut ExprAsync, Type)>> {
     let ReturnType::Type(_, ty) = &function.sig.output else {
         return Ok(None);
@@ -103,7 +104,7 @@ fn tail(last: &mut Expr) -> Option<&mut ExprAsync> {
     }
 }
 
-/// Returns the position of an early return, except in closures and `async` blocks.
+/// Returns the first early return of a function, outside closures and `async` blocks.
 fn early_return(block: &mut Block) -> Option<Span> {
     struct Returns(Option<Span>);
 
@@ -128,7 +129,7 @@ fn early_return(block: &mut Block) -> Option<Span> {
     returns.0
 }
 
-/// Returns the position of `return` in the arguments of a macro.
+/// Returns the first `return` in the arguments of a macro.
 fn return_in(tokens: TokenStream) -> Option<Span> {
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Ident(ident) if ident == "return" => Some(ident.span()),
@@ -137,8 +138,8 @@ fn return_in(tokens: TokenStream) -> Option<Span> {
     })
 }
 
-/// Returns the output of a future or boxed future, if the type names it.
-fn ready_with(ty: &Type) -> Option<&Type> {
+/// Returns the output of a type that is a future or a boxed future, if the type names it.
+fn future_output(ty: &Type) -> Option<&Type> {
     if let Some((name, arguments)) = path(ty)
         && BOXED.contains(&&*name)
     {
@@ -150,7 +151,7 @@ fn ready_with(ty: &Type) -> Option<&Type> {
     })
 }
 
-/// Returns whether a type is a stream of items. Another trait may have the same name.
+/// Returns whether a type is a stream with items. Other traits may have the same name.
 fn is_stream(ty: &Type) -> bool {
     let is_boxed = path(ty).is_some_and(|(name, arguments)| {
         STREAMS.contains(&&*name) && types(arguments).next().is_some()
@@ -164,12 +165,12 @@ fn is_stream(ty: &Type) -> bool {
     is_boxed || bound(ty, "Stream").is_some_and(has_item)
 }
 
-/// Returns the arguments of a trait that a type, or the content of its boxes, implements by name.
+/// Returns the arguments of a trait that a type, or a type in its wrappers, implements.
 fn bound<'a>(ty: &'a Type, name: &str) -> Option<&'a PathArguments> {
     let bounds = match ty {
         Type::ImplTrait(ty) => &ty.bounds,
         Type::TraitObject(ty) => &ty.bounds,
-        // A macro argument.
+        // An argument of a macro.
         Type::Group(ty) => return bound(&ty.elem, name),
         Type::Paren(ty) => return bound(&ty.elem, name),
         ty => {
@@ -187,7 +188,7 @@ fn bound<'a>(ty: &'a Type, name: &str) -> Option<&'a PathArguments> {
     })
 }
 
-/// Returns the last segment of a path, and its arguments.
+/// Returns the last name of a type's path, and its arguments.
 fn path(ty: &Type) -> Option<(String, &PathArguments)> {
     match ty {
         Type::Path(ty) => {

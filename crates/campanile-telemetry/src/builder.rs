@@ -13,11 +13,12 @@ use crate::names::FieldNames;
 use crate::output::{Output, Sink};
 use crate::recorder::FlightRecorder;
 use crate::redact::Redaction;
+use crate::say::Emitter;
 use crate::{BuildError, EnvWarning, InstallError, Telemetry, TelemetryGuard, Writer};
 
 mod env;
 #[cfg(feature = "otlp")]
-pub(crate) use self::env::decoded;
+mod exports;
 #[cfg(feature = "otlp")]
 mod otlp;
 
@@ -69,11 +70,18 @@ pub struct TelemetryBuilder {
     resource: Vec<(String, String)>,
     line_attributes: Vec<String>,
     #[cfg(feature = "otlp")]
-    exports: otlp::Exports,
+    exports: exports::Exports,
+}
+
+impl Telemetry {
+    /// Creates a builder for the service with this name.
+    pub fn builder(service: impl Into<String>) -> TelemetryBuilder {
+        TelemetryBuilder::new(service.into())
+    }
 }
 
 impl TelemetryBuilder {
-    pub(crate) fn new(service: String) -> Self {
+    fn new(service: String) -> Self {
         Self {
             service,
             version: None,
@@ -96,7 +104,7 @@ impl TelemetryBuilder {
             resource: Vec::new(),
             line_attributes: Vec::new(),
             #[cfg(feature = "otlp")]
-            exports: otlp::Exports::default(),
+            exports: exports::Exports::default(),
         }
     }
 
@@ -435,10 +443,7 @@ impl TelemetryBuilder {
         Ok(Telemetry {
             env_warnings: env_warnings.into(),
             layer: Arc::new(TelemetryLayer {
-                #[cfg(feature = "otlp")]
-                exporter,
                 keys: Arc::clone(&first.keys),
-                capture: self.capture,
                 recorder: self.recorder.map(Arc::new),
                 filter: filter.clone(),
                 is_alone: false,
@@ -447,8 +452,13 @@ impl TelemetryBuilder {
                 tracer,
                 #[cfg(feature = "otel")]
                 dispatch: std::sync::OnceLock::new(),
-                first,
-                others,
+                emitter: Emitter {
+                    #[cfg(feature = "otlp")]
+                    exporter,
+                    capture: self.capture,
+                    first,
+                    others,
+                },
             }),
             filter,
         })

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use campanile_correlation::CorrelationId;
 use tracing::Level;
 
-use crate::say::Said;
+use crate::event::Said;
 
 /// The last lines of the log, in memory, to be searched; from [`Telemetry::capture`](crate::Telemetry::capture).
 ///

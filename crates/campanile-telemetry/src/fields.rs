@@ -5,11 +5,12 @@ use std::ops::Range;
 use tracing::field::{Field, Visit};
 
 use crate::escape::escape;
+use crate::field_value::FieldValue;
 use crate::http::Fact;
 use crate::keys::{self, Keys, namespace};
-use crate::note::FieldValue;
+use crate::number;
 use crate::origin::Origin;
-use crate::redact::REDACTED;
+use crate::sensitive::REDACTED;
 
 /// The fields of a span or an event, with their values as JSON.
 #[derive(Debug, Default)]
@@ -234,41 +235,6 @@ impl Recorder<'_> {
         // A message is a text anyway.
         let is_exact = is_exact || self.is_message(field);
         self.record(field, false, |out| number::integer(text, is_exact, out));
-    }
-}
-
-/// How numbers are written as JSON.
-pub(crate) mod number {
-    use std::fmt::Write;
-
-    /// The greatest integer up to which a float holds all.
-    pub(super) const MOST: u128 = 1 << f64::MANTISSA_DIGITS;
-
-    pub(super) fn integer(text: &str, is_exact: bool, out: &mut String) {
-        // Many readers of JSON have floats only.
-        let quote = if is_exact { "" } else { "\"" };
-        out.push_str(quote);
-        out.push_str(text);
-        out.push_str(quote);
-    }
-
-    pub(crate) fn signed(value: i64, out: &mut String) {
-        let is_exact = u128::from(value.unsigned_abs()) <= MOST;
-        integer(itoa::Buffer::new().format(value), is_exact, out);
-    }
-
-    pub(crate) fn unsigned(value: u64, out: &mut String) {
-        let is_exact = u128::from(value) <= MOST;
-        integer(itoa::Buffer::new().format(value), is_exact, out);
-    }
-
-    pub(crate) fn float(value: f64, out: &mut String) {
-        if value.is_finite() {
-            // The shortest text that is read as the same number. A `String` takes whatever is written.
-            let _ = write!(out, "{value:?}");
-        } else {
-            out.push_str("null");
-        }
     }
 }
 

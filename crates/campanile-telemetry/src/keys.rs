@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use crate::escape::is_plain;
+pub(crate) use crate::http::TARGET as HTTP_TARGET;
 use crate::names::Names;
 use crate::redact::{Hidden, Redaction};
 

@@ -23,25 +23,20 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use crate::capture::Capture;
 use crate::clock;
+use crate::event::{Ids, Said};
 use crate::fields::{Fields, Of};
 use crate::filter::{Fate, LogFilter, Place};
-use crate::http;
-use crate::keys::{EVENTS_GONE, Keys, RECORDED, SUPPRESSED};
+use crate::keys::{EVENTS_GONE, HTTP_TARGET, Keys, RECORDED, SUPPRESSED};
 #[cfg(feature = "otlp")]
 use crate::keys::{INTEGERS, OWN_ID};
 use crate::limit::Limit;
-use crate::line::Ids;
 use crate::origin::Origin;
 #[cfg(feature = "otel")]
 use crate::otel::{self, Tracer};
-#[cfg(feature = "otlp")]
-use crate::otlp::Exporter;
-use crate::output::Sink;
 use crate::queue::is_writer;
 use crate::recorder::{FlightRecorder, Recorded, Ring};
-use crate::say::{Said, with_scratch};
+use crate::say::{Emitter, with_scratch};
 use crate::span::Kept;
 #[cfg(feature = "otlp")]
 use crate::span::nearest_request;
@@ -55,7 +50,6 @@ use crate::span::nearest_request;
 pub(crate) struct TelemetryLayer {
     pub(crate) keys: Arc<Keys>,
     pub(crate) limit: Option<Arc<Limit>>,
-    pub(crate) capture: Option<Capture>,
     pub(crate) recorder: Option<Arc<FlightRecorder>>,
     pub(crate) filter: LogFilter,
     /// Whether the subscriber has no layer of the application.
@@ -65,11 +59,7 @@ pub(crate) struct TelemetryLayer {
     /// The subscriber that the layer is in.
     #[cfg(feature = "otel")]
     pub(crate) dispatch: OnceLock<WeakDispatch>,
-    /// It is dropped before the queue, to which it has something to tell.
-    #[cfg(feature = "otlp")]
-    pub(crate) exporter: Option<Arc<Exporter>>,
-    pub(crate) first: Sink,
-    pub(crate) others: Arc<[Sink]>,
+    pub(crate) emitter: Emitter,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
@@ -77,7 +67,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         let Some(span) = context.span(id) else {
             return;
         };
-        let is_http = attributes.metadata().target() == http::TARGET;
+        let is_http = attributes.metadata().target() == HTTP_TARGET;
         let (mut fields, of) = match is_http {
             true => (Fields::of_request(), Of::Request),
             false => (Fields::default(), Of::Span),
@@ -190,7 +180,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         let origin = Origin::of(event);
         let limit = self.limit.as_ref();
         // The line of a request is that of many places in the service.
-        let limit = limit.filter(|_| origin.target() != http::TARGET);
+        let limit = limit.filter(|_| origin.target() != HTTP_TARGET);
         let suppressed = match limit {
             None => 0,
             Some(limit) => match limit.admit(origin.place(), clock::second()) {
@@ -199,17 +189,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             },
         };
         with_scratch(|scratch, fields| {
-            self.begin(scratch, *origin.level());
+            self.emitter.begin(scratch, *origin.level());
             if suppressed > 0 {
                 fields.add_number(SUPPRESSED, suppressed);
-                self.add_own(scratch, fields);
+                self.emitter.add_own(scratch, fields);
                 fields.clear();
             }
             event.record(&mut fields.recorder(&self.keys, Of::event(&origin)));
             if origin.is_own() {
-                self.add_own(scratch, fields);
+                self.emitter.add_own(scratch, fields);
             } else {
-                self.add(scratch, fields);
+                self.emitter.add(scratch, fields);
             }
             let mut function = None;
             let mut ids = Ids::default();
@@ -229,7 +219,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                     ids.correlation = kept.request_id().cloned();
                 }
                 if kept.of == self.keys.log() {
-                    self.add_span(scratch, kept, &mut is_in_call);
+                    self.emitter.add_span(scratch, kept, &mut is_in_call);
                 }
             }
             ids.fill_up(Correlation::current);
@@ -240,7 +230,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                 function,
                 ids: &ids,
             };
-            self.say(scratch, said);
+            self.emitter.say(scratch, said);
         });
     }
 }
@@ -252,17 +242,13 @@ impl TelemetryLayer {
             is_alone,
             keys: Arc::clone(&self.keys),
             limit: self.limit.clone(),
-            capture: self.capture.clone(),
             recorder: self.recorder.clone(),
             filter: self.filter.clone(),
             #[cfg(feature = "otel")]
             tracer: self.tracer.clone(),
             #[cfg(feature = "otel")]
             dispatch: OnceLock::new(),
-            #[cfg(feature = "otlp")]
-            exporter: self.exporter.clone(),
-            first: self.first.clone(),
-            others: Arc::clone(&self.others),
+            emitter: self.emitter.clone(),
         }
     }
 
@@ -332,11 +318,12 @@ impl TelemetryLayer {
                 own.add_number(EVENTS_GONE, gone);
             }
             for (event, fields) in &events {
-                self.begin(scratch, *event.origin.level());
-                self.add_own(scratch, own);
-                self.add(scratch, fields);
+                self.emitter.begin(scratch, *event.origin.level());
+                self.emitter.add_own(scratch, own);
+                self.emitter.add(scratch, fields);
                 if let Some(kept) = request.extensions().get::<Kept>() {
-                    self.add_span(scratch, kept, &mut fields.is_of_request());
+                    self.emitter
+                        .add_span(scratch, kept, &mut fields.is_of_request());
                 }
                 let said = Said {
                     origin: &event.origin,
@@ -345,11 +332,11 @@ impl TelemetryLayer {
                     function: Some(event.function),
                     ids: &ids(event.trace),
                 };
-                self.say(scratch, said);
+                self.emitter.say(scratch, said);
             }
         });
         #[cfg(feature = "otlp")]
-        if let Some(exporter) = &self.exporter {
+        if let Some(exporter) = &self.emitter.exporter {
             exporter.export_recorded(ring.take_spans());
         }
     }
@@ -403,7 +390,7 @@ fn ring_of<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<Arc<Ring>> {
 impl fmt::Debug for TelemetryLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TelemetryLayer")
-            .field("style", &self.first.style)
+            .field("emitter", &self.emitter)
             .finish_non_exhaustive()
     }
 }

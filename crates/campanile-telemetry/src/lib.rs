@@ -80,6 +80,8 @@ mod clock;
 mod env_warning;
 mod error;
 mod escape;
+mod event;
+mod field_value;
 mod fields;
 mod file;
 mod filter;
@@ -90,10 +92,12 @@ mod limit;
 mod line;
 mod names;
 mod note;
+mod number;
 mod origin;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod output;
+mod percent;
 mod queue;
 mod recorder;
 mod redact;
@@ -102,6 +106,7 @@ mod rolling;
 mod sampler;
 mod say;
 mod scrub;
+mod sensitive;
 mod span;
 mod writer;
 
@@ -110,11 +115,12 @@ pub use self::capture::{Capture, LogCounts, LogRecord};
 pub use self::client::{ClientSpanExchange, HttpClientSpans, client_span};
 pub use self::env_warning::EnvWarning;
 pub use self::error::{BuildError, InstallError};
+pub use self::field_value::FieldValue;
 pub use self::filter::{InvalidDirectives, LogFilter};
 pub use self::http::{HttpSpans, RequestLines, SpanExchange};
 pub use self::line::Format;
 pub use self::names::FieldNames;
-pub use self::note::{FieldValue, note};
+pub use self::note::note;
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
 pub use self::otlp::{
@@ -123,11 +129,11 @@ pub use self::otlp::{
 pub use self::output::Output;
 pub use self::queue::LogStats;
 pub use self::recorder::FlightRecorder;
-pub use self::redact::Sensitive;
 pub use self::rolling::Rolling;
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
 pub use self::sampler::Sampler;
+pub use self::sensitive::Sensitive;
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
 pub use self::telemetry::Exports;

@@ -2,16 +2,16 @@
 
 use std::fmt::Write;
 
-use campanile_correlation::{Correlation, CorrelationId, TraceParent};
 use tracing::Level;
 
 use crate::clock;
 use crate::escape::escape;
+pub(crate) use crate::event::Ids;
+use crate::event::Said;
 use crate::fields::{Fields, KEPT, quoted};
 use crate::keys::{EXTRA, Keys, LEFT_OUT, namespace};
 use crate::names::{FieldNames, Names};
 use crate::origin::Origin;
-use crate::say::Said;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -134,35 +134,6 @@ impl Style {
 
 /// How many bytes of fields a line has before no more are added.
 const MAX_LINE: usize = 256 << 10;
-
-/// The ids of the request that a line belongs to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ids {
-    pub(crate) correlation: Option<CorrelationId>,
-    pub(crate) trace: Option<TraceParent>,
-}
-
-impl Ids {
-    pub(crate) fn of(correlation: &Correlation) -> Self {
-        Self {
-            correlation: correlation.id().cloned(),
-            trace: correlation.trace().map(|trace| trace.parent),
-        }
-    }
-
-    /// Takes what is not known from what the task carries.
-    pub(crate) fn fill_up(&mut self, current: impl FnOnce() -> Correlation) {
-        if self.correlation.is_some() && self.trace.is_some() {
-            return;
-        }
-        let current = current();
-        if self.correlation.is_none() {
-            self.correlation = current.id().cloned();
-        }
-        let trace = current.trace().map(|trace| trace.parent);
-        self.trace = self.trace.or(trace);
-    }
-}
 
 /// The source of fields that are added to a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,16 +1,18 @@
 //! What is made of an event: a line, which is written, kept, and exported.
 
 use std::cell::Cell;
-use std::time::SystemTime;
+use std::fmt;
+use std::sync::Arc;
 
 use tracing::Level;
 
+use crate::capture::Capture;
+use crate::event::Said;
 use crate::fields::Fields;
-use crate::layer::TelemetryLayer;
-use crate::line::{Ids, Line, Source};
-use crate::origin::Origin;
+use crate::line::{Line, Source};
 #[cfg(feature = "otlp")]
-use crate::otlp::Attributes;
+use crate::otlp::{Attributes, Exporter};
+use crate::output::Sink;
 use crate::span::Kept;
 
 /// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
@@ -21,17 +23,6 @@ pub(crate) struct Scratch {
     others: Vec<(bool, Line)>,
     #[cfg(feature = "otlp")]
     attributes: Attributes,
-}
-
-/// What a line says besides its fields.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Said<'a> {
-    pub(crate) origin: &'a Origin<'a>,
-    pub(crate) at: SystemTime,
-    /// It is escaped.
-    pub(crate) message: &'a str,
-    pub(crate) function: Option<&'static str>,
-    pub(crate) ids: &'a Ids,
 }
 
 thread_local! {
@@ -50,7 +41,18 @@ pub(crate) fn with_scratch(function: impl FnOnce(&mut Scratch, &mut Fields)) {
     let _ = SCRATCH.try_with(|place| place.set(Some(taken)));
 }
 
-impl TelemetryLayer {
+/// The destinations of log events: the outputs, the capture buffer and the exporter.
+#[derive(Clone)]
+pub(crate) struct Emitter {
+    /// Dropped before the outputs, since it reports to the log.
+    #[cfg(feature = "otlp")]
+    pub(crate) exporter: Option<Arc<Exporter>>,
+    pub(crate) capture: Option<Capture>,
+    pub(crate) first: Sink,
+    pub(crate) others: Arc<[Sink]>,
+}
+
+impl Emitter {
     /// Begins a line.
     pub(crate) fn begin(&self, scratch: &mut Scratch, level: Level) {
         scratch.line.clear();
@@ -97,10 +99,12 @@ impl TelemetryLayer {
         if let Some(records) = self.exporter.as_deref().and_then(|all| all.logs.as_ref()) {
             let attributes = &mut scratch.attributes;
             let also = |key, value: &str| records.add(attributes, key, value);
-            return scratch.line.add(style, &self.keys, fields, source, also);
+            return scratch
+                .line
+                .add(style, &self.first.keys, fields, source, also);
         }
         let line = &mut scratch.line;
-        line.add(style, &self.keys, fields, source, |_, _| {});
+        line.add(style, &self.first.keys, fields, source, |_, _| {});
     }
 
     /// Ends the line, and sends it on its ways.
@@ -123,5 +127,13 @@ impl TelemetryLayer {
         if let Some(records) = self.exporter.as_deref().and_then(|all| all.logs.as_ref()) {
             records.push(&said, &mut scratch.attributes);
         }
+    }
+}
+
+impl fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emitter")
+            .field("style", &self.first.style)
+            .finish_non_exhaustive()
     }
 }

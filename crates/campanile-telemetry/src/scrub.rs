@@ -7,12 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use self::named::{after_name, in_pair};
+#[cfg(test)]
+use self::scan::SCANNED;
+use self::scan::{count_scanned, end_of, is_credential, without_end, word_begin};
 #[cfg(feature = "otlp")]
 use crate::escape::is_plain;
 use crate::escape::{Escaping, MAX_VALUE};
-use crate::redact::REDACTED;
+use crate::sensitive::REDACTED;
 
 mod named;
+mod scan;
 
 type Scrub = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 
@@ -251,18 +255,6 @@ fn is_user_and_password(token: &[u8]) -> bool {
     decoded.is_ok_and(|text| text.contains(':') && !text.contains(char::is_control))
 }
 
-/// Returns whether a word looks like a password or a token: with a letter and a digit, or of 16 bytes
-/// and not of words, such as `health-check-endpoints`.
-fn is_credential(word: &[u8]) -> bool {
-    let has = |is: fn(&u8) -> bool| word.iter().any(is);
-    let is_separator = |byte: &u8| b"-_.".contains(byte);
-    let are_words = word.iter().any(is_separator)
-        && word
-            .iter()
-            .all(|byte| byte.is_ascii_lowercase() || is_separator(byte));
-    has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) || word.len() >= 16 && !are_words
-}
-
 /// Returns the key id of Amazon at an index, `AKIA` and 16 more.
 fn access_key_id(text: &[u8], begin: usize) -> Option<Range<usize>> {
     const LENGTH: usize = 20;
@@ -271,19 +263,6 @@ fn access_key_id(text: &[u8], begin: usize) -> Option<Range<usize>> {
     let next = text.get(begin + LENGTH);
     let is_whole = word_begin(text, begin) == begin && !next.is_some_and(u8::is_ascii_alphanumeric);
     (id.starts_with(b"AKIA") && id.iter().all(is_id) && is_whole).then_some(begin..begin + LENGTH)
-}
-
-/// Returns where the word before an index begins, of letters, digits, `-` and `_`; 64 bytes before at
-/// most.
-fn word_begin(text: &[u8], end: usize) -> usize {
-    let is_outside = |byte: &u8| !byte.is_ascii_alphanumeric() && !b"-_".contains(byte);
-    let from = end.saturating_sub(64);
-    let outside = text[from..end].iter().rposition(is_outside);
-    let begin = outside.map_or(from, |at| from + at + 1);
-    // The letter of `\n`.
-    let is_escape = begin > 0 && text[begin - 1] == b'\\' && begin < end;
-    let is_letter = is_escape && b"nrt".contains(&text[begin]);
-    begin + usize::from(is_letter)
 }
 
 /// Returns the password in `user:password@host`, given the index after `://`.
@@ -312,67 +291,9 @@ fn in_url(text: &[u8], begin: usize, seen: &mut Seen) -> Option<Range<usize>> {
         }
         _ => return None,
     };
-    looked_at(end - password);
+    count_scanned(end - password);
     let at_sign = text[password..end].iter().rposition(|byte| *byte == b'@')?;
     (at_sign > 0).then_some(password..password + at_sign)
-}
-
-/// Returns where a value without quotes ends: at white space, `&` or a quote.
-fn end_of_plain(text: &[u8], begin: usize) -> usize {
-    let mut at = begin;
-    while let Some(byte) = text.get(at) {
-        match byte {
-            b'\\' => match text.get(at + 1) {
-                Some(b'n' | b'r' | b't' | b'"') => break,
-                _ => at += 1,
-            },
-            b'&' | b'"' | b'\'' => break,
-            byte if byte.is_ascii_whitespace() => break,
-            _ => {}
-        }
-        at += 1;
-    }
-    looked_at(at - begin);
-    at.min(text.len())
-}
-
-/// Returns the index of the quote that has as many backslashes as the opening one.
-fn closing_quote(text: &[u8], begin: usize, slashes: usize) -> usize {
-    let quotes = (begin..text.len()).filter(|at| text[*at] == b'"');
-    let ends = quotes.map(|at| (at, begin + without_slashes(&text[begin..at]).len()));
-    let mut ends = ends.filter(|(at, end)| at - end == slashes);
-    let end = ends.next().map_or(text.len(), |(_, end)| end);
-    looked_at(end - begin);
-    end
-}
-
-fn without_slashes(text: &[u8]) -> &[u8] {
-    without_end(text, b'\\')
-}
-
-fn without_end(text: &[u8], end: u8) -> &[u8] {
-    let end = text.iter().rposition(|byte| *byte != end);
-    &text[..end.map_or(0, |end| end + 1)]
-}
-
-fn end_of(text: &[u8], begin: usize, is_end: impl Fn(&u8) -> bool) -> usize {
-    let length = text[begin..].iter().position(is_end);
-    let end = length.map_or(text.len(), |length| begin + length);
-    looked_at(end - begin);
-    end
-}
-
-#[cfg(test)]
-thread_local! {
-    static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Counts the bytes that are looked at beyond a sign, for a test.
-fn looked_at(bytes: usize) {
-    #[cfg(test)]
-    LOOKED_AT.set(LOOKED_AT.get() + bytes);
-    #[cfg(not(test))]
-    let _ = bytes;
 }
 
 #[cfg(test)]
@@ -662,11 +583,11 @@ mod tests {
             "\\\"",
             "password: \\\"",
         ] {
-            LOOKED_AT.set(0);
+            SCANNED.set(0);
             let mut out = String::new();
             Scrubber::default().write("key", &mut out, |out| out.write_str(&text.repeat(20_000)));
-            let looked_at = LOOKED_AT.get();
-            assert!(looked_at < 8 * MAX_VALUE, "{text}: {looked_at}");
+            let scanned = SCANNED.get();
+            assert!(scanned < 8 * MAX_VALUE, "{text}: {scanned}");
             assert!(out.len() < 8 * MAX_VALUE);
         }
     }

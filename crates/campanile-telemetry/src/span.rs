@@ -5,10 +5,10 @@ use tracing::Span;
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use crate::fields::Fields;
-use crate::line::Ids;
+use crate::event::Ids;
 #[cfg(feature = "otel")]
-use crate::note::FieldValue;
+use crate::field_value::FieldValue;
+use crate::fields::Fields;
 use crate::recorder::Ring;
 
 /// What is kept of a span, in its extensions.

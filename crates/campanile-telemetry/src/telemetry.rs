@@ -19,7 +19,7 @@ use crate::otel::StrictPropagator;
 #[cfg(feature = "otlp")]
 use crate::otlp::Counts;
 use crate::queue::{LogStats, Queue};
-use crate::{EnvWarning, InstallError, TelemetryBuilder, clock};
+use crate::{EnvWarning, InstallError, clock};
 
 /// A service's telemetry: what writes its log, and exports its traces.
 ///
@@ -61,11 +61,6 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Returns a builder for the service with this name.
-    pub fn builder(service: impl Into<String>) -> TelemetryBuilder {
-        TelemetryBuilder::new(service.into())
-    }
-
     /// Returns the layer that writes lines, for a subscriber of the application's own. Give it the [filter](Self::filter):
     /// `telemetry.layer().with_filter(telemetry.filter())`.
     ///
@@ -161,7 +156,7 @@ impl Telemetry {
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     #[must_use]
     pub fn tracer_provider(&self) -> Option<&opentelemetry_sdk::trace::SdkTracerProvider> {
-        self.layer.exporter.as_ref()?.provider()
+        self.layer.emitter.exporter.as_ref()?.provider()
     }
 
     /// Returns the filter, for the layer in a subscriber of the application's own, and to change which events the log has.
@@ -229,7 +224,7 @@ impl Telemetry {
     /// Returns the last lines, if they are [kept](TelemetryBuilder::capture).
     #[must_use]
     pub fn capture(&self) -> Option<&Capture> {
-        self.layer.capture.as_ref()
+        self.layer.emitter.capture.as_ref()
     }
 
     /// Returns the variables of the environment that were ignored, because they are not usable.
@@ -262,7 +257,7 @@ impl Telemetry {
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     #[must_use]
     pub fn exports(&self) -> Option<Exports> {
-        let [traces, logs, metrics] = self.layer.exporter.as_ref()?.counts();
+        let [traces, logs, metrics] = self.layer.emitter.exporter.as_ref()?.counts();
         Some(Exports {
             traces,
             logs,
@@ -276,7 +271,7 @@ impl Telemetry {
     pub fn flush(&self, longest: Duration) -> Lost {
         let until = after(longest);
         #[cfg(feature = "otlp")]
-        let exports = match &self.layer.exporter {
+        let exports = match &self.layer.emitter.exporter {
             Some(exporter) => exporter.flush(until - for_lines(longest)),
             None => [0; 3],
         };
@@ -297,7 +292,7 @@ impl Telemetry {
     pub fn shutdown(&self, longest: Duration) -> Lost {
         let until = after(longest);
         #[cfg(feature = "otlp")]
-        let exports = match &self.layer.exporter {
+        let exports = match &self.layer.emitter.exporter {
             Some(exporter) => exporter.shutdown(until - for_lines(longest)),
             None => [0; 3],
         };
@@ -319,7 +314,7 @@ impl Telemetry {
     }
 
     fn queues(&self) -> impl Iterator<Item = &Queue> {
-        let sinks = std::iter::once(&self.layer.first).chain(&*self.layer.others);
+        let sinks = std::iter::once(&self.layer.emitter.first).chain(&*self.layer.emitter.others);
         sinks.map(|sink| &*sink.queue)
     }
 }

@@ -406,7 +406,7 @@ fn what_is_logged_can_be_changed_for_a_time() {
         "three",
         "log filter reset to \"warn\"",
         "log filter set to \"off\" for 0ns",
-        "time of a log filter ended: it is now \"warn\"",
+        "temporary log filter ended: it is now \"warn\"",
         "six",
     ];
     assert_eq!(messages, expected);

@@ -1,6 +1,7 @@
 use super::TelemetryBuilder;
 use crate::EnvWarning;
 use crate::filter::directives;
+use crate::percent::decode;
 
 impl TelemetryBuilder {
     /// Reads the environment, in place of what was set before. What is not there, or empty, changes nothing.
@@ -59,7 +60,7 @@ impl TelemetryBuilder {
         let (mut environment, mut older) = (None, None);
         for (key, value) in pairs {
             let (key, value) = (key.trim(), value.trim());
-            let value = decoded(value).unwrap_or_else(|| value.to_owned());
+            let value = decode(value).unwrap_or_else(|| value.to_owned());
             if value.is_empty() || key.is_empty() {
                 continue;
             }
@@ -91,24 +92,6 @@ impl TelemetryBuilder {
             self.env_warnings.push(EnvWarning::new(variable, reason));
         }
     }
-}
-
-/// Reads a text in which what is special is as in a URL.
-pub(crate) fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, after @ ..] = rest {
-        rest = after;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        let digits = str::from_utf8(digits).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

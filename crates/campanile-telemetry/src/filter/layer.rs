@@ -1,6 +1,4 @@
-//! A [`LogFilter`] as the filter of one layer and as a layer of its own.
-
-use std::sync::atomic::Ordering;
+//! [`LogFilter`] as the filter of one layer and as a layer.
 
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -39,13 +37,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogFilter {
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // It comes before any event.
-        self.0.is_used.store(true, Ordering::Relaxed);
-        self.interest(metadata)
+        // It is called before any event.
+        self.mark_used();
+        self.0.interest(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        self.hint()
+        self.0.max_level()
     }
 
     delegate_spans!();
@@ -53,11 +51,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogFilter {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        self.interest(metadata)
+        self.0.interest(metadata)
     }
 
     fn on_layer(&mut self, _: &mut S) {
-        self.0.is_used.store(true, Ordering::Relaxed);
+        self.mark_used();
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
@@ -65,7 +63,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFilter {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        self.hint()
+        self.0.max_level()
     }
 
     delegate_spans!();

@@ -13,9 +13,10 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-use super::{METRICS, TRACES};
+use super::settings::{METRICS, TRACES};
 use crate::clock;
-use crate::fields::{number, quoted};
+use crate::fields::quoted;
+use crate::number;
 
 /// Writes spans and points as lines, by the log's writer: it never waits, and it counts what is lost.
 pub(super) struct Console {
@@ -200,7 +201,7 @@ mod tests {
             span_id: vec![1; 8],
             start_time_unix_nano: 1_000_000_000,
             end_time_unix_nano: 1_500_000_000,
-            attributes: super::super::attributes([("k", "v\"")]),
+            attributes: super::super::proto::attributes([("k", "v\"")]),
             ..Span::default()
         };
         write_span(&span, &mut out);

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::{LOGS, METRICS, NAMES, Options, Otlp, Protocol, TRACES};
+use super::protocol::Protocol;
+use super::settings::{LOGS, METRICS, NAMES, Options, Otlp, TRACES};
 use crate::EnvWarning;
-use crate::builder::decoded;
+use crate::percent::decode;
 
 /// Reads variables; one that is not usable is ignored with a warning.
 struct Reader<'a> {
@@ -216,7 +217,7 @@ fn headers(text: &str) -> Option<Vec<(String, String)>> {
     let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=')?;
-        Some((name.trim().to_ascii_lowercase(), decoded(value.trim())?))
+        Some((name.trim().to_ascii_lowercase(), decode(value.trim())?))
     };
     pairs.map(pair).collect()
 }

@@ -1,7 +1,6 @@
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{JoinHandle, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{fmt, io};
 
 use bytes::Bytes;
@@ -11,17 +10,17 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use tracing::Dispatch;
 
-use super::metrics::{ExportMetrics, MetricSource, Metrics};
-use super::outbox::{Batch, Counts, Limits, Outbox, Waiting};
+pub(super) use super::export::Export;
+use super::ids::Ids;
+use super::metrics::{ExportMetrics, Metrics};
+use super::outbox::{Counts, Outbox, Waiting};
+use super::plan::Plan;
+use super::proto::scope;
 use super::records::{ExportRecords, Records};
-use super::send::Sent;
 use super::spans::{ExportSpans, Spans};
-use super::transport::Transport;
-use super::{AttributeLimits, Ids, scope};
+use super::worker::{Lane, run};
 use crate::clock;
 use crate::otel::Tracer;
-use crate::redact::Redaction;
-use crate::sampler::Sampler;
 
 /// What is exported, and the thread that does it.
 pub(crate) struct Exporter {
@@ -39,36 +38,6 @@ struct Traces {
     outbox: Arc<Outbox<SpanData>>,
     provider: SdkTracerProvider,
     tracer: Tracer,
-}
-
-/// What is to be exported of one signal.
-pub(crate) struct Signal {
-    pub(crate) name: &'static str,
-    pub(crate) transport: Transport,
-    pub(crate) limits: Limits,
-}
-
-/// All that an exporter is made of.
-pub(crate) struct Plan {
-    pub(crate) sampler: Sampler,
-    /// Those of spans, and those of lines.
-    pub(crate) attributes: [AttributeLimits; 2],
-    pub(crate) traces: Option<Signal>,
-    pub(crate) logs: Option<Signal>,
-    pub(crate) metrics: Option<(Signal, Arc<dyn MetricSource>, Duration)>,
-    pub(crate) resource: Vec<(String, String)>,
-    pub(crate) redaction: Redaction,
-    /// Writes a line to the log that is exported nowhere.
-    pub(crate) report: Arc<dyn Fn(&str) + Send + Sync>,
-}
-
-/// Sends batches of one signal.
-pub(super) trait Export: Send + 'static {
-    type Item: Send + 'static;
-
-    fn export(&mut self, batch: Vec<Self::Item>) -> impl Future<Output = Sent> + Send;
-
-    fn transport(&self) -> &Transport;
 }
 
 impl Exporter {
@@ -315,76 +284,4 @@ impl fmt::Debug for Exporter {
             .field("counts", &self.counts())
             .finish_non_exhaustive()
     }
-}
-
-/// The way of one signal.
-struct Lane<E: Export> {
-    name: &'static str,
-    export: E,
-    outbox: Arc<Outbox<E::Item>>,
-    report: Arc<dyn Fn(&str) + Send + Sync>,
-}
-
-async fn run<E: Export>(lane: Option<Lane<E>>) {
-    if let Some(lane) = lane {
-        lane.run().await;
-    }
-}
-
-/// How far two reports of failures are apart.
-const QUIET: Duration = Duration::from_secs(60);
-
-impl<E: Export> Lane<E> {
-    async fn run(mut self) {
-        // When a failure was told of last, and whether the last thing told was one.
-        let (mut told, mut is_told) = (None::<Instant>, false);
-        while let Some(batch) = self.outbox.next().await {
-            let Batch { list, items, bytes } = batch;
-            let sent = tokio::select! {
-                sent = self.export.export(list) => sent,
-                () = out_of_time(&self.outbox) => Sent::Failed { reason: "the service ends".to_owned(), after: None },
-            };
-            let mut pause = None;
-            let (failed, reason) = match sent {
-                Sent::Taken { rejected: 0 } => (0, None),
-                Sent::Taken { rejected } => {
-                    let rejected = usize::try_from(rejected).unwrap_or(usize::MAX);
-                    let rejected = rejected.min(items);
-                    (rejected, Some("it does not want them".to_owned()))
-                }
-                Sent::Failed { reason, after } => {
-                    pause = after;
-                    (items, Some(reason))
-                }
-            };
-            self.outbox.ended(items, bytes, failed);
-            let Some(reason) = reason else {
-                if std::mem::take(&mut is_told) {
-                    let text = format!("the collector takes {} again", self.name);
-                    (self.report)(&text);
-                }
-                continue;
-            };
-            let now = clock::instant();
-            if told.is_none_or(|at| now.duration_since(at) >= QUIET) {
-                (told, is_told) = (Some(now), true);
-                let text = format!(
-                    "{failed} of {} {} were not exported to {}: {reason}",
-                    items,
-                    self.name,
-                    self.export.transport()
-                );
-                (self.report)(&text);
-            }
-            if let Some(pause) = pause {
-                // It may end before.
-                let _ = tokio::time::timeout(pause, self.outbox.closing()).await;
-            }
-        }
-    }
-}
-
-async fn out_of_time<T>(outbox: &Outbox<T>) {
-    let until = outbox.closing().await;
-    tokio::time::sleep_until(until.into()).await;
 }

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use campanile_client::Response;
 use prost::Message;
 
-use super::send::{Attempt, rejected};
+use super::attempt::{Attempt, rejected};
 
 /// The length of what is before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;

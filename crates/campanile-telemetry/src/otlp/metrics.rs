@@ -20,11 +20,11 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use tokio::time::sleep_until;
 
-use super::exporter::Export;
+use super::export::Export;
 use super::outbox::{MAX_BATCH_BYTES, Outbox};
+use super::proto::{attributes, nanoseconds, proto_resource, proto_scope};
 use super::send::{Sent, now};
 use super::transport::Transport;
-use super::{attributes, nanoseconds, proto_resource, proto_scope};
 use crate::clock;
 
 /// What has metrics that are exported: the facade implements it for its registry.

@@ -12,14 +12,15 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use tracing::Level;
 
-use super::exporter::Export;
+use super::export::Export;
+use super::limits::{AttributeLimits, first};
 use super::outbox::Outbox;
+use super::proto::{nanoseconds, proto_resource, proto_scope};
 use super::send::Sent;
 use super::transport::Transport;
-use super::{AttributeLimits, nanoseconds, proto_resource, proto_scope};
 use crate::escape::{inner, unescaped};
+use crate::event::Said;
 use crate::keys::CORRELATION_ID;
-use crate::say::Said;
 
 /// Takes lines into the queue of the exporter.
 #[derive(Debug)]
@@ -155,7 +156,7 @@ fn any_value(json: &str, max_length: usize) -> Option<Value> {
         b'n' => return None,
         b'"' => {
             let text = unescaped(inner(json));
-            Value::StringValue(super::first(&text, max_length).to_owned())
+            Value::StringValue(first(&text, max_length).to_owned())
         }
         b't' => Value::BoolValue(true),
         b'f' => Value::BoolValue(false),

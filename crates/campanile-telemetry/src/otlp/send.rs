@@ -10,11 +10,11 @@ use bytes::Bytes;
 use campanile_client::{Client, Response, SendError, Target, retry_after};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::{Instant, sleep_until};
 
+use super::attempt::{Attempt, rejected};
+use super::protocol::Protocol;
 use crate::clock;
 
 /// Where the batches of a signal go.
@@ -28,19 +28,6 @@ pub(crate) struct Sender {
     pub(crate) patience: Duration,
 }
 
-/// How a collector is spoken to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Protocol {
-    /// Protocol Buffers over HTTP/1.1: `http/protobuf`, usually on port 4318.
-    #[default]
-    HttpProtobuf,
-    /// gRPC, usually on port 4317.
-    #[cfg(feature = "otlp-grpc")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "otlp-grpc")))]
-    Grpc,
-}
-
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
@@ -50,22 +37,6 @@ pub(crate) enum Sent {
     Failed {
         reason: String,
         /// How long it wants nothing at all.
-        after: Option<Duration>,
-    },
-}
-
-/// What became of one attempt.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
-    Taken {
-        rejected: u64,
-    },
-    Refused {
-        reason: String,
-    },
-    /// It may work later, after that time if the collector says so.
-    Later {
-        reason: String,
         after: Option<Duration>,
     },
 }
@@ -93,7 +64,7 @@ impl Sender {
             let answer = self
                 .client
                 .post(&self.target, headers.clone(), body.clone());
-            let (reason, after) = match self.protocol.judge(answer.await) {
+            let (reason, after) = match judge(self.protocol, answer.await) {
                 Attempt::Taken { rejected } => return Sent::Taken { rejected },
                 Attempt::Refused { reason } => {
                     return Sent::Failed {
@@ -137,69 +108,29 @@ fn compressed(request: &[u8]) -> Vec<u8> {
 /// The longest that a collector may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-impl Protocol {
-    pub(crate) fn headers(self, is_compressed: bool) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        let content_type = match self {
-            Self::HttpProtobuf => "application/x-protobuf",
-            #[cfg(feature = "otlp-grpc")]
-            Self::Grpc => "application/grpc",
-        };
-        headers.insert("content-type", HeaderValue::from_static(content_type));
-        let agent = concat!("campanile/", env!("CARGO_PKG_VERSION"));
-        headers.insert("user-agent", HeaderValue::from_static(agent));
-        #[cfg(feature = "otlp-grpc")]
-        if self == Self::Grpc {
-            headers.insert("te", HeaderValue::from_static("trailers"));
+#[cfg_attr(
+    not(feature = "grpc"),
+    expect(unused_variables, reason = "there is one protocol")
+)]
+fn judge(protocol: Protocol, answer: Result<Answer, SendError>) -> Attempt {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error @ SendError::Forbidden { .. }) => {
+            let reason = error.to_string();
+            return Attempt::Refused { reason };
         }
-        if is_compressed {
-            headers.insert(self.encoding(), HeaderValue::from_static("gzip"));
+        Err(error) => {
+            return Attempt::Later {
+                reason: error.to_string(),
+                after: None,
+            };
         }
-        headers
+    };
+    #[cfg(feature = "grpc")]
+    if protocol == Protocol::Grpc && answer.status == 200 {
+        return super::grpc::judge(&answer);
     }
-
-    /// Returns the header that names how a message is compressed.
-    fn encoding(self) -> HeaderName {
-        match self {
-            Self::HttpProtobuf => http::header::CONTENT_ENCODING,
-            #[cfg(feature = "otlp-grpc")]
-            Self::Grpc => HeaderName::from_static("grpc-encoding"),
-        }
-    }
-
-    /// Returns a message as the body of a request.
-    #[cfg_attr(
-        not(feature = "otlp-grpc"),
-        expect(unused_variables, reason = "HTTP says it in a header")
-    )]
-    fn framed(self, message: Bytes, is_compressed: bool) -> Bytes {
-        match self {
-            Self::HttpProtobuf => message,
-            #[cfg(feature = "otlp-grpc")]
-            Self::Grpc => super::grpc::framed(&message, is_compressed),
-        }
-    }
-
-    fn judge(self, answer: Result<Response, SendError>) -> Attempt {
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error @ SendError::Forbidden { .. }) => {
-                let reason = error.to_string();
-                return Attempt::Refused { reason };
-            }
-            Err(error) => {
-                return Attempt::Later {
-                    reason: error.reason(),
-                    after: None,
-                };
-            }
-        };
-        #[cfg(feature = "otlp-grpc")]
-        if self == Self::Grpc && answer.status == 200 {
-            return super::grpc::judge(&answer);
-        }
-        judge_parts(answer.status, &answer.headers, &answer.body)
-    }
+    judge_parts(answer.status, &answer.headers, &answer.body)
 }
 
 fn judge_parts(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
@@ -214,14 +145,6 @@ fn judge_parts(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt 
         },
         _ => Attempt::Refused { reason },
     }
-}
-
-/// Returns how many items the collector rejects. The answers to all three signals have the same fields.
-pub(super) fn rejected(answer: &[u8]) -> u64 {
-    let answer = ExportTraceServiceResponse::decode(answer).ok();
-    let partial = answer.and_then(|answer| answer.partial_success);
-    // A negative number is invalid, and here so large that it means all.
-    partial.map_or(0, |partial| partial.rejected_spans as u64)
 }
 
 #[cfg(test)]

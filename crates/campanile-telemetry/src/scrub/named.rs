@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use super::{closing_quote, end_of, end_of_plain, is_credential, without_slashes, word_begin};
-use crate::redact::REDACTED;
+use super::scan::{
+    closing_quote, end_of, end_of_plain, is_credential, without_slashes, word_begin,
+};
+use crate::sensitive::REDACTED;
 
 /// What a name says of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,7 +323,7 @@ fn end_of_line(text: &[u8], begin: usize, quote: Option<u8>) -> usize {
         }
         at += 1;
     }
-    super::looked_at(at - begin);
+    super::scan::count_scanned(at - begin);
     at.min(text.len())
 }
 

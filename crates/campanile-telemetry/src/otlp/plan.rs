@@ -1,0 +1,217 @@
+//! The validated settings that an exporter starts with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile_client::{Client, Target};
+use http::{HeaderName, HeaderValue};
+
+use super::console::Console;
+use super::limits::AttributeLimits;
+use super::metrics::MetricSource;
+use super::outbox::Limits;
+use super::protocol::Protocol;
+use super::send::Sender;
+#[cfg(feature = "grpc")]
+use super::settings::SERVICES;
+use super::settings::{DAY, LOGS, METRICS, NAMES, Otlp, TRACES};
+use super::transport::Transport;
+use crate::BuildError;
+use crate::redact::Redaction;
+use crate::sampler::Sampler;
+
+/// What is to be exported of one signal.
+pub(crate) struct Signal {
+    pub(crate) name: &'static str,
+    pub(crate) transport: Transport,
+    pub(crate) limits: Limits,
+}
+
+/// All that an exporter is made of.
+pub(crate) struct Plan {
+    pub(crate) sampler: Sampler,
+    /// Those of spans, and those of lines.
+    pub(crate) attributes: [AttributeLimits; 2],
+    pub(crate) traces: Option<Signal>,
+    pub(crate) logs: Option<Signal>,
+    pub(crate) metrics: Option<(Signal, Arc<dyn MetricSource>, Duration)>,
+    pub(crate) resource: Vec<(String, String)>,
+    pub(crate) redaction: Redaction,
+    /// Writes a line to the log that is exported nowhere.
+    pub(crate) report: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Otlp {
+    /// Returns what is exported.
+    pub(crate) fn plan(
+        self,
+        resource: Vec<(String, String)>,
+        redaction: Redaction,
+        sampler: Sampler,
+        source: Option<Arc<dyn MetricSource>>,
+        report: Arc<dyn Fn(&str) + Send + Sync>,
+        console: &Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<Plan, BuildError> {
+        if !sampler.is_valid() {
+            return Err(problem("the sampler", "give a share from 0 to 1"));
+        }
+        if self.max_waiting_bytes < 1 << 20 {
+            return Err(problem("max_waiting_bytes", "give at least 1048576"));
+        }
+        if self.metrics_every < LEAST_INTERVAL {
+            return Err(problem("metrics_every", "give at least 10 ms"));
+        }
+        let signal = |signal: usize| {
+            self.signals[signal]
+                .is_on
+                .then(|| self.signal(signal, console))
+                .transpose()
+        };
+        let metrics = match source {
+            Some(source) => {
+                signal(METRICS)?.map(|signal| (signal, source, self.metrics_every.min(DAY)))
+            }
+            None => None,
+        };
+        Ok(Plan {
+            sampler,
+            attributes: [TRACES, LOGS].map(|signal| self.signals[signal].attributes),
+            traces: signal(TRACES)?,
+            logs: signal(LOGS)?,
+            metrics,
+            resource,
+            redaction,
+            report,
+        })
+    }
+
+    pub(super) fn signal(
+        &self,
+        signal: usize,
+        console: &Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<Signal, BuildError> {
+        let transport = match self.signals[signal].is_console {
+            true => Transport::console(Console {
+                signal,
+                write: Arc::clone(console),
+            }),
+            false => Transport::new(self.sender(signal)?),
+        };
+        let own = &self.signals[signal];
+        Ok(Signal {
+            name: ["spans", "lines of the log", "points of metrics"][signal],
+            transport,
+            limits: Limits {
+                batch: own.batch,
+                items: own.items,
+                bytes: if signal == METRICS {
+                    MAX_METRICS
+                } else {
+                    self.max_waiting_bytes
+                },
+                delay: own.delay.min(DAY),
+            },
+        })
+    }
+
+    fn sender(&self, signal: usize) -> Result<Sender, BuildError> {
+        let own = &self.signals[signal];
+        let common = &self.options;
+        let protocol = own.options.protocol.or(common.protocol).unwrap_or_default();
+        let is_compressed = own.options.is_compressed.or(common.is_compressed);
+        let is_compressed = is_compressed.unwrap_or(false);
+        let base = || self.endpoint.trim_end_matches('/');
+        let url = match (&own.url, protocol) {
+            (Some(url), Protocol::HttpProtobuf) => url.clone(),
+            (None, Protocol::HttpProtobuf) => format!("{}/v1/{}", base(), NAMES[signal]),
+            #[cfg(feature = "grpc")]
+            (url, Protocol::Grpc) => {
+                let base = url
+                    .as_deref()
+                    .map_or_else(base, |url| url.trim_end_matches('/'));
+                let is_insecure = own.options.is_insecure.or(common.is_insecure);
+                let scheme = match (base.contains("://"), is_insecure) {
+                    (true, _) => "",
+                    (false, Some(true)) => "http://",
+                    (false, _) => "https://",
+                };
+                let service = SERVICES[signal];
+                format!("{scheme}{base}/opentelemetry.proto.collector.{service}/Export")
+            }
+        };
+        let target = Target::parse(&url);
+        let setting = match own.url {
+            Some(_) => format!("the endpoint of {}", NAMES[signal]),
+            None => "the endpoint".to_owned(),
+        };
+        let target = target.map_err(|error| problem(&setting, &error.to_string()))?;
+        let mut headers = protocol.headers(is_compressed);
+        let given = own.options.headers.as_ref().or(common.headers.as_ref());
+        for (name, value) in given.into_iter().flatten() {
+            let name_of = HeaderName::try_from(name.as_str());
+            let mut value = HeaderValue::try_from(value.as_str());
+            if let Ok(value) = &mut value {
+                value.set_sensitive(true);
+            }
+            // What is no name may be a value that was given as one.
+            let Ok(name) = name_of else {
+                let text = "the name of one is not one of HTTP: give `name=value`, with what is special in the value as in a URL";
+                return Err(problem("the headers", text));
+            };
+            let Ok(value) = value else {
+                let text = "its value is not one of HTTP";
+                return Err(problem(&format!("the header {name:?}"), text));
+            };
+            headers.insert(name, value);
+        }
+        let timeout = own.options.timeout.or(common.timeout);
+        let client = Client::builder()
+            .timeout(timeout.unwrap_or(Duration::from_secs(10)))
+            .keep_alive(Duration::from_secs(30));
+        #[cfg(feature = "grpc")]
+        let client = if protocol == Protocol::Grpc {
+            client.http2()
+        } else {
+            client
+        };
+        let certificate = own
+            .options
+            .certificate
+            .as_ref()
+            .or(common.certificate.as_ref());
+        let client = match certificate {
+            None => client,
+            Some(pem) => client
+                .root_certificates(pem)
+                .map_err(|error| problem("the certificate", &error.to_string()))?,
+        };
+        let identity = own.options.identity.as_ref().or(common.identity.as_ref());
+        let client = match identity {
+            None => client,
+            Some((chain, key)) => client
+                .client_certificate(chain, key)
+                .map_err(|error| problem("the certificate of the client", &error.to_string()))?,
+        };
+        let patience = own.options.patience.or(common.patience);
+        Ok(Sender {
+            client: client.build(),
+            target,
+            headers,
+            protocol,
+            is_compressed,
+            patience: patience.unwrap_or(Duration::from_secs(30)).min(DAY),
+        })
+    }
+}
+
+/// The most bytes of metrics that wait.
+const MAX_METRICS: usize = 64 << 20;
+
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+
+fn problem(setting: &str, problem: &str) -> BuildError {
+    BuildError::Otlp {
+        setting: setting.to_owned(),
+        problem: problem.to_owned(),
+    }
+}

@@ -1,0 +1,59 @@
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// How a collector is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Protocol Buffers over HTTP/1.1: `http/protobuf`, usually on port 4318.
+    #[default]
+    HttpProtobuf,
+    /// gRPC, usually on port 4317.
+    #[cfg(feature = "grpc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+    Grpc,
+}
+
+impl Protocol {
+    pub(crate) fn headers(self, is_compressed: bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let content_type = match self {
+            Self::HttpProtobuf => "application/x-protobuf",
+            #[cfg(feature = "grpc")]
+            Self::Grpc => "application/grpc",
+        };
+        headers.insert("content-type", HeaderValue::from_static(content_type));
+        let agent = concat!("campanile/", env!("CARGO_PKG_VERSION"));
+        headers.insert("user-agent", HeaderValue::from_static(agent));
+        #[cfg(feature = "grpc")]
+        if self == Self::Grpc {
+            headers.insert("te", HeaderValue::from_static("trailers"));
+        }
+        if is_compressed {
+            headers.insert(self.encoding(), HeaderValue::from_static("gzip"));
+        }
+        headers
+    }
+
+    /// Returns the header that names how a message is compressed.
+    pub(super) fn encoding(self) -> HeaderName {
+        match self {
+            Self::HttpProtobuf => http::header::CONTENT_ENCODING,
+            #[cfg(feature = "grpc")]
+            Self::Grpc => HeaderName::from_static("grpc-encoding"),
+        }
+    }
+
+    /// Returns a message as the body of a request.
+    #[cfg_attr(
+        not(feature = "grpc"),
+        expect(unused_variables, reason = "HTTP says it in a header")
+    )]
+    pub(super) fn framed(self, message: Bytes, is_compressed: bool) -> Bytes {
+        match self {
+            Self::HttpProtobuf => message,
+            #[cfg(feature = "grpc")]
+            Self::Grpc => super::grpc::framed(&message, is_compressed),
+        }
+    }
+}

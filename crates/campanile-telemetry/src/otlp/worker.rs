@@ -1,0 +1,79 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::export::Export;
+use super::outbox::{Batch, Outbox};
+use super::send::Sent;
+use crate::clock;
+
+/// The way of one signal.
+pub(super) struct Lane<E: Export> {
+    pub(super) name: &'static str,
+    pub(super) export: E,
+    pub(super) outbox: Arc<Outbox<E::Item>>,
+    pub(super) report: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+pub(super) async fn run<E: Export>(lane: Option<Lane<E>>) {
+    if let Some(lane) = lane {
+        lane.run().await;
+    }
+}
+
+/// How far two reports of failures are apart.
+const QUIET: Duration = Duration::from_secs(60);
+
+impl<E: Export> Lane<E> {
+    async fn run(mut self) {
+        // When a failure was told of last, and whether the last thing told was one.
+        let (mut told, mut is_told) = (None::<Instant>, false);
+        while let Some(batch) = self.outbox.next().await {
+            let Batch { list, items, bytes } = batch;
+            let sent = tokio::select! {
+                sent = self.export.export(list) => sent,
+                () = out_of_time(&self.outbox) => Sent::Failed { reason: "the service ends".to_owned(), after: None },
+            };
+            let mut pause = None;
+            let (failed, reason) = match sent {
+                Sent::Taken { rejected: 0 } => (0, None),
+                Sent::Taken { rejected } => {
+                    let rejected = usize::try_from(rejected).unwrap_or(usize::MAX);
+                    let rejected = rejected.min(items);
+                    (rejected, Some("it does not want them".to_owned()))
+                }
+                Sent::Failed { reason, after } => {
+                    pause = after;
+                    (items, Some(reason))
+                }
+            };
+            self.outbox.ended(items, bytes, failed);
+            let Some(reason) = reason else {
+                if std::mem::take(&mut is_told) {
+                    let text = format!("the collector takes {} again", self.name);
+                    (self.report)(&text);
+                }
+                continue;
+            };
+            let now = clock::instant();
+            if told.is_none_or(|at| now.duration_since(at) >= QUIET) {
+                (told, is_told) = (Some(now), true);
+                let text = format!(
+                    "{failed} of {} {} were not exported to {}: {reason}",
+                    items,
+                    self.name,
+                    self.export.transport()
+                );
+                (self.report)(&text);
+            }
+            if let Some(pause) = pause {
+                // It may end before.
+                let _ = tokio::time::timeout(pause, self.outbox.closing()).await;
+            }
+        }
+    }
+}
+
+async fn out_of_time<T>(outbox: &Outbox<T>) {
+    let until = outbox.closing().await;
+    tokio::time::sleep_until(until.into()).await;
+}

@@ -1,9 +1,11 @@
+use std::error::Error;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
+use self::env::{Environment, is_service_name};
 use crate::capture::Capture;
 use crate::filter::{LogFilter, directives};
 use crate::layer::TelemetryLayer;
@@ -14,7 +16,7 @@ use crate::output::{Output, Sink};
 use crate::recorder::FlightRecorder;
 use crate::redact::Redaction;
 use crate::say::Emitter;
-use crate::{BuildError, EnvWarning, InstallError, Telemetry, TelemetryGuard, Writer};
+use crate::{BuildError, InstallError, Problem, Telemetry, TelemetryGuard, Writer};
 
 mod env;
 #[cfg(feature = "otlp")]
@@ -56,18 +58,15 @@ pub struct TelemetryBuilder {
     writer: Writer,
     writer_level: LevelFilter,
     outputs: Vec<Output>,
-    filter: String,
+    filter: Option<String>,
     redaction: Redaction,
     max_waiting_bytes: usize,
     rate_limit: Option<NonZeroU32>,
     capture: Option<Capture>,
     recorder: Option<FlightRecorder>,
-    /// For the message of its error: where it is from, if it is not from the code.
-    env_warnings: Vec<EnvWarning>,
+    env: Environment,
     #[cfg(feature = "otel")]
     tracer: Option<crate::otel::Tracer>,
-    /// Further attributes of the service. A later value of a key replaces an earlier one.
-    resource: Vec<(String, String)>,
     line_attributes: Vec<String>,
     #[cfg(feature = "otlp")]
     exports: exports::Exports,
@@ -92,16 +91,15 @@ impl TelemetryBuilder {
             writer: Writer::stdout(),
             writer_level: LevelFilter::TRACE,
             outputs: Vec::new(),
-            filter: "info".to_owned(),
+            filter: None,
             redaction: Redaction::default(),
             max_waiting_bytes: 8 << 20,
             rate_limit: None,
             capture: None,
             recorder: None,
-            env_warnings: Vec::new(),
+            env: Environment::default(),
             #[cfg(feature = "otel")]
             tracer: None,
-            resource: Vec::new(),
             line_attributes: Vec::new(),
             #[cfg(feature = "otlp")]
             exports: exports::Exports::default(),
@@ -191,7 +189,7 @@ impl TelemetryBuilder {
     ///
     /// Defaults to `info`.
     pub fn filter(mut self, directives: impl Into<String>) -> Self {
-        self.filter = directives.into();
+        self.filter = Some(directives.into());
         self
     }
 
@@ -349,41 +347,76 @@ impl TelemetryBuilder {
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     #[must_use]
     pub fn is_exporting(&self) -> bool {
-        self.exports.is_on()
+        let env = &self.env.exports;
+        env.is_on() || self.exports.is_on() && !env.is_disabled
+    }
+
+    /// Reads the environment. Settings of the code take precedence, whatever the order of the calls.
+    /// Unset and empty variables change nothing.
+    ///
+    /// There are two exceptions. The name that [`Telemetry::builder`] takes is the default for
+    /// `OTEL_SERVICE_NAME`, and `OTEL_SDK_DISABLED` stops every export.
+    ///
+    /// | variable | sets |
+    /// |---|---|
+    /// | `RUST_LOG` | the [filter](Self::filter) |
+    /// | `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` | the service's name |
+    /// | `OTEL_RESOURCE_ATTRIBUTES` | the version, environment and instance on every line, by `service.version`, `deployment.environment.name` (or `deployment.environment`) and `service.instance.id`; others with [`line_attributes`](Self::line_attributes). All go to the collector |
+    ///
+    /// With feature `otlp`, in addition:
+    ///
+    /// | variable | default | sets |
+    /// |---|---|---|
+    /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | none, and then nothing is exported | the collector |
+    /// | `OTEL_EXPORTER_OTLP_{TRACES,LOGS,METRICS}_ENDPOINT` | `/v1/traces` and so on there | the URL for one signal, as it is |
+    /// | `OTEL_{TRACES,LOGS,METRICS}_EXPORTER` | `otlp` with an endpoint, or else `none` | where a signal goes: `otlp`, `console` (traces and metrics as lines of JSON, where the log is written), or `none` |
+    /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf` | or `grpc`, with feature `grpc` |
+    /// | `OTEL_EXPORTER_OTLP_HEADERS` | none | `name=value,…`, with values as in a URL |
+    /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | `10000` | milliseconds of an attempt |
+    /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none` | or `gzip` |
+    /// | `OTEL_EXPORTER_OTLP_CERTIFICATE` | Mozilla's list | a file in PEM with the authorities that are trusted |
+    /// | `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`, `OTEL_EXPORTER_OTLP_CLIENT_KEY` | none | files in PEM with a certificate of ours and its key |
+    /// | `OTEL_EXPORTER_OTLP_INSECURE` | `false` | `true`: an endpoint for gRPC without a scheme is spoken to in plain text |
+    /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | `parentbased_always_on` | the sampler |
+    /// | `OTEL_BSP_*`, `OTEL_BLRP_*`: `SCHEDULE_DELAY`, `MAX_EXPORT_BATCH_SIZE`, `MAX_QUEUE_SIZE`, `EXPORT_TIMEOUT` | `5000` (`1000` for lines), `512`, as many as 8 MiB hold, `30000` | batches of spans, and of lines |
+    /// | `OTEL_ATTRIBUTE_COUNT_LIMIT`, `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, and the same of `OTEL_SPAN_` and `OTEL_LOGRECORD_` | `128`, no limit | how many attributes a span and a line have, and how many characters a text |
+    /// | `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT` | `60000`, `30000` | milliseconds |
+    /// | `OTEL_SDK_DISABLED` | `false` | `true`: nothing is exported, whatever the code says |
+    ///
+    /// Those of `OTEL_EXPORTER_OTLP_` can be for one signal too, as the endpoint's. Other variables of OpenTelemetry are not read.
+    ///
+    /// A variable that is not usable is ignored, with a line in the log and in [`Telemetry::env_warnings`]. If a certificate or key
+    /// can't be read, its signal is not exported.
+    ///
+    /// [`Telemetry::env_warnings`]: crate::Telemetry::env_warnings
+    pub fn from_env(mut self) -> Self {
+        self.env = Environment::read();
+        self
+    }
+
+    /// Reads only `RUST_LOG`, the [filter](Self::filter). A filter of the code takes precedence.
+    ///
+    /// [`install`](Self::install) and [`from_env`](Self::from_env) read it anyway. Call this before
+    /// [`build`](Self::build) in an application that has a subscriber.
+    pub fn filter_from_env(mut self) -> Self {
+        if !self.env.has_read_filter {
+            self.env.read_filter(&|name| std::env::var(name).ok());
+        }
+        self
     }
 
     /// Opens the writers and starts the threads: `campanile-log` for each writer, and
-    /// `campanile-otlp` if something is exported. Nothing global changes.
+    /// `campanile-otlp` if something is exported. No global state changes.
     ///
     /// # Errors
     ///
-    /// If a setting is not valid, or a writer can't be opened.
-    pub fn build(self) -> Result<Telemetry, BuildError> {
-        if !is_service_name(&self.service) {
-            return Err(BuildError::ServiceName { name: self.service });
-        }
-        if self.max_waiting_bytes < LEAST_WAITING {
-            return Err(BuildError::MaxWaitingBytes {
-                given: self.max_waiting_bytes,
-            });
-        }
-        if self.outputs.len() > MAX_OUTPUTS {
-            return Err(BuildError::Outputs {
-                given: self.outputs.len(),
-            });
-        }
-        let invalid = |filter: &str, from, error: &dyn std::fmt::Display| BuildError::Filter {
-            filter: filter.to_owned(),
-            from,
-            reason: error.to_string(),
-        };
-        let recorded = self.recorder.as_ref().map(|recorder| &recorder.filter);
-        let recorded = recorded.map(|filter| {
-            let parsed = directives::parse(filter);
-            parsed.map_err(|error| invalid(filter, " of the flight recorder", &error))
-        });
-        let filter = LogFilter::new(&self.filter, recorded.transpose()?)
-            .map_err(|error| invalid(&self.filter, "", &error))?;
+    /// Returns [`BuildError`] with every invalid setting, and every writer and thread that cannot be
+    /// opened or started.
+    pub fn build(mut self) -> Result<Telemetry, BuildError> {
+        let resource_attributes = self.apply_env();
+        let mut problems = Vec::new();
+        self.validate(&mut problems);
+        let filter = self.log_filter(&mut problems);
         let values = [
             Some(&self.service),
             self.version.as_ref(),
@@ -392,42 +425,50 @@ impl TelemetryBuilder {
         ];
         let values = values.map(|value| value.map(String::as_str));
         let attributes = self.line_attributes.iter().filter_map(|key| {
-            let mut resource = self.resource.iter().rev();
+            let mut resource = resource_attributes.iter().rev();
             let (key, value) = resource.find(|(other, _)| other == key)?;
             Some((key.as_str(), value.as_str()))
         });
         let attributes: Vec<_> = attributes.collect();
         #[cfg(feature = "otlp")]
-        let resource = self.resource();
+        let resource = self.resource(&resource_attributes);
         let first = Output::new(self.writer)
             .format(self.format)
             .names(self.names)
             .level(self.writer_level);
-        let open = |output: Output| {
+        let mut open = |output: Output| {
             let redaction = self.redaction.clone();
-            output.open(values, &attributes, redaction, self.max_waiting_bytes)
+            let opened = output.open(values, &attributes, redaction, self.max_waiting_bytes);
+            opened.map_err(|problem| problems.push(problem)).ok()
         };
-        let first = open(first)?;
-        let others = self.outputs.into_iter().map(open);
-        let others = others.collect::<Result<Arc<[_]>, _>>()?;
+        let first = open(first);
+        let others: Arc<[_]> = self.outputs.into_iter().filter_map(open).collect();
         #[cfg_attr(
             not(feature = "otlp"),
             expect(unused_mut, reason = "nothing is exported")
         )]
-        let mut env_warnings = self.env_warnings;
+        let mut env_warnings = self.env.warnings;
         #[cfg(feature = "otlp")]
-        let exports = match &self.tracer {
-            Some(_) => self.exports.without_traces(),
-            None => self.exports,
+        let plan = {
+            let exports = match &self.tracer {
+                Some(_) => self.exports.without_traces(),
+                None => self.exports,
+            };
+            exports.plan(
+                resource,
+                self.redaction.clone(),
+                first.as_ref(),
+                &mut env_warnings,
+                &mut problems,
+            )
+        };
+        let (Some(filter), Some(first), []) = (filter, first, &*problems) else {
+            return Err(BuildError::new(problems));
         };
         #[cfg(feature = "otlp")]
-        let exporter = exports.start(
-            resource,
-            &first.keys.redaction,
-            &first.style,
-            &first.queue,
-            &mut env_warnings,
-        )?;
+        let exporter = plan.map(exports::start).transpose();
+        #[cfg(feature = "otlp")]
+        let exporter = exporter.map_err(|problem| BuildError::new(vec![problem]))?;
         #[cfg(feature = "otel")]
         let tracer = self.tracer;
         #[cfg(feature = "otlp")]
@@ -464,24 +505,77 @@ impl TelemetryBuilder {
         })
     }
 
-    /// Builds, and makes a subscriber with the filter and the layer the process's.
+    /// Builds the telemetry with the filter of `RUST_LOG`, and [installs](Telemetry::install) it.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and if the process has a subscriber already.
+    /// Returns [`InstallError::Build`] as [`build`](Self::build) does, and [`InstallError::Taken`]
+    /// if the process already has a subscriber.
     pub fn install(self) -> Result<TelemetryGuard, InstallError> {
-        self.build()?.install()
+        self.filter_from_env().build()?.install()
+    }
+
+    /// Adds the settings of the environment where the code has none. Returns the resource
+    /// attributes that have no setter.
+    fn apply_env(&mut self) -> Vec<(String, String)> {
+        let env = &mut self.env;
+        if let Some(service) = env.service.take() {
+            self.service = service;
+        }
+        for (setting, variable) in [
+            (&mut self.filter, &mut env.filter),
+            (&mut self.version, &mut env.version),
+            (&mut self.environment, &mut env.environment),
+            (&mut self.instance, &mut env.instance),
+        ] {
+            *setting = setting.take().or(variable.take());
+        }
+        #[cfg(feature = "otlp")]
+        self.exports
+            .fill_missing_from(std::mem::take(&mut env.exports));
+        std::mem::take(&mut env.resource)
+    }
+
+    fn validate(&self, problems: &mut Vec<Problem>) {
+        if !is_service_name(&self.service) {
+            let name = self.service.clone();
+            problems.push(Problem::ServiceName { name });
+        }
+        if self.max_waiting_bytes < MIN_WAITING_BYTES {
+            let given = self.max_waiting_bytes;
+            problems.push(Problem::MaxWaitingBytes { given });
+        }
+        if self.outputs.len() > MAX_OUTPUTS {
+            let given = self.outputs.len();
+            problems.push(Problem::Outputs { given });
+        }
+    }
+
+    fn log_filter(&self, problems: &mut Vec<Problem>) -> Option<LogFilter> {
+        let invalid =
+            |setting, directives: &str, error: Arc<dyn Error + Send + Sync>| Problem::Filter {
+                setting,
+                directives: directives.to_owned(),
+                source: error,
+            };
+        let recorded = self.recorder.as_ref().and_then(|recorder| {
+            let parsed = directives::parse(&recorder.filter);
+            let setting = "flight recorder filter";
+            let invalid = |error| invalid(setting, &recorder.filter, Arc::new(error));
+            parsed.map_err(|error| problems.push(invalid(error))).ok()
+        });
+        let filter = self.filter.as_deref().unwrap_or("info");
+        let parsed = LogFilter::new(filter, recorded);
+        let invalid = |error| invalid("filter", filter, Arc::new(error));
+        parsed.map_err(|error| problems.push(invalid(error))).ok()
     }
 }
 
-const LEAST_WAITING: usize = 1 << 20;
+/// The minimum of `max_waiting_bytes`.
+const MIN_WAITING_BYTES: usize = 1 << 20;
 
 /// The limit of attributes of the environment on each line.
 const MAX_LINE_ATTRIBUTES: usize = 32;
 
 /// The limit of outputs besides the writer.
 const MAX_OUTPUTS: usize = 7;
-
-fn is_service_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().count() <= 255 && !name.contains(char::is_control)
-}

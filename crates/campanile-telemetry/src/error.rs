@@ -1,81 +1,175 @@
+use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::{fmt, io};
 
-/// A [`Telemetry`](crate::Telemetry) cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// A [`Telemetry`](crate::Telemetry) cannot be built. It lists every invalid setting.
+///
+/// The message has the causes of each problem. The `Debug` form is the message, since `main` prints
+/// the `Debug` form of an error that it returns.
+#[derive(Clone, PartialEq)]
+pub struct BuildError {
+    problems: Vec<Problem>,
+}
+
+impl BuildError {
+    pub(crate) fn new(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+
+    /// Returns the problems, at least one.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.problems.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+            let mut last = problem.to_string();
+            let causes = std::iter::successors(problem.source(), |&cause| cause.source());
+            for cause in causes.take(MAX_CAUSES) {
+                let text = cause.to_string();
+                // Some errors repeat their causes.
+                if !last.contains(&text) {
+                    write!(f, ": {text}")?;
+                }
+                last = text;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The limit of causes in a message.
+const MAX_CAUSES: usize = 16;
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error for BuildError {}
+
+/// A setting of a [`TelemetryBuilder`](crate::TelemetryBuilder) that is invalid, or a failure to
+/// open an output.
+///
+/// Problems are equal if their messages and those of their causes are.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum BuildError {
-    /// The service's name is empty, too long, or not printable.
-    #[error(
-        "the service name {name:?} is not valid: give 1 to 255 characters, none of them a control character"
-    )]
+pub enum Problem {
+    /// The service name is empty, too long, or has control characters.
+    #[error("invalid service name {name:?}: expected 1 to 255 characters, no control characters")]
     ServiceName {
-        /// The name as given.
+        /// The name.
         name: String,
     },
-    /// The filter can't be read.
+    /// A filter is invalid.
     #[error(
-        "the filter {filter:?}{from} is not valid ({reason}): give directives as RUST_LOG has them, such as `info,orders=debug`"
+        "invalid {setting} {directives:?}: expected RUST_LOG directives, such as `info,orders=debug`"
     )]
     Filter {
-        /// The directives as given.
-        filter: String,
-        /// Where they are from, for the message: empty if they are from the code.
-        from: &'static str,
-        /// What is wrong with them.
-        reason: String,
+        /// `filter` or `flight recorder filter`.
+        setting: &'static str,
+        /// The directives.
+        directives: String,
+        /// The error of the parser.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
     },
-    /// There is no room for lines that wait.
-    #[error("`max_waiting_bytes` is {given}: give at least 1048576")]
+    /// The queue of an output is too small.
+    #[error("invalid max_waiting_bytes {given}: expected at least 1048576")]
     MaxWaitingBytes {
-        /// The number as given.
+        /// The number of bytes.
         given: usize,
     },
     /// There are too many outputs.
     #[error("too many outputs {given}: expected at most 7")]
     Outputs {
-        /// The number as given.
+        /// The number of outputs.
         given: usize,
     },
-    /// The file can't be opened.
-    #[error(
-        "the log file {path:?} can't be opened ({reason}): name one in a folder that is there and may be written to"
-    )]
+    /// A log file cannot be opened.
+    #[error("failed to open the log file {path:?}")]
     File {
-        /// The path as given.
+        /// The path.
         path: PathBuf,
-        /// What the system says.
-        reason: String,
+        /// The error of the operating system.
+        #[source]
+        source: Arc<io::Error>,
     },
-    /// A setting of what is exported is not valid.
+    /// A setting of the export is invalid.
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
-    #[error("{setting} is not valid: {problem}")]
+    #[error("invalid {setting}")]
     Otlp {
-        /// The setting, or the variable of the environment; its value may be a secret.
+        /// The setting. Its value is not kept, since it may be a secret.
         setting: String,
-        /// What is wrong with it, and what to give.
-        problem: String,
+        /// What is wrong with the value.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
     },
-    /// A thread can't be started.
-    #[error("the thread {name} can't be started: {reason}")]
+    /// A thread cannot be started.
+    #[error("failed to start the thread {name}")]
     Thread {
-        /// Its name.
+        /// The thread's name.
         name: &'static str,
-        /// What the system says.
-        reason: String,
+        /// The error of the operating system.
+        #[source]
+        source: Arc<io::Error>,
     },
 }
 
+impl PartialEq for Problem {
+    fn eq(&self, other: &Self) -> bool {
+        let text = |error: &dyn Error| error.to_string();
+        text(self) == text(other) && self.source().map(text) == other.source().map(text)
+    }
+}
+
 /// A [`Telemetry`](crate::Telemetry) cannot be installed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// It cannot be built.
+    /// The telemetry cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The process has a subscriber already.
+    /// The process already has a subscriber.
     #[error(
-        "the process has a tracing subscriber already: add `Telemetry::layer` to it, and don't install another"
+        "duplicate tracing subscriber: expected none before `install`; add `Telemetry::layer` to the existing one"
     )]
     Taken,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{FlightRecorder, Problem, Telemetry, Writer};
+
+    #[test]
+    fn all_problems_are_listed_with_their_causes() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = FlightRecorder::new().filter("x=y");
+        let builder = Telemetry::builder("")
+            .filter("a=b")
+            .flight_recorder(recorder);
+        let builder = builder.writer(Writer::file(folder.path().join("none/a.log")));
+        let error = builder.max_waiting_bytes(1).build().unwrap_err();
+        let [
+            Problem::ServiceName { .. },
+            Problem::MaxWaitingBytes { given: 1 },
+            Problem::Filter { .. },
+            Problem::Filter { .. },
+            Problem::File { source, .. },
+        ] = error.problems()
+        else {
+            panic!("{error}");
+        };
+        let text = error.to_string();
+        assert!(text.ends_with(&format!(": {source}")), "{text}");
+        assert_eq!(format!("{error:?}"), text);
+        assert_eq!(error, error.clone());
+    }
 }

@@ -114,7 +114,7 @@ pub use self::builder::TelemetryBuilder;
 pub use self::capture::{Capture, LogCounts, LogRecord};
 pub use self::client::{ClientSpanExchange, HttpClientSpans, client_span};
 pub use self::env_warning::EnvWarning;
-pub use self::error::{BuildError, InstallError};
+pub use self::error::{BuildError, InstallError, Problem};
 pub use self::field_value::FieldValue;
 pub use self::filter::{InvalidDirectives, LogFilter};
 pub use self::http::{HttpSpans, RequestLines, SpanExchange};

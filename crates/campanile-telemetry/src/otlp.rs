@@ -25,6 +25,7 @@ pub(crate) use self::exporter::Exporter;
 use self::limits::{AttributeLimits, first};
 pub use self::metrics::{Exemplar, Measured, MetricSource, MetricWriter, Point};
 pub use self::outbox::Counts;
+pub(crate) use self::plan::Plan;
 use self::proto::NOWHERE;
 #[cfg(test)]
 use self::proto::scope;

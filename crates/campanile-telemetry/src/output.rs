@@ -8,7 +8,7 @@ use crate::line::{Format, Style};
 use crate::names::FieldNames;
 use crate::queue::Queue;
 use crate::redact::Redaction;
-use crate::{BuildError, Writer};
+use crate::{Problem, Writer};
 
 /// A further writer of the log, with a format and a level; for
 /// [`TelemetryBuilder::output`](crate::TelemetryBuilder::output).
@@ -78,7 +78,7 @@ impl Output {
         attributes: &[(&str, &str)],
         redaction: Redaction,
         max_bytes: usize,
-    ) -> Result<Sink, BuildError> {
+    ) -> Result<Sink, Problem> {
         let colours = self.format == Format::Pretty && self.writer.has_colours();
         let style = Arc::new(Style::new(
             self.format,
@@ -92,11 +92,10 @@ impl Output {
             let style = Arc::clone(&style);
             move |dropped, failed| report(&style, dropped, failed)
         };
-        let queue =
-            Queue::start(writer, max_bytes, report).map_err(|error| BuildError::Thread {
-                name: "campanile-log",
-                reason: error.to_string(),
-            })?;
+        let queue = Queue::start(writer, max_bytes, report).map_err(|error| Problem::Thread {
+            name: "campanile-log",
+            source: Arc::new(error),
+        })?;
         Ok(Sink {
             keys: Arc::new(Keys::new(redaction, style.names)),
             style,

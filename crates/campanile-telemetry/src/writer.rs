@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::file::LogFile;
 use crate::line::Style;
-use crate::{BuildError, Rolling};
+use crate::{Problem, Rolling};
 
 /// Where lines go.
 pub struct Writer(Target);
@@ -75,25 +75,28 @@ impl Writer {
         }
     }
 
-    pub(crate) fn open(self, style: &Arc<Style>) -> Result<Box<dyn Write + Send>, BuildError> {
+    pub(crate) fn open(self, style: &Arc<Style>) -> Result<Box<dyn Write + Send>, Problem> {
         Ok(match self.0 {
             Target::Stdout => Box::new(io::stdout()),
             Target::Stderr => Box::new(io::stderr()),
             Target::Other(writer) => writer,
             Target::Rolling(rolling) => {
                 let path = rolling.path.clone();
-                let reason = |error: io::Error| error.to_string();
-                let file = rolling.open(Arc::clone(style)).map_err(reason);
-                Box::new(file.map_err(|reason| BuildError::File { path, reason })?)
+                let file = rolling.open(Arc::clone(style));
+                Box::new(file.map_err(|error| failed(path, error))?)
             }
             Target::File(path) => {
-                let file = LogFile::open(&path).map_err(|error| BuildError::File {
-                    path,
-                    reason: error.to_string(),
-                })?;
-                Box::new(file)
+                let file = LogFile::open(&path);
+                Box::new(file.map_err(|error| failed(path, error))?)
             }
         })
+    }
+}
+
+fn failed(path: PathBuf, error: io::Error) -> Problem {
+    Problem::File {
+        path,
+        source: Arc::new(error),
     }
 }
 

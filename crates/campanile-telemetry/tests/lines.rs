@@ -356,8 +356,11 @@ fn ids_are_at_the_root_and_names_can_be_others() {
 fn filters_and_settings_are_checked() {
     let builder = || Telemetry::builder("test").writer(Writer::new(io::sink()));
     let error = |builder: TelemetryBuilder| builder.build().unwrap_err().to_string();
-    assert!(error(builder().filter("a=b=c")).contains("\"a=b=c\" is not valid"));
-    assert!(error(builder().max_waiting_bytes(1)).contains("is 1: give at least 1048576"));
+    assert!(error(builder().filter("a=b=c")).contains("invalid filter \"a=b=c\""));
+    assert!(
+        error(builder().max_waiting_bytes(1))
+            .contains("max_waiting_bytes 1: expected at least 1048576")
+    );
     assert!(error(Telemetry::builder("")).contains("service name"));
     let file = builder().writer(Writer::file("/no/such/folder/log"));
     assert!(error(file).contains("/no/such/folder/log"));

@@ -146,7 +146,10 @@ fn a_filter_that_is_not_valid_is_named() {
     let recorder = FlightRecorder::new().filter("a=b=c");
     let error = Telemetry::builder("test").flight_recorder(recorder).build();
     let text = error.unwrap_err().to_string();
-    assert!(text.contains("\"a=b=c\" of the flight recorder"), "{text}");
+    assert!(
+        text.contains("invalid flight recorder filter \"a=b=c\""),
+        "{text}"
+    );
 }
 
 #[cfg(feature = "otlp")]

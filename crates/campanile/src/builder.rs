@@ -42,12 +42,11 @@ mod telemetry;
 /// | [`channel`](Self::channel) | the log |
 /// | [`store`](Self::store) | memory |
 /// | [`token`](Self::token) | none |
-/// | [`trust_loopback`](Self::trust_loopback) | true without tokens |
-/// | [`routes_at`](Self::routes_at) | no prefix |
-/// | [`evaluation_interval`](Self::evaluation_interval) | 5 s |
-/// | [`request_spans`](Self::request_spans) | a span and a line per request |
-/// | [`telemetry`](Self::telemetry) | none; with [`install`](Self::install) JSON on the standard output |
-/// | [`from_env`](Self::from_env) | ignores the environment |
+/// | [`trust_loopback`](Self::trust_loopback) | yes, while there is no token |
+/// | [`tick`](Self::tick) | 5 s |
+/// | [`request_spans`](Self::request_spans) | spans and lines of all requests |
+/// | [`telemetry`](Self::telemetry) | none; for [`install`](Self::install) JSON on the standard output |
+/// | [`from_env`](Self::from_env) | not read; for [`install`](Self::install) `RUST_LOG` |
 /// | [`collector`](Self::collector) | none |
 /// | [`disk`](Self::disk) | `/` |
 /// | [`correlation`](Self::correlation) | [`CorrelationIdLayer::new`] |
@@ -302,11 +301,32 @@ impl Builder {
         self
     }
 
-    /// Creates the handle. It changes no global state, so a process may have several handles.
+    /// Reads the [environment](crate#environment). Settings of the code take precedence, whatever the
+    /// order of the calls. Tokens of the environment are added to those of the code.
     ///
-    /// [`install`](Self::install) also sets the process's recorder and subscriber.
-    /// `build_with_layer`, of feature `telemetry`, also returns the layer of the log for an
-    /// application's own subscriber.
+    /// An invalid variable is ignored and never stops the service. The log and `/health/detailed`
+    /// name it. If the file of the store cannot be opened, the store is in memory. If tokens cannot
+    /// be read, loopback clients need a token, too. A token with the name or the secret of an earlier
+    /// one is ignored. The tokens of the code come first, then those of `CAMPANILE_TOKENS`.
+    ///
+    /// Defaults to reading nothing; [`install`](Self::install) reads `RUST_LOG`.
+    #[cfg_attr(
+        not(any(feature = "monitor", feature = "telemetry")),
+        expect(unused_mut, reason = "no feature reads the environment")
+    )]
+    pub fn from_env(mut self) -> Self {
+        #[cfg(feature = "monitor")]
+        {
+            self.monitor.from_env = true;
+        }
+        #[cfg(feature = "telemetry")]
+        {
+            self.telemetry.from_env = true;
+        }
+        self
+    }
+
+    /// Returns the campanile. Nothing global changes, so that a process may hold several.
     ///
     /// # Errors
     ///

@@ -1,63 +1,68 @@
-use super::TelemetryBuilder;
+#[cfg(feature = "otlp")]
+use super::exports::Exports;
 use crate::EnvWarning;
 use crate::filter::directives;
 use crate::percent::decode;
 
-impl TelemetryBuilder {
-    /// Reads the environment, in place of what was set before. What is not there, or empty, changes nothing.
-    ///
-    /// | variable | sets |
-    /// |---|---|
-    /// | `RUST_LOG` | the [filter](Self::filter) |
-    /// | `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` | the service's name |
-    /// | `OTEL_RESOURCE_ATTRIBUTES` | the version, environment and instance on every line, by `service.version`, `deployment.environment.name` (or `deployment.environment`) and `service.instance.id`; others with [`line_attributes`](Self::line_attributes). All go to the collector |
-    ///
-    /// With feature `otlp`, in addition:
-    ///
-    /// | variable | default | sets |
-    /// |---|---|---|
-    /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | none, and then nothing is exported | the collector |
-    /// | `OTEL_EXPORTER_OTLP_{TRACES,LOGS,METRICS}_ENDPOINT` | `/v1/traces` and so on there | the URL for one signal, as it is |
-    /// | `OTEL_{TRACES,LOGS,METRICS}_EXPORTER` | `otlp` with an endpoint, or else `none` | where a signal goes: `otlp`, `console` (traces and metrics as lines of JSON, where the log is written), or `none` |
-    /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf` | or `grpc`, with feature `otlp-grpc` |
-    /// | `OTEL_EXPORTER_OTLP_HEADERS` | none | `name=value,…`, with values as in a URL |
-    /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | `10000` | milliseconds of an attempt |
-    /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none` | or `gzip` |
-    /// | `OTEL_EXPORTER_OTLP_CERTIFICATE` | Mozilla's list | a file in PEM with the authorities that are trusted |
-    /// | `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`, `OTEL_EXPORTER_OTLP_CLIENT_KEY` | none | files in PEM with a certificate of ours and its key |
-    /// | `OTEL_EXPORTER_OTLP_INSECURE` | `false` | `true`: an endpoint for gRPC without a scheme is spoken to in plain text |
-    /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | `parentbased_always_on` | the sampler |
-    /// | `OTEL_BSP_*`, `OTEL_BLRP_*`: `SCHEDULE_DELAY`, `MAX_EXPORT_BATCH_SIZE`, `MAX_QUEUE_SIZE`, `EXPORT_TIMEOUT` | `5000` (`1000` for lines), `512`, as many as 8 MiB hold, `30000` | batches of spans, and of lines |
-    /// | `OTEL_ATTRIBUTE_COUNT_LIMIT`, `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, and the same of `OTEL_SPAN_` and `OTEL_LOGRECORD_` | `128`, no limit | how many attributes a span and a line have, and how many characters a text |
-    /// | `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT` | `60000`, `30000` | milliseconds |
-    /// | `OTEL_SDK_DISABLED` | `false` | `true`: nothing is exported, whatever the code says |
-    ///
-    /// Those of `OTEL_EXPORTER_OTLP_` can be for one signal too, as the endpoint's. Other variables of OpenTelemetry are not read.
-    ///
-    /// A variable that is not usable is ignored, with a line in the log and in [`Telemetry::env_warnings`]. If a certificate or key
-    /// can't be read, its signal is not exported.
-    ///
-    /// [`Telemetry::env_warnings`]: crate::Telemetry::env_warnings
-    pub fn from_env(self) -> Self {
-        self.from(&|name| std::env::var(name).ok())
+/// The settings that the environment has.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    pub(super) filter: Option<String>,
+    /// Whether the variable of the filter was read.
+    pub(super) has_read_filter: bool,
+    pub(super) service: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) environment: Option<String>,
+    pub(super) instance: Option<String>,
+    /// Other resource attributes. A later value of a key replaces an earlier one.
+    pub(super) resource: Vec<(String, String)>,
+    #[cfg(feature = "otlp")]
+    pub(super) exports: Exports,
+    /// The variables that were ignored.
+    pub(super) warnings: Vec<EnvWarning>,
+}
+
+impl Environment {
+    /// Reads the variables of the process. Empty variables count as unset.
+    pub(super) fn read() -> Self {
+        Self::from(&|name| std::env::var(name).ok())
     }
 
-    pub(super) fn from(mut self, variable: &dyn Fn(&str) -> Option<String>) -> Self {
-        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        if let Some(filter) = variable("RUST_LOG") {
-            match directives::parse(&filter) {
-                Ok(_) => self.filter = filter,
-                Err(error) => {
-                    let reason = format!("invalid directives: {error}");
-                    self.env_warnings.push(EnvWarning::new("RUST_LOG", reason));
-                }
+    pub(super) fn from(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let mut env = Self::default();
+        env.read_filter(variable);
+        let variable = |name: &str| non_blank(variable, name);
+        env.read_attributes(&variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default());
+        if let Some(name) = variable("OTEL_SERVICE_NAME") {
+            env.set_service("OTEL_SERVICE_NAME", name);
+        }
+        #[cfg(feature = "otlp")]
+        {
+            env.exports = Exports::read(&variable, &mut env.warnings);
+        }
+        env
+    }
+
+    /// Reads `RUST_LOG`.
+    pub(super) fn read_filter(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        self.has_read_filter = true;
+        let Some(filter) = non_blank(variable, "RUST_LOG") else {
+            return;
+        };
+        match directives::parse(&filter) {
+            Ok(_) => self.filter = Some(filter),
+            Err(error) => {
+                let reason = format!("invalid directives: {error}");
+                self.warnings.push(EnvWarning::new("RUST_LOG", reason));
             }
         }
-        let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    }
+
+    fn read_attributes(&mut self, attributes: &str) {
         let pairs = attributes
             .split(',')
             .filter_map(|pair| pair.split_once('='));
-        let (mut environment, mut older) = (None, None);
+        let (mut environment, mut old_environment) = (None, None);
         for (key, value) in pairs {
             let (key, value) = (key.trim(), value.trim());
             let value = decode(value).unwrap_or_else(|| value.to_owned());
@@ -65,45 +70,58 @@ impl TelemetryBuilder {
                 continue;
             }
             match key {
-                "service.name" => self.rename("OTEL_RESOURCE_ATTRIBUTES", value),
+                "service.name" => self.set_service("OTEL_RESOURCE_ATTRIBUTES", value),
                 "service.version" => self.version = Some(value),
                 "deployment.environment.name" => environment = Some(value),
                 // The older key, which charts and operators still set.
-                "deployment.environment" => older = Some(value),
+                "deployment.environment" => old_environment = Some(value),
                 "service.instance.id" => self.instance = Some(value),
                 _ => self.resource.push((key.to_owned(), value)),
             }
         }
-        self.environment = environment.or(older).or(self.environment);
-        if let Some(name) = variable("OTEL_SERVICE_NAME") {
-            self.rename("OTEL_SERVICE_NAME", name);
-        }
-        #[cfg(feature = "otlp")]
-        self.exports.read(&variable, &mut self.env_warnings);
-        self
+        self.environment = environment.or(old_environment);
     }
 
-    fn rename(&mut self, variable: &str, name: String) {
-        if super::is_service_name(&name) {
-            self.service = name;
+    fn set_service(&mut self, variable: &str, name: String) {
+        if is_service_name(&name) {
+            self.service = Some(name);
         } else {
             let reason =
-                "invalid service name: expected 1 to 255 characters without control characters";
-            self.env_warnings.push(EnvWarning::new(variable, reason));
+                "invalid service name: expected 1 to 255 characters, no control characters";
+            self.warnings.push(EnvWarning::new(variable, reason));
         }
     }
 }
 
+fn non_blank(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    variable(name).filter(|value| !value.trim().is_empty())
+}
+
+pub(super) fn is_service_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().count() <= 255 && !name.contains(char::is_control)
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::{FieldNames, Telemetry, Writer};
+    use super::*;
+    use crate::{FieldNames, Telemetry, TelemetryBuilder, Writer};
+
+    /// Returns a builder that has read these variables.
+    fn reading(
+        mut builder: TelemetryBuilder,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> TelemetryBuilder {
+        builder.env = Environment::from(variable);
+        builder
+    }
 
     #[test]
     fn a_filter_that_is_not_valid_is_ignored() {
-        let builder = Telemetry::builder("a").filter("warn");
-        let builder = builder.from(&|name| (name == "RUST_LOG").then(|| "info,x=y=z".to_owned()));
-        assert_eq!(builder.filter, "warn");
+        let builder = reading(Telemetry::builder("a"), &|name| {
+            (name == "RUST_LOG").then(|| "info,x=y=z".to_owned())
+        });
         let telemetry = builder.build().unwrap();
+        assert_eq!(telemetry.filter().directives(), "info");
         assert_eq!(telemetry.env_warnings()[0].variable(), "RUST_LOG");
     }
 
@@ -115,7 +133,8 @@ mod tests {
                 ("OTEL_RESOURCE_ATTRIBUTES", format!("service.name={name}")),
             ] {
                 let read = |name: &str| (name == variable).then(|| value.clone());
-                let builder = Telemetry::builder("a").from(&read);
+                let mut builder = reading(Telemetry::builder("a"), &read);
+                builder.apply_env();
                 assert_eq!(builder.service, "a");
                 let telemetry = builder.build().unwrap();
                 assert_eq!(telemetry.env_warnings()[0].variable(), variable);
@@ -134,7 +153,7 @@ mod tests {
             "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
         ] {
             let read = |name: &str| (name == variable).then(|| "s3cret:4318".to_owned());
-            let telemetry = Telemetry::builder("a").from(&read).build().unwrap();
+            let telemetry = reading(Telemetry::builder("a"), &read).build().unwrap();
             assert!(telemetry.exports().is_none());
             let [warning] = telemetry.env_warnings() else {
                 panic!("{:?}", telemetry.env_warnings())
@@ -146,25 +165,26 @@ mod tests {
         }
         // What the code says is an error.
         let otlp = crate::Otlp::at("s3cret collector");
-        Telemetry::builder("a")
-            .from(&read)
-            .otlp(otlp)
-            .build()
-            .unwrap_err();
+        let builder = reading(Telemetry::builder("a").otlp(otlp), &read);
+        let error = builder.build().unwrap_err();
+        let [crate::Problem::Otlp { setting, .. }] = error.problems() else {
+            panic!("{error}");
+        };
+        assert_eq!(setting, "OTLP endpoint");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 
     #[test]
     fn both_keys_of_the_environment_are_known() {
         let read = |attributes: &'static str| {
-            let builder = Telemetry::builder("a").environment("test");
             let read =
                 |name: &str| (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| attributes.to_owned());
-            builder.from(&read).environment.unwrap()
+            Environment::from(&read).environment
         };
-        assert_eq!(read("deployment.environment=prod"), "prod");
+        assert_eq!(read("deployment.environment=prod").as_deref(), Some("prod"));
         let both = "deployment.environment.name=new,deployment.environment=old";
-        assert_eq!(read(both), "new");
-        assert_eq!(read("a=b"), "test");
+        assert_eq!(read(both).as_deref(), Some("new"));
+        assert_eq!(read("a=b"), None);
     }
 
     #[test]
@@ -175,8 +195,11 @@ mod tests {
         let keys = ["k8s.pod.name", "level", "fields_left_out", "none"];
         for names in [FieldNames::Campanile, FieldNames::Ecs] {
             let builder = Telemetry::builder("a").names(names).capture(10, 1 << 20);
-            let builder = builder.writer(Writer::new(std::io::sink())).from(&read);
-            let telemetry = builder.line_attributes(keys).build().unwrap();
+            let builder = builder.writer(Writer::new(std::io::sink()));
+            let telemetry = reading(builder, &read)
+                .line_attributes(keys)
+                .build()
+                .unwrap();
             telemetry.in_scope(|| {
                 let _span = tracing::info_span!("span", k8s.pod.name = "span's").entered();
                 tracing::info!(
@@ -206,33 +229,63 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_goes_before_what_was_set() {
-        let read = |variables: &[(&str, &str)]| {
-            let builder = Telemetry::builder("a").version("1").filter("warn");
-            let builder = builder.from(&|name| {
-                let found = variables.iter().find(|(of, _)| *of == name);
-                found.map(|(_, value)| (*value).to_owned())
-            });
-            (
-                builder.filter,
-                builder.version,
-                builder.environment,
-                builder.instance,
-            )
-        };
-        let text = |text: &str| Some(text.to_owned());
-        assert_eq!(read(&[]), ("warn".into(), text("1"), None, None));
-        assert_eq!(
-            read(&[("RUST_LOG", " ")]),
-            ("warn".into(), text("1"), None, None)
-        );
+    fn settings_of_the_code_take_precedence_over_the_environment() {
         let attributes =
             "service.version=2, deployment.environment.name = test ,x=y,service.instance.id=i,odd";
         let variables = [
             ("RUST_LOG", "debug"),
             ("OTEL_RESOURCE_ATTRIBUTES", attributes),
         ];
-        let expected = ("debug".into(), text("2"), text("test"), text("i"));
-        assert_eq!(read(&variables), expected);
+        let read = |set: fn(TelemetryBuilder) -> TelemetryBuilder, variables: &[(&str, &str)]| {
+            let builder = reading(Telemetry::builder("a"), &|name| {
+                let found = variables.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| (*value).to_owned())
+            });
+            let mut builder = set(builder);
+            builder.apply_env();
+            let TelemetryBuilder {
+                filter,
+                version,
+                environment,
+                instance,
+                ..
+            } = builder;
+            [filter, version, environment, instance].map(Option::unwrap_or_default)
+        };
+        let none = |builder: TelemetryBuilder| builder;
+        assert_eq!(read(none, &[]), ["", "", "", ""]);
+        assert_eq!(read(none, &[("RUST_LOG", " ")]), ["", "", "", ""]);
+        assert_eq!(read(none, &variables), ["debug", "2", "test", "i"]);
+        let set = |builder: TelemetryBuilder| builder.filter("warn").version("1");
+        assert_eq!(read(set, &variables), ["warn", "1", "test", "i"]);
+    }
+
+    #[cfg(feature = "otlp")]
+    #[test]
+    fn a_collector_of_the_code_takes_precedence_and_the_environment_can_disable_it() {
+        let is_exporting = |variables: &'static [(&str, &str)], has_otlp: bool| {
+            let builder = Telemetry::builder("a");
+            let builder = match has_otlp {
+                true => builder.otlp(crate::Otlp::at("http://c:1")),
+                false => builder,
+            };
+            let builder = reading(builder, &|name| {
+                let found = variables.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| (*value).to_owned())
+            });
+            let is_exporting = builder.is_exporting();
+            assert_eq!(builder.build().unwrap().exports().is_some(), is_exporting);
+            is_exporting
+        };
+        assert!(is_exporting(
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")],
+            false
+        ));
+        assert!(is_exporting(
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "no url")],
+            true
+        ));
+        assert!(!is_exporting(&[("OTEL_SDK_DISABLED", "true")], true));
+        assert!(!is_exporting(&[], false));
     }
 }

@@ -13,7 +13,6 @@ impl TelemetryBuilder {
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     pub fn otlp(mut self, collector: Otlp) -> Self {
         self.exports.otlp = Some(collector);
-        self.exports.is_from_env = false;
         self
     }
 
@@ -22,7 +21,7 @@ impl TelemetryBuilder {
     /// Defaults to `Sampler::parent_based(Sampler::always_on())`.
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     pub fn sampler(mut self, sampler: Sampler) -> Self {
-        self.exports.sampler = sampler;
+        self.exports.sampler = Some(sampler);
         self
     }
 
@@ -36,7 +35,7 @@ impl TelemetryBuilder {
     }
 
     /// Returns the resource that all exported things are of, as a field of theirs; what is set by name goes before.
-    pub(super) fn resource(&self) -> Vec<(String, String)> {
+    pub(super) fn resource(&self, others: &[(String, String)]) -> Vec<(String, String)> {
         let made = self.instance.is_none().then(CorrelationId::generate_v4);
         let instance = self.instance.as_deref();
         let pid = std::process::id().to_string();
@@ -60,10 +59,8 @@ impl TelemetryBuilder {
             all.extend(value.map(|value| (key.to_owned(), value)));
         }
         // The last value of a key counts, but for those above.
-        for (number, (key, value)) in self.resource.iter().enumerate() {
-            let is_again = self.resource[number + 1..]
-                .iter()
-                .any(|(other, _)| other == key);
+        for (number, (key, value)) in others.iter().enumerate() {
+            let is_again = others[number + 1..].iter().any(|(other, _)| other == key);
             if !is_again && all.iter().all(|(name, _)| name != key) {
                 all.push((key.clone(), value.clone()));
             }

@@ -1,5 +1,6 @@
 //! The validated settings that an exporter starts with.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::send::Sender;
 use super::settings::SERVICES;
 use super::settings::{DAY, LOGS, METRICS, NAMES, Otlp, TRACES};
 use super::transport::Transport;
-use crate::BuildError;
+use crate::Problem;
 use crate::redact::Redaction;
 use crate::sampler::Sampler;
 
@@ -51,34 +52,39 @@ impl Otlp {
         source: Option<Arc<dyn MetricSource>>,
         report: Arc<dyn Fn(&str) + Send + Sync>,
         console: &Arc<dyn Fn(&str) + Send + Sync>,
-    ) -> Result<Plan, BuildError> {
-        if !sampler.is_valid() {
-            return Err(problem("the sampler", "give a share from 0 to 1"));
-        }
+    ) -> Result<Plan, Vec<Problem>> {
+        let mut problems = Vec::new();
         if self.max_waiting_bytes < 1 << 20 {
-            return Err(problem("max_waiting_bytes", "give at least 1048576"));
+            let setting = "max_waiting_bytes of the collector";
+            problems.push(problem(setting, "expected at least 1048576"));
         }
-        if self.metrics_every < LEAST_INTERVAL {
-            return Err(problem("metrics_every", "give at least 10 ms"));
+        if self.metrics_every < MIN_INTERVAL {
+            problems.push(problem("metrics_every", "expected at least 10 ms"));
         }
-        let signal = |signal: usize| {
-            self.signals[signal]
-                .is_on
-                .then(|| self.signal(signal, console))
-                .transpose()
+        let mut signal = |signal: usize, is_used: bool| {
+            let is_on = is_used && self.signals[signal].is_on;
+            let planned = is_on.then(|| self.signal(signal, console))?;
+            planned.map_err(|problem| problems.push(problem)).ok()
         };
-        let metrics = match source {
-            Some(source) => {
-                signal(METRICS)?.map(|signal| (signal, source, self.metrics_every.min(DAY)))
-            }
-            None => None,
-        };
+        let [traces, logs, metrics] = [
+            signal(TRACES, true),
+            signal(LOGS, true),
+            signal(METRICS, source.is_some()),
+        ];
+        if !problems.is_empty() {
+            // Settings for all signals are reported once.
+            problems.dedup();
+            return Err(problems);
+        }
+        let interval = self.metrics_every.min(DAY);
         Ok(Plan {
             sampler,
             attributes: [TRACES, LOGS].map(|signal| self.signals[signal].attributes),
-            traces: signal(TRACES)?,
-            logs: signal(LOGS)?,
-            metrics,
+            traces,
+            logs,
+            metrics: metrics
+                .zip(source)
+                .map(|(signal, source)| (signal, source, interval)),
             resource,
             redaction,
             report,
@@ -89,7 +95,7 @@ impl Otlp {
         &self,
         signal: usize,
         console: &Arc<dyn Fn(&str) + Send + Sync>,
-    ) -> Result<Signal, BuildError> {
+    ) -> Result<Signal, Problem> {
         let transport = match self.signals[signal].is_console {
             true => Transport::console(Console {
                 signal,
@@ -114,7 +120,7 @@ impl Otlp {
         })
     }
 
-    fn sender(&self, signal: usize) -> Result<Sender, BuildError> {
+    fn sender(&self, signal: usize) -> Result<Sender, Problem> {
         let own = &self.signals[signal];
         let common = &self.options;
         let protocol = own.options.protocol.or(common.protocol).unwrap_or_default();
@@ -141,10 +147,10 @@ impl Otlp {
         };
         let target = Target::parse(&url);
         let setting = match own.url {
-            Some(_) => format!("the endpoint of {}", NAMES[signal]),
-            None => "the endpoint".to_owned(),
+            Some(_) => format!("OTLP endpoint of {}", NAMES[signal]),
+            None => "OTLP endpoint".to_owned(),
         };
-        let target = target.map_err(|error| problem(&setting, &error.to_string()))?;
+        let target = target.map_err(|error| problem(&setting, error))?;
         let mut headers = protocol.headers(is_compressed);
         let given = own.options.headers.as_ref().or(common.headers.as_ref());
         for (name, value) in given.into_iter().flatten() {
@@ -153,14 +159,15 @@ impl Otlp {
             if let Ok(value) = &mut value {
                 value.set_sensitive(true);
             }
-            // What is no name may be a value that was given as one.
+            // An invalid name is not shown, since it may be a value in the wrong place.
             let Ok(name) = name_of else {
-                let text = "the name of one is not one of HTTP: give `name=value`, with what is special in the value as in a URL";
-                return Err(problem("the headers", text));
+                let expected =
+                    "expected `name=value` with an HTTP header name and a percent-encoded value";
+                return Err(problem("OTLP headers", expected));
             };
             let Ok(value) = value else {
-                let text = "its value is not one of HTTP";
-                return Err(problem(&format!("the header {name:?}"), text));
+                let setting = format!("OTLP header {name:?}");
+                return Err(problem(&setting, "expected an HTTP header value"));
             };
             headers.insert(name, value);
         }
@@ -183,14 +190,14 @@ impl Otlp {
             None => client,
             Some(pem) => client
                 .root_certificates(pem)
-                .map_err(|error| problem("the certificate", &error.to_string()))?,
+                .map_err(|error| problem("OTLP root certificates", error))?,
         };
         let identity = own.options.identity.as_ref().or(common.identity.as_ref());
         let client = match identity {
             None => client,
             Some((chain, key)) => client
                 .client_certificate(chain, key)
-                .map_err(|error| problem("the certificate of the client", &error.to_string()))?,
+                .map_err(|error| problem("OTLP client certificate", error))?,
         };
         let patience = own.options.patience.or(common.patience);
         Ok(Sender {
@@ -204,14 +211,15 @@ impl Otlp {
     }
 }
 
-/// The most bytes of metrics that wait.
+/// The limit of queued bytes of metrics.
 const MAX_METRICS: usize = 64 << 20;
 
-const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+/// The minimum of `metrics_every`.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
-fn problem(setting: &str, problem: &str) -> BuildError {
-    BuildError::Otlp {
+fn problem(setting: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Problem {
+    Problem::Otlp {
         setting: setting.to_owned(),
-        problem: problem.to_owned(),
+        source: source.into().into(),
     }
 }

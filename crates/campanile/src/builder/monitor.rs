@@ -17,7 +17,7 @@ pub(super) struct Settings {
     collectors: Vec<BusinessCollector>,
     store: Option<Arc<dyn Store>>,
     tokens: Vec<Token>,
-    from_env: bool,
+    pub(super) from_env: bool,
 }
 
 type Setting = Box<dyn FnOnce(MonitorBuilder, &Sources) -> MonitorBuilder + Send>;
@@ -117,22 +117,6 @@ impl Builder {
     pub fn evaluation_interval(mut self, interval: Duration) -> Self {
         let add = move |builder: MonitorBuilder, _: &Sources| builder.evaluation_interval(interval);
         self.monitor.settings.push(Box::new(add));
-        self
-    }
-
-    /// Reads the [environment](crate#environment) when it is built. What the code sets goes before; tokens are added to the code's.
-    ///
-    /// A variable that is not usable is ignored: it never stops the service. The log and `/health/detailed` name it. If the store's
-    /// file can't be opened, the store is in memory. If tokens can't be read, clients on the same machine need a token, too. A token
-    /// with the name or the secret of another one is ignored; the code's come first, then `CAMPANILE_TOKENS`.
-    ///
-    /// Defaults to reading nothing.
-    pub fn from_env(mut self) -> Self {
-        self.monitor.from_env = true;
-        #[cfg(feature = "telemetry")]
-        {
-            self.telemetry.from_env = true;
-        }
         self
     }
 }

@@ -16,9 +16,9 @@ use crate::{BuildError, Builder, Campanile};
 pub(super) struct Settings {
     pub(super) configure: Option<Box<dyn FnOnce(TelemetryBuilder) -> TelemetryBuilder + Send>>,
     pub(super) from_env: bool,
-    pub(super) version: Option<String>,
-    pub(super) environment: Option<String>,
-    /// The telemetry, if it was built first so that the rest of the build can log.
+    /// Whether `RUST_LOG` is read.
+    pub(super) reads_filter: bool,
+    /// What was built of it before the rest is, so that this can log already.
     pub(super) built: Option<Telemetry>,
     pub(super) spans: HttpSpans,
 }
@@ -51,15 +51,12 @@ impl Settings {
         if self.from_env {
             builder = builder.from_env();
         }
+        if self.reads_filter {
+            builder = builder.filter_from_env();
+        }
         #[cfg(all(feature = "metrics", feature = "otlp"))]
         {
             builder = builder.metric_source(crate::exports::Source(registry.clone()));
-        }
-        if let Some(version) = self.version {
-            builder = builder.version(version);
-        }
-        if let Some(environment) = self.environment {
-            builder = builder.environment(environment);
         }
         if let Some(configure) = self.configure {
             builder = configure(builder);
@@ -181,6 +178,7 @@ impl Builder {
         }
         let configure = self.telemetry.configure.take();
         self.telemetry.configure = Some(configure.unwrap_or_else(|| Box::new(|log| log)));
+        self.telemetry.reads_filter = true;
         let mut problems = Vec::new();
         let settings = std::mem::take(&mut self.telemetry);
         self.telemetry.spans = settings.spans.clone();

@@ -306,12 +306,11 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Keeps the last lines in memory, so that they can be [searched](Telemetry::capture): at most
-    /// `max_lines` lines and `max_bytes` bytes. 10,000 lines and 4 MiB suit most services.
+    /// Keeps the last lines in memory, for [`Telemetry::capture`].
     ///
-    /// Defaults to keeping none.
-    pub fn capture(mut self, max_lines: usize, max_bytes: usize) -> Self {
-        self.capture = Some(Capture::new(max_lines, max_bytes));
+    /// Defaults to none.
+    pub fn capture(mut self, capture: Capture) -> Self {
+        self.capture = Some(capture);
         self
     }
 

@@ -9,20 +9,38 @@ use tracing::Level;
 
 use crate::event::Said;
 
-/// The last lines of the log, in memory, to be searched; from [`Telemetry::capture`](crate::Telemetry::capture).
+/// The last lines of the log, kept in memory and searchable; for
+/// [`TelemetryBuilder::capture`](crate::TelemetryBuilder::capture) and from
+/// [`Telemetry::capture`](crate::Telemetry::capture).
 ///
-/// A clone is the same (an `Arc`).
+/// ```
+/// use campanile_telemetry::{Capture, Telemetry};
+/// use tracing::Level;
+///
+/// let telemetry = Telemetry::builder("orders").capture(Capture::new().max_lines(1_000)).build()?;
+/// telemetry.in_scope(|| tracing::error!("out of stock"));
+/// let capture = telemetry.capture().expect("it is set");
+/// let errors = capture.search(10, |line| line.level == Level::ERROR);
+/// assert!(errors[0].line.contains("out of stock"));
+/// # Ok::<_, campanile_telemetry::BuildError>(())
+/// ```
+///
+/// | setting | default |
+/// |---|---|
+/// | [`max_lines`](Self::max_lines) | 10,000 |
+/// | [`max_bytes`](Self::max_bytes) | 4 MiB |
+///
+/// The oldest line is removed when a limit is reached. Clones share the lines (an `Arc`).
 #[derive(Clone)]
-pub struct Capture(Arc<Inner>);
-
-struct Inner {
-    max_records: usize,
+#[must_use = "a capture does nothing until a builder has it"]
+pub struct Capture {
+    max_lines: usize,
     max_bytes: usize,
-    kept: Mutex<Kept>,
+    buffer: Arc<Mutex<CaptureBuffer>>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct CaptureBuffer {
     records: VecDeque<Arc<LogRecord>>,
     bytes: usize,
     counts: LogCounts,
@@ -32,46 +50,64 @@ struct Kept {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogRecord {
-    /// When it was logged.
+    /// The time of the event.
     pub at: SystemTime,
-    /// Its level.
+    /// The level of the event.
     pub level: Level,
-    /// Its target, which is the module if nothing else was said.
+    /// The target of the event, by default its module.
     pub target: Cow<'static, str>,
-    /// The correlation id of its request.
+    /// The correlation id of the request.
     pub correlation_id: Option<CorrelationId>,
-    /// The id of its request's trace, as 32 hexadecimal digits.
+    /// The trace id of the request, as 32 hexadecimal digits.
     pub trace_id: Option<String>,
-    /// The line as it was written, without the line break at its end.
+    /// The line as the writer gets it, without the line break at the end.
     pub line: Arc<str>,
 }
 
-/// How many lines there were since the start, whether they are still kept or not.
+/// The numbers of lines since the start, including those that were removed from the capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogCounts {
-    /// By level.
+    /// The number of lines by level.
     pub by_level: BTreeMap<Level, u64>,
-    /// By target, of which there are 1,000; the lines of others are counted by level alone.
+    /// The number of lines by target. The limit is 1,000 targets; lines of further targets are
+    /// counted by level only.
     pub by_target: BTreeMap<Cow<'static, str>, u64>,
 }
 
-/// The limit of targets that are counted.
+/// The limit of counted targets.
 const MAX_TARGETS: usize = 1_000;
 
-/// What a record takes besides its texts, about.
+/// The approximate size of a record without its line, in bytes.
 const RECORD: usize = 200;
 
 impl Capture {
-    pub(crate) fn new(max_records: usize, max_bytes: usize) -> Self {
-        Self(Arc::new(Inner {
-            max_records,
-            max_bytes,
-            kept: Mutex::default(),
-        }))
+    /// Creates a capture with the default limits.
+    pub fn new() -> Self {
+        Self {
+            max_lines: 10_000,
+            max_bytes: 4 << 20,
+            buffer: Arc::default(),
+        }
     }
 
-    /// Keeps a line, and lets go of the oldest ones if there is no room.
+    /// Sets the maximum number of lines.
+    ///
+    /// Defaults to 10,000.
+    pub fn max_lines(mut self, max: usize) -> Self {
+        self.max_lines = max;
+        self
+    }
+
+    /// Sets the maximum size of the lines in bytes, with about 200 bytes added for each line.
+    ///
+    /// Defaults to 4 MiB.
+    pub fn max_bytes(mut self, max: usize) -> Self {
+        self.max_bytes = max;
+        self
+    }
+
+    /// Adds a line and removes the oldest lines above the limits.
     pub(crate) fn keep(&self, said: &Said<'_>, line: [&str; 2]) {
         let Said { origin, ids, .. } = *said;
         let trace_id = ids.trace.map(|trace| format!("{:032x}", trace.trace_id()));
@@ -84,14 +120,9 @@ impl Capture {
             trace_id,
             line: line.trim_end_matches('\n').into(),
         };
-        let Inner {
-            max_records,
-            max_bytes,
-            ..
-        } = *self.0;
-        let mut gone = Vec::new();
-        let mut kept = self.kept();
-        let counts = &mut kept.counts;
+        let mut removed = Vec::new();
+        let mut buffer = self.buffer();
+        let counts = &mut buffer.counts;
         *counts.by_level.entry(record.level).or_default() += 1;
         let has_room = counts.by_target.len() < MAX_TARGETS;
         match counts.by_target.get_mut(&record.target) {
@@ -99,38 +130,43 @@ impl Capture {
             None if has_room => drop(counts.by_target.insert(record.target.clone(), 1)),
             None => {}
         }
-        kept.bytes += record.size();
-        kept.records.push_back(Arc::new(record));
-        while kept.records.len() > max_records || kept.bytes > max_bytes {
-            let Some(oldest) = kept.records.pop_front() else {
+        buffer.bytes += record.size();
+        buffer.records.push_back(Arc::new(record));
+        while buffer.records.len() > self.max_lines || buffer.bytes > self.max_bytes {
+            let Some(oldest) = buffer.records.pop_front() else {
                 break;
             };
-            kept.bytes -= oldest.size();
-            gone.push(oldest);
+            buffer.bytes -= oldest.size();
+            removed.push(oldest);
         }
-        // They are let go of outside of the lock.
-        drop(kept);
-        drop(gone);
+        // The memory is freed outside of the lock.
+        drop(buffer);
+        drop(removed);
     }
 
-    /// Returns at most `limit` lines for which a closure returns true, the latest first. No thread
-    /// that logs waits for the closure.
+    /// Returns at most `limit` lines that match, the latest first. The closure runs outside of the
+    /// lock, so it may be slow and may log.
     #[must_use]
-    pub fn search(&self, limit: usize, is_it: impl Fn(&LogRecord) -> bool) -> Vec<LogRecord> {
-        // Pointers only: the closure may be slow, and may log.
-        let records: Vec<_> = self.kept().records.iter().cloned().collect();
-        let found = records.iter().rev().filter(|record| is_it(record));
+    pub fn search(&self, limit: usize, matches: impl Fn(&LogRecord) -> bool) -> Vec<LogRecord> {
+        let records: Vec<_> = self.buffer().records.iter().cloned().collect();
+        let found = records.iter().rev().filter(|record| matches(record));
         found.take(limit).map(|record| (**record).clone()).collect()
     }
 
-    /// Returns how many lines there were since the start.
+    /// Returns the number of lines since the start.
     #[must_use]
     pub fn counts(&self) -> LogCounts {
-        self.kept().counts.clone()
+        self.buffer().counts.clone()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buffer(&self) -> MutexGuard<'_, CaptureBuffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -142,10 +178,10 @@ impl LogRecord {
 
 impl fmt::Debug for Capture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept = self.kept();
+        let buffer = self.buffer();
         f.debug_struct("Capture")
-            .field("records", &kept.records.len())
-            .field("bytes", &kept.bytes)
+            .field("records", &buffer.records.len())
+            .field("bytes", &buffer.bytes)
             .finish()
     }
 }

@@ -8,7 +8,9 @@ use std::io;
 use std::time::Duration;
 
 use campanile_correlation::{Correlation, CorrelationId, TraceContext, TraceState};
-use campanile_telemetry::{FieldNames, Format, Sensitive, Telemetry, TelemetryBuilder, Writer};
+use campanile_telemetry::{
+    Capture, FieldNames, Format, Sensitive, Telemetry, TelemetryBuilder, Writer,
+};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
@@ -461,7 +463,7 @@ fn one_request_can_be_followed_closely() {
 
 #[test]
 fn the_last_lines_are_kept_and_counted() {
-    let builder = Telemetry::builder("test").capture(5, 1 << 20);
+    let builder = Telemetry::builder("test").capture(Capture::new().max_lines(5));
     let telemetry = builder.writer(Writer::new(io::sink())).build().unwrap();
     let id: CorrelationId = "abc".parse().unwrap();
     telemetry.in_scope(|| {
@@ -487,7 +489,7 @@ fn the_last_lines_are_kept_and_counted() {
     assert_eq!(counts.by_level[&tracing::Level::INFO], 10);
     assert_eq!(counts.by_target["elsewhere"], 1);
     // What is too large for all that is kept is not kept.
-    let builder = Telemetry::builder("test").capture(5, 300);
+    let builder = Telemetry::builder("test").capture(Capture::new().max_lines(5).max_bytes(300));
     let telemetry = builder.writer(Writer::new(io::sink())).build().unwrap();
     telemetry.in_scope(|| tracing::info!("{}", "x".repeat(1_000)));
     assert_eq!(telemetry.capture().unwrap().search(1, |_| true), []);
@@ -802,7 +804,7 @@ fn no_thread_waits_for_a_filter_that_is_gone() {
 
 #[test]
 fn a_search_does_not_block_threads_that_log() {
-    let builder = Telemetry::builder("test").capture(5, 1 << 20);
+    let builder = Telemetry::builder("test").capture(Capture::new().max_lines(5));
     let telemetry = builder.writer(Writer::new(io::sink())).build().unwrap();
     telemetry.in_scope(|| {
         tracing::info!("one");

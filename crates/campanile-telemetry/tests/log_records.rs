@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use campanile_correlation::{Correlation, CorrelationId};
-use campanile_telemetry::{FieldNames, FlightRecorder, Telemetry, TelemetryBuilder, Writer};
+use campanile_telemetry::{
+    Capture, FieldNames, FlightRecorder, Telemetry, TelemetryBuilder, Writer,
+};
 use serde_json::Value;
 use tracing_log::{format_trace, log};
 
@@ -84,7 +86,7 @@ fn each_place_of_a_record_has_its_own_limit() {
 fn an_installed_telemetry_has_the_records_of_dependencies() {
     let memory = Memory::default();
     let builder = Telemetry::builder("test").filter("warn,rdkafka=debug");
-    let builder = builder.capture(10, 1 << 20);
+    let builder = builder.capture(Capture::new().max_lines(10));
     let guard = builder
         .writer(Writer::new(memory.clone()))
         .install()

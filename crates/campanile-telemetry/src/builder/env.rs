@@ -104,7 +104,7 @@ pub(super) fn is_service_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FieldNames, Telemetry, TelemetryBuilder, Writer};
+    use crate::{Capture, FieldNames, Telemetry, TelemetryBuilder, Writer};
 
     /// Returns a builder that has read these variables.
     fn reading(
@@ -194,7 +194,9 @@ mod tests {
         let read = |name: &str| (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| attributes.to_owned());
         let keys = ["k8s.pod.name", "level", "fields_left_out", "none"];
         for names in [FieldNames::Campanile, FieldNames::Ecs] {
-            let builder = Telemetry::builder("a").names(names).capture(10, 1 << 20);
+            let builder = Telemetry::builder("a")
+                .names(names)
+                .capture(Capture::new().max_lines(10));
             let builder = builder.writer(Writer::new(std::io::sink()));
             let telemetry = reading(builder, &read)
                 .line_attributes(keys)

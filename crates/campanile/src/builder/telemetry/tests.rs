@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use campanile_alerts::Rule;
 use campanile_health::Check;
-use campanile_telemetry::{FieldNames, HttpSpans, RequestLines, Writer};
+use campanile_telemetry::{Capture, FieldNames, HttpSpans, RequestLines, Writer};
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 
@@ -77,7 +77,7 @@ fn elasticsearch_accepts_every_line_of_a_service() {
         let campanile = Campanile::builder("orders")
             .telemetry(move |log| {
                 let log = log.names(names).writer(Writer::new(writer));
-                log.filter("debug").capture(1_000, 1 << 20)
+                log.filter("debug").capture(Capture::new().max_lines(1_000))
             })
             .check(check)
             .rule(Rule::expr("Up", "process_start_time_seconds > 0"))

@@ -56,7 +56,7 @@ fn run(has_recorder: bool) {
     let mut builder = Telemetry::builder("test")
         .writer(Writer::new(sink()))
         .filter("trace")
-        .otlp(Otlp::at("http://127.0.0.1:9").retry_for(Duration::ZERO));
+        .otlp(Otlp::new("http://127.0.0.1:9").retry_for(Duration::ZERO));
     if has_recorder {
         builder = builder
             .filter("warn")

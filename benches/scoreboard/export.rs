@@ -34,14 +34,14 @@ fn ours(count: usize, sink: Option<&Sink>) -> f64 {
         .writer(Writer::new(io::sink()))
         .max_waiting_bytes(1 << 30);
     if let Some(sink) = sink {
-        let otlp = Otlp::at(format!("http://{}", sink.address)).traces(false);
+        let otlp = Otlp::new(format!("http://{}", sink.address)).traces(false);
         builder = builder.otlp(otlp.max_waiting_bytes(1 << 30));
     }
     let telemetry = builder.build().expect("the settings are valid");
     let subscriber = tracing_subscriber::registry().with(telemetry.layer());
     let took = tracing::subscriber::with_default(subscriber, || {
         lines(count, || {
-            assert!(telemetry.flush(Duration::from_secs(60)).is_nothing());
+            assert!(telemetry.flush(Duration::from_secs(60)).is_empty());
         })
     });
     if let Some(sink) = sink {

@@ -118,7 +118,7 @@ fn hang(effort: Effort, of: fn(Took) -> f64) -> (Vec<f64>, Vec<f64>) {
 
 fn ours(sink: &Sink, count: usize, filter: &str) -> Took {
     let took = traced(sink.address, count, filter, |telemetry| {
-        assert!(telemetry.flush(LONG).is_nothing(), "all is exported");
+        assert!(telemetry.flush(LONG).is_empty(), "all is exported");
     });
     sink.has(count);
     took
@@ -131,7 +131,7 @@ fn traced(
     filter: &str,
     flush: impl FnOnce(&Telemetry),
 ) -> Took {
-    let otlp = Otlp::at(format!("http://{collector}")).logs(false);
+    let otlp = Otlp::new(format!("http://{collector}")).logs(false);
     let telemetry = Telemetry::builder("scoreboard")
         .filter(filter)
         .writer(Writer::new(io::sink()))

@@ -221,10 +221,10 @@ impl MetricSource for AllKinds {
 fn whatever_is_logged_is_sent_as_the_format_has_it() {
     let sink = Sink::start(&[]);
     let collectors = [
-        Otlp::at(format!("http://127.0.0.1:{}", sink.http)),
-        Otlp::at(format!("http://127.0.0.1:{}/", sink.http)).gzip(),
-        Otlp::at(format!("http://127.0.0.1:{}", sink.grpc)).protocol(Protocol::Grpc),
-        Otlp::at(format!("http://127.0.0.1:{}", sink.grpc))
+        Otlp::new(format!("http://127.0.0.1:{}", sink.http)),
+        Otlp::new(format!("http://127.0.0.1:{}/", sink.http)).gzip(),
+        Otlp::new(format!("http://127.0.0.1:{}", sink.grpc)).protocol(Protocol::Grpc),
+        Otlp::new(format!("http://127.0.0.1:{}", sink.grpc))
             .protocol(Protocol::Grpc)
             .gzip(),
     ];
@@ -242,7 +242,7 @@ fn whatever_is_logged_is_sent_as_the_format_has_it() {
             .build()
             .unwrap();
         telemetry.in_scope(log_everything);
-        assert!(telemetry.shutdown(Duration::from_secs(30)).is_nothing());
+        assert!(telemetry.shutdown(Duration::from_secs(30)).is_empty());
         let exports = telemetry.exports().unwrap();
         for counts in [exports.traces, exports.logs, exports.metrics] {
             assert!(counts.emitted > 0, "{exports:?}");
@@ -387,7 +387,7 @@ fn what_a_collector_rejects_has_failed() {
         };
         let telemetry = Telemetry::builder("test")
             .writer(Writer::new(std::io::sink()))
-            .otlp(Otlp::at(format!("http://127.0.0.1:{port}")).protocol(protocol))
+            .otlp(Otlp::new(format!("http://127.0.0.1:{port}")).protocol(protocol))
             .build()
             .unwrap();
         telemetry.in_scope(|| (0..5).for_each(|_| tracing::info!("five")));

@@ -75,7 +75,7 @@ fn answer(connection: &TcpStream, count: &AtomicU64) -> Option<()> {
 /// dropped, and the metrics count each.
 #[tokio::test]
 async fn what_is_emitted_is_accounted_for() {
-    let otlp = Otlp::at(format!("http://127.0.0.1:{}", slow_collector()));
+    let otlp = Otlp::new(format!("http://127.0.0.1:{}", slow_collector()));
     let written = Slow::default();
     let writer = Writer::new(written.clone());
     let campanile = Campanile::builder("overflow")
@@ -103,20 +103,18 @@ async fn what_is_emitted_is_accounted_for() {
     // The first collection is at once.
     let has_counted = eventually(true, async || {
         let labels = [("signal", "logs")];
-        metrics
-            .get("campanile_otlp_emitted_total", &labels)
-            .is_some()
+        metrics.get("campanile_otlp_items_total", &labels).is_some()
     });
     campanile.run(has_counted).await;
     let emitted = THREADS * RECORDS;
     for signal in ["traces", "logs"] {
         let of = |outcome| {
             let labels = [("signal", signal), ("outcome", outcome)];
-            count(metrics, "campanile_otlp_items_total", &labels)
+            count(metrics, "campanile_otlp_exports_total", &labels)
         };
         let labels = [("signal", signal)];
-        let all = count(metrics, "campanile_otlp_emitted_total", &labels);
-        // The library has its own lines, such as the one about the start.
+        let all = count(metrics, "campanile_otlp_items_total", &labels);
+        // The library has lines of its own, such as the one about the start.
         assert!((emitted..emitted + 10).contains(&all), "{signal}: {all}");
         let (exported, failed, dropped) = (of("exported"), of("failed"), of("dropped"));
         assert!(
@@ -128,11 +126,11 @@ async fn what_is_emitted_is_accounted_for() {
     let lost = |reason| {
         count(
             metrics,
-            "campanile_log_lost_lines_total",
+            "campanile_log_dropped_lines_total",
             &[("reason", reason)],
         )
     };
-    let (dropped, failed) = (lost("dropped"), lost("failed"));
+    let (dropped, failed) = (lost("queue_full"), lost("write_error"));
     let written = written.0.load(Ordering::Relaxed);
     assert!(dropped > 0);
     // The log's own lines, which report on the exporter, may have been dropped too.
@@ -145,7 +143,7 @@ async fn what_is_emitted_is_accounted_for() {
         campanile
             .metrics()
             .render()
-            .contains("campanile_otlp_items_total{")
+            .contains("campanile_otlp_exports_total{")
     );
 }
 

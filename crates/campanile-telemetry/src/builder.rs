@@ -11,11 +11,11 @@ use crate::filter::{LogFilter, directives};
 use crate::layer::TelemetryLayer;
 use crate::limit::Limit;
 use crate::line::Format;
-use crate::names::FieldNames;
 use crate::output::{Output, Sink};
 use crate::recorder::FlightRecorder;
 use crate::redact::Redaction;
 use crate::say::Emitter;
+use crate::schema::LogSchema;
 use crate::{BuildError, InstallError, Problem, Telemetry, TelemetryGuard, Writer};
 
 mod env;
@@ -31,7 +31,7 @@ mod otlp;
 /// | [`version`](Self::version), [`environment`](Self::environment), [`instance`](Self::instance) | none |
 /// | [`line_attributes`](Self::line_attributes) | none |
 /// | [`format`](Self::format) | [`Format::Json`] |
-/// | [`names`](Self::names) | [`FieldNames::Campanile`] |
+/// | [`schema`](Self::schema) | [`LogSchema::Campanile`] |
 /// | [`writer`](Self::writer) | [`Writer::stdout`] |
 /// | [`writer_level`](Self::writer_level) | `TRACE` |
 /// | [`output`](Self::output) | none |
@@ -54,7 +54,7 @@ pub struct TelemetryBuilder {
     environment: Option<String>,
     instance: Option<String>,
     format: Format,
-    names: FieldNames,
+    schema: LogSchema,
     writer: Writer,
     writer_level: LevelFilter,
     outputs: Vec<Output>,
@@ -87,7 +87,7 @@ impl TelemetryBuilder {
             environment: None,
             instance: None,
             format: Format::Json,
-            names: FieldNames::Campanile,
+            schema: LogSchema::Campanile,
             writer: Writer::stdout(),
             writer_level: LevelFilter::TRACE,
             outputs: Vec::new(),
@@ -152,9 +152,9 @@ impl TelemetryBuilder {
 
     /// Sets what the keys of a line's own fields are called, in JSON.
     ///
-    /// Defaults to [`FieldNames::Campanile`].
-    pub fn names(mut self, names: FieldNames) -> Self {
-        self.names = names;
+    /// Defaults to [`LogSchema::Campanile`].
+    pub fn schema(mut self, schema: LogSchema) -> Self {
+        self.schema = schema;
         self
     }
 
@@ -433,7 +433,7 @@ impl TelemetryBuilder {
         let resource = self.resource(&resource_attributes);
         let first = Output::new(self.writer)
             .format(self.format)
-            .names(self.names)
+            .schema(self.schema)
             .level(self.writer_level);
         let mut open = |output: Output| {
             let redaction = self.redaction.clone();

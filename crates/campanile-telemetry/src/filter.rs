@@ -82,7 +82,11 @@ impl LogFilter {
     /// # Errors
     ///
     /// Returns [`InvalidDirectives`] and changes nothing if the directives are invalid.
-    pub fn set(&self, directives: &str, duration: Duration) -> Result<(), InvalidDirectives> {
+    pub fn override_for(
+        &self,
+        directives: &str,
+        duration: Duration,
+    ) -> Result<(), InvalidDirectives> {
         let filter = parsed(directives)?;
         let duration = duration.min(MAX_DURATION);
         {
@@ -131,7 +135,7 @@ impl LogFilter {
     ///
     /// Returns [`InvalidDirectives`] and changes nothing if the directives are invalid or name a
     /// span (`[span]`).
-    pub fn set_for(
+    pub fn override_for_request(
         &self,
         id: CorrelationId,
         directives: &str,
@@ -166,7 +170,7 @@ impl LogFilter {
     }
 
     /// Returns the current directives, without those of [`raise`](Self::raise) and
-    /// [`set_for`](Self::set_for).
+    /// [`override_for_request`](Self::override_for_request).
     #[must_use]
     pub fn directives(&self) -> String {
         self.0.current().to_string()

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use crate::escape::is_plain;
 pub(crate) use crate::http::TARGET as HTTP_TARGET;
-use crate::names::Names;
 use crate::redact::{Hidden, Redaction};
+use crate::schema::SchemaKeys;
 
 /// What a field's key means for its line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(crate) const RECORDED: &str = "campanile.recorded";
 #[derive(Debug)]
 pub(crate) struct Keys {
     pub(crate) redaction: Redaction,
-    names: &'static Names,
+    names: &'static SchemaKeys,
     /// Tells logs apart.
     log: usize,
 }
@@ -83,7 +83,7 @@ thread_local! {
 }
 
 impl Keys {
-    pub(crate) fn new(redaction: Redaction, names: &'static Names) -> Self {
+    pub(crate) fn new(redaction: Redaction, names: &'static SchemaKeys) -> Self {
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         Self {
             redaction,
@@ -150,18 +150,18 @@ fn is_of_span(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::FieldNames;
+    use crate::LogSchema;
 
     #[test]
     fn logs_do_not_mix_what_they_know() {
-        let keys = |word: &str, names: FieldNames| {
+        let keys = |word: &str, schema: LogSchema| {
             let mut redaction = Redaction::default();
             redaction.add([word.to_owned()]);
-            Keys::new(redaction, names.names())
+            Keys::new(redaction, schema.keys())
         };
         let is_hidden = |keys: &Keys, key| keys.get(key).hidden != Hidden::Nothing;
-        let one = keys("card", FieldNames::Campanile);
-        let other = keys("user", FieldNames::Ecs);
+        let one = keys("card", LogSchema::Campanile);
+        let other = keys("user", LogSchema::Ecs);
         for _ in 0..3 {
             assert!(is_hidden(&one, "card") && !is_hidden(&other, "card"));
             assert!(!is_hidden(&one, "user") && is_hidden(&other, "user"));

@@ -19,7 +19,7 @@
 //! `url`, `server`, `rpc`, `db` and `error` fields of the request around it if the call has some
 //! itself. A field whose key is one of a line's own gets an underscore at its end: nothing that is
 //! logged can take the place of, say, `level`. Lines that these crates log themselves have no
-//! `module`, `function` and `line`. [`FieldNames`] says how the keys of other schemas are made.
+//! `module`, `function` and `line`. [`LogSchema`] says how the keys of other schemas are made.
 //!
 //! In no format does a control character, a line break or a mark of direction of a value reach the log: they are escaped as in JSON. A value
 //! has 16 KiB at most before it is escaped, and is cut with `…` at its end. Once the fields of a line have 256 KiB, further ones are left out,
@@ -90,7 +90,6 @@ mod keys;
 mod layer;
 mod limit;
 mod line;
-mod names;
 mod note;
 mod number;
 mod origin;
@@ -101,10 +100,11 @@ mod percent;
 mod queue;
 mod recorder;
 mod redact;
-mod rolling;
+mod rolling_file;
 #[cfg(feature = "otlp")]
 mod sampler;
 mod say;
+mod schema;
 mod scrub;
 mod sensitive;
 mod span;
@@ -119,23 +119,23 @@ pub use self::field_value::FieldValue;
 pub use self::filter::{InvalidDirectives, LogFilter};
 pub use self::http::{HttpSpans, RequestLines, SpanExchange};
 pub use self::line::Format;
-pub use self::names::FieldNames;
 pub use self::note::note;
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
 pub use self::otlp::{
-    Counts, Exemplar, MetricSource, MetricWriter, Otlp, Point, PointValue, Protocol,
+    Exemplar, MetricSource, MetricWriter, Otlp, Point, PointValue, Protocol, SignalStats,
 };
 pub use self::output::Output;
 pub use self::queue::LogStats;
 pub use self::recorder::FlightRecorder;
-pub use self::rolling::Rolling;
+pub use self::rolling_file::RollingFile;
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
 pub use self::sampler::Sampler;
+pub use self::schema::LogSchema;
 pub use self::sensitive::Sensitive;
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
-pub use self::telemetry::Exports;
-pub use self::telemetry::{Lost, Telemetry, TelemetryGuard};
+pub use self::telemetry::ExportStats;
+pub use self::telemetry::{Telemetry, TelemetryGuard, Unflushed};
 pub use self::writer::Writer;

@@ -10,8 +10,8 @@ pub(crate) use crate::event::Ids;
 use crate::event::Said;
 use crate::fields::{Fields, KEPT, quoted};
 use crate::keys::{EXTRA, Keys, LEFT_OUT, namespace};
-use crate::names::{FieldNames, Names};
 use crate::origin::Origin;
+use crate::schema::{LogSchema, SchemaKeys};
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ pub enum Format {
 #[derive(Debug)]
 pub(crate) struct Style {
     pub(crate) format: Format,
-    pub(crate) names: &'static Names,
+    pub(crate) names: &'static SchemaKeys,
     /// The service and what else is known of it, as fields of the format.
     service: String,
     /// The keys of the service's further attributes.
@@ -44,15 +44,15 @@ impl Style {
     /// further attributes of the service.
     pub(crate) fn new(
         format: Format,
-        names: FieldNames,
+        schema: LogSchema,
         values: [Option<&str>; 4],
         attributes: &[(&str, &str)],
         colours: bool,
     ) -> Self {
         // A text has keys of its own.
         let names = match format {
-            Format::Json => names.names(),
-            Format::Compact | Format::Pretty => FieldNames::Campanile.names(),
+            Format::Json => schema.keys(),
+            Format::Compact | Format::Pretty => LogSchema::Campanile.keys(),
         };
         let keys = [
             names.service,
@@ -63,7 +63,7 @@ impl Style {
         let mut service = String::new();
         let mut used = Vec::new();
         if format == Format::Json {
-            if let Some((key, version)) = names.schema {
+            if let Some((key, version)) = names.version_of_schema {
                 json_key(key, &mut service);
                 quoted(version, &mut service);
             }

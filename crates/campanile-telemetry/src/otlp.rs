@@ -23,8 +23,8 @@ mod worker;
 
 pub(crate) use self::exporter::Exporter;
 use self::limits::{AttributeLimits, first};
-pub use self::metrics::{Exemplar, Measured, MetricSource, MetricWriter, Point};
-pub use self::outbox::Counts;
+pub use self::metrics::{Exemplar, MetricSource, MetricWriter, Point, PointValue};
+pub use self::outbox::SignalStats;
 pub(crate) use self::plan::Plan;
 use self::proto::NOWHERE;
 #[cfg(test)]

@@ -5,9 +5,9 @@ use tracing::level_filters::LevelFilter;
 
 use crate::keys::Keys;
 use crate::line::{Format, Style};
-use crate::names::FieldNames;
 use crate::queue::Queue;
 use crate::redact::Redaction;
+use crate::schema::LogSchema;
 use crate::{Problem, Writer};
 
 /// A further writer of the log, with a format and a level; for
@@ -31,7 +31,7 @@ use crate::{Problem, Writer};
 pub struct Output {
     writer: Writer,
     format: Format,
-    names: FieldNames,
+    schema: LogSchema,
     level: LevelFilter,
 }
 
@@ -41,7 +41,7 @@ impl Output {
         Self {
             writer,
             format: Format::Json,
-            names: FieldNames::Campanile,
+            schema: LogSchema::Campanile,
             level: LevelFilter::TRACE,
         }
     }
@@ -56,9 +56,9 @@ impl Output {
 
     /// Sets the names of a line's keys, in JSON.
     ///
-    /// Defaults to [`FieldNames::Campanile`].
-    pub fn names(mut self, names: FieldNames) -> Self {
-        self.names = names;
+    /// Defaults to [`LogSchema::Campanile`].
+    pub fn schema(mut self, schema: LogSchema) -> Self {
+        self.schema = schema;
         self
     }
 
@@ -82,7 +82,7 @@ impl Output {
         let colours = self.format == Format::Pretty && self.writer.has_colours();
         let style = Arc::new(Style::new(
             self.format,
-            self.names,
+            self.schema,
             service,
             attributes,
             colours,

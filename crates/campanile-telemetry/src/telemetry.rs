@@ -17,7 +17,7 @@ use crate::layer::TelemetryLayer;
 #[cfg(feature = "otel")]
 use crate::otel::StrictPropagator;
 #[cfg(feature = "otlp")]
-use crate::otlp::Counts;
+use crate::otlp::SignalStats;
 use crate::queue::{LogStats, Queue};
 use crate::{EnvWarning, InstallError, clock};
 
@@ -44,7 +44,7 @@ use crate::{EnvWarning, InstallError, clock};
 ///     let _order = tracing::info_span!("order", id = 7).entered();
 ///     tracing::info!(items = 3, "accepted");
 /// });
-/// assert!(telemetry.shutdown(Duration::from_secs(5)).is_nothing());
+/// assert!(telemetry.shutdown(Duration::from_secs(5)).is_empty());
 ///
 /// let line = String::from_utf8(memory.0.lock().unwrap().clone())?;
 /// assert!(line.contains(r#""level":"INFO""#) && line.contains(r#""message":"accepted","service":"orders""#));
@@ -64,7 +64,7 @@ impl Telemetry {
     /// Returns the layer that writes lines, for a subscriber of the application's own. Give it the [filter](Self::filter):
     /// `telemetry.layer().with_filter(telemetry.filter())`.
     ///
-    /// With another filter in its place, [`LogFilter::set`], [`LogFilter::set_for`] and the flight recorder have no effect. It can't be in a
+    /// With another filter in its place, [`LogFilter::override_for`], [`LogFilter::override_for_request`] and the flight recorder have no effect. It can't be in a
     /// `tracing_subscriber::reload::Layer`, which hides it.
     ///
     /// Requests have OpenTelemetry spans with this layer, too. For those of other spans see
@@ -256,49 +256,51 @@ impl Telemetry {
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     #[must_use]
-    pub fn exports(&self) -> Option<Exports> {
+    pub fn exports(&self) -> Option<ExportStats> {
         let [traces, logs, metrics] = self.layer.emitter.exporter.as_ref()?.counts();
-        Some(Exports {
+        Some(ExportStats {
             traces,
             logs,
             metrics,
         })
     }
 
-    /// Waits until all lines and spans so far are written and exported, at most `longest`. All outputs write at the same time, so one
-    /// that hangs does not delay the others. Returns what was not written or exported, what a collector has refused meanwhile, and the
-    /// lines that were dropped or failed since the last call.
-    pub fn flush(&self, longest: Duration) -> Lost {
-        let until = after(longest);
+    /// Writes and exports all lines, spans and metrics that were emitted before the call, and waits
+    /// at most `timeout`.
+    ///
+    /// All outputs write concurrently, so one that hangs does not delay the others. Returns the items
+    /// that were not written or exported, those that the collector rejected meanwhile, and the lines
+    /// that were dropped or failed since the last call.
+    pub fn flush(&self, timeout: Duration) -> Unflushed {
+        let until = after(timeout);
         #[cfg(feature = "otlp")]
         let exports = match &self.layer.emitter.exporter {
-            Some(exporter) => exporter.flush(until - for_lines(longest)),
+            Some(exporter) => exporter.flush(until - for_lines(timeout)),
             None => [0; 3],
         };
         #[cfg(not(feature = "otlp"))]
         let exports = [0; 3];
-        // The exports may have had something to tell.
-        // All outputs write at the same time, so that one that hangs takes no time from the others.
+        // The lines come last, since the exporter may log. All outputs write concurrently.
         let targets: Vec<_> = self.queues().map(Queue::hurry).collect();
         let waits = self.queues().zip(targets);
         let lost = waits
             .map(|(queue, target)| queue.wait_for(target, left(until)))
             .sum();
-        Lost::of(lost, exports)
+        Unflushed::new(lost, exports)
     }
 
-    /// Writes and exports all lines and spans and ends, within `longest`. Outputs are as independent as in [`flush`](Self::flush), and so
-    /// is the return value. Later lines are dropped and counted.
-    pub fn shutdown(&self, longest: Duration) -> Lost {
-        let until = after(longest);
+    /// Does the same as [`flush`](Self::flush), and then closes the log and the export. Later lines
+    /// are dropped and counted.
+    pub fn shutdown(&self, timeout: Duration) -> Unflushed {
+        let until = after(timeout);
         #[cfg(feature = "otlp")]
         let exports = match &self.layer.emitter.exporter {
-            Some(exporter) => exporter.shutdown(until - for_lines(longest)),
+            Some(exporter) => exporter.shutdown(until - for_lines(timeout)),
             None => [0; 3],
         };
         #[cfg(not(feature = "otlp"))]
         let exports = [0; 3];
-        // As in `flush`. A second call doesn't wait.
+        // As in `flush`. A second call does not wait.
         let were_open: Vec<_> = self.queues().map(Queue::close).collect();
         let waits = self.queues().zip(were_open);
         let lost = waits
@@ -310,7 +312,7 @@ impl Telemetry {
                 })
             })
             .sum();
-        Lost::of(lost, exports)
+        Unflushed::new(lost, exports)
     }
 
     fn queues(&self) -> impl Iterator<Item = &Queue> {
@@ -321,14 +323,14 @@ impl Telemetry {
 
 fn after(time: Duration) -> Instant {
     let now = clock::instant();
-    // What is longer than a clock can tell is as good as a day.
+    // A timeout that overflows the clock is one day.
     now.checked_add(time).unwrap_or(now + DAY)
 }
 
-/// Returns what of a time is kept for the log's writer, who has something to tell of the exports.
+/// Returns the part of a timeout that is reserved for the writer, since the exporter may log.
 #[cfg(feature = "otlp")]
-fn for_lines(longest: Duration) -> Duration {
-    (longest / 10).min(Duration::from_millis(200))
+fn for_lines(timeout: Duration) -> Duration {
+    (timeout / 10).min(Duration::from_millis(200))
 }
 
 fn left(until: Instant) -> Duration {
@@ -337,24 +339,24 @@ fn left(until: Instant) -> Duration {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What was not written or exported.
+/// What [`Telemetry::flush`] could not write or export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use = "what was lost is gone"]
+#[must_use = "it says whether lines or spans were lost"]
 #[non_exhaustive]
-pub struct Lost {
-    /// Lines of all outputs that are not written: still queued, or dropped or failed since the last
-    /// [`flush`](Telemetry::flush).
+pub struct Unflushed {
+    /// The number of lines that are still queued, or were dropped or failed since the last
+    /// [`flush`](Telemetry::flush), for all outputs together.
     pub lines: u64,
-    /// Spans that were not exported.
+    /// The number of spans that were not exported.
     pub spans: u64,
-    /// Lines that were not exported.
+    /// The number of log records that were not exported.
     pub records: u64,
-    /// Points of metrics that were not exported.
+    /// The number of metric points that were not exported.
     pub points: u64,
 }
 
-impl Lost {
-    fn of(lines: u64, [spans, records, points]: [u64; 3]) -> Self {
+impl Unflushed {
+    fn new(lines: u64, [spans, records, points]: [u64; 3]) -> Self {
         Self {
             lines,
             spans,
@@ -363,30 +365,30 @@ impl Lost {
         }
     }
 
-    /// Returns whether all was written and exported.
+    /// Returns whether everything was written and exported.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What became of what is exported, for each signal.
+/// The numbers of exported items by signal; from [`Telemetry::exports`].
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Exports {
-    /// Spans.
-    pub traces: Counts,
-    /// Lines of the log.
-    pub logs: Counts,
-    /// Points of metrics.
-    pub metrics: Counts,
+pub struct ExportStats {
+    /// The spans.
+    pub traces: SignalStats,
+    /// The log records.
+    pub logs: SignalStats,
+    /// The metric points.
+    pub metrics: SignalStats,
 }
 
-/// What keeps an installed telemetry: when it is dropped, what there is is written and exported, for 3 s at most.
+/// Keeps an installed telemetry open. Its drop calls [`Telemetry::shutdown`] with 3 s.
 #[derive(Debug)]
-#[must_use = "when this is dropped the log ends"]
+#[must_use = "the log ends when the guard is dropped"]
 pub struct TelemetryGuard(Telemetry);
 
 impl TelemetryGuard {
@@ -395,9 +397,9 @@ impl TelemetryGuard {
         &self.0
     }
 
-    /// Writes and exports what there is and ends, but does not wait longer than that; returns what is lost.
-    pub fn shutdown(self, longest: Duration) -> Lost {
-        self.0.shutdown(longest)
+    /// Shuts the telemetry down, as [`Telemetry::shutdown`] does.
+    pub fn shutdown(self, timeout: Duration) -> Unflushed {
+        self.0.shutdown(timeout)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::file::LogFile;
 use crate::line::Style;
-use crate::{Problem, Rolling};
+use crate::{Problem, RollingFile};
 
 /// Where lines go.
 pub struct Writer(Target);
@@ -15,7 +15,7 @@ enum Target {
     Stdout,
     Stderr,
     File(PathBuf),
-    Rolling(Rolling),
+    Rolling(RollingFile),
     Other(Box<dyn Write + Send>),
 }
 
@@ -42,7 +42,7 @@ impl Writer {
     }
 
     /// Writes to a file that makes room when it is large or old.
-    pub fn rolling(rolling: Rolling) -> Self {
+    pub fn rolling(rolling: RollingFile) -> Self {
         Self(Target::Rolling(rolling))
     }
 

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use campanile_telemetry::{
-    Counts, Exports, MetricSource, MetricWriter, Otlp, Point, PointValue, Protocol, Telemetry,
-    Writer,
+    ExportStats, MetricSource, MetricWriter, Otlp, Point, PointValue, Protocol, SignalStats,
+    Telemetry, Writer,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -27,7 +27,7 @@ const TOKEN: &str = "s3cret-t0ken";
 
 /// What is left when all is over.
 struct Left {
-    exports: Exports,
+    exports: ExportStats,
     log: String,
 }
 
@@ -57,7 +57,7 @@ fn exported_to(
 
 fn exported(protocol: Protocol, port: u16) -> Left {
     let log = Memory::default();
-    let otlp = Otlp::at(format!("http://127.0.0.1:{port}"))
+    let otlp = Otlp::new(format!("http://127.0.0.1:{port}"))
         .protocol(protocol)
         .header("authorization", format!("Bearer {TOKEN}"))
         .timeout(Duration::from_millis(500))
@@ -140,7 +140,7 @@ fn assert_failed(left: &Left, reason: &str) {
 
 #[track_caller]
 fn assert_exported(left: &Left) {
-    for Counts { exported, .. } in [left.exports.traces, left.exports.logs] {
+    for SignalStats { exported, .. } in [left.exports.traces, left.exports.logs] {
         assert_eq!(exported, EVENTS);
     }
     assert!(!left.log.contains("were not exported"));
@@ -215,13 +215,13 @@ fn what_is_refused_was_not_flushed() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let otlp = Otlp::at(format!("http://127.0.0.1:{port}")).retry_for(Duration::ZERO);
+    let otlp = Otlp::new(format!("http://127.0.0.1:{port}")).retry_for(Duration::ZERO);
     let telemetry = Telemetry::builder("test").writer(Writer::new(io::sink()));
     let telemetry = telemetry.otlp(otlp).build().unwrap();
     telemetry.in_scope(|| tracing::info!("emitted"));
     let lost = telemetry.flush(Duration::from_secs(10));
     assert_eq!((lost.records, lost.lines), (1, 0));
-    assert!(telemetry.flush(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.flush(Duration::from_secs(10)).is_empty());
 }
 
 /// Asks the telemetry for what the telemetry asks it for.
@@ -241,7 +241,7 @@ fn a_source_that_flushes_waits_for_nobody() {
     let place = Arc::new(std::sync::OnceLock::new());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let otlp = Otlp::at(format!("http://127.0.0.1:{port}"));
+    let otlp = Otlp::new(format!("http://127.0.0.1:{port}"));
     let telemetry = Telemetry::builder("test").writer(Writer::new(io::sink()));
     let telemetry = telemetry
         .otlp(

@@ -18,7 +18,7 @@ fn exports_make_no_lines() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || listener.incoming().for_each(drop));
-    let otlp = Otlp::at(format!("http://localhost:{port}"));
+    let otlp = Otlp::new(format!("http://localhost:{port}"));
     let log = Memory::default();
     let telemetry = Telemetry::builder("test").filter("trace");
     let telemetry = telemetry
@@ -35,7 +35,7 @@ fn exports_make_no_lines() {
         let emitted = [exports.traces.emitted, exports.logs.emitted];
         assert_eq!(emitted, [100, 100]);
     }
-    assert!(guard.shutdown(Duration::from_secs(5)).is_nothing());
+    assert!(guard.shutdown(Duration::from_secs(5)).is_empty());
     let log = log.take();
     let others = log
         .lines()

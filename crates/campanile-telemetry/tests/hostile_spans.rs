@@ -48,7 +48,7 @@ fn collector() -> (Otlp, Arc<Mutex<Vec<Span>>>) {
             thread::spawn(move || take(&connection, &all));
         }
     });
-    let otlp = Otlp::at(format!("http://127.0.0.1:{port}"));
+    let otlp = Otlp::new(format!("http://127.0.0.1:{port}"));
     (otlp.logs(false), spans)
 }
 
@@ -81,7 +81,7 @@ fn take(connection: &TcpStream, spans: &Mutex<Vec<Span>>) -> Option<()> {
 }
 
 fn nowhere() -> Otlp {
-    Otlp::at("http://127.0.0.1:9")
+    Otlp::new("http://127.0.0.1:9")
         .logs(false)
         .retry_for(Duration::ZERO)
 }
@@ -162,7 +162,7 @@ async fn what_is_noted_in_a_loop_leaves_the_facts_of_the_request() {
         }
     })
     .await;
-    assert!(telemetry.shutdown(Duration::from_secs(30)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(30)).is_empty());
     let spans = spans.lock().unwrap();
     let span = spans.first().unwrap();
     assert_eq!(attribute(span, "progress"), Some(&Value::IntValue(499)));

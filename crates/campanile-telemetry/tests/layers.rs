@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use campanile_http::ObserveLayer;
 use campanile_telemetry::{
-    FieldNames, FlightRecorder, Format, HttpSpans, Output, Telemetry, TelemetryBuilder, Writer,
+    FlightRecorder, Format, HttpSpans, LogSchema, Output, Telemetry, TelemetryBuilder, Writer,
 };
 use http::{Request, Response};
 use serde_json::Value;
@@ -45,7 +45,7 @@ fn telemetry(configure: impl FnOnce(TelemetryBuilder) -> TelemetryBuilder) -> (T
 
 /// Ends a telemetry, and returns its lines.
 fn lines(telemetry: &Telemetry, memory: &Memory) -> Vec<Value> {
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()
@@ -79,12 +79,14 @@ fn the_filter_is_for_its_layer_alone() {
         let log = |text: &str| tracing::debug!("{text}");
         log("for the other layer");
         tracing::warn!("for both");
-        filter.set("debug", Duration::from_secs(3_600)).unwrap();
+        filter
+            .override_for("debug", Duration::from_secs(3_600))
+            .unwrap();
         log("for both from now on");
         filter.reset();
         log("not any more");
         filter
-            .set("[span{id=7}]=debug", Duration::from_secs(3_600))
+            .override_for("[span{id=7}]=debug", Duration::from_secs(3_600))
             .unwrap();
         log("nor here");
         tracing::info_span!("span", id = 7).in_scope(|| log("in a span"));
@@ -101,7 +103,7 @@ fn the_filter_is_for_its_layer_alone() {
 fn each_output_has_its_format_names_and_level() {
     let file = Memory::default();
     let outputs = [
-        Output::new(Writer::new(file.clone())).names(FieldNames::Ecs),
+        Output::new(Writer::new(file.clone())).schema(LogSchema::Ecs),
         Output::new(Writer::new(io::sink())).level(LevelFilter::OFF),
     ];
     let (telemetry, memory) = telemetry(|log| {
@@ -114,7 +116,7 @@ fn each_output_has_its_format_names_and_level() {
         tracing::info!(service = "mine", "for both");
         tracing::debug!(password = "hunter2", "for the file");
     });
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("for both") && text.contains(" service_=\"mine\" x=1 level_=7"));
@@ -261,12 +263,12 @@ fn an_output_that_hangs_takes_no_time_from_the_others() {
 #[test]
 fn a_notice_after_the_end_is_no_lost_line() {
     let (telemetry, _) = telemetry(|log| log);
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let filter = telemetry.filter();
     filter.raise("debug", Duration::from_secs(3_600)).unwrap();
     filter.reset();
     assert_eq!(telemetry.stats().dropped, 0);
-    assert!(telemetry.flush(Duration::ZERO).is_nothing());
+    assert!(telemetry.flush(Duration::ZERO).is_empty());
 }
 
 /// With a layer for spans beside it, and without one.

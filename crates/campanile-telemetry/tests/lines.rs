@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use campanile_correlation::{Correlation, CorrelationId, TraceContext, TraceState};
 use campanile_telemetry::{
-    Capture, FieldNames, Format, Sensitive, Telemetry, TelemetryBuilder, Writer,
+    Capture, Format, LogSchema, Sensitive, Telemetry, TelemetryBuilder, Writer,
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -72,7 +72,7 @@ fn text(builder: TelemetryBuilder, function: impl FnOnce()) -> String {
         .with(telemetry.filter())
         .with(telemetry.layer());
     tracing::subscriber::with_default(subscriber, function);
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     memory.take()
 }
 
@@ -311,7 +311,7 @@ fn ids_are_at_the_root_and_names_can_be_others() {
     let correlation = Correlation::from(id).with_trace(trace);
     for (names, trace_id, span_id, correlation_id, level, service) in [
         (
-            FieldNames::Campanile,
+            LogSchema::Campanile,
             "trace_id",
             "span_id",
             "correlation_id",
@@ -319,7 +319,7 @@ fn ids_are_at_the_root_and_names_can_be_others() {
             "service",
         ),
         (
-            FieldNames::Ecs,
+            LogSchema::Ecs,
             "trace.id",
             "span.id",
             "labels.correlation_id",
@@ -327,7 +327,7 @@ fn ids_are_at_the_root_and_names_can_be_others() {
             "service.name",
         ),
         (
-            FieldNames::OpenTelemetry,
+            LogSchema::OpenTelemetry,
             "trace_id",
             "span_id",
             "correlation_id",
@@ -338,7 +338,7 @@ fn ids_are_at_the_root_and_names_can_be_others() {
         let builder = Telemetry::builder("shop")
             .version("1.2")
             .environment("test");
-        let text = text(builder.instance("a-1").names(names), || {
+        let text = text(builder.instance("a-1").schema(names), || {
             correlation.clone().enter(|| tracing::info!("hello"));
         });
         let line: Line = serde_json::from_str(&text).unwrap();
@@ -384,14 +384,16 @@ fn what_is_logged_can_be_changed_for_a_time() {
         // One place in the program, so that what was found out about it has to be forgotten.
         let log = |name: &str| tracing::debug!("{name}");
         log("one");
-        filter.set("debug", Duration::from_secs(3_600)).unwrap();
+        filter
+            .override_for("debug", Duration::from_secs(3_600))
+            .unwrap();
         log("two");
-        let error = filter.set("a=b=c", Duration::ZERO).unwrap_err();
+        let error = filter.override_for("a=b=c", Duration::ZERO).unwrap_err();
         assert!(error.to_string().contains("invalid directives \"a=b=c\""));
         log("three");
         filter.reset();
         log("four");
-        filter.set("off", Duration::ZERO).unwrap();
+        filter.override_for("off", Duration::ZERO).unwrap();
         // It falls back without an event.
         eventually(|| tracing::enabled!(tracing::Level::WARN));
         eventually(|| {
@@ -401,7 +403,7 @@ fn what_is_logged_can_be_changed_for_a_time() {
         log("five");
         tracing::warn!("six");
     });
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = text.into_inner() + &memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let messages: Vec<_> = lines.map(|line: Value| line["message"].clone()).collect();
@@ -430,7 +432,7 @@ fn one_request_can_be_followed_closely() {
         };
         log("followed", "one");
         filter
-            .set_for(id("followed"), "debug", Duration::from_secs(3_600))
+            .override_for_request(id("followed"), "debug", Duration::from_secs(3_600))
             .unwrap();
         log("followed", "two");
         log("another", "three");
@@ -439,7 +441,7 @@ fn one_request_can_be_followed_closely() {
         for number in 0..100 {
             let other = id(&format!("other-{number}"));
             filter
-                .set_for(other, "debug", Duration::from_secs(3_600))
+                .override_for_request(other, "debug", Duration::from_secs(3_600))
                 .unwrap();
         }
         log("followed", "six");
@@ -447,13 +449,15 @@ fn one_request_can_be_followed_closely() {
         filter.reset();
         log("other-99", "eight");
         tracing::warn!("nine");
-        filter.set_for(id("late"), "debug", Duration::ZERO).unwrap();
+        filter
+            .override_for_request(id("late"), "debug", Duration::ZERO)
+            .unwrap();
         let is_followed = || tracing::enabled!(tracing::Level::DEBUG);
         eventually(|| !Correlation::from(id("late")).enter(is_followed));
         tracing::warn!("ten");
         log("late", "eleven");
     });
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let of_test = lines.filter(|line: &Value| line["target"] != "campanile_telemetry");
@@ -549,7 +553,7 @@ fn files_are_written_to_at_their_end() {
     let telemetry = telemetry.unwrap();
     let subscriber = tracing_subscriber::registry().with(telemetry.layer());
     tracing::subscriber::with_default(subscriber, || tracing::info!("hello"));
-    assert!(telemetry.flush(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.flush(Duration::from_secs(10)).is_empty());
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(
         text.starts_with("before\n{") && text.contains("hello"),
@@ -686,9 +690,9 @@ fn what_was_not_written_is_lost_and_told() {
         telemetry.in_scope(|| tracing::info!(n, "line"));
         let flushed = telemetry.flush(Duration::from_secs(10));
         assert_eq!(flushed.lines, lost, "{n}");
-        assert_eq!(flushed.is_nothing(), lost == 0);
+        assert_eq!(flushed.is_empty(), lost == 0);
     }
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines: Vec<Value> = text
         .lines()
@@ -713,7 +717,7 @@ fn suppressed_lines_are_counted() {
             tracing::info!(n, suppressed = "mine", "burst");
         }
     });
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let written = text.lines().count() as u64;
     assert_eq!(written + telemetry.stats().suppressed, 1_000);
@@ -735,7 +739,7 @@ fn a_file_that_was_renamed_is_opened_again() {
     let telemetry = telemetry.build().unwrap();
     let log = |text: &str| {
         telemetry.in_scope(|| tracing::info!("{text}"));
-        assert!(telemetry.flush(Duration::from_secs(10)).is_nothing());
+        assert!(telemetry.flush(Duration::from_secs(10)).is_empty());
     };
     log("first");
     std::fs::rename(&path, &other).unwrap();
@@ -774,7 +778,7 @@ fn a_target_is_raised_without_silencing_others() {
         eventually(|| !tracing::enabled!(target: "orders", tracing::Level::DEBUG));
         log("four");
     });
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let of_test = lines.filter(|line: &Value| line["target"] != "campanile_telemetry");
@@ -796,7 +800,7 @@ fn no_thread_waits_for_a_filter_that_is_gone() {
     let telemetry = Telemetry::builder("test").writer(Writer::new(io::sink()));
     let telemetry = telemetry.build().unwrap();
     let hour = Duration::from_secs(3_600);
-    telemetry.filter().set("debug", hour).unwrap();
+    telemetry.filter().override_for("debug", hour).unwrap();
     drop(telemetry);
     // Other tests have such threads for a moment.
     eventually(|| !is_there());

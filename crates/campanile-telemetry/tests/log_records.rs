@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use campanile_correlation::{Correlation, CorrelationId};
 use campanile_telemetry::{
-    Capture, FieldNames, FlightRecorder, Telemetry, TelemetryBuilder, Writer,
+    Capture, FlightRecorder, LogSchema, Telemetry, TelemetryBuilder, Writer,
 };
 use serde_json::Value;
 use tracing_log::{format_trace, log};
@@ -21,7 +21,7 @@ fn lines(builder: TelemetryBuilder, function: impl FnOnce()) -> Vec<Value> {
     let memory = Memory::default();
     let telemetry = builder.writer(Writer::new(memory.clone())).build().unwrap();
     telemetry.in_scope(function);
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()
@@ -64,7 +64,7 @@ fn records_are_what_they_say() {
             assert_eq!(lines[0][key], value, "{key}");
         }
     }
-    let ecs = Telemetry::builder("test").names(FieldNames::Ecs);
+    let ecs = Telemetry::builder("test").schema(LogSchema::Ecs);
     let ecs = lines(ecs, || record("rdkafka", 7));
     assert_eq!(ecs[0]["log.logger"], "rdkafka");
     assert_eq!(ecs[0]["log.origin.file.line"], 7);
@@ -99,7 +99,7 @@ fn an_installed_telemetry_has_the_records_of_dependencies() {
     });
     let targets = guard.telemetry().capture().unwrap().counts().by_target;
     assert_eq!((targets["log_records"], targets["rdkafka"]), (1, 1));
-    assert!(guard.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(guard.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines: Vec<Value> = text
         .lines()

@@ -197,7 +197,7 @@ fn an_own_provider_has_all_spans_though_lines_are_exported() {
     let exported = Exported::default();
     let nowhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let nowhere = format!("http://{}", nowhere.local_addr().unwrap());
-    let telemetry = builder().otlp(Otlp::at(nowhere));
+    let telemetry = builder().otlp(Otlp::new(nowhere));
     let telemetry = telemetry.tracer_provider(&exported.provider());
     let telemetry = telemetry.build().unwrap();
     telemetry.in_scope(|| {
@@ -308,7 +308,7 @@ async fn what_is_noted_and_what_the_api_sets_is_of_the_request() {
 fn spans_after_the_shutdown_have_ids_and_are_counted() {
     let nowhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let nowhere = format!("http://{}", nowhere.local_addr().unwrap());
-    let telemetry = builder().otlp(Otlp::at(nowhere)).build().unwrap();
+    let telemetry = builder().otlp(Otlp::new(nowhere)).build().unwrap();
     let provider = telemetry.tracer_provider().unwrap().clone();
     let _ = telemetry.shutdown(Duration::ZERO);
     let mut span = provider.tracer("own").start("late");

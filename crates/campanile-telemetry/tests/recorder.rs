@@ -53,7 +53,7 @@ async fn answered(
         let answer = tokio::spawn(service.clone().oneshot(request).in_current_span());
         drop(answer.await);
     }
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()
@@ -165,7 +165,7 @@ async fn its_trace_is_exported_though_it_was_not_to_be() {
             .writer(Writer::new(memory))
             .flight_recorder(recorder)
             .sampler(Sampler::always_off())
-            .otlp(Otlp::at("http://127.0.0.1:9").logs(false))
+            .otlp(Otlp::new("http://127.0.0.1:9").logs(false))
             .build()
             .unwrap();
         let subscriber = tracing_subscriber::registry()
@@ -226,7 +226,7 @@ async fn values_that_log_bring_nothing_into_the_log() {
         memory.take();
         let request = Request::get("/").body(status).unwrap();
         service.clone().oneshot(request).await.unwrap();
-        assert!(telemetry.flush(Duration::from_secs(10)).is_nothing());
+        assert!(telemetry.flush(Duration::from_secs(10)).is_empty());
         let text = memory.take();
         let lines = text
             .lines()
@@ -258,7 +258,7 @@ async fn a_request_within_another_is_recorded_with_it() {
     });
     let outer = ObserveLayer::new(HttpSpans::new()).layer(outer);
     assert!(outer.oneshot(Request::new(String::new())).await.is_err());
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     for message in ["within", "after"] {
         assert_eq!(
@@ -296,7 +296,7 @@ async fn an_outage_is_not_multiplied() {
         let answer = service.clone().oneshot(Request::new(String::new())).await;
         drop(answer.unwrap());
     }
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     assert_eq!(text.matches("request ended").count(), 500);
     let steps = text.matches(r#""message":"step""#).count();
@@ -328,7 +328,7 @@ async fn a_slow_client_makes_no_request_slow() {
     // The client's own time.
     tokio::time::sleep(Duration::from_millis(300)).await;
     drop(http_body_util::BodyExt::collect(response.into_body()).await);
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     assert!(
         text.contains("request ended") && !text.contains("step"),
@@ -348,7 +348,7 @@ async fn a_large_event_does_not_take_the_room_of_others() {
     });
     let service = ObserveLayer::new(HttpSpans::new()).layer(service);
     drop(service.oneshot(Request::new(String::new())).await.unwrap());
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     assert!(text.contains(r#""message":"began""#), "{text}");
     assert!(!text.contains(r#""message":"large""#));

@@ -73,7 +73,7 @@ async fn logged_with(
     // The exchange ends with the body.
     let body = response.unwrap().into_body();
     drop(http_body_util::BodyExt::collect(body).await);
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     assert!(!text.contains("secret"), "{text}");
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -177,7 +177,7 @@ fn lines_of_a_message_have_its_id_below_a_workers_span_too() {
     let telemetry = Telemetry::builder("test").writer(Writer::new(memory.clone()));
     #[cfg(feature = "otlp")]
     let telemetry = telemetry.otlp(
-        campanile_telemetry::Otlp::at("http://127.0.0.1:9")
+        campanile_telemetry::Otlp::new("http://127.0.0.1:9")
             .logs(false)
             .retry_for(Duration::ZERO),
     );
@@ -225,16 +225,19 @@ async fn a_request_is_followed_into_its_tasks() {
     let service = CorrelationIdLayer::new().layer(service);
     let filter = telemetry.filter();
     let hour = Duration::from_secs(3_600);
-    let set_for = |directives| filter.set_for("abc".parse().unwrap(), directives, hour);
-    set_for("debug").unwrap();
-    let error = set_for("[span]=debug").unwrap_err().to_string();
-    assert!(error.contains("only supported by `set`"), "{error}");
+    let override_for_request =
+        |directives| filter.override_for_request("abc".parse().unwrap(), directives, hour);
+    override_for_request("debug").unwrap();
+    let error = override_for_request("[span]=debug")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("only supported by `override_for`"), "{error}");
     for id in ["abc", "def"] {
         let request = Request::get("/").header("x-correlation-id", id);
         let request = request.body(String::new()).unwrap();
         drop(service.clone().oneshot(request).await.unwrap());
     }
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines: Vec<_> = text
         .lines()
@@ -274,7 +277,7 @@ async fn with_spans(spans: HttpSpans) -> Vec<Value> {
         let request = request.body(status).unwrap();
         drop(service.clone().oneshot(request).await.unwrap());
     }
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()
@@ -422,7 +425,7 @@ async fn other_layers_see_the_correlation_id_and_lines_have_it_once() {
     let request = Request::get("/").header("x-correlation-id", "checkout-42");
     let request = request.body(String::new()).unwrap();
     service.oneshot(request).await.unwrap();
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     assert_eq!(*other.0.lock().unwrap(), ["checkout-42"]);
     let text = memory.take();
     for line in text.lines() {
@@ -468,7 +471,7 @@ async fn a_line_in_a_call_to_others_describes_that_call_alone() {
     let service = observe.layer(service);
     let request = Request::get("/users/7").body(String::new()).unwrap();
     drop(service.oneshot(request).await.unwrap());
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let line = |message: &str| -> Value {
         let of_message = format!("\"message\":\"{message}\"");

@@ -167,7 +167,7 @@ fn child() {
 
 /// Returns what is left to be dropped where there is no runtime any more.
 fn act(action: &str) -> Option<TelemetryGuard> {
-    let otlp = Otlp::at(std::env::var(COLLECTOR).unwrap());
+    let otlp = Otlp::new(std::env::var(COLLECTOR).unwrap());
     let guard = Telemetry::builder("child").otlp(otlp).install().unwrap();
     if action == "init" {
         std::mem::forget(guard);
@@ -180,10 +180,10 @@ fn act(action: &str) -> Option<TelemetryGuard> {
     match action {
         "emit" => std::mem::forget(guard),
         "flush" => {
-            say(guard.telemetry().flush(WAIT).is_nothing());
+            say(guard.telemetry().flush(WAIT).is_empty());
             std::mem::forget(guard);
         }
-        "shutdown" => say(guard.shutdown(WAIT).is_nothing()),
+        "shutdown" => say(guard.shutdown(WAIT).is_empty()),
         "drop" => {
             let telemetry = guard.telemetry().clone();
             drop(guard);
@@ -206,12 +206,12 @@ fn act(action: &str) -> Option<TelemetryGuard> {
                 runtime.block_on(answer).is_ok()
             });
             assert!(caught.join().is_err());
-            say(guard.shutdown(WAIT).is_nothing());
+            say(guard.shutdown(WAIT).is_empty());
         }
         "shutdown in a drop" => drop(Ends(Some(guard))),
         "log after shutdown" => {
             let telemetry = guard.telemetry().clone();
-            say(guard.shutdown(WAIT).is_nothing());
+            say(guard.shutdown(WAIT).is_empty());
             (0..EVENTS).for_each(|number| tracing::info!(number, "too late"));
             // Lines that tell of the exporter may have come late too.
             assert!(telemetry.stats().dropped >= EVENTS);
@@ -231,7 +231,7 @@ struct Ends(Option<TelemetryGuard>);
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        say(self.0.take().unwrap().shutdown(WAIT).is_nothing());
+        say(self.0.take().unwrap().shutdown(WAIT).is_empty());
     }
 }
 

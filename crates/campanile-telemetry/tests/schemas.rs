@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use campanile_http::ObserveLayer;
 use campanile_telemetry::{
-    FieldNames, FlightRecorder, HttpClientSpans, HttpSpans, Telemetry, Writer, client_span,
+    FlightRecorder, HttpClientSpans, HttpSpans, LogSchema, Telemetry, Writer, client_span,
 };
 use http::{Request, Response};
 use serde_json::Value;
@@ -21,12 +21,12 @@ mod mapper;
 mod memory;
 
 /// Returns what is logged with some names.
-fn logged(names: FieldNames, function: impl FnOnce()) -> String {
+fn logged(names: LogSchema, function: impl FnOnce()) -> String {
     let memory = Memory::default();
     let builder = Telemetry::builder("test").version("1").instance("a-1");
     let telemetry = builder
         .environment("test")
-        .names(names)
+        .schema(names)
         .flight_recorder(FlightRecorder::new())
         .writer(Writer::new(memory.clone()))
         .build()
@@ -35,7 +35,7 @@ fn logged(names: FieldNames, function: impl FnOnce()) -> String {
         .with(telemetry.filter())
         .with(telemetry.layer());
     tracing::subscriber::with_default(subscriber, function);
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     memory.take()
 }
 
@@ -65,7 +65,7 @@ fn hostile() {
 
 #[test]
 fn no_key_of_any_line_is_an_object_elsewhere() {
-    for names in [FieldNames::Ecs, FieldNames::OpenTelemetry] {
+    for names in [LogSchema::Ecs, LogSchema::OpenTelemetry] {
         let text = logged(names, || {
             hostile();
             requests();
@@ -111,7 +111,7 @@ fn requests() {
 
 #[test]
 fn a_service_has_one_name_and_an_error_its_message() {
-    for names in [FieldNames::Ecs, FieldNames::OpenTelemetry] {
+    for names in [LogSchema::Ecs, LogSchema::OpenTelemetry] {
         let text = logged(names, || {
             tracing::error!(
                 error = "boom",
@@ -151,7 +151,7 @@ async fn lines_of_the_library_have_no_place_in_its_code() {
     });
     let service = ObserveLayer::new(HttpSpans::new()).layer(service);
     drop(service.oneshot(Request::new(String::new())).await.unwrap());
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines: Vec<Value> = text
         .lines()

@@ -17,7 +17,7 @@ fn lines(builder: TelemetryBuilder, function: impl FnOnce()) -> Vec<Value> {
     let memory = Memory::default();
     let telemetry = builder.writer(Writer::new(memory.clone())).build().unwrap();
     telemetry.in_scope(function);
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = memory.take();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()

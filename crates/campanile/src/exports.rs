@@ -123,52 +123,51 @@ fn begun(point: Point<'_>, created: Option<std::time::SystemTime>) -> Point<'_> 
     }
 }
 
-/// Counts what the telemetry lost, and what it exported.
+/// Publishes the counts of the log and of the export as metrics.
 pub(crate) fn count(registry: &Registry, telemetry: &Telemetry) {
     let set = |name: &str, labels: &[(&str, &str)], value| {
-        // If the application has the name for another metric, its metric stays.
+        // If the application has a metric of another kind with this name, its metric stays.
         if let Ok(counter) = registry.counter(name, labels) {
             counter.absolute(value);
         }
     };
     let lines = telemetry.stats();
-    registry.describe(LOST, "Lines of the log that were not written.");
-    set(LOST, &[("reason", "dropped")], lines.dropped);
-    set(LOST, &[("reason", "failed")], lines.failed);
-    set(LOST, &[("reason", "suppressed")], lines.suppressed);
+    registry.describe(DROPPED, "Log lines that were not written, by reason.");
+    set(DROPPED, &[("reason", "queue_full")], lines.dropped);
+    set(DROPPED, &[("reason", "write_error")], lines.failed);
+    set(DROPPED, &[("reason", "rate_limit")], lines.suppressed);
     registry.describe(
         RECORDINGS,
-        "Recordings of failed requests that were discarded because there were too many.",
+        "Flight recordings of failed requests that were discarded because of their rate limit.",
     );
     set(RECORDINGS, &[], lines.recordings_suppressed);
     #[cfg(feature = "otlp")]
     if let Some(exports) = telemetry.exports() {
-        let help = "Spans, lines of the log, and points of metrics that were to be exported.";
-        registry.describe(EMITTED, help);
-        registry.describe(EXPORTED, "What became of those that were to be exported.");
+        registry.describe(ITEMS, "Telemetry items emitted, by signal.");
+        registry.describe(EXPORTS, "Telemetry items by signal and export outcome.");
         for (signal, counts) in [
             ("traces", exports.traces),
             ("logs", exports.logs),
             ("metrics", exports.metrics),
         ] {
-            set(EMITTED, &[("signal", signal)], counts.emitted);
+            set(ITEMS, &[("signal", signal)], counts.emitted);
             for (outcome, value) in [
                 ("exported", counts.exported),
                 ("failed", counts.failed),
                 ("dropped", counts.dropped),
             ] {
-                set(EXPORTED, &[("signal", signal), ("outcome", outcome)], value);
+                set(EXPORTS, &[("signal", signal), ("outcome", outcome)], value);
             }
         }
     }
 }
 
-const LOST: &str = "campanile_log_lost_lines_total";
+const DROPPED: &str = "campanile_log_dropped_lines_total";
 const RECORDINGS: &str = "campanile_log_suppressed_recordings_total";
 #[cfg(feature = "otlp")]
-const EMITTED: &str = "campanile_otlp_emitted_total";
+const ITEMS: &str = "campanile_otlp_items_total";
 #[cfg(feature = "otlp")]
-const EXPORTED: &str = "campanile_otlp_items_total";
+const EXPORTS: &str = "campanile_otlp_exports_total";
 
 #[cfg(all(test, feature = "otlp"))]
 mod tests {

@@ -87,7 +87,7 @@ async fn the_variables_of_opentelemetry_have_no_effect_unless_they_are_asked_for
 }
 
 fn export(protocol: &str, address: &str) {
-    let otlp = Otlp::at(address).protocol(match protocol {
+    let otlp = Otlp::new(address).protocol(match protocol {
         "grpc" => Protocol::Grpc,
         _ => Protocol::HttpProtobuf,
     });
@@ -97,5 +97,5 @@ fn export(protocol: &str, address: &str) {
         let span = tracing::info_span!("work", first = "a value", second = "another value");
         span.in_scope(|| tracing::info!("at work"));
     });
-    assert!(telemetry.shutdown(Duration::from_secs(30)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(30)).is_empty());
 }

@@ -50,7 +50,7 @@ fn installed() -> &'static Installed {
             .writer(Writer::new(io::sink()))
             // The spans of tracing-opentelemetry-instrumentation-sdk are at TRACE.
             .filter("info,otel::tracing=trace")
-            .otlp(Otlp::at(format!("http://127.0.0.1:{}", sink.http)))
+            .otlp(Otlp::new(format!("http://127.0.0.1:{}", sink.http)))
             .install();
         Installed {
             guard: guard.unwrap(),

@@ -104,7 +104,7 @@ pub(super) fn is_service_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Capture, FieldNames, Telemetry, TelemetryBuilder, Writer};
+    use crate::{Capture, LogSchema, Telemetry, TelemetryBuilder, Writer};
 
     /// Returns a builder that has read these variables.
     fn reading(
@@ -164,7 +164,7 @@ mod tests {
             assert!(text.contains("http://example.com:4318"), "{text}");
         }
         // What the code says is an error.
-        let otlp = crate::Otlp::at("s3cret collector");
+        let otlp = crate::Otlp::new("s3cret collector");
         let builder = reading(Telemetry::builder("a").otlp(otlp), &read);
         let error = builder.build().unwrap_err();
         let [crate::Problem::Otlp { setting, .. }] = error.problems() else {
@@ -193,9 +193,9 @@ mod tests {
             "k8s.pod.name=a%2C1,level=x,fields_left_out=y,cloud.region=z,other=no,level=last";
         let read = |name: &str| (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| attributes.to_owned());
         let keys = ["k8s.pod.name", "level", "fields_left_out", "none"];
-        for names in [FieldNames::Campanile, FieldNames::Ecs] {
+        for names in [LogSchema::Campanile, LogSchema::Ecs] {
             let builder = Telemetry::builder("a")
-                .names(names)
+                .schema(names)
                 .capture(Capture::new().max_lines(10));
             let builder = builder.writer(Writer::new(std::io::sink()));
             let telemetry = reading(builder, &read)
@@ -216,7 +216,7 @@ mod tests {
             assert_eq!(line["k8s.pod.name"], "a,1", "{line}");
             assert_eq!(line["k8s.pod.name_"], "event's", "{line}");
             let (attribute, event) = match names {
-                FieldNames::Ecs => ("level", "level_"),
+                LogSchema::Ecs => ("level", "level_"),
                 _ => ("level_", "level__"),
             };
             assert_eq!(line[attribute], "last", "{line}");
@@ -268,7 +268,7 @@ mod tests {
         let is_exporting = |variables: &'static [(&str, &str)], has_otlp: bool| {
             let builder = Telemetry::builder("a");
             let builder = match has_otlp {
-                true => builder.otlp(crate::Otlp::at("http://c:1")),
+                true => builder.otlp(crate::Otlp::new("http://c:1")),
                 false => builder,
             };
             let builder = reading(builder, &|name| {

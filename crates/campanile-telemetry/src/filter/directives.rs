@@ -55,7 +55,7 @@ pub(super) fn without_spans(directives: &str) -> Result<EnvFilter, InvalidDirect
     if knows_spans(&filter) {
         return Err(InvalidDirectives {
             directives: directives.to_owned(),
-            reason: "directives for spans are only supported by `set`".to_owned(),
+            reason: "directives for spans are only supported by `override_for`".to_owned(),
         });
     }
     Ok(filter)

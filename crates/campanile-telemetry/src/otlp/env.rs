@@ -34,7 +34,7 @@ impl Otlp {
         let endpoint = variable("OTEL_EXPORTER_OTLP_ENDPOINT");
         let mut is_asked_for = endpoint.is_some();
         let (common, has_certificates) = reader.options("");
-        let mut otlp = Self::at(endpoint.clone().unwrap_or_default());
+        let mut otlp = Self::new(endpoint.clone().unwrap_or_default());
         otlp.options = common;
         for (signal, name) in NAMES.into_iter().enumerate() {
             let upper = name.to_uppercase();

@@ -13,7 +13,7 @@ use tracing::Dispatch;
 pub(super) use super::export::Export;
 use super::ids::Ids;
 use super::metrics::{ExportMetrics, Metrics};
-use super::outbox::{Counts, Outbox, Waiting};
+use super::outbox::{Outbox, SignalStats, Waiting};
 use super::plan::Plan;
 use super::proto::scope;
 use super::records::{ExportRecords, Records};
@@ -228,7 +228,7 @@ impl Exporter {
     }
 
     /// Returns what became of the spans, the lines and the points.
-    pub(crate) fn counts(&self) -> [Counts; 3] {
+    pub(crate) fn counts(&self) -> [SignalStats; 3] {
         let counts = |outbox: Option<&dyn Waiting>| outbox.map(Waiting::counts).unwrap_or_default();
         self.outboxes().map(counts)
     }
@@ -249,7 +249,7 @@ impl Exporter {
     }
 
     /// Waits; returns how much is not done, or has failed since then.
-    fn wait(&self, until: Instant, before: [Counts; 3]) -> [u64; 3] {
+    fn wait(&self, until: Instant, before: [SignalStats; 3]) -> [u64; 3] {
         // Who exports can't wait for itself.
         let is_here = self.is_here();
         let until = if is_here { clock::instant() } else { until };

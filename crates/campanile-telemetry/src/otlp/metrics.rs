@@ -71,7 +71,7 @@ pub struct Point<'a> {
     since: Option<SystemTime>,
 }
 
-/// What is measured. Counts, times and histograms are of all that there was since the source began.
+/// What is measured. SignalStats, times and histograms are of all that there was since the source began.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum PointValue<'a> {

@@ -44,7 +44,7 @@ struct State<T> {
     bytes: usize,
     /// The length of the batch that was taken last, for which a new one has room.
     last: usize,
-    counts: Counts,
+    counts: SignalStats,
     /// Up to which count of what was taken up somebody waits.
     flush: u64,
     closing: Option<Instant>,
@@ -86,7 +86,7 @@ impl<T> Default for State<T> {
             items: 0,
             bytes: 0,
             last: 0,
-            counts: Counts::default(),
+            counts: SignalStats::default(),
             flush: 0,
             closing: None,
         }
@@ -101,21 +101,23 @@ impl<T> State<T> {
     }
 }
 
-/// What became of what was to be exported. Those that are in none of the last three wait.
+/// The numbers of exported items of one signal, since the start.
+///
+/// `emitted` less the other three is the number of queued items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Counts {
-    /// All that were to be exported.
+pub struct SignalStats {
+    /// The number of items that were emitted.
     pub emitted: u64,
-    /// Those that the collector has taken.
+    /// The number of items that the collector accepted.
     pub exported: u64,
-    /// Those that it has refused, or that did not reach it in time.
+    /// The number of items that the collector rejected, or that did not reach it in time.
     pub failed: u64,
-    /// Those that found no room, because the collector did not keep up.
+    /// The number of items that were dropped because the queue was full.
     pub dropped: u64,
 }
 
-impl Counts {
+impl SignalStats {
     fn taken_up(&self) -> u64 {
         self.emitted - self.dropped
     }
@@ -246,7 +248,7 @@ impl<T> Outbox<T> {
 
 /// An [`Outbox`] of any signal.
 pub(crate) trait Waiting {
-    fn counts(&self) -> Counts;
+    fn counts(&self) -> SignalStats;
 
     /// Asks for what there is to be exported soon.
     fn hurry(&self);
@@ -262,7 +264,7 @@ pub(crate) trait Waiting {
 }
 
 impl<T> Waiting for Outbox<T> {
-    fn counts(&self) -> Counts {
+    fn counts(&self) -> SignalStats {
         self.state().counts
     }
 
@@ -315,7 +317,7 @@ mod tests {
         })
     }
 
-    fn counts(counts: Counts) -> [u64; 4] {
+    fn counts(counts: SignalStats) -> [u64; 4] {
         [
             counts.emitted,
             counts.exported,

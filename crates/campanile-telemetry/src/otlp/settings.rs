@@ -24,7 +24,7 @@ use super::protocol::Protocol;
 /// ```no_run
 /// use campanile_telemetry::{Otlp, Telemetry};
 ///
-/// let collector = Otlp::at("http://collector:4318").header("x-tenant", "shop");
+/// let collector = Otlp::new("http://collector:4318").header("x-tenant", "shop");
 /// let _guard = Telemetry::builder("orders").otlp(collector).install()?;
 /// # Ok::<_, campanile_telemetry::InstallError>(())
 /// ```
@@ -82,7 +82,7 @@ pub(super) struct OfSignal {
 impl Otlp {
     /// Returns a collector at a URL, to which `/v1/traces` and so on are added for [`Protocol::HttpProtobuf`]. For gRPC it may be a host and a
     /// port alone, which are then spoken to over TLS.
-    pub fn at(endpoint: impl Into<String>) -> Self {
+    pub fn new(endpoint: impl Into<String>) -> Self {
         let signal = |delay| OfSignal {
             is_on: true,
             is_console: false,

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use campanile_alerts::Rule;
 use campanile_health::Check;
-use campanile_telemetry::{Capture, FieldNames, HttpSpans, RequestLines, Writer};
+use campanile_telemetry::{Capture, HttpSpans, LogSchema, RequestLines, Writer};
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 
@@ -70,13 +70,13 @@ async fn work(campanile: &Campanile) {
 
 #[test]
 fn elasticsearch_accepts_every_line_of_a_service() {
-    for names in [FieldNames::Ecs, FieldNames::OpenTelemetry] {
+    for names in [LogSchema::Ecs, LogSchema::OpenTelemetry] {
         let memory = Memory::default();
         let writer = memory.clone();
         let check = Check::new("db", async || Err::<(), _>("refused"));
         let campanile = Campanile::builder("orders")
             .telemetry(move |log| {
-                let log = log.names(names).writer(Writer::new(writer));
+                let log = log.schema(names).writer(Writer::new(writer));
                 log.filter("debug").capture(Capture::new().max_lines(1_000))
             })
             .check(check)
@@ -88,7 +88,7 @@ fn elasticsearch_accepts_every_line_of_a_service() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
         telemetry.in_scope(|| runtime.block_on(work(&campanile)));
-        assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+        assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
         let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
         let mut mapper = Mapper::default();
         for line in text.lines() {
@@ -119,7 +119,7 @@ async fn a_service_adds_to_its_requests_and_can_switch_their_lines_off() {
         let _subscriber = tracing::dispatcher::set_default(&dispatch);
         let request = Request::get("/").body(axum::body::Body::empty()).unwrap();
         drop(app.oneshot(request).await.unwrap());
-        assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+        assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
         let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
         let is_there = text.contains(r#""request ended""#);
         assert_eq!(is_there, lines == RequestLines::All, "{text}");
@@ -133,13 +133,13 @@ fn all_calls_of_telemetry_count() {
     let memory = Memory::default();
     let writer = memory.clone();
     let campanile = Campanile::builder("orders")
-        .telemetry(|log| log.names(FieldNames::Ecs).filter("warn"))
+        .telemetry(|log| log.schema(LogSchema::Ecs).filter("warn"))
         .telemetry(|log| log.writer(Writer::new(writer)).filter("info"))
         .build()
         .unwrap();
     let telemetry = campanile.telemetry().unwrap();
     telemetry.in_scope(|| tracing::info!("shown"));
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains(r#""service.name":"orders""#), "{text}");
 }
@@ -161,7 +161,7 @@ async fn the_path_below_a_prefix_is_the_clients() {
         .body(axum::body::Body::empty())
         .unwrap();
     drop(app.oneshot(request).await.unwrap());
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains(r#""url.path":"/svc/a""#), "{text}");
     assert!(text.contains(r#""http.route":"/svc/a""#), "{text}");
@@ -182,7 +182,7 @@ fn the_log_has_what_is_logged_before_there_is_a_subscriber() {
         .unwrap();
     tracing::warn!("logged after the build");
     let telemetry = campanile.telemetry().unwrap();
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("logged by the build"), "{text}");
     assert!(!text.contains("logged after the build"), "{text}");

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 /// - A metadata field of Elasticsearch, such as `_id`, gets an underscore at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum FieldNames {
+pub enum LogSchema {
     /// `timestamp level target message service version environment instance trace_id span_id correlation_id module function line`.
     #[default]
     Campanile,
@@ -24,7 +24,7 @@ pub enum FieldNames {
 
 /// The names of one of them.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub(crate) struct SchemaKeys {
     pub(crate) timestamp: &'static str,
     pub(crate) level: &'static str,
     pub(crate) target: &'static str,
@@ -40,13 +40,13 @@ pub(crate) struct Names {
     pub(crate) function: &'static str,
     pub(crate) line: &'static str,
     /// The key and the version of the schema, if lines name it.
-    pub(crate) schema: Option<(&'static str, &'static str)>,
+    pub(crate) version_of_schema: Option<(&'static str, &'static str)>,
     /// The keys that are objects; `None` if dots in keys mean nothing.
     objects: Option<&'static [&'static str]>,
 }
 
-impl FieldNames {
-    pub(crate) fn names(self) -> &'static Names {
+impl LogSchema {
+    pub(crate) fn keys(self) -> &'static SchemaKeys {
         match self {
             Self::Campanile => &CAMPANILE,
             Self::Ecs => &ECS,
@@ -55,7 +55,7 @@ impl FieldNames {
     }
 }
 
-impl Names {
+impl SchemaKeys {
     fn own(&self) -> [&'static str; 14] {
         [
             self.timestamp,
@@ -77,7 +77,10 @@ impl Names {
 
     /// Returns whether a key is one of a line's own.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.own().contains(&key) || self.schema.is_some_and(|(schema, _)| schema == key)
+        self.own().contains(&key)
+            || self
+                .version_of_schema
+                .is_some_and(|(schema, _)| schema == key)
     }
 
     /// Returns the key that a line has for a field's key.
@@ -235,7 +238,7 @@ static OBJECTS: [&str; 110] = [
     "user_agent.os",
 ];
 
-static CAMPANILE: Names = Names {
+static CAMPANILE: SchemaKeys = SchemaKeys {
     timestamp: "timestamp",
     level: "level",
     target: "target",
@@ -250,11 +253,11 @@ static CAMPANILE: Names = Names {
     module: "module",
     function: "function",
     line: "line",
-    schema: None,
+    version_of_schema: None,
     objects: None,
 };
 
-static ECS: Names = Names {
+static ECS: SchemaKeys = SchemaKeys {
     timestamp: "@timestamp",
     level: "log.level",
     target: "log.logger",
@@ -269,11 +272,11 @@ static ECS: Names = Names {
     module: "labels.module",
     function: "log.origin.function",
     line: "log.origin.file.line",
-    schema: Some(("ecs.version", "8.11.0")),
+    version_of_schema: Some(("ecs.version", "8.11.0")),
     objects: Some(&OBJECTS),
 };
 
-static OPEN_TELEMETRY: Names = Names {
+static OPEN_TELEMETRY: SchemaKeys = SchemaKeys {
     timestamp: "timestamp",
     level: "severity_text",
     target: "target",
@@ -288,7 +291,7 @@ static OPEN_TELEMETRY: Names = Names {
     module: "module",
     function: "function",
     line: "code.line.number",
-    schema: None,
+    version_of_schema: None,
     objects: Some(&OBJECTS),
 };
 
@@ -347,7 +350,7 @@ mod tests {
             "code.function.name",
         ];
         for names in [&ECS, &OPEN_TELEMETRY] {
-            let schema = names.schema.map(|(key, _)| key);
+            let schema = names.version_of_schema.map(|(key, _)| key);
             for key in names.own().into_iter().chain(schema).chain(fields) {
                 assert_eq!(names.named(key), key);
             }

@@ -14,12 +14,12 @@ use crate::line::Style;
 /// ```
 /// use std::time::Duration;
 ///
-/// use campanile_telemetry::{Rolling, Telemetry, Writer};
+/// use campanile_telemetry::{RollingFile, Telemetry, Writer};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("orders.log");
 /// let day = Duration::from_secs(24 * 60 * 60);
-/// let writer = Writer::rolling(Rolling::at(path).max_bytes(50_000_000).every(day).keep(7));
+/// let writer = Writer::rolling(RollingFile::new(path).max_bytes(50_000_000).every(day).keep(7));
 /// let telemetry = Telemetry::builder("orders").writer(writer).build()?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -39,16 +39,16 @@ use crate::line::Style;
 /// Several writers may share a file: on Unix each of them notices that another one has renamed it, and goes on with the new one.
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it is given to `Writer::rolling`"]
-pub struct Rolling {
+pub struct RollingFile {
     pub(crate) path: PathBuf,
     max_bytes: u64,
     every: Option<Duration>,
     keep: usize,
 }
 
-impl Rolling {
+impl RollingFile {
     /// Writes to the end of the file at this path, which is made if it is not there.
-    pub fn at(path: impl Into<PathBuf>) -> Self {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             max_bytes: 100 << 20,
@@ -84,11 +84,11 @@ impl Rolling {
         self
     }
 
-    pub(crate) fn open(mut self, style: Arc<Style>) -> io::Result<RollingFile> {
+    pub(crate) fn open(mut self, style: Arc<Style>) -> io::Result<OpenFile> {
         let (file, size, begun) = begin(&self.path)?;
         // The process may change its folder, and a link would be renamed in place of what it leads to.
         self.path = fs::canonicalize(&self.path)?;
-        Ok(RollingFile {
+        Ok(OpenFile {
             rolling: self,
             file,
             size,
@@ -134,8 +134,8 @@ fn is_time(text: &[u8]) -> bool {
 }
 
 /// The file that is written to.
-pub(crate) struct RollingFile {
-    rolling: Rolling,
+pub(crate) struct OpenFile {
+    rolling: RollingFile,
     file: File,
     size: u64,
     begun: SystemTime,
@@ -144,7 +144,7 @@ pub(crate) struct RollingFile {
     has_failed: bool,
 }
 
-impl RollingFile {
+impl OpenFile {
     fn is_due(&self, more: usize) -> bool {
         let is_large = self.size.saturating_add(more as u64) > self.rolling.max_bytes;
         let age = now().duration_since(self.begun).unwrap_or_default();
@@ -231,7 +231,7 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-impl Write for RollingFile {
+impl Write for OpenFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.make_room(bytes.len());
         let written = self.file.write(bytes)?;
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     fn style() -> Arc<Style> {
-        let (format, names) = (crate::Format::Json, crate::FieldNames::Campanile);
+        let (format, names) = (crate::Format::Json, crate::LogSchema::Campanile);
         Arc::new(Style::new(format, names, [None; 4], &[], false))
     }
 
@@ -271,7 +271,7 @@ mod tests {
         for other in ["a.log.old", "b.log.2026-11-21T19-00-00.123456Z", "a.logs"] {
             fs::write(folder.path().join(other), "x").unwrap();
         }
-        let mut file = Rolling::at(&path)
+        let mut file = RollingFile::new(&path)
             .max_bytes(10)
             .keep(2)
             .open(style())
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn an_old_file_makes_room_when_something_comes() {
         let folder = tempfile::tempdir().unwrap();
-        let rolling = Rolling::at(folder.path().join("a.log")).every(Duration::ZERO);
+        let rolling = RollingFile::new(folder.path().join("a.log")).every(Duration::ZERO);
         let mut file = rolling.open(style()).unwrap();
         file.write_all(b"one\n").unwrap();
         assert_eq!(names(folder.path()).len(), 1);
@@ -308,7 +308,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
         fs::write(&path, "before\n").unwrap();
-        let mut file = Rolling::at(&path).max_bytes(20).open(style()).unwrap();
+        let mut file = RollingFile::new(&path).max_bytes(20).open(style()).unwrap();
         file.write_all(b"after\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\nafter\n");
         file.write_all(&[b'x'; 100]).unwrap();
@@ -329,7 +329,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
         let open = |max| {
-            Rolling::at(&path)
+            RollingFile::new(&path)
                 .max_bytes(max)
                 .keep(1)
                 .open(style())
@@ -352,7 +352,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // The other name would be longer than a name can be.
         let path = folder.path().join("a".repeat(240));
-        let mut file = Rolling::at(&path).max_bytes(10).open(style()).unwrap();
+        let mut file = RollingFile::new(&path).max_bytes(10).open(style()).unwrap();
         for _ in 0..5 {
             file.write_all(b"a whole line\n").unwrap();
         }
@@ -371,7 +371,7 @@ mod tests {
             file.set_modified(now() - hour).unwrap();
         }
         let path = folder.path().join("a.log");
-        let mut file = Rolling::at(&path)
+        let mut file = RollingFile::new(&path)
             .max_bytes(10)
             .keep(2)
             .open(style())
@@ -397,7 +397,7 @@ mod tests {
         fs::write(data.join("a.log"), "before\n").unwrap();
         fs::set_permissions(data.join("a.log"), fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(data.join("a.log"), &link).unwrap();
-        let mut file = Rolling::at(&link).max_bytes(5).open(style()).unwrap();
+        let mut file = RollingFile::new(&link).max_bytes(5).open(style()).unwrap();
         file.write_all(b"after\n").unwrap();
         assert_eq!(names(&data).len(), 2);
         assert_eq!(fs::read_to_string(&link).unwrap(), "after\n");

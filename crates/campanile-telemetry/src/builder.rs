@@ -7,6 +7,7 @@ use tracing::level_filters::LevelFilter;
 
 use self::env::{Environment, is_service_name};
 use crate::capture::Capture;
+use crate::emit::Emitter;
 use crate::filter::{LogFilter, directives};
 use crate::layer::TelemetryLayer;
 use crate::limit::Limit;
@@ -14,7 +15,6 @@ use crate::line::Format;
 use crate::output::{Output, Sink};
 use crate::recorder::FlightRecorder;
 use crate::redact::Redaction;
-use crate::say::Emitter;
 use crate::schema::LogSchema;
 use crate::{BuildError, InstallError, Problem, Telemetry, TelemetryGuard, Writer};
 

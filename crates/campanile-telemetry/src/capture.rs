@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use campanile_correlation::CorrelationId;
 use tracing::Level;
 
-use crate::event::Said;
+use crate::event::LogEvent;
 
 /// The last lines of the log, kept in memory and searchable; for
 /// [`TelemetryBuilder::capture`](crate::TelemetryBuilder::capture) and from
@@ -108,12 +108,12 @@ impl Capture {
     }
 
     /// Adds a line and removes the oldest lines above the limits.
-    pub(crate) fn keep(&self, said: &Said<'_>, line: [&str; 2]) {
-        let Said { origin, ids, .. } = *said;
+    pub(crate) fn keep(&self, event: &LogEvent<'_>, line: [&str; 2]) {
+        let LogEvent { origin, ids, .. } = *event;
         let trace_id = ids.trace.map(|trace| format!("{:032x}", trace.trace_id()));
         let line = line.concat();
         let record = LogRecord {
-            at: said.at,
+            at: event.at,
             level: *origin.level(),
             target: origin.kept_target(),
             correlation_id: ids.correlation.clone(),

@@ -8,7 +8,7 @@ use crate::origin::Origin;
 
 /// What a line says besides its fields.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Said<'a> {
+pub(crate) struct LogEvent<'a> {
     pub(crate) origin: &'a Origin<'a>,
     pub(crate) at: SystemTime,
     /// It is escaped.
@@ -33,7 +33,7 @@ impl Ids {
     }
 
     /// Takes what is not known from what the task carries.
-    pub(crate) fn fill_up(&mut self, current: impl FnOnce() -> Correlation) {
+    pub(crate) fn fill_missing_from(&mut self, current: impl FnOnce() -> Correlation) {
         if self.correlation.is_some() && self.trace.is_some() {
             return;
         }

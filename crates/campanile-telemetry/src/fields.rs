@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 use crate::escape::escape;
 use crate::field_value::FieldValue;
 use crate::http::Fact;
-use crate::keys::{self, Keys, namespace};
+use crate::key_cache::{self, KeyCache, namespace};
 use crate::number;
 use crate::origin::Origin;
 use crate::sensitive::REDACTED;
@@ -127,7 +127,7 @@ impl Fields {
     }
 
     /// Returns what records fields here: a later value of a key takes the place of an earlier one.
-    pub(crate) fn recorder<'a>(&'a mut self, keys: &'a Keys, of: Of) -> Recorder<'a> {
+    pub(crate) fn recorder<'a>(&'a mut self, keys: &'a KeyCache, of: FieldOwner) -> Recorder<'a> {
         Recorder {
             fields: self,
             keys,
@@ -169,7 +169,7 @@ pub(crate) const KEPT: usize = 64 << 10;
 
 /// Whose fields they are: only an event's `message` is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Of {
+pub(crate) enum FieldOwner {
     Span,
     /// The span of a request, whose correlation id is for other layers alone: lines have it anyway.
     Request,
@@ -178,8 +178,8 @@ pub(crate) enum Of {
     Record,
 }
 
-impl Of {
-    pub(crate) fn event(origin: &Origin<'_>) -> Self {
+impl FieldOwner {
+    pub(crate) fn of_event(origin: &Origin<'_>) -> Self {
         match origin.is_record() {
             true => Self::Record,
             false => Self::Event,
@@ -190,13 +190,13 @@ impl Of {
 /// Records the fields of a span or an event.
 pub(crate) struct Recorder<'a> {
     fields: &'a mut Fields,
-    keys: &'a Keys,
-    of: Of,
+    keys: &'a KeyCache,
+    of: FieldOwner,
 }
 
 impl Recorder<'_> {
     fn is_message(&self, field: &Field) -> bool {
-        !matches!(self.of, Of::Span | Of::Request) && field.name() == "message"
+        !matches!(self.of, FieldOwner::Span | FieldOwner::Request) && field.name() == "message"
     }
 
     fn record(&mut self, field: &Field, is_text: bool, write: impl FnOnce(&mut String)) {
@@ -207,8 +207,8 @@ impl Recorder<'_> {
             return;
         }
         match self.of {
-            Of::Record if key.starts_with("log.") => return,
-            Of::Request if key == "correlation_id" => return,
+            FieldOwner::Record if key.starts_with("log.") => return,
+            FieldOwner::Request if key == "correlation_id" => return,
             _ => {}
         }
         if self.keys.get(key).hidden.hides(is_text) {
@@ -316,7 +316,7 @@ impl Fields {
     }
 
     /// Adds what a request's span is known to have at its end.
-    pub(crate) fn add_fact(&mut self, keys: &Keys, key: &'static str, fact: Fact<'_>) {
+    pub(crate) fn add_fact(&mut self, keys: &KeyCache, key: &'static str, fact: Fact<'_>) {
         let is_text = !matches!(fact, Fact::Number(_));
         let hidden = keys.get(key).hidden.hides(is_text);
         self.add(key, |out| match fact {
@@ -335,7 +335,7 @@ impl Fields {
     /// Adds a value that the application notes, unless there are too many; returns whether it is there now.
     pub(crate) fn note(
         &mut self,
-        keys: &Keys,
+        keys: &KeyCache,
         key: &'static str,
         value: &FieldValue,
         max: usize,
@@ -353,14 +353,14 @@ impl Fields {
 
     /// Takes up the values of an outer span whose keys are not there yet. Two requests are not
     /// mixed.
-    pub(crate) fn fill_up(&mut self, keys: &Keys, outer: &Self) {
+    pub(crate) fn fill_missing_from(&mut self, keys: &KeyCache, outer: &Self) {
         let inner = self.entries.len();
         let is_other = self.is_of_request() && outer.is_of_request();
         for (key, value) in outer.iter() {
             let is_mixed = is_other && keys.get(key).is_of_request && {
                 let namespace = namespace(key);
                 let mut inner = self.entries[..inner].iter();
-                inner.any(|entry| keys::namespace(entry.key) == namespace)
+                inner.any(|entry| key_cache::namespace(entry.key) == namespace)
             };
             if !is_mixed && self.entries.iter().all(|entry| entry.key != key) {
                 self.add(key, |out| out.push_str(value));
@@ -376,7 +376,7 @@ impl Fields {
     }
 
     /// Takes up the values of others, which go before.
-    pub(crate) fn take_up(&mut self, others: &Self) {
+    pub(crate) fn overwrite_with(&mut self, others: &Self) {
         #[cfg(feature = "otlp")]
         {
             self.has_unsigned |= others.has_unsigned;

@@ -21,7 +21,7 @@ mod state;
 mod timer;
 
 pub use self::directives::InvalidDirectives;
-pub(crate) use self::disposition::{Fate, Place};
+pub(crate) use self::disposition::{Disposition, RecordingSite};
 
 /// A filter that selects the events of the log and can be changed while the service runs; from
 /// [`Telemetry::filter`](crate::Telemetry::filter).
@@ -182,11 +182,11 @@ impl LogFilter {
     }
 
     /// Returns what the layer does with an event that has just arrived.
-    pub(crate) fn fate<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> Fate
+    pub(crate) fn disposition<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> Disposition
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        self.0.fate(event, context)
+        self.0.disposition(event, context)
     }
 
     /// Returns the directives that need span callbacks.

@@ -24,20 +24,20 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::clock;
-use crate::event::{Ids, Said};
-use crate::fields::{Fields, Of};
-use crate::filter::{Fate, LogFilter, Place};
-use crate::keys::{EVENTS_GONE, HTTP_TARGET, Keys, RECORDED, SUPPRESSED};
+use crate::emit::{Emitter, with_scratch};
+use crate::event::{Ids, LogEvent};
+use crate::fields::{FieldOwner, Fields};
+use crate::filter::{Disposition, LogFilter, RecordingSite};
+use crate::key_cache::{EVENTS_GONE, HTTP_TARGET, KeyCache, RECORDED, SUPPRESSED};
 #[cfg(feature = "otlp")]
-use crate::keys::{INTEGERS, OWN_ID};
+use crate::key_cache::{INTEGERS, OWN_ID};
 use crate::limit::Limit;
 use crate::origin::Origin;
 #[cfg(feature = "otel")]
 use crate::otel::{self, Tracer};
 use crate::queue::is_writer;
 use crate::recorder::{FlightRecorder, Recorded, Ring};
-use crate::say::{Emitter, with_scratch};
-use crate::span::Kept;
+use crate::span::SpanData;
 #[cfg(feature = "otlp")]
 use crate::span::nearest_request;
 
@@ -48,7 +48,7 @@ use crate::span::nearest_request;
 /// has at most one of them: of two, the second has no fields of spans. A telemetry can have several
 /// [outputs](crate::TelemetryBuilder::output).
 pub(crate) struct TelemetryLayer {
-    pub(crate) keys: Arc<Keys>,
+    pub(crate) keys: Arc<KeyCache>,
     pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) recorder: Option<Arc<FlightRecorder>>,
     pub(crate) filter: LogFilter,
@@ -69,11 +69,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         };
         let is_http = attributes.metadata().target() == HTTP_TARGET;
         let (mut fields, of) = match is_http {
-            true => (Fields::of_request(), Of::Request),
-            false => (Fields::default(), Of::Span),
+            true => (Fields::of_request(), FieldOwner::Request),
+            false => (Fields::default(), FieldOwner::Span),
         };
         attributes.record(&mut fields.recorder(&self.keys, of));
-        let mut kept = Kept::new(self.keys.log(), fields);
+        let mut kept = SpanData::new(self.keys.log(), fields);
         kept.is_http = is_http;
         if let Some(recorder) = &self.recorder {
             // What is within a request is recorded with it, be it one itself.
@@ -95,7 +95,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             kept.foreign_id = request.filter(|id| CorrelationId::current().as_ref() != Some(id));
         }
         let mut extensions = span.extensions_mut();
-        if extensions.get_mut::<Kept>().is_none() {
+        if extensions.get_mut::<SpanData>().is_none() {
             extensions.insert(kept);
         }
     }
@@ -106,18 +106,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         };
         // What is formatted may log, which reads the span: so not under its lock.
         let mut fields = Fields::default();
-        values.record(&mut fields.recorder(&self.keys, Of::Span));
-        if let Some(all) = span.extensions_mut().get_mut::<Kept>()
+        values.record(&mut fields.recorder(&self.keys, FieldOwner::Span));
+        if let Some(all) = span.extensions_mut().get_mut::<SpanData>()
             && all.of == self.keys.log()
         {
             #[cfg(feature = "otel")]
             if let Some((_, name)) = fields.iter().find(|(key, _)| *key == "otel.name") {
                 all.late_name = Some(crate::escape::text_of(name).into());
             }
-            all.fields.take_up(&fields);
+            all.fields.overwrite_with(&fields);
         }
         if self.recorder.is_some() && fields.iter().any(|(key, _)| key == RECORDED) {
-            self.say_recorded(&span);
+            self.emit_recorded(&span);
         }
     }
 
@@ -134,7 +134,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         };
         let mut name = None;
         let mut late: Vec<KeyValue> = Vec::new();
-        if let Some(kept) = span.extensions_mut().get_mut::<Kept>()
+        if let Some(kept) = span.extensions_mut().get_mut::<SpanData>()
             && kept.of == self.keys.log()
         {
             // It takes no name that comes after the span was started. An access before the end would start the span, and its parent may
@@ -171,10 +171,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             return;
         }
         if self.recorder.is_some() {
-            match self.filter.fate(event, &context) {
-                Fate::Written => {}
-                Fate::Recorded(place) => return self.record(event, &place, &context),
-                Fate::Forgotten => return,
+            match self.filter.disposition(event, &context) {
+                Disposition::Write => {}
+                Disposition::Record(place) => return self.record(event, &place, &context),
+                Disposition::Discard => return,
             }
         }
         let origin = Origin::of(event);
@@ -195,7 +195,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                 self.emitter.add_own(scratch, fields);
                 fields.clear();
             }
-            event.record(&mut fields.recorder(&self.keys, Of::event(&origin)));
+            event.record(&mut fields.recorder(&self.keys, FieldOwner::of_event(&origin)));
             if origin.is_own() {
                 self.emitter.add_own(scratch, fields);
             } else {
@@ -211,7 +211,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
             for span in context.event_scope(event).into_iter().flatten() {
                 function = function.or_else(|| Some(span.metadata().name()));
                 let extensions = span.extensions();
-                let Some(kept) = extensions.get::<Kept>() else {
+                let Some(kept) = extensions.get::<SpanData>() else {
                     continue;
                 };
                 ids.trace = ids.trace.or_else(|| kept.ids.as_ref()?.trace);
@@ -222,15 +222,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
                     self.emitter.add_span(scratch, kept, &mut is_in_call);
                 }
             }
-            ids.fill_up(Correlation::current);
-            let said = Said {
+            ids.fill_missing_from(Correlation::current);
+            let log_event = LogEvent {
                 origin: &origin,
                 at: clock::now(),
                 message: fields.message(),
                 function,
                 ids: &ids,
             };
-            self.emitter.say(scratch, said);
+            self.emitter.emit(scratch, log_event);
         });
     }
 }
@@ -253,7 +253,7 @@ impl TelemetryLayer {
     }
 
     /// Keeps an event until the request that it belongs to has ended.
-    fn record<S>(&self, event: &Event<'_>, place: &Place, context: &Context<'_, S>)
+    fn record<S>(&self, event: &Event<'_>, place: &RecordingSite, context: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
@@ -264,7 +264,7 @@ impl TelemetryLayer {
             trace: None,
         };
         with_scratch(|_, fields| {
-            let of = Of::event(&recorded.origin);
+            let of = FieldOwner::of_event(&recorded.origin);
             event.record(&mut fields.recorder(&self.keys, of));
             #[cfg(feature = "otel")]
             {
@@ -280,7 +280,7 @@ impl TelemetryLayer {
             recorded.function = innermost.name();
             for span in innermost.scope() {
                 let extensions = span.extensions();
-                let Some(kept) = extensions.get::<Kept>() else {
+                let Some(kept) = extensions.get::<SpanData>() else {
                     continue;
                 };
                 if kept.is_request {
@@ -292,20 +292,22 @@ impl TelemetryLayer {
                 }
                 let trace = kept.ids.as_ref().and_then(|ids| ids.trace);
                 recorded.trace = recorded.trace.or(trace);
-                fields.fill_up(&self.keys, &kept.fields);
+                fields.fill_missing_from(&self.keys, &kept.fields);
             }
         });
     }
 
     /// Writes what was kept of a request.
-    fn say_recorded<'a, S: LookupSpan<'a>>(&self, request: &SpanRef<'a, S>) {
+    fn emit_recorded<'a, S: LookupSpan<'a>>(&self, request: &SpanRef<'a, S>) {
         let Some(ring) = ring_of(request) else {
             return;
         };
         let (events, gone) = ring.take();
         let ids = |trace: Option<TraceParent>| {
             let extensions = request.extensions();
-            let ids = extensions.get::<Kept>().and_then(|kept| kept.ids.clone());
+            let ids = extensions
+                .get::<SpanData>()
+                .and_then(|kept| kept.ids.clone());
             let ids = ids.unwrap_or_default();
             Ids {
                 trace: trace.or(ids.trace),
@@ -321,18 +323,18 @@ impl TelemetryLayer {
                 self.emitter.begin(scratch, *event.origin.level());
                 self.emitter.add_own(scratch, own);
                 self.emitter.add(scratch, fields);
-                if let Some(kept) = request.extensions().get::<Kept>() {
+                if let Some(kept) = request.extensions().get::<SpanData>() {
                     self.emitter
                         .add_span(scratch, kept, &mut fields.is_of_request());
                 }
-                let said = Said {
+                let log_event = LogEvent {
                     origin: &event.origin,
                     at: event.at,
                     message: fields.message(),
                     function: Some(event.function),
                     ids: &ids(event.trace),
                 };
-                self.emitter.say(scratch, said);
+                self.emitter.emit(scratch, log_event);
             }
         });
         #[cfg(feature = "otlp")]
@@ -384,7 +386,7 @@ impl TelemetryLayer {
 }
 
 fn ring_of<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<Arc<Ring>> {
-    span.extensions().get::<Kept>()?.ring.clone()
+    span.extensions().get::<SpanData>()?.ring.clone()
 }
 
 impl fmt::Debug for TelemetryLayer {

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// How many lines each place in the program may log in a second.
 pub(crate) struct Limit {
     per_second: NonZeroU32,
-    places: Box<[Place]>,
+    callsites: Box<[Callsite]>,
     /// How many lines were suppressed so far.
     suppressed: AtomicU64,
 }
 
 /// A place in the program, and what it has logged.
 #[derive(Default)]
-struct Place {
+struct Callsite {
     /// The address of its metadata; 0 if the entry is free.
     metadata: AtomicUsize,
     /// The second in the upper half, and how many lines it has had in the lower.
@@ -20,7 +20,7 @@ struct Place {
 }
 
 /// The limit of places that are limited. Few programs have more.
-const PLACES: usize = 4_096;
+const CALLSITES: usize = 4_096;
 
 /// How many are tried for one.
 const PROBES: usize = 16;
@@ -29,8 +29,8 @@ impl Limit {
     pub(crate) fn new(per_second: NonZeroU32) -> Self {
         Self {
             per_second,
-            places: std::iter::repeat_with(Place::default)
-                .take(PLACES)
+            callsites: std::iter::repeat_with(Callsite::default)
+                .take(CALLSITES)
                 .collect(),
             suppressed: AtomicU64::new(0),
         }
@@ -44,44 +44,47 @@ impl Limit {
     /// Returns how many lines of a place, which is told by where its metadata is, were suppressed before this one; `None` to suppress this
     /// one too.
     pub(crate) fn admit(&self, address: usize, second: u64) -> Option<u64> {
-        let Some(place) = self.place(address) else {
+        let Some(callsite) = self.callsite(address) else {
             return Some(0);
         };
         let second = second & u64::from(u32::MAX);
-        let admitted = place
-            .logged
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |logged| {
-                let (of, count) = (logged >> 32, logged & u64::from(u32::MAX));
-                // A thread that read the clock just before the second ended counts in the new one.
-                let is_late = of == second + 1;
-                let (of, count) = if of == second || is_late {
-                    (of, count)
-                } else {
-                    (second, 0)
-                };
-                (count < u64::from(self.per_second.get())).then_some(of << 32 | (count + 1))
-            });
+        let admitted =
+            callsite
+                .logged
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |logged| {
+                    let (of, count) = (logged >> 32, logged & u64::from(u32::MAX));
+                    // A thread that read the clock just before the second ended counts in the new one.
+                    let is_late = of == second + 1;
+                    let (of, count) = if of == second || is_late {
+                        (of, count)
+                    } else {
+                        (second, 0)
+                    };
+                    (count < u64::from(self.per_second.get())).then_some(of << 32 | (count + 1))
+                });
         match admitted {
-            Ok(_) => Some(place.suppressed.swap(0, Ordering::Relaxed)),
+            Ok(_) => Some(callsite.suppressed.swap(0, Ordering::Relaxed)),
             Err(_) => {
-                place.suppressed.fetch_add(1, Ordering::Relaxed);
+                callsite.suppressed.fetch_add(1, Ordering::Relaxed);
                 self.suppressed.fetch_add(1, Ordering::Relaxed);
                 None
             }
         }
     }
 
-    fn place(&self, address: usize) -> Option<&Place> {
+    fn callsite(&self, address: usize) -> Option<&Callsite> {
         // Metadata are some hundred bytes apart.
         let first = address >> 4;
         (first..first.wrapping_add(PROBES)).find_map(|at| {
-            let place = &self.places[at % PLACES];
-            let taken =
-                place
-                    .metadata
-                    .compare_exchange(0, address, Ordering::Relaxed, Ordering::Relaxed);
+            let callsite = &self.callsites[at % CALLSITES];
+            let taken = callsite.metadata.compare_exchange(
+                0,
+                address,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
             let is_mine = taken.map_or_else(|of| of == address, |_| true);
-            is_mine.then_some(place)
+            is_mine.then_some(callsite)
         })
     }
 }

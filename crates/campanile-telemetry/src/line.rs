@@ -7,9 +7,9 @@ use tracing::Level;
 use crate::clock;
 use crate::escape::escape;
 pub(crate) use crate::event::Ids;
-use crate::event::Said;
+use crate::event::LogEvent;
 use crate::fields::{Fields, KEPT, quoted};
-use crate::keys::{EXTRA, Keys, LEFT_OUT, namespace};
+use crate::key_cache::{EXTRA, KeyCache, LEFT_OUT, namespace};
 use crate::origin::Origin;
 use crate::schema::{LogSchema, SchemaKeys};
 
@@ -185,7 +185,7 @@ impl Line {
     pub(crate) fn add(
         &mut self,
         style: &Style,
-        keys: &Keys,
+        keys: &KeyCache,
         fields: &Fields,
         source: Source,
         mut also: impl FnMut(&'static str, &str),
@@ -241,14 +241,14 @@ impl Line {
     }
 
     /// Writes the head and ends the line.
-    pub(crate) fn finish(&mut self, style: &Style, said: &Said<'_>) {
+    pub(crate) fn finish(&mut self, style: &Style, event: &LogEvent<'_>) {
         if self.left_out > 0 {
             let left_out = self.left_out.to_string();
             field(style, LEFT_OUT, &left_out, &mut self.tail);
         }
         match style.format {
-            Format::Json => self.finish_json(style, said),
-            Format::Compact | Format::Pretty => self.finish_text(style, said),
+            Format::Json => self.finish_json(style, event),
+            Format::Compact | Format::Pretty => self.finish_text(style, event),
         }
     }
 
@@ -257,20 +257,20 @@ impl Line {
         [&self.head, &self.tail]
     }
 
-    fn finish_json(&mut self, style: &Style, said: &Said<'_>) {
-        let Said {
+    fn finish_json(&mut self, style: &Style, event: &LogEvent<'_>) {
+        let LogEvent {
             origin,
             message,
             function,
             ids,
             ..
-        } = *said;
+        } = *event;
         let Style { names, service, .. } = style;
         let head = &mut self.head;
         head.push_str("{\"");
         head.push_str(names.timestamp);
         head.push_str("\":\"");
-        clock::push_at(said.at, head);
+        clock::push_at(event.at, head);
         head.push('"');
         json_key(names.level, head);
         head.push('"');
@@ -313,13 +313,13 @@ impl Line {
         self.tail.push_str("}\n");
     }
 
-    fn finish_text(&mut self, style: &Style, said: &Said<'_>) {
-        let Said {
+    fn finish_text(&mut self, style: &Style, event: &LogEvent<'_>) {
+        let LogEvent {
             origin,
             message,
             ids,
             ..
-        } = *said;
+        } = *event;
         if let Some(id) = &ids.correlation {
             text_field(
                 style,
@@ -334,7 +334,7 @@ impl Line {
         }
         self.tail.push('\n');
         let head = &mut self.head;
-        clock::push_at(said.at, head);
+        clock::push_at(event.at, head);
         let (begin, end) = match (style.colours, *origin.level()) {
             (false, _) => ("", ""),
             (true, Level::ERROR) => ("\u{1b}[31m", "\u{1b}[0m"),

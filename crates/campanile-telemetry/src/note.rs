@@ -5,7 +5,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 pub(crate) use crate::field_value::FieldValue;
 use crate::layer::TelemetryLayer;
-use crate::span::Kept;
+use crate::span::SpanData;
 
 /// Adds a field to the span of the nearest request that the current span is in. The line of the request has it, and so have the lines
 /// that follow within the request, and the span that is exported.
@@ -38,11 +38,11 @@ pub(crate) fn note_in(span: &Span, key: &'static str, value: &FieldValue) -> boo
 fn note_at(id: &Id, dispatch: &Dispatch, key: &'static str, value: &FieldValue) -> Option<bool> {
     let layer = dispatch.downcast_ref::<TelemetryLayer>()?;
     let registry = dispatch.downcast_ref::<Registry>()?;
-    let is_request = |kept: &Kept| kept.is_http && kept.of == layer.keys.log();
+    let is_request = |kept: &SpanData| kept.is_http && kept.of == layer.keys.log();
     let mut spans = registry.span(id)?.scope();
-    let request = spans.find(|span| span.extensions().get::<Kept>().is_some_and(is_request))?;
+    let request = spans.find(|span| span.extensions().get::<SpanData>().is_some_and(is_request))?;
     let mut extensions = request.extensions_mut();
-    let kept = extensions.get_mut::<Kept>()?;
+    let kept = extensions.get_mut::<SpanData>()?;
     let is_added = kept.fields.note(&layer.keys, key, value, MAX_FIELDS);
     // The span gets it at its end: OpenTelemetry keeps each value of a key.
     #[cfg(feature = "otel")]

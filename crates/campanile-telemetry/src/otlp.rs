@@ -1,6 +1,7 @@
 //! The export to an OpenTelemetry collector.
 
 mod attempt;
+mod batch_queue;
 mod console;
 mod env;
 mod export;
@@ -10,7 +11,6 @@ mod grpc;
 mod ids;
 mod limits;
 mod metrics;
-mod outbox;
 mod plan;
 mod proto;
 mod protocol;
@@ -21,10 +21,11 @@ mod spans;
 mod transport;
 mod worker;
 
+use self::batch_queue as outbox;
+pub use self::batch_queue::SignalStats;
 pub(crate) use self::exporter::Exporter;
 use self::limits::{AttributeLimits, first};
 pub use self::metrics::{Exemplar, MetricSource, MetricWriter, Point, PointValue};
-pub use self::outbox::SignalStats;
 pub(crate) use self::plan::Plan;
 use self::proto::NOWHERE;
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use crate::keys::Keys;
+use crate::key_cache::KeyCache;
 use crate::line::{Format, Style};
 use crate::queue::Queue;
 use crate::redact::Redaction;
@@ -97,7 +97,7 @@ impl Output {
             source: Arc::new(error),
         })?;
         Ok(Sink {
-            keys: Arc::new(Keys::new(redaction, style.names)),
+            keys: Arc::new(KeyCache::new(redaction, style.names)),
             style,
             queue: Arc::new(queue),
             level: self.level,
@@ -124,7 +124,7 @@ fn report(style: &Style, dropped: u64, failed: u64) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Sink {
     pub(crate) style: Arc<Style>,
-    pub(crate) keys: Arc<Keys>,
+    pub(crate) keys: Arc<KeyCache>,
     pub(crate) queue: Arc<Queue>,
     level: LevelFilter,
 }

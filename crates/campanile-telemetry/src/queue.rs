@@ -294,7 +294,7 @@ impl Shared {
             if left.is_empty() {
                 reported = lost;
             } else {
-                // It is said once something can be written again.
+                // It is event once something can be written again.
                 let ends = left.iter().filter(|byte| **byte == b'\n').count();
                 self.failed
                     .fetch_add(lines.min(ends as u64), Ordering::Relaxed);

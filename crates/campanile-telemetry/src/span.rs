@@ -13,7 +13,7 @@ use crate::recorder::Ring;
 
 /// What is kept of a span, in its extensions.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct SpanData {
     /// Which telemetry keeps it: another may hide other values.
     pub(crate) of: usize,
     pub(crate) fields: Fields,
@@ -39,7 +39,7 @@ pub(crate) struct Kept {
     pub(crate) late_name: Option<Box<str>>,
 }
 
-impl Kept {
+impl SpanData {
     pub(crate) fn new(of: usize, fields: Fields) -> Self {
         Self {
             of,
@@ -71,16 +71,19 @@ pub(crate) fn nearest_request<'a, S: LookupSpan<'a>>(
 ) -> Option<CorrelationId> {
     span.scope().find_map(|span| {
         let extensions = span.extensions();
-        extensions.get::<Kept>()?.request_id().cloned()
+        extensions.get::<SpanData>()?.request_id().cloned()
     })
 }
 
 /// Calls a function with what is kept of a span.
-pub(crate) fn with_kept<T>(span: &Span, function: impl FnOnce(&mut Kept) -> T) -> Option<T> {
+pub(crate) fn with_span_data<T>(
+    span: &Span,
+    function: impl FnOnce(&mut SpanData) -> T,
+) -> Option<T> {
     let found = span.with_subscriber(|(id, dispatch)| {
         let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
         let mut extensions = span.extensions_mut();
-        extensions.get_mut::<Kept>().map(function)
+        extensions.get_mut::<SpanData>().map(function)
     });
     found.flatten()
 }
@@ -99,3 +102,5 @@ pub(crate) fn place_of(span: &Span) -> Option<TraceContext> {
         None
     }
 }
+
+pub(crate) use self::{SpanData as Kept, with_span_data as with_kept};

@@ -231,7 +231,10 @@ async fn a_request_is_followed_into_its_tasks() {
     let error = override_for_request("[span]=debug")
         .unwrap_err()
         .to_string();
-    assert!(error.contains("only supported by `override_for`"), "{error}");
+    assert!(
+        error.contains("only supported by `override_for`"),
+        "{error}"
+    );
     for id in ["abc", "def"] {
         let request = Request::get("/").header("x-correlation-id", id);
         let request = request.body(String::new()).unwrap();

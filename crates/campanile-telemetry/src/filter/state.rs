@@ -16,8 +16,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use super::directives::{self, knows_spans};
-use super::disposition::{Fate, Place, announce, announced};
-use crate::keys::HTTP_TARGET;
+use super::disposition::{Disposition, RecordingSite, announce, announced};
+use crate::key_cache::HTTP_TARGET;
 use crate::span::nearest_request;
 
 pub(super) struct State {
@@ -195,25 +195,27 @@ impl State {
 /// Decisions.
 impl State {
     /// Returns what the layer does with an event that has just arrived.
-    pub(super) fn fate<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> Fate
+    pub(super) fn disposition<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> Disposition
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         // If the application filters the layer itself, everything is written.
         if self.recorded.is_none() || !self.is_used.load(Ordering::Relaxed) {
-            return Fate::Written;
+            return Disposition::Write;
         }
         let metadata = event.metadata();
         if let Some(place) = announced(&metadata.callsite()) {
-            return Fate::Recorded(place);
+            return Disposition::Record(place);
         }
         // The event is written, unless the announcement was lost: formatting its values may log.
         let of_record = event.normalized_metadata();
         if self.wants(of_record.as_ref().unwrap_or(metadata), context) {
-            return Fate::Written;
+            return Disposition::Write;
         }
-        let place = context.event_span(event).and_then(|span| Place::of(&span));
-        place.map_or(Fate::Forgotten, Fate::Recorded)
+        let place = context
+            .event_span(event)
+            .and_then(|span| RecordingSite::of(&span));
+        place.map_or(Disposition::Discard, Disposition::Record)
     }
 
     pub(super) fn is_enabled<S>(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool
@@ -319,7 +321,10 @@ impl State {
         if !recorded.enabled(metadata, context.clone()) {
             return false;
         }
-        let Some(place) = context.lookup_current().and_then(|span| Place::of(&span)) else {
+        let Some(place) = context
+            .lookup_current()
+            .and_then(|span| RecordingSite::of(&span))
+        else {
             return false;
         };
         announce(Some((metadata.callsite(), place)));

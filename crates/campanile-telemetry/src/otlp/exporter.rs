@@ -10,15 +10,15 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use tracing::Dispatch;
 
+use super::batch_queue::{BatchQueue, SignalStats, Waiting};
 pub(super) use super::export::Export;
 use super::ids::Ids;
 use super::metrics::{ExportMetrics, Metrics};
-use super::outbox::{Outbox, SignalStats, Waiting};
 use super::plan::Plan;
 use super::proto::scope;
 use super::records::{ExportRecords, Records};
 use super::spans::{ExportSpans, Spans};
-use super::worker::{Lane, run};
+use super::worker::{SignalWorker, run};
 use crate::clock;
 use crate::otel::Tracer;
 
@@ -28,14 +28,14 @@ pub(crate) struct Exporter {
     traces: Option<Traces>,
     /// `None` if they are not exported.
     pub(crate) logs: Option<Records>,
-    metrics: Option<Arc<Outbox<Bytes>>>,
+    metrics: Option<Arc<BatchQueue<Bytes>>>,
     source: Option<Arc<Metrics>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     id: Option<ThreadId>,
 }
 
 struct Traces {
-    outbox: Arc<Outbox<SpanData>>,
+    outbox: Arc<BatchQueue<SpanData>>,
     provider: SdkTracerProvider,
     tracer: Tracer,
 }
@@ -60,9 +60,9 @@ impl Exporter {
         let traces = match traces {
             None => None,
             Some(signal) => {
-                let outbox = Arc::new(Outbox::new(signal.limits));
+                let outbox = Arc::new(BatchQueue::new(signal.limits));
                 let export = ExportSpans::new(signal.transport, &sdk_resource, of_spans, redaction);
-                let lane = Lane {
+                let worker = SignalWorker {
                     name: signal.name,
                     export: export.map_err(io::Error::other)?,
                     outbox: Arc::clone(&outbox),
@@ -82,38 +82,38 @@ impl Exporter {
                     provider,
                     tracer,
                 };
-                Some((lane, traces))
+                Some((worker, traces))
             }
         };
-        let (traces_lane, traces) = traces.unzip();
+        let (traces_worker, traces) = traces.unzip();
         let logs = match logs {
             None => None,
             Some(signal) => {
-                let outbox = Arc::new(Outbox::new(signal.limits));
-                let lane = Lane {
+                let outbox = Arc::new(BatchQueue::new(signal.limits));
+                let worker = SignalWorker {
                     name: signal.name,
                     export: ExportRecords::new(signal.transport, &resource),
                     outbox: Arc::clone(&outbox),
                     report: Arc::clone(&report),
                 };
-                Some((lane, Records::new(outbox, of_lines)))
+                Some((worker, Records::new(outbox, of_lines)))
             }
         };
-        let (logs_lane, logs) = logs.unzip();
+        let (logs_worker, logs) = logs.unzip();
         let metrics = metrics.map(|(signal, source, every)| {
-            let outbox = Arc::new(Outbox::new(signal.limits));
-            let lane = Lane {
+            let outbox = Arc::new(BatchQueue::new(signal.limits));
+            let worker = SignalWorker {
                 name: signal.name,
                 export: ExportMetrics(signal.transport),
                 outbox: Arc::clone(&outbox),
                 report: Arc::clone(&report),
             };
             (
-                lane,
+                worker,
                 (outbox, Arc::new(Metrics::new(source, &resource)), every),
             )
         });
-        let (metrics_lane, metrics) = metrics.unzip();
+        let (metrics_worker, metrics) = metrics.unzip();
         let collecting = metrics.clone();
         let (metrics, source) = match metrics {
             Some((outbox, source, _)) => (Some(outbox), Some(source)),
@@ -149,7 +149,12 @@ impl Exporter {
                         source.collect_every(every, &outbox).await;
                     }
                 };
-                tokio::join!(run(traces_lane), run(logs_lane), run(metrics_lane), collect);
+                tokio::join!(
+                    run(traces_worker),
+                    run(logs_worker),
+                    run(metrics_worker),
+                    collect
+                );
             });
             // A name that is being looked up is not waited for.
             runtime.shutdown_background();

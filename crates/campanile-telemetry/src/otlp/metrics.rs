@@ -20,8 +20,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use tokio::time::sleep_until;
 
+use super::batch_queue::{BatchQueue, MAX_BATCH_BYTES};
 use super::export::Export;
-use super::outbox::{MAX_BATCH_BYTES, Outbox};
 use super::proto::{attributes, nanoseconds, proto_resource, proto_scope};
 use super::send::{Sent, now};
 use super::transport::Transport;
@@ -49,7 +49,7 @@ pub trait MetricSource: Send + Sync + 'static {
 /// Takes metrics, one after the other.
 #[derive(Debug)]
 pub struct MetricWriter<'a> {
-    outbox: &'a Outbox<Bytes>,
+    outbox: &'a BatchQueue<Bytes>,
     resource: &'a Resource,
     begun: u64,
     now: u64,
@@ -357,7 +357,7 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn collect(&self, outbox: &Outbox<Bytes>) {
+    pub(crate) fn collect(&self, outbox: &BatchQueue<Bytes>) {
         // A source may flush the telemetry, which asks the source.
         if self.is_asked.swap(true, Ordering::Acquire) {
             return;
@@ -382,7 +382,7 @@ impl Metrics {
         self.is_asked.store(false, Ordering::Release);
     }
 
-    pub(crate) async fn collect_every(&self, every: Duration, outbox: &Outbox<Bytes>) {
+    pub(crate) async fn collect_every(&self, every: Duration, outbox: &BatchQueue<Bytes>) {
         let closing = async {
             outbox.closing().await;
         };

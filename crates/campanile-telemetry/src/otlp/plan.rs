@@ -7,10 +7,10 @@ use std::time::Duration;
 use campanile_client::{Client, Target};
 use http::{HeaderName, HeaderValue};
 
+use super::batch_queue::Limits;
 use super::console::Console;
 use super::limits::AttributeLimits;
 use super::metrics::MetricSource;
-use super::outbox::Limits;
 use super::protocol::Protocol;
 use super::send::Sender;
 #[cfg(feature = "grpc")]

@@ -12,20 +12,20 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use tracing::Level;
 
+use super::batch_queue::BatchQueue;
 use super::export::Export;
 use super::limits::{AttributeLimits, first};
-use super::outbox::Outbox;
 use super::proto::{nanoseconds, proto_resource, proto_scope};
 use super::send::Sent;
 use super::transport::Transport;
 use crate::escape::{inner, unescaped};
-use crate::event::Said;
-use crate::keys::CORRELATION_ID;
+use crate::event::LogEvent;
+use crate::key_cache::CORRELATION_ID;
 
 /// Takes lines into the queue of the exporter.
 #[derive(Debug)]
 pub(crate) struct Records {
-    outbox: Arc<Outbox<LogRecord>>,
+    outbox: Arc<BatchQueue<LogRecord>>,
     limits: AttributeLimits,
 }
 
@@ -45,11 +45,11 @@ impl Attributes {
 }
 
 impl Records {
-    pub(super) fn new(outbox: Arc<Outbox<LogRecord>>, limits: AttributeLimits) -> Self {
+    pub(super) fn new(outbox: Arc<BatchQueue<LogRecord>>, limits: AttributeLimits) -> Self {
         Self { outbox, limits }
     }
 
-    pub(super) fn outbox(&self) -> &Outbox<LogRecord> {
+    pub(super) fn outbox(&self) -> &BatchQueue<LogRecord> {
         &self.outbox
     }
 
@@ -70,14 +70,14 @@ impl Records {
     }
 
     /// Takes up a line.
-    pub(crate) fn push(&self, said: &Said<'_>, attributes: &mut Attributes) {
-        let Said {
+    pub(crate) fn push(&self, event: &LogEvent<'_>, attributes: &mut Attributes) {
+        let LogEvent {
             origin,
             message,
             ids,
             at,
             ..
-        } = *said;
+        } = *event;
         let (severity, text) = match *origin.level() {
             Level::ERROR => (SeverityNumber::Error, "ERROR"),
             Level::WARN => (SeverityNumber::Warn, "WARN"),

@@ -44,7 +44,7 @@ use super::protocol::Protocol;
 pub struct Otlp {
     pub(super) endpoint: String,
     pub(super) options: Options,
-    pub(super) signals: [OfSignal; 3],
+    pub(super) signals: [SignalConfig; 3],
     pub(super) metrics_every: Duration,
     pub(super) max_waiting_bytes: usize,
 }
@@ -66,7 +66,7 @@ pub(super) struct Options {
 }
 
 #[derive(Clone)]
-pub(super) struct OfSignal {
+pub(super) struct SignalConfig {
     pub(super) is_on: bool,
     /// Whether it is written where the log is, and sent to no collector.
     pub(super) is_console: bool,
@@ -83,7 +83,7 @@ impl Otlp {
     /// Returns a collector at a URL, to which `/v1/traces` and so on are added for [`Protocol::HttpProtobuf`]. For gRPC it may be a host and a
     /// port alone, which are then spoken to over TLS.
     pub fn new(endpoint: impl Into<String>) -> Self {
-        let signal = |delay| OfSignal {
+        let signal = |delay| SignalConfig {
             is_on: true,
             is_console: false,
             url: None,
@@ -94,7 +94,7 @@ impl Otlp {
             attributes: AttributeLimits::default(),
         };
         // What is collected at once is a batch already.
-        let metrics = OfSignal {
+        let metrics = SignalConfig {
             batch: 1,
             ..signal(0)
         };

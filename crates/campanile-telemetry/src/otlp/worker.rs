@@ -1,29 +1,29 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::batch_queue::{Batch, BatchQueue};
 use super::export::Export;
-use super::outbox::{Batch, Outbox};
 use super::send::Sent;
 use crate::clock;
 
 /// The way of one signal.
-pub(super) struct Lane<E: Export> {
+pub(super) struct SignalWorker<E: Export> {
     pub(super) name: &'static str,
     pub(super) export: E,
-    pub(super) outbox: Arc<Outbox<E::Item>>,
+    pub(super) outbox: Arc<BatchQueue<E::Item>>,
     pub(super) report: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
-pub(super) async fn run<E: Export>(lane: Option<Lane<E>>) {
-    if let Some(lane) = lane {
-        lane.run().await;
+pub(super) async fn run<E: Export>(worker: Option<SignalWorker<E>>) {
+    if let Some(worker) = worker {
+        worker.run().await;
     }
 }
 
 /// How far two reports of failures are apart.
 const QUIET: Duration = Duration::from_secs(60);
 
-impl<E: Export> Lane<E> {
+impl<E: Export> SignalWorker<E> {
     async fn run(mut self) {
         // When a failure was told of last, and whether the last thing told was one.
         let (mut told, mut is_told) = (None::<Instant>, false);
@@ -73,7 +73,7 @@ impl<E: Export> Lane<E> {
     }
 }
 
-async fn out_of_time<T>(outbox: &Outbox<T>) {
+async fn out_of_time<T>(outbox: &BatchQueue<T>) {
     let until = outbox.closing().await;
     tokio::time::sleep_until(until.into()).await;
 }

@@ -64,7 +64,7 @@ pub(crate) const RECORDED: &str = "campanile.recorded";
 
 /// The keys of a log.
 #[derive(Debug)]
-pub(crate) struct Keys {
+pub(crate) struct KeyCache {
     pub(crate) redaction: Redaction,
     names: &'static SchemaKeys,
     /// Tells logs apart.
@@ -82,7 +82,7 @@ thread_local! {
     static KNOWN: RefCell<Known> = const { RefCell::new([[None; WAYS]; SETS]) };
 }
 
-impl Keys {
+impl KeyCache {
     pub(crate) fn new(redaction: Redaction, names: &'static SchemaKeys) -> Self {
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         Self {
@@ -157,9 +157,9 @@ mod tests {
         let keys = |word: &str, schema: LogSchema| {
             let mut redaction = Redaction::default();
             redaction.add([word.to_owned()]);
-            Keys::new(redaction, schema.keys())
+            KeyCache::new(redaction, schema.keys())
         };
-        let is_hidden = |keys: &Keys, key| keys.get(key).hidden != Hidden::Nothing;
+        let is_hidden = |keys: &KeyCache, key| keys.get(key).hidden != Hidden::Nothing;
         let one = keys("card", LogSchema::Campanile);
         let other = keys("user", LogSchema::Ecs);
         for _ in 0..3 {

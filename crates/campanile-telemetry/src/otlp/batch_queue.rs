@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 /// A bounded queue of what is to be exported, in batches. What finds no room is counted.
 #[derive(Debug)]
-pub(crate) struct Outbox<T> {
+pub(crate) struct BatchQueue<T> {
     limits: Limits,
     max_batch_bytes: usize,
     state: Mutex<State<T>>,
@@ -127,7 +127,7 @@ impl SignalStats {
     }
 }
 
-impl<T> Outbox<T> {
+impl<T> BatchQueue<T> {
     pub(crate) fn new(limits: Limits) -> Self {
         // A batch that there is no room for would never be full.
         let batch = limits.batch.min(limits.items).max(1);
@@ -246,7 +246,7 @@ impl<T> Outbox<T> {
     }
 }
 
-/// An [`Outbox`] of any signal.
+/// An [`BatchQueue`] of any signal.
 pub(crate) trait Waiting {
     fn counts(&self) -> SignalStats;
 
@@ -263,7 +263,7 @@ pub(crate) trait Waiting {
     fn wait(&self, until: Instant, now: &dyn Fn() -> Instant) -> (u64, u64);
 }
 
-impl<T> Waiting for Outbox<T> {
+impl<T> Waiting for BatchQueue<T> {
     fn counts(&self) -> SignalStats {
         self.state().counts
     }
@@ -302,14 +302,16 @@ impl<T> Waiting for Outbox<T> {
     }
 }
 
+pub(crate) use self::BatchQueue as Outbox;
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "the tests are the edge")]
 
     use super::*;
 
-    fn outbox(batch: usize, items: usize) -> Outbox<&'static str> {
-        Outbox::new(Limits {
+    fn outbox(batch: usize, items: usize) -> BatchQueue<&'static str> {
+        BatchQueue::new(Limits {
             batch,
             items,
             bytes: 1_000,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use tracing::Level;
 
 use crate::capture::Capture;
-use crate::event::Said;
+use crate::event::LogEvent;
 use crate::fields::Fields;
 use crate::line::{Line, Source};
 #[cfg(feature = "otlp")]
 use crate::otlp::{Attributes, Exporter};
 use crate::output::Sink;
-use crate::span::Kept;
+use crate::span::SpanData;
 
 /// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
 #[derive(Default)]
@@ -79,7 +79,7 @@ impl Emitter {
 
     /// Adds the fields of a span. `is_in_call` says whether the line has those of a request or call
     /// within this span, and this span's are then added to it.
-    pub(crate) fn add_span(&self, scratch: &mut Scratch, span: &Kept, is_in_call: &mut bool) {
+    pub(crate) fn add_span(&self, scratch: &mut Scratch, span: &SpanData, is_in_call: &mut bool) {
         let source = match *is_in_call && span.has_kind {
             true => Source::OuterRequest,
             false => Source::Application,
@@ -108,24 +108,24 @@ impl Emitter {
     }
 
     /// Ends the line, and sends it on its ways.
-    pub(crate) fn say(&self, scratch: &mut Scratch, said: Said<'_>) {
+    pub(crate) fn emit(&self, scratch: &mut Scratch, event: LogEvent<'_>) {
         for ((is_wanted, line), sink) in scratch.others.iter_mut().zip(&*self.others) {
             if *is_wanted {
-                line.finish(&sink.style, &said);
+                line.finish(&sink.style, &event);
                 sink.queue.push(line.parts());
             }
         }
-        scratch.line.finish(&self.first.style, &said);
+        scratch.line.finish(&self.first.style, &event);
         let parts = scratch.line.parts();
-        if self.first.wants(*said.origin.level()) {
+        if self.first.wants(*event.origin.level()) {
             self.first.queue.push(parts);
         }
         if let Some(capture) = &self.capture {
-            capture.keep(&said, parts);
+            capture.keep(&event, parts);
         }
         #[cfg(feature = "otlp")]
         if let Some(records) = self.exporter.as_deref().and_then(|all| all.logs.as_ref()) {
-            records.push(&said, &mut scratch.attributes);
+            records.push(&event, &mut scratch.attributes);
         }
     }
 }

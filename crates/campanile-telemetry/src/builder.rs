@@ -41,10 +41,10 @@ mod otlp;
 /// | [`scrub`](Self::scrub) | none |
 /// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB |
 /// | [`rate_limit`](Self::rate_limit) | none |
-/// | [`capture`](Self::capture) | no lines are kept |
+/// | [`capture`](Self::capture) | none |
 /// | [`flight_recorder`](Self::flight_recorder) | none |
-/// | `otlp`, with feature `otlp` | nothing is exported |
-/// | `sampler`, with feature `otlp` | all traces that are begun here, and of others those that are exported elsewhere |
+/// | `otlp`, with feature `otlp` | none |
+/// | `sampler`, with feature `otlp` | every root trace, and remote traces whose parent is sampled (`parentbased_always_on`) |
 /// | `metric_source`, with feature `otlp` | none |
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` or `install` is called"]
@@ -106,7 +106,7 @@ impl TelemetryBuilder {
         }
     }
 
-    /// Sets the service's version, which every line in JSON has.
+    /// Sets the version of the service, which every JSON line has.
     ///
     /// Defaults to none.
     pub fn version(mut self, version: impl Into<String>) -> Self {
@@ -114,7 +114,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets where the service runs, such as `production`, which every line in JSON has.
+    /// Sets the deployment environment, such as `production`, which every JSON line has.
     ///
     /// Defaults to none.
     pub fn environment(mut self, environment: impl Into<String>) -> Self {
@@ -122,7 +122,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets which of the service's instances this is, which every line in JSON has.
+    /// Sets the instance id of the service, which every JSON line has.
     ///
     /// Defaults to none.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
@@ -130,10 +130,10 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets which attributes of `OTEL_RESOURCE_ATTRIBUTES` every line in JSON has besides the
-    /// version, environment and instance, such as `k8s.pod.name`. [`from_env`](Self::from_env)
-    /// reads them. An attribute that is missing there is left out. A field of an event with the
-    /// same key gets an underscore at its end. The limit is 32 keys; further ones are ignored.
+    /// Sets the keys of `OTEL_RESOURCE_ATTRIBUTES` that every JSON line has, such as
+    /// `k8s.pod.name`, besides version, environment and instance. [`from_env`](Self::from_env)
+    /// reads the attributes; missing ones are left out. An event field with the same key gets a
+    /// trailing underscore. The limit is 32 keys; further ones are ignored.
     ///
     /// Defaults to none.
     pub fn line_attributes(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -142,7 +142,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets how a line looks.
+    /// Sets the format of lines.
     ///
     /// Defaults to [`Format::Json`].
     pub fn format(mut self, format: Format) -> Self {
@@ -150,7 +150,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets what the keys of a line's own fields are called, in JSON.
+    /// Sets the schema of JSON lines.
     ///
     /// Defaults to [`LogSchema::Campanile`].
     pub fn schema(mut self, schema: LogSchema) -> Self {
@@ -158,7 +158,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets where lines go.
+    /// Sets the writer of lines.
     ///
     /// Defaults to [`Writer::stdout`].
     pub fn writer(mut self, writer: Writer) -> Self {
@@ -166,7 +166,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets the most verbose level of lines that go to the [writer](Self::writer). Use it if an
+    /// Sets the maximum level of lines that go to the [writer](Self::writer). Use it if an
     /// [output](Self::output) has more levels. The [filter](Self::filter) applies first.
     ///
     /// Defaults to [`LevelFilter::TRACE`].
@@ -175,7 +175,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Adds an output: a further writer, with a format and a level. Each output has a thread and a
+    /// Adds an output: another writer with a format and a level. Each output has a thread and a
     /// queue of [`max_waiting_bytes`](Self::max_waiting_bytes). Warnings about settings and exports
     /// go to the [writer](Self::writer) only. The limit is 7 outputs.
     ///
@@ -185,7 +185,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets which events there are a line for, as `RUST_LOG` has it: `info,orders=debug,hyper=warn`.
+    /// Sets the filter of events, as `RUST_LOG` directives such as `info,orders=debug,hyper=warn`.
+    /// It takes precedence over `RUST_LOG`.
     ///
     /// Defaults to `info`.
     pub fn filter(mut self, directives: impl Into<String>) -> Self {
@@ -193,27 +194,29 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Adds words that make a field's value `[redacted]` if the field's name has one of them.
+    /// Adds words that redact the value of a field whose name has one of them.
     ///
-    /// Whole words are compared, in upper or lower case. A word ends at `_`, `.`, `-` and where the
-    /// case changes: `iban` hides `customer.iban` and `customerIban`. `card_number` hides
-    /// `cardNumber` and `card-number`, but not `card`. The added words hide values of every type.
-    /// The default words hide strings, errors and values that are formatted; they show numbers and
-    /// booleans, so that `max_tokens = 4096` and `password_reset = true` stay readable. Secrets
-    /// inside of messages and of other values are replaced by
-    /// [`redact_values`](Self::redact_values).
+    /// Whole words are compared, ignoring case. A word ends at `_`, `.`, `-` and where the case
+    /// changes: `iban` redacts `customer.iban` and `customerIban`. `card_number` redacts
+    /// `cardNumber` and `card-number`, but not `card`.
     ///
-    /// Defaults to `access_key`, `api_key`, `auth`, `authorization`, `bearer`, `connection_string`, `cookie`, `cookies`, `credential`,
-    /// `credentials`, `csrf`, `database_url`, `dsn`, `jwt`, `passphrase`, `passwd`, `password`, `passwords`, `private_key`, `pwd`,
-    /// `secret`, `secrets`, `session`, `session_id`, `session_key`, `signing_key`, `token` and `xsrf`, and what is
-    /// often written without a border, such as `accesstoken`.
+    /// The added words redact values of every type. The default words redact strings, errors and
+    /// formatted values, but not numbers and booleans, so that `max_tokens = 4096` and
+    /// `password_reset = true` stay readable. [`redact_values`](Self::redact_values) redacts
+    /// secrets inside of messages and of other values.
+    ///
+    /// The added words come on top of the default words: `access_key`, `api_key`, `auth`,
+    /// `authorization`, `bearer`, `connection_string`, `cookie`, `cookies`, `credential`,
+    /// `credentials`, `csrf`, `database_url`, `dsn`, `jwt`, `passphrase`, `passwd`, `password`,
+    /// `passwords`, `private_key`, `pwd`, `secret`, `secrets`, `session`, `session_id`,
+    /// `session_key`, `signing_key`, `token` and `xsrf`, and compounds such as `accesstoken`.
     pub fn redact(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.redaction.add(words.into_iter().map(Into::into));
         self
     }
 
-    /// Sets the words of [`redact`](Self::redact) and removes the default ones: passwords and tokens are then shown, unless their
-    /// words are among these.
+    /// Replaces the words of [`redact`](Self::redact), including the default ones. Passwords and
+    /// tokens are then shown, unless their words are in the list.
     ///
     /// Defaults to the default words of [`redact`](Self::redact).
     pub fn redact_only(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -221,8 +224,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets whether secrets inside of messages and text values are replaced by `[redacted]`. Names
-    /// match in upper and lower case. These are replaced:
+    /// Sets whether secrets inside of messages and string values are replaced by `[redacted]`.
+    /// Names match in upper and lower case. These are redacted:
     ///
     /// - the token in `Bearer <token>`, if it has a letter and a digit, or 16 bytes,
     /// - `user:password` in base64 in `Basic <token>`,
@@ -249,9 +252,9 @@ impl TelemetryBuilder {
     /// - positions in a list, such as `next_token=abc`, `page_token` and `continuation_token`,
     /// - paths in `PWD=/srv`, and algorithms in `signature=sha256`,
     /// - `true`, `false`, `None`, `null`, placeholders such as `$1`, and comparisons with `==`,
-    /// - all other text. Add a [function](Self::scrub) for other secrets.
+    /// - all other strings. Add a [function](Self::scrub) for other secrets.
     ///
-    /// The cost is one pass over each text.
+    /// The cost is one pass over each string.
     ///
     /// Defaults to `true`.
     pub fn redact_values(mut self, is_on: bool) -> Self {
@@ -259,14 +262,14 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Adds a function that replaces secrets inside of messages and text values. Each call adds
-    /// another function. They are called in order, with the field's key (`message` for a message)
-    /// and the text. Each returns the text to write, or `None` to keep it. Afterwards the patterns
-    /// of [`redact_values`](Self::redact_values) are replaced.
+    /// Adds a function that redacts messages and string values. Functions are called in the order
+    /// of the calls, with the key of the field (`message` for a message) and the string. A function
+    /// returns the string to write, or `None` to keep it. The patterns of
+    /// [`redact_values`](Self::redact_values) apply afterwards.
     ///
-    /// The function runs on the thread that logs, for each text, so keep it short. It gets at most
-    /// 16 KiB. If it panics, the text is `[redacted]`. Texts that the function logs itself are not
-    /// passed to it.
+    /// The function runs on the logging thread for each string, so keep it fast. It gets at most 16
+    /// KiB. If it panics, the string is `[redacted]`. It is not called for events that it logs
+    /// itself.
     ///
     /// ```
     /// use campanile_telemetry::Telemetry;
@@ -287,8 +290,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets how many bytes of lines may wait for the writer; at least 1 MiB. Lines that find no room are dropped, counted, and told of in the
-    /// log.
+    /// Sets the size of the queue of each output in bytes. The minimum is 1 MiB. If the queue is
+    /// full, lines are dropped and counted, and the log reports their number.
     ///
     /// Defaults to 8 MiB.
     pub fn max_waiting_bytes(mut self, max: usize) -> Self {
@@ -296,9 +299,11 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets how many lines each place in the program, which is each `info!` and so on, may log in a second, at every level. Other lines
-    /// are left out and counted in [`LogStats::suppressed`](crate::LogStats::suppressed). The next line of that place has their number in
-    /// the field `suppressed`. 4,096 places are limited. The lines of [`HttpSpans`](crate::HttpSpans) are not.
+    /// Sets the maximum number of lines per second of each callsite, such as one `info!`, at every
+    /// level. Further lines are dropped and counted in
+    /// [`LogStats::suppressed`](crate::LogStats::suppressed). The next line of the callsite has
+    /// their number in the field `suppressed`. The first 4,096 callsites are limited. The lines of
+    /// [`HttpSpans`](crate::HttpSpans) are not limited.
     ///
     /// Defaults to no limit.
     pub fn rate_limit(mut self, lines_per_second: NonZeroU32) -> Self {
@@ -314,21 +319,21 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Keeps of each request the events that the log doesn't have, and writes them if it ends badly.
+    /// Sets the flight recorder, which writes verbose events of requests that fail or are slow.
     ///
-    /// Defaults to keeping none.
+    /// Defaults to none.
     pub fn flight_recorder(mut self, recorder: FlightRecorder) -> Self {
         self.recorder = Some(recorder);
         self
     }
 
-    /// Sets the provider of the spans' tracer, for an application that has an OpenTelemetry pipeline of its own. Spans then go to that
-    /// provider, and [`otlp`](Self::otlp) exports none of them.
+    /// Sets the tracer provider, for an application with an OpenTelemetry pipeline. Spans then go
+    /// to that provider, and [`otlp`](Self::otlp) exports no spans.
     ///
-    /// An application that has the layer of `tracing-opentelemetry` in its subscriber already needs no provider here:
-    /// [`HttpSpans`](crate::HttpSpans) uses that layer.
+    /// An application with a layer of `tracing-opentelemetry` in its subscriber needs no provider
+    /// here: [`HttpSpans`](crate::HttpSpans) uses that layer.
     ///
-    /// Defaults to the provider of what [`otlp`](Self::otlp) exports.
+    /// Defaults to the provider of [`otlp`](Self::otlp).
     #[cfg(feature = "otel")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
     pub fn tracer_provider(
@@ -341,7 +346,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Returns whether something is exported to a collector, for example because the environment names one.
+    /// Returns whether a collector is set, by the code or by the environment.
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     #[must_use]
@@ -359,33 +364,34 @@ impl TelemetryBuilder {
     /// | variable | sets |
     /// |---|---|
     /// | `RUST_LOG` | the [filter](Self::filter) |
-    /// | `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` | the service's name |
+    /// | `OTEL_SERVICE_NAME`, or `service.name` of `OTEL_RESOURCE_ATTRIBUTES` | the service name |
     /// | `OTEL_RESOURCE_ATTRIBUTES` | the version, environment and instance on every line, by `service.version`, `deployment.environment.name` (or `deployment.environment`) and `service.instance.id`; others with [`line_attributes`](Self::line_attributes). All go to the collector |
     ///
     /// With feature `otlp`, in addition:
     ///
     /// | variable | default | sets |
     /// |---|---|---|
-    /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | none, and then nothing is exported | the collector |
-    /// | `OTEL_EXPORTER_OTLP_{TRACES,LOGS,METRICS}_ENDPOINT` | `/v1/traces` and so on there | the URL for one signal, as it is |
-    /// | `OTEL_{TRACES,LOGS,METRICS}_EXPORTER` | `otlp` with an endpoint, or else `none` | where a signal goes: `otlp`, `console` (traces and metrics as lines of JSON, where the log is written), or `none` |
-    /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf` | or `grpc`, with feature `grpc` |
-    /// | `OTEL_EXPORTER_OTLP_HEADERS` | none | `name=value,…`, with values as in a URL |
-    /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | `10000` | milliseconds of an attempt |
-    /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none` | or `gzip` |
-    /// | `OTEL_EXPORTER_OTLP_CERTIFICATE` | Mozilla's list | a file in PEM with the authorities that are trusted |
-    /// | `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`, `OTEL_EXPORTER_OTLP_CLIENT_KEY` | none | files in PEM with a certificate of ours and its key |
-    /// | `OTEL_EXPORTER_OTLP_INSECURE` | `false` | `true`: an endpoint for gRPC without a scheme is spoken to in plain text |
+    /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | none: nothing is exported | the collector |
+    /// | `OTEL_EXPORTER_OTLP_{TRACES,LOGS,METRICS}_ENDPOINT` | the endpoint with `/v1/traces` and so on | the URL of one signal |
+    /// | `OTEL_{TRACES,LOGS,METRICS}_EXPORTER` | `otlp` with an endpoint, or else `none` | the exporter of a signal: `otlp`, `console` (traces and metrics as JSON lines in the log), or `none` |
+    /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf` | the protocol; `grpc` needs feature `grpc` |
+    /// | `OTEL_EXPORTER_OTLP_HEADERS` | none | `name=value,…`, with percent-encoded values |
+    /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | `10000` | the timeout of an attempt in milliseconds |
+    /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none` | the compression: `gzip` or `none` |
+    /// | `OTEL_EXPORTER_OTLP_CERTIFICATE` | Mozilla's list | a PEM file with the trusted authorities |
+    /// | `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`, `OTEL_EXPORTER_OTLP_CLIENT_KEY` | none | PEM files with the client certificate and its key |
+    /// | `OTEL_EXPORTER_OTLP_INSECURE` | `false` | whether a gRPC endpoint without a scheme is plain text |
     /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | `parentbased_always_on` | the sampler |
-    /// | `OTEL_BSP_*`, `OTEL_BLRP_*`: `SCHEDULE_DELAY`, `MAX_EXPORT_BATCH_SIZE`, `MAX_QUEUE_SIZE`, `EXPORT_TIMEOUT` | `5000` (`1000` for lines), `512`, as many as 8 MiB hold, `30000` | batches of spans, and of lines |
-    /// | `OTEL_ATTRIBUTE_COUNT_LIMIT`, `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, and the same of `OTEL_SPAN_` and `OTEL_LOGRECORD_` | `128`, no limit | how many attributes a span and a line have, and how many characters a text |
-    /// | `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT` | `60000`, `30000` | milliseconds |
-    /// | `OTEL_SDK_DISABLED` | `false` | `true`: nothing is exported, whatever the code says |
+    /// | `OTEL_BSP_*`, `OTEL_BLRP_*`: `SCHEDULE_DELAY`, `MAX_EXPORT_BATCH_SIZE`, `MAX_QUEUE_SIZE`, `EXPORT_TIMEOUT` | `5000` (`1000` for log records), `512`, 8 MiB, `30000` | the batches of spans, and of log records |
+    /// | `OTEL_ATTRIBUTE_COUNT_LIMIT`, `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, also with `OTEL_SPAN_` and `OTEL_LOGRECORD_` | `128`, no limit | the maximum number of attributes of a span or log record, and the maximum length of a string in characters |
+    /// | `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT` | `60000`, `30000` | the interval and the timeout of metric exports in milliseconds |
+    /// | `OTEL_SDK_DISABLED` | `false` | `true` stops every export |
     ///
-    /// Those of `OTEL_EXPORTER_OTLP_` can be for one signal too, as the endpoint's. Other variables of OpenTelemetry are not read.
+    /// Variables of `OTEL_EXPORTER_OTLP_` can also be set for one signal, as the endpoint. Other
+    /// OpenTelemetry variables are not read.
     ///
-    /// A variable that is not usable is ignored, with a line in the log and in [`Telemetry::env_warnings`]. If a certificate or key
-    /// can't be read, its signal is not exported.
+    /// An invalid variable is ignored, with a line in the log and in [`Telemetry::env_warnings`].
+    /// If a certificate or key cannot be read, its signal is not exported.
     ///
     /// [`Telemetry::env_warnings`]: crate::Telemetry::env_warnings
     pub fn from_env(mut self) -> Self {

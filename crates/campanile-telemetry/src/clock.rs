@@ -1,42 +1,42 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Returns the time.
+/// Returns the wall clock time.
 pub(crate) fn now() -> SystemTime {
     #[expect(
         clippy::disallowed_methods,
-        reason = "a line of the log belongs to the moment at which it comes"
+        reason = "a line has the time of its event"
     )]
     SystemTime::now()
 }
 
-/// Returns the time of a clock that does not step.
+/// Returns the time of the monotonic clock.
 pub(crate) fn instant() -> Instant {
     #[expect(
         clippy::disallowed_methods,
-        reason = "what is logged and exported is timed where it happens"
+        reason = "durations are measured where they occur"
     )]
     Instant::now()
 }
 
-/// Returns the seconds since 1970.
+/// Returns the seconds since the Unix epoch.
 pub(crate) fn second() -> u64 {
     let since = now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
 }
 
-/// Appends the time in UTC, as RFC 3339 has it, to microseconds.
+/// Appends the current time in UTC, in RFC 3339 with microseconds.
 pub(crate) fn push_now(out: &mut String) {
     push_at(now(), out);
 }
 
-/// Appends a time in UTC, as RFC 3339 has it, to microseconds.
+/// Appends a time in UTC, in RFC 3339 with microseconds.
 pub(crate) fn push_at(at: SystemTime, out: &mut String) {
     push(at.duration_since(UNIX_EPOCH).unwrap_or_default(), out);
 }
 
 thread_local! {
-    /// The last second that this thread wrote, and its text.
+    /// The last second that this thread wrote, and its string.
     static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
 }
 

@@ -1,4 +1,4 @@
-//! What is made of an event: a line, which is written, kept, and exported.
+//! Sends a finished log event to the outputs, the capture buffer and the exporter.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,29 +15,29 @@ use crate::otlp::{Attributes, Exporter};
 use crate::output::Sink;
 use crate::span::SpanData;
 
-/// What a line is made of. It is taken out while it is in use, since a field that is formatted may log itself.
+/// The buffers of a thread. They are taken out while in use, since formatting a field may log.
 #[derive(Default)]
 pub(crate) struct Scratch {
     line: Line,
-    /// The lines of further outputs; with whether they want the event's level.
+    /// The lines of the other outputs, and whether each output writes this level.
     others: Vec<(bool, Line)>,
     #[cfg(feature = "otlp")]
     attributes: Attributes,
 }
 
 thread_local! {
-    /// Boxed, since it is taken out and put back for each event.
+    /// Boxed, since it is moved out and back for each event.
     static SCRATCH: Cell<Option<Box<(Scratch, Fields)>>> = const { Cell::new(None) };
 }
 
-/// Calls a function with what this thread keeps its memory in.
+/// Calls a function with this thread's buffers.
 pub(crate) fn with_scratch(function: impl FnOnce(&mut Scratch, &mut Fields)) {
     let taken = SCRATCH.try_with(Cell::take);
     let mut taken = taken.ok().flatten().unwrap_or_default();
     let (scratch, fields) = &mut *taken;
     fields.clear();
     function(scratch, fields);
-    // On a thread that is being torn down there is no place for it any more.
+    // A thread that is being torn down has no thread-local storage.
     let _ = SCRATCH.try_with(|place| place.set(Some(taken)));
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Emitter {
 }
 
 impl Emitter {
-    /// Begins a line.
+    /// Starts a line.
     pub(crate) fn begin(&self, scratch: &mut Scratch, level: Level) {
         scratch.line.clear();
         scratch
@@ -67,18 +67,18 @@ impl Emitter {
         scratch.attributes.clear();
     }
 
-    /// Adds the fields whose keys the line doesn't have yet.
+    /// Adds fields of the application whose keys the line lacks.
     pub(crate) fn add(&self, scratch: &mut Scratch, fields: &Fields) {
         self.add_of(scratch, fields, Source::Application);
     }
 
-    /// Adds fields that the library has logged.
+    /// Adds fields of the library.
     pub(crate) fn add_own(&self, scratch: &mut Scratch, fields: &Fields) {
         self.add_of(scratch, fields, Source::Library);
     }
 
-    /// Adds the fields of a span. `is_in_call` says whether the line has those of a request or call
-    /// within this span, and this span's are then added to it.
+    /// Adds the fields of a span. `is_in_call` is whether the line has the fields of a request or
+    /// call inside this span; the fields of this span are then taken into account, too.
     pub(crate) fn add_span(&self, scratch: &mut Scratch, span: &SpanData, is_in_call: &mut bool) {
         let source = match *is_in_call && span.has_kind {
             true => Source::OuterRequest,
@@ -107,7 +107,7 @@ impl Emitter {
         line.add(style, &self.first.keys, fields, source, |_, _| {});
     }
 
-    /// Ends the line, and sends it on its ways.
+    /// Finishes the line and sends it to its destinations.
     pub(crate) fn emit(&self, scratch: &mut Scratch, event: LogEvent<'_>) {
         for ((is_wanted, line), sink) in scratch.others.iter_mut().zip(&*self.others) {
             if *is_wanted {

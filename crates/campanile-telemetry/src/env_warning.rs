@@ -1,8 +1,8 @@
 use std::fmt;
 
-/// A variable of the environment that was ignored, because its value is not usable.
+/// An environment variable that was ignored, because its value is invalid.
 ///
-/// Its value is not kept, since it may be a secret.
+/// The value is not kept, since it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvWarning {
     variable: String,
@@ -23,7 +23,7 @@ impl EnvWarning {
         &self.variable
     }
 
-    /// Returns what is wrong with the value, and what is expected.
+    /// Returns the problem and the expected value.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason

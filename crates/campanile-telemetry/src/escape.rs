@@ -1,16 +1,16 @@
-//! Texts without anything that could end a line, move a cursor, or turn the direction of what comes after it.
+//! Escapes characters that could end a line, move a cursor, or change the text direction.
 
 use std::fmt::{self, Write};
 
-/// The limit of a value in bytes; a longer one is cut.
+/// The limit of a value in bytes. Longer values are truncated.
 pub(crate) const MAX_VALUE: usize = 16 << 10;
 
-/// Returns whether a text can be written as it is.
+/// Returns whether a string needs no escaping.
 pub(crate) fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| PLAIN[usize::from(byte)])
 }
 
-/// Writes a text as the inside of a JSON string, which is safe in a line of text as well.
+/// Writes a string as the inside of a JSON string, which is also safe in a line of text.
 pub(crate) fn escape(text: &str, out: &mut String) {
     if is_plain(text) {
         out.push_str(text);
@@ -25,7 +25,7 @@ pub(crate) fn escape(text: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // All special characters are in the basic plane. A `String` takes whatever is written.
+            // All special characters are in the basic plane. Writing to a `String` never fails.
             char => {
                 let _ = write!(out, "\\u{:04x}", u32::from(char));
             }
@@ -43,14 +43,14 @@ fn is_special(char: char) -> bool {
             | '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
             // Separators of lines and paragraphs.
             | '\u{2028}' | '\u{2029}'
-            // Marks of direction.
+            // Bidirectional controls.
             | '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // A mark of byte order in the middle.
+            // A byte order mark.
             | '\u{feff}'
     )
 }
 
-/// The bytes of which no special character begins with one.
+/// The bytes that start no special character.
 const PLAIN: [bool; 256] = {
     let mut plain = [true; 256];
     let mut byte = 0;
@@ -61,7 +61,7 @@ const PLAIN: [bool; 256] = {
     plain[b'"' as usize] = false;
     plain[b'\\' as usize] = false;
     plain[0x7f] = false;
-    // What U+0080 to U+009F, U+061C, U+2000 to U+2FFF and U+F000 to U+FFFF begin with.
+    // The first bytes of U+0080 to U+009F, U+061C, U+2000 to U+2FFF and U+F000 to U+FFFF.
     plain[0xc2] = false;
     plain[0xd8] = false;
     plain[0xe2] = false;
@@ -69,7 +69,7 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-/// Escapes what is written, and cuts it.
+/// Escapes and truncates a string.
 pub(crate) struct Escaping<'a> {
     out: &'a mut String,
     room: usize,
@@ -101,26 +101,26 @@ impl Write for Escaping<'_> {
         let end = ends.find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         escape(&text[..end], self.out);
         self.out.push('…');
-        // It ends the formatting, too.
+        // The error stops the formatting.
         self.room = 0;
         Err(fmt::Error)
     }
 }
 
-/// Returns the text of a JSON string of ours.
+/// Returns the string of a JSON string.
 #[cfg(feature = "otel")]
 pub(crate) fn text_of(json: &str) -> String {
     unescaped(inner(json)).into_owned()
 }
 
-/// Returns what is between the quotes of a text in JSON.
+/// Returns the inside of a JSON string.
 #[cfg(feature = "otel")]
 pub(crate) fn inner(json: &str) -> &str {
     let json = json.strip_prefix('"').unwrap_or(json);
     json.strip_suffix('"').unwrap_or(json)
 }
 
-/// Returns the text that [`escape`] was given.
+/// Returns the string that [`escape`] was given.
 #[cfg(feature = "otel")]
 pub(crate) fn unescaped(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains('\\') {

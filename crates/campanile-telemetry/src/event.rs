@@ -6,18 +6,18 @@ use campanile_correlation::{Correlation, CorrelationId, TraceParent};
 
 use crate::origin::Origin;
 
-/// What a line says besides its fields.
+/// A log event without its fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogEvent<'a> {
     pub(crate) origin: &'a Origin<'a>,
     pub(crate) at: SystemTime,
-    /// It is escaped.
+    /// The message, escaped.
     pub(crate) message: &'a str,
     pub(crate) function: Option<&'static str>,
     pub(crate) ids: &'a Ids,
 }
 
-/// The ids of the request that a line belongs to.
+/// The ids of a log event.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ids {
     pub(crate) correlation: Option<CorrelationId>,
@@ -32,7 +32,7 @@ impl Ids {
         }
     }
 
-    /// Takes what is not known from what the task carries.
+    /// Takes missing ids from the current task.
     pub(crate) fn fill_missing_from(&mut self, current: impl FnOnce() -> Correlation) {
         if self.correlation.is_some() && self.trace.is_some() {
             return;

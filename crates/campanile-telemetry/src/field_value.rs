@@ -1,7 +1,7 @@
 use crate::number;
 use crate::scrub::Scrubber;
 
-/// The value of a field that is [noted](crate::note).
+/// The value of a field of [`note`](crate::note).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FieldValue {
@@ -11,14 +11,14 @@ pub enum FieldValue {
     Signed(i64),
     /// An unsigned integer.
     Unsigned(u64),
-    /// A number.
+    /// A floating-point number.
     Float(f64),
     /// A boolean.
     Bool(bool),
 }
 
 impl FieldValue {
-    /// Returns it as an attribute. An integer that is too large for one is a text.
+    /// Returns the OpenTelemetry attribute. An integer above `i64::MAX` becomes a string.
     #[cfg(feature = "otel")]
     pub(crate) fn attribute(&self, key: &'static str) -> opentelemetry::KeyValue {
         use opentelemetry::{KeyValue, Value};
@@ -35,7 +35,7 @@ impl FieldValue {
         KeyValue::new(key, value)
     }
 
-    /// Writes the value of a key as JSON.
+    /// Writes the value as JSON.
     pub(crate) fn write(&self, scrubber: &Scrubber, key: &str, out: &mut String) {
         match self {
             Self::Text(text) => {

@@ -12,26 +12,26 @@ use crate::number;
 use crate::origin::Origin;
 use crate::sensitive::REDACTED;
 
-/// The fields of a span or an event, with their values as JSON.
+/// The fields of a span or an event, with values as JSON.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     values: String,
     entries: Vec<Entry>,
-    /// Whether some were given as unsigned integers.
+    /// Whether a value was an unsigned integer.
     #[cfg(feature = "otlp")]
     has_unsigned: bool,
     /// The message of an event, escaped, without quotes.
     message: String,
 }
 
-/// A field: where its value is among the values.
+/// A field with the range of its value in `Fields::values`.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     key: &'static str,
     value: Range<usize>,
 }
 
-/// How much of some fields was copied.
+/// The sizes of a copy of fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Copied {
     message: usize,
@@ -40,12 +40,12 @@ pub(crate) struct Copied {
 }
 
 impl Copied {
-    /// How many bytes its texts have.
+    /// Returns the length of the strings.
     pub(crate) fn texts(self) -> usize {
         self.message + self.values
     }
 
-    /// How many bytes it takes in memory.
+    /// Returns the size in memory.
     pub(crate) fn size(self) -> usize {
         self.texts() + self.entries * size_of::<Entry>()
     }
@@ -69,12 +69,12 @@ impl Fields {
         {
             self.has_unsigned = false;
         }
-        // What one large line took is given back.
+        // The memory of a large line is freed.
         self.values.shrink_to(KEPT);
         self.message.shrink_to(KEPT);
     }
 
-    /// Appends its texts to others, the message first, and its fields.
+    /// Appends the message and the values to a string, and the entries to a collection.
     pub(crate) fn copy(&self, texts: &mut String, entries: &mut impl Extend<Entry>) -> Copied {
         texts.push_str(&self.message);
         texts.push_str(&self.values);
@@ -86,7 +86,7 @@ impl Fields {
         }
     }
 
-    /// Returns what was copied.
+    /// Returns the fields of a copy.
     pub(crate) fn of_copy(
         copied: Copied,
         texts: &str,
@@ -102,7 +102,7 @@ impl Fields {
         }
     }
 
-    /// How many bytes a copy takes in memory.
+    /// Returns the size of a copy in memory.
     pub(crate) fn size(&self) -> usize {
         let texts = self.message.len() + self.values.len();
         texts + self.entries.len() * size_of::<Entry>()
@@ -112,13 +112,14 @@ impl Fields {
         &self.message
     }
 
-    /// The keys and the values, in the order in which they were recorded.
+    /// Returns the keys and values, in the order of recording.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let value = |entry: &Entry| (entry.key, &self.values[entry.value.clone()]);
         self.entries.iter().map(value)
     }
 
-    /// Returns the keys of integers, if some were given without a sign. Those that JSON has as texts are not among them.
+    /// Returns the keys of integers, if some were unsigned. Integers that are written as strings
+    /// are left out.
     #[cfg(feature = "otlp")]
     pub(crate) fn unsigned(&self) -> impl Iterator<Item = &'static str> {
         let all = self.has_unsigned.then(|| self.iter()).into_iter().flatten();
@@ -126,7 +127,7 @@ impl Fields {
         all.filter_map(move |(key, value)| is_integer(value).then_some(key))
     }
 
-    /// Returns what records fields here: a later value of a key takes the place of an earlier one.
+    /// Returns a visitor that adds fields. A later value of a key replaces an earlier one.
     pub(crate) fn recorder<'a>(&'a mut self, keys: &'a KeyCache, of: FieldOwner) -> Recorder<'a> {
         Recorder {
             fields: self,
@@ -148,7 +149,7 @@ impl Fields {
         }
     }
 
-    /// Forgets values that others have taken the place of, once they are the greater part.
+    /// Removes replaced values once they are the greater part.
     fn compact(&mut self) {
         let live: usize = self.entries.iter().map(|entry| entry.value.len()).sum();
         if self.values.len() <= 2 * live + 256 {
@@ -164,17 +165,18 @@ impl Fields {
     }
 }
 
-/// How much memory is kept from one line to the next.
+/// The size of the memory that is kept between lines.
 pub(crate) const KEPT: usize = 64 << 10;
 
-/// Whose fields they are: only an event's `message` is one.
+/// The owner of fields. Only events have a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldOwner {
     Span,
-    /// The span of a request, whose correlation id is for other layers alone: lines have it anyway.
+    /// The span of a request. Its field `correlation_id` is for other layers, since lines have the
+    /// id anyway.
     Request,
     Event,
-    /// A record of the `log` crate, whose place is in fields.
+    /// A record of the `log` crate, whose target, module and line are fields.
     Record,
 }
 
@@ -232,7 +234,7 @@ impl Recorder<'_> {
     }
 
     fn record_integer(&mut self, field: &Field, text: &str, is_exact: bool) {
-        // A message is a text anyway.
+        // A message is always a string.
         let is_exact = is_exact || self.is_message(field);
         self.record(field, false, |out| number::integer(text, is_exact, out));
     }
@@ -277,7 +279,7 @@ impl Visit for Recorder<'_> {
         self.record_text(field, |out| out.write_str(value));
     }
 
-    /// An error with what caused it, as one text.
+    /// Writes an error with its causes as one string.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         self.record_text(field, |out| {
             write!(out, "{value}")?;
@@ -294,10 +296,10 @@ impl Visit for Recorder<'_> {
     }
 }
 
-/// The limit of the causes of an error that are shown: a chain may be a ring.
+/// The limit of causes of an error. A chain of causes may be cyclic.
 const MAX_CAUSES: usize = 16;
 
-/// Writes a text as a JSON string.
+/// Writes a string as JSON.
 pub(crate) fn quoted(text: &str, out: &mut String) {
     out.push('"');
     escape(text, out);
@@ -305,17 +307,17 @@ pub(crate) fn quoted(text: &str, out: &mut String) {
 }
 
 impl Fields {
-    /// Adds a number of our own.
+    /// Adds a number of the library.
     pub(crate) fn add_number(&mut self, key: &'static str, value: u64) {
         self.add(key, |out| out.push_str(itoa::Buffer::new().format(value)));
     }
 
-    /// Adds a mark of our own.
+    /// Adds `true`.
     pub(crate) fn add_true(&mut self, key: &'static str) {
         self.add(key, |out| out.push_str("true"));
     }
 
-    /// Adds what a request's span is known to have at its end.
+    /// Adds an attribute of a request.
     pub(crate) fn add_fact(&mut self, keys: &KeyCache, key: &'static str, fact: Fact<'_>) {
         let is_text = !matches!(fact, Fact::Number(_));
         let hidden = keys.get(key).hidden.hides(is_text);
@@ -332,7 +334,8 @@ impl Fields {
         });
     }
 
-    /// Adds a value that the application notes, unless there are too many; returns whether it is there now.
+    /// Adds a field of [`note`](crate::note), unless there are too many. Returns whether it was
+    /// added.
     pub(crate) fn note(
         &mut self,
         keys: &KeyCache,
@@ -351,8 +354,7 @@ impl Fields {
         true
     }
 
-    /// Takes up the values of an outer span whose keys are not there yet. Two requests are not
-    /// mixed.
+    /// Adds values of an outer span whose keys are missing. Fields of two requests are not mixed.
     pub(crate) fn fill_missing_from(&mut self, keys: &KeyCache, outer: &Self) {
         let inner = self.entries.len();
         let is_other = self.is_of_request() && outer.is_of_request();
@@ -368,14 +370,13 @@ impl Fields {
         }
     }
 
-    /// Returns whether they are those of a span that stands for a request or call, by its
-    /// `otel.kind`.
+    /// Returns whether the fields describe a request or call, by `otel.kind`.
     pub(crate) fn is_of_request(&self) -> bool {
         let kind = self.iter().find(|(key, _)| *key == "otel.kind");
         kind.is_some_and(|(_, kind)| !kind.eq_ignore_ascii_case("\"internal\""))
     }
 
-    /// Takes up the values of others, which go before.
+    /// Adds the values of other fields, which replace those with the same key.
     pub(crate) fn overwrite_with(&mut self, others: &Self) {
         #[cfg(feature = "otlp")]
         {

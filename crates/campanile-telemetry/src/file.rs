@@ -4,7 +4,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A file that is opened again when its path leads to another one, as after logrotate.
+/// A file that is reopened if its path leads to another file, for example after logrotate.
 pub(crate) struct LogFile {
     path: PathBuf,
     file: File,
@@ -12,7 +12,7 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        // The process may change its folder.
+        // The process may change its working directory.
         let path = std::path::absolute(path)?;
         let file = append(&path)?;
         Ok(Self { path, file })
@@ -22,7 +22,7 @@ impl LogFile {
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !is_at(&self.file, &self.path) {
-            // A file that can't be opened again is written to as before.
+            // If the file cannot be reopened, writes go to the old one.
             self.file = append(&self.path).or_else(|_| self.file.try_clone())?;
         }
         self.file.write(bytes)
@@ -33,17 +33,17 @@ impl Write for LogFile {
     }
 }
 
-/// Opens a file to write to its end. It is made if it is not there.
+/// Opens a file for appending. It is created if it does not exist.
 pub(crate) fn append(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).open(path)
 }
 
-/// Returns whether a path leads to a file that is open.
+/// Returns whether a path leads to an open file.
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(file), Ok(other)) => is_same(&file, &other),
         (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => false,
-        // It can't be known.
+        // The answer is unknown.
         _ => true,
     }
 }
@@ -55,7 +55,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Only a file that is gone is noticed here.
+/// Only a deleted file is noticed here.
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true

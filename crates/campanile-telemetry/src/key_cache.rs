@@ -1,4 +1,4 @@
-//! What is known of a key, which is a text of the program and so is asked for again and again.
+//! A per-thread cache of how each field key is written.
 
 use std::cell::RefCell;
 
@@ -7,20 +7,21 @@ pub(crate) use crate::http::TARGET as HTTP_TARGET;
 use crate::redact::{Hidden, Redaction};
 use crate::schema::SchemaKeys;
 
-/// What a field's key means for its line.
+/// How a key is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// Which of its values are not shown.
+    /// Which values are redacted.
     pub(crate) hidden: Hidden,
-    /// The line has it under another name, since it is one of the line's own, or for the sake of the schema.
+    /// Whether lines have another key: it collides with a key of the line, or the schema renames
+    /// it.
     pub(crate) is_renamed: bool,
-    /// It is one that some lines of the library have.
+    /// Whether lines of the library may have the key.
     pub(crate) is_extra: bool,
-    /// It can be written as it is.
+    /// Whether the key needs no escaping.
     pub(crate) is_plain: bool,
-    /// It says something of a span, and no line has it.
+    /// Whether the key describes a span and is not written.
     pub(crate) is_of_span: bool,
-    /// It describes a request or call, so spans of two requests may both have it.
+    /// Whether the key describes a request or call, so that spans of two requests may both have it.
     pub(crate) is_of_request: bool,
 }
 
@@ -41,38 +42,39 @@ pub(crate) fn namespace(key: &str) -> &str {
     key.split_once('.').map_or(key, |(namespace, _)| namespace)
 }
 
-/// What a line says of lines that were left out, and of the flight recorder.
+/// The keys that only the library adds to lines.
 pub(crate) const EXTRA: [&str; 4] = [SUPPRESSED, "recorded", EVENTS_GONE, LEFT_OUT];
 pub(crate) const SUPPRESSED: &str = "suppressed";
 pub(crate) const LEFT_OUT: &str = "fields_left_out";
 pub(crate) const EVENTS_GONE: &str = "recorded_events_gone";
 
-/// What lines and spans say of their request.
+/// The key of the correlation id.
 #[cfg(feature = "otel")]
 pub(crate) const CORRELATION_ID: &str = "correlation_id";
 
-/// The attribute that has the correlation id until a span ends: the application may use the usual key.
+/// The attribute that has the correlation id until the span ends. The application may use the usual
+/// key.
 #[cfg(feature = "otlp")]
 pub(crate) const OWN_ID: &str = "campanile.correlation_id";
 
-/// The attribute that has the keys of unsigned integers until a span ends.
+/// The attribute that has the keys of unsigned integers until the span ends.
 #[cfg(feature = "otlp")]
 pub(crate) const INTEGERS: &str = "campanile.integers";
 
-/// What the span of a request that has ended badly has.
+/// The field of a request whose recording is written.
 pub(crate) const RECORDED: &str = "campanile.recorded";
 
-/// The keys of a log.
+/// The keys of one log, with its redaction and schema.
 #[derive(Debug)]
 pub(crate) struct KeyCache {
     pub(crate) redaction: Redaction,
     names: &'static SchemaKeys,
-    /// Tells logs apart.
+    /// The number of the log in the cache.
     log: usize,
 }
 
-/// What a thread knows, in sets that follow from where a text is. Texts that fall into one set are a matter of how the program was linked, so
-/// there is room for some of them.
+/// The cache of a thread: sets of keys, selected by address. How many keys share a set depends on
+/// the linker, so each set has several ways.
 type Known = [[Option<(usize, &'static str, Key)>; WAYS]; SETS];
 
 const SETS: usize = 64;
@@ -97,7 +99,7 @@ impl KeyCache {
         self.log
     }
 
-    /// Returns what is known of a key.
+    /// Returns how a key is written.
     #[inline]
     pub(crate) fn get(&self, key: &'static str) -> Key {
         let address = key.as_ptr().addr();
@@ -115,7 +117,7 @@ impl KeyCache {
     fn find(&self, key: &'static str, set: usize) -> Key {
         let is_of_span = is_of_span(key);
         let found = Key {
-            // What says something of the span itself is no secret, whatever words the application adds.
+            // Keys that describe the span are not secret, whatever words the application adds.
             hidden: match is_of_span {
                 true => Hidden::Nothing,
                 false => self.redaction.hides(key),
@@ -126,11 +128,11 @@ impl KeyCache {
             is_of_span,
             is_of_request: REQUEST.contains(&namespace(key)),
         };
-        // On a thread that is being torn down nothing is kept.
+        // A thread that is being torn down has no thread-local storage.
         let _ = KNOWN.try_with(|known| {
             let known = known.try_borrow_mut();
             known.map(|mut known| {
-                // The oldest goes.
+                // The oldest key is replaced.
                 known[set].rotate_right(1);
                 known[set][0] = Some((self.log, key, found));
             })
@@ -139,7 +141,7 @@ impl KeyCache {
     }
 }
 
-/// Returns whether a field says something of its span, and is none of its attributes.
+/// Returns whether a key describes the span itself and is not an attribute.
 fn is_of_span(key: &str) -> bool {
     key == RECORDED
         || key

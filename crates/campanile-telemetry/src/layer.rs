@@ -41,18 +41,17 @@ use crate::span::SpanData;
 #[cfg(feature = "otlp")]
 use crate::span::nearest_request;
 
-/// A [`Layer`] that writes a line for each event, and exports lines and spans where that is asked for; from
+/// A [`Layer`] that writes a line for each event, and exports lines and spans; from
 /// [`Telemetry::layer`](crate::Telemetry::layer).
 ///
-/// It needs a subscriber that keeps spans, as `tracing_subscriber::registry()` does. A subscriber
-/// has at most one of them: of two, the second has no fields of spans. A telemetry can have several
-/// [outputs](crate::TelemetryBuilder::output).
+/// It needs a subscriber with span data, such as `tracing_subscriber::registry()`. A subscriber has
+/// at most one such layer: a second one has no span fields.
 pub(crate) struct TelemetryLayer {
     pub(crate) keys: Arc<KeyCache>,
     pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) recorder: Option<Arc<FlightRecorder>>,
     pub(crate) filter: LogFilter,
-    /// Whether the subscriber has no layer of the application.
+    /// Whether the subscriber has no other layer.
     pub(crate) is_alone: bool,
     #[cfg(feature = "otel")]
     pub(crate) tracer: Option<Tracer>,
@@ -76,7 +75,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         let mut kept = SpanData::new(self.keys.log(), fields);
         kept.is_http = is_http;
         if let Some(recorder) = &self.recorder {
-            // What is within a request is recorded with it, be it one itself.
+            // Spans within a request belong to its recording, including those of nested requests.
             let outer = span.parent().and_then(|parent| ring_of(&parent));
             let outer = outer.filter(|ring| !ring.has_ended());
             #[cfg(feature = "otel")]
@@ -104,7 +103,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         let Some(span) = context.span(id) else {
             return;
         };
-        // What is formatted may log, which reads the span: so not under its lock.
+        // Formatting a value may log, and that reads the span. So the lock is not held here.
         let mut fields = Fields::default();
         values.record(&mut fields.recorder(&self.keys, FieldOwner::Span));
         if let Some(all) = span.extensions_mut().get_mut::<SpanData>()
@@ -126,7 +125,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         let _ = self.dispatch.set(dispatch.downgrade());
     }
 
-    /// Adds what the OpenTelemetry layer, which is told next, can't know.
+    /// Adds attributes that the OpenTelemetry layer, which is called next, does not know.
     #[cfg(feature = "otel")]
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else {
@@ -137,13 +136,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         if let Some(kept) = span.extensions_mut().get_mut::<SpanData>()
             && kept.of == self.keys.log()
         {
-            // It takes no name that comes after the span was started. An access before the end would start the span, and its parent may
-            // still be set.
+            // The OpenTelemetry layer ignores a name that is set after the span was started. An
+            // earlier access would start the span, and its parent may still be set.
             name = kept.late_name.take();
-            // The exporter takes the last value of a key; an application's provider would have both.
+            // The exporter keeps the last value of a key. A provider of the application would keep
+            // both.
             #[cfg(feature = "otlp")]
             if self.tracer.as_ref().is_some_and(Tracer::is_exported) {
-                // It has texts in place of unsigned integers.
+                // The layer records unsigned integers as strings.
                 let integers: Vec<_> = kept.fields.unsigned().map(StringValue::from).collect();
                 if !integers.is_empty() {
                     late.push(KeyValue::new(
@@ -179,7 +179,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
         }
         let origin = Origin::of(event);
         let limit = self.limit.as_ref();
-        // The line of a request is that of many places in the service.
+        // All requests share this callsite.
         let limit = limit.filter(|_| origin.target() != HTTP_TARGET);
         let suppressed = match limit {
             None => 0,
@@ -236,7 +236,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TelemetryLayer {
 }
 
 impl TelemetryLayer {
-    /// Returns a layer for another subscriber.
+    /// Returns the layer for another subscriber.
     pub(crate) fn another(&self, is_alone: bool) -> Self {
         Self {
             is_alone,
@@ -252,7 +252,7 @@ impl TelemetryLayer {
         }
     }
 
-    /// Keeps an event until the request that it belongs to has ended.
+    /// Adds an event to the recording of its request.
     fn record<S>(&self, event: &Event<'_>, place: &RecordingSite, context: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -284,7 +284,7 @@ impl TelemetryLayer {
                     continue;
                 };
                 if kept.is_request {
-                    // Its fields and its ids are added when they are known.
+                    // The fields and ids of the request are added when the recording is written.
                     if let Some(ring) = &kept.ring {
                         ring.keep(recorded, fields);
                     }
@@ -297,7 +297,7 @@ impl TelemetryLayer {
         });
     }
 
-    /// Writes what was kept of a request.
+    /// Writes the recording of a request.
     fn emit_recorded<'a, S: LookupSpan<'a>>(&self, request: &SpanRef<'a, S>) {
         let Some(ring) = ring_of(request) else {
             return;
@@ -344,10 +344,10 @@ impl TelemetryLayer {
     }
 }
 
-/// What of a span is the OpenTelemetry layer's.
+/// OpenTelemetry spans.
 #[cfg(feature = "otel")]
 impl TelemetryLayer {
-    /// Returns the place in its trace that an event belongs to.
+    /// Returns the trace and span id of an event.
     fn place_of<S>(
         &self,
         event: &Event<'_>,
@@ -357,12 +357,12 @@ impl TelemetryLayer {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        // OpenTelemetry logs while it holds locks that the answer needs.
+        // OpenTelemetry logs while it holds locks that this lookup needs.
         if origin.target().starts_with("opentelemetry") {
             return None;
         }
         match event.parent() {
-            // The application may name a span that has ended, or one of another subscriber.
+            // The parent may have ended, or belong to another subscriber.
             Some(parent) => context.span(parent).and_then(|_| {
                 let context = self.otel_context(parent)?;
                 let span = context.span();

@@ -1,4 +1,4 @@
-//! Logs as flat JSON or text in which every line has the ids of its request, and the span and access line of every request.
+//! Structured logs, request spans and OTLP export for services that use `tracing`.
 //!
 //! ```no_run
 //! use campanile_telemetry::Telemetry;
@@ -9,39 +9,62 @@
 //! # Ok::<_, campanile_telemetry::InstallError>(())
 //! ```
 //!
-//! # A line
+//! Start with these types:
 //!
-//! A line in JSON is an object without nesting in which each key is there once: `timestamp` (RFC
-//! 3339, UTC), `level`, `target`, `message`, `service`, `trace_id`, `span_id` and `correlation_id`
-//! where there are any, `module`, `function` (the name of the innermost span) and `line`; then the
-//! fields of the event, and those of its spans, from the innermost outwards, where the innermost
-//! goes before. In a call to another service, the line describes that call and has no `http`,
-//! `url`, `server`, `rpc`, `db` and `error` fields of the request around it if the call has some
-//! itself. A field whose key is one of a line's own gets an underscore at its end: nothing that is
-//! logged can take the place of, say, `level`. Lines that these crates log themselves have no
-//! `module`, `function` and `line`. [`LogSchema`] says how the keys of other schemas are made.
+//! | type | purpose |
+//! |---|---|
+//! | [`Telemetry`], [`TelemetryBuilder`] | the log and its settings |
+//! | [`HttpSpans`] | a span and a log line for each request |
+//! | [`HttpClientSpans`] | a span for each outgoing request |
+//! | [`LogFilter`] | changes the log at run time |
+//! | [`Capture`] | the last lines, searchable |
+//! | [`FlightRecorder`] | verbose events of requests that fail or are slow |
+//! | `Otlp` | exports traces, logs and metrics, with feature `otlp` |
 //!
-//! In no format does a control character, a line break or a mark of direction of a value reach the log: they are escaped as in JSON. A value
-//! has 16 KiB at most before it is escaped, and is cut with `…` at its end. Once the fields of a line have 256 KiB, further ones are left out,
-//! and `fields_left_out` has their number. An error is shown with its causes. Integers past 2^53 are texts, and numbers that JSON doesn't have `null`.
+//! # Log lines
+//!
+//! A JSON line is a flat object in which each key occurs once. Its standard keys are:
+//!
+//! - `timestamp` (RFC 3339, UTC), `level`, `target`, `message` and `service`,
+//! - `trace_id`, `span_id` and `correlation_id`, if they are known,
+//! - `module`, `function` (the name of the innermost span) and `line`; lines of this library have
+//!   none.
+//!
+//! The fields of the event follow, and then those of its spans from the innermost outwards. If a
+//! key occurs twice, the innermost value counts. A field that has a standard key gets a trailing
+//! underscore, so an event cannot replace, for example, `level`. [`LogSchema`] selects the keys of
+//! other schemas.
+//!
+//! A line of a call to another service describes that call. It has no `http`, `url`, `server`,
+//! `rpc`, `db` and `error` fields of the request around the call if the call has such fields
+//! itself.
+//!
+//! Control characters, line breaks and bidirectional marks in values are always escaped. A value is
+//! limited to 16 KiB before escaping, and a truncated value ends with `…`. The fields of a line are
+//! limited to 256 KiB. Further fields are left out, and `fields_left_out` has their number. An
+//! error is written with its causes. Integers above 2^53 are strings, and numbers that JSON lacks
+//! are `null`.
 //!
 //! # Records of the `log` crate
 //!
-//! [`Telemetry::install`] also sets a logger for the `log` crate, unless the process has one. Its records are lines like others, with their
-//! own target, module and line and the ids of their request, and the filter and the limit for each place apply to them.
+//! [`Telemetry::install`] also installs a logger for the `log` crate, unless the process has one.
+//! Its records have their own target, module and line, and the ids of their request. The filter and
+//! the rate limit apply to them.
 //!
-//! # Where it is written
+//! # Writing
 //!
-//! A thread of its own, `campanile-log`, writes lines; a thread that logs never waits for it. At most 8 MiB are queued. Lines that find no
-//! room and lines that can't be written are counted, and the log says how many there were once it can be written again. Lines above a
-//! [limit](TelemetryBuilder::rate_limit) are counted.
+//! A background thread (`campanile-log`) writes the log, so logging never blocks. The queue holds 8
+//! MiB. If it is full, lines are dropped and counted, and the next line reports the count. Lines
+//! that cannot be written are counted and reported in the same way. Lines above the [rate
+//! limit](TelemetryBuilder::rate_limit) are counted.
 //!
-//! A batch of lines is one write, of up to 8 MiB. On a pipe that several processes share, batches above 4 KiB may be mixed. After a fork the
-//! child has no such thread and must not log: build a telemetry in the child.
+//! Each batch of lines is one write of at most 8 MiB. On a pipe that several processes share,
+//! batches above 4 KiB may be interleaved. After a fork the child process has no writer thread:
+//! build a new telemetry there.
 //!
-//! A process that is killed loses the lines that are queued: those of the last 5 ms, or more if the writer is slow. A process that ends drops
-//! the guard, which writes the rest. A panic with `panic = "abort"` and `std::process::exit` drop no guard: call [`Telemetry::flush`] in the
-//! panic hook, or before the exit.
+//! A killed process loses the queued lines: those of the last 5 ms, or more if the writer is slow.
+//! The drop of the guard writes the queue. A panic with `panic = "abort"` and `std::process::exit`
+//! drop no guard. In that case call [`Telemetry::flush`] in the panic hook, or before the exit:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -61,19 +84,27 @@
 //!
 //! # Ids
 //!
-//! [`HttpSpans`] gives each request a span with a place in a trace; the correlation id comes from `campanile-correlation`'s layer around
-//! it. A line has the correlation id of the nearest request whose span it is in. If there is none, it has the id that its task carries at
-//! that time ([`CorrelationId::current`](campanile_correlation::CorrelationId::current)). Spans that are exported have places in traces:
-//! they give a line its `trace_id` and `span_id`, and never its correlation id.
+//! [`HttpSpans`] gives each request a span in a trace. The layer of `campanile-correlation` around
+//! it sets the correlation id. A line has the correlation id of the nearest request whose span it
+//! is in. Outside of such spans it has the current id of its task
+//! ([`CorrelationId::current`](campanile_correlation::CorrelationId::current)). Exported spans give
+//! a line its `trace_id` and `span_id`, but never its correlation id.
+//!
+//! # Environment
+//!
+//! [`TelemetryBuilder::install`] reads `RUST_LOG`. [`TelemetryBuilder::from_env`] also reads the
+//! `OTEL_*` variables. Settings of the code take precedence.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `otel` | no | OpenTelemetry spans for requests, joined with those of other libraries |
+//! | `otlp` | no | the export of traces, logs and metrics over HTTP |
+//! | `grpc` | no | the export over gRPC |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
-mod telemetry;
-
-#[cfg(feature = "otel")]
-#[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
-pub mod otel;
-
 mod capture;
 mod client;
 mod clock;
@@ -94,6 +125,9 @@ mod line;
 mod note;
 mod number;
 mod origin;
+#[cfg(feature = "otel")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
+pub mod otel;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod output;
@@ -108,6 +142,7 @@ mod schema;
 mod scrub;
 mod sensitive;
 mod span;
+mod telemetry;
 mod writer;
 
 pub use self::builder::TelemetryBuilder;

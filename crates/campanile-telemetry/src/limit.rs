@@ -1,28 +1,28 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How many lines each place in the program may log in a second.
+/// A limit on the lines of each callsite per second.
 pub(crate) struct Limit {
     per_second: NonZeroU32,
     callsites: Box<[Callsite]>,
-    /// How many lines were suppressed so far.
+    /// The number of suppressed lines.
     suppressed: AtomicU64,
 }
 
-/// A place in the program, and what it has logged.
+/// The counts of one callsite.
 #[derive(Default)]
 struct Callsite {
-    /// The address of its metadata; 0 if the entry is free.
+    /// The address of the metadata; 0 if the entry is free.
     metadata: AtomicUsize,
-    /// The second in the upper half, and how many lines it has had in the lower.
+    /// The second in the upper half, and the number of its lines in the lower half.
     logged: AtomicU64,
     suppressed: AtomicU64,
 }
 
-/// The limit of places that are limited. Few programs have more.
+/// The limit of tracked callsites. Few programs have more.
 const CALLSITES: usize = 4_096;
 
-/// How many are tried for one.
+/// The number of entries that are tried for a callsite.
 const PROBES: usize = 16;
 
 impl Limit {
@@ -36,13 +36,14 @@ impl Limit {
         }
     }
 
-    /// Returns how many lines were suppressed so far.
+    /// Returns the number of suppressed lines.
     pub(crate) fn suppressed(&self) -> u64 {
         self.suppressed.load(Ordering::Relaxed)
     }
 
-    /// Returns how many lines of a place, which is told by where its metadata is, were suppressed before this one; `None` to suppress this
-    /// one too.
+    /// Admits or suppresses a line of the callsite with this metadata address. Returns the number
+    /// of lines that were suppressed since the last admitted one, or `None` if this line is
+    /// suppressed.
     pub(crate) fn admit(&self, address: usize, second: u64) -> Option<u64> {
         let Some(callsite) = self.callsite(address) else {
             return Some(0);
@@ -73,7 +74,7 @@ impl Limit {
     }
 
     fn callsite(&self, address: usize) -> Option<&Callsite> {
-        // Metadata are some hundred bytes apart.
+        // Metadata are hundreds of bytes apart.
         let first = address >> 4;
         (first..first.wrapping_add(PROBES)).find_map(|at| {
             let callsite = &self.callsites[at % CALLSITES];

@@ -1,4 +1,4 @@
-//! How a line of the log is put together.
+//! Composes log lines.
 
 use std::fmt::Write;
 
@@ -13,28 +13,28 @@ use crate::key_cache::{EXTRA, KeyCache, LEFT_OUT, namespace};
 use crate::origin::Origin;
 use crate::schema::{LogSchema, SchemaKeys};
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// A JSON object in a line, without nesting.
+    /// One flat JSON object per line.
     #[default]
     Json,
-    /// A line of text. A message that has a `=` is in quotes, so that it can't look like fields.
+    /// One line of text. A message with a `=` is quoted, so that it cannot look like fields.
     Compact,
-    /// A line of text, and one more for each field; with colours on a terminal, unless `NO_COLOR` is set.
-    /// `CLICOLOR_FORCE` sets colours for the standard output and error without a terminal.
+    /// Text with one line for the message and one for each field. It has colours on a terminal,
+    /// unless `NO_COLOR` is set. `CLICOLOR_FORCE` forces colours on the standard output and error.
     Pretty,
 }
 
-/// What is the same in all lines.
+/// The part of an output that is the same in all lines.
 #[derive(Debug)]
 pub(crate) struct Style {
     pub(crate) format: Format,
     pub(crate) names: &'static SchemaKeys,
-    /// The service and what else is known of it, as fields of the format.
+    /// The service and its attributes, as JSON members.
     service: String,
-    /// The keys of the service's further attributes.
+    /// The keys of the attributes.
     attributes: Vec<String>,
     pub(crate) colours: bool,
 }
@@ -49,7 +49,7 @@ impl Style {
         attributes: &[(&str, &str)],
         colours: bool,
     ) -> Self {
-        // A text has keys of its own.
+        // Text formats have fixed keys.
         let names = match format {
             Format::Json => schema.keys(),
             Format::Compact | Format::Pretty => LogSchema::Campanile.keys(),
@@ -99,7 +99,7 @@ impl Style {
         self.names.has(key) || self.attributes.iter().any(|attribute| attribute == key)
     }
 
-    /// Returns a line of our own.
+    /// Returns a line of the library.
     pub(crate) fn own_line(&self, level: &str, text: &str) -> String {
         let mut line = String::new();
         match self.format {
@@ -132,32 +132,32 @@ impl Style {
     }
 }
 
-/// How many bytes of fields a line has before no more are added.
+/// The limit of the fields of a line, in bytes. Further fields are left out.
 const MAX_LINE: usize = 256 << 10;
 
-/// The source of fields that are added to a line.
+/// The source of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The application, in the event or one of its spans.
+    /// The application, by an event or a span.
     Application,
-    /// The span of a request that contains a call to another service, whose span is a part of the
-    /// line already. A line describes one of the two.
+    /// The span of a request around a call to another service, whose span the line has already. A
+    /// line describes one of the two.
     OuterRequest,
-    /// These crates.
+    /// The library.
     Library,
 }
 
-/// The parts of a line, which keep their memory from one to the next.
+/// The parts of a line. Their memory is reused.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     head: String,
-    /// The fields, of which some are known before the ids are.
+    /// The fields. Some are known before the ids are.
     tail: String,
-    /// The keys that are in the tail.
+    /// The keys of the fields in the tail.
     used: Vec<&'static str>,
-    /// Those of them that stand for another, as the line has that itself.
+    /// The keys that were renamed, since the line has them already.
     renamed: Vec<String>,
-    /// How many fields there was no room for.
+    /// The number of fields that were left out.
     left_out: u64,
 }
 
@@ -173,7 +173,7 @@ impl Line {
         *left_out = 0;
         head.clear();
         tail.clear();
-        // What one large line took is given back.
+        // The memory of a large line is freed.
         head.shrink_to(KEPT);
         tail.shrink_to(KEPT);
         used.clear();
@@ -217,7 +217,7 @@ impl Line {
                 || style.attributes.iter().any(|attribute| attribute == key);
             if is_renamed || self.renamed.iter().any(|renamed| renamed == key) {
                 let mut other = style.names.named(key).into_owned();
-                // Among those that are used is the key itself.
+                // The used keys include the key itself.
                 while self.used.contains(&&*other)
                     || self.renamed.contains(&other)
                     || style.has(&other)
@@ -252,7 +252,7 @@ impl Line {
         }
     }
 
-    /// Returns the line, in parts that follow each other.
+    /// Returns the two parts of the line.
     pub(crate) fn parts(&self) -> [&str; 2] {
         [&self.head, &self.tail]
     }
@@ -280,13 +280,13 @@ impl Line {
         quoted(origin.target(), head);
         json_key(names.message, head);
         head.push('"');
-        // It is escaped already.
+        // The message is already escaped.
         head.push_str(message);
         head.push('"');
         head.push_str(service);
         if let Some(trace) = &ids.trace {
             json_key(names.trace_id, head);
-            // A `String` takes whatever is written.
+            // Writing to a `String` never fails.
             let _ = write!(head, "\"{:032x}\"", trace.trace_id());
             json_key(names.span_id, head);
             let _ = write!(head, "\"{:016x}\"", trace.parent_id());
@@ -295,7 +295,7 @@ impl Line {
             json_key(names.correlation_id, head);
             quoted(id.as_str(), head);
         }
-        // Where the library has logged is of no use to an application.
+        // The source position of library lines is of no use to an application.
         if !origin.is_own() {
             if let Some(module) = origin.module_path() {
                 json_key(names.module, head);
@@ -345,7 +345,7 @@ impl Line {
         let _ = write!(head, " {begin}{:>5}{end} ", level(origin));
         escape(origin.target(), head);
         head.push_str(": ");
-        // It must not look like fields.
+        // The message must not look like fields.
         let quote = if message.contains('=') { "\"" } else { "" };
         for part in [quote, message, quote] {
             head.push_str(part);

@@ -1,4 +1,4 @@
-//! Where an event is from, be it one of `tracing` or a record of the `log` crate.
+//! The source of an event, which is a `tracing` macro or a record of the `log` crate.
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,14 +6,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tracing::{Event, Level, Metadata};
 use tracing_log::NormalizeEvent;
 
-/// The level, the target and the place of an event.
+/// The level, target, module and line of an event.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin<'a> {
     metadata: &'static Metadata<'static>,
     record: Option<Record<'a>>,
 }
 
-/// What a record of the `log` crate says instead: its metadata in `tracing` is the same for all of one level.
+/// The source of a record of the `log` crate. Its `tracing` metadata are the same for all records
+/// of a level.
 #[derive(Clone, Debug)]
 struct Record<'a> {
     target: Cow<'a, str>,
@@ -61,7 +62,7 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// Returns the target, which is copied only for a record.
+    /// Returns the target. Only the target of a `log` record is copied.
     pub(crate) fn kept_target(&self) -> Cow<'static, str> {
         match &self.record {
             Some(record) => record.target.clone().into_owned().into(),
@@ -83,18 +84,18 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// Returns a number that tells places in the program apart.
+    /// Returns a number that identifies the callsite.
     pub(crate) fn place(&self) -> usize {
         let Some(record) = &self.record else {
             return std::ptr::from_ref(self.metadata).addr();
         };
         let mut hasher = DefaultHasher::new();
         (&record.target, record.line, self.metadata.level()).hash(&mut hasher);
-        // 0 is no place.
+        // 0 means no callsite.
         hasher.finish() as usize | 1
     }
 
-    /// Returns whether the library itself has logged it.
+    /// Returns whether a crate of this library emitted the event.
     pub(crate) fn is_own(&self) -> bool {
         let module = self.metadata.module_path().unwrap_or_default();
         let Some(rest) = module.strip_prefix("campanile") else {
@@ -105,7 +106,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// The library's crates, without `campanile` at the beginning of their names.
+/// The crates of this library, without the prefix `campanile`.
 const CRATES: [&str; 13] = [
     "_alerts",
     "_client",

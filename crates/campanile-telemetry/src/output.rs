@@ -10,14 +10,14 @@ use crate::redact::Redaction;
 use crate::schema::LogSchema;
 use crate::{Problem, Writer};
 
-/// A further writer of the log, with a format and a level; for
+/// An additional output of the log, with a writer, a format and a level; for
 /// [`TelemetryBuilder::output`](crate::TelemetryBuilder::output).
 ///
 /// ```no_run
 /// use campanile_telemetry::{Format, Output, Telemetry, Writer};
 /// use tracing::level_filters::LevelFilter;
 ///
-/// // Text for people on the terminal, and JSON with more events in a file.
+/// // Text at INFO on the terminal, and JSON at DEBUG in a file.
 /// let _guard = Telemetry::builder("orders")
 ///     .filter("debug")
 ///     .format(Format::Pretty)
@@ -54,7 +54,7 @@ impl Output {
         self
     }
 
-    /// Sets the names of a line's keys, in JSON.
+    /// Sets the schema of JSON lines.
     ///
     /// Defaults to [`LogSchema::Campanile`].
     pub fn schema(mut self, schema: LogSchema) -> Self {
@@ -62,7 +62,7 @@ impl Output {
         self
     }
 
-    /// Sets the most verbose level of the output. The [filter](crate::TelemetryBuilder::filter) of
+    /// Sets the maximum level of the output. The [filter](crate::TelemetryBuilder::filter) of
     /// the log applies first.
     ///
     /// Defaults to [`LevelFilter::TRACE`].
@@ -105,16 +105,15 @@ impl Output {
     }
 }
 
-/// Returns the lines about lines that are lost.
+/// Returns lines that report lost lines.
 fn report(style: &Style, dropped: u64, failed: u64) -> String {
     let mut lines = String::new();
     if dropped > 0 {
-        let why = "because the writer did not keep up";
-        let text = format!("{dropped} lines of the log were dropped, {why}");
+        let text = format!("dropped {dropped} log lines: the writer did not keep up");
         lines += &style.own_line("WARN", &text);
     }
     if failed > 0 {
-        let text = format!("{failed} lines of the log could not be written");
+        let text = format!("failed to write {failed} log lines");
         lines += &style.own_line("ERROR", &text);
     }
     lines
@@ -130,8 +129,7 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Returns a function that writes a line at INFO about the log itself, as long as the log is
-    /// open.
+    /// Returns a function that writes a line at INFO about the log itself, while the log is open.
     pub(crate) fn notices(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let style = Arc::clone(&self.style);
         let queue = Arc::downgrade(&self.queue);

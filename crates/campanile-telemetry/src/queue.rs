@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock;
 
-/// The lines that are to be written, and the thread that does it.
+/// The queue of one output, and the thread that writes it.
 #[derive(Debug)]
 pub(crate) struct Queue {
     shared: Arc<Shared>,
@@ -17,26 +17,26 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// There is something to do for the thread.
+    /// Wakes the thread.
     work: Condvar,
-    /// The thread has done something.
+    /// Signals progress of the thread.
     done: Condvar,
     max_bytes: usize,
     dropped: AtomicU64,
     failed: AtomicU64,
-    /// How many of both `flush` and `shutdown` have returned.
+    /// The number of dropped and failed lines that `flush` and `shutdown` have returned.
     returned: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
-    /// Lines that were taken up so far, and those of them that were written or failed.
+    /// The number of queued lines since the start, and of those that were written or failed.
     pushed: u64,
     done: u64,
-    /// The thread sleeps until it is woken, and does not look by itself before long.
+    /// Whether the thread sleeps until it is woken.
     is_asleep: bool,
-    /// Somebody waits for what there is to be written.
+    /// Whether a caller waits for the lines to be written.
     is_urgent: bool,
     is_closed: bool,
     has_ended: bool,
@@ -46,37 +46,39 @@ thread_local! {
     static IS_WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns whether this thread writes a log: a writer that logs would feed itself.
+/// Returns whether this thread writes a log. Its own events are ignored, since a writer that logs
+/// would feed itself.
 ///
-/// A subscriber of the thread's own would do it, too, but makes each event of the process slower.
+/// A thread-local subscriber would do the same, but it makes every event of the process slower.
 pub(crate) fn is_writer() -> bool {
     IS_WRITER.try_with(Cell::get).unwrap_or_default()
 }
 
-/// How long the thread sleeps after a write. A line in this time does not wake it, as that costs
-/// more than the line.
+/// The pause of the thread after a write. A line in this time does not wake the thread, since
+/// waking costs more than the line.
 const DOZE: Duration = Duration::from_millis(5);
 
-/// How many bytes wake it all the same.
+/// The number of queued bytes that wakes the thread at once.
 const MANY: usize = 256 << 10;
 
-/// What happened to lines that were not written.
+/// The numbers of log lines that were not written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogStats {
-    /// Lines that found no room, because the writer did not keep up.
+    /// Lines that were dropped because the queue was full.
     pub dropped: u64,
-    /// Lines above the [limit](crate::TelemetryBuilder::rate_limit) of their place.
+    /// Lines above the [rate limit](crate::TelemetryBuilder::rate_limit) of their callsite.
     pub suppressed: u64,
     /// Lines that the writer failed to write.
     pub failed: u64,
-    /// Requests whose [recordings](crate::FlightRecorder::max_per_second) were discarded because there were too many.
+    /// Requests whose [recordings](crate::FlightRecorder::max_per_second) were discarded because of
+    /// their rate limit.
     pub recordings_suppressed: u64,
 }
 
 impl Queue {
-    /// Starts the thread `campanile-log`, which writes until the queue is shut down. `report` makes the lines that tell how many were
-    /// dropped, and how many failed.
+    /// Starts the thread `campanile-log`. `report` returns lines about the numbers of dropped and
+    /// failed lines.
     pub(crate) fn start(
         mut writer: impl Write + Send + 'static,
         max_bytes: usize,
@@ -105,13 +107,12 @@ impl Queue {
         })
     }
 
-    /// Adds a line, whose parts come one after the other, unless there is no room: it never waits for the writer.
+    /// Adds a line in two parts, or drops it if the queue is full. Never waits for the writer.
     pub(crate) fn push(&self, parts: [&str; 2]) {
         self.add(parts, true);
     }
 
-    /// Adds a line of the library about the log itself. After the end of the log it is not counted
-    /// as lost.
+    /// Adds a line about the log itself. After the end of the log it is not counted as lost.
     pub(crate) fn push_notice(&self, line: &str) {
         self.add([line, ""], false);
     }
@@ -149,7 +150,7 @@ impl Queue {
         }
     }
 
-    /// Tells the thread to write at once what there is; returns the number of lines so far, for
+    /// Makes the thread write all lines now. Returns the number of lines so far, for
     /// [`wait_for`](Self::wait_for).
     pub(crate) fn hurry(&self) -> u64 {
         let mut waiting = self.shared.waiting();
@@ -158,17 +159,17 @@ impl Queue {
         waiting.pushed
     }
 
-    /// Waits at most `longest` until this many lines are written; returns how many are not, plus
-    /// the lines lost since the last call.
-    pub(crate) fn wait_for(&self, target: u64, longest: Duration) -> u64 {
+    /// Waits at most `timeout` until this many lines are written. Returns the number of unwritten
+    /// lines, and of lines that were lost since the last call.
+    pub(crate) fn wait_for(&self, target: u64, timeout: Duration) -> u64 {
         let waiting = self.shared.waiting();
-        let waiting = self.wait_until(waiting, longest, |waiting| waiting.done >= target);
+        let waiting = self.wait_until(waiting, timeout, |waiting| waiting.done >= target);
         let waiting = target.saturating_sub(waiting.done);
         waiting + self.shared.lost()
     }
 
-    /// Tells the thread to write what there is and to end. Later lines are dropped. Returns
-    /// whether the queue was open.
+    /// Makes the thread write all lines and end. Later lines are dropped. Returns whether the queue
+    /// was open.
     pub(crate) fn close(&self) -> bool {
         let mut waiting = self.shared.waiting();
         let was_open = !std::mem::replace(&mut waiting.is_closed, true);
@@ -176,10 +177,10 @@ impl Queue {
         was_open
     }
 
-    /// Waits at most `longest` for the end of the thread of a closed queue; returns how many lines
-    /// are lost since the last call.
-    pub(crate) fn join(&self, longest: Duration) -> u64 {
-        let waiting = self.wait_until(self.shared.waiting(), longest, |_| false);
+    /// Waits at most `timeout` for the end of the thread. Returns the number of lines that were
+    /// lost since the last call.
+    pub(crate) fn join(&self, timeout: Duration) -> u64 {
+        let waiting = self.wait_until(self.shared.waiting(), timeout, |_| false);
         let (lost, has_ended) = (waiting.pushed - waiting.done, waiting.has_ended);
         drop(waiting);
         let thread = self
@@ -188,22 +189,22 @@ impl Queue {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(thread) = thread.filter(|_| has_ended) {
-            // It has nothing left to do.
+            // The thread has ended.
             let _ = thread.join();
         }
         lost + self.shared.lost()
     }
 
-    /// Waits until something holds or the thread has ended, but not longer than that.
+    /// Waits at most `timeout` until a condition holds or the thread has ended.
     fn wait_until<'a>(
         &self,
         mut waiting: MutexGuard<'a, Waiting>,
-        longest: Duration,
+        timeout: Duration,
         holds: impl Fn(&Waiting) -> bool,
     ) -> MutexGuard<'a, Waiting> {
-        // What is longer than a clock can tell is as good as a day.
+        // A timeout that overflows the clock is one day.
         let until = clock::instant()
-            .checked_add(longest)
+            .checked_add(timeout)
             .unwrap_or_else(|| clock::instant() + DAY);
         while !waiting.has_ended && !holds(&waiting) {
             let left = until.saturating_duration_since(clock::instant());
@@ -219,7 +220,7 @@ impl Queue {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Says that the thread has ended, however it does.
+/// Marks the thread as ended, also if it panics.
 struct Ending<'a>(&'a Shared);
 
 impl Drop for Ending<'_> {
@@ -232,7 +233,7 @@ impl Drop for Ending<'_> {
 }
 
 impl Shared {
-    /// Returns how many lines were dropped or failed since it was last called.
+    /// Returns the number of lines that were dropped or failed since the last call.
     fn lost(&self) -> u64 {
         let all = self.dropped.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed);
         all.saturating_sub(self.returned.fetch_max(all, Ordering::Relaxed))
@@ -268,7 +269,7 @@ impl Shared {
                     return;
                 }
                 bytes.clear();
-                // What a burst took is given back.
+                // The memory of a burst is freed.
                 bytes.shrink_to(MANY);
                 std::mem::swap(&mut bytes, &mut waiting.bytes);
                 lines = waiting.pushed - waiting.done;
@@ -282,11 +283,11 @@ impl Shared {
                 bytes.extend_from_slice(report.as_bytes());
             }
             if is_torn {
-                // What was left of a line ends here.
+                // The rest of a torn line ends here.
                 bytes.insert(0, b'\n');
             }
             let written = written(writer, &bytes);
-            // Where nothing was written, the file still ends as it did.
+            // If nothing was written, the end of the file is unchanged.
             if written > 0 {
                 is_torn = bytes[written - 1] != b'\n';
             }
@@ -294,7 +295,7 @@ impl Shared {
             if left.is_empty() {
                 reported = lost;
             } else {
-                // It is event once something can be written again.
+                // It is reported once a write succeeds.
                 let ends = left.iter().filter(|byte| **byte == b'\n').count();
                 self.failed
                     .fetch_add(lines.min(ends as u64), Ordering::Relaxed);
@@ -303,7 +304,8 @@ impl Shared {
     }
 }
 
-/// Writes as much as can be; returns how many bytes that were. A writer that panics fails.
+/// Writes as much as possible. Returns the number of written bytes. A panic of the writer counts as
+/// an error.
 fn written(writer: &mut impl Write, bytes: &[u8]) -> usize {
     let mut written = 0;
     let all = std::panic::AssertUnwindSafe(|| {
@@ -315,10 +317,10 @@ fn written(writer: &mut impl Write, bytes: &[u8]) -> usize {
                 Err(_) => return,
             }
         }
-        // What could not be written shows with the next lines.
+        // A failure shows with the next lines.
         let _ = writer.flush();
     });
-    // The writer is asked again for the next lines.
+    // The writer is called again for the next lines.
     let _ = std::panic::catch_unwind(all);
     written
 }
@@ -331,7 +333,7 @@ impl Drop for Queue {
     }
 }
 
-/// How long the last lines may take.
+/// The timeout for the last lines.
 pub(crate) const LAST_WRITE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -376,13 +378,13 @@ mod tests {
         (queue.unwrap(), sender, written)
     }
 
-    fn flush(queue: &Queue, longest: Duration) -> u64 {
-        queue.wait_for(queue.hurry(), longest)
+    fn flush(queue: &Queue, timeout: Duration) -> u64 {
+        queue.wait_for(queue.hurry(), timeout)
     }
 
-    fn shutdown(queue: &Queue, longest: Duration) -> u64 {
+    fn shutdown(queue: &Queue, timeout: Duration) -> u64 {
         queue.close();
-        queue.join(longest)
+        queue.join(timeout)
     }
 
     #[test]

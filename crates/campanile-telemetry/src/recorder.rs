@@ -10,7 +10,7 @@ use opentelemetry_sdk::trace::SpanData;
 use crate::fields::{Copied, Entry, Fields};
 use crate::origin::Origin;
 
-/// What of a request's events that the log doesn't have is kept until it ends, and written then if it ended badly.
+/// Records verbose events of each request, and writes them if the request fails or is slow.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -22,68 +22,74 @@ use crate::origin::Origin;
 /// # Ok::<_, campanile_telemetry::InstallError>(())
 /// ```
 ///
-/// A request that [`HttpSpans`](crate::HttpSpans) has a span for ends badly if its line is at
-/// ERROR, or if the service took longer than a bound to return the head of the response. A client
-/// that sends or reads a body slowly makes no request slow. Then all kept events are written, in
-/// their order, with the time at which they came and the field `recorded`. They come before the
-/// line of the request. Its trace is exported even if it was not sampled. The events of any other
-/// request are discarded.
+/// A recording covers each request with a span of [`HttpSpans`](crate::HttpSpans). It is written if
+/// the line of the request is at ERROR, or if the service took longer than
+/// [`slower_than`](Self::slower_than) to return the response head. A client that is slow to send or
+/// read a body makes no request slow.
 ///
-/// The number of recordings that are written is limited: at most 3 in a second for one route and one `error.type`, and at most
-/// [`max_per_second`](Self::max_per_second) for all. Another recording is discarded. [`LogStats`](crate::LogStats) counts it, and the
-/// line of its request has the number of its events in `recorded_events_gone`.
+/// All recorded events are then written in order, with their original time and the field
+/// `recorded`. They precede the line of the request. The trace of the request is exported even if
+/// it was not sampled. The recordings of all other requests are discarded.
 ///
-/// Events of tasks and threads are kept too where they have entered the request's span, or one below it; an explicit `parent:` is not
-/// enough. A request within another one is recorded with
-/// it. For all this the subscriber needs the telemetry's [filter](crate::Telemetry::filter), for its layer or beside it. Where the filter is for
-/// the layer alone, no other layer sees the events that are only recorded; where it is a layer beside others, they all see them.
+/// At most 3 recordings per second are written for one route and `error.type`, and at most
+/// [`max_per_second`](Self::max_per_second) in all. Further recordings are discarded.
+/// [`LogStats`](crate::LogStats) counts them, and the line of the request has the number of
+/// discarded events in `recorded_events_gone`.
 ///
-/// The span of a request is always made, whatever the filters say. Spans within a request are made only if the log's filter wants them.
+/// Events of other tasks and threads are recorded if they are in the span of the request, or in a
+/// span below it. An explicit `parent:` is not enough. A request within another one belongs to the
+/// same recording.
+///
+/// The subscriber needs the [filter](crate::Telemetry::filter) of the telemetry. As the filter of
+/// the layer it hides recorded events from other layers. As a layer it shows them to all layers.
+///
+/// The span of a request is always enabled, whatever the filter. Spans within a request are enabled
+/// only by the filter of the log.
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`filter`](Self::filter) | `debug` |
 /// | [`slower_than`](Self::slower_than) | 1 s |
-/// | [`max_events`](Self::max_events) | 256 for each request |
-/// | [`max_bytes`](Self::max_bytes) | 64 KiB for each request |
-/// | [`max_total_bytes`](Self::max_total_bytes) | 64 MiB for all requests |
+/// | [`max_events`](Self::max_events) | 256 per request |
+/// | [`max_bytes`](Self::max_bytes) | 64 KiB per request |
+/// | [`max_total_bytes`](Self::max_total_bytes) | 64 MiB in all |
 /// | [`max_per_second`](Self::max_per_second) | 10 recordings |
 #[derive(Clone, Debug)]
 #[must_use = "a recorder works once a telemetry is built with it"]
 pub struct FlightRecorder {
     pub(crate) filter: String,
     limits: Limits,
-    /// What all requests take.
+    /// The size of all recordings.
     total: Arc<AtomicUsize>,
     output: Arc<Output>,
 }
 
-/// The recordings that were written lately, and how many were not.
+/// The rate limit of written recordings.
 #[derive(Debug, Default)]
 struct Output {
     window: Mutex<Window>,
     suppressed: AtomicU64,
 }
 
-/// The recordings that were written in a second.
+/// The recordings of one second.
 #[derive(Debug, Default)]
 struct Window {
     second: u64,
     written: u32,
-    /// How many there were of each kind. There are no more kinds than recordings.
+    /// The number of recordings by kind. There are no more kinds than recordings.
     kinds: Vec<(u64, u32)>,
 }
 
-/// The limit of recordings of one kind in a second. Further ones would repeat them.
+/// The limit of recordings of one kind per second. Further ones would repeat them.
 const PER_KIND: u32 = 3;
 
-/// The limit of the limit.
+/// The maximum of `max_per_second`.
 const MOST_PER_SECOND: u32 = 1_000;
 
 impl Window {
     fn admits(&mut self, max: u32, kind: u64, second: u64) -> bool {
-        // A request that read the clock just before the second ended counts in the new one. If it
-        // began a window, that would empty the count at each end of a second.
+        // A request that read the clock just before the end of a second counts in the next second.
+        // If it started a window, it would reset the count at each end of a second.
         let is_late = self.second == second.saturating_add(1);
         if self.second != second && !is_late {
             self.second = second;
@@ -114,7 +120,7 @@ struct Limits {
 }
 
 impl FlightRecorder {
-    /// Returns a recorder with all settings at their defaults.
+    /// Creates a recorder with default settings.
     pub fn new() -> Self {
         Self {
             filter: "debug".to_owned(),
@@ -130,10 +136,11 @@ impl FlightRecorder {
         }
     }
 
-    /// Sets which events are kept, by level and target as `RUST_LOG` has it, but for directives of spans (`[span]`). The target of
-    /// requests' spans need not be among them.
+    /// Sets the recorded events, as `RUST_LOG` directives without spans (`[span]`). The target of
+    /// the request spans is not needed.
     ///
-    /// It raises the level up to which events are looked at: those of this level cost some ten nanoseconds outside of requests too.
+    /// Events that the filter enables are checked everywhere. Outside of requests each of them
+    /// costs about ten nanoseconds.
     ///
     /// Defaults to `debug`.
     pub fn filter(mut self, directives: impl Into<String>) -> Self {
@@ -141,7 +148,7 @@ impl FlightRecorder {
         self
     }
 
-    /// Sets how long the service may take to return the head of the response before the request has ended badly. If there is no head,
+    /// Sets the time to the response head above which a request is slow. Without a response head,
     /// the time to the end of the request counts.
     ///
     /// Defaults to 1 s.
@@ -150,7 +157,7 @@ impl FlightRecorder {
         self
     }
 
-    /// Sets how many events of a request are kept: the last ones.
+    /// Sets the maximum number of recorded events per request. The last events are kept.
     ///
     /// Defaults to 256.
     pub fn max_events(mut self, max: usize) -> Self {
@@ -158,7 +165,8 @@ impl FlightRecorder {
         self
     }
 
-    /// Sets how many bytes of a request's events are kept, and as many of its spans. An event that is larger by itself is left out.
+    /// Sets the maximum size of the events of a request in bytes. The same limit applies to its
+    /// spans. A larger event is left out.
     ///
     /// Defaults to 64 KiB.
     pub fn max_bytes(mut self, max: usize) -> Self {
@@ -166,7 +174,7 @@ impl FlightRecorder {
         self
     }
 
-    /// Sets how many bytes are kept of all requests that are in progress; what is more is not kept.
+    /// Sets the maximum size of all recordings in bytes. Events above it are not recorded.
     ///
     /// Defaults to 64 MiB.
     pub fn max_total_bytes(mut self, max: usize) -> Self {
@@ -174,8 +182,8 @@ impl FlightRecorder {
         self
     }
 
-    /// Sets the maximum number of recordings that are written in a second, at most 1,000. It also limits the traces that are exported
-    /// only because their requests ended badly.
+    /// Sets the maximum number of recordings that are written per second. It also limits traces
+    /// that are exported only because of their recording. The limit is 1,000.
     ///
     /// Defaults to 10.
     pub fn max_per_second(mut self, max: u32) -> Self {
@@ -183,12 +191,12 @@ impl FlightRecorder {
         self
     }
 
-    /// Returns how many recordings were not written because there were too many.
+    /// Returns the number of recordings that were discarded because of the rate limit.
     pub(crate) fn suppressed(&self) -> u64 {
         self.output.suppressed.load(Ordering::Relaxed)
     }
 
-    /// Begins to record a request.
+    /// Starts the recording of a request.
     pub(crate) fn begin(&self) -> Arc<Ring> {
         Arc::new(Ring {
             limits: self.limits,
@@ -209,7 +217,7 @@ impl Default for FlightRecorder {
     }
 }
 
-/// What is kept of a request.
+/// The recording of a request.
 #[derive(Debug)]
 pub(crate) struct Ring {
     limits: Limits,
@@ -229,49 +237,49 @@ static NEXT: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0)
 #[derive(Debug, Default)]
 struct State {
     events: VecDeque<(Recorded, Copied)>,
-    /// The fields of the events, one event after another.
+    /// The fields of the events, in order.
     entries: VecDeque<Entry>,
-    /// Their texts, likewise; those of events that are gone may still be at its beginning.
+    /// The strings of the events, in order. Strings of removed events may remain at the start.
     texts: String,
     gone_texts: usize,
     bytes: usize,
-    /// What the total has of it.
+    /// The part of the total size.
     held: usize,
-    /// How many events there was no room for.
+    /// The number of events that were left out.
     gone: u64,
-    /// The spans that are exported if it ends badly.
+    /// The spans that are exported with the recording.
     #[cfg(feature = "otlp")]
     spans: Vec<(SpanData, usize)>,
     #[cfg(feature = "otlp")]
     bytes_of_spans: usize,
-    /// Whether it has ended badly, once it has ended.
+    /// Whether the recording is written; `None` while the request runs.
     verdict: Option<bool>,
 }
 
-/// What becomes of what was kept of a request.
+/// The end of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Written,
-    /// The request ended well.
+    /// The request succeeded.
     Discarded,
-    /// Too many others were written. The number is that of the events that are lost.
+    /// The rate limit was reached. The number counts the discarded events.
     Suppressed(u64),
 }
 
-/// What an event says besides its texts.
+/// An event without its fields.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     pub(crate) origin: Origin<'static>,
     pub(crate) at: SystemTime,
     pub(crate) function: &'static str,
-    /// The place of its span, if that is another than the request's.
+    /// The trace and span id, if they differ from those of the request.
     pub(crate) trace: Option<TraceParent>,
 }
 
-/// What an event takes besides its fields, about.
+/// The approximate size of an event without its fields, in bytes.
 const EVENT: usize = 150;
 
-/// What a request takes before it is known how much it needs.
+/// The initial capacities for events, fields and bytes.
 const FIRST: (usize, usize, usize) = (8, 32, 1_024);
 
 impl Ring {
@@ -280,7 +288,8 @@ impl Ring {
         self.has_ended.load(Ordering::Relaxed)
     }
 
-    /// Keeps an event, in place of the oldest ones if there is no room. The fields are its own, and those of spans below the request's.
+    /// Adds an event, and removes the oldest events above the limits. The fields are those of the
+    /// event and of the spans below the span of the request.
     pub(crate) fn keep(&self, event: Recorded, fields: &Fields) {
         let mut state = self.state();
         if state.verdict.is_some() {
@@ -295,7 +304,7 @@ impl Ring {
             state.entries.reserve(FIRST.1);
             state.texts.reserve(FIRST.2);
         }
-        // One that has no room by itself must not take that of all others.
+        // An event above the limit must not remove all others.
         if EVENT + fields.size() > self.limits.max_bytes {
             state.gone += 1;
             return;
@@ -320,7 +329,8 @@ impl Ring {
         self.account(&mut state);
     }
 
-    /// Keeps a span that is not exported so far. Gives it back if the request has ended badly: it is exported then.
+    /// Adds a span that is not sampled. Returns it if the recording is written already, so that it
+    /// can be exported.
     #[cfg(feature = "otlp")]
     pub(crate) fn keep_span(&self, span: SpanData, bytes: usize) -> Option<SpanData> {
         let mut state = self.state();
@@ -337,18 +347,19 @@ impl Ring {
         None
     }
 
-    /// Returns whether no request has claimed it yet: the one that it was begun for does so first.
+    /// Claims the recording for a request. Returns whether it was unclaimed.
     pub(crate) fn claim(&self) -> bool {
         !self.is_claimed.swap(true, Ordering::Relaxed)
     }
 
-    /// Returns a number that no other has.
+    /// Returns the unique number of the recording.
     #[cfg(feature = "otlp")]
     pub(crate) fn number(&self) -> i64 {
         self.number
     }
 
-    /// Ends the request. `time` is what the service took, `kind` what such requests have in common.
+    /// Ends the request. `time` is the time to the response head. Requests with an equal `kind`
+    /// share a rate limit.
     pub(crate) fn end(&self, is_error: bool, time: Duration, kind: u64, second: u64) -> Verdict {
         let is_bad = is_error || time > self.limits.slower_than;
         self.has_ended.store(true, Ordering::Relaxed);
@@ -369,7 +380,7 @@ impl Ring {
         };
         let before = std::mem::replace(&mut *state, ended);
         self.account(&mut state);
-        // It is let go of outside of the lock.
+        // The memory is freed outside of the lock.
         drop(state);
         if !is_bad {
             return Verdict::Discarded;
@@ -378,7 +389,7 @@ impl Ring {
         Verdict::Suppressed(before.events.len() as u64 + before.gone)
     }
 
-    /// Takes the events out, with their fields, and how many of them are gone.
+    /// Returns the events with their fields, and the number of events that were left out.
     pub(crate) fn take(&self) -> (Vec<(Recorded, Fields)>, u64) {
         let mut state = self.state();
         let mut events = Vec::with_capacity(state.events.len());
@@ -397,7 +408,7 @@ impl Ring {
         (events, std::mem::take(&mut state.gone))
     }
 
-    /// Takes the spans out, and what each takes.
+    /// Returns the spans with their sizes.
     #[cfg(feature = "otlp")]
     pub(crate) fn take_spans(&self) -> Vec<(SpanData, usize)> {
         let mut state = self.state();
@@ -406,10 +417,10 @@ impl Ring {
         std::mem::take(&mut state.spans)
     }
 
-    /// Takes note of what it takes now.
+    /// Updates the size.
     fn account(&self, state: &mut State) {
         let taken = state.taken();
-        // It wraps where it is less than before.
+        // The difference wraps if the size shrinks.
         let more = taken.wrapping_sub(state.held);
         self.total.fetch_add(more, Ordering::Relaxed);
         state.held = taken;
@@ -436,7 +447,7 @@ impl State {
         self.bytes
     }
 
-    /// Takes the oldest event out, but for its fields, which come first.
+    /// Removes the oldest event, but not its fields.
     fn take_oldest(&mut self) -> Option<(Recorded, Copied)> {
         let (event, copied) = self.events.pop_front()?;
         self.gone_texts += copied.texts();
@@ -444,7 +455,7 @@ impl State {
         Some((event, copied))
     }
 
-    /// Gives back what texts of events that are gone take, once they are the greater part.
+    /// Frees the strings of removed events once they are the greater part.
     fn compact(&mut self) {
         if self.gone_texts > self.texts.len() / 2 {
             self.texts.drain(..self.gone_texts);

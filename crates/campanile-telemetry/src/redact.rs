@@ -2,21 +2,23 @@ use crate::scrub::Scrubber;
 #[cfg(feature = "otlp")]
 pub(crate) use crate::sensitive::REDACTED;
 
-/// The words that make a field's value `[redacted]` if its name has one of them.
+/// The words that redact the value of a field whose name has one of them.
 ///
-/// A name is split into words at everything that is no letter, between letters and digits, and where the case changes. Neighbours
-/// are also compared joined, so that `api_key` finds `x-api-key`, `apiKey`, `APIKey` and `apikey`. Of the default words a
-/// plural counts, too, and so does a word that begins or ends with one, such as `newpassword`.
+/// A name is split into words at characters that are not letters, between letters and digits, and
+/// where the case changes. Adjacent words are also compared joined, so `api_key` matches
+/// `x-api-key`, `apiKey`, `APIKey` and `apikey`. The default words also match in the plural, and at
+/// the start or end of a word, such as `newpassword`.
 #[derive(Clone, Debug)]
 pub(crate) struct Redaction {
     defaults: bool,
-    /// In lower case, without borders.
+    /// The words of the application, in lower case, without separators.
     own: Vec<String>,
-    /// Secrets inside of values.
+    /// Redacts secrets inside of values.
     pub(crate) scrubber: Scrubber,
 }
 
-/// The default words. Numbers and booleans are shown all the same: `max_tokens` and `password_reset` hold no secret.
+/// The default words. They do not redact numbers and booleans, such as `max_tokens` and
+/// `password_reset`.
 const SECRETS: [&str; 37] = [
     "accesskey",
     "accesstoken",
@@ -57,12 +59,12 @@ const SECRETS: [&str; 37] = [
     "xsrf",
 ];
 
-/// What of a field's values is not shown.
+/// Which values of a field are redacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Hidden {
     #[default]
     Nothing,
-    /// All but numbers and booleans.
+    /// All values except numbers and booleans.
     Texts,
     Everything,
 }
@@ -94,14 +96,14 @@ impl Redaction {
         self.own.extend(joined.filter(|word| !word.is_empty()));
     }
 
-    /// Takes these words instead of the default ones and of those that were added.
+    /// Replaces all words, including the default ones.
     pub(crate) fn replace(&mut self, words: impl IntoIterator<Item = String>) {
         self.defaults = false;
         self.own.clear();
         self.add(words);
     }
 
-    /// Returns what of the values of a field with this name is not shown.
+    /// Returns which values of a field with this name are redacted.
     pub(crate) fn hides(&self, name: &str) -> Hidden {
         let words = words(name);
         if self.own.iter().any(|secret| has(&words, secret)) {
@@ -120,7 +122,8 @@ impl Redaction {
     }
 }
 
-/// Returns whether a word begins or ends as that of a secret, such as `newpassword` and `passwordhash`.
+/// Returns whether a word starts or ends with the word of a secret, such as `newpassword` and
+/// `passwordhash`.
 fn holds_secret(word: &str) -> bool {
     const PARTS: [&str; 6] = ["password", "passwd", "secret", "token", "apikey", "cookie"];
     const OTHERS: [&str; 2] = ["secretar", "tokeni"];
@@ -132,7 +135,7 @@ fn holds_secret(word: &str) -> bool {
             .any(|part| word.starts_with(part) || word.ends_with(part))
 }
 
-/// Returns whether some neighbouring words are, joined, this text.
+/// Returns whether adjacent words, joined, equal a string.
 fn has(words: &[String], joined: &str) -> bool {
     (0..words.len()).any(|first| {
         let mut rest = joined;

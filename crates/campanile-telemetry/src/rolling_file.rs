@@ -9,7 +9,8 @@ use crate::clock;
 use crate::file::{append, is_at};
 use crate::line::Style;
 
-/// A log file that makes room: when it is large or old it gets another name, and the oldest of those are deleted.
+/// A log file that is rotated by size or age. A rotated file gets another name, and the oldest ones
+/// are deleted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,15 +31,18 @@ use crate::line::Style;
 /// | [`every`](Self::every) | never by time |
 /// | [`keep`](Self::keep) | 9 |
 ///
-/// The other name is the file's with the time in UTC at its end, as in `orders.log.2026-11-21T19-00-00.123456Z`. The new file gets the
-/// permissions of the old one. A link is followed once, when the file is opened: its target is what is renamed.
+/// A rotated file has the time in UTC as its suffix, as in
+/// `orders.log.2026-11-21T19-00-00.123456Z`. The new file gets the permissions of the old one. If
+/// the path is a symbolic link, its target is rotated.
 ///
-/// With the defaults a log takes 1 GiB at most. If the file can't be renamed, as where a container has a single file mounted, it grows
-/// without a limit, and a line at ERROR says so.
+/// With the defaults the log takes at most 1 GiB. If the file cannot be renamed, for example
+/// because it is a mount point in a container, it grows without limit. A line at ERROR reports
+/// that.
 ///
-/// Several writers may share a file: on Unix each of them notices that another one has renamed it, and goes on with the new one.
+/// Several writers may share a file. On Unix each of them notices that the file was renamed and
+/// opens the new one.
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until it is given to `Writer::rolling`"]
+#[must_use = "a rolling file does nothing until `Writer::rolling` has it"]
 pub struct RollingFile {
     pub(crate) path: PathBuf,
     max_bytes: u64,
@@ -47,7 +51,8 @@ pub struct RollingFile {
 }
 
 impl RollingFile {
-    /// Writes to the end of the file at this path, which is made if it is not there.
+    /// Creates the settings of a file. Lines are appended; the file is created if it does not
+    /// exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -57,8 +62,8 @@ impl RollingFile {
         }
     }
 
-    /// Sets the size at which a file is renamed, in bytes. A batch of lines is not split, so a file
-    /// may exceed the size by up to
+    /// Sets the size in bytes at which the file is rotated. A batch of lines is not split, so a
+    /// file may exceed the size by up to
     /// [`max_waiting_bytes`](crate::TelemetryBuilder::max_waiting_bytes).
     ///
     /// Defaults to 100 MiB.
@@ -67,8 +72,7 @@ impl RollingFile {
         self
     }
 
-    /// Sets after what time a file gets another name, though it is not large; counted from its beginning, and done when the next line
-    /// comes.
+    /// Sets the age at which the file is rotated. It is checked with each batch of lines.
     ///
     /// Defaults to never.
     pub fn every(mut self, every: Duration) -> Self {
@@ -76,7 +80,7 @@ impl RollingFile {
         self
     }
 
-    /// Sets how many files with another name are kept, besides the one that is written to. Older ones are deleted.
+    /// Sets the number of rotated files that are kept. Older ones are deleted.
     ///
     /// Defaults to 9.
     pub fn keep(mut self, files: usize) -> Self {
@@ -86,7 +90,8 @@ impl RollingFile {
 
     pub(crate) fn open(mut self, style: Arc<Style>) -> io::Result<OpenFile> {
         let (file, size, begun) = begin(&self.path)?;
-        // The process may change its folder, and a link would be renamed in place of what it leads to.
+        // The process may change its working directory. A link would be renamed in place of its
+        // target.
         self.path = fs::canonicalize(&self.path)?;
         Ok(OpenFile {
             rolling: self,
@@ -98,8 +103,8 @@ impl RollingFile {
         })
     }
 
-    /// Returns the files with another name, those that were written to last at the end. The clock may have gone back since a name was
-    /// made.
+    /// Returns the rotated files, the latest last. The order is by modification time, since the
+    /// clock may have been set back.
     fn others(&self) -> io::Result<Vec<PathBuf>> {
         let folder = self
             .path
@@ -123,7 +128,7 @@ impl RollingFile {
     }
 }
 
-/// Returns whether a text is one of ours, as `2026-11-21T19-00-00.123456Z` is.
+/// Returns whether a suffix marks a rotated file, such as `2026-11-21T19-00-00.123456Z`.
 fn is_time(text: &[u8]) -> bool {
     let shape = b"dddd-dd-ddTdd-dd-dd.ddddddZ";
     let fits = |(byte, of): (&u8, &u8)| match of {
@@ -133,14 +138,14 @@ fn is_time(text: &[u8]) -> bool {
     text.len() == shape.len() && text.iter().zip(shape).all(fits)
 }
 
-/// The file that is written to.
+/// The open file.
 pub(crate) struct OpenFile {
     rolling: RollingFile,
     file: File,
     size: u64,
     begun: SystemTime,
     style: Arc<Style>,
-    /// Whether the log says already that the file can't make room.
+    /// Whether the log has a line about the failed rotation.
     has_failed: bool,
 }
 
@@ -157,19 +162,19 @@ impl OpenFile {
         let mut name = OsString::from(path.file_name().unwrap_or_default());
         let mut time = String::from(".");
         clock::push_now(&mut time);
-        // Not everywhere may a name have a colon.
+        // Some file systems allow no colon in a name.
         name.push(time.replace(':', "-"));
         let other = path.with_file_name(name);
         let permissions = self.file.metadata()?.permissions();
         match fs::rename(path, &other) {
-            // Somebody else has moved it away.
+            // Another process has renamed the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed?,
         }
         (self.file, self.size, self.begun) = begin(path)?;
-        // A file that another writer has made meanwhile has its own.
+        // A file that another writer has created meanwhile keeps its permissions.
         if self.size == 0 {
-            // Some file systems have no permissions; that is no reason to keep old files.
+            // Some file systems have no permissions. Old files are deleted all the same.
             let _ = self.file.set_permissions(permissions);
         }
         let mut others = self.rolling.others()?;
@@ -178,14 +183,15 @@ impl OpenFile {
         let kept = self.rolling.keep.saturating_sub(1);
         let too_many = others.len().saturating_sub(kept);
         for other in others.iter().take(too_many) {
-            // One that somebody else has deleted is gone too.
+            // Another process may have deleted the file.
             let _ = fs::remove_file(other);
         }
         Ok(())
     }
 
-    /// Makes room if it is due. A file that can't be renamed is written to as before, and says so once.
-    fn make_room(&mut self, more: usize) {
+    /// Rotates the file if it is due. If that fails, lines go to the old file, and one line reports
+    /// the failure.
+    fn rotate_if_due(&mut self, more: usize) {
         if !is_at(&self.file, &self.rolling.path)
             && let Ok(begun) = begin(&self.rolling.path)
         {
@@ -200,11 +206,10 @@ impl OpenFile {
             Err(error) => {
                 self.has_failed = true;
                 let path = self.rolling.path.display();
-                let text = format!(
-                    "failed to roll the log: {path} can't be renamed, or older files can't be deleted, and it grows: {error}"
-                );
+                let text =
+                    format!("failed to rotate the log file {path}, which keeps growing: {error}");
                 let line = self.style.own_line("ERROR", &text);
-                // What can't be written shows with the next lines.
+                // A failure shows with the next lines.
                 let _ = self.file.write_all(line.as_bytes());
                 self.size += line.len() as u64;
             }
@@ -226,14 +231,14 @@ fn begin(path: &Path) -> io::Result<(File, u64, SystemTime)> {
 fn now() -> SystemTime {
     #[expect(
         clippy::disallowed_methods,
-        reason = "a file's age is asked for where it is written"
+        reason = "the age of a file is checked at each write"
     )]
     SystemTime::now()
 }
 
 impl Write for OpenFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.make_room(bytes.len());
+        self.rotate_if_due(bytes.len());
         let written = self.file.write(bytes)?;
         self.size += written as u64;
         Ok(written)
@@ -348,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_make_room_says_so_once() {
+    fn a_failed_rotation_is_logged_once() {
         let folder = tempfile::tempdir().unwrap();
         // The other name would be longer than a name can be.
         let path = folder.path().join("a".repeat(240));
@@ -357,7 +362,11 @@ mod tests {
             file.write_all(b"a whole line\n").unwrap();
         }
         let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(text.matches("can't be renamed").count(), 1, "{text}");
+        assert_eq!(
+            text.matches("failed to rotate the log file").count(),
+            1,
+            "{text}"
+        );
         assert_eq!(text.matches("a whole line\n").count(), 5, "{text}");
     }
 

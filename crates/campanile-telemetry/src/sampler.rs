@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
 use crate::otel::{Recording, is_decided};
 
-/// Which traces are exported: those that are begun here, and those that others have begun.
+/// Decides which traces are exported.
 ///
 /// ```
 /// use campanile_telemetry::Sampler;
@@ -25,42 +25,45 @@ enum Kind {
     ParentBased(Box<Self>),
 }
 
-/// How many bits of a trace's id are random: W3C Trace Context, level 2.
+/// The number of random bits of a trace id: W3C Trace Context, level 2.
 const RANDOM_BITS: u32 = 56;
 
 impl Sampler {
-    /// Exports all traces.
+    /// Creates a sampler that exports all traces.
     #[must_use]
     pub fn always_on() -> Self {
         Self(Kind::AlwaysOn)
     }
 
-    /// Exports none.
+    /// Creates a sampler that exports no trace.
     #[must_use]
     pub fn always_off() -> Self {
         Self(Kind::AlwaysOff)
     }
 
-    /// Exports a share of the traces, from 0 to 1, which follows from their ids: all services with the same share export the same traces, and
-    /// those with a larger one export these and others.
+    /// Creates a sampler that exports a ratio of the traces, from 0 to 1, by trace id. Services
+    /// with the same ratio export the same traces. A larger ratio adds traces.
     ///
-    /// A trace is exported if the last 56 bits of its id, as a number, are at least (1 − share) · 2^56, as OpenTelemetry's consistent sampling
-    /// has it. That a share is not from 0 to 1 is an error of [`build`](crate::TelemetryBuilder::build).
+    /// A trace is exported if the last 56 bits of its id are at least (1 − ratio) · 2^56, as in the
+    /// consistent sampling of OpenTelemetry. A ratio outside of 0 to 1 is an error of
+    /// [`build`](crate::TelemetryBuilder::build).
     #[must_use]
     pub fn trace_id_ratio(share: f64) -> Self {
         Self(Kind::TraceIdRatio(share))
     }
 
-    /// Exports the traces that others have begun if they export them, and of those that are begun here what `root` says.
+    /// Creates a sampler that follows the parent: a remote trace is exported if its parent is
+    /// sampled, and `root` decides about root traces.
     ///
-    /// So everybody who may send a `traceparent` decides; where this is not to be, the
-    /// [trust](campanile_correlation::CorrelationIdLayer::trust) of the layer of correlation ids is the place to say so.
+    /// Any client that may send a `traceparent` decides then. To restrict that, set the
+    /// [trust](campanile_correlation::CorrelationIdLayer::trust) of the correlation id layer.
     #[must_use]
     pub fn parent_based(root: Self) -> Self {
         Self(Kind::ParentBased(Box::new(root.0)))
     }
 
-    /// Returns the sampler of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`; `None` if they are not valid.
+    /// Returns the sampler of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`; `None` if they
+    /// are invalid.
     pub(crate) fn of_env(name: &str, argument: Option<&str>) -> Option<Self> {
         let share = || match argument {
             None => Some(1.0),
@@ -86,7 +89,7 @@ impl Sampler {
         !matches!(kind, Kind::TraceIdRatio(share) if !(0.0..=1.0).contains(share))
     }
 
-    /// Decides on a place in a trace: its flag still is that of its parent, if it has one.
+    /// Decides about a span, which still has the sampled flag of its parent.
     pub(crate) fn samples(&self, place: &TraceParent, has_parent: bool) -> bool {
         let mut kind = &self.0;
         loop {
@@ -102,7 +105,8 @@ impl Sampler {
 }
 
 impl ShouldSample for Sampler {
-    /// Spans of this process follow their parents. What a flight recorder keeps is recorded, too, since it may be exported in the end.
+    /// Spans with a local parent follow it. Spans of a flight recording are recorded, since the
+    /// recording may be exported.
     fn should_sample(
         &self,
         parent: Option<&Context>,
@@ -150,7 +154,7 @@ fn is_within(share: f64, place: &TraceParent) -> bool {
     random >= ((1.0 - share) * all) as u64
 }
 
-/// All that are begun here, and of the others those that are exported elsewhere.
+/// Exports every root trace, and remote traces whose parent is sampled (`parentbased_always_on`).
 impl Default for Sampler {
     fn default() -> Self {
         Self::parent_based(Self::always_on())

@@ -1,28 +1,33 @@
 use std::borrow::Cow;
 
-/// What the keys of a line's own fields are called.
+/// The names of the standard keys of a JSON line.
 ///
-/// Elasticsearch reads dots in keys as objects and rejects a line in which a field is a value that is an object elsewhere. With
-/// [`Ecs`](Self::Ecs) and [`OpenTelemetry`](Self::OpenTelemetry) no key is therefore a prefix, up to a dot, of a key of any line:
+/// Elasticsearch reads dots in keys as objects. It rejects a line in which a key has a value and is
+/// an object elsewhere. With [`Ecs`](Self::Ecs) and [`OpenTelemetry`](Self::OpenTelemetry) keys are
+/// therefore changed:
 ///
 /// - `error` is written as `error.message`.
-/// - Another key that names an object of the schemas gets an underscore at its end: `service` is written as `service_`.
+/// - A key that is an object of the schemas gets a trailing underscore: `service` is written as
+///   `service_`.
 /// - Dots are kept below the objects of the schemas, such as `user.id` and `http.request.header.accept`. Other dots become
 ///   underscores: `order.id` is written as `order_id`.
-/// - A metadata field of Elasticsearch, such as `_id`, gets an underscore at its end.
+/// - A metadata field of Elasticsearch, such as `_id`, gets a trailing underscore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LogSchema {
-    /// `timestamp level target message service version environment instance trace_id span_id correlation_id module function line`.
+    /// `timestamp`, `level`, `target`, `message`, `service`, `version`, `environment`, `instance`,
+    /// `trace_id`, `span_id`, `correlation_id`, `module`, `function`, `line`.
     #[default]
     Campanile,
-    /// Those of the Elastic Common Schema: `@timestamp log.level message service.name trace.id …`.
+    /// The Elastic Common Schema: `@timestamp`, `log.level`, `message`, `service.name`, `trace.id`
+    /// and so on.
     Ecs,
-    /// Those of OpenTelemetry's log data model and semantic conventions: `timestamp severity_text body service.name trace_id …`.
+    /// OpenTelemetry's log data model and semantic conventions: `timestamp`, `severity_text`,
+    /// `body`, `service.name`, `trace_id` and so on.
     OpenTelemetry,
 }
 
-/// The names of one of them.
+/// The keys of a schema.
 #[derive(Debug)]
 pub(crate) struct SchemaKeys {
     pub(crate) timestamp: &'static str,
@@ -39,9 +44,9 @@ pub(crate) struct SchemaKeys {
     pub(crate) module: &'static str,
     pub(crate) function: &'static str,
     pub(crate) line: &'static str,
-    /// The key and the version of the schema, if lines name it.
+    /// The key and the value of the schema version, if lines have it.
     pub(crate) version_of_schema: Option<(&'static str, &'static str)>,
-    /// The keys that are objects; `None` if dots in keys mean nothing.
+    /// The keys that are objects; `None` if dots have no meaning.
     objects: Option<&'static [&'static str]>,
 }
 
@@ -75,7 +80,7 @@ impl SchemaKeys {
         ]
     }
 
-    /// Returns whether a key is one of a line's own.
+    /// Returns whether a key is a standard key.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.own().contains(&key)
             || self
@@ -85,8 +90,8 @@ impl SchemaKeys {
 
     /// Returns the key that a line has for a field's key.
     ///
-    /// It depends on the key alone, so that all lines agree about it: what is before a dot is one of the objects, and what has no
-    /// dot after it is none of them.
+    /// The result depends on the key alone, so that all lines agree: a part before a dot is an
+    /// object, and a key without a further dot is not.
     pub(crate) fn named<'a>(&self, key: &'a str) -> Cow<'a, str> {
         let Some(objects) = self.objects else {
             return key.into();
@@ -110,7 +115,7 @@ impl SchemaKeys {
     }
 }
 
-/// Elasticsearch's metadata fields, which no document may have.
+/// The metadata fields of Elasticsearch, which no document may have.
 const METADATA: [&str; 10] = [
     "_doc_count",
     "_field_names",

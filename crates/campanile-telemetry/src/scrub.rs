@@ -1,4 +1,4 @@
-//! Secrets inside of texts, such as `Bearer eyJ…`, which the key of a field does not show.
+//! Redacts secrets inside of strings, such as `Bearer eyJ…`.
 
 use std::cell::Cell;
 use std::fmt::{self, Write};
@@ -20,12 +20,12 @@ mod scan;
 
 type Scrub = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 
-/// Replaces secrets inside of texts.
+/// Redacts secrets inside of strings.
 #[derive(Clone)]
 pub(crate) struct Scrubber {
-    /// Whether the default patterns are replaced.
+    /// Whether the default patterns are redacted.
     pub(crate) is_on: bool,
-    /// The application's functions.
+    /// The functions of the application.
     own: Vec<Scrub>,
 }
 
@@ -51,7 +51,7 @@ impl Scrubber {
         self.own.push(Arc::new(scrub));
     }
 
-    /// Appends a text as the inside of a JSON string, cut at 16 KiB and without its secrets.
+    /// Appends a string as the inside of a JSON string, truncated at 16 KiB and redacted.
     pub(crate) fn write(
         &self,
         key: &str,
@@ -59,7 +59,7 @@ impl Scrubber {
         write: impl FnOnce(&mut dyn Write) -> fmt::Result,
     ) {
         let begin = out.len();
-        // An error means that the text was cut.
+        // An error means that the string was truncated.
         if self.own.is_empty() {
             let _ = write(&mut Escaping::new(out));
         } else {
@@ -72,10 +72,10 @@ impl Scrubber {
         }
     }
 
-    /// Returns a text without its secrets, cut at 16 KiB; `None` if that is the text itself.
+    /// Returns a string truncated at 16 KiB and redacted; `None` if it is unchanged.
     #[cfg(feature = "otlp")]
     pub(crate) fn plain(&self, key: &str, text: &str) -> Option<String> {
-        // Most have none. An escaped text is the same as one without special characters.
+        // Most strings have no secret. Without special characters the escaped string is the string.
         let is_as_it_is = self.own.is_empty() && text.len() <= MAX_VALUE && is_plain(text);
         if is_as_it_is && (!self.is_on || find(text.as_bytes(), 0, &mut Seen::default()).is_none())
         {
@@ -111,13 +111,13 @@ impl fmt::Debug for Scrubber {
     }
 }
 
-/// A text that ends formatting soon after 16 KiB.
+/// A string that stops formatting soon after 16 KiB.
 #[derive(Default)]
 struct Plain(String);
 
 impl Write for Plain {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // One more character is kept, so that the text is then cut and marked.
+        // One more character is kept, so that the string is truncated and marked later.
         let room = (MAX_VALUE + 4).saturating_sub(self.0.len());
         if text.len() <= room {
             self.0.push_str(text);
@@ -130,7 +130,7 @@ impl Write for Plain {
     }
 }
 
-/// Replaces the secrets in the part of an escaped text from `begin` on.
+/// Redacts the part of an escaped string from `begin` on.
 fn replace(out: &mut String, begin: usize) {
     let mut seen = Seen::default();
     let mut next = find(&out.as_bytes()[begin..], 0, &mut seen);
@@ -148,7 +148,7 @@ fn replace(out: &mut String, begin: usize) {
     out.push_str(&text[from..]);
 }
 
-/// What is known of the text ahead, so that no part of it is searched for each URL.
+/// Positions that were found before, so that no part of a string is searched for each URL.
 #[derive(Default)]
 struct Seen {
     /// The first `@` from the last URL on.
@@ -157,7 +157,7 @@ struct Seen {
     outside: usize,
 }
 
-/// Returns where the first secret is, from an index on. Its borders are ASCII characters.
+/// Returns the range of the first secret from an index on. Its ends are ASCII characters.
 fn find(text: &[u8], mut from: usize, seen: &mut Seen) -> Option<Range<usize>> {
     let begin = from;
     while let Some(at) = next_sign(text, from) {
@@ -184,13 +184,13 @@ fn next_sign(text: &[u8], from: usize) -> Option<usize> {
     let is_sign = |byte: &u8| matches!(byte | 0x20, b':' | b'=' | b',' | b'b') | (*byte == b'K');
     let is_known_sign = |byte: &u8| SIGNS[usize::from(*byte)];
     let mut at = from;
-    // The compiler turns a loop of this length without a condition inside into comparisons of many bytes at once.
+    // The compiler vectorizes a loop of this length without an inner condition.
     while let Some(bytes) = text.get(at..at + STEP)
         && !bytes.iter().fold(false, |any, byte| any | is_sign(byte))
     {
         at += STEP;
     }
-    // The rest is less than a step, mostly.
+    // The rest is mostly shorter than a step.
     let step = text[at..].iter().position(is_known_sign)?;
     Some(at + step)
 }
@@ -255,7 +255,7 @@ fn is_user_and_password(token: &[u8]) -> bool {
     decoded.is_ok_and(|text| text.contains(':') && !text.contains(char::is_control))
 }
 
-/// Returns the key id of Amazon at an index, `AKIA` and 16 more.
+/// Returns the AWS access key id at an index: `AKIA` and 16 more characters.
 fn access_key_id(text: &[u8], begin: usize) -> Option<Range<usize>> {
     const LENGTH: usize = 20;
     let id = text.get(begin..begin + LENGTH)?;

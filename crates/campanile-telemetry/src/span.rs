@@ -11,30 +11,31 @@ use crate::field_value::FieldValue;
 use crate::fields::Fields;
 use crate::recorder::Ring;
 
-/// What is kept of a span, in its extensions.
+/// The data of a span, in its extensions.
 #[derive(Debug)]
 pub(crate) struct SpanData {
-    /// Which telemetry keeps it: another may hide other values.
+    /// The number of the telemetry that owns the data. Another telemetry may redact other values.
     pub(crate) of: usize,
     pub(crate) fields: Fields,
-    /// Whether the span stands for a request or call, by its `otel.kind`.
+    /// Whether the span describes a request or call, by its `otel.kind`.
     pub(crate) has_kind: bool,
-    /// What is noted of a request, for its OpenTelemetry span.
+    /// The fields of [`note`](crate::note), for the OpenTelemetry span.
     #[cfg(feature = "otel")]
     pub(crate) noted: Vec<(&'static str, FieldValue)>,
-    /// Whether it is the span of a request that is recorded.
+    /// Whether the span belongs to a recorded request itself.
     pub(crate) is_request: bool,
-    /// Whether `HttpSpans` has made it.
+    /// Whether `HttpSpans` made the span.
     pub(crate) is_http: bool,
-    /// Its place in the trace, and the correlation id that it began with. Only the id of a request's span is that of its lines: another
-    /// span may outlive what it began with.
+    /// The trace and span id, and the correlation id at the start of the span. Lines take the
+    /// correlation id from spans of requests only, since another span may outlive its task.
     pub(crate) ids: Option<Ids>,
-    /// What is recorded of the request that it belongs to, if anything is.
+    /// The recording of the request that the span belongs to.
     pub(crate) ring: Option<Arc<Ring>>,
-    /// The correlation id of the request that it belongs to, if it began where another is current.
+    /// The correlation id of the request, if it differed from the current one when the span
+    /// started.
     #[cfg(feature = "otlp")]
     pub(crate) foreign_id: Option<CorrelationId>,
-    /// The name that it was given after it began.
+    /// The name that was set after the start of the span.
     #[cfg(feature = "otel")]
     pub(crate) late_name: Option<Box<str>>,
 }
@@ -58,7 +59,7 @@ impl SpanData {
         }
     }
 
-    /// Returns the correlation id of the request, if it is the span of one that has an id.
+    /// Returns the correlation id, if this is the span of a request.
     pub(crate) fn request_id(&self) -> Option<&CorrelationId> {
         let ids = self.ids.as_ref().filter(|_| self.is_http)?;
         ids.correlation.as_ref()
@@ -75,7 +76,7 @@ pub(crate) fn nearest_request<'a, S: LookupSpan<'a>>(
     })
 }
 
-/// Calls a function with what is kept of a span.
+/// Calls a function with the data of a span.
 pub(crate) fn with_span_data<T>(
     span: &Span,
     function: impl FnOnce(&mut SpanData) -> T,
@@ -88,7 +89,7 @@ pub(crate) fn with_span_data<T>(
     found.flatten()
 }
 
-/// Returns the place of a span in its trace, if it has one of its own.
+/// Returns the trace context of a span, if it has an OpenTelemetry span.
 pub(crate) fn place_of(span: &Span) -> Option<TraceContext> {
     #[cfg(feature = "otel")]
     {

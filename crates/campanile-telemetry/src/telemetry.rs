@@ -21,7 +21,7 @@ use crate::otlp::SignalStats;
 use crate::queue::{LogStats, Queue};
 use crate::{EnvWarning, InstallError, clock};
 
-/// A service's telemetry: what writes its log, and exports its traces.
+/// The telemetry of a service: its log and its export.
 ///
 /// ```
 /// use std::io::Write;
@@ -52,7 +52,7 @@ use crate::{EnvWarning, InstallError, clock};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A clone is the same (an `Arc`).
+/// Clones share one telemetry (an `Arc`).
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     pub(crate) layer: Arc<TelemetryLayer>,
@@ -61,13 +61,14 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Returns the layer that writes lines, for a subscriber of the application's own. Give it the [filter](Self::filter):
-    /// `telemetry.layer().with_filter(telemetry.filter())`.
+    /// Returns the layer that writes lines, for a subscriber of the application. Add the
+    /// [filter](Self::filter) to it: `telemetry.layer().with_filter(telemetry.filter())`.
     ///
-    /// With another filter in its place, [`LogFilter::override_for`], [`LogFilter::override_for_request`] and the flight recorder have no effect. It can't be in a
+    /// With another filter, [`LogFilter::override_for`], [`LogFilter::override_for_request`] and
+    /// the flight recorder have no effect. The layer does not work inside of
     /// `tracing_subscriber::reload::Layer`, which hides it.
     ///
-    /// Requests have OpenTelemetry spans with this layer, too. For those of other spans see
+    /// Requests have OpenTelemetry spans with this layer. For the spans of the application see
     /// [`layer_with_spans`](Self::layer_with_spans).
     #[must_use]
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
@@ -77,12 +78,13 @@ impl Telemetry {
         self.layer.another(false)
     }
 
-    /// Returns the layer that writes lines with the layer of `tracing-opentelemetry` in it, which gives each span its OpenTelemetry context
-    /// and exports it. Without a [tracer provider](TelemetryBuilder::tracer_provider) and without exported traces it is the same as
+    /// Returns the layer that writes lines together with the layer of `tracing-opentelemetry`,
+    /// which exports the spans of the application. Without a [tracer
+    /// provider](TelemetryBuilder::tracer_provider) and without exported traces it is the same as
     /// [`layer`](Self::layer).
     ///
-    /// Do not use it if the subscriber has a layer of `tracing-opentelemetry` of its own: the second one panics at the first span. Use
-    /// [`layer`](Self::layer) beside such a layer.
+    /// Do not use it if the subscriber already has a layer of `tracing-opentelemetry`: the second
+    /// one panics at the first span. Use [`layer`](Self::layer) beside such a layer.
     #[cfg(feature = "otel")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
     #[must_use]
@@ -93,38 +95,7 @@ impl Telemetry {
         self.with_spans(false)
     }
 
-    /// Returns the layer with its [filter](Self::filter), for a subscriber of the application's
-    /// own. Other layers of that subscriber are not affected: they have filters of their own. The
-    /// flight recorder and levels that are set at run time work.
-    ///
-    /// ```
-    /// use campanile_telemetry::Telemetry;
-    /// use tracing_subscriber::layer::SubscriberExt;
-    ///
-    /// # struct OwnLayer;
-    /// # impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for OwnLayer {}
-    /// # let own_layer = OwnLayer;
-    /// let telemetry = Telemetry::builder("orders").build()?;
-    /// let subscriber = tracing_subscriber::registry().with(own_layer).with(telemetry.subscriber_layer());
-    /// # drop(subscriber);
-    /// # Ok::<_, campanile_telemetry::BuildError>(())
-    /// ```
-    ///
-    /// With feature `otel` it is `layer_with_spans` that is filtered. Beside a layer of
-    /// `tracing-opentelemetry`, use `telemetry.layer().with_filter(telemetry.filter())` instead.
-    #[must_use]
-    pub fn subscriber_layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
-    where
-        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
-    {
-        #[cfg(feature = "otel")]
-        let layer = self.layer_with_spans();
-        #[cfg(not(feature = "otel"))]
-        let layer = self.layer();
-        layer.with_filter(self.filter())
-    }
-
-    /// `is_alone` says that the subscriber has no layer of the application.
+    /// `is_alone` is whether the subscriber has no other layer.
     #[cfg(feature = "otel")]
     fn with_spans<S>(&self, is_alone: bool) -> Box<dyn Layer<S> + Send + Sync>
     where
@@ -132,7 +103,7 @@ impl Telemetry {
     {
         let layer = self.layer.another(is_alone);
         let Some(tracer) = self.layer.tracer.clone() else {
-            // An `Option` of the other layer would switch all events off if it were `None`.
+            // An `Option` of the other layer would disable all events if it were `None`.
             return layer.boxed();
         };
         let spans = OpenTelemetryLayer::new(tracer)
@@ -143,15 +114,15 @@ impl Telemetry {
             .with_tracked_inactivity(false)
             .with_error_fields_to_exceptions(false)
             .with_error_records_to_exceptions(false);
-        // Events are lines of the log, and no part of a span.
+        // Events are log lines, not span events.
         let spans = spans.with_filter(filter_fn(|metadata| metadata.is_span()));
         layer.and_then(spans).boxed()
     }
 
-    /// Returns the provider of the spans that are exported; `None` if they are not.
+    /// Returns the provider of the exported spans; `None` if no spans are exported.
     ///
-    /// Do not shut it down: spans that begin later have no ids and are not counted. Use [`shutdown`](Self::shutdown), after which they have
-    /// ids and are counted as dropped.
+    /// Do not shut it down: later spans would have no ids and would not be counted. After
+    /// [`shutdown`](Self::shutdown) they have ids and are counted as dropped.
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     #[must_use]
@@ -159,13 +130,14 @@ impl Telemetry {
         self.layer.emitter.exporter.as_ref()?.provider()
     }
 
-    /// Returns the filter, for the layer in a subscriber of the application's own, and to change which events the log has.
+    /// Returns the filter. It belongs to the layer in a subscriber of the application, and it
+    /// changes the log at run time.
     #[must_use]
     pub fn filter(&self) -> LogFilter {
         self.filter.clone()
     }
 
-    /// Calls a function with a subscriber of this filter and layer as the thread's.
+    /// Calls a function with this layer and filter as the thread's subscriber.
     pub fn in_scope<T>(&self, function: impl FnOnce() -> T) -> T {
         tracing::subscriber::with_default(self.subscriber(), function)
     }
@@ -192,26 +164,26 @@ impl Telemetry {
             .with(self.layer_alone())
     }
 
-    /// Makes a subscriber with the filter and the layer the process's, and sends the records of the `log` crate to it, unless the process
-    /// has another logger.
+    /// Installs the layer and the filter as the global subscriber. Records of the `log` crate go to
+    /// it, unless the process already has a logger.
     ///
     /// # Errors
     ///
-    /// If the process has a subscriber already.
+    /// Returns [`InstallError::Taken`] if the process already has a subscriber.
     pub fn install(&self) -> Result<TelemetryGuard, InstallError> {
         let installed = tracing::subscriber::set_global_default(self.subscriber());
         installed.map_err(|_| InstallError::Taken)?;
         #[cfg(feature = "otel")]
         self.install_otel();
-        // An application that has its own logger keeps it.
+        // An application with a logger keeps it.
         let _ = LogTracer::init();
         Ok(TelemetryGuard(self.clone()))
     }
 
-    /// Makes the tracer provider, and our propagator, those of OpenTelemetry's API.
+    /// Sets the global tracer provider and propagator of OpenTelemetry.
     #[cfg(feature = "otel")]
     fn install_otel(&self) {
-        // With its feature `internal-logs`, OpenTelemetry logs this at INFO.
+        // OpenTelemetry logs this at INFO with its feature `internal-logs`.
         tracing::dispatcher::with_default(&tracing::Dispatch::none(), || {
             #[cfg(feature = "otlp")]
             if let Some(provider) = self.tracer_provider() {
@@ -221,19 +193,19 @@ impl Telemetry {
         });
     }
 
-    /// Returns the last lines, if they are [kept](TelemetryBuilder::capture).
+    /// Returns the last lines; `None` without [`TelemetryBuilder::capture`].
     #[must_use]
     pub fn capture(&self) -> Option<&Capture> {
         self.layer.emitter.capture.as_ref()
     }
 
-    /// Returns the variables of the environment that were ignored, because they are not usable.
+    /// Returns the environment variables that were ignored, because their values are invalid.
     #[must_use]
     pub fn env_warnings(&self) -> &[EnvWarning] {
         &self.env_warnings
     }
 
-    /// Returns what became of lines that were not written.
+    /// Returns the numbers of lines that were not written.
     #[must_use]
     pub fn stats(&self) -> LogStats {
         let recorder = self.layer.recorder.as_ref();
@@ -252,7 +224,7 @@ impl Telemetry {
         }
     }
 
-    /// Returns what became of what is exported; `None` if nothing is.
+    /// Returns the numbers of exported items; `None` if nothing is exported.
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     #[must_use]

@@ -8,7 +8,7 @@ use crate::file::LogFile;
 use crate::line::Style;
 use crate::{Problem, RollingFile};
 
-/// Where lines go.
+/// The destination of log lines.
 pub struct Writer(Target);
 
 enum Target {
@@ -20,34 +20,35 @@ enum Target {
 }
 
 impl Writer {
-    /// Writes to the standard output.
+    /// Creates a writer to the standard output.
     #[must_use]
     pub fn stdout() -> Self {
         Self(Target::Stdout)
     }
 
-    /// Writes to the standard error.
+    /// Creates a writer to the standard error.
     #[must_use]
     pub fn stderr() -> Self {
         Self(Target::Stderr)
     }
 
-    /// Writes to the end of a file, which is made if it is not there.
+    /// Creates a writer that appends to a file. The file is created if it does not exist.
     ///
-    /// On Unix the path is checked with each batch of lines: when logrotate or another program has renamed or deleted the file, a new
-    /// one is opened. No signal is needed. On other systems only a file that is gone is noticed.
+    /// On Unix the path is checked with each batch of lines. If another program, such as logrotate,
+    /// has renamed or deleted the file, a new one is opened; no signal is needed. On other systems
+    /// only a deleted file is noticed.
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Target::File(path.into()))
     }
 
-    /// Writes to a file that makes room when it is large or old.
+    /// Creates a writer to a file that is rotated by size or age.
     pub fn rolling(rolling: RollingFile) -> Self {
         Self(Target::Rolling(rolling))
     }
 
-    /// Writes to anything else. It may block: it is called by a thread of its own, with many lines at a time. The log has no lines
-    /// that it logs itself.
+    /// Creates a writer to any [`Write`]. It may block, since the thread `campanile-log` calls it,
+    /// with many lines at a time. Events that the writer logs itself are ignored.
     #[must_use]
     pub fn new(writer: impl Write + Send + 'static) -> Self {
         Self(Target::Other(Box::new(writer)))

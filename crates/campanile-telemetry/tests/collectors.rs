@@ -340,7 +340,7 @@ fn it_rejects_more_than_there_were() {
         let rejected = b"\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
         answer(connection, "200 OK", "", rejected)
     });
-    assert_failed(&left, "does not want them");
+    assert_failed(&left, "the collector rejected them");
 }
 
 #[cfg(feature = "otlp-grpc")]

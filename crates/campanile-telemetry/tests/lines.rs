@@ -700,10 +700,7 @@ fn what_was_not_written_is_lost_and_told() {
         .collect();
     assert_eq!(lines.len(), 2, "{text}");
     assert_eq!(lines[0]["n"], 3);
-    assert_eq!(
-        lines[1]["message"],
-        "2 lines of the log could not be written"
-    );
+    assert_eq!(lines[1]["message"], "failed to write 2 log lines");
 }
 
 #[test]

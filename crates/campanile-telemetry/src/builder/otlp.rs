@@ -7,16 +7,16 @@ use crate::otlp::{MetricSource, Otlp};
 use crate::sampler::Sampler;
 
 impl TelemetryBuilder {
-    /// Exports traces, lines of the log, and metrics to a collector.
+    /// Sets the collector that traces, log records and metrics are exported to.
     ///
-    /// Defaults to exporting nothing.
+    /// Defaults to none.
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     pub fn otlp(mut self, collector: Otlp) -> Self {
         self.exports.otlp = Some(collector);
         self
     }
 
-    /// Sets which traces are exported.
+    /// Sets the sampler of traces.
     ///
     /// Defaults to `Sampler::parent_based(Sampler::always_on())`.
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
@@ -25,7 +25,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sets what has the metrics that are exported.
+    /// Sets the source of exported metrics.
     ///
     /// Defaults to none; `Campanile` sets its registry.
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
@@ -34,7 +34,8 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Returns the resource that all exported things are of, as a field of theirs; what is set by name goes before.
+    /// Returns the resource of all exported items. Settings take precedence over other attributes
+    /// of the environment.
     pub(super) fn resource(&self, others: &[(String, String)]) -> Vec<(String, String)> {
         let made = self.instance.is_none().then(CorrelationId::generate_v4);
         let instance = self.instance.as_deref();
@@ -43,7 +44,7 @@ impl TelemetryBuilder {
             ("service.name", Some(&*self.service)),
             ("service.version", self.version.as_deref()),
             ("deployment.environment.name", self.environment.as_deref()),
-            // Metrics of two instances must not be taken for one's.
+            // Metrics of two instances need different resources.
             (
                 "service.instance.id",
                 instance.or(made.as_ref().map(CorrelationId::as_str)),
@@ -58,7 +59,7 @@ impl TelemetryBuilder {
         for (key, value) in own {
             all.extend(value.map(|value| (key.to_owned(), value)));
         }
-        // The last value of a key counts, but for those above.
+        // The last value of a key counts, unless a setting has the key.
         for (number, (key, value)) in others.iter().enumerate() {
             let is_again = others[number + 1..].iter().any(|(other, _)| other == key);
             if !is_again && all.iter().all(|(name, _)| name != key) {

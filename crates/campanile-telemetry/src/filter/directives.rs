@@ -1,15 +1,15 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// Reads directives as `RUST_LOG` has them. White space around a directive, and around its `=`, means nothing.
+/// Parses `RUST_LOG` directives. White space around a directive and around its `=` is ignored.
 ///
-/// This is the only place that reads directives: `EnvFilter` takes a level with white space for a target.
+/// All directives are parsed here: `EnvFilter` takes a level with white space for a target.
 pub(crate) fn parse(directives: &str) -> Result<EnvFilter, ParseError> {
     let trimmed: Vec<_> = split(directives).map(trimmed).collect();
     EnvFilter::try_new(trimmed.join(","))
 }
 
-/// Splits at the commas that are not in `[…]` or `{…}`, and drops what is empty.
+/// Splits at commas outside of `[…]` and `{…}`, and drops empty parts.
 fn split(directives: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     let is_comma = move |char| {
@@ -26,7 +26,7 @@ fn split(directives: &str) -> impl Iterator<Item = &str> {
 
 /// Returns a directive without the white space around the `=` before its level.
 fn trimmed(directive: &str) -> String {
-    // The fields of a span may have signs like it, and may need their white space.
+    // Fields of a span may contain `=` and white space.
     match directive.rsplit_once('=') {
         Some((target, level)) if !level.contains([']', '}']) => {
             format!("{}={}", target.trim_end(), level.trim_start())
@@ -40,7 +40,7 @@ pub(super) fn knows_spans(filter: &EnvFilter) -> bool {
     filter.to_string().contains('[')
 }
 
-/// Reads directives that are set at run time.
+/// Parses directives of an override.
 pub(super) fn parsed(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
     parse(directives).map_err(|error| InvalidDirectives {
         directives: directives.to_owned(),
@@ -48,7 +48,7 @@ pub(super) fn parsed(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
     })
 }
 
-/// Reads directives that are added to others. They may not name spans, as their filter gets no span
+/// Parses directives that add events. They may not name spans, as their filter gets no span
 /// callbacks.
 pub(super) fn without_spans(directives: &str) -> Result<EnvFilter, InvalidDirectives> {
     let filter = parsed(directives)?;
@@ -61,14 +61,14 @@ pub(super) fn without_spans(directives: &str) -> Result<EnvFilter, InvalidDirect
     Ok(filter)
 }
 
-/// Directives can't be read.
+/// Filter directives are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "invalid directives {directives:?} ({reason}): expected those of RUST_LOG, such as `info,orders=debug`"
 )]
 #[non_exhaustive]
 pub struct InvalidDirectives {
-    /// The directives as given.
+    /// The directives.
     pub directives: String,
     /// Why they are invalid.
     pub reason: String,

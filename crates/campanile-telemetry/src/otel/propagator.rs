@@ -7,11 +7,13 @@ use opentelemetry::trace::TraceContextExt;
 
 use super::{continued, continues, remote, trace_context};
 
-/// Reads and writes `traceparent` and `tracestate` as W3C Trace Context, level 2, says.
+/// Reads and writes `traceparent` and `tracestate` of W3C Trace Context, level 2.
 ///
-/// The propagator of the SDK takes malformed headers, forgets that an id is random, and writes an empty `tracestate`.
+/// The propagator of the SDK accepts malformed headers, drops the flag for random ids, and writes
+/// an empty `tracestate`.
 ///
-/// Where a span of the context continues the parent that the headers name, the context stays as it is.
+/// If a span of the context already continues the remote parent of the headers, the context is
+/// unchanged.
 #[derive(Debug)]
 pub(crate) struct StrictPropagator {
     fields: [String; 2],
@@ -50,7 +52,8 @@ impl TextMapPropagator for StrictPropagator {
             }
         }
         match TraceContext::extract(&headers).map(|trace| remote(&trace)) {
-            // Instrumentation further in reads the same headers: its spans are below those that began further out.
+            // Inner instrumentation reads the same headers. Its spans are below those of outer
+            // instrumentation.
             Some(parent) if !continues(context, &parent) => continued(context, parent),
             _ => context.clone(),
         }

@@ -6,66 +6,67 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// A bounded queue of what is to be exported, in batches. What finds no room is counted.
+/// A bounded queue of items to export, in batches. Items are dropped and counted if it is full.
 #[derive(Debug)]
 pub(crate) struct BatchQueue<T> {
     limits: Limits,
     max_batch_bytes: usize,
     state: Mutex<State<T>>,
-    /// There is something to do for the exporter.
+    /// Wakes the exporter.
     work: Notify,
     closed: Notify,
-    /// Something has been done.
+    /// Signals progress of the exporter.
     done: Condvar,
 }
 
-/// How much waits, and for how long.
+/// The limits of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// The most items of a batch.
+    /// The maximum number of items of a batch.
     pub(crate) batch: usize,
-    /// The most items that wait.
+    /// The maximum number of queued items.
     pub(crate) items: usize,
-    /// The most bytes that wait.
+    /// The maximum size of queued items in bytes.
     pub(crate) bytes: usize,
-    /// How long an item waits for others.
+    /// The maximum age of an item before its batch is exported.
     pub(crate) delay: Duration,
 }
 
-/// The most bytes of a batch, but for an item that is larger itself: what collectors take at once, with some room.
+/// The maximum size of a batch in bytes, unless one item is larger. Collectors limit the size of
+/// requests.
 pub(crate) const MAX_BATCH_BYTES: usize = 2 << 20;
 
 #[derive(Debug)]
 struct State<T> {
-    /// The last of them may be added to.
+    /// The batches. Items are added to the last one.
     batches: VecDeque<Batch<T>>,
-    /// What waits, and what is under way.
+    /// The number of items that are queued or in flight.
     items: usize,
     bytes: usize,
     /// The length of the batch that was taken last, for which a new one has room.
     last: usize,
     counts: SignalStats,
-    /// Up to which count of what was taken up somebody waits.
+    /// The number of items that a caller of `flush` waits for.
     flush: u64,
     closing: Option<Instant>,
 }
 
-/// What there is to do.
+/// The next step of the exporter.
 enum Next<T> {
     Batch(Batch<T>),
-    /// There is something, but more may come.
+    /// A batch that may grow.
     Some,
     Nothing,
     End,
 }
 
-/// What is exported at once.
+/// The items of one request.
 #[derive(Debug)]
 pub(crate) struct Batch<T> {
     pub(crate) list: Vec<T>,
-    /// The number of items, of which one of the list may have several.
+    /// The number of items. An entry of the list may have several.
     pub(crate) items: usize,
-    /// The number of bytes that they take, about.
+    /// The approximate size of the items in bytes.
     pub(crate) bytes: usize,
 }
 
@@ -118,7 +119,7 @@ pub struct SignalStats {
 }
 
 impl SignalStats {
-    fn taken_up(&self) -> u64 {
+    fn accepted(&self) -> u64 {
         self.emitted - self.dropped
     }
 
@@ -129,7 +130,7 @@ impl SignalStats {
 
 impl<T> BatchQueue<T> {
     pub(crate) fn new(limits: Limits) -> Self {
-        // A batch that there is no room for would never be full.
+        // A batch larger than the queue would never be full.
         let batch = limits.batch.min(limits.items).max(1);
         Self {
             limits: Limits { batch, ..limits },
@@ -141,9 +142,11 @@ impl<T> BatchQueue<T> {
         }
     }
 
-    /// Adds items, unless there is no room: it never waits.
+    /// Adds items, or drops them if the queue is full. Never waits.
     pub(crate) fn push(&self, message: T, items: usize, bytes: usize) {
-        let Limits { batch: most, .. } = self.limits;
+        let Limits {
+            batch: max_items, ..
+        } = self.limits;
         let mut state = self.state();
         state.counts.emitted += items as u64;
         let has_room =
@@ -156,11 +159,11 @@ impl<T> BatchQueue<T> {
         state.items += items;
         state.bytes += bytes;
         let fits = |batch: &Batch<T>| {
-            batch.items + items <= most && batch.bytes + bytes <= self.max_batch_bytes
+            batch.items + items <= max_items && batch.bytes + bytes <= self.max_batch_bytes
         };
         let mut is_full = false;
         if !state.batches.back().is_some_and(fits) {
-            // The one before it is full.
+            // The previous batch is full.
             is_full = !is_first;
             let list = Vec::with_capacity(state.last);
             state.batches.push_back(Batch {
@@ -172,7 +175,7 @@ impl<T> BatchQueue<T> {
             batch.list.push(message);
             batch.items += items;
             batch.bytes += bytes;
-            is_full |= batch.items >= most || batch.bytes >= self.max_batch_bytes;
+            is_full |= batch.items >= max_items || batch.bytes >= self.max_batch_bytes;
         }
         drop(state);
         if is_first || is_full {
@@ -180,10 +183,11 @@ impl<T> BatchQueue<T> {
         }
     }
 
-    /// Waits for a batch that is full, old enough, or waited for; `None` once it is closed and empty.
+    /// Waits for a batch that is full, old enough, or flushed; `None` once the queue is closed and
+    /// empty.
     pub(crate) async fn next(&self) -> Option<Batch<T>> {
         loop {
-            match self.look() {
+            match self.step() {
                 Next::Batch(batch) => return Some(batch),
                 Next::End => return None,
                 Next::Nothing => self.work.notified().await,
@@ -197,7 +201,7 @@ impl<T> BatchQueue<T> {
         }
     }
 
-    fn look(&self) -> Next<T> {
+    fn step(&self) -> Next<T> {
         let mut state = self.state();
         let Some(first) = state.batches.front() else {
             return match state.closing {
@@ -208,14 +212,14 @@ impl<T> BatchQueue<T> {
         let is_full = state.batches.len() > 1
             || first.items >= self.limits.batch
             || first.bytes >= self.max_batch_bytes;
-        let is_asked_for = state.closing.is_some() || state.flush > state.counts.done();
-        if !is_full && !is_asked_for {
+        let is_flushed = state.closing.is_some() || state.flush > state.counts.done();
+        if !is_full && !is_flushed {
             return Next::Some;
         }
         state.take().map_or(Next::Nothing, Next::Batch)
     }
 
-    /// Takes note of what became of a batch: so many of its items failed.
+    /// Counts the items of a finished batch. `failed` of them failed.
     pub(crate) fn ended(&self, items: usize, bytes: usize, failed: usize) {
         let mut state = self.state();
         let failed = failed.min(items);
@@ -227,10 +231,10 @@ impl<T> BatchQueue<T> {
         self.done.notify_all();
     }
 
-    /// Completes when it is closed, with the time by which everything has to be done.
+    /// Completes when the queue is closed, and returns the deadline.
     pub(crate) async fn closing(&self) -> Instant {
         loop {
-            // It is told from here on.
+            // Notifications from here on are received.
             let mut closed = pin!(self.closed.notified());
             closed.as_mut().enable();
             if let Some(until) = self.state().closing {
@@ -246,20 +250,20 @@ impl<T> BatchQueue<T> {
     }
 }
 
-/// An [`BatchQueue`] of any signal.
+/// A [`BatchQueue`] of any signal.
 pub(crate) trait Waiting {
     fn counts(&self) -> SignalStats;
 
-    /// Asks for what there is to be exported soon.
+    /// Exports the queued items now.
     fn hurry(&self);
 
     fn is_closed(&self) -> bool;
 
-    /// Takes up nothing any more, and ends by a time.
+    /// Closes the queue, and sets the deadline of its items.
     fn close(&self, until: Instant);
 
-    /// Waits until all that there was when it was called is done, but not longer than that; returns how much is not, and how much failed in
-    /// all.
+    /// Waits until all items of now are done, at most until a deadline. Returns the numbers of
+    /// unfinished items, and of all failed items.
     fn wait(&self, until: Instant, now: &dyn Fn() -> Instant) -> (u64, u64);
 }
 
@@ -270,7 +274,7 @@ impl<T> Waiting for BatchQueue<T> {
 
     fn hurry(&self) {
         let mut state = self.state();
-        state.flush = state.counts.taken_up();
+        state.flush = state.counts.accepted();
         drop(state);
         self.work.notify_one();
     }
@@ -289,7 +293,7 @@ impl<T> Waiting for BatchQueue<T> {
 
     fn wait(&self, until: Instant, now: &dyn Fn() -> Instant) -> (u64, u64) {
         let mut state = self.state();
-        let goal = state.counts.taken_up();
+        let goal = state.counts.accepted();
         loop {
             let left = goal.saturating_sub(state.counts.done());
             let time = until.saturating_duration_since(now());

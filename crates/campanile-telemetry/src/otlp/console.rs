@@ -1,4 +1,5 @@
-//! The exporter `console` of OpenTelemetry's variables: a line of JSON, where the log is written, for each span and each point.
+//! The exporter `console` of the OpenTelemetry variables. It writes a JSON line to the log for each
+//! span and each point.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,14 +19,14 @@ use crate::clock;
 use crate::fields::quoted;
 use crate::number;
 
-/// Writes spans and points as lines, by the log's writer: it never waits, and it counts what is lost.
+/// Writes spans and points to the writer of the log, which never blocks and counts lost lines.
 pub(super) struct Console {
     pub(super) signal: usize,
     pub(super) write: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Console {
-    /// Writes what a request to a collector has.
+    /// Writes the items of an export request.
     pub(super) fn write(&self, request: &[u8]) {
         let mut line = String::new();
         let mut write = |write_line: &dyn Fn(&mut String)| {
@@ -50,7 +51,7 @@ impl Console {
                     write_metric(&metric, &mut |one| write(&|line| line.push_str(one)));
                 }
             }
-            // Lines of the log are written already.
+            // Log records are already lines of the log.
             _ => {}
         }
     }

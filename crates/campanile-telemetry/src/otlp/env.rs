@@ -1,4 +1,5 @@
-//! The variables of OpenTelemetry's SDKs: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
+//! Environment variables of OpenTelemetry:
+//! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use super::settings::{LOGS, METRICS, NAMES, Options, Otlp, TRACES};
 use crate::EnvWarning;
 use crate::percent::decode;
 
-/// Reads variables; one that is not usable is ignored with a warning.
+/// Reads variables. An invalid one is ignored with a warning.
 struct Reader<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     warnings: &'a mut Vec<EnvWarning>,
@@ -23,16 +24,17 @@ enum Exporter {
 }
 
 impl Otlp {
-    /// Returns the collector that the environment names, if it names one.
+    /// Returns the collector of the environment, if it has one.
     ///
-    /// A signal whose certificates can't be read is not exported: without them it would trust others.
+    /// A signal whose certificates cannot be read is not exported. With the default certificates it
+    /// would trust other collectors.
     pub(crate) fn of_env(
         variable: &dyn Fn(&str) -> Option<String>,
         warnings: &mut Vec<EnvWarning>,
     ) -> Option<Self> {
         let mut reader = Reader { variable, warnings };
         let endpoint = variable("OTEL_EXPORTER_OTLP_ENDPOINT");
-        let mut is_asked_for = endpoint.is_some();
+        let mut is_wanted = endpoint.is_some();
         let (common, has_certificates) = reader.options("");
         let mut otlp = Self::new(endpoint.clone().unwrap_or_default());
         otlp.options = common;
@@ -48,7 +50,7 @@ impl Otlp {
             own.is_console = exporter == Some(Exporter::Console);
             let is_on = exporter.map_or(has_endpoint, |exporter| exporter != Exporter::None);
             own.is_on = is_on && has_certificates && has_own_certificates;
-            is_asked_for |= own.is_on;
+            is_wanted |= own.is_on;
             if !has_endpoint {
                 let protocol = own.options.protocol.or(otlp.options.protocol);
                 own.url = Some(match protocol.unwrap_or_default() {
@@ -95,12 +97,13 @@ impl Otlp {
                 "expected `cumulative`, the only temporality supported",
             );
         }
-        is_asked_for.then_some(otlp)
+        is_wanted.then_some(otlp)
     }
 }
 
 impl Reader<'_> {
-    /// Reads a list of exporters; `None` if none of them is usable. OTLP goes before the console.
+    /// Reads a list of exporters; `None` if none is supported. OTLP takes precedence over the
+    /// console.
     fn exporter(&mut self, name: &str, signal: usize) -> Option<Exporter> {
         let list = (self.variable)(name)?.to_ascii_lowercase();
         let mut found = None;
@@ -111,7 +114,7 @@ impl Reader<'_> {
                     found = Some(Exporter::Console);
                 }
                 ("console", TRACES | METRICS) => {}
-                // The log is on the console, and metrics are at `/metrics`, in any case.
+                // The log is written to the console and metrics are served at `/metrics` anyway.
                 ("none", _) | ("console", LOGS) | ("prometheus", METRICS) => {
                     found.get_or_insert(Exporter::None);
                 }
@@ -121,7 +124,7 @@ impl Reader<'_> {
         found
     }
 
-    /// Reads the options for all signals, or for one; returns whether its certificates are usable, too.
+    /// Reads the options of all signals or of one, and whether their certificates are usable.
     fn options(&mut self, signal: &str) -> (Options, bool) {
         let name = |name: &str| format!("OTEL_EXPORTER_OTLP_{signal}{name}");
         let protocol = name("PROTOCOL");
@@ -212,7 +215,7 @@ impl Reader<'_> {
     }
 }
 
-/// Reads `name=value,name=value`, whose values are percent-encoded, as W3C Baggage has it.
+/// Reads `name=value,name=value` with percent-encoded values, as in W3C Baggage.
 fn headers(text: &str) -> Option<Vec<(String, String)>> {
     let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
     let pair = |pair: &str| {
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_collector_only_if_one_is_asked_for() {
+    fn there_is_a_collector_only_if_one_is_wanted() {
         assert!(of(&[]).is_none());
         assert!(of(&[("OTEL_TRACES_EXPORTER", "none")]).is_none());
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/");

@@ -22,11 +22,11 @@ use super::worker::{SignalWorker, run};
 use crate::clock;
 use crate::otel::Tracer;
 
-/// What is exported, and the thread that does it.
+/// The queues of all signals, and the thread that exports them.
 pub(crate) struct Exporter {
-    /// What makes the spans that are exported; `None` if they are not.
+    /// The provider of exported spans; `None` if traces are not exported.
     traces: Option<Traces>,
-    /// `None` if they are not exported.
+    /// `None` if logs are not exported.
     pub(crate) logs: Option<Records>,
     metrics: Option<Arc<BatchQueue<Bytes>>>,
     source: Option<Arc<Metrics>>,
@@ -128,10 +128,11 @@ impl Exporter {
             id: None,
         };
         let thread = std::thread::Builder::new().name(THREAD.to_owned());
-        // The runtime is made where it ends: it may not end in a task of another one.
+        // The runtime is created on the thread that drops it: it cannot be dropped in a task of
+        // another runtime.
         let (sender, started) = mpsc::channel();
         let thread = thread.spawn(move || {
-            // What the client logs about an export must not be exported in turn.
+            // Events of the client about an export must not be exported.
             let _quiet = tracing::dispatcher::set_default(&Dispatch::none());
             let _untraced = Context::enter_telemetry_suppressed_scope();
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -139,7 +140,7 @@ impl Exporter {
                 .build();
             let runtime = match runtime {
                 Ok(runtime) => runtime,
-                // It waits for this.
+                // The starting thread waits for this.
                 Err(error) => return drop(sender.send(error)),
             };
             drop(sender);
@@ -156,7 +157,7 @@ impl Exporter {
                     collect
                 );
             });
-            // A name that is being looked up is not waited for.
+            // Pending DNS lookups are not awaited.
             runtime.shutdown_background();
         })?;
         if let Ok(error) = started.recv() {
@@ -175,12 +176,12 @@ impl Exporter {
         self.traces.as_ref().map(|traces| &traces.provider)
     }
 
-    /// Returns what makes the spans that are exported.
+    /// Returns the tracer of exported spans.
     pub(crate) fn tracer(&self) -> Option<&Tracer> {
         self.traces.as_ref().map(|traces| &traces.tracer)
     }
 
-    /// Takes up the spans of a recording.
+    /// Queues the spans of a recording.
     pub(crate) fn export_recorded(&self, spans: Vec<(SpanData, usize)>) {
         if let Some(Traces { outbox, .. }) = &self.traces {
             for (span, bytes) in spans {
@@ -189,7 +190,8 @@ impl Exporter {
         }
     }
 
-    /// Exports what there is, but does not wait longer than that; returns how much is not, or has failed.
+    /// Exports all queued items until a deadline. Returns the numbers of items that are still
+    /// queued or have failed.
     pub(crate) fn flush(&self, until: Instant) -> [u64; 3] {
         self.collect();
         let before = self.counts();
@@ -200,7 +202,7 @@ impl Exporter {
         self.wait(until, before)
     }
 
-    /// Exports what there is and ends, but does not wait longer than that; returns how much is lost.
+    /// Exports all queued items until a deadline and ends. Returns the numbers of lost items.
     pub(crate) fn shutdown(&self, until: Instant) -> [u64; 3] {
         if self
             .outboxes()
@@ -226,13 +228,13 @@ impl Exporter {
             left == 0
         });
         if let Some(thread) = thread.filter(|_| has_nothing_left && !self.is_here()) {
-            // That it panicked shows in what is lost.
+            // A panic of the thread shows in the lost items.
             let _ = thread.join();
         }
         lost
     }
 
-    /// Returns what became of the spans, the lines and the points.
+    /// Returns the numbers of spans, log records and points.
     pub(crate) fn counts(&self) -> [SignalStats; 3] {
         let counts = |outbox: Option<&dyn Waiting>| outbox.map(Waiting::counts).unwrap_or_default();
         self.outboxes().map(counts)
@@ -253,9 +255,10 @@ impl Exporter {
         ]
     }
 
-    /// Waits; returns how much is not done, or has failed since then.
+    /// Waits for the queues. Returns the numbers of items that are still queued, or have failed
+    /// since `before`.
     fn wait(&self, until: Instant, before: [SignalStats; 3]) -> [u64; 3] {
-        // Who exports can't wait for itself.
+        // The exporting thread cannot wait for itself.
         let is_here = self.is_here();
         let until = if is_here { clock::instant() } else { until };
         let mut before = before.into_iter();
@@ -269,7 +272,7 @@ impl Exporter {
         })
     }
 
-    /// Returns whether this is the thread that exports: a source of metrics may ask for anything.
+    /// Returns whether this is the exporting thread. A metric source on it may call `flush`.
     fn is_here(&self) -> bool {
         self.id == Some(std::thread::current().id())
     }

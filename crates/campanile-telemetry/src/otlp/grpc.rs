@@ -8,28 +8,29 @@ use prost::Message;
 
 use super::attempt::{Attempt, rejected};
 
-/// The length of what is before a message: whether it is compressed, and its length.
+/// The length of the prefix of a message: a compression flag and the length.
 const PREFIX: usize = 5;
 
 pub(super) fn framed(message: &[u8], is_compressed: bool) -> Bytes {
     let mut body = BytesMut::with_capacity(PREFIX + message.len());
     body.put_u8(u8::from(is_compressed));
-    // A batch has some megabytes at most.
+    // A batch has a few megabytes at most.
     body.put_u32(message.len() as u32);
     body.put_slice(message);
     body.freeze()
 }
 
-/// Judges an answer whose HTTP status is 200. Its own status is in the trailers, or in the headers if there is nothing else.
-pub(super) fn judge(answer: &Response) -> Attempt {
+/// Classifies a response with HTTP status 200. The gRPC status is in the trailers, or in the
+/// headers of a response without a body.
+pub(super) fn judge(answer: &Answer) -> Attempt {
     let value = |name: &str| {
         let value = answer.trailers.get(name);
         value.or_else(|| answer.headers.get(name))?.to_str().ok()
     };
-    if answer.truncated && value("grpc-status").is_none() {
-        // The connection broke, or the time was over.
+    if answer.is_cut && value("grpc-status").is_none() {
+        // The connection broke, or the timeout expired.
         return Attempt::Later {
-            reason: "the answer was cut short".to_owned(),
+            reason: "truncated response".to_owned(),
             after: None,
         };
     }
@@ -41,16 +42,16 @@ pub(super) fn judge(answer: &Response) -> Attempt {
 }
 
 fn judge_parts(status: Option<&str>, details: Option<&str>, body: &[u8]) -> Attempt {
-    // A call that ends without one failed: UNKNOWN.
+    // A response without a status means UNKNOWN.
     let status = status.and_then(|status| status.parse().ok());
     let status = status.unwrap_or(2_u32);
-    let reason = || format!("the answer was the gRPC status {status}");
+    let reason = || format!("response with gRPC status {status}");
     let after = || retry_info(details?);
     match status {
         0 => Attempt::Taken {
             rejected: rejected(body.get(PREFIX..).unwrap_or_default()),
         },
-        // RESOURCE_EXHAUSTED is temporary only if there is a time.
+        // RESOURCE_EXHAUSTED is retryable only with a delay.
         8 => match after() {
             None => Attempt::Refused { reason: reason() },
             after => Attempt::Later {
@@ -99,7 +100,7 @@ struct Delay {
     nanos: i32,
 }
 
-/// Reads the time of a `RetryInfo` in a `Status`. A negative time is 0.
+/// Returns the delay of a `RetryInfo` in a `Status`. A negative delay is 0.
 fn retry_info(status: &str) -> Option<Duration> {
     let status = Status::decode(&*base64(status)?).ok()?;
     let mut details = status.details.into_iter();
@@ -110,7 +111,7 @@ fn retry_info(status: &str) -> Option<Duration> {
     Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos.into()))
 }
 
-/// Reads the usual alphabet, with or without padding.
+/// Decodes standard base64, with or without padding.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut bits, mut count) = (0_u32, 0);
@@ -140,19 +141,19 @@ mod tests {
 
     fn later(status: u32, after: Option<Duration>) -> Attempt {
         Attempt::Later {
-            reason: format!("the answer was the gRPC status {status}"),
+            reason: format!("response with gRPC status {status}"),
             after,
         }
     }
 
     fn refused(status: u32) -> Attempt {
         Attempt::Refused {
-            reason: format!("the answer was the gRPC status {status}"),
+            reason: format!("response with gRPC status {status}"),
         }
     }
 
     #[test]
-    fn the_status_says_whether_it_is_worth_another_attempt() {
+    fn the_status_decides_about_retries() {
         let judged = |status: u32| judge_parts(Some(&status.to_string()), None, b"");
         assert_eq!(judged(0), Attempt::Taken { rejected: 0 });
         for status in [1, 4, 10, 11, 14, 15] {
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exhausted_collector_is_asked_again_when_it_says() {
+    fn a_retry_waits_as_an_exhausted_collector_asks() {
         let time = Duration::from_millis(2_500);
         let details = status_of(2, 500_000_000);
         assert_eq!(

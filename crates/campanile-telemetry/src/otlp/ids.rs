@@ -4,7 +4,7 @@ use campanile_correlation::TraceParent;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::IdGenerator;
 
-/// Makes the ids of traces and spans in the way of the correlation crate.
+/// Generates trace and span ids as the crate `campanile-correlation` does.
 #[derive(Debug)]
 pub(super) struct Ids;
 

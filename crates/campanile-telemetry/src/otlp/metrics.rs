@@ -1,4 +1,4 @@
-//! Metrics as OTLP's messages: `opentelemetry/proto/metrics/v1/metrics.proto`.
+//! Metrics as OTLP messages: `opentelemetry/proto/metrics/v1/metrics.proto`.
 
 use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +27,7 @@ use super::send::{Sent, now};
 use super::transport::Transport;
 use crate::clock;
 
-/// What has metrics that are exported: the facade implements it for its registry.
+/// A source of exported metrics. The crate `campanile` implements it for its registry.
 ///
 /// ```
 /// use campanile_telemetry::{PointValue, MetricSource, MetricWriter, Point};
@@ -36,28 +36,29 @@ use crate::clock;
 ///
 /// impl MetricSource for Answers {
 ///     fn collect(&self, out: &mut MetricWriter<'_>) {
-///         out.metric("answers", "Answers that were given.", "");
+///         out.metric("answers", "Answers by kind.", "");
 ///         out.point(Point::new(&[("kind", "final")], PointValue::Count(42)));
 ///     }
 /// }
 /// ```
 pub trait MetricSource: Send + Sync + 'static {
-    /// Writes all metrics as they are now. It is called on the thread that exports, and on the one that flushes.
+    /// Writes the current value of all metrics. The exporting thread calls it, and each thread that
+    /// flushes.
     fn collect(&self, out: &mut MetricWriter<'_>);
 }
 
-/// Takes metrics, one after the other.
+/// Receives metrics one by one.
 #[derive(Debug)]
 pub struct MetricWriter<'a> {
     outbox: &'a BatchQueue<Bytes>,
     resource: &'a Resource,
     begun: u64,
     now: u64,
-    /// The metric that points are added to, which are all of one kind.
+    /// The current metric. All of its points have one kind.
     metric: Metric,
-    /// Whole metrics.
+    /// The finished metrics.
     metrics: Vec<Metric>,
-    /// The number of points, those of the metric included, and what they take.
+    /// The number of points, including those of the current metric.
     items: usize,
     bytes: usize,
 }
@@ -71,51 +72,53 @@ pub struct Point<'a> {
     since: Option<SystemTime>,
 }
 
-/// What is measured. SignalStats, times and histograms are of all that there was since the source began.
+/// The value of a point. Counts, amounts and histograms are cumulative since the start of the
+/// source.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum PointValue<'a> {
-    /// A count that only rises.
+    /// A monotonic integer.
     Count(u64),
-    /// An amount that only rises, such as seconds.
+    /// A monotonic number, such as seconds.
     Amount(f64),
-    /// A value that moves up and down.
+    /// A value that goes up and down.
     Gauge(f64),
-    /// How many samples there were in each bucket.
+    /// A histogram with explicit bounds.
     Histogram {
-        /// The inclusive upper bounds, in rising order.
+        /// The inclusive upper bounds, in ascending order.
         bounds: &'a [f64],
-        /// For each bound how many samples were in its bucket alone, and last how many were above all bounds.
+        /// The number of samples of each bucket, not cumulative. The last bucket is above all
+        /// bounds.
         counts: &'a [u64],
-        /// The sum of the samples; none if some may be negative.
+        /// The sum of the samples; `None` if samples may be negative.
         sum: Option<f64>,
     },
-    /// Quantiles.
+    /// A summary with quantiles.
     Summary {
         /// The quantiles, from 0 to 1, and their values.
         quantiles: &'a [(f64, f64)],
-        /// How many samples there were.
+        /// The number of samples.
         count: u64,
-        /// Their sum.
+        /// The sum of the samples.
         sum: f64,
     },
 }
 
-/// A sample, and the trace that shows what happened.
+/// A sample with the trace that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exemplar {
-    /// The sample.
+    /// The value of the sample.
     pub value: f64,
-    /// When it was.
+    /// The time of the sample.
     pub at: SystemTime,
-    /// The trace's id.
+    /// The trace id.
     pub trace_id: u128,
-    /// The span's id, if it is known.
+    /// The span id, if it is known.
     pub span_id: Option<NonZeroU64>,
 }
 
 impl<'a> Point<'a> {
-    /// Returns a point with these attributes.
+    /// Creates a point with attributes.
     pub fn new(attributes: &'a [(&'a str, &'a str)], measured: PointValue<'a>) -> Self {
         Self {
             attributes,
@@ -125,9 +128,9 @@ impl<'a> Point<'a> {
         }
     }
 
-    /// Sets since when it is counted.
+    /// Sets the start time of a cumulative value.
     ///
-    /// Defaults to when the telemetry was built.
+    /// Defaults to the time at which the telemetry was built.
     #[must_use]
     pub fn since(self, since: SystemTime) -> Self {
         Self {
@@ -136,7 +139,7 @@ impl<'a> Point<'a> {
         }
     }
 
-    /// Sets samples that stand for others.
+    /// Sets the exemplars.
     ///
     /// Defaults to none.
     #[must_use]
@@ -146,7 +149,7 @@ impl<'a> Point<'a> {
 }
 
 impl MetricWriter<'_> {
-    /// Begins a metric; the unit is one of UCUM, such as `s` or `By`, or empty.
+    /// Starts a metric. The unit is a UCUM unit such as `s` or `By`, or empty.
     pub fn metric(&mut self, name: &str, description: &str, unit: &str) {
         self.end_metric();
         self.metric = Metric {
@@ -157,7 +160,8 @@ impl MetricWriter<'_> {
         };
     }
 
-    /// Adds a point to the metric. Those of one metric are of one kind: one of another kind begins the metric again.
+    /// Adds a point to the metric. All points of a metric have one kind; a point of another kind
+    /// starts the metric again.
     pub fn point(&mut self, point: Point<'_>) {
         let point = self.data_point(&point);
         let bytes = match &point {
@@ -206,7 +210,7 @@ impl MetricWriter<'_> {
     fn end_batch(&mut self) {
         if self.items > 0 {
             let metrics = std::mem::take(&mut self.metrics);
-            // Encoded at once: a message takes many times as much memory.
+            // The batch is encoded now, since the message takes much more memory.
             let request = request(self.resource, metrics);
             let bytes = request.len();
             self.outbox.push(request, self.items, bytes);
@@ -214,7 +218,7 @@ impl MetricWriter<'_> {
         (self.items, self.bytes) = (0, 0);
     }
 
-    /// Returns a metric's data with one point.
+    /// Returns the data of a metric with one point.
     fn data_point(&self, point: &Point<'_>) -> Data {
         let since = point.since.map_or(self.begun, nanoseconds);
         let (since, now) = (since.min(self.now), self.now);
@@ -238,7 +242,7 @@ impl MetricWriter<'_> {
             })
         };
         match point.measured {
-            // What is more than the format has room for has wrapped.
+            // A count above the range of the format wraps.
             PointValue::Count(count) => sum(Number::AsInt((count & i64::MAX as u64) as i64)),
             PointValue::Amount(amount) => sum(Number::AsDouble(amount)),
             PointValue::Gauge(value) => Data::Gauge(Gauge {
@@ -297,8 +301,8 @@ fn at_quantile(&(quantile, value): &(f64, f64)) -> ValueAtQuantile {
     ValueAtQuantile { quantile, value }
 }
 
-/// Returns metrics as a request to a collector. They are messages of `opentelemetry-proto`, since the metrics of the SDK have no exemplars
-/// and no start times of their own.
+/// Returns an export request. It uses `opentelemetry-proto`, since metrics of the SDK have no
+/// exemplars and no start times per point.
 fn request(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
     let scope_metrics = ScopeMetrics {
         scope: Some(proto_scope()),
@@ -315,7 +319,7 @@ fn request(resource: &Resource, metrics: Vec<Metric>) -> Bytes {
     request.encode_to_vec().into()
 }
 
-/// Sends requests with metrics.
+/// Sends export requests.
 pub(super) struct ExportMetrics(pub(super) Transport);
 
 impl Export for ExportMetrics {
@@ -338,13 +342,13 @@ impl Export for ExportMetrics {
     }
 }
 
-/// A source, and when it began.
+/// A metric source with its start time.
 pub(crate) struct Metrics {
     source: Arc<dyn MetricSource>,
     resource: Resource,
     begun: SystemTime,
-    /// Whether it is asked right now.
-    is_asked: AtomicBool,
+    /// Whether a collection is running.
+    is_collecting: AtomicBool,
 }
 
 impl Metrics {
@@ -353,20 +357,20 @@ impl Metrics {
             source,
             resource: proto_resource(resource),
             begun: clock::now(),
-            is_asked: AtomicBool::new(false),
+            is_collecting: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn collect(&self, outbox: &BatchQueue<Bytes>) {
-        // A source may flush the telemetry, which asks the source.
-        if self.is_asked.swap(true, Ordering::Acquire) {
+        // A source may call `flush`, which collects.
+        if self.is_collecting.swap(true, Ordering::Acquire) {
             return;
         }
         let mut out = MetricWriter {
             outbox,
             resource: &self.resource,
             begun: nanoseconds(self.begun),
-            // The clock may have gone back.
+            // The clock may have been set back.
             now: nanoseconds(clock::now().max(self.begun)),
             metric: Metric::default(),
             metrics: Vec::new(),
@@ -374,12 +378,12 @@ impl Metrics {
             bytes: 0,
         };
         let collect = AssertUnwindSafe(|| self.source.collect(&mut out));
-        // What is half written goes nowhere.
+        // If the source panics, its batch is discarded.
         if catch_unwind(collect).is_ok() {
             out.end_metric();
             out.end_batch();
         }
-        self.is_asked.store(false, Ordering::Release);
+        self.is_collecting.store(false, Ordering::Release);
     }
 
     pub(crate) async fn collect_every(&self, every: Duration, outbox: &BatchQueue<Bytes>) {
@@ -392,7 +396,7 @@ impl Metrics {
                 next += every;
                 sleep_until(next).await;
                 self.collect(outbox);
-                // What was missed is not made up for.
+                // Missed intervals are skipped.
                 next = next.max(now());
             }
         };

@@ -21,29 +21,29 @@ use crate::Problem;
 use crate::redact::Redaction;
 use crate::sampler::Sampler;
 
-/// What is to be exported of one signal.
+/// The validated settings of one signal.
 pub(crate) struct Signal {
     pub(crate) name: &'static str,
     pub(crate) transport: Transport,
     pub(crate) limits: Limits,
 }
 
-/// All that an exporter is made of.
+/// The validated settings of an exporter.
 pub(crate) struct Plan {
     pub(crate) sampler: Sampler,
-    /// Those of spans, and those of lines.
+    /// The limits of spans, and of log records.
     pub(crate) attributes: [AttributeLimits; 2],
     pub(crate) traces: Option<Signal>,
     pub(crate) logs: Option<Signal>,
     pub(crate) metrics: Option<(Signal, Arc<dyn MetricSource>, Duration)>,
     pub(crate) resource: Vec<(String, String)>,
     pub(crate) redaction: Redaction,
-    /// Writes a line to the log that is exported nowhere.
+    /// Writes a line to the log that is not exported.
     pub(crate) report: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Otlp {
-    /// Returns what is exported.
+    /// Validates the settings.
     pub(crate) fn plan(
         self,
         resource: Vec<(String, String)>,

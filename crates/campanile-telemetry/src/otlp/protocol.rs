@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// How a collector is spoken to.
+/// The protocol of a collector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -35,7 +35,7 @@ impl Protocol {
         headers
     }
 
-    /// Returns the header that names how a message is compressed.
+    /// Returns the header of the content encoding.
     pub(super) fn encoding(self) -> HeaderName {
         match self {
             Self::HttpProtobuf => http::header::CONTENT_ENCODING,
@@ -44,10 +44,10 @@ impl Protocol {
         }
     }
 
-    /// Returns a message as the body of a request.
+    /// Returns the request body of a message.
     #[cfg_attr(
         not(feature = "grpc"),
-        expect(unused_variables, reason = "HTTP says it in a header")
+        expect(unused_variables, reason = "the encoding is a header in HTTP")
     )]
     pub(super) fn framed(self, message: Bytes, is_compressed: bool) -> Bytes {
         match self {

@@ -1,6 +1,6 @@
-//! Lines of the log, as the messages of `opentelemetry-proto`: `opentelemetry/proto/logs/v1/logs.proto`.
+//! Log records as messages of `opentelemetry-proto`: `opentelemetry/proto/logs/v1/logs.proto`.
 //!
-//! The SDK's records would be copied three times on their way, and have no count of the attributes that were left out.
+//! The records of the SDK would be copied three times, and do not count dropped attributes.
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ use crate::escape::{inner, unescaped};
 use crate::event::LogEvent;
 use crate::key_cache::CORRELATION_ID;
 
-/// Takes lines into the queue of the exporter.
+/// Queues log events for the exporter.
 #[derive(Debug)]
 pub(crate) struct Records {
     outbox: Arc<BatchQueue<LogRecord>>,
     limits: AttributeLimits,
 }
 
-/// The attributes of a line, which are known one after the other.
+/// The attributes of a log record, which are added one by one.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes {
     list: Vec<KeyValue>,
@@ -69,7 +69,7 @@ impl Records {
         });
     }
 
-    /// Takes up a line.
+    /// Queues a log event.
     pub(crate) fn push(&self, event: &LogEvent<'_>, attributes: &mut Attributes) {
         let LogEvent {
             origin,
@@ -86,7 +86,7 @@ impl Records {
             Level::TRACE => (SeverityNumber::Trace, "TRACE"),
         };
         let mut list = std::mem::take(&mut attributes.list);
-        // As many as the next line may have.
+        // The next event may have as many.
         attributes.list.reserve(list.len() + OWN.len());
         list.push(text_pair(TARGET, origin.target()));
         if let Some(id) = &ids.correlation {
@@ -127,7 +127,7 @@ impl Records {
 const TARGET: &str = "target";
 const LINE: &str = "code.line.number";
 
-/// What each record has of its own.
+/// The attributes that every record has.
 const OWN: [&str; 3] = [TARGET, CORRELATION_ID, LINE];
 
 fn is_own(key: &str) -> bool {
@@ -150,7 +150,7 @@ fn flags(place: &campanile_correlation::TraceParent) -> u32 {
     u32::from(place.is_sampled()) | u32::from(place.is_random()) << 1
 }
 
-/// Returns the value of a JSON text of ours. JSON has no NaN, and so has a record none.
+/// Returns the OTLP value of a JSON value. `null` has none.
 fn any_value(json: &str, max_length: usize) -> Option<Value> {
     Some(match json.as_bytes().first()? {
         b'n' => return None,

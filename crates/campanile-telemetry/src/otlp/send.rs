@@ -1,7 +1,7 @@
-//! One request to a collector, again and again where OTLP wants that.
+//! Sends a request to a collector, with retries.
 //!
-//! The rules are those of <https://opentelemetry.io/docs/specs/otlp/>: which failures are temporary, how long to wait, and what of a
-//! request a collector may take in part.
+//! <https://opentelemetry.io/docs/specs/otlp/> defines retryable failures, delays, and partial
+//! success.
 
 use std::io::Write;
 use std::time::Duration;
@@ -17,39 +17,40 @@ use super::attempt::{Attempt, rejected};
 use super::protocol::Protocol;
 use crate::clock;
 
-/// Where the batches of a signal go.
+/// The destination of one signal.
 pub(crate) struct Sender {
     pub(crate) client: Client,
     pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
     pub(crate) protocol: Protocol,
     pub(crate) is_compressed: bool,
-    /// How long a batch is tried for.
+    /// The time for which a batch is retried.
     pub(crate) patience: Duration,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// It was taken, but for so many of its items.
+    /// The collector accepted the batch, except for `rejected` items.
     Taken { rejected: u64 },
-    /// It was refused, or was not taken in time. Nothing that the collector says is in the reason: it may have what we sent it as a secret.
+    /// The collector rejected the batch or did not accept it in time. The reason has nothing that
+    /// the collector sent, since it may echo a secret.
     Failed {
         reason: String,
-        /// How long it wants nothing at all.
+        /// The time for which the collector asked for no requests.
         after: Option<Duration>,
     },
 }
 
-/// The first wait between two attempts, and the longest.
-const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+/// The minimum and maximum delay between two attempts.
+const DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 impl Sender {
-    /// Sends a request, and again while it may work later and there is time.
+    /// Sends a request, and retries it while the failure is retryable and time is left.
     ///
-    /// `encoding` is that of the request, if it is encoded already.
+    /// `encoding` is the content encoding of a request that is already encoded.
     pub(crate) async fn send(&self, request: Bytes, encoding: Option<HeaderValue>) -> Sent {
-        let [mut wait, longest] = WAITS;
+        let [mut wait, longest] = DELAYS;
         let until = now() + self.patience;
         let mut headers = self.headers.clone();
         let body = match encoding {
@@ -75,8 +76,8 @@ impl Sender {
                 Attempt::Later { reason, after } => (reason, after),
             };
             let jittered = wait.mul_f64(0.8 + 0.4 * fastrand::f64());
-            // A collector that says 0 means it well, and is not run over for it.
-            let asked = after.map(|after| after.clamp(WAITS[0], MAX_PAUSE));
+            // A delay of 0 is raised, so that the collector is not flooded.
+            let asked = after.map(|after| after.clamp(DELAYS[0], MAX_PAUSE));
             let next = now() + asked.unwrap_or(jittered);
             if next >= until {
                 return Sent::Failed {
@@ -100,12 +101,12 @@ pub(super) fn now() -> Instant {
 
 fn compressed(request: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    // A `Vec` takes whatever is written.
+    // Writing to a `Vec` never fails.
     let _ = encoder.write_all(request);
     encoder.finish().unwrap_or_default()
 }
 
-/// The longest that a collector may ask for.
+/// The limit of the delay that a collector may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 #[cfg_attr(
@@ -134,7 +135,7 @@ fn judge(protocol: Protocol, answer: Result<Answer, SendError>) -> Attempt {
 }
 
 fn judge_parts(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
-    let reason = format!("the answer was {status}");
+    let reason = format!("response with status {status}");
     match status.as_u16() {
         200..300 => Attempt::Taken {
             rejected: rejected(body),
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_says_whether_it_is_worth_another_attempt() {
+    fn the_status_decides_about_retries() {
         let judged = |status: u16| {
             let status = StatusCode::from_u16(status).unwrap_or_default();
             judge_parts(status, &HeaderMap::new(), b"")
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_again_when_it_says() {
+    fn a_retry_waits_as_the_collector_asks() {
         let headers =
             HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static("7"))]);
         let judged = judge_parts(StatusCode::SERVICE_UNAVAILABLE, &headers, b"");

@@ -6,7 +6,7 @@ use campanile_client::Target;
 use super::limits::AttributeLimits;
 use super::protocol::Protocol;
 
-/// A collector that traces, lines of the log, and metrics are exported to, in OpenTelemetry's protocol (OTLP 1.x).
+/// An OpenTelemetry collector that receives traces, logs and metrics over OTLP 1.x.
 ///
 /// | setting | default |
 /// |---|---|
@@ -14,12 +14,12 @@ use super::protocol::Protocol;
 /// | [`header`](Self::header) | none |
 /// | [`timeout`](Self::timeout) | 10 s for each attempt |
 /// | [`retry_for`](Self::retry_for) | 30 s for each batch |
-/// | [`gzip`](Self::gzip) | no |
-/// | [`root_certificates`](Self::root_certificates) | Mozilla's |
+/// | [`gzip`](Self::gzip) | off |
+/// | [`root_certificates`](Self::root_certificates) | Mozilla's list |
 /// | [`client_certificate`](Self::client_certificate) | none |
-/// | [`traces`](Self::traces), [`logs`](Self::logs), [`metrics`](Self::metrics) | yes |
+/// | [`traces`](Self::traces), [`logs`](Self::logs), [`metrics`](Self::metrics) | `true` |
 /// | [`metrics_every`](Self::metrics_every) | 60 s |
-/// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB each for traces and lines of the log |
+/// | [`max_waiting_bytes`](Self::max_waiting_bytes) | 8 MiB each for spans and log records |
 ///
 /// ```no_run
 /// use campanile_telemetry::{Otlp, Telemetry};
@@ -29,16 +29,21 @@ use super::protocol::Protocol;
 /// # Ok::<_, campanile_telemetry::InstallError>(())
 /// ```
 ///
-/// In a subscriber of the application's own, [`Telemetry::layer`](crate::Telemetry::layer) exports the spans of requests, and
-/// [`Telemetry::layer_with_spans`](crate::Telemetry::layer_with_spans) those of the application, too.
+/// In a subscriber of the application, [`Telemetry::layer`](crate::Telemetry::layer) exports the
+/// spans of requests. [`Telemetry::layer_with_spans`](crate::Telemetry::layer_with_spans) also
+/// exports the spans of the application.
 ///
-/// # How it is sent
+/// # Delivery
 ///
-/// A thread of its own, `campanile-otlp`, with a runtime of its own sends batches: when there are 512 spans or lines, or 2 MiB, or the first
-/// of them has waited for 5 s (1 s for lines). Who works never waits for it, and no part of the host's runtime is needed, at the end neither.
-/// A batch that the collector can't take now is sent again after 1 s, 2 s and so on up to 30 s, or when the collector says; which answers
-/// that are is OTLP's rule. What finds no room meanwhile is dropped. All is counted: see [`Telemetry::exports`](crate::Telemetry::exports).
-/// A failure is told in the log, once a minute at most; that line is not exported.
+/// A background thread (`campanile-otlp`) with a runtime sends batches, so the export never blocks
+/// the application and needs no part of its runtime. A batch is sent when it has 512 spans or log
+/// records, or 2 MiB, or when its oldest item is 5 s old (1 s for log records).
+///
+/// If the collector cannot accept a batch now, it is sent again after 1 s, 2 s and so on up to 30
+/// s, or when the collector asks for it. OTLP defines which responses are retryable. If a queue is
+/// full, new items are dropped. All items are counted: see
+/// [`Telemetry::exports`](crate::Telemetry::exports). A failure is logged at most once a minute;
+/// that line is not exported.
 #[derive(Clone)]
 #[must_use = "a collector is used once a telemetry is built with it"]
 pub struct Otlp {
@@ -49,7 +54,7 @@ pub struct Otlp {
     pub(super) max_waiting_bytes: usize,
 }
 
-/// What may be different for a signal.
+/// The options that a signal may override.
 #[derive(Clone, Default)]
 pub(super) struct Options {
     pub(super) protocol: Option<Protocol>,
@@ -57,10 +62,13 @@ pub(super) struct Options {
     pub(super) timeout: Option<Duration>,
     pub(super) is_compressed: Option<bool>,
     pub(super) certificate: Option<Vec<u8>>,
-    /// A certificate of ours, and its key.
+    /// The client certificate and its key.
     pub(super) identity: Option<(Vec<u8>, Vec<u8>)>,
-    /// Whether an endpoint for gRPC without a scheme is spoken to in plain text.
-    #[cfg_attr(not(feature = "grpc"), expect(dead_code, reason = "any other has one"))]
+    /// Whether a gRPC endpoint without a scheme is plain text.
+    #[cfg_attr(
+        not(feature = "grpc"),
+        expect(dead_code, reason = "other endpoints have a scheme")
+    )]
     pub(super) is_insecure: Option<bool>,
     pub(super) patience: Option<Duration>,
 }
@@ -68,9 +76,9 @@ pub(super) struct Options {
 #[derive(Clone)]
 pub(super) struct SignalConfig {
     pub(super) is_on: bool,
-    /// Whether it is written where the log is, and sent to no collector.
+    /// Whether the signal is written to the log and not to the collector.
     pub(super) is_console: bool,
-    /// As it is, in place of one that follows from the endpoint.
+    /// The URL of the signal. Defaults to a path below the endpoint.
     pub(super) url: Option<String>,
     pub(super) options: Options,
     pub(super) batch: usize,
@@ -80,8 +88,8 @@ pub(super) struct SignalConfig {
 }
 
 impl Otlp {
-    /// Returns a collector at a URL, to which `/v1/traces` and so on are added for [`Protocol::HttpProtobuf`]. For gRPC it may be a host and a
-    /// port alone, which are then spoken to over TLS.
+    /// Creates a collector with a URL. For [`Protocol::HttpProtobuf`] `/v1/traces` and so on are
+    /// appended. For gRPC a host and a port are enough, and mean TLS.
     pub fn new(endpoint: impl Into<String>) -> Self {
         let signal = |delay| SignalConfig {
             is_on: true,
@@ -93,7 +101,7 @@ impl Otlp {
             delay: Duration::from_secs(delay),
             attributes: AttributeLimits::default(),
         };
-        // What is collected at once is a batch already.
+        // One collection is one batch.
         let metrics = SignalConfig {
             batch: 1,
             ..signal(0)
@@ -107,7 +115,7 @@ impl Otlp {
         }
     }
 
-    /// Sets how the collector is spoken to.
+    /// Sets the protocol.
     ///
     /// Defaults to [`Protocol::HttpProtobuf`].
     pub fn protocol(mut self, protocol: Protocol) -> Self {
@@ -115,7 +123,7 @@ impl Otlp {
         self
     }
 
-    /// Adds a header to all requests, such as a token. Its value is never shown.
+    /// Adds a header to all requests, such as a token. The value is never shown.
     ///
     /// Defaults to none.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -124,7 +132,7 @@ impl Otlp {
         self
     }
 
-    /// Sets how long an attempt may take; at most a year.
+    /// Sets the timeout of an attempt. The limit is one year.
     ///
     /// Defaults to 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -132,7 +140,8 @@ impl Otlp {
         self
     }
 
-    /// Sets for how long a batch is sent again, a day at most; what has not arrived by then has failed.
+    /// Sets the time for which a batch is retried. Afterwards its items have failed. The limit is
+    /// one day.
     ///
     /// Defaults to 30 s.
     pub fn retry_for(mut self, time: Duration) -> Self {
@@ -140,15 +149,15 @@ impl Otlp {
         self
     }
 
-    /// Compresses what is sent.
+    /// Compresses requests with gzip.
     ///
-    /// Defaults to not doing so.
+    /// Defaults to no compression.
     pub fn gzip(mut self) -> Self {
         self.options.is_compressed = Some(true);
         self
     }
 
-    /// Trusts these authorities, in PEM, in place of the usual ones.
+    /// Sets the trusted certificate authorities, in PEM.
     ///
     /// Defaults to Mozilla's list.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
@@ -156,7 +165,7 @@ impl Otlp {
         self
     }
 
-    /// Shows a certificate to a collector that asks for one: the chain in PEM, its own first, and the key that belongs to it.
+    /// Sets the client certificate: the chain in PEM, leaf first, and its private key in PEM.
     ///
     /// Defaults to none.
     pub fn client_certificate(
@@ -175,14 +184,15 @@ impl Otlp {
         self.switch(TRACES, are_exported)
     }
 
-    /// Sets whether lines of the log are exported.
+    /// Sets whether log records are exported.
     ///
     /// Defaults to true.
     pub fn logs(self, are_exported: bool) -> Self {
         self.switch(LOGS, are_exported)
     }
 
-    /// Sets whether metrics are exported, of which there are any only with a [source](crate::TelemetryBuilder::metric_source).
+    /// Sets whether metrics are exported. They need a
+    /// [source](crate::TelemetryBuilder::metric_source).
     ///
     /// Defaults to true.
     pub fn metrics(self, are_exported: bool) -> Self {
@@ -194,7 +204,7 @@ impl Otlp {
         self
     }
 
-    /// Sets how far two exports of the metrics are apart: from 10 ms to a day.
+    /// Sets the interval of metric exports, from 10 ms to one day.
     ///
     /// Defaults to 60 s.
     pub fn metrics_every(mut self, interval: Duration) -> Self {
@@ -202,7 +212,8 @@ impl Otlp {
         self
     }
 
-    /// Sets how many bytes of spans may wait, and how many of lines; at least 1 MiB.
+    /// Sets the size of the queue in bytes, for spans and for log records each. The minimum is 1
+    /// MiB.
     ///
     /// Defaults to 8 MiB.
     pub fn max_waiting_bytes(mut self, max: usize) -> Self {

@@ -1,4 +1,4 @@
-//! The way from the exporters of `opentelemetry_otlp` to the collector.
+//! Connects the exporters of `opentelemetry_otlp` with the collector.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +14,16 @@ use super::send::{Sender, Sent};
 
 /// The HTTP client of an exporter.
 ///
-/// It takes the body of a request. The address and the headers come from our settings, and the exporter adds none: its builder would read
-/// them from the environment. Retries are here too, since those of the exporter ignore `Retry-After` for 502 and 504 and end no attempt.
+/// It uses the body of a request only. The URL and the headers come from the settings; the builder
+/// of the exporter would read them from the environment. It also retries: the exporter ignores
+/// `Retry-After` for 502 and 504, and its attempts have no timeout.
 #[derive(Clone)]
 pub(crate) struct Transport(Arc<Inner>);
 
 struct Inner {
     destination: Destination,
-    /// What became of the last request. The exporter says neither the cause of a failure nor how many items were rejected.
+    /// The result of the last request. The exporter reports neither the cause of a failure nor the
+    /// number of rejected items.
     last: Mutex<Option<Sent>>,
 }
 
@@ -46,7 +48,7 @@ impl Transport {
         }))
     }
 
-    /// Sends a request that is encoded as Protocol Buffers.
+    /// Sends a Protocol Buffers request.
     pub(super) async fn send(&self, request: Bytes) -> Sent {
         self.send_encoded(request, None).await
     }
@@ -54,9 +56,10 @@ impl Transport {
     async fn send_encoded(&self, request: Bytes, encoding: Option<HeaderValue>) -> Sent {
         match &self.0.destination {
             Destination::Collector(sender) => sender.send(request, encoding).await,
-            // The feature `gzip-http` of `opentelemetry-otlp` may have compressed it, if the environment says so.
+            // The exporter may have compressed it, with its feature `gzip-http` and the
+            // environment.
             Destination::Console(_) if encoding.is_some() => Sent::Failed {
-                reason: "the console takes no compressed requests".to_owned(),
+                reason: "unsupported content encoding: expected none for the console".to_owned(),
                 after: None,
             },
             Destination::Console(console) => {
@@ -74,11 +77,11 @@ impl Transport {
         }
     }
 
-    /// Returns what became of the request of an exporter that has returned `result`.
+    /// Returns the result of the request of an exporter that returned `result`.
     pub(super) fn sent(&self, result: Result<(), impl fmt::Display>) -> Sent {
         match (self.last().take(), result) {
             (Some(sent), _) => sent,
-            // It was not sent at all.
+            // The exporter sent no request.
             (None, Err(error)) => Sent::Failed {
                 reason: error.to_string(),
                 after: None,
@@ -99,7 +102,7 @@ impl Transport {
 impl HttpClient for Transport {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         self.last().take();
-        // The exporter compresses only if its feature and the environment say so.
+        // The exporter compresses requests only with its feature and the environment.
         let encoding = request.headers().get(CONTENT_ENCODING).cloned();
         let sent = self.send_encoded(request.into_body(), encoding).await;
         *self.last() = Some(sent);

@@ -6,7 +6,7 @@ use super::export::Export;
 use super::send::Sent;
 use crate::clock;
 
-/// The way of one signal.
+/// Exports the batches of one signal.
 pub(super) struct SignalWorker<E: Export> {
     pub(super) name: &'static str,
     pub(super) export: E,
@@ -20,18 +20,18 @@ pub(super) async fn run<E: Export>(worker: Option<SignalWorker<E>>) {
     }
 }
 
-/// How far two reports of failures are apart.
-const QUIET: Duration = Duration::from_secs(60);
+/// The minimum interval of log lines about failures.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 impl<E: Export> SignalWorker<E> {
     async fn run(mut self) {
-        // When a failure was told of last, and whether the last thing told was one.
-        let (mut told, mut is_told) = (None::<Instant>, false);
+        // The time of the last line about a failure, and whether the last line was about one.
+        let (mut reported_at, mut is_failing) = (None::<Instant>, false);
         while let Some(batch) = self.outbox.next().await {
             let Batch { list, items, bytes } = batch;
             let sent = tokio::select! {
                 sent = self.export.export(list) => sent,
-                () = out_of_time(&self.outbox) => Sent::Failed { reason: "the service ends".to_owned(), after: None },
+                () = out_of_time(&self.outbox) => Sent::Failed { reason: "the service is shutting down".to_owned(), after: None },
             };
             let mut pause = None;
             let (failed, reason) = match sent {
@@ -39,7 +39,7 @@ impl<E: Export> SignalWorker<E> {
                 Sent::Taken { rejected } => {
                     let rejected = usize::try_from(rejected).unwrap_or(usize::MAX);
                     let rejected = rejected.min(items);
-                    (rejected, Some("it does not want them".to_owned()))
+                    (rejected, Some("the collector rejected them".to_owned()))
                 }
                 Sent::Failed { reason, after } => {
                     pause = after;
@@ -48,15 +48,15 @@ impl<E: Export> SignalWorker<E> {
             };
             self.outbox.ended(items, bytes, failed);
             let Some(reason) = reason else {
-                if std::mem::take(&mut is_told) {
-                    let text = format!("the collector takes {} again", self.name);
+                if std::mem::take(&mut is_failing) {
+                    let text = format!("export of {} recovered", self.name);
                     (self.report)(&text);
                 }
                 continue;
             };
             let now = clock::instant();
-            if told.is_none_or(|at| now.duration_since(at) >= QUIET) {
-                (told, is_told) = (Some(now), true);
+            if reported_at.is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL) {
+                (reported_at, is_failing) = (Some(now), true);
                 let text = format!(
                     "{failed} of {} {} were not exported to {}: {reason}",
                     items,
@@ -66,7 +66,7 @@ impl<E: Export> SignalWorker<E> {
                 (self.report)(&text);
             }
             if let Some(pause) = pause {
-                // It may end before.
+                // The queue may be closed earlier.
                 let _ = tokio::time::timeout(pause, self.outbox.closing()).await;
             }
         }

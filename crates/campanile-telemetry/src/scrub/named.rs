@@ -7,12 +7,12 @@ use super::scan::{
 };
 use crate::sensitive::REDACTED;
 
-/// What a name says of its value.
+/// The kind of a name, which decides how its value is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Numbers are secrets, too. `password: hunter2` is recognized without quotes.
     Password,
-    /// Numbers are shown, and so are short words in prose, such as `unexpected token: "end"`.
+    /// Numbers are shown, and short words in prose, such as `unexpected token: "end"`.
     Token,
     /// The value of `name: value` ends with the line.
     Header,
@@ -56,7 +56,7 @@ pub(super) const NAMES: [(&str, Kind); 31] = [
     ("token", Kind::Token),
 ];
 
-/// The ends of names that end as those above, but whose values are positions in a list.
+/// The ends of names that look like those above, but whose values are positions in a list.
 const CURSORS: [&str; 12] = [
     "continuation-token",
     "continuation_token",
@@ -97,17 +97,17 @@ const PROSE: [&str; 21] = [
     "unsupported",
 ];
 
-/// The schemes before one word that is a secret.
+/// The schemes before a secret of one word.
 const SCHEMES: [&[u8]; 4] = [b"basic ", b"bearer ", b"negotiate ", b"token "];
 
 /// A name before a sign, whose value is a secret.
 struct Name<'a> {
     kind: Kind,
-    /// The text up to its end, and where its whole word begins.
+    /// The string up to the end of the name, and the start of its whole word.
     before: &'a [u8],
     begin: usize,
     is_quoted: bool,
-    /// A space is between it and the sign.
+    /// Whether a space is between the name and the sign.
     has_space: bool,
 }
 
@@ -146,14 +146,14 @@ impl<'a> Name<'a> {
         &self.before[self.begin..]
     }
 
-    /// Returns whether it follows a word, as in `invalid token: …`.
+    /// Returns whether the name follows a word, as in `invalid token: …`.
     fn is_in_prose(&self) -> bool {
         let before = self.before[..self.begin].strip_suffix(b" ");
         let last = before.and_then(<[u8]>::last);
         !self.is_quoted && last.is_some_and(u8::is_ascii_alphanumeric)
     }
 
-    /// Returns whether it is the variable of the current directory.
+    /// Returns whether the name is the variable of the working directory.
     fn is_directory(&self, value: &[u8], is_colon: bool) -> bool {
         let is_variable = is_colon || self.before.ends_with(b"PWD");
         let is_path = value.starts_with(b"/") || value.starts_with(b"~");
@@ -225,7 +225,7 @@ pub(super) fn in_pair(text: &[u8], comma: usize) -> Option<Range<usize>> {
     (!is_harmless(name.kind, &text[secret.clone()])).then_some(secret)
 }
 
-/// Returns where the value of a header is.
+/// Returns the range of the value of a header.
 fn header(text: &[u8], begin: usize, name: &Name<'_>, has_space: bool) -> Option<Range<usize>> {
     let is_capital = name.word().first().is_some_and(u8::is_ascii_uppercase);
     if !is_capital && !has_space {
@@ -253,7 +253,7 @@ fn header(text: &[u8], begin: usize, name: &Name<'_>, has_space: bool) -> Option
     Some(begin..end_of_line(text, begin, quote.copied()))
 }
 
-/// Returns the length of the scheme that a value begins with, and its space.
+/// Returns the length of the scheme at the start of a value, including its space.
 fn scheme(value: &[u8]) -> Option<usize> {
     let begins = |scheme: &&&[u8]| {
         let begin = value.get(..scheme.len());
@@ -262,7 +262,7 @@ fn scheme(value: &[u8]) -> Option<usize> {
     SCHEMES.iter().find(begins).map(|scheme| scheme.len())
 }
 
-/// Returns whether a message goes on, and no value is here.
+/// Returns whether the message continues and has no value here.
 fn is_prose(text: &[u8]) -> bool {
     let text = &text[..text.len().min(16)];
     let (word, rest) = text.split_at(end_of(text, 0, |byte| !byte.is_ascii_lowercase()));
@@ -270,8 +270,8 @@ fn is_prose(text: &[u8]) -> bool {
     is_word && PROSE.iter().any(|prose| prose.as_bytes() == word)
 }
 
-/// Returns where the text after an opening quote begins, and how many backslashes the quote has; a
-/// single quote has none, and is `None`.
+/// Returns the index after an opening quote, and the number of backslashes of the quote. A single
+/// quote has none.
 fn quoted(text: &[u8], begin: usize) -> Option<(usize, Option<usize>)> {
     let slashes = end_of(text, begin, |byte| *byte != b'\\') - begin;
     match text.get(begin + slashes)? {
@@ -303,7 +303,7 @@ fn number(text: &[u8], begin: usize) -> Option<Range<usize>> {
     (end > begin).then_some(begin..end)
 }
 
-/// Returns where a line, or a text in quotes, ends.
+/// Returns the end of a line or of a quoted string.
 fn end_of_line(text: &[u8], begin: usize, quote: Option<u8>) -> usize {
     let mut at = begin;
     while at < text.len() {
@@ -327,7 +327,7 @@ fn end_of_line(text: &[u8], begin: usize, quote: Option<u8>) -> usize {
     at.min(text.len())
 }
 
-/// Returns whether a value is no secret.
+/// Returns whether a value is not a secret.
 fn is_harmless(kind: Kind, value: &[u8]) -> bool {
     const WORDS: [&str; 6] = ["true", "false", "None", "null", "[redacted", REDACTED];
     const ALGORITHMS: [&str; 12] = [
@@ -363,7 +363,7 @@ fn value_is_exactly(value: &[u8], word: &str) -> bool {
     unpunctuated(value) == word.as_bytes() || value == word.as_bytes()
 }
 
-/// Returns a value without what follows it in a list.
+/// Returns a value without the rest of a list.
 fn unpunctuated(value: &[u8]) -> &[u8] {
     let mut value = value;
     while let [rest @ .., b',' | b';' | b')' | b']' | b'}'] = value {

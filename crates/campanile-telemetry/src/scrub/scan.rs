@@ -3,8 +3,8 @@
 #[cfg(test)]
 use std::cell::Cell;
 
-/// Returns whether a word looks like a password or a token: with a letter and a digit, or of 16 bytes
-/// and not of words, such as `health-check-endpoints`.
+/// Returns whether a word looks like a password or token: it has a letter and a digit, or 16 bytes
+/// and is not made of words, such as `health-check-endpoints`.
 pub(super) fn is_credential(word: &[u8]) -> bool {
     let has = |is: fn(&u8) -> bool| word.iter().any(is);
     let is_separator = |byte: &u8| b"-_.".contains(byte);
@@ -15,8 +15,8 @@ pub(super) fn is_credential(word: &[u8]) -> bool {
     has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) || word.len() >= 16 && !are_words
 }
 
-/// Returns where the word before an index begins, of letters, digits, `-` and `_`; 64 bytes before at
-/// most.
+/// Returns the start of the word before an index. Words have letters, digits, `-` and `_`. At most
+/// 64 bytes are read.
 pub(super) fn word_begin(text: &[u8], end: usize) -> usize {
     let is_outside = |byte: &u8| !byte.is_ascii_alphanumeric() && !b"-_".contains(byte);
     let from = end.saturating_sub(64);
@@ -28,7 +28,7 @@ pub(super) fn word_begin(text: &[u8], end: usize) -> usize {
     begin + usize::from(is_letter)
 }
 
-/// Returns where a value without quotes ends: at white space, `&` or a quote.
+/// Returns the end of an unquoted value: white space, `&` or a quote.
 pub(super) fn end_of_plain(text: &[u8], begin: usize) -> usize {
     let mut at = begin;
     while let Some(byte) = text.get(at) {
@@ -47,7 +47,7 @@ pub(super) fn end_of_plain(text: &[u8], begin: usize) -> usize {
     at.min(text.len())
 }
 
-/// Returns the index of the quote that has as many backslashes as the opening one.
+/// Returns the index of the quote with as many backslashes as the opening one.
 pub(super) fn closing_quote(text: &[u8], begin: usize, slashes: usize) -> usize {
     let quotes = (begin..text.len()).filter(|at| text[*at] == b'"');
     let ends = quotes.map(|at| (at, begin + without_slashes(&text[begin..at]).len()));

@@ -1,4 +1,4 @@
-//! The export of metrics over OTLP, and the telemetry's own counts as metrics.
+//! The export of metrics over OTLP, and the metrics of the telemetry itself.
 
 #[cfg(feature = "otlp")]
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use campanile_telemetry::Telemetry;
 #[cfg(feature = "otlp")]
 use campanile_telemetry::{Exemplar, MetricSource, MetricWriter, Point, PointValue};
 
-/// A registry whose metrics are exported.
+/// A registry as a metric source.
 #[cfg(feature = "otlp")]
 pub(crate) struct Source(pub(crate) Registry);
 
@@ -44,7 +44,7 @@ fn write(family: &FamilySnapshot, constant: &[(&str, &str)], out: &mut MetricWri
             .iter()
             .map(|(name, value)| (*name, &**value))
             .collect();
-        // A counter that was counted elsewhere began at an unknown time, at the latest with the telemetry.
+        // A counter without a start time started before the telemetry.
         let mut point =
             |measured| out.point(begun(Point::new(&attributes, measured), series.created));
         match &series.value {
@@ -75,7 +75,7 @@ fn write(family: &FamilySnapshot, constant: &[(&str, &str)], out: &mut MetricWri
                 let measured = PointValue::Histogram {
                     bounds: &bounds,
                     counts: &counts,
-                    // With negative samples it doesn't only rise.
+                    // With negative samples the sum is not monotonic.
                     sum: Some(*sum).filter(|sum| {
                         *sum >= 0.0 && bounds.first().is_some_and(|bound| *bound >= 0.0)
                     }),
@@ -83,13 +83,13 @@ fn write(family: &FamilySnapshot, constant: &[(&str, &str)], out: &mut MetricWri
                 let point = Point::new(&attributes, measured).exemplars(&exemplars);
                 out.point(begun(point, series.created));
             }
-            // A kind that there is not yet.
+            // An unknown kind.
             _ => {}
         }
     }
 }
 
-/// Returns the labels of a series, and the constant labels that it does not have itself.
+/// Returns the labels of a series, with constant labels that it lacks.
 #[cfg(feature = "otlp")]
 fn labels<'a>(
     series: &'a SeriesSnapshot,
@@ -114,7 +114,7 @@ fn exemplar(exemplar: &campanile_metrics::export::Exemplar) -> Exemplar {
     }
 }
 
-/// Sets when a point was 0, if that is known.
+/// Sets the start time of a point, if it is known.
 #[cfg(feature = "otlp")]
 fn begun(point: Point<'_>, created: Option<std::time::SystemTime>) -> Point<'_> {
     match created {

@@ -18,13 +18,13 @@ pub(super) struct Settings {
     pub(super) from_env: bool,
     /// Whether `RUST_LOG` is read.
     pub(super) reads_filter: bool,
-    /// What was built of it before the rest is, so that this can log already.
+    /// The telemetry, if it was built first so that the build can log.
     pub(super) built: Option<Telemetry>,
     pub(super) spans: HttpSpans,
 }
 
 impl Settings {
-    /// Returns whether the application configured it, or the environment names a collector.
+    /// Returns whether the application set the telemetry, or the environment has a collector.
     pub(super) fn is_wanted(&self, name: &str) -> bool {
         let is_set = self.configure.is_some() || self.built.is_some();
         #[cfg(feature = "otlp")]
@@ -40,7 +40,7 @@ impl Settings {
         #[cfg(feature = "metrics")]
         #[cfg_attr(
             not(feature = "otlp"),
-            expect(unused_variables, reason = "what exports reads it")
+            expect(unused_variables, reason = "only the export reads it")
         )]
         registry: &Registry,
     ) -> Result<Telemetry, campanile_telemetry::BuildError> {
@@ -65,8 +65,8 @@ impl Settings {
     }
 }
 
-/// Makes the telemetry this thread's subscriber unless there is one, so that its log has the lines
-/// of the build. The application sets its subscriber afterwards.
+/// Makes the telemetry the subscriber of this thread, unless there is one, so that the log has the
+/// lines of the build. The application sets its subscriber afterwards.
 pub(super) fn while_building(telemetry: &Telemetry) -> Option<DefaultGuard> {
     if !dispatcher::get_default(|to| to.is::<NoSubscriber>()) {
         return None;
@@ -75,10 +75,10 @@ pub(super) fn while_building(telemetry: &Telemetry) -> Option<DefaultGuard> {
     Some(dispatcher::set_default(&own))
 }
 
-/// What the telemetry adds.
+/// Settings of the telemetry.
 impl Builder {
-    /// Sets how the log is written: its format, its writer, its filter; and with feature `otlp` to which collector traces, lines and the
-    /// registry's metrics are exported.
+    /// Configures the telemetry: format, writer and filter of the log. With feature `otlp`, also
+    /// the collector of traces, log records and metrics.
     ///
     /// ```no_run
     /// use campanile::Campanile;
@@ -88,11 +88,13 @@ impl Builder {
     /// # Ok::<_, campanile::InstallError>(())
     /// ```
     ///
-    /// After this [`build`](Self::build) makes a [telemetry](Campanile::telemetry), too. For an
-    /// application with its own subscriber there is [`build_with_layer`](Self::build_with_layer).
+    /// [`build`](Self::build) then returns a [telemetry](Campanile::telemetry). An application adds
+    /// its layer and filter to a subscriber: `telemetry.layer().with_filter(telemetry.filter())`.
+    /// Without a subscriber the log still has the lines of `build`.
     ///
-    /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the standard output from INFO on, unless the process
-    /// has a subscriber already. Further calls add to the first: each closure gets the builder that the one before returned.
+    /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the
+    /// standard output at INFO, unless the process already has a subscriber. Each further call adds
+    /// to the previous ones.
     #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
     pub fn telemetry(
         mut self,
@@ -105,49 +107,8 @@ impl Builder {
         self
     }
 
-    /// Builds, and returns the layer that writes the log, for an application with its own `tracing`
-    /// subscriber. Nothing global changes.
-    ///
-    /// ```no_run
-    /// use campanile::Campanile;
-    /// use tracing_subscriber::Layer;
-    /// use tracing_subscriber::filter::LevelFilter;
-    /// use tracing_subscriber::layer::SubscriberExt;
-    /// use tracing_subscriber::util::SubscriberInitExt;
-    ///
-    /// let (campanile, layer) = Campanile::builder("orders").build_with_layer()?;
-    /// let own = tracing_subscriber::fmt::layer().with_filter(LevelFilter::INFO);
-    /// tracing_subscriber::registry().with(own).with(layer).init();
-    /// // Without it the `metrics` macros record only while a request is being handled.
-    /// campanile.metrics().install()?;
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// The layer has the filter of the log, which does not affect the other layers; see
-    /// [`Telemetry::subscriber_layer`]. The application's own lines have the correlation id if its
-    /// layer shows the fields of spans, as `fmt` does: it is a field of the request's span. While
-    /// the process has no subscriber yet, the log has the lines of the build.
-    ///
-    /// At the end, [`Campanile::run`] flushes the log. Without it call [`Telemetry::shutdown`].
-    ///
-    /// # Errors
-    ///
-    /// As [`build`](Self::build).
-    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
-    pub fn build_with_layer<S>(
-        self,
-    ) -> Result<(Campanile, impl Layer<S> + Send + Sync + use<S>), BuildError>
-    where
-        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
-    {
-        let campanile = self.telemetry(|log| log).build()?;
-        let layer = campanile.telemetry().map(Telemetry::subscriber_layer);
-        let problems = Vec::new();
-        let layer = layer.ok_or(BuildError { problems })?;
-        Ok((campanile, layer))
-    }
-
-    /// Sets the spans of requests and their lines in the log: further fields, which requests have a line, and what is shown of paths.
+    /// Sets the spans and log lines of requests: additional fields, which requests have a line, and
+    /// how paths are shown.
     ///
     /// ```
     /// use campanile::Campanile;
@@ -158,20 +119,21 @@ impl Builder {
     /// # Ok::<_, campanile::BuildError>(())
     /// ```
     ///
-    /// Defaults to [`HttpSpans::new`]. [`note`](campanile_telemetry::note) adds fields while a request is handled.
+    /// Defaults to [`HttpSpans::new`]. [`note`](campanile_telemetry::note) adds fields during a
+    /// request.
     #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
     pub fn request_spans(mut self, spans: HttpSpans) -> Self {
         self.telemetry.spans = spans;
         self
     }
 
-    /// Builds, with a log if it is configured or the process has no subscriber. The log has the
-    /// lines of the build.
+    /// Builds with a log, if it is set or the process has no subscriber. The log has the lines of
+    /// the build.
     #[cfg(feature = "metrics")]
     pub(super) fn build_with_log(mut self) -> Result<Campanile, crate::InstallError> {
-        let is_asked_for = self.telemetry.configure.is_some();
-        let is_taken = !dispatcher::get_default(|to| to.is::<NoSubscriber>());
-        match (is_asked_for, is_taken) {
+        let wants_subscriber = self.telemetry.configure.is_some();
+        let has_subscriber = !dispatcher::get_default(|to| to.is::<NoSubscriber>());
+        match (wants_subscriber, has_subscriber) {
             (true, true) => return Err(crate::InstallError::Subscriber),
             (false, true) => return Ok(self.build()?),
             (_, false) => {}
@@ -184,7 +146,7 @@ impl Builder {
         self.telemetry.spans = settings.spans.clone();
         let registry = self.registry.get_or_insert_default().clone();
         let Some(telemetry) = noted(settings.build(&self.name, &registry), &mut problems) else {
-            // What else is wrong is told with it.
+            // Other problems are reported with it.
             let others = self
                 .build()
                 .map_or_else(|error| error.problems, |_| Vec::new());

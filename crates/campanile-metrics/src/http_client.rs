@@ -7,25 +7,36 @@ use http::uri::Scheme;
 
 use crate::{Histogram, Kind, Metric, RegisterError, Registry};
 
-/// An [`Observer`] that times outgoing HTTP requests; a layer around the client.
+/// An [`Observer`] that counts and times the requests that an HTTP client sends.
 ///
-/// | metric | kind | meaning |
+/// | metric | kind | what it is |
 /// |---|---|---|
 /// | `http_client_request_duration_seconds{http_request_method,url_template,server_address,server_port,http_response_status_code,error_type}` | histogram | time from the request to the last byte of its response |
 ///
-/// The name and the labels follow OpenTelemetry's semantic conventions. `http_response_status_code`
-/// is present if there was a response. `error_type` is present in these cases:
+/// Name and labels are those of OpenTelemetry's semantic conventions. A label without a value is
+/// absent:
 ///
-/// | `error_type` | case |
+/// | label | value |
 /// |---|---|
-/// | the status | a response from 400 on |
-/// | `service_error` | no response |
-/// | `body_error` | the body broke off |
-/// | `panicked` | the client panicked |
+/// | `http_request_method` | the method; `_OTHER` if it is not one of HTTP's |
+/// | `url_template` | the [`Route`](campanile_http::Route) in the request's extensions, if there is one; never the path |
+/// | `server_address`, `server_port` | of the URL |
+/// | `http_response_status_code` | of the response, if one came |
+/// | `error_type` | the outcome, see below |
 ///
-/// A request that its caller cancels is not an error. Put a timeout inside this layer, so that it
-/// is an error of the service. A timeout around the layer cancels the request, which then has no
-/// status and no `error_type`.
+/// | outcome of the request | `error_type` |
+/// |---|---|
+/// | a response with a status below 400 | absent, also if its body is not read to the end |
+/// | a response with a status from 400 on | the status |
+/// | a response to a gRPC call whose status is not OK | the name of gRPC's status |
+/// | a response whose body failed | `body_error` |
+/// | no response, but an error | the [`ErrorType`], such as `timeout`, or else `service_error` |
+/// | no response: the caller dropped the future | `cancelled` |
+/// | a panic of the client | `panicked` |
+///
+/// Put a timeout inside of this layer, so that it is an error of the service. A timeout around the
+/// layer drops the future, which is `cancelled`. Put retries around the layer: each attempt is a
+/// request.
 ///
 /// ```
 /// use campanile_http::{ObserveLayer, Route};
@@ -36,15 +47,15 @@ use crate::{Histogram, Kind, Metric, RegisterError, Registry};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = Registry::new();
-/// let client = service_fn(async |_: Request<String>| {
-///     Ok::<_, std::io::Error>(Response::new(String::new()))
-/// });
-/// let mut client = ObserveLayer::new(HttpClientMetrics::register(&registry)?).layer(client);
+/// let client = service_fn(async |_: Request<String>| Ok::<_, std::io::Error>(Response::new(String::new())));
+/// let mut client = ObserveLayer::client(HttpClientMetrics::register(&registry)?).layer(client);
 ///
-/// let request = Request::get("https://api.example/v1/pay").body(String::new())?;
+/// let mut request = Request::get("https://api.example/v1/pay/7").body(String::new())?;
+/// request.extensions_mut().insert(Route::from_static("/v1/pay/{id}"));
 /// client.ready().await?.call(request).await?;
 /// let labels = [
 ///     ("http_request_method", "GET"),
+///     ("url_template", "/v1/pay/{id}"),
 ///     ("server_address", "api.example"),
 ///     ("server_port", "443"),
 ///     ("http_response_status_code", "200"),
@@ -54,10 +65,10 @@ use crate::{Histogram, Kind, Metric, RegisterError, Registry};
 /// # }
 /// ```
 ///
-/// `server_address` is the host of the URI, which mostly comes from the program. If a service sends
-/// requests to arbitrary hosts, each host is a series, up to the limits of the registry.
+/// The address is the URL's host. A service that sends requests to addresses from its clients has
+/// as many series, up to the registry's limit for a family.
 ///
-/// A clone writes to the same series.
+/// A clone shares the registry.
 #[derive(Clone)]
 pub struct HttpClientMetrics(Registry);
 
@@ -79,10 +90,10 @@ impl HttpClientMetrics {
     ///
     /// # Errors
     ///
-    /// If the name belongs to another metric.
+    /// If the registry has the name for a metric of another kind.
     pub fn register(registry: &Registry) -> Result<Self, RegisterError> {
         registry.check_names(&[(DURATION, Kind::Histogram)])?;
-        registry.describe(DURATION, "Duration of HTTP client requests, in seconds.");
+        registry.describe(DURATION, "Duration of HTTP client requests.");
         Ok(Self(registry.clone()))
     }
 }
@@ -107,43 +118,37 @@ impl Observer for HttpClientMetrics {
         }
     }
 
-    fn responded(
-        &self,
-        exchange: &mut HttpClientExchange,
-        _: http::StatusCode,
-        _: &http::HeaderMap,
-    ) {
-        exchange.has_head = true;
+    fn responded(&self, asked: &mut HttpClientExchange, _: http::StatusCode, _: &http::HeaderMap) {
+        asked.has_head = true;
     }
 
-    fn end(&self, exchange: HttpClientExchange, end: &End) {
+    fn end(&self, asked: HttpClientExchange, end: &End) {
         let status = end.status();
-        let status = if exchange.has_head {
-            status.as_str()
-        } else {
-            ""
+        let status = if asked.has_head { status.as_str() } else { "" };
+        let known = asked.error_type.and_then(|error_type| error_type.get());
+        let is_dropped_early = end.outcome() == Outcome::Cancelled && !asked.has_head;
+        let error = match (end.outcome(), end.grpc()) {
+            _ if asked.has_head && end.status().as_u16() >= 400 => status,
+            (Outcome::Completed, Some(grpc)) if grpc != GrpcStatus::OK => grpc.name(),
+            (Outcome::Completed | Outcome::Cancelled, _) if !is_dropped_early => "",
+            (Outcome::ServiceError, _) => known.unwrap_or(Outcome::ServiceError.as_str()),
+            (outcome, _) => outcome.as_str(),
         };
-        let error = match end.outcome() {
-            _ if exchange.has_head && end.status().as_u16() >= 400 => status,
-            Outcome::Completed | Outcome::Cancelled => "",
-            outcome => outcome.as_str(),
-        };
-        let port = exchange
-            .port
-            .map(|port| port.to_string())
-            .unwrap_or_default();
+        let route = Some(end.route()).filter(|route| !route.is_unmatched());
+        let port = asked.port.map(|port| port.to_string()).unwrap_or_default();
         let labels = [
-            ("http_request_method", exchange.method),
-            ("server_address", &exchange.host),
+            ("http_request_method", asked.method),
+            ("url_template", route.map_or("", Route::as_str)),
+            ("server_address", &asked.host),
             ("server_port", &port),
             ("http_response_status_code", status),
             ("error_type", error),
         ];
         let found = Histogram::find(&self.0, DURATION, &labels);
         match found {
-            Ok(duration) => match exchange.trace {
-                Some(trace) => duration.record_duration_in_trace(end.total(), trace),
-                None => duration.record_duration(end.total()),
+            Ok(duration) => match asked.trace {
+                Some(trace) => duration.record_duration_in_trace(end.duration(), trace),
+                None => duration.record_duration(end.duration()),
             },
             Err(error) => self.0.reject(&error),
         }
@@ -164,7 +169,18 @@ mod tests {
 
     use super::*;
 
-    /// Returns the labels of the metric that a request recorded, without braces.
+    /// Returns the labels of the only series, without braces.
+    #[track_caller]
+    fn only_labels(registry: &Registry) -> String {
+        let family = registry.family_snapshot(DURATION).unwrap();
+        assert_eq!(family.series.len(), 1);
+        let page = registry.render();
+        let line = page.lines().find(|line| line.contains("_count{")).unwrap();
+        let (_, labels) = line.split_once('{').unwrap();
+        labels.split_once("} ").unwrap().0.to_owned()
+    }
+
+    /// The labels of what one request recorded.
     async fn recorded(uri: &'static str, answer: Result<u16, &'static str>) -> String {
         let registry = Registry::new();
         let client = service_fn(move |_: Request<String>| async move {
@@ -174,7 +190,7 @@ mod tests {
         let metrics = HttpClientMetrics::register(&registry).unwrap();
         let client = ObserveLayer::client(metrics).layer(client);
         let request = Request::get(uri).body(String::new()).unwrap();
-        // The request ends with the body.
+        // The exchange ends with the body.
         drop(client.oneshot(request).await);
         only_labels(&registry)
     }

@@ -10,16 +10,26 @@ use tracing::field::Empty;
 
 use crate::span::place_of;
 
-/// A [`Layer`] for HTTP clients that creates a span for each outgoing request.
+/// An [`Observer`] that makes a span of each request that an HTTP client sends.
 ///
-/// The fields of the span follow the semantic conventions of OpenTelemetry: `http.request.method`,
-/// `url.full` (without user, password and query; see [`path`](Self::path)), `server.address`,
-/// `server.port` and `http.response.status_code`. `error.type` is set for a status of 400 or more
-/// and for an error. The span ends with the response head.
+/// The span's fields are named as OpenTelemetry's semantic conventions name them:
 ///
-/// Add it outside of [`Propagation`](campanile_correlation::Propagation), which then propagates the
-/// trace context of this span. The spans of the called service are then below this span in the
-/// trace.
+/// | field | value |
+/// |---|---|
+/// | `http.request.method` | the method |
+/// | `url.full` | the URL without user, password and query; see [`path`](Self::path) |
+/// | `url.template` | the [`Route`] in the request's extensions, if there is one |
+/// | `server.address`, `server.port` | of the URL, or of the `Host` header |
+/// | `http.response.status_code` | of the response, if one came |
+/// | `error.type` | the status from 400 on; without a response the [`ErrorType`], or else `service_error`, `cancelled` or `panicked` |
+///
+/// The span's name is the method, and the template if there is one. The span ends with the head of
+/// the response.
+///
+/// Put the layer around [`PropagationLayer`](campanile_correlation::PropagationLayer), which then sends the
+/// request with the place of this span in its trace. What the called service does is then below it.
+/// If the trace is sampled, a [`TraceRef`] is left in the request's extensions: observers of
+/// metrics come after this one.
 ///
 /// ```
 /// use campanile_correlation::PropagationLayer;
@@ -53,13 +63,13 @@ pub struct ClientSpanExchange {
 }
 
 impl HttpClientSpans {
-    /// Creates the layer.
+    /// Creates the observer.
     #[must_use]
     pub fn new() -> Self {
         Self { path: known_path }
     }
 
-    /// Sets the function that returns the path of `url.full`. Use it if paths contain secrets.
+    /// Sets a function that returns the path that `url.full` shows for a URI. Use it if paths hold secrets.
     ///
     /// ```
     /// use campanile_telemetry::HttpClientSpans;
@@ -71,8 +81,8 @@ impl HttpClientSpans {
     /// # let _ = spans;
     /// ```
     ///
-    /// Defaults to the whole path, and to `/[redacted]` for webhook hosts whose paths are secrets:
-    /// those of Slack, Discord, Telegram, Microsoft Teams, Zapier, IFTTT and Google Chat.
+    /// Defaults to the whole path, and to `/[redacted]` for hosts of webhooks whose paths are secrets: those of Slack, Discord,
+    /// Telegram, Microsoft Teams, Zapier, IFTTT and Google Chat.
     #[must_use]
     pub fn path(mut self, path: fn(&Uri) -> Cow<'_, str>) -> Self {
         self.path = path;
@@ -86,7 +96,7 @@ impl Default for HttpClientSpans {
     }
 }
 
-/// The webhook hosts whose paths are secrets.
+/// Hosts of webhooks, whose paths are as good as passwords.
 const SECRET_PATHS: [&str; 10] = [
     "api.telegram.org",
     "chat.googleapis.com",
@@ -117,39 +127,13 @@ fn known_path(uri: &Uri) -> Cow<'_, str> {
 impl Observer for HttpClientSpans {
     type Exchange = ClientSpanExchange;
 
-    fn layer(&self, inner: S) -> SpannedClient<S> {
-        SpannedClient {
-            inner,
-            path: self.path,
-        }
-    }
-}
-
-/// The service of [`HttpClientSpans`].
-#[derive(Clone, Copy, Debug)]
-pub struct SpannedClient<S> {
-    inner: S,
-    path: fn(&Uri) -> Cow<'_, str>,
-}
-
-impl<S, B, R> Service<Request<B>> for SpannedClient<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Response = Response<R>;
-    type Error = S::Error;
-    type Future = SpannedResponse<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let method = method_label(request.method());
-        let uri = request.uri();
+    fn begin(&self, head: &mut RequestHead<'_>) -> ClientSpanExchange {
+        let method = method_label(head.method());
+        let route = Some(head.route()).filter(|route| !route.is_unmatched());
+        let uri = head.uri();
         let host = uri.host().or_else(|| {
-            let host = request.headers().get(http::header::HOST)?.to_str().ok()?;
-            // The colons of an IPv6 address are within brackets.
+            let host = head.headers().get(http::header::HOST)?.to_str().ok()?;
+            // The colons of an address of IPv6 are within its brackets.
             let port = host.rfind(':').filter(|at| !host[*at..].contains(']'));
             Some(&host[..port.unwrap_or(host.len())])
         });
@@ -228,7 +212,7 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// Returns a URI without its user, password and query.
+/// Returns a URI without what may be a secret in it.
 fn shown(uri: &Uri, path: fn(&Uri) -> Cow<'_, str>) -> Option<String> {
     let authority = uri.authority()?.as_str();
     let host = authority
@@ -238,49 +222,8 @@ fn shown(uri: &Uri, path: fn(&Uri) -> Cow<'_, str>) -> Option<String> {
     Some(format!("{scheme}://{host}{}", path(uri)))
 }
 
-pin_project! {
-    /// The response future of a [`SpannedClient`].
-    #[derive(Debug)]
-    pub struct SpannedResponse<F> {
-        #[pin]
-        inner: F,
-        span: Span,
-    }
-}
-
-impl<F, R, E> Future for SpannedResponse<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let polled = this.span.in_scope(|| this.inner.poll(cx));
-        if let Poll::Ready(result) = &polled {
-            match result {
-                Ok(response) => {
-                    let status = response.status();
-                    this.span
-                        .record("http.response.status_code", i64::from(status.as_u16()));
-                    if status.is_client_error() || status.is_server_error() {
-                        this.span.record("error.type", status.as_str());
-                    }
-                }
-                Err(_) => {
-                    this.span.record("error.type", type_name::<E>());
-                }
-            }
-            // The span ends now, and not when the future is dropped.
-            *this.span = Span::none();
-        }
-        polled
-    }
-}
-
-/// Creates the span of a call to a database, cache or queue. Its name is `{operation} {target}`.
-/// Its fields follow the semantic conventions of OpenTelemetry: `db.system.name`,
-/// `db.operation.name` and `db.collection.name`. Record `error.type` if the call fails.
+/// Returns the span of a call to a database, a cache or a queue: its name is `{operation} {target}`, and its fields are `db.system.name`,
+/// `db.operation.name` and `db.collection.name`, as OpenTelemetry's semantic conventions have it. Record `error.type` if it fails.
 ///
 /// ```
 /// use campanile_telemetry::client_span;

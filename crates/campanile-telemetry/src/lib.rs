@@ -152,7 +152,7 @@ pub use self::env_warning::EnvWarning;
 pub use self::error::{BuildError, InstallError, Problem};
 pub use self::field_value::FieldValue;
 pub use self::filter::{InvalidDirectives, LogFilter};
-pub use self::http::{HttpSpans, RequestLines, Spanned};
+pub use self::http::{HttpSpans, RequestLines, SpanExchange};
 use self::key_cache as keys;
 pub use self::line::Format;
 pub use self::note::note;

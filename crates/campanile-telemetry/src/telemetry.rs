@@ -95,6 +95,37 @@ impl Telemetry {
         self.with_spans(false)
     }
 
+    /// Returns the layer with its [filter](Self::filter), for a subscriber of the application's
+    /// own. Other layers of that subscriber are not affected: they have filters of their own. The
+    /// flight recorder and levels that are set at run time work.
+    ///
+    /// ```
+    /// use campanile_telemetry::Telemetry;
+    /// use tracing_subscriber::layer::SubscriberExt;
+    ///
+    /// # struct OwnLayer;
+    /// # impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for OwnLayer {}
+    /// # let own_layer = OwnLayer;
+    /// let telemetry = Telemetry::builder("orders").build()?;
+    /// let subscriber = tracing_subscriber::registry().with(own_layer).with(telemetry.subscriber_layer());
+    /// # drop(subscriber);
+    /// # Ok::<_, campanile_telemetry::BuildError>(())
+    /// ```
+    ///
+    /// With feature `otel` it is `layer_with_spans` that is filtered. Beside a layer of
+    /// `tracing-opentelemetry`, use `telemetry.layer().with_filter(telemetry.filter())` instead.
+    #[must_use]
+    pub fn subscriber_layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        #[cfg(feature = "otel")]
+        let layer = self.layer_with_spans();
+        #[cfg(not(feature = "otel"))]
+        let layer = self.layer();
+        layer.with_filter(self.filter())
+    }
+
     /// `is_alone` is whether the subscriber has no other layer.
     #[cfg(feature = "otel")]
     fn with_spans<S>(&self, is_alone: bool) -> Box<dyn Layer<S> + Send + Sync>

@@ -42,11 +42,12 @@ mod telemetry;
 /// | [`channel`](Self::channel) | the log |
 /// | [`store`](Self::store) | memory |
 /// | [`token`](Self::token) | none |
-/// | [`trust_loopback`](Self::trust_loopback) | yes, while there is no token |
-/// | [`tick`](Self::tick) | 5 s |
-/// | [`request_spans`](Self::request_spans) | spans and lines of all requests |
-/// | [`telemetry`](Self::telemetry) | none; for [`install`](Self::install) JSON on the standard output |
-/// | [`from_env`](Self::from_env) | not read; for [`install`](Self::install) `RUST_LOG` |
+/// | [`trust_loopback`](Self::trust_loopback) | true without tokens |
+/// | [`routes_at`](Self::routes_at) | no prefix |
+/// | [`evaluation_interval`](Self::evaluation_interval) | 5 s |
+/// | [`request_spans`](Self::request_spans) | a span and a line per request |
+/// | [`telemetry`](Self::telemetry) | none; with [`install`](Self::install) JSON on the standard output |
+/// | [`from_env`](Self::from_env) | ignored; [`install`](Self::install) reads `RUST_LOG` |
 /// | [`collector`](Self::collector) | none |
 /// | [`disk`](Self::disk) | `/` |
 /// | [`correlation`](Self::correlation) | [`CorrelationIdLayer::new`] |
@@ -326,7 +327,10 @@ impl Builder {
         self
     }
 
-    /// Returns the campanile. Nothing global changes, so that a process may hold several.
+    /// Creates the handle. It changes no global state, so a process may have several handles.
+    ///
+    /// [`install`](Self::install) also sets the process's recorder and subscriber. `build_with_layer`, of
+    /// feature `telemetry`, also returns the layer of the log for an application's own subscriber.
     ///
     /// # Errors
     ///

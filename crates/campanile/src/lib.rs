@@ -87,7 +87,7 @@
 //! |---|---|---|
 //! | `RUST_LOG` | `info` | the filter of the log, with feature `telemetry` |
 //! | `OTEL_*` | nothing is exported | see [`TelemetryBuilder::from_env`](campanile_telemetry::TelemetryBuilder::from_env), with feature `telemetry` |
-//! | `CAMPANILE_STORE` | memory | the file of the store, with features `monitor` and `redb` |
+//! | `CAMPANILE_STORE` | memory | the file of the store, with features `monitor` and `store-redb` |
 //! | `CAMPANILE_TOKENS`, or a file named by `CAMPANILE_TOKENS_FILE` | none | tokens `name:role:sha256` of clients, separated by commas or lines; at most 1,000, and a file of 1 MiB; with feature `monitor` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

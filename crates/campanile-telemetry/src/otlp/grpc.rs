@@ -22,12 +22,12 @@ pub(super) fn framed(message: &[u8], is_compressed: bool) -> Bytes {
 
 /// Classifies a response with HTTP status 200. The gRPC status is in the trailers, or in the
 /// headers of a response without a body.
-pub(super) fn judge(answer: &Answer) -> Attempt {
+pub(super) fn judge(answer: &Response) -> Attempt {
     let value = |name: &str| {
         let value = answer.trailers.get(name);
         value.or_else(|| answer.headers.get(name))?.to_str().ok()
     };
-    if answer.is_cut && value("grpc-status").is_none() {
+    if answer.truncated && value("grpc-status").is_none() {
         // The connection broke, or the timeout expired.
         return Attempt::Later {
             reason: "truncated response".to_owned(),

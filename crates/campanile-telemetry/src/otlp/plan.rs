@@ -13,7 +13,7 @@ use super::limits::AttributeLimits;
 use super::metrics::MetricSource;
 use super::protocol::Protocol;
 use super::send::Sender;
-#[cfg(feature = "grpc")]
+#[cfg(feature = "otlp-grpc")]
 use super::settings::SERVICES;
 use super::settings::{DAY, LOGS, METRICS, NAMES, Otlp, TRACES};
 use super::transport::Transport;
@@ -130,7 +130,7 @@ impl Otlp {
         let url = match (&own.url, protocol) {
             (Some(url), Protocol::HttpProtobuf) => url.clone(),
             (None, Protocol::HttpProtobuf) => format!("{}/v1/{}", base(), NAMES[signal]),
-            #[cfg(feature = "grpc")]
+            #[cfg(feature = "otlp-grpc")]
             (url, Protocol::Grpc) => {
                 let base = url
                     .as_deref()
@@ -175,7 +175,7 @@ impl Otlp {
         let client = Client::builder()
             .timeout(timeout.unwrap_or(Duration::from_secs(10)))
             .keep_alive(Duration::from_secs(30));
-        #[cfg(feature = "grpc")]
+        #[cfg(feature = "otlp-grpc")]
         let client = if protocol == Protocol::Grpc {
             client.http2()
         } else {

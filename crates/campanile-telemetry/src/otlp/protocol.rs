@@ -9,8 +9,8 @@ pub enum Protocol {
     #[default]
     HttpProtobuf,
     /// gRPC, usually on port 4317.
-    #[cfg(feature = "grpc")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+    #[cfg(feature = "otlp-grpc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp-grpc")))]
     Grpc,
 }
 
@@ -19,13 +19,13 @@ impl Protocol {
         let mut headers = HeaderMap::new();
         let content_type = match self {
             Self::HttpProtobuf => "application/x-protobuf",
-            #[cfg(feature = "grpc")]
+            #[cfg(feature = "otlp-grpc")]
             Self::Grpc => "application/grpc",
         };
         headers.insert("content-type", HeaderValue::from_static(content_type));
         let agent = concat!("campanile/", env!("CARGO_PKG_VERSION"));
         headers.insert("user-agent", HeaderValue::from_static(agent));
-        #[cfg(feature = "grpc")]
+        #[cfg(feature = "otlp-grpc")]
         if self == Self::Grpc {
             headers.insert("te", HeaderValue::from_static("trailers"));
         }
@@ -39,20 +39,20 @@ impl Protocol {
     pub(super) fn encoding(self) -> HeaderName {
         match self {
             Self::HttpProtobuf => http::header::CONTENT_ENCODING,
-            #[cfg(feature = "grpc")]
+            #[cfg(feature = "otlp-grpc")]
             Self::Grpc => HeaderName::from_static("grpc-encoding"),
         }
     }
 
     /// Returns the request body of a message.
     #[cfg_attr(
-        not(feature = "grpc"),
+        not(feature = "otlp-grpc"),
         expect(unused_variables, reason = "the encoding is a header in HTTP")
     )]
     pub(super) fn framed(self, message: Bytes, is_compressed: bool) -> Bytes {
         match self {
             Self::HttpProtobuf => message,
-            #[cfg(feature = "grpc")]
+            #[cfg(feature = "otlp-grpc")]
             Self::Grpc => super::grpc::framed(&message, is_compressed),
         }
     }

@@ -110,10 +110,10 @@ fn compressed(request: &[u8]) -> Vec<u8> {
 const MAX_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 #[cfg_attr(
-    not(feature = "grpc"),
+    not(feature = "otlp-grpc"),
     expect(unused_variables, reason = "there is one protocol")
 )]
-fn judge(protocol: Protocol, answer: Result<Answer, SendError>) -> Attempt {
+fn judge(protocol: Protocol, answer: Result<Response, SendError>) -> Attempt {
     let answer = match answer {
         Ok(answer) => answer,
         Err(error @ SendError::Forbidden { .. }) => {
@@ -127,7 +127,7 @@ fn judge(protocol: Protocol, answer: Result<Answer, SendError>) -> Attempt {
             };
         }
     };
-    #[cfg(feature = "grpc")]
+    #[cfg(feature = "otlp-grpc")]
     if protocol == Protocol::Grpc && answer.status == 200 {
         return super::grpc::judge(&answer);
     }

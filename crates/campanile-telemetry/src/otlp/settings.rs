@@ -66,7 +66,7 @@ pub(super) struct Options {
     pub(super) identity: Option<(Vec<u8>, Vec<u8>)>,
     /// Whether a gRPC endpoint without a scheme is plain text.
     #[cfg_attr(
-        not(feature = "grpc"),
+        not(feature = "otlp-grpc"),
         expect(dead_code, reason = "other endpoints have a scheme")
     )]
     pub(super) is_insecure: Option<bool>,
@@ -230,7 +230,7 @@ pub(super) const METRICS: usize = 2;
 pub(super) const NAMES: [&str; 3] = ["traces", "logs", "metrics"];
 
 /// The gRPC service of each signal.
-#[cfg(feature = "grpc")]
+#[cfg(feature = "otlp-grpc")]
 pub(super) const SERVICES: [&str; 3] = [
     "trace.v1.TraceService",
     "logs.v1.LogsService",

@@ -16,6 +16,8 @@ use crate::{BuildError, Builder, Campanile};
 pub(super) struct Settings {
     pub(super) configure: Option<Box<dyn FnOnce(TelemetryBuilder) -> TelemetryBuilder + Send>>,
     pub(super) from_env: bool,
+    pub(super) version: Option<String>,
+    pub(super) environment: Option<String>,
     /// Whether `RUST_LOG` is read.
     pub(super) reads_filter: bool,
     /// The telemetry, if it was built first so that the build can log.
@@ -58,6 +60,12 @@ impl Settings {
         {
             builder = builder.metric_source(crate::exports::Source(registry.clone()));
         }
+        if let Some(version) = self.version {
+            builder = builder.version(version);
+        }
+        if let Some(environment) = self.environment {
+            builder = builder.environment(environment);
+        }
         if let Some(configure) = self.configure {
             builder = configure(builder);
         }
@@ -88,9 +96,8 @@ impl Builder {
     /// # Ok::<_, campanile::InstallError>(())
     /// ```
     ///
-    /// [`build`](Self::build) then returns a [telemetry](Campanile::telemetry). An application adds
-    /// its layer and filter to a subscriber: `telemetry.layer().with_filter(telemetry.filter())`.
-    /// Without a subscriber the log still has the lines of `build`.
+    /// [`build`](Self::build) then creates a [telemetry](Campanile::telemetry), too. An application with
+    /// its own subscriber uses [`build_with_layer`](Self::build_with_layer).
     ///
     /// Defaults to none for `build`. For [`install`](Self::install) it defaults to JSON on the
     /// standard output at INFO, unless the process already has a subscriber. Each further call adds
@@ -105,6 +112,48 @@ impl Builder {
             None => Box::new(configure),
         });
         self
+    }
+
+    /// Creates the handle, and the layer that writes the log, for an application with its own `tracing`
+    /// subscriber. It changes no global state.
+    ///
+    /// ```no_run
+    /// use campanile::Campanile;
+    /// use tracing_subscriber::Layer;
+    /// use tracing_subscriber::filter::LevelFilter;
+    /// use tracing_subscriber::layer::SubscriberExt;
+    /// use tracing_subscriber::util::SubscriberInitExt;
+    ///
+    /// let (campanile, layer) = Campanile::builder("orders").build_with_layer()?;
+    /// let own = tracing_subscriber::fmt::layer().with_filter(LevelFilter::INFO);
+    /// tracing_subscriber::registry().with(own).with(layer).init();
+    /// // Without it the `metrics` macros record only while a request is being handled.
+    /// campanile.metrics().install()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// The layer has the filter of the log, which does not affect the other layers; see
+    /// [`Telemetry::subscriber_layer`]. The application's own lines have the correlation id if its
+    /// layer shows the fields of spans, as `fmt` does: it is a field of the request's span. While
+    /// the process has no subscriber yet, the log has the lines of the build.
+    ///
+    /// At the end, [`Campanile::run`] flushes the log. Without it call [`Telemetry::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+    pub fn build_with_layer<S>(
+        self,
+    ) -> Result<(Campanile, impl Layer<S> + Send + Sync + use<S>), BuildError>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        let campanile = self.telemetry(|log| log).build()?;
+        let layer = campanile.telemetry().map(Telemetry::subscriber_layer);
+        let problems = Vec::new();
+        let layer = layer.ok_or(BuildError { problems })?;
+        Ok((campanile, layer))
     }
 
     /// Sets the spans and log lines of requests: additional fields, which requests have a line, and

@@ -1,26 +1,43 @@
 use std::ops::Add;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A moment, by both of the system's clocks: what judges and decides is given one, and reads no clock itself.
+/// A point in time on both of the system's clocks.
+///
+/// Domain logic takes a `Now` and does not read a clock, so tests can pass any time.
 ///
 /// ```
-/// use std::time::{Duration, Instant, SystemTime};
+/// use std::time::Duration;
 ///
 /// use campanile_series::Now;
 ///
-/// let start = Now { wall: SystemTime::UNIX_EPOCH, mono: Instant::now() };
+/// let start = Now::system();
 /// let later = start + Duration::from_secs(60);
 /// assert_eq!(later.mono - start.mono, Duration::from_secs(60));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// What a calendar and a watch say: it is shown and stored, and can be set to anything at any moment.
+    /// The wall clock: it is shown and stored, and may be set to any time.
     pub wall: SystemTime,
-    /// What a stopwatch says: it measures how long something lasts within one run of a process, and never goes back.
+    /// The monotonic clock: it measures durations within a process, and never goes back.
     pub mono: Instant,
 }
 
-/// A later moment, at which both clocks have advanced by the same time.
+impl Now {
+    /// Returns the current time of the system's clocks.
+    #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the place where applications read both clocks"
+    )]
+    pub fn system() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            mono: Instant::now(),
+        }
+    }
+}
+
+/// Returns a later time: both clocks advance by the duration.
 impl Add<Duration> for Now {
     type Output = Self;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use campanile::metrics::Registry;
 use campanile::metrics::metrics::{Recorder, with_local_recorder};
 use campanile::series::Now;
-use campanile::sla::{Sla, Slo};
+use campanile::sla::{ServiceLevels, Slo, Source};
 use campanile::{counter, histogram};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -17,8 +17,8 @@ fn main() {
     let count: fn(&dyn Recorder) -> f64 = match what.as_str() {
         "series" => of_a_series,
         "unscraped" => of_unscraped_samples,
-        "objective" | "percentile" => return of_objectives(what == "percentile"),
-        _ => panic!("usage: memory series|unscraped|objective|percentile"),
+        "slo" | "percentile" => return of_slos(what == "percentile"),
+        _ => panic!("usage: memory series|unscraped|slo|percentile"),
     };
     let registry = Registry::builder().max_series_per_family(SERIES).build();
     let registry = registry.expect("the settings are valid");
@@ -27,9 +27,8 @@ fn main() {
     println!("{} {}", count(&registry), count(&exporter));
 }
 
-/// Prints the KiB of an SLO over 90 days with traffic, or of a percentile, and those of one bucket
-/// per minute.
-fn of_objectives(percentile: bool) {
+/// KiB per SLO over 90 days with traffic, or per percentile, compared with one bucket per minute.
+fn of_slos(percentile: bool) {
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     let start = Now {
         wall: SystemTime::now(),
@@ -38,22 +37,24 @@ fn of_objectives(percentile: bool) {
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let slo = |number: u64| match percentile {
         false => Slo::availability(format!("o{number}"), "99.9%").over(days(90)),
-        true => Slo::percentile(format!("o{number}"), "99%", days(1)),
+        true => Slo::latency_percentile(format!("o{number}"), "99%", days(1)),
     };
-    let of = |objectives: u64| {
+    let of = |slos: u64| {
         let measured = allocation_counter::measure(|| {
-            let builder = (0..objectives).fold(Sla::builder(), |builder, number| {
-                builder.objective(slo(number).tracked())
+            let builder = (0..slos).fold(ServiceLevels::builder(), |builder, number| {
+                builder.slo(slo(number).source(Source::Manual))
             });
-            let sla = builder.build(start).expect("the objectives are valid");
-            for number in 0..objectives {
-                let tracker = sla.tracker(&format!("o{number}")).expect("it is tracked");
+            let sla = builder.build_at(start).expect("the SLOs are valid");
+            for number in 0..slos {
+                let tracker = sla
+                    .event_recorder(&format!("o{number}"))
+                    .expect("the SLO is manual");
                 for hour in 0..24 * 90 {
                     let at = start + Duration::from_secs(hour * 3_600);
-                    tracker.record(true, Duration::from_millis(hour), at.mono);
+                    tracker.record_at(true, Duration::from_millis(hour), at.mono);
                 }
             }
-            sla.advance(start + days(90));
+            sla.tick(start + days(90));
             std::mem::forget(sla);
         });
         measured.bytes_current as f64

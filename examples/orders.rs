@@ -47,10 +47,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .evaluation_interval(
             (error_window / 10).clamp(Duration::from_millis(100), Duration::from_secs(5)),
         )
-        .objective(Slo::availability("availability", "99.9%").over(30 * DAY))
-        .objective(Slo::response_time("response_time", Duration::from_millis(200)).over(DAY))
-        .objective(Slo::error_rate("error_rate", "1%").over(DAY))
-        .objective(Slo::throughput("throughput", 1_000.0).over(DAY / 24))
+        .slo(Slo::availability("availability", "99.9%").over(30 * DAY))
+        .slo(Slo::mean_latency("response_time", Duration::from_millis(200)).over(DAY))
+        .slo(Slo::error_rate("error_rate", "1%").over(DAY))
+        .slo(Slo::throughput("throughput", 1_000.0).over(DAY / 24))
         .rule(
             Rule::expr("ManyRequestsInFlight", "http_requests_in_flight > 1000")
                 .pending_for(Duration::from_secs(30))
@@ -96,7 +96,7 @@ fn variable(name: &str) -> Option<String> {
 fn high_error_rate(sources: &Sources, window: Duration) -> Rule {
     let sla = sources.sla().clone();
     let error_rate = move |now: Now| {
-        sla.read(window, now)
+        sla.counts_at(window, now)
             .error_rate()
             .filter(|rate| *rate > 0.05)
     };

@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 async fn main() -> Result<(), Box<dyn Error>> {
     let campanile = Campanile::builder("search")
         .telemetry(|log| log.writer(Writer::stderr()))
-        .objective(Slo::availability("search", "99%"))
+        .slo(Slo::availability("search", "99%"))
         // Rings if the budget is used too fast.
         .rules(|sources| burn_rate_rules(sources.sla()))
         .evaluation_interval(Duration::from_millis(100))
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// Reads a few atomics, and so may ask at each request.
 async fn search(State(slo): State<SloHandle>) -> &'static str {
-    if slo.state().budget_remaining() < 0.1 {
+    if slo.budget_remaining() < 0.1 {
         return "three results\n";
     }
     "three results, and what others looked for\n"

@@ -67,7 +67,7 @@ const FIGURES: &[(&str, Measure)] = &[
     ("log.export", export::against_appender),
     ("memory.series", memory::series),
     ("memory.unscraped", memory::unscraped),
-    ("sla.memory", memory::objective),
+    ("sla.memory", memory::slo),
     ("sla.memory.percentile", memory::percentile),
 ];
 

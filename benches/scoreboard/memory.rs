@@ -19,8 +19,8 @@ pub(crate) fn unscraped(_: Effort) -> Figure {
     Figure::at_most(name, &[ours], (EXPORTER, &[peer]), 4_096.0)
 }
 
-pub(crate) fn objective(_: Effort) -> Figure {
-    let (ours, peer) = count("objective");
+pub(crate) fn slo(_: Effort) -> Figure {
+    let (ours, peer) = count("slo");
     let name = ("sla.memory", "KiB");
     Figure::at_most(name, &[ours], (MINUTES, &[peer]), 100.0)
 }

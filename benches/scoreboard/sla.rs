@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use campanile::series::Now;
-use campanile::sla::{Sla, Slo, Tracker};
+use campanile::sla::{EventRecorder, ServiceLevels, Slo, Source};
 use campanile_tests::{Process, find, free_port};
 use tempfile::TempDir;
 
@@ -70,15 +70,15 @@ impl Ring {
 fn record(effort: Effort, name: &'static str, threads: usize) -> Figure {
     let start = now();
     let slo = Slo::availability("orders", "99.9%").over(Duration::from_secs(90 * 86_400));
-    let sla = Sla::builder().objective(slo).build(start);
-    let sla = sla.expect("the objective is valid");
+    let sla = ServiceLevels::builder().slo(slo).build_at(start);
+    let sla = sla.expect("the SLO is valid");
     let ring = Ring {
         origin: start.mono,
         buckets: Mutex::default(),
     };
     let latency = Duration::from_millis(20);
     let at = |number: usize| start.mono + Duration::from_micros(number as u64);
-    let ours = |number: usize| sla.record(!number.is_multiple_of(1_000), latency, at(number));
+    let ours = |number: usize| sla.record_at(!number.is_multiple_of(1_000), latency, at(number));
     let theirs = |number: usize| ring.record(!number.is_multiple_of(1_000), latency, at(number));
     let bare = || {
         nanoseconds(effort, threads, |number| {
@@ -107,13 +107,12 @@ pub(crate) fn record_2(effort: Effort) -> Figure {
     record(effort, "sla.record.2", 2)
 }
 
-const OBJECTIVES: usize = 100;
+const SLOS: usize = 100;
 const DAYS: u64 = 30;
 /// From one sample for Prometheus to the next, in seconds.
 const STEP: u64 = 300;
 
-/// The report of a hundred SLOs, with the burn rates of all windows, after 30 days with traffic in
-/// every bucket.
+/// The report of 100 SLOs with the burn rates of all windows, after 30 days with events in each bucket.
 pub(crate) fn report(effort: Effort) -> Figure {
     let present = now();
     let end = present.wall.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -122,20 +121,20 @@ pub(crate) fn report(effort: Effort) -> Figure {
         wall: UNIX_EPOCH + Duration::from_secs(begin),
         ..present
     };
-    let builder = (0..OBJECTIVES).fold(Sla::builder(), |builder, number| {
-        builder.objective(Slo::availability(format!("slo-{number}"), "99.9%").tracked())
+    let builder = (0..SLOS).fold(ServiceLevels::builder(), |builder, number| {
+        builder.slo(Slo::availability(format!("slo-{number}"), "99.9%").source(Source::Manual))
     });
-    let sla = builder.build(start).expect("the objectives are valid");
+    let sla = builder.build_at(start).expect("the SLOs are valid");
     let tracker = |number| {
-        sla.tracker(&format!("slo-{number}"))
+        sla.event_recorder(&format!("slo-{number}"))
             .expect("it is tracked")
     };
-    let trackers: Vec<Tracker> = (0..OBJECTIVES).map(tracker).collect();
+    let trackers: Vec<EventRecorder> = (0..SLOS).map(tracker).collect();
     let mut second = 0;
     while second < DAYS * 86_400 {
         let at = start + Duration::from_secs(second);
         for (number, tracker) in trackers.iter().enumerate() {
-            tracker.record(
+            tracker.record_at(
                 second % 997 > number as u64,
                 Duration::from_millis(20),
                 at.mono,
@@ -150,7 +149,7 @@ pub(crate) fn report(effort: Effort) -> Figure {
     let end = start + Duration::from_secs(DAYS * 86_400);
     let ours = || {
         const REPORTS: usize = 20;
-        let took = milliseconds(|| (0..REPORTS).for_each(|_| drop(black_box(sla.report(end)))));
+        let took = milliseconds(|| (0..REPORTS).for_each(|_| drop(black_box(sla.report_at(end)))));
         took * 1e3 / REPORTS as f64
     };
     let prometheus = Prometheus::start(begin);
@@ -219,7 +218,7 @@ impl Prometheus {
         prometheus
     }
 
-    /// Asks for the burn rates of all objectives over the same windows.
+    /// Queries the burn rates of all SLOs over the same windows.
     fn burn_rates(&self) {
         for window in ["5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d"] {
             let rate = |bad: &str| format!("sum by (slo) (rate(slo_events_total{bad}[{window}]))");
@@ -228,7 +227,7 @@ impl Prometheus {
             let answer = self.get(&format!("/api/v1/query?query={query}&time={}", self.end));
             assert_eq!(
                 answer.matches("\"slo\":").count(),
-                OBJECTIVES,
+                SLOS,
                 "{window}: {answer:.300}"
             );
         }
@@ -251,7 +250,7 @@ fn write_samples(path: &std::path::Path, begin: u64) -> std::io::Result<()> {
     let mut file = BufWriter::new(std::fs::File::create(path)?);
     writeln!(file, "# TYPE slo_events counter")?;
     let mut series = String::new();
-    for number in 0..OBJECTIVES {
+    for number in 0..SLOS {
         for (result, each) in [("good", 299), ("bad", 1)] {
             series.clear();
             let _ = write!(

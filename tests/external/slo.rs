@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use campanile::series::Now;
-use campanile::sla::{Bound, BurnAlert, Export, Sla, Slo, Urgency, Window};
+use campanile::sla::export::Export;
+use campanile::sla::{Bound, BurnAlert, ServiceLevels, Slo, Source, Urgency, Window};
 use campanile_tests::{eventually, find};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,12 +25,12 @@ fn now() -> Now {
     }
 }
 
-fn build(objectives: impl IntoIterator<Item = Slo>, now: Now) -> Sla {
-    let builder = Sla::builder();
-    let builder = objectives
+fn build(slos: impl IntoIterator<Item = Slo>, now: Now) -> ServiceLevels {
+    let builder = ServiceLevels::builder();
+    let builder = slos
         .into_iter()
-        .fold(builder, |builder, one| builder.objective(one));
-    builder.build(now).unwrap()
+        .fold(builder, |builder, one| builder.slo(one));
+    builder.build_at(now).unwrap()
 }
 
 /// Runs promtool, which must be content.
@@ -46,7 +47,7 @@ fn promtool(arguments: &[&str], folder: &Path) -> String {
     text
 }
 
-/// Rules of all kinds of objectives: they are read, and do what they should.
+/// Promtool accepts the rules of all kinds of SLOs, and their tests pass.
 #[test]
 fn promtool_takes_the_rules_and_proves_them() {
     let slos = || {
@@ -64,7 +65,7 @@ fn promtool_takes_the_rules_and_proves_them() {
             Slo::throughput("throughput", 1_000.0),
         ]
     };
-    let exported = |sla: Sla| {
+    let exported = |sla: ServiceLevels| {
         let matchers = r#"job="orders", instance!="a\"b""#;
         sla.export("orders", matchers).unwrap()
     };
@@ -76,9 +77,9 @@ fn promtool_takes_the_rules_and_proves_them() {
         &["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"],
         folder.path(),
     );
-    // Two groups of recordings for each of ten objectives, and alerts for those that have some.
+    // Two groups of recordings per SLO, and one of alerts if the SLO has alerts.
     assert!(checked.contains("SUCCESS: "), "{checked}");
-    // Promtool evaluates all rules in each case, so each objective is proved alone.
+    // Promtool evaluates all rules in each case, so each SLO is tested alone.
     for slo in slos() {
         let alone = exported(build([slo], now()));
         write("rules.yml", alone.prometheus_rules());
@@ -120,7 +121,7 @@ fn promtool_takes_the_rules_and_proves_them() {
     promtool(&["check", "rules", "rules.yml"], folder.path());
 }
 
-/// What one objective counted, minute by minute.
+/// The counts of one SLO per minute.
 struct Traffic {
     slo: String,
     /// Per cent of the budget's share.
@@ -202,7 +203,7 @@ impl Traffic {
         (!is_close).then_some(burns && bad >= 3)
     }
 
-    /// Returns whether the page or the ticket fires, by the alerts of the SLO.
+    /// Returns whether the page or the ticket fires, given the alerts of the SLO.
     fn fires(&self, minute: usize, alerts: &[&BurnAlert], urgency: Urgency) -> Option<bool> {
         let any = |urgency| {
             let alerts = alerts.iter().filter(|alert| alert.urgency == urgency);
@@ -240,7 +241,7 @@ async fn prometheus_judges_as_we_do() {
     let sla = build(
         traffic.iter().map(|one| {
             let target = format!("{:.4}%", 100.0 * (1.0 - one.allowed));
-            Slo::availability(&one.slo, target).tracked()
+            Slo::availability(&one.slo, target).source(Source::Manual)
         }),
         begin,
     );
@@ -257,26 +258,26 @@ async fn prometheus_judges_as_we_do() {
     );
     let trackers: Vec<_> = traffic
         .iter()
-        .map(|one| sla.tracker(&one.slo).unwrap())
+        .map(|one| sla.event_recorder(&one.slo).unwrap())
         .collect();
     for minute in 1..=MINUTES {
         let during = begin + (MINUTE * (minute as u32) - MINUTE / 2);
         for (one, tracker) in traffic.iter().zip(&trackers) {
             let (good, bad) = one.before(minute, 1);
             for number in 0..good + bad {
-                tracker.record(number < good, Duration::ZERO, during.mono);
+                tracker.record_at(number < good, Duration::ZERO, during.mono);
             }
         }
         let now = begin + MINUTE * minute as u32;
-        sla.advance(now);
+        sla.tick(now);
         if asked.contains(&minute) {
             let rates: Vec<_> = sla
-                .report(now)
-                .objectives
+                .report_at(now)
+                .slos
                 .into_iter()
                 .map(|one| one.budget.unwrap())
                 .collect();
-            ours.push((minute, rates, sla.burn_alerts(now)));
+            ours.push((minute, rates, sla.burn_alerts_at(now)));
         }
     }
     for one in &traffic {
@@ -389,9 +390,7 @@ async fn prometheus_judges_as_we_do() {
             }
         }
         for one in &traffic {
-            let alerts = burn_alerts
-                .iter()
-                .filter(|alert| alert.objective == one.slo);
+            let alerts = burn_alerts.iter().filter(|alert| alert.slo == one.slo);
             let alerts: Vec<_> = alerts.collect();
             let ours = |urgency| {
                 let mut firing = alerts.iter().filter(|alert| alert.is_firing);
@@ -414,7 +413,7 @@ async fn prometheus_judges_as_we_do() {
                 }
                 let rule = rules_of
                     .iter()
-                    .find(|rule| rule["labels"]["objective"] == *one.slo && rule["name"] == *name);
+                    .find(|rule| rule["labels"]["slo"] == *one.slo && rule["name"] == *name);
                 let expr = rule.unwrap()["query"].as_str().unwrap();
                 let theirs = value(&prometheus, expr, time).await.is_some();
                 let ours = ours(urgency) && (urgency == Urgency::Page || !ours(Urgency::Page));
@@ -435,7 +434,7 @@ async fn prometheus_judges_as_we_do() {
     dashboard(&prometheus, &export).await;
 }
 
-/// The values of an expression at a time, by objective and window.
+/// The values of an expression at a time, by SLO and window.
 async fn by_window(
     prometheus: &Prometheus,
     expr: &str,

@@ -37,8 +37,8 @@ impl Host {
 
     pub(crate) async fn start_with(campanile: Builder, app: Router) -> Self {
         let ends = Ends::default();
-        let objective = Slo::availability("availability", "99%");
-        let campanile = campanile.objective(objective).build().unwrap();
+        let slo = Slo::availability("availability", "99%");
+        let campanile = campanile.slo(slo).build().unwrap();
         let app = campanile.wrap(app.layer(ObserveLayer::new(ends.clone())));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -88,7 +88,7 @@ impl Host {
             wall: std::time::SystemTime::now(),
             mono: std::time::Instant::now(),
         };
-        let reading = self.campanile.sla().read(hour, now);
+        let reading = self.campanile.sla().counts_at(hour, now);
         (reading.good(), reading.bad())
     }
 

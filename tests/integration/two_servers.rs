@@ -119,7 +119,7 @@ async fn counts_are_restored_once_at_each_start() {
     let path = folder.path().join("store.redb");
     let start = async |path: &Path| {
         let campanile = Campanile::builder("orders")
-            .objective(Slo::availability("availability", "99.9%"))
+            .slo(Slo::availability("availability", "99.9%"))
             .store(Redb::open(path).unwrap())
             .build()
             .unwrap();
@@ -135,7 +135,10 @@ async fn counts_are_restored_once_at_each_start() {
             wall: SystemTime::now(),
             mono: Instant::now(),
         };
-        campanile.sla().read(Duration::from_secs(3_600), now).good()
+        campanile
+            .sla()
+            .counts_at(Duration::from_secs(3_600), now)
+            .good()
     };
     let (campanile, servers) = start(&path).await;
     for _ in 0..10 {

@@ -34,12 +34,12 @@ impl Monitor {
     /// use campanile_monitor::{Access, Monitor, Principal, Role};
     /// # use campanile_monitor::Sources;
     /// # use campanile_series::Now;
-    /// # use campanile_sla::Sla;
+    /// # use campanile_sla::ServiceLevels;
     /// # use std::time::{Instant, SystemTime};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let now = Now { wall: SystemTime::now(), mono: Instant::now() };
-    /// # let sla = Sla::builder().build(now)?;
+    /// # let sla = ServiceLevels::builder().build_at(now)?;
     /// # let monitor = Monitor::builder(Sources::new(Registry::new(), Health::builder().build()?, sla)).build()?;
     /// let set_level = async |Extension(principal): Extension<Principal>| {
     ///     format!("set by {}", principal.name().unwrap_or("a local client"))

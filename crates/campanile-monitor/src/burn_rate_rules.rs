@@ -3,32 +3,34 @@ use std::time::Duration;
 
 use campanile_alerts::{Rule, Severity};
 use campanile_series::{LabelSet, Now, Sample, format_duration};
-use campanile_sla::{BurnAlert, Sla, Urgency};
+use campanile_sla::{BurnAlert, ServiceLevels, Urgency};
 
-/// Returns the rules that ring while a service level's error budget is used too fast, as [`BurnAlert`] has it: `ErrorBudgetBurnPage`, of severity
-/// high, and `ErrorBudgetBurnTicket`, of severity medium.
+/// Returns the rules that fire while the error budget of an SLO is consumed too fast, as
+/// [`BurnAlert`] defines: `ErrorBudgetBurnPage` of severity high, and `ErrorBudgetBurnTicket` of
+/// severity medium.
 ///
-/// Each objective has at most one alert at a time. It rings if one of the rule's pairs of windows is exceeded, and a ticket does not ring while the page
-/// of the same objective does. Labels are `objective` and, if the service levels know it, [`service`](campanile_sla::SlaBuilder::service). The value is
-/// the burn rate over the long window of the first pair that is exceeded. The annotation `summary` names the objective and the service; `burn_rate`,
-/// `budget_remaining` and `budget_exhausted_in` are as of the last tick.
+/// Each SLO has at most one alert at a time. It fires if one of the rule's pairs of windows is
+/// exceeded. A ticket does not fire while the page of the same SLO does.
+///
+/// - The labels are `slo` and, if set, [`service`](campanile_sla::ServiceLevelsBuilder::service).
+/// - The value is the burn rate over the long window of the first pair that is exceeded.
+/// - The annotations are `summary`, `burn_rate`, `budget_remaining` and `budget_exhausted_in`, as of
+///   the last evaluation.
 ///
 /// ```
 /// use campanile_monitor::burn_rate_rules;
-/// # use campanile_series::Now;
-/// # use campanile_sla::Sla;
-/// # use std::time::{Instant, SystemTime};
+/// # use campanile_sla::ServiceLevels;
 ///
-/// # let sla = Sla::builder().build(Now { wall: SystemTime::now(), mono: Instant::now() })?;
+/// # let sla = ServiceLevels::builder().build()?;
 /// // `Campanile::builder("orders").rules(|sources| burn_rate_rules(sources.sla()))`
 /// assert_eq!(burn_rate_rules(&sla).len(), 2);
 /// # Ok::<_, campanile_sla::BuildError>(())
 /// ```
-pub fn burn_rate_rules(sla: &Sla) -> [Rule; 2] {
+pub fn burn_rate_rules(sla: &ServiceLevels) -> [Rule; 2] {
     let rule = |name: &str, urgency: Urgency, severity: Severity, what: &'static str| {
         let burning = {
             let sla = sla.clone();
-            move |now: Now| burning(&sla.burn_alerts(now), urgency)
+            move |now: Now| burning(&sla.burn_alerts_at(now), urgency)
         };
         let texts = {
             let sla = sla.clone();
@@ -47,58 +49,62 @@ pub fn burn_rate_rules(sla: &Sla) -> [Rule; 2] {
             "ErrorBudgetBurnPage",
             Urgency::Page,
             Severity::High,
-            "is used so fast that it will be gone within days",
+            "is consumed so fast that it will be exhausted within days",
         ),
         rule(
             "ErrorBudgetBurnTicket",
             Urgency::Ticket,
             Severity::Medium,
-            "is used faster than its window gives it",
+            "is consumed faster than its window allows",
         ),
     ]
 }
 
-/// Returns one sample for each objective that has such an alert, and nothing louder.
+/// Returns one sample per SLO with a firing alert of this urgency and no more urgent one.
 fn burning(alerts: &[BurnAlert], urgency: Urgency) -> Vec<Sample> {
     let firing = |urgency: Urgency| {
         let firing = alerts.iter().filter(|alert| alert.is_firing);
         firing.filter(move |alert| alert.urgency == urgency)
     };
-    let mut told = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     if urgency == Urgency::Ticket {
-        told.extend(firing(Urgency::Page).map(|alert| &alert.objective));
+        seen.extend(firing(Urgency::Page).map(|alert| &alert.slo));
     }
-    let new = firing(urgency).filter(|alert| told.insert(&alert.objective));
+    let new = firing(urgency).filter(|alert| seen.insert(&alert.slo));
     new.filter_map(sample).collect()
 }
 
 fn sample(alert: &BurnAlert) -> Option<Sample> {
-    let labels = LabelSet::new([("objective", alert.objective.clone())]);
+    let labels = LabelSet::new([("slo", alert.slo.clone())]);
     Some(Sample::new(labels.ok()?, alert.rate?))
 }
 
-/// Returns what there is to say of an alert, as of the last tick.
-fn texts(sla: &Sla, labels: &LabelSet, burn_rate: f64, what: &str) -> Vec<(String, String)> {
-    let objective = labels.get("objective").unwrap_or_default();
-    let Ok(slo) = sla.slo(objective) else {
+/// Returns the annotations of an alert, as of the last evaluation.
+fn texts(
+    sla: &ServiceLevels,
+    labels: &LabelSet,
+    burn_rate: f64,
+    what: &str,
+) -> Vec<(String, String)> {
+    let name = labels.get("slo").unwrap_or_default();
+    let Ok(slo) = sla.slo(name) else {
         return Vec::new();
     };
     let of_service = sla.service().map(|service| format!(" of {service}"));
     let of_service = of_service.unwrap_or_default();
-    let state = slo.state();
-    let exhausted_in = match state.exhausted_in() {
+    let exhausted_in = match slo.exhausted_in() {
         Some(time) => format_duration(Duration::from_secs(time.as_secs())),
         None => "never".to_owned(),
     };
     [
         (
             "summary",
-            format!("The error budget of {objective}{of_service} {what}."),
+            format!("The error budget of {name}{of_service} {what}."),
         ),
         ("burn_rate", format!("{burn_rate:.2}")),
         (
             "budget_remaining",
-            format!("{:.2}%", 100.0 * state.budget_remaining()),
+            format!("{:.2}%", 100.0 * slo.budget_remaining()),
         ),
         ("budget_exhausted_in", exhausted_in),
     ]
@@ -126,11 +132,11 @@ mod tests {
     #[tokio::test]
     async fn an_outage_is_one_page_and_then_a_ticket() {
         let start = start();
-        let sla = Sla::builder()
+        let sla = ServiceLevels::builder()
             .service("orders")
-            .objective(Slo::availability("availability", "99.9%"))
-            .objective(Slo::throughput("throughput", 1.0))
-            .build(start)
+            .slo(Slo::availability("availability", "99.9%"))
+            .slo(Slo::throughput("throughput", 1.0))
+            .build_at(start)
             .unwrap();
         let builder = Alerts::builder();
         let alerts = burn_rate_rules(&sla)
@@ -139,12 +145,12 @@ mod tests {
         let alerts = alerts.build().unwrap();
         let minute = Duration::from_secs(60);
         let found = async |now| {
-            sla.advance(now);
+            sla.tick(now);
             alerts.tick(now).await;
             let active = alerts.active();
             let found = active.iter().map(|alert| {
                 let label = |name| alert.labels.get(name).unwrap_or_default();
-                ["alertname", "objective", "service", "severity"]
+                ["alertname", "slo", "service", "severity"]
                     .map(label)
                     .join(" ")
             });
@@ -154,9 +160,9 @@ mod tests {
         // Both pairs of windows of both rules are exceeded.
         let outage = start + minute * 6 * 60;
         for number in 0..1_000 {
-            sla.record(number % 50 > 0, minute, outage.mono);
+            sla.record_at(number % 50 > 0, minute, outage.mono);
         }
-        let all = sla.burn_alerts(outage);
+        let all = sla.burn_alerts_at(outage);
         assert_eq!(all.iter().filter(|alert| alert.is_firing).count(), 4);
         let (page, texts) = found(outage).await;
         assert_eq!(page, ["ErrorBudgetBurnPage availability orders high"]);
@@ -164,7 +170,7 @@ mod tests {
         assert_eq!(
             text("summary"),
             Some(
-                "The error budget of availability of orders is used so fast that it will be gone within days."
+                "The error budget of availability of orders is consumed so fast that it will be exhausted within days."
             )
         );
         assert_eq!(text("burn_rate"), Some("20.00"));
@@ -172,18 +178,18 @@ mod tests {
         // The fast pair is over, the slow one is not: it is the same page.
         let later = outage + minute * 10;
         for _ in 0..1_000 {
-            sla.record(true, minute, later.mono);
+            sla.record_at(true, minute, later.mono);
         }
         let (page, _) = found(later).await;
         assert_eq!(page, ["ErrorBudgetBurnPage availability orders high"]);
         assert_eq!(alerts.active()[0].value, 10.0);
         let later = outage + minute * 45;
         for _ in 0..1_000 {
-            sla.record(true, minute, later.mono);
+            sla.record_at(true, minute, later.mono);
         }
         let (ticket, texts) = found(later).await;
         assert_eq!(ticket, ["ErrorBudgetBurnTicket availability orders medium"]);
         let summary = &texts[0]["summary"];
-        assert!(summary.ends_with("is used faster than its window gives it."));
+        assert!(summary.ends_with("is consumed faster than its window allows."));
     }
 }

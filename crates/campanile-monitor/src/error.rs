@@ -60,20 +60,20 @@ pub enum Problem {
         tokens: usize,
     },
     /// The series of an SLO is invalid.
-    #[error("invalid series {series:?} of SLO {objective:?}: {reason}")]
+    #[error("invalid series {series:?} of SLO {slo:?}: {reason}")]
     Series {
         /// The SLO's name.
-        objective: String,
+        slo: String,
         /// The series.
         series: String,
         /// The parser's message.
         reason: String,
     },
     /// The check of an SLO is unknown.
-    #[error("unknown check {check:?} of SLO {objective:?}: expected {}", expected(.known))]
+    #[error("unknown check {check:?} of SLO {slo:?}: expected {}", expected(.known))]
     Check {
         /// The SLO's name.
-        objective: String,
+        slo: String,
         /// The check's name.
         check: String,
         /// The names of the known checks.

@@ -1,19 +1,15 @@
 //! Evaluates alert rules, persists SLOs, and serves the REST API with authorization.
 //!
 //! ```
-//! use std::time::{Duration, Instant, SystemTime};
-//!
 //! use campanile_alerts::{Rule, Severity};
 //! use campanile_health::Health;
 //! use campanile_metrics::Registry;
 //! use campanile_monitor::{Monitor, Role, Sources, Token};
-//! use campanile_series::Now;
-//! use campanile_sla::{Sla, Slo};
+//! use campanile_sla::{ServiceLevels, Slo};
 //! use http::{Request, StatusCode};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let now = Now { wall: SystemTime::now(), mono: Instant::now() };
-//! let sla = Sla::builder().objective(Slo::availability("availability", "99.9%")).build(now)?;
+//! let sla = ServiceLevels::builder().slo(Slo::availability("availability", "99.9%")).build()?;
 //! let (token, secret) = Token::generate("ada", Role::Viewer)?;
 //! let monitor = Monitor::builder(Sources::new(Registry::new(), Health::builder().build()?, sla))
 //!     .rule(Rule::expr("QueueBacklog", "queue_size > 10000").severity(Severity::High))
@@ -40,7 +36,7 @@
 //! | `/metrics/business` | read | the [business metrics](campanile_metrics::collectors::BusinessMetrics); with a token also the errors of their collectors |
 //! | `/health`, `/health/readiness`, … | public | the [probes](campanile_health#paths) |
 //! | `/health/detailed` | public | names and statuses of the checks; with a token also their errors |
-//! | `/monitoring/sla` | read | all SLOs as JSON, HTML or CSV, by `Accept`; with `?month=2026-11` and `&zone=Europe/Berlin` the [monthly report](campanile_sla::Sla::statement), in UTC without a zone |
+//! | `/monitoring/sla` | read | all SLOs as JSON, HTML or CSV, by `Accept`; with `?month=2026-11` and `&zone=Europe/Berlin` the [monthly report](campanile_sla::ServiceLevels::monthly_report), in UTC without a zone |
 //! | `/monitoring/sla/{name}` | read | one SLO, in the same formats; 404 lists the known names |
 //! | `/api/v1/monitor/alerts/active` | read | the pending and firing alerts |
 //!

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use campanile_alerts::Alerts;
 use campanile_metrics::collectors::BusinessMetrics;
-use campanile_sla::{Adjustment, Maintenance};
+use campanile_sla::{Adjustment, MaintenanceWindow};
 use campanile_store::Store;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -95,38 +95,51 @@ impl Monitor {
         &*self.0.store
     }
 
-    /// Forgives an objective failures, as [`Sla::adjust`](campanile_sla::Sla::adjust) does, and writes the decision down: into the store's
-    /// journal, and with the counts.
+    /// Excludes past failures of an SLO, as
+    /// [`ServiceLevels::exclude_failures`](campanile_sla::ServiceLevels::exclude_failures) does, and
+    /// stores the decision in the store's journal and with the counts.
     ///
     /// # Errors
     ///
-    /// If it is not valid; nothing changes then. If the store doesn't take it, it holds all the same, and is written with the next counts.
-    pub async fn adjust(
+    /// Returns an error if the adjustment is not valid; nothing changes then. Returns
+    /// [`DecisionError::Store`] if the store fails; the adjustment is then applied, and stored with
+    /// the next counts.
+    pub async fn exclude_failures(
         &self,
-        objective: &str,
+        slo: &str,
         adjustment: Adjustment,
     ) -> Result<(), DecisionError> {
         let Parts { levels, store, .. } = &self.0.parts;
-        levels.adjust(&**store, objective, adjustment, now()).await
+        levels
+            .exclude_failures(&**store, slo, adjustment, now())
+            .await
     }
 
-    /// Plans a time in which no objective counts anything, as [`Sla::maintain`](campanile_sla::Sla::maintain) does, and writes the decision
-    /// down.
+    /// Schedules a maintenance window, in which no SLO counts events or time, as
+    /// [`ServiceLevels::schedule_maintenance`](campanile_sla::ServiceLevels::schedule_maintenance)
+    /// does, and stores the decision.
     ///
     /// # Errors
     ///
-    /// As of [`adjust`](Self::adjust).
-    pub async fn maintain(&self, maintenance: Maintenance) -> Result<(), DecisionError> {
+    /// As [`exclude_failures`](Self::exclude_failures).
+    pub async fn schedule_maintenance(
+        &self,
+        maintenance: MaintenanceWindow,
+    ) -> Result<(), DecisionError> {
         let Parts { levels, store, .. } = &self.0.parts;
-        levels.maintain(&**store, maintenance, now()).await
+        levels
+            .schedule_maintenance(&**store, maintenance, now())
+            .await
     }
 
-    /// Ends the maintenance that is, as [`Sla::end_maintenance`](campanile_sla::Sla::end_maintenance) does, and writes down who did. Returns
-    /// whether there was one.
+    /// Ends the current maintenance, as
+    /// [`ServiceLevels::end_maintenance`](campanile_sla::ServiceLevels::end_maintenance) does, and
+    /// stores the author. Returns whether there was one.
     ///
     /// # Errors
     ///
-    /// If the store doesn't take it, it has ended all the same, and is written with the next counts.
+    /// Returns [`DecisionError::Store`] if the store fails. The maintenance has then ended
+    /// nevertheless, and the decision is stored with the next counts.
     pub async fn end_maintenance(&self, author: &str) -> Result<bool, DecisionError> {
         let Parts { levels, store, .. } = &self.0.parts;
         levels.end_maintenance(&**store, author, now()).await

@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::auth::Principal;
 use crate::response::{self, AlertsBody};
-use crate::slo_driver::{self, ObjectiveBody, SlaBody};
+use crate::slo_driver::{self, SlaBody, SloBody};
 use crate::{Access, Body, Monitor};
 
 /// A route of the [`Monitor`]: a path and the access that it requires.
@@ -74,7 +74,7 @@ const ROUTES: [Route; 14] = [
     public("/startupz/", health),
     public("/startupz/{check}/", health),
     read("/monitoring/sla/", sla),
-    read("/monitoring/sla/{name}/", objective),
+    read("/monitoring/sla/{name}/", slo),
     read("/api/v1/monitor/alerts/active/", active_alerts),
 ];
 
@@ -178,10 +178,10 @@ fn sla(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     render_slos(monitor, call, None)
 }
 
-fn objective(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
+fn slo(monitor: &Monitor, call: &Call<'_>) -> Response<Body> {
     let sla = monitor.sources().sla();
     if let Err(error) = sla.slo(call.name) {
-        let text = "there is no objective of this name";
+        let text = "unknown SLO";
         return response::unknown(text, error.known).map(Body::from);
     }
     render_slos(monitor, call, Some(call.name))
@@ -197,25 +197,25 @@ fn render_slos(monitor: &Monitor, call: &Call<'_>, name: Option<&str>) -> Respon
         Ok(parameters) => parameters,
         Err(error) => return bad(&error),
     };
-    let statement = month.map(|month| sla.statement(&month, &zone, call.now));
-    let statement = match statement.transpose() {
-        Ok(statement) => statement,
+    let monthly = month.map(|month| sla.monthly_report_at(&month, &zone, call.now));
+    let monthly = match monthly.transpose() {
+        Ok(monthly) => monthly,
         Err(error) => return bad(&error.to_string()),
     };
-    let mut report = match &statement {
-        Some(statement) => statement.report.clone(),
-        None => sla.report(call.now),
+    let mut report = match &monthly {
+        Some(monthly) => monthly.report.clone(),
+        None => sla.report_at(call.now),
     };
     if let Some(name) = name {
         report.retain(name);
     }
     let accept = call.request.headers.get_all(ACCEPT).iter();
     let media_types = ["application/json", "text/html", "text/csv"];
-    let response = match (preferred_type(accept, &media_types), &report.objectives[..]) {
-        (1, _) => slo_driver::html(&report, statement.as_ref()),
+    let response = match (preferred_type(accept, &media_types), &report.slos[..]) {
+        (1, _) => slo_driver::html(&report, monthly.as_ref()),
         (2, _) => slo_driver::csv(&report),
-        (_, [one]) if name.is_some() => response::json(StatusCode::OK, &ObjectiveBody::new(one)),
-        _ => response::json(StatusCode::OK, &SlaBody::new(&report, statement.as_ref())),
+        (_, [one]) if name.is_some() => response::json(StatusCode::OK, &SloBody::new(one)),
+        _ => response::json(StatusCode::OK, &SlaBody::new(&report, monthly.as_ref())),
     };
     vary_by_accept(response).map(Body::from)
 }

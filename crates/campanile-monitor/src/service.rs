@@ -22,7 +22,7 @@ impl Monitor {
     /// use campanile_metrics::Registry;
     /// use campanile_monitor::{Monitor, Sources};
     /// # use campanile_series::Now;
-    /// # use campanile_sla::Sla;
+    /// # use campanile_sla::ServiceLevels;
     /// use http::{Request, StatusCode};
     /// # use std::time::{Instant, SystemTime};
     /// use tower::ServiceExt;
@@ -30,7 +30,7 @@ impl Monitor {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let now = Now { wall: SystemTime::now(), mono: Instant::now() };
-    /// # let sla = Sla::builder().build(now)?;
+    /// # let sla = ServiceLevels::builder().build_at(now)?;
     /// let sources = Sources::new(Registry::new(), Health::builder().build()?, sla);
     /// let monitor = Monitor::builder(sources).build()?;
     /// let response = monitor.service().oneshot(Request::get("/livez").body(())?).await?;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use campanile_health::{CheckReport, Importance, Status};
 use campanile_series::Now;
 use campanile_sla::{
-    AdjustError, Adjustment, Lint, Maintenance, RestoreError, Sla, Slices, Uptime,
+    AdjustError, Adjustment, GaugeRecorder, Lint, MaintenanceWindow, RestoreError, ServiceLevels,
+    UptimeRecorder,
 };
 use campanile_store::{Batch, Store, StoreError};
 use serde_json::{Value, json};
@@ -24,16 +25,16 @@ mod csv;
 mod html;
 mod stored;
 
-pub(crate) use self::body::{ObjectiveBody, SlaBody};
+pub(crate) use self::body::{SlaBody, SloBody};
 pub(crate) use self::csv::csv;
 pub(crate) use self::html::html;
 
-/// The service levels, with what feeds them and keeps them.
+/// Feeds the service levels, and stores their counts.
 pub(crate) struct SloDriver {
     sources: Sources,
-    gauges: Vec<(Selector, Slices)>,
+    gauges: Vec<(Selector, GaugeRecorder)>,
     /// Of one check, or of the service.
-    uptimes: Vec<(Option<String>, Uptime)>,
+    uptimes: Vec<(Option<String>, UptimeRecorder)>,
     /// Whether the stored counts were read: until then nothing overwrites them.
     is_restored: AtomicBool,
     /// The counts in the store. Its lock is held over a commit, so that changes are always those of the stored snapshot.
@@ -48,14 +49,14 @@ pub(crate) struct SloDriver {
     store_failures: AtomicU64,
     /// The number of decisions that were dropped before they were in the journal.
     store_dropped: AtomicU64,
-    /// The objectives whose routes were logged as unmatched.
-    unmatched: Mutex<BTreeSet<String>>,
+    /// The SLOs of which a lint was logged.
+    logged: Mutex<BTreeSet<String>>,
 }
 
 /// The limit of decisions that wait for the journal.
 const MAX_ENTRIES: usize = 1_000;
 
-/// The metric of what objectives count.
+/// The counter of the SLOs' events.
 const EVENTS: &str = "campanile_slo_events_total";
 /// The metric of steps of the clock.
 const CLOCK_STEPS: &str = "campanile_clock_steps_total";
@@ -71,15 +72,15 @@ impl SloDriver {
             tracing::warn!("{lint}");
         }
         let mut gauges = Vec::new();
-        for (objective, series) in sla.series() {
+        for (slo, series) in sla.series() {
             let selector = Selector::parse(series).and_then(|(selector, rest)| match rest {
                 "" => Ok(selector),
                 rest => Err(format!("unexpected {rest:?} after the selector")),
             });
-            match (selector, sla.slices(objective)) {
-                (Ok(selector), Ok(slices)) => gauges.push((selector, slices)),
+            match (selector, sla.gauge_recorder(slo)) {
+                (Ok(selector), Ok(gauge)) => gauges.push((selector, gauge)),
                 (Err(reason), _) => problems.push(Problem::Series {
-                    objective: objective.to_owned(),
+                    slo: slo.to_owned(),
                     series: series.to_owned(),
                     reason,
                 }),
@@ -89,30 +90,27 @@ impl SloDriver {
         }
         let mut uptimes = Vec::new();
         let report = sources.health().report();
-        for (objective, check) in sla.uptimes() {
+        for (slo, check) in sla.uptimes() {
             let is_check = |name: &str| report.checks.iter().any(|check| *check.name == *name);
             if let Some(check) = check.filter(|check| !is_check(check)) {
                 let known = report.checks.iter().map(|check| check.name.to_string());
                 problems.push(Problem::Check {
-                    objective: objective.to_owned(),
+                    slo: slo.to_owned(),
                     check: check.to_owned(),
                     known: known.collect(),
                 });
             }
-            if let Ok(uptime) = sla.uptime(objective) {
+            if let Ok(uptime) = sla.uptime_recorder(slo) {
                 uptimes.push((check.map(str::to_owned), uptime));
             }
         }
         for (name, help) in [
-            (EVENTS, "What objectives count, by result."),
+            (EVENTS, "SLO events by result."),
             (
                 CLOCK_STEPS,
-                "How often the wall clock was set, or the machine suspended.",
+                "Detected steps of the wall clock and suspends of the machine.",
             ),
-            (
-                STALLS,
-                "How often the process stood still for more than 30 s.",
-            ),
+            (STALLS, "Pauses of the process of more than 30 s."),
         ] {
             sources.metrics().describe(name, help);
         }
@@ -127,24 +125,24 @@ impl SloDriver {
             stalls: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
             store_dropped: AtomicU64::new(0),
-            unmatched: Mutex::default(),
+            logged: Mutex::default(),
         }
     }
 
-    /// Reads what is to be counted, takes note of how the objectives stand, and publishes what they count.
+    /// Feeds the SLOs, updates their state, and publishes their counts.
     pub(crate) fn tick(&self, now: Now) {
-        for (selector, slices) in &self.gauges {
+        for (selector, gauge) in &self.gauges {
             match selector.samples(self.sources.metrics()) {
                 Ok(samples) if !samples.is_empty() => {
                     let sum = samples.iter().map(|sample| sample.value).sum();
-                    slices.observe(sum, now.mono);
+                    gauge.observe_at(sum, now.mono);
                 }
                 // A gauge that is not set yet has no value.
                 _ => {}
             }
         }
         self.look_at_health(now);
-        self.sources.sla().advance(now);
+        self.sources.sla().tick(now);
         let steps = self.sources.sla().clock_steps();
         if self.clock_steps.swap(steps, Ordering::Relaxed) < steps {
             tracing::warn!(steps, "the clock was set, or the machine was suspended");
@@ -162,9 +160,9 @@ impl SloDriver {
         for lint in self.sources.sla().lints() {
             self.warn_of_routes(&lint);
         }
-        for (objective, total) in self.sources.sla().totals(now) {
+        for (slo, total) in self.sources.sla().totals_at(now) {
             for (result, count) in [("good", total.good()), ("bad", total.bad())] {
-                let labels = [("slo", objective), ("result", result)];
+                let labels = [("slo", slo), ("result", result)];
                 if let Ok(counter) = self.sources.metrics().counter(EVENTS, &labels) {
                     counter.absolute(count);
                 }
@@ -172,14 +170,14 @@ impl SloDriver {
         }
     }
 
-    /// Logs once for each objective that no request matches its routes.
+    /// Logs once per SLO that its routes are unmatched, or that events were ignored.
     fn warn_of_routes(&self, lint: &Lint) {
-        let Lint::UnmatchedRoute { objective, .. } = lint else {
+        let (Lint::UnmatchedRoute { slo, .. } | Lint::IgnoredEvents { slo }) = lint else {
             return;
         };
-        let logged = self.unmatched.lock();
+        let logged = self.logged.lock();
         let mut logged = logged.unwrap_or_else(PoisonError::into_inner);
-        if logged.insert(objective.clone()) {
+        if logged.insert(slo.clone()) {
             tracing::warn!("{lint}");
         }
     }
@@ -200,7 +198,7 @@ impl SloDriver {
                 looks.tick().await;
                 let now = crate::clock::now();
                 self.look_at_health(now);
-                self.sources.sla().advance(now);
+                self.sources.sla().tick(now);
             }
         };
         tokio::select! {
@@ -232,7 +230,7 @@ impl SloDriver {
                     check.and_then(works)
                 }
             };
-            uptime.set(up, now.mono);
+            uptime.set_at(up, now.mono);
         }
     }
 
@@ -277,9 +275,9 @@ impl SloDriver {
         let mut stored = self.stored.lock().await;
         let sla = self.sources.sla();
         let mut written = put(&mut stored, &mut batch, sla, now).await;
-        // Counts that no objective uses must not keep the others from being written.
+        // Counts that no SLO uses must not prevent the others from being written.
         if written.is_err() && sla.forget_unused() {
-            tracing::warn!("dropped stored counts of no objective: too many counts to store");
+            tracing::warn!("dropped stored counts that no SLO uses: too many counts to store");
             written = put(&mut stored, &mut batch, sla, now).await;
         }
         if let Err(TooLarge { bytes }) = written {
@@ -312,12 +310,15 @@ impl SloDriver {
             stored::keep_changes(&mut aside, changes);
         }
         if let Some(snapshot) = read.snapshot {
-            match self.sources.sla().restore(&snapshot, now) {
+            match self.sources.sla().restore_at(&snapshot, now) {
                 Ok(()) => {
                     tracing::info!("the service levels' counts from before were taken up");
                     let unused = self.sources.sla().unused_counts();
                     if !unused.is_empty() {
-                        tracing::info!(?unused, "stored counts of no objective are kept 93 days");
+                        tracing::info!(
+                            ?unused,
+                            "retaining stored counts that no SLO uses for 93 days"
+                        );
                     }
                 }
                 // By another run at the same time, or by the application itself.
@@ -343,41 +344,45 @@ impl SloDriver {
         self.is_restored.store(true, Ordering::Release);
     }
 
-    pub(crate) async fn adjust(
+    pub(crate) async fn exclude_failures(
         &self,
         store: &dyn Store,
-        objective: &str,
+        slo: &str,
         adjustment: Adjustment,
         now: Now,
     ) -> Result<(), DecisionError> {
         let entry = json!({
             "at": response::timestamp(now.wall),
-            "event": "budget_adjusted",
-            "objective": objective,
+            "event": "failures_excluded",
+            "slo": slo,
             "of": response::timestamp(adjustment.at),
             "bad": adjustment.bad,
             "reason": adjustment.reason,
             "author": adjustment.author,
         });
-        self.sources.sla().adjust(objective, adjustment, now)?;
+        self.sources
+            .sla()
+            .exclude_failures_at(slo, adjustment, now)?;
         self.keep(store, &entry, now).await
     }
 
-    pub(crate) async fn maintain(
+    pub(crate) async fn schedule_maintenance(
         &self,
         store: &dyn Store,
-        maintenance: Maintenance,
+        maintenance: MaintenanceWindow,
         now: Now,
     ) -> Result<(), DecisionError> {
         let entry = json!({
             "at": response::timestamp(now.wall),
-            "event": "maintenance_planned",
+            "event": "maintenance_scheduled",
             "from": response::timestamp(maintenance.from),
             "until": response::timestamp(maintenance.until),
             "reason": maintenance.reason,
             "author": maintenance.author,
         });
-        self.sources.sla().maintain(maintenance, now)?;
+        self.sources
+            .sla()
+            .schedule_maintenance_at(maintenance, now)?;
         self.keep(store, &entry, now).await
     }
 
@@ -388,7 +393,7 @@ impl SloDriver {
         author: &str,
         now: Now,
     ) -> Result<bool, DecisionError> {
-        if !self.sources.sla().end_maintenance(now) {
+        if !self.sources.sla().end_maintenance_at(now) {
             return Ok(false);
         }
         let entry = json!({
@@ -432,7 +437,12 @@ impl SloDriver {
 }
 
 /// Puts the counts into a batch, on a thread for blocking work if that takes long.
-async fn put(stored: &mut Stored, batch: &mut Batch, sla: &Sla, now: Now) -> Result<(), TooLarge> {
+async fn put(
+    stored: &mut Stored,
+    batch: &mut Batch,
+    sla: &ServiceLevels,
+    now: Now,
+) -> Result<(), TooLarge> {
     if !stored.is_large() {
         return stored.put(batch, sla, now);
     }
@@ -457,15 +467,15 @@ fn works(check: &CheckReport) -> Option<bool> {
     check.works.or(check.at.map(|_| false))
 }
 
-/// A decision about service levels was not taken, or not written down.
+/// A decision about service levels was not applied, or not stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecisionError {
-    /// It is not valid: nothing has changed.
+    /// The decision is not valid; nothing has changed.
     #[error(transparent)]
     Adjust(#[from] AdjustError),
-    /// The store didn't take it: it holds, and is written down with the next counts.
-    #[error("the decision holds, but can't be written down yet")]
+    /// The store failed. The decision is applied, and stored with the next counts.
+    #[error("applied but not yet persisted")]
     Store(#[from] StoreError),
 }
 

@@ -1,6 +1,6 @@
 use campanile_health::Health;
 use campanile_metrics::Registry;
-use campanile_sla::Sla;
+use campanile_sla::ServiceLevels;
 
 /// The sources that rules read: metrics, health and SLOs.
 ///
@@ -9,12 +9,12 @@ use campanile_sla::Sla;
 pub struct Sources {
     registry: Registry,
     health: Health,
-    sla: Sla,
+    sla: ServiceLevels,
 }
 
 impl Sources {
     /// Creates the sources.
-    pub fn new(registry: Registry, health: Health, sla: Sla) -> Self {
+    pub fn new(registry: Registry, health: Health, sla: ServiceLevels) -> Self {
         Self {
             registry,
             health,
@@ -33,7 +33,7 @@ impl Sources {
     }
 
     /// Returns the service levels.
-    pub fn sla(&self) -> &Sla {
+    pub fn sla(&self) -> &ServiceLevels {
         &self.sla
     }
 }

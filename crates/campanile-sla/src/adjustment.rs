@@ -3,212 +3,216 @@ use std::time::{Duration, SystemTime};
 
 use campanile_series::Now;
 
-use crate::UnknownObjective;
-use crate::objective::{milliseconds, moment};
-use crate::windows::LONGEST;
+use crate::error::AdjustError;
+use crate::time::{from_millis, to_millis};
+use crate::windows::MAX_WINDOW;
 
-/// Failures that an objective is not charged with, who decided that, and why; for [`Sla::adjust`](crate::Sla::adjust).
+/// Failures to exclude from an SLO; for
+/// [`ServiceLevels::exclude_failures`](crate::ServiceLevels::exclude_failures).
+///
+/// A reason and an author are required.
+///
+/// ```
+/// use std::time::SystemTime;
+///
+/// use campanile_sla::Adjustment;
+///
+/// let adjustment = Adjustment::new(SystemTime::now(), 120)
+///     .reason("load test")
+///     .author("ada");
+/// assert_eq!(adjustment.bad, 120);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Adjustment {
-    /// The time of the failures: windows that contain it are adjusted by all of them. Failures over a longer time take several adjustments.
-    pub at: SystemTime,
-    /// The number of failures that don't count, in the unit that the objective [counts](crate::ObjectiveReport::samples). It is at most the number of
-    /// failures around `at` that no other adjustment excludes: in its bucket, the one before and the one after. Buckets are those of
-    /// [windows](crate#windows): 10 s within the last hour, 5 min within a day, then 1 h.
-    pub bad: u64,
-    /// Why: 1 to 1,024 characters.
-    pub reason: String,
-    /// Who decided it: 1 to 128 characters.
-    pub author: String,
-}
-
-/// A time in which nothing counts, neither as good nor as bad nor as watched; for [`Sla::maintain`](crate::Sla::maintain).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Maintenance {
-    /// When it begins, to the second.
-    pub from: SystemTime,
-    /// When it is over, to the second.
-    pub until: SystemTime,
-    /// Why: 1 to 1,024 characters.
-    pub reason: String,
-    /// Who decided it: 1 to 128 characters.
-    pub author: String,
-}
-
-/// The limit of adjustments of an objective, and that of times of maintenance.
-const MOST: usize = 1_000;
-
-/// An adjustment or a time of maintenance was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AdjustError {
-    /// There is no objective of the name.
-    #[error(transparent)]
-    Unknown(#[from] UnknownObjective),
-    /// The objective has no budget.
-    #[error(
-        "the objective {name:?} has no error budget: adjust one that allows a share of failures"
-    )]
-    NoBudget {
-        /// The objective.
-        name: String,
-    },
-    /// The reason or the author is empty or too long.
-    #[error("the {field} {value:?} is not valid: give 1 to {most} characters")]
-    Text {
-        /// Which of them.
-        field: &'static str,
-        /// Its beginning.
-        value: String,
-        /// How many characters it may have.
-        most: usize,
-    },
-    /// The failures are none.
-    #[error("the adjustment's bad is 0: give how many failures don't count")]
-    Nothing,
-    /// There were fewer failures at that time.
-    #[error(
-        "the adjustment's bad {bad} is too many: expected at most {there_were}, the failures around that time that are not excluded yet"
-    )]
-    TooManyBad {
-        /// The number as given.
-        bad: u64,
-        /// The number of failures that can be excluded.
-        there_were: u64,
-    },
-    /// The moment is still to come, or longer ago than any window.
-    #[error("the adjustment's at {at:?} is not valid: give a moment of the last 93 days")]
-    At {
-        /// The moment.
-        at: SystemTime,
-    },
-    /// The same was decided already.
-    #[error("the adjustment is there already: give another moment or reason if it is another one")]
-    Duplicate,
-    /// The maintenance has begun already.
-    #[error(
-        "the maintenance's from {from:?} is past: give now or later, and adjust what has happened"
-    )]
-    From {
-        /// The beginning.
-        from: SystemTime,
-    },
-    /// The maintenance ends before it begins, or takes too long.
-    #[error(
-        "the maintenance's until {until:?} is not valid: give a moment up to 31 days after from"
-    )]
-    Until {
-        /// The end.
-        until: SystemTime,
-    },
-    /// There are too many of them.
-    #[error("there are 1000 already: an old one goes once no window has its time any more")]
-    TooMany,
+pub struct Adjustment {
+    /// The time of the failures. They are excluded from each window that contains this time.
+    pub at: SystemTime,
+    /// The number of excluded failures, in the unit of [`SloReport::bad`](crate::SloReport::bad).
+    pub bad: u64,
+    /// The reason.
+    pub reason: String,
+    /// The author of the decision.
+    pub author: String,
 }
 
 impl Adjustment {
-    /// Returns it as it is kept: to the millisecond.
+    /// Creates an adjustment that excludes `bad` failures around the time `at`.
+    ///
+    /// The number is at most that of the failures around `at` that no other adjustment excludes:
+    /// those in its bucket and in the two adjacent ones. A [bucket](crate#windows) has 10 s within
+    /// the last hour, 5 min within the last day, and 1 h before. Failures over a longer time require
+    /// several adjustments.
+    #[must_use]
+    pub fn new(at: SystemTime, bad: u64) -> Self {
+        Self {
+            at,
+            bad,
+            reason: String::new(),
+            author: String::new(),
+        }
+    }
+
+    /// Sets the reason: 1 to 1,024 characters.
+    #[must_use]
+    pub fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = reason.into();
+        self
+    }
+
+    /// Sets the author of the decision: 1 to 128 characters.
+    #[must_use]
+    pub fn author(mut self, author: impl Into<String>) -> Self {
+        self.author = author.into();
+        self
+    }
+
+    /// Returns the adjustment with its time in whole milliseconds, if it is valid.
     pub(crate) fn checked(mut self, now: u64) -> Result<Self, AdjustError> {
         check_texts(&self.reason, &self.author)?;
-        let at = milliseconds(self.at);
+        let at = to_millis(self.at);
         if self.bad == 0 {
             return Err(AdjustError::Nothing);
         }
-        if at > now || at.saturating_add(LONGEST) < now {
+        if at > now || at.saturating_add(MAX_WINDOW) < now {
             return Err(AdjustError::At { at: self.at });
         }
-        self.at = moment(at);
+        self.at = from_millis(at);
         Ok(self)
     }
 }
 
-impl Maintenance {
-    /// Returns it as it is kept: to the millisecond, and from now on if it has just begun.
+/// A period in which no SLO counts events or time; for
+/// [`ServiceLevels::schedule_maintenance`](crate::ServiceLevels::schedule_maintenance).
+///
+/// A reason and an author are required.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct MaintenanceWindow {
+    /// The start.
+    pub from: SystemTime,
+    /// The end.
+    pub until: SystemTime,
+    /// The reason.
+    pub reason: String,
+    /// The author of the decision.
+    pub author: String,
+}
+
+impl MaintenanceWindow {
+    /// Creates a maintenance window: at most 31 days, starting now or later.
+    ///
+    /// Both times are exact to the second. A start of up to five seconds ago is treated as now.
+    #[must_use]
+    pub fn new(from: SystemTime, until: SystemTime) -> Self {
+        Self {
+            from,
+            until,
+            reason: String::new(),
+            author: String::new(),
+        }
+    }
+
+    /// Sets the reason: 1 to 1,024 characters.
+    #[must_use]
+    pub fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = reason.into();
+        self
+    }
+
+    /// Sets the author of the decision: 1 to 128 characters.
+    #[must_use]
+    pub fn author(mut self, author: impl Into<String>) -> Self {
+        self.author = author.into();
+        self
+    }
+
+    /// Returns the window with its times in whole milliseconds, if it is valid.
     pub(crate) fn checked(mut self, now: Now) -> Result<Self, AdjustError> {
         check_texts(&self.reason, &self.author)?;
-        if now
-            .wall
-            .duration_since(self.from)
-            .is_ok_and(|ago| ago <= JUST_NOW)
-        {
+        let since = now.wall.duration_since(self.from);
+        if since.is_ok_and(|ago| ago <= START_TOLERANCE) {
             self.from = now.wall;
         }
         let (from, until) = self.bounds();
         if self.from < now.wall {
             return Err(AdjustError::From { from: self.from });
         }
-        if until <= from || until - from > MONTH {
+        if until <= from || until - from > MAX_MAINTENANCE {
             return Err(AdjustError::Until { until: self.until });
         }
-        (self.from, self.until) = (moment(from), moment(until));
+        (self.from, self.until) = (from_millis(from), from_millis(until));
         Ok(self)
     }
 
     pub(crate) fn bounds(&self) -> (u64, u64) {
-        (milliseconds(self.from), milliseconds(self.until))
+        (to_millis(self.from), to_millis(self.until))
     }
 }
 
-/// Who plans something from now on has read the clock before we do.
-const JUST_NOW: Duration = Duration::from_secs(5);
-const MONTH: u64 = 31 * 24 * 60 * 60 * 1_000;
+/// The limit of adjustments of an SLO, and of maintenance windows.
+const MAX_ENTRIES: usize = 1_000;
+/// A caller that schedules maintenance from now on has read the clock before this crate does.
+const START_TOLERANCE: Duration = Duration::from_secs(5);
+/// The longest maintenance, in milliseconds: 31 days.
+const MAX_MAINTENANCE: u64 = 31 * 24 * 60 * 60 * 1_000;
 
-/// Adds one to those that there are, in their order, without the ones that no window has any more.
+/// Inserts an entry into a sorted list, and drops the entries that are older than any window.
 pub(crate) fn add<T: Ord>(
-    all: &mut Vec<T>,
-    one: T,
+    entries: &mut Vec<T>,
+    entry: T,
     now: u64,
-    until: impl Fn(&T) -> SystemTime,
+    end: impl Fn(&T) -> SystemTime,
 ) -> Result<(), AdjustError> {
-    let oldest = moment(now.saturating_sub(LONGEST));
-    all.retain(|one| until(one) >= oldest);
-    match all.binary_search(&one) {
+    let oldest = from_millis(now.saturating_sub(MAX_WINDOW));
+    entries.retain(|entry| end(entry) >= oldest);
+    match entries.binary_search(&entry) {
         Ok(_) => return Err(AdjustError::Duplicate),
-        Err(_) if all.len() >= MOST => return Err(AdjustError::TooMany),
-        Err(at) => all.insert(at, one),
+        Err(_) if entries.len() >= MAX_ENTRIES => return Err(AdjustError::TooMany),
+        Err(at) => entries.insert(at, entry),
     }
     Ok(())
 }
 
-/// Returns the last of those that are several lists' together, each once.
-pub(crate) fn united<T: Ord>(mut all: Vec<T>) -> Vec<T> {
-    all.sort_unstable();
-    all.dedup();
-    all.drain(..all.len().saturating_sub(MOST));
-    all
+/// Returns the latest entries without duplicates, at most [`MAX_ENTRIES`], in ascending order.
+pub(crate) fn united<T: Ord>(mut entries: Vec<T>) -> Vec<T> {
+    entries.sort_unstable();
+    entries.dedup();
+    entries.drain(..entries.len().saturating_sub(MAX_ENTRIES));
+    entries
 }
 
-/// The same of maintenance, of which the one that was ended early is the one that holds.
-pub(crate) fn merged(all: Vec<Maintenance>) -> Vec<Maintenance> {
+/// Returns the maintenance windows without duplicates. Of two that differ in their end only, the
+/// one that ends first is kept, because it was ended early.
+pub(crate) fn merged(windows: Vec<MaintenanceWindow>) -> Vec<MaintenanceWindow> {
     let mut ends = BTreeMap::new();
-    for Maintenance {
+    for MaintenanceWindow {
         from,
         until,
         reason,
         author,
-    } in all
+    } in windows
     {
         let end = ends.entry((from, reason, author)).or_insert(until);
         *end = until.min(*end);
     }
-    let all = ends
+    let windows = ends
         .into_iter()
-        .map(|((from, reason, author), until)| Maintenance {
+        .map(|((from, reason, author), until)| MaintenanceWindow {
             from,
             until,
             reason,
             author,
         });
-    united(all.collect())
+    united(windows.collect())
 }
 
 fn check_texts(reason: &str, author: &str) -> Result<(), AdjustError> {
-    for (field, value, most) in [("reason", reason, 1_024), ("author", author, 128)] {
-        if value.trim().is_empty() || value.chars().count() > most {
+    for (field, value, limit) in [("reason", reason, 1_024), ("author", author, 128)] {
+        if value.trim().is_empty() || value.chars().count() > limit {
             return Err(AdjustError::Text {
                 field,
                 value: value.chars().take(64).collect(),
-                most,
+                limit,
             });
         }
     }

@@ -1,35 +1,37 @@
-//! The failures that an objective allows, and how fast they are used: chapter 5 of the SRE workbook, "Alerting on SLOs".
+//! Error budgets and burn rate alerts, after chapter 5 of the SRE workbook, "Alerting on SLOs".
 
 use std::time::Duration;
 
-use crate::objective::View;
-use crate::ring::Reading;
-use crate::share::WHOLE;
+use crate::counts::SliCounts;
+use crate::ratio::PARTS;
+use crate::view::AdjustedCounts;
 use crate::window::{Bounds, Period};
 
-/// The failures that an objective allows, and how fast they are used.
+/// The error budget of an SLO: the allowed share of bad events, and how fast it is consumed.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Budget {
-    /// The share of the valid ones that may be bad, from 0 to 1.
+    /// The allowed share of bad events among the valid ones, from 0 to 1.
     pub allowed: f64,
-    /// How much of the budget is used, of what the window's valid ones allow so far: 1 is all, and more is more than there is. 0 without a valid one.
+    /// The consumed share of the budget: 1 is the whole budget, and more is overspent. It relates to
+    /// the valid events of the window until now, and is 0 without any.
     pub consumed: f64,
-    /// How fast it is used in the last hour and in the windows of the [alerts](BurnAlert) that are no longer than the objective's, from the
-    /// shortest to the longest.
+    /// The burn rates of the last hour and of the windows of the [alerts](BurnAlert), in ascending
+    /// order of the window. Windows longer than the SLO's are not included.
     pub burn_rates: Vec<BurnRate>,
-    /// The time until the budget is used up if the last hour goes on; zero if it is used up. `None` if nothing failed in the last hour, or not before
-    /// a calendar's month or quarter ends.
+    /// The time until the budget is exhausted at the burn rate of the last hour; zero if it is
+    /// exhausted.
     ///
-    /// For a rolling window it is the shortest time: it assumes that no failure leaves the window. At a burn rate of up to 1 the budget may never
-    /// be used up.
+    /// It is `None` if nothing failed in the last hour, or if the calendar month or quarter ends
+    /// before. For a rolling window it is a lower bound, because it assumes that no failure leaves
+    /// the window. At a burn rate of at most 1 the budget may never be exhausted.
     pub exhausted_in: Option<Duration>,
 }
 
 impl Budget {
-    /// Returns what was used of a budget whose window is over.
+    /// Returns the budget of a past window.
     pub(crate) fn past(allowed: u64, valid: u64, bad: u64) -> Self {
-        let allowed = allowed as f64 / WHOLE as f64;
+        let allowed = allowed as f64 / PARTS as f64;
         let consumed = match valid {
             0 => 0.0,
             _ => bad as f64 / (valid as f64 * allowed),
@@ -42,36 +44,36 @@ impl Budget {
         }
     }
 
-    /// Returns how much of the budget is left: below 0 if more was used than there is.
+    /// Returns the remaining share of the budget; negative if it is overspent.
     #[must_use]
     pub fn remaining(&self) -> f64 {
         1.0 - self.consumed
     }
 }
 
-/// How fast a budget is used.
+/// The speed at which a budget is consumed over a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BurnRate {
-    /// The time that it is of, up to now.
+    /// The window, which ends now.
     pub window: Duration,
-    /// The share of bad exchanges, in terms of what is allowed: at 1 the budget lasts for exactly the objective's window. `None` without a valid
-    /// exchange.
+    /// The share of bad events divided by the allowed share: at 1 the budget lasts for exactly the
+    /// SLO's window. `None` without a valid event.
     pub rate: Option<f64>,
 }
 
-/// How loud an alert is.
+/// The urgency of a burn rate alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Urgency {
-    /// It needs attention now.
+    /// The alert requires attention now.
     Page,
-    /// It needs attention in the next days.
+    /// The alert requires attention within days.
     Ticket,
 }
 
 impl Urgency {
-    /// Returns the urgency in words: `page`, `ticket`.
+    /// Returns the urgency as a string: `page` or `ticket`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Page => "page",
@@ -80,40 +82,55 @@ impl Urgency {
     }
 }
 
-/// A budget that is used too fast, over a long window and over a short one.
+/// A burn rate alert, over a long and a short window.
 ///
-/// For an objective over 30 days they are those of the workbook: 14.4 over 1 h and 5 min, 6 over 6 h and 30 min, which page, 3 over 1 d and 2 h, 1 over
-/// 3 d and 6 h, which don't. For another window the rates are such that the long window uses the same share of the budget (2, 5, 10 and
-/// 10 %). Objectives over less than a week have none, nor are there rates that no share of failures can reach.
+/// It fires if the burn rates of both windows exceed its factor. For an SLO over 30 days the alerts
+/// are those of the SRE workbook:
 ///
-/// One rings only if there were three bad exchanges in its long window (for an uptime 30 s), however few valid ones there were: fewer than three failures
-/// in three days never ring.
-/// An alert that fires goes on while no valid request is counted in its short window, as long as its long window is above
-/// the rate. The exported rules do the same, by the series `ALERTS`.
+/// | urgency | long window | short window | factor | consumed budget |
+/// |---|---|---|---|---|
+/// | page | 1 h | 5 min | 14.4 | 2 % |
+/// | page | 6 h | 30 min | 6 | 5 % |
+/// | ticket | 1 d | 2 h | 3 | 10 % |
+/// | ticket | 3 d | 6 h | 1 | 10 % |
 ///
-/// It also takes a long window that is covered for as long as the short one: after a start without a store, the first page comes after five minutes.
+/// For another window the factors are such that the long windows consume the same shares of the
+/// budget. An SLO over less than a week has no alerts. An alert whose factor no share of failures
+/// can reach is left out.
 ///
-/// `campanile_monitor::burn_rate_rules` and the [exported rules](crate::Export::prometheus_rules) make one page and one ticket of an objective's pairs.
+/// An alert fires only under these conditions:
+///
+/// - Its long window has at least three bad events (for an uptime 30 s of downtime).
+/// - Its long window is covered for at least the length of the short one. So after a start without
+///   a store, the first page fires after five minutes at the earliest.
+///
+/// A firing alert continues to fire while its short window has no valid events and its long window
+/// exceeds the factor. The exported rules implement this by the series `ALERTS`.
+///
+/// `campanile_monitor::burn_rate_rules` and the
+/// [exported rules](crate::export::Export::prometheus_rules) combine the alerts of an SLO into one
+/// page and one ticket.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BurnAlert {
-    /// The objective.
-    pub objective: String,
-    /// How loud it is.
+    /// The SLO's name.
+    pub slo: String,
+    /// The urgency.
     pub urgency: Urgency,
     /// The long window.
     pub long: Duration,
-    /// The short one, which ends the alert soon after the failures have ended.
+    /// The short window, which resolves the alert soon after the failures have ended.
     pub short: Duration,
-    /// The rate that both have to be above.
+    /// The burn rate that both windows must exceed.
     pub factor: f64,
-    /// The rate over the long window; `None` without a valid exchange.
+    /// The burn rate of the long window; `None` without a valid event.
     pub rate: Option<f64>,
-    /// Whether it rings.
+    /// Whether the alert is firing.
     pub is_firing: bool,
 }
 
-/// A budget's share in thousandths, the long window, the short one in seconds, and how loud.
+/// For each alert the share of the budget in thousandths, the long and the short window in seconds,
+/// and the urgency.
 const ALERTS: [(u64, u64, u64, Urgency); 4] = [
     (20, HOUR, 5 * 60, Urgency::Page),
     (50, 6 * HOUR, 30 * 60, Urgency::Page),
@@ -123,53 +140,55 @@ const ALERTS: [(u64, u64, u64, Urgency); 4] = [
 
 const HOUR: u64 = 60 * 60;
 
-/// The shortest window whose objectives have alerts.
+/// The shortest window of an SLO with alerts.
 const WEEK: Duration = Duration::from_secs(7 * 24 * HOUR);
 
-/// The fewest bad exchanges that ring.
-pub(crate) const LEAST_BAD: u64 = 3;
+/// The minimum number of bad events of a firing alert.
+pub(crate) const MIN_BAD: u64 = 3;
 
-/// Returns the windows over which is told how fast a budget is used, in milliseconds.
+/// Returns the windows of the burn rates, in milliseconds.
 pub(crate) fn spans(period: Duration) -> Vec<u64> {
     let spans = ALERTS
         .iter()
         .flat_map(|(_, long, short, _)| [*long, *short]);
     let spans = spans.filter(|seconds| Duration::from_secs(*seconds) <= period);
-    // The last hour is asked for in any case.
+    // The last hour is always included.
     let mut spans: Vec<_> = spans.chain([HOUR]).map(|seconds| seconds * 1_000).collect();
     spans.sort_unstable();
     spans.dedup();
     spans
 }
 
-/// Returns a budget of so many bad parts of `WHOLE`: by what was counted in its window so far, and in the ones that end now.
+/// Returns a budget, from the counts of its window until now and of the windows that end now.
+///
+/// `allowed` is the share of bad events, in parts of [`PARTS`].
 pub(crate) fn budget(
     allowed: u64,
     period: &Period,
     (bounds, time): (Bounds, u64),
-    so_far: Reading,
-    spans: &[(u64, Reading)],
+    in_window: SliCounts,
+    spans: &[(u64, SliCounts)],
 ) -> Budget {
-    let share = allowed as f64 / WHOLE as f64;
-    let rate = |reading: Reading| reading.error_rate().map(|rate| rate / share);
-    let burn_rates = spans.iter().map(|(window, reading)| BurnRate {
+    let share = allowed as f64 / PARTS as f64;
+    let rate = |counts: SliCounts| counts.error_rate().map(|rate| rate / share);
+    let burn_rates = spans.iter().map(|(window, counts)| BurnRate {
         window: Duration::from_millis(*window),
-        rate: rate(*reading),
+        rate: rate(*counts),
     });
     let burn_rates: Vec<_> = burn_rates.collect();
-    let consumed = rate(so_far).unwrap_or(0.0);
+    let consumed = rate(in_window).unwrap_or(0.0);
     let hour = Duration::from_secs(HOUR);
     let last_hour = burn_rates.iter().find(|burn| burn.window == hour);
     let last_hour = last_hour.and_then(|burn| burn.rate).unwrap_or(0.0);
     let left = (1.0 - consumed).max(0.0);
     let exhausted_in = match left > 0.0 {
         false => Some(Duration::ZERO),
-        // What takes longer than can be told never comes.
+        // A time that is too long for a duration is never reached.
         true if period.is_calendar() => {
-            // Its budget grows with what is counted: as fast as it is used at a rate of 1.
-            let watched = so_far.covered().as_secs_f64();
-            let lasts = left * watched / (last_hour - 1.0).max(0.0);
-            // With a new month comes a new budget.
+            // The budget grows with the traffic, as fast as a burn rate of 1 consumes it.
+            let observed = in_window.covered().as_secs_f64();
+            let lasts = left * observed / (last_hour - 1.0).max(0.0);
+            // A new month has a new budget.
             let rest = Duration::from_millis(bounds.until.saturating_sub(time));
             let lasts = Duration::try_from_secs_f64(lasts).ok();
             lasts.filter(|time| *time <= rest)
@@ -187,28 +206,31 @@ pub(crate) fn budget(
     }
 }
 
-/// Returns the alerts of an objective, and whether they ring.
+/// Returns the alerts of an SLO.
+///
+/// `slice` is the length of the time slices of a gauge, and `unit` the number of samples that
+/// correspond to one request.
 pub(crate) fn alerts(
-    objective: &str,
+    slo: &str,
     allowed: u64,
     period: &Period,
     (slice, unit): (Option<Duration>, u64),
-    view: View<'_>,
+    counts: AdjustedCounts<'_>,
     was_firing: impl Fn(Urgency, Duration) -> bool,
 ) -> Vec<BurnAlert> {
     let alert = |(urgency, limit, long, short): (Urgency, Limit, Duration, Duration)| {
-        let last = |window: Duration| view.last(window.as_secs() * 1_000);
+        let last = |window: Duration| counts.last(window.as_secs() * 1_000);
         let (over_long, over_short) = (last(long), last(short));
-        let is_enough = over_long.bad() >= LEAST_BAD * unit
-            // Of a long window that has hardly begun, no failures tell anything.
+        let is_enough = over_long.bad() >= MIN_BAD * unit
+            // A long window that has hardly started is no basis for an alert.
             && over_long.covered() >= short;
-        // Without requests nothing has recovered: the load balancer may have removed the service. Time that does not count,
-        // such as that of a maintenance, says nothing of it.
+        // Without requests nothing has recovered: the load balancer may have removed the service.
+        // Uncovered time, such as maintenance, is no such silence.
         let is_silent = over_short.valid() == 0 && over_short.covered() > Duration::ZERO;
-        let goes_on = is_silent && was_firing(urgency, long);
-        let share = allowed as f64 / WHOLE as f64;
+        let continues = is_silent && was_firing(urgency, long);
+        let share = allowed as f64 / PARTS as f64;
         BurnAlert {
-            objective: objective.to_owned(),
+            slo: slo.to_owned(),
             urgency,
             long,
             short,
@@ -216,16 +238,16 @@ pub(crate) fn alerts(
             rate: over_long.error_rate().map(|rate| rate / share),
             is_firing: is_enough
                 && limit.is_exceeded(over_long)
-                && (goes_on || limit.is_exceeded(over_short)),
+                && (continues || limit.is_exceeded(over_short)),
         }
     };
-    ringing(allowed, period.nominal(), slice)
+    reachable_alerts(allowed, period.nominal(), slice)
         .map(alert)
         .collect()
 }
 
-/// Returns what each alert that can ring takes, if at most one thing is counted in each slice of the time.
-pub(crate) fn ringing(
+/// Returns the alerts that can fire, if at most one event is counted in each time slice.
+pub(crate) fn reachable_alerts(
     allowed: u64,
     period: Duration,
     slice: Option<Duration>,
@@ -236,7 +258,7 @@ pub(crate) fn ringing(
     })
 }
 
-/// Returns how loud each alert over a period is, what it takes, and its windows.
+/// Returns the urgency, the limit, and the long and short window of each alert over a period.
 pub(crate) fn limits(
     allowed: u64,
     period: Duration,
@@ -258,51 +280,54 @@ pub(crate) fn limits(
     })
 }
 
-/// A share of failures, as a fraction of whole numbers: `factor * allowed`, where the factor is the budget's share times the period by the long window.
+/// The share of bad events above which an alert fires: `factor * allowed`, as a fraction of integers.
+///
+/// The factor is the share of the budget, times the period, divided by the long window.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit {
-    /// In parts of `WHOLE`.
+    /// In parts of [`PARTS`].
     allowed: u64,
     per_mille: u64,
     /// In seconds.
     period: u64,
+    /// In seconds.
     long: u64,
 }
 
 impl Limit {
-    fn above(self) -> u128 {
+    fn numerator(self) -> u128 {
         u128::from(self.allowed) * u128::from(self.per_mille) * u128::from(self.period)
     }
 
-    fn below(self) -> u128 {
-        u128::from(WHOLE) * 1_000 * u128::from(self.long)
+    fn denominator(self) -> u128 {
+        u128::from(PARTS) * 1_000 * u128::from(self.long)
     }
 
     pub(crate) fn factor(self) -> f64 {
         self.per_mille as f64 / 1_000.0 * self.period as f64 / self.long as f64
     }
 
-    /// Returns whether failures alone would exceed it.
+    /// Returns whether a window with failures only exceeds it.
     pub(crate) fn is_reachable(self) -> bool {
-        self.above() < self.below()
+        self.numerator() < self.denominator()
     }
 
-    /// Returns whether there are enough slices in the long window, and at least one in the short one.
+    /// Returns whether the long window has enough slices, and the short one at least one.
     pub(crate) fn fits(slice: Duration, long: Duration, short: Duration) -> bool {
         let slices = long.as_millis() / slice.as_millis().max(1);
-        slices >= LEAST_BAD.into() && short >= slice
+        slices >= MIN_BAD.into() && short >= slice
     }
 
-    /// Returns the share of bad ones, in parts of `WHOLE`, that would make it reachable.
+    /// Returns the highest allowed share, in parts of [`PARTS`], for which it is reachable.
     pub(crate) fn reachable(self) -> u64 {
-        let parts = u128::from(WHOLE) * 1_000 * u128::from(self.long);
+        let parts = u128::from(PARTS) * 1_000 * u128::from(self.long);
         let parts = parts.div_ceil((u128::from(self.per_mille) * u128::from(self.period)).max(1));
         u64::try_from(parts.saturating_sub(1)).unwrap_or(u64::MAX)
     }
 
-    fn is_exceeded(self, reading: Reading) -> bool {
-        u128::from(reading.bad()).saturating_mul(self.below())
-            > u128::from(reading.valid()).saturating_mul(self.above())
+    fn is_exceeded(self, counts: SliCounts) -> bool {
+        u128::from(counts.bad()).saturating_mul(self.denominator())
+            > u128::from(counts.valid()).saturating_mul(self.numerator())
     }
 }
 
@@ -310,25 +335,25 @@ impl Limit {
 mod tests {
     use super::*;
     use crate::Window;
-    use crate::windows::{LONGEST, Windows};
+    use crate::windows::{MAX_WINDOW, Windows};
 
     const DAY: Duration = Duration::from_secs(24 * HOUR);
 
-    /// Windows in which so many exchanges were good and bad in each second up to now.
+    /// Windows with good and bad events in each second up to now.
     fn windows(seconds: u64, good: u64, bad: u64) -> Windows {
         after(0, seconds, good, bad)
     }
 
-    /// The same after some seconds without any.
+    /// The same after some seconds without events.
     fn after(quiet: u64, seconds: u64, good: u64, bad: u64) -> Windows {
-        let spans = [120_000, HOUR * 1_000, 24 * HOUR * 1_000, LONGEST];
+        let spans = [120_000, HOUR * 1_000, 24 * HOUR * 1_000, MAX_WINDOW];
         let mut windows = Windows::new(START, &spans);
         windows.advance(quiet * 1_000);
         for second in quiet..quiet + seconds {
-            let counted = Reading {
+            let counted = SliCounts {
                 good: good * (second - quiet + 1),
                 bad: bad * (second - quiet + 1),
-                ..Reading::default()
+                ..SliCounts::default()
             };
             windows.add_up_to(second * 1_000, counted);
             windows.advance((second + 1) * 1_000);
@@ -353,7 +378,7 @@ mod tests {
                 allowed,
                 &period(days),
                 (None, 1),
-                View::new(&windows(1, 1, 0)),
+                AdjustedCounts::new(&windows(1, 1, 0), &[]),
                 |_, _| false,
             );
             alerts
@@ -365,17 +390,17 @@ mod tests {
         assert_eq!(factors(28, ALLOWED), [13.44, 5.6, 2.8, 0.933]);
         assert!(factors(6, ALLOWED).is_empty());
         // 14.4 is reached from 93.06 % on, 6 from 83.3 %.
-        let of = |percent: u64| WHOLE / 10_000 * (10_000 - percent);
+        let of = |percent: u64| PARTS / 10_000 * (10_000 - percent);
         assert_eq!(factors(30, of(9_306)).len(), 4);
         assert_eq!(factors(30, of(9_305)).len(), 3);
         assert_eq!(factors(30, of(8_333)).len(), 2);
-        assert_eq!(factors(30, WHOLE).len(), 0);
+        assert_eq!(factors(30, PARTS).len(), 0);
     }
 
     #[test]
-    fn an_alert_needs_both_windows_and_enough_exchanges() {
+    fn an_alert_requires_both_windows_and_enough_events() {
         let of = |unit: u64, windows: &Windows| -> Vec<bool> {
-            let view = View::new(windows);
+            let view = AdjustedCounts::new(windows, &[]);
             let alerts = alerts("a", ALLOWED, &period(30), (None, unit), view, |_, _| false);
             alerts.iter().map(|alert| alert.is_firing).collect()
         };
@@ -385,24 +410,24 @@ mod tests {
         // Exactly 14.4 times is not more.
         assert_eq!(firing(100, 9_856, 144), [false, true, true, true]);
         assert_eq!(firing(100, 9_855, 144), [true; 4]);
-        // It has ended: the short window knows.
+        // The failures have ended, so the short window has none.
         let mut ended = after(6 * HOUR, 3_600, 98, 2);
         ended.advance((6 * HOUR + 3_600 + 330) * 1_000);
         assert_eq!(of(1, &ended), [false, true, true, true]);
-        // Two bad ones are no alarm, and three are one, of however few.
+        // Two bad events never fire; three do, however few valid ones there are.
         assert_eq!(firing(1, 5, 2), [false; 4]);
         assert_eq!(firing(1, 67, 3), [true; 4]);
         assert_eq!(firing(1, 0, 3), [true; 4]);
-        // Of an uptime three are half a minute.
+        // For an uptime the minimum is half a minute.
         assert_eq!(of(10_000, &after(6 * HOUR, 1, 0, 29_999)), [false; 4]);
         assert_eq!(of(10_000, &after(6 * HOUR, 1, 0, 30_000)), [true; 4]);
     }
 
     #[test]
-    fn an_alert_needs_a_long_window_that_is_covered_for_as_long_as_its_short_one() {
+    fn an_alert_requires_that_its_long_window_is_covered_for_the_length_of_its_short_one() {
         let firing = |seconds: u64| -> Vec<bool> {
             let windows = windows(seconds, 0, 10);
-            let view = View::new(&windows);
+            let view = AdjustedCounts::new(&windows, &[]);
             let alerts = alerts("a", ALLOWED, &period(30), (None, 1), view, |_, _| false);
             alerts.iter().map(|alert| alert.is_firing).collect()
         };
@@ -414,10 +439,10 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_used_and_lasts() {
+    fn a_budget_is_consumed() {
         let windows = windows(7_200, 999, 1);
         let of = |allowed, period: &Period, windows: &Windows| {
-            let (bounds, view) = (period.at(windows.time()), View::new(windows));
+            let (bounds, view) = (period.at(windows.time()), AdjustedCounts::new(windows, &[]));
             let starts = spans(period.nominal()).into_iter();
             let spans: Vec<_> = starts.map(|span| (span, view.last(span))).collect();
             let so_far = view.between(bounds.from, windows.time());
@@ -431,7 +456,7 @@ mod tests {
         assert_eq!(used.exhausted_in, Some(Duration::ZERO));
         let half = of(ALLOWED * 2, &period(30), &windows);
         assert!((half.consumed - 0.5).abs() < 1e-9);
-        // At half the rate half of it lasts for the whole window.
+        // At half the rate, half of the budget lasts for the whole window.
         let lasts = half.exhausted_in.map(|time| time.as_secs_f64().round());
         assert_eq!(lasts, Some(30.0 * 86_400.0));
         let spans = |budget: &Budget| -> Vec<_> {
@@ -445,20 +470,20 @@ mod tests {
                 .flat_map(|burn| burn.rate)
                 .all(|rate| (rate - 0.5).abs() < 1e-9)
         );
-        // The month, which began on the first of November, ends before half of it is used.
+        // The month, which started on the first of November, ends before half of the budget is consumed.
         let month = Window::month("UTC").check().unwrap();
         let in_month = of(ALLOWED * 2, &month, &windows);
         assert_eq!(
             (in_month.consumed, in_month.exhausted_in),
             (half.consumed, None)
         );
-        // Two good hours, then half an hour at three times what is allowed: it lasts for as long as it takes to use what they have left.
+        // Two good hours, then half an hour at three times the allowed rate.
         let mut worse = self::windows(7_200, 1_000, 0);
         for second in 7_200..9_000u64 {
-            let counted = Reading {
+            let counted = SliCounts {
                 good: 7_200_000 + 997 * (second - 7_199),
                 bad: 3 * (second - 7_199),
-                ..Reading::default()
+                ..SliCounts::default()
             };
             worse.add_up_to(second * 1_000, counted);
             worse.advance((second + 1) * 1_000);
@@ -466,14 +491,14 @@ mod tests {
         let fast = of(ALLOWED, &month, &worse);
         let lasts = fast.exhausted_in.map(|time| time.as_secs_f64().round());
         assert_eq!(lasts, Some(7_200.0), "{fast:?}");
-        let nothing = of(ALLOWED, &period(1), &Windows::new(0, &[LONGEST]));
+        let nothing = of(ALLOWED, &period(1), &Windows::new(0, &[MAX_WINDOW]));
         assert_eq!((nothing.consumed, nothing.exhausted_in), (0.0, None));
         assert_eq!(spans(&nothing), [5, 30, 60, 120, 360, 1_440]);
         assert!(nothing.burn_rates.iter().all(|burn| burn.rate.is_none()));
     }
 
     #[test]
-    fn what_it_takes_is_known() {
+    fn the_reachable_limit_is_exact() {
         let (_, limit, ..) = limits(ALLOWED, DAY * 30).next().unwrap();
         // 93.06 %
         assert_eq!(limit.reachable() / 1_000, 69_444);

@@ -2,78 +2,86 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use crate::objective::{milliseconds, shifted};
-use crate::report::{ObjectiveReport, Standing};
-use crate::windows::LONGEST;
-use crate::{BurnAlert, Urgency};
+use crate::budget::{BurnAlert, Urgency};
+use crate::status::SloStatus;
+use crate::time::{shifted, to_millis};
+use crate::windows::MAX_WINDOW;
 
-/// A time in which one of an objective's [alerts](BurnAlert) that page fired. If it has none, the time in which it was violated.
+/// A period in which an SLO's [page](BurnAlert) was firing.
 ///
-/// An objective keeps the ten worst incidents of each day (in UTC), for 93 days: those that last, then those with the most bad events.
+/// For an SLO without a page it is a period in which the SLO was violated.
+///
+/// The ten worst incidents of each day (in UTC) are retained, for 93 days: ongoing ones first, then
+/// those with the most bad events.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Incident {
-    /// When it was noticed.
+    /// The start: the time of the first evaluation that detected it.
     pub from: SystemTime,
-    /// When it was over; `None` while it lasts.
+    /// The end; `None` for an ongoing incident.
     pub until: Option<SystemTime>,
-    /// The number of bad events while it lasted.
+    /// The number of bad events during the incident.
     pub bad: u64,
-    /// The highest burn rate over the long window of an alert; `None` without alerts.
+    /// The highest burn rate over the long window of a page; `None` without a page.
     pub burn_rate: Option<f64>,
 }
 
-/// The limit of incidents that begin on one day.
-const MOST: usize = 10;
+/// The limit of incidents that start on one day.
+const MAX_PER_DAY: usize = 10;
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 
-/// Drops the incidents that are beyond a day's limit, or ended more than 93 days before the newest one began. Returns how many.
+/// Sorts the incidents, and drops those beyond a day's limit and those that ended more than 93 days
+/// before the newest one started. Returns the number of dropped incidents.
 ///
-/// It sorts them from the oldest on. The result does not depend on their order, nor on earlier calls for a part of them.
-pub(crate) fn limit(all: &mut Vec<Incident>) -> u64 {
-    let before = all.len();
-    all.sort_by_key(key);
-    let newest = all.last().map_or(0, |incident| milliseconds(incident.from));
-    let oldest = newest.saturating_sub(LONGEST);
-    all.retain(|one| one.until.is_none_or(|until| milliseconds(until) >= oldest));
+/// The result does not depend on the order of the incidents, nor on earlier calls for some of them.
+pub(crate) fn limit(incidents: &mut Vec<Incident>) -> u64 {
+    let before = incidents.len();
+    incidents.sort_by_key(key);
+    let newest = incidents
+        .last()
+        .map_or(0, |incident| to_millis(incident.from));
+    let oldest = newest.saturating_sub(MAX_WINDOW);
+    incidents.retain(|one| one.until.is_none_or(|until| to_millis(until) >= oldest));
     let mut days = BTreeMap::<u64, Vec<Incident>>::new();
-    for incident in std::mem::take(all) {
-        let day = milliseconds(incident.from) / DAY;
+    for incident in std::mem::take(incidents) {
+        let day = to_millis(incident.from) / DAY;
         days.entry(day).or_default().push(incident);
     }
     for mut day in days.into_values() {
-        if day.len() > MOST {
+        if day.len() > MAX_PER_DAY {
             day.sort_by_key(|one| (Reverse((one.until.is_none(), one.bad)), key(one)));
-            day.truncate(MOST);
+            day.truncate(MAX_PER_DAY);
             day.sort_by_key(key);
         }
-        all.append(&mut day);
+        incidents.append(&mut day);
     }
-    (before - all.len()) as u64
+    (before - incidents.len()) as u64
 }
 
-/// Returns the key of the order of incidents.
+/// Returns the sort key of an incident.
 pub(crate) fn key(incident: &Incident) -> impl Ord + use<> {
     let rate = incident.burn_rate.map(f64::to_bits);
     (incident.from, incident.until, incident.bad, rate)
 }
 
-/// The incidents of an objective, from the oldest on.
+/// The incidents of an SLO, in ascending order of their start.
 #[derive(Debug, Default)]
 pub(crate) struct Incidents {
     all: Vec<Incident>,
-    /// The number that was dropped because of the limit, since the process began.
+    /// The number of incidents dropped because of the limit, since the process started.
     dropped: u64,
-    /// The number of bad events at the last look, since the process began.
+    /// The number of bad events at the last update, since the process started.
     bad: u64,
 }
 
 impl Incidents {
-    /// Opens, extends or ends an incident by the objective's standing.
-    pub(crate) fn look(
+    /// Opens, extends or ends an incident.
+    ///
+    /// `bad` is the number of bad events since the process started.
+    pub(crate) fn update(
         &mut self,
-        report: &ObjectiveReport,
+        status: SloStatus,
         alerts: &[BurnAlert],
         at: SystemTime,
         bad: u64,
@@ -82,12 +90,12 @@ impl Incidents {
         self.bad = bad;
         let pages = alerts.iter().filter(|alert| alert.urgency == Urgency::Page);
         let is_bad = match pages.clone().next() {
-            None => report.standing == Standing::Violated,
+            None => status == SloStatus::Violated,
             Some(_) => pages.clone().any(|alert| alert.is_firing),
         };
         let rate = pages.filter_map(|alert| alert.rate).reduce(f64::max);
         if !is_bad {
-            // Of several replicas there may be several.
+            // A merge of several replicas may have left several open ones.
             for open in self.all.iter_mut().filter(|one| one.until.is_none()) {
                 open.until = Some(at);
             }
@@ -122,9 +130,9 @@ impl Incidents {
         self.dropped
     }
 
-    /// Returns those that were not over at a time, from the oldest on.
-    pub(crate) fn since(&self, moment: SystemTime) -> Vec<Incident> {
-        let is_later = |incident: &&Incident| incident.until.is_none_or(|until| until >= moment);
+    /// Returns the incidents that had not ended at a time.
+    pub(crate) fn since(&self, time: SystemTime) -> Vec<Incident> {
+        let is_later = |incident: &&Incident| incident.until.is_none_or(|until| until >= time);
         self.all.iter().filter(is_later).cloned().collect()
     }
 
@@ -132,7 +140,7 @@ impl Incidents {
         self.all.iter()
     }
 
-    /// Moves all of them in time, by milliseconds.
+    /// Moves all incidents by a number of milliseconds.
     pub(crate) fn shift(&mut self, by: i64) {
         for incident in &mut self.all {
             incident.from = shifted(incident.from, by);
@@ -140,7 +148,7 @@ impl Incidents {
         }
     }
 
-    /// Adds those from before.
+    /// Adds restored incidents.
     pub(crate) fn restore(&mut self, before: Vec<Incident>) {
         self.all.extend(before);
         self.limit();
@@ -180,16 +188,16 @@ mod tests {
         for minute in 0..500 {
             incidents.push(incident(1_020, minute, minute % 50));
         }
-        let lasting = Incident {
+        let ongoing = Incident {
             until: None,
             ..incident(1_020, 600, 0)
         };
-        incidents.push(lasting.clone());
+        incidents.push(ongoing.clone());
         let all: Vec<_> = incidents.all().cloned().collect();
         assert_eq!((all.len(), incidents.dropped()), (11, 491));
-        assert_eq!((&all[0], all.last()), (&march, Some(&lasting)));
+        assert_eq!((&all[0], all.last()), (&march, Some(&ongoing)));
         assert!(all[1..10].iter().all(|one| one.bad == 49), "{all:?}");
-        // After 93 days the first one is gone.
+        // After 93 days the first incident is dropped.
         incidents.push(incident(1_094, 0, 1));
         assert_eq!(incidents.all().count(), 11);
         assert!(incidents.all().all(|one| *one != march));
@@ -198,13 +206,13 @@ mod tests {
     #[test]
     fn the_limit_does_not_depend_on_the_order() {
         let all = |seed: u64| (0..40).map(move |n| incident(1_000 + n % 2, n, n * seed % 17));
-        let of = |mut all: Vec<Incident>| {
+        let limited = |mut all: Vec<Incident>| {
             limit(&mut all);
             all
         };
-        let (one, other) = (of(all(5).collect()), of(all(7).collect()));
-        let whole = of(all(5).chain(all(7)).collect());
-        assert_eq!(of([one.clone(), other.clone()].concat()), whole);
-        assert_eq!(of([other, one].concat()), whole);
+        let (one, other) = (limited(all(5).collect()), limited(all(7).collect()));
+        let whole = limited(all(5).chain(all(7)).collect());
+        assert_eq!(limited([one.clone(), other.clone()].concat()), whole);
+        assert_eq!(limited([other, one].concat()), whole);
     }
 }

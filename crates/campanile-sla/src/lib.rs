@@ -1,172 +1,214 @@
-//! Service levels of HTTP exchanges, of jobs, and of time: counted one by one, in fixed memory, over 90 days.
+//! Service level objectives (SLOs) with error budgets and burn rate alerts, counted exactly in fixed
+//! memory over windows of up to 92 days.
 //!
 //! ```
-//! use std::time::{Duration, Instant, SystemTime};
+//! use std::time::{Duration, Instant};
 //!
-//! use campanile_sla::{Sla, Slo, Standing};
-//! use campanile_series::Now;
+//! use campanile_sla::{ServiceLevels, Slo, SloStatus};
 //!
-//! let day = Duration::from_secs(24 * 60 * 60);
-//! let start = Now { wall: SystemTime::now(), mono: Instant::now() };
-//! let sla = Sla::builder()
-//!     .objective(Slo::availability("availability", "99.9%").over(30 * day))
-//!     .objective(Slo::response_time("response_time", Duration::from_millis(200)).over(day))
-//!     .build(start)?;
+//! let levels = ServiceLevels::builder()
+//!     .slo(Slo::availability("availability", "99.9%"))
+//!     .slo(Slo::mean_latency("latency", Duration::from_millis(200)))
+//!     .build()?;
 //!
-//! // `sla.observer()` does this for each exchange that a layer sees.
-//! for _ in 0..999 {
-//!     sla.record(true, Duration::from_millis(20), start.mono);
+//! // `levels.observer()` counts the requests of a layer. Here we count some directly.
+//! for number in 0..1_000 {
+//!     levels.record_at(number > 0, Duration::from_millis(20), Instant::now());
 //! }
-//! sla.record(false, Duration::from_millis(20), start.mono);
 //!
-//! let now = start + Duration::from_secs(60);
-//! let report = sla.report(now);
-//! assert_eq!(report.objectives[0].current, Some(99.9));
-//! // One failure in a thousand is all that the objective allows, but most of its 30 days are still to come.
-//! assert_eq!(report.objectives[0].standing, Standing::Warning);
-//! assert_eq!(report.objectives[1].current, Some(20.0));
-//! assert_eq!(sla.read(Duration::from_secs(3_600), now).bad(), 1);
-//! # Ok::<_, campanile_sla::BuildError>(())
+//! let report = levels.report();
+//! assert_eq!(report.slos[0].current, Some(99.9));
+//! // One failure in 1,000 is the whole budget so far, but most of the 30 days are still to come.
+//! assert_eq!(report.slos[0].status, SloStatus::Warning);
+//! assert_eq!(report.slos[1].current, Some(20.0));
+//! assert_eq!(levels.counts(Duration::from_secs(3_600)).bad(), 1);
+//! assert!(levels.slo("availability")?.budget_remaining() < 0.1);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Kinds of SLOs
+//!
+//! | SLO | value | unit | better | budget |
+//! |---|---|---|---|---|
+//! | [`availability`](Slo::availability) | share of good requests | % | higher | yes |
+//! | [`latency`](Slo::latency) | share of requests within a limit | % | higher | yes |
+//! | [`success_within`](Slo::success_within) | share of good requests within a limit | % | higher | yes |
+//! | [`uptime`](Slo::uptime) | share of time that is up | % | higher | yes |
+//! | [`gauge`](Slo::gauge) | share of time slices with a mean within a bound | % | higher | yes |
+//! | [`error_rate`](Slo::error_rate) | share of bad requests | % | lower | yes |
+//! | [`mean_latency`](Slo::mean_latency) | mean [latency](campanile_http::End::latency) | ms | lower | |
+//! | [`latency_percentile`](Slo::latency_percentile) | percentile of the latency, within 1 % | ms | lower | |
+//! | [`throughput`](Slo::throughput) | requests per second | req/s | higher | |
 //!
 //! # What counts
 //!
-//! An exchange is *valid* unless it is a probe or a scrape ([by its user agent](Slo::requests)), or its client left early. A request that is cancelled after 10 s
-//! ([`abandoned_after`](Slo::abandoned_after)) was abandoned, and is *bad*. For a latency, a request is bad if it was cancelled after its
-//! bound had passed, and not valid if it was cancelled before; a combined objective has both rules. So a service that hangs has data.
+//! The [`Source`] of an SLO provides its events: HTTP requests, the application, health checks or a
+//! metric.
 //!
-//! A valid exchange is *bad* if its status is 500 or above, if it panicked, or if its service or its body failed; of gRPC
-//! calls those are bad whose status is a [failure of the server](campanile_http::GrpcStatus::is_server_failure). All others are good. An
-//! objective may have [other requests](Slo::requests), [routes](Slo::route), and another idea of what is [valid](Slo::valid) and
-//! [good](Slo::good); or count [what it is told](Slo::tracked).
+//! A request is *valid*, unless it is a probe or a scrape ([by its user agent](Slo::filter)), or its
+//! client cancelled it early. A request that is cancelled after 10 s or more
+//! ([`abandoned_after`](Slo::abandoned_after)) was abandoned, and is *bad*. For a latency SLO, a request
+//! that is cancelled after the limit is bad, and one that is cancelled before is not valid. An SLO of
+//! [`success_within`](Slo::success_within) uses both rules. So a service that hangs still has data.
 //!
-//! | objective | figure | unit | better | budget |
-//! |---|---|---|---|---|
-//! | [`availability`](Slo::availability) | good ones among the valid ones | % | higher | yes |
-//! | [`latency`](Slo::latency) | those that took no longer than a bound | % | higher | yes |
-//! | [`combined`](Slo::combined) | those that are good and took no longer | % | higher | yes |
-//! | [`uptime`](Slo::uptime) | the time in which something was up, of that in which it is known | % | higher | yes |
-//! | [`gauge`](Slo::gauge) | slices of the time in which a gauge was within a bound on average | % | higher | yes |
-//! | [`error_rate`](Slo::error_rate) | bad ones among the valid ones | % | lower | yes |
-//! | [`response_time`](Slo::response_time) | mean [latency](campanile_http::End::latency) of the valid ones | ms | lower | |
-//! | [`percentile`](Slo::percentile) | a percentile of these latencies, to a hundredth | ms | lower | |
-//! | [`throughput`](Slo::throughput) | valid ones in each second that was covered | req/s | higher | |
+//! A valid request is *bad* if its status is 500 or above, if it panicked, or if its service or body
+//! failed. A gRPC call is bad if its status is a
+//! [server failure](campanile_http::GrpcStatus::is_server_failure). All other requests are good.
 //!
-//! # How an objective stands
+//! [`route`](Slo::route), [`filter`](Slo::filter), [`valid_if`](Slo::valid_if) and
+//! [`good_if`](Slo::good_if) change these rules per SLO.
 //!
-//! A share of what is good is judged by its error budget, which is the share of failures that the target allows: *violated* once it is used
-//! up, *warning* while less than a quarter is left or the last hour used it faster than the window gives it (burn rate above 1),
-//! *compliant* otherwise. The others are compliant at their target or better, in warning within 10 % of it, violated beyond. Without
-//! anything valid there is *no data*, which is neither; a throughput of nothing is 0, and has no data without coverage only.
+//! # Status
+//!
+//! The error budget is the share of bad events that the target allows. An SLO with a budget is:
+//!
+//! - *violated* once the budget is exhausted,
+//! - *warning* while less than a quarter remains, or if the burn rate of the last hour is above 1,
+//! - *compliant* otherwise.
+//!
+//! An SLO without a budget is compliant at its target or better, warning within 10 % of it, and violated
+//! beyond. Without valid events the status is *no data*. The throughput is then 0, and has no data only
+//! without coverage.
 //!
 //! # Young windows
 //!
-//! A window is young until there are counts for all of it: after a first start, after a restart without a store, and in a calendar's month until it
-//! ends. Its figures are those that were counted, and never extrapolated. Its verdict is more careful:
+//! A window is young until its counts cover all of it: after a first start, after a restart without a
+//! store, and in a calendar month until its end. Values are those that were counted, and never
+//! extrapolated. The status is more careful:
 //!
-//! | objective | *provisional* | *violated* |
+//! | SLO | *provisional* | *violated* |
 //! |---|---|---|
-//! | share | fewer samples than one failure takes to stay within the target, and fewer than three failures | the failures exceed what the whole window allows at the traffic so far; until then *warning* |
-//! | error rate | the same, and at least 20 samples | the same |
-//! | response time, percentile | fewer than 20 samples, also when the window is full | as ever |
-//! | throughput | less than a minute, or than the window, is covered | as ever |
+//! | share | fewer than three bad events, and so few samples that one bad event would miss the target | the bad events exceed the budget of the whole window at the current traffic; *warning* until then |
+//! | error rate | as above, with at least 20 samples | as above |
+//! | mean latency, percentile | fewer than 20 samples, also in a full window | as in a full window |
+//! | throughput | less than a minute, or than the window, is covered | as in a full window |
 //!
-//! For an uptime ten seconds count as one sample here. While an objective is provisional, [`SloState`] is that of no data, so that a gate stays open. A
-//! [`BurnAlert`] waits until its long window is covered for as long as its short one.
+//! For an uptime, ten seconds correspond to one sample. While an SLO is provisional, its [`SloHandle`]
+//! returns the whole budget, so an application does not shed load. A [`BurnAlert`] requires that its long
+//! window is covered for the length of its short one.
 //!
-//! # Budgets
+//! # Budgets and alerts
 //!
-//! The failures that an objective allows are its [`Budget`]: how much is used, how fast in several windows, and when it is used up.
-//! [`Sla::slo`] tells it to each request that asks, without a lock, so that a service can shed load or hold a rollout.
-//! [`Sla::burn_alerts`] rings over two windows at a time, as the SRE workbook has it, and not for fewer than three failures.
-//! [`Sla::lints`] says which of them never can.
+//! [`ServiceLevels::slo`] returns a handle with the remaining budget, which takes no lock. A request
+//! handler can use it to shed load. [`ServiceLevels::burn_alerts`] evaluates multi-window burn rate
+//! alerts, as the SRE workbook defines them. [`ServiceLevels::lints`] reports alerts that can never fire.
 //!
-//! What should not count is [forgiven](Sla::adjust) afterwards or [announced](Sla::maintain) before, by somebody and for a reason.
+//! To exclude past failures, use [`ServiceLevels::exclude_failures`]. To exclude a future period, use
+//! [`ServiceLevels::schedule_maintenance`]. Both record an author and a reason.
 //!
 //! # Windows
 //!
-//! A [`Window`] rolls on, up to 92 days, or is the calendar's month or quarter in a time zone. Counts are kept in rings of buckets: 1 s for
-//! windows up to 2 minutes, 10 s up to 1 hour, 5 minutes up to 24 hours, 1 hour up to 93 days. A window begins with the bucket that its start
-//! falls into, and so reaches back by up to one bucket more. Whatever the traffic, each thing that is counted takes 96 KB, and percentiles
-//! another 92 KB; objectives that count the same share it. A route that is [told apart](Slo::per_route) takes 24 KB over 30 days.
+//! A [`Window`] is rolling, of up to 92 days, or is the current calendar month or quarter in a time zone.
+//! Counts are stored in ring buffers of buckets:
 //!
-//! Every figure says how many things it is made of (`samples`), and which part of its window was watched (`coverage`): the time
-//! before the process began, or when it was suspended, paused or blocked for more than 30 s, is neither up nor down.
+//! | window | bucket |
+//! |---|---|
+//! | up to 2 minutes | 1 s |
+//! | up to 1 hour | 10 s |
+//! | up to 24 hours | 5 min |
+//! | up to 93 days | 1 h |
 //!
-//! Time follows the monotonic clock and is compared with the wall clock:
+//! Window starts are rounded down to a bucket boundary, so a window may include up to one additional
+//! bucket. An SLO takes 96 KB, independent of the traffic, and a percentile another 92 KB. SLOs that count
+//! the same events share this memory. A route that is [tracked separately](Slo::per_route) takes 24 KB
+//! over 30 days.
 //!
-//! - If the wall clock is more than 2 s ahead, by a suspend or because it was set, the difference is a gap without coverage.
+//! Each report has the number of events (`samples`), and the observed share of the window (`coverage`).
+//! Time before the start of the process, and time in which it was suspended, paused or blocked for more
+//! than 30 s, is neither up nor down.
+//!
+//! # Clocks
+//!
+//! Time follows the monotonic clock, and is compared with the wall clock:
+//!
+//! - If the wall clock is more than 2 s ahead, because it was set or the machine was suspended, the
+//!   difference is not covered.
 //! - If it is behind by at most 5 minutes, nothing changes.
-//! - If it stays more than 5 minutes behind or a week ahead for one minute, it was set. All counts, adjustments and incidents move with it
-//!   and keep their ages, within the width of their buckets.
+//! - If it stays more than a week ahead, or 5 minutes behind, for one minute, it is treated as
+//!   deliberately set. All counts, adjustments and incidents are then shifted with it, within the width
+//!   of their buckets.
 //!
-//! A wall clock in the first 93 days of 1970 is not set yet, and ignored.
+//! A wall clock in the first 93 days of 1970 is treated as not set, and ignored.
+//! [`ServiceLevels::clock_steps`] counts the steps of both kinds.
 //!
-//! [`Sla::clock_steps`] counts both kinds of steps.
+//! # Restarts and replicas
 //!
-//! [`Sla::snapshot`] gives all of it out and [`Sla::restore`] takes it back, so that it can survive a restart; [`merge`] makes one of those of
-//! several replicas. [`Sla::statement`] tells of a month that is over.
+//! [`ServiceLevels::snapshot`] returns all counts, and [`ServiceLevels::restore`] restores them after a
+//! restart. [`merge`] combines the snapshots of several replicas. [`ServiceLevels::monthly_report`]
+//! returns the report of a past month.
 //!
-//! # Other engines
+//! # Other tools
 //!
-//! [`Sla::export`] writes the same objectives for others: [rules for Prometheus](Export::prometheus_rules) with the names of Sloth's,
-//! which are [proven](Export::prometheus_tests) and give the same alerts; a [resource](Export::prometheus_rule_resource) of its operator; a
-//! [dashboard](Export::grafana_dashboard) for Grafana; and [OpenSLO](Export::open_slo), which `from_open_slo` reads.
+//! [`ServiceLevels::export`] returns the SLOs as Prometheus rules with tests, as a Grafana dashboard, and
+//! as OpenSLO definitions, which the module [`export`] also reads.
 //!
 //! # Cost
 //!
-//! For each thing that is counted an exchange takes a comparison and adds to counters that its thread alone writes to; once a second one exchange
-//! moves the counts of all into the rings. Of more than 32 threads some share their counters.
+//! Per indicator, a request takes a comparison and updates counters that only its thread writes. Once per
+//! second one request moves the counts into the ring buffers. With more than 32 threads, some share their
+//! counters.
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `openslo` | no | `from_open_slo` |
+//! | `openslo` | no | `export::from_open_slo` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod sla;
-
+mod active_slo;
 mod adjustment;
 mod budget;
 mod builder;
-mod check;
-mod export;
+mod counts;
+mod error;
+pub mod export;
+mod handle;
+mod history;
 mod incident;
-mod judge;
+mod indicator;
 mod lint;
-mod objective;
+mod monthly_report;
 mod observer;
+mod ratio;
+mod recorder;
 mod report;
 mod ring;
+mod routes;
+mod service_levels;
 mod shards;
-mod share;
 mod sketch;
 mod slices;
 mod slo;
 mod snapshot;
 mod source;
+mod spec;
 mod state;
+mod status;
 mod stream;
-mod tracker;
+mod target;
+mod time;
+mod validate;
+mod view;
 mod window;
 mod windows;
 
-pub use self::adjustment::{AdjustError, Adjustment, Maintenance};
+pub use self::adjustment::{Adjustment, MaintenanceWindow};
 pub use self::budget::{Budget, BurnAlert, BurnRate, Urgency};
-pub use self::builder::{BuildError, Problem, SlaBuilder};
-pub use self::export::{Export, ExportError};
-#[cfg(feature = "openslo")]
-#[cfg_attr(docsrs, doc(cfg(feature = "openslo")))]
-pub use self::export::{OpenSloError, from_open_slo};
+pub use self::builder::ServiceLevelsBuilder;
+pub use self::counts::SliCounts;
+pub use self::error::{
+    AdjustError, BuildError, MonthlyReportError, Problem, RecorderError, RestoreError, UnknownSlo,
+};
+pub use self::handle::SloHandle;
 pub use self::incident::Incident;
 pub use self::lint::Lint;
+pub use self::monthly_report::MonthlyReport;
 pub use self::observer::{SliExchange, SliObserver};
-pub use self::report::{ObjectiveReport, Report, RouteReport, Standing};
-pub use self::ring::Reading;
-pub use self::sla::{Sla, Statement, StatementError};
+pub use self::recorder::{EventRecorder, GaugeRecorder, UptimeRecorder};
+pub use self::report::{Report, RouteReport, SloReport};
+pub use self::service_levels::ServiceLevels;
 pub use self::slo::{Bound, Slo};
-pub use self::snapshot::{RestoreError, apply_changes, merge};
-pub use self::state::{SloHandle, SloState, UnknownObjective};
-pub use self::tracker::{Slices, TrackError, Tracker, Uptime};
+pub use self::snapshot::{apply_changes, merge};
+pub use self::source::Source;
+pub use self::status::SloStatus;
 pub use self::window::Window;

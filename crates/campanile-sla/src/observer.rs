@@ -4,21 +4,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use campanile_http::{End, Observer, Outcome, RequestHead};
 use http::header::USER_AGENT;
 
-use crate::Sla;
+use crate::service_levels::ServiceLevels;
 
-/// An [`Observer`] that counts exchanges; from [`Sla::observer`], and [the crate's docs](crate#what-counts) say which.
+/// An [`Observer`] that counts HTTP requests for all SLOs; from [`ServiceLevels::observer`].
+///
+/// See [what counts](crate#what-counts).
 #[derive(Clone, Debug)]
 pub struct SliObserver {
-    sla: Sla,
+    levels: ServiceLevels,
 }
 
-impl SliObserver {
-    pub(crate) fn new(sla: Sla) -> Self {
-        Self { sla }
+impl ServiceLevels {
+    /// Returns an observer that counts each HTTP request of a layer.
+    pub fn observer(&self) -> SliObserver {
+        SliObserver {
+            levels: self.clone(),
+        }
     }
 }
 
-/// The SLOs that one HTTP exchange counts for, by the head of its request.
+/// The state of a request in [`SliObserver`]: the indicators that count it, as a bit set.
 #[derive(Clone, Copy, Debug)]
 pub struct SliExchange(u128);
 
@@ -26,17 +31,19 @@ impl Observer for SliObserver {
     type Exchange = SliExchange;
 
     fn begin(&self, head: &mut RequestHead<'_>) -> SliExchange {
-        let is_asked = !is_probe_or_scrape(head);
-        let mut counted = if is_asked { u128::MAX } else { 0 };
+        let mut counted = match is_probe_or_scrape(head) {
+            true => 0,
+            false => u128::MAX,
+        };
         let mut panic = None;
-        for (number, requests) in self.sla.selections() {
+        for (number, filter) in self.levels.filters() {
             let bit = 1 << number;
             counted &= !bit;
-            if caught(&mut panic, || requests(head)) == Some(true) {
+            if caught(&mut panic, || filter(head)) == Some(true) {
                 counted |= bit;
             }
         }
-        // An observer that panics here is told no more of the exchange; nothing has counted it yet.
+        // The layer does not call `end` after a panic here; nothing has counted the request yet.
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
@@ -45,7 +52,7 @@ impl Observer for SliObserver {
 
     fn end(&self, SliExchange(counted): SliExchange, end: &End) {
         let verdict = match end.outcome() {
-            // The objective decides, by the time that the client waited.
+            // The indicator decides, by the time that the client waited.
             Outcome::Cancelled => None,
             Outcome::Completed => Some(match end.grpc() {
                 Some(status) => !status.is_server_failure(),
@@ -54,30 +61,31 @@ impl Observer for SliObserver {
             _ => Some(false),
         };
         let mut panic = None;
-        for (number, source) in self.sla.exchanges() {
+        for (number, indicator) in self.levels.http_indicators() {
             if counted & (1 << number) == 0 {
                 continue;
             }
-            if source.select.has_closures() {
-                caught(&mut panic, || source.end(end, verdict));
+            if indicator.filters.has_closures() {
+                caught(&mut panic, || indicator.end(end, verdict));
             } else {
-                source.end(end, verdict);
+                indicator.end(end, verdict);
             }
         }
-        // The layer counts it.
+        // The layer counts the panic.
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
     }
 }
 
-/// Runs a closure of the host's, and keeps the first panic.
+/// Calls a predicate of the application, and stores the first panic.
 fn caught<T>(panic: &mut Option<Box<dyn Any + Send>>, run: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(run));
     result.map_err(|payload| panic.get_or_insert(payload)).ok()
 }
 
-/// What the user agents of probes and scrapes begin with: Kubernetes, Prometheus, VictoriaMetrics, the load balancers of AWS and Google Cloud.
+/// The prefixes of the user agents of probes and scrapes: Kubernetes, Prometheus, VictoriaMetrics, and
+/// the load balancers of AWS and Google Cloud.
 const PROBES: [&[u8]; 5] = [
     b"kube-probe/",
     b"Prometheus/",

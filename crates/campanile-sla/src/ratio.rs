@@ -1,9 +1,10 @@
-//! Percentages, exact to the seventh decimal place.
+//! Ratios and percentages, exact to nine decimal places.
 
-/// Percentages are kept in parts of this, so that a budget is exact to the exchange.
-pub(crate) const WHOLE: u64 = 1_000_000_000;
+/// The number of parts that a ratio of 1 has. Ratios are stored as a number of these parts, so that
+/// budgets are exact to a single event.
+pub(crate) const PARTS: u64 = 1_000_000_000;
 
-/// Reads a percentage such as `99.9%`, in parts of `WHOLE`.
+/// Parses a percentage such as `99.9%`.
 pub(crate) fn parts_of(text: &str) -> Option<u64> {
     let number = text.strip_suffix('%')?;
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
@@ -13,16 +14,17 @@ pub(crate) fn parts_of(text: &str) -> Option<u64> {
     }
     // One percent is 10,000,000 parts: seven decimal places.
     let parts = format!("{whole}{decimals:0<7}").parse().ok()?;
-    (parts <= WHOLE).then_some(parts)
+    (parts <= PARTS).then_some(parts)
 }
 
+/// Returns the percentage of a number of parts.
 pub(crate) fn percent(parts: u64) -> f64 {
-    parts as f64 / (WHOLE / 100) as f64
+    parts as f64 / (PARTS / 100) as f64
 }
 
-/// Writes parts of `WHOLE` as a decimal number from 0 to 1, without an error of a float's.
+/// Formats a number of parts as an exact decimal number from 0 to 1.
 pub(crate) fn ratio(parts: u64) -> String {
-    if parts == WHOLE {
+    if parts == PARTS {
         return "1".to_owned();
     }
     let text = format!("0.{parts:09}");
@@ -43,7 +45,7 @@ mod tests {
         check("99.9%", Some(999_000_000));
         check("99.9999999%", Some(999_999_999));
         check("0%", Some(0));
-        check("100%", Some(WHOLE));
+        check("100%", Some(PARTS));
         check("1%", Some(10_000_000));
         check("0.05%", Some(500_000));
         for text in [
@@ -69,7 +71,7 @@ mod tests {
     #[test]
     fn ratios_are_written_exactly() {
         for (parts, text) in [
-            (WHOLE, "1"),
+            (PARTS, "1"),
             (0, "0"),
             (999_000_000, "0.999"),
             (1_000_000, "0.001"),

@@ -2,93 +2,106 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::source::Source;
-use crate::{Sla, UnknownObjective};
+use crate::indicator::Indicator;
 
-/// Counts for an objective that is [tracked](crate::Slo::tracked): jobs, messages, anything that is good or bad; from
-/// [`Sla::tracker`](crate::Sla::tracker).
+/// Counts the events of an SLO whose source is [`Source::Manual`](crate::Source::Manual), for
+/// example jobs or messages.
 ///
-/// A clone is the same.
+/// It is created by [`ServiceLevels::event_recorder`](crate::ServiceLevels::event_recorder). A
+/// clone counts for the same SLO (an `Arc`).
 #[derive(Clone, Debug)]
-pub struct Tracker(pub(crate) Handle);
+pub struct EventRecorder(pub(crate) Recorder);
 
-/// Says when something is up and when it is down, for an [uptime](crate::Slo::uptime); from [`Sla::uptime`](crate::Sla::uptime).
+/// Sets the state of an [uptime](crate::Slo::uptime) SLO: up, down or unknown.
 ///
-/// Before it is told for the first time, the time is neither. A clone is the same.
+/// It is created by [`ServiceLevels::uptime_recorder`](crate::ServiceLevels::uptime_recorder). The
+/// state is unknown until the first call. A clone sets the same state (an `Arc`).
 #[derive(Clone, Debug)]
-pub struct Uptime(pub(crate) Handle);
+pub struct UptimeRecorder(pub(crate) Recorder);
 
-/// Takes the values of a [gauge](crate::Slo::gauge) in; from [`Sla::slices`](crate::Sla::slices).
+/// Records the values of a [gauge](crate::Slo::gauge) SLO.
 ///
-/// A slice without a value is neither good nor bad. A clone is the same.
+/// It is created by [`ServiceLevels::gauge_recorder`](crate::ServiceLevels::gauge_recorder). A time
+/// slice without a value does not count. A clone records for the same SLO (an `Arc`).
 #[derive(Clone, Debug)]
-pub struct Slices(pub(crate) Handle);
+pub struct GaugeRecorder(pub(crate) Recorder);
 
-impl Tracker {
-    /// Counts a valid thing with its latency, at the time that it ended; for a latency and a combined objective, it is good if it was also fast
-    /// enough.
+impl EventRecorder {
+    /// Counts a good event that took `latency` and ended now.
     ///
-    /// A time in the past counts in the windows that contain it. A time in the future moves the objective's clock there, so don't pass a deadline.
-    /// It takes as little as [an exchange](crate#cost), and waits only if the time is more than two seconds ago.
+    /// A latency SLO, and one of [`success_within`](crate::Slo::success_within), count it as bad if
+    /// it took too long.
     #[inline]
-    pub fn record(&self, good: bool, latency: Duration, at: Instant) {
-        self.0.source().record(good, latency, at);
+    pub fn good(&self, latency: Duration) {
+        self.record_at(true, latency, instant());
+    }
+
+    /// Counts a bad event that took `latency` and ended now.
+    ///
+    /// A latency SLO counts it as good if it was fast enough.
+    #[inline]
+    pub fn bad(&self, latency: Duration) {
+        self.record_at(false, latency, instant());
+    }
+
+    /// Counts an event that ended at `at`.
+    ///
+    /// A past event counts in the windows that contain its time. Don't pass a time in the future,
+    /// such as a deadline: it moves the SLO's clock there. The call waits for a lock only if `at` is
+    /// more than two seconds ago.
+    #[inline]
+    pub fn record_at(&self, good: bool, latency: Duration, at: Instant) {
+        self.0.indicator.record(good, latency, at);
     }
 }
 
-impl Uptime {
-    /// Sets the state from now on: up, down, or `None` for unknown. `at` is the current time; an earlier one is treated as the current time.
-    pub fn set(&self, up: impl Into<Option<bool>>, at: Instant) {
-        self.0.source().stream.set_up(up.into(), at);
+impl UptimeRecorder {
+    /// Sets the state from now on: up, down, or `None` for unknown.
+    pub fn set(&self, up: impl Into<Option<bool>>) {
+        self.set_at(up, instant());
+    }
+
+    /// Sets the state at the current time `at`. An earlier time is treated as the current time.
+    pub fn set_at(&self, up: impl Into<Option<bool>>, at: Instant) {
+        self.0.indicator.stream.set_up(up.into(), at);
     }
 }
 
-impl Slices {
-    /// Takes a value in; NaN is none.
-    pub fn observe(&self, value: f64, at: Instant) {
-        let source = self.0.source();
-        if let Some(slices) = &source.slices {
-            slices.observe(&source.stream, value, at);
+impl GaugeRecorder {
+    /// Records a value; NaN is ignored.
+    pub fn observe(&self, value: f64) {
+        self.observe_at(value, instant());
+    }
+
+    /// Records a value at a time; NaN is ignored.
+    pub fn observe_at(&self, value: f64, at: Instant) {
+        let Indicator { slices, stream, .. } = &*self.0.indicator;
+        if let Some(slices) = slices {
+            slices.observe(stream, value, at);
         }
     }
 }
 
-/// A source of service levels.
+/// The indicator that a recorder records into.
 #[derive(Clone)]
-pub(crate) struct Handle {
-    pub(crate) sla: Sla,
-    /// Which of its sources.
-    pub(crate) source: usize,
-    pub(crate) name: Arc<str>,
+pub(crate) struct Recorder {
+    pub(crate) indicator: Arc<Indicator>,
+    /// The SLO's name.
+    pub(crate) slo: Arc<str>,
 }
 
-impl Handle {
-    fn source(&self) -> &Source {
-        self.sla.source(self.source)
-    }
-}
-
-impl fmt::Debug for Handle {
+impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Handle").field(&self.name).finish()
+        f.debug_tuple("Recorder").field(&self.slo).finish()
     }
 }
 
-/// Nothing can be counted for an objective.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrackError {
-    /// There is no objective of the name.
-    #[error(transparent)]
-    Unknown(#[from] UnknownObjective),
-    /// It counts something else.
-    #[error("the objective {name:?} {counts}: ask for {instead}")]
-    Other {
-        /// The objective.
-        name: String,
-        /// What it counts.
-        counts: &'static str,
-        /// What is for that.
-        instead: &'static str,
-    },
+/// Returns the current monotonic time.
+#[inline]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "applications record without a time, and tests pass one"
+)]
+pub(crate) fn instant() -> Instant {
+    Instant::now()
 }

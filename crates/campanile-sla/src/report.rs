@@ -1,131 +1,110 @@
 use std::time::SystemTime;
 
-use crate::{Adjustment, Budget, Incident, Maintenance, Window};
+use crate::adjustment::{Adjustment, MaintenanceWindow};
+use crate::budget::Budget;
+use crate::incident::Incident;
+use crate::status::SloStatus;
+use crate::window::Window;
 
-/// How an objective stands, from the best to the worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Standing {
-    /// Nothing was counted, so that nothing can be said.
-    NoData,
-    /// There are figures, but too few samples for a verdict. The window is [young](crate#young-windows), or there are fewer than 20 latencies.
-    Provisional,
-    /// It is met.
-    Compliant,
-    /// It is about to be missed, or missed by little.
-    Warning,
-    /// It is missed.
-    Violated,
-}
-
-impl Standing {
-    /// Returns the standing in words: `no_data`, `provisional`, `compliant`, `warning`, `violated`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoData => "no_data",
-            Self::Provisional => "provisional",
-            Self::Compliant => "compliant",
-            Self::Warning => "warning",
-            Self::Violated => "violated",
-        }
-    }
-}
-
-/// How all objectives stand; from [`Sla::report`](crate::Sla::report).
+/// The state of all SLOs at one time; from [`ServiceLevels::report`](crate::ServiceLevels::report).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The worst of the objectives' standings.
-    pub overall: Standing,
-    /// The moment that the report is of.
+    /// The worst status of all SLOs.
+    pub overall: SloStatus,
+    /// The time of the report.
     pub at: SystemTime,
-    /// The objectives, in the order in which they were added.
-    pub objectives: Vec<ObjectiveReport>,
-    /// The times of maintenance that are known of.
-    pub maintenance: Vec<Maintenance>,
+    /// The SLOs, in the order in which they were added.
+    pub slos: Vec<SloReport>,
+    /// The maintenance windows of the last 93 days, and the scheduled ones.
+    pub maintenance: Vec<MaintenanceWindow>,
 }
 
-/// How one objective stands.
+/// The state of one SLO.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct ObjectiveReport {
-    /// The name.
+pub struct SloReport {
+    /// The SLO's name.
     pub name: String,
-    /// What the figure should be, in the unit.
+    /// The target value, in `unit`.
     pub target: f64,
-    /// What the figure is, in the unit; `None` without data.
+    /// The measured value, in `unit`; `None` without data.
     pub current: Option<f64>,
     /// The unit: `%`, `ms` or `req/s`.
     pub unit: &'static str,
-    /// How it stands.
-    pub standing: Standing,
-    /// The window that is judged.
+    /// The SLO's status.
+    pub status: SloStatus,
+    /// The SLO's window.
     pub window: Window,
-    /// When the window began.
+    /// The start of the window.
     pub from: SystemTime,
-    /// When the window ends; of one that rolls on, now.
+    /// The end of the window; for a rolling window, the time of the report.
     pub until: SystemTime,
-    /// How many valid ones the figure is made of: exchanges, or what its tracker was told; of an uptime milliseconds, and of a gauge slices.
+    /// The number of valid events in the window. The unit of an uptime SLO is milliseconds, and
+    /// that of a gauge SLO is time slices.
     pub samples: u64,
-    /// How many of them were bad.
+    /// The number of bad events in the window.
     pub bad: u64,
-    /// The number of samples that a verdict takes while the window is young, in the unit of `samples`; 0 for a throughput, which takes a minute.
+    /// The number of samples that a status requires while the window is
+    /// [young](crate#young-windows); 0 for a throughput SLO, which requires a minute.
     pub samples_needed: u64,
-    /// Whether the window is [young](crate#young-windows): `standing` then allows for the rest of the window. All figures are as they were counted.
+    /// Whether the window is [young](crate#young-windows). `status` then considers the rest of the
+    /// window. All values are as counted.
     pub is_estimated: bool,
-    /// Which part of the window, up to now, was watched, from 0 to 1.
+    /// The observed share of the window until now, from 0 to 1.
     pub coverage: f64,
-    /// What it allows, and how fast that is used; of objectives that allow a share of failures only.
+    /// The error budget; `None` for an SLO without one.
     pub budget: Option<Budget>,
-    /// The ten routes that used most of the budget, from the worst on, if routes are [told apart](crate::Slo::per_route).
+    /// The ten routes that consumed the most budget, in descending order. Empty unless
+    /// [`Slo::per_route`](crate::Slo::per_route) is set.
     pub routes: Vec<RouteReport>,
-    /// The objective's routes, if no request has matched any of them while at least 100 others were observed; else empty. See
-    /// [`Lint::UnmatchedRoute`](crate::Lint::UnmatchedRoute).
+    /// The SLO's routes, if no request has matched any of them and at least 100 other requests
+    /// were counted; empty otherwise. See [`Lint::UnmatchedRoute`](crate::Lint::UnmatchedRoute).
     pub unmatched_routes: Vec<String>,
-    /// What was forgiven in the window, by time.
+    /// The excluded failures of the window, in ascending order of their time.
     pub adjustments: Vec<Adjustment>,
-    /// The [incidents](Incident) in the window, from the oldest on.
+    /// The [incidents](Incident) of the window, in ascending order of their start.
     pub incidents: Vec<Incident>,
-    /// The number of incidents that were dropped because of the limit of a day, since the process began.
+    /// The number of incidents dropped because of the limit per day, since the process started.
     pub incidents_dropped: u64,
 }
 
-/// What a route has to do with an objective.
+/// The share of one route in an SLO's budget.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RouteReport {
-    /// The route; `_other_` is all that are too many.
+    /// The route; `_other_` for all routes beyond the limit.
     pub route: String,
-    /// How many valid ones there were.
+    /// The number of valid requests.
     pub samples: u64,
-    /// How many of them were bad.
+    /// The number of bad requests.
     pub bad: u64,
-    /// How much of the objective's budget they used: 1 is all of it.
+    /// The consumed share of the SLO's budget: 1 is the whole budget.
     pub consumed: f64,
 }
 
 impl Report {
-    /// Leaves out all objectives but the one with a name.
+    /// Removes all SLOs except the one with this name.
     pub fn retain(&mut self, name: &str) {
-        self.objectives.retain(|one| one.name == name);
-        self.overall = worst(&self.objectives);
+        self.slos.retain(|slo| slo.name == name);
+        self.overall = worst(&self.slos);
     }
 
     pub(crate) fn new(
-        objectives: Vec<ObjectiveReport>,
-        maintenance: Vec<Maintenance>,
+        slos: Vec<SloReport>,
+        maintenance: Vec<MaintenanceWindow>,
         at: SystemTime,
     ) -> Self {
         Self {
-            overall: worst(&objectives),
+            overall: worst(&slos),
             at,
-            objectives,
+            slos,
             maintenance,
         }
     }
 }
 
-fn worst(objectives: &[ObjectiveReport]) -> Standing {
-    let standings = objectives.iter().map(|objective| objective.standing);
-    standings.max().unwrap_or(Standing::NoData)
+fn worst(slos: &[SloReport]) -> SloStatus {
+    let statuses = slos.iter().map(|slo| slo.status);
+    statuses.max().unwrap_or(SloStatus::NoData)
 }

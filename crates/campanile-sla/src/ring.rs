@@ -1,118 +1,45 @@
-use std::ops::AddAssign;
-use std::time::Duration;
+use crate::counts::SliCounts;
 
-/// What was counted in a time: exchanges, or what else an objective [counts](crate::Slo).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
-    pub(crate) good: u64,
-    pub(crate) bad: u64,
-    /// The sum of latencies, in nanoseconds.
-    pub(crate) latency: u64,
-    /// In milliseconds.
-    pub(crate) covered: u64,
-}
-
-impl Reading {
-    /// Returns how many valid ones were good.
-    pub fn good(&self) -> u64 {
-        self.good
-    }
-
-    /// Returns how many valid ones were bad.
-    pub fn bad(&self) -> u64 {
-        self.bad
-    }
-
-    /// Returns how many were valid.
-    pub fn valid(&self) -> u64 {
-        self.good.saturating_add(self.bad)
-    }
-
-    /// Returns how much of the time was watched.
-    pub fn covered(&self) -> Duration {
-        Duration::from_millis(self.covered)
-    }
-
-    /// Returns the share of the valid ones that were bad, from 0 to 1; `None` if there were none.
-    pub fn error_rate(&self) -> Option<f64> {
-        (self.valid() > 0).then(|| self.bad as f64 / self.valid() as f64)
-    }
-
-    /// Returns the mean latency of the valid ones; `None` if there were none.
-    pub fn mean_latency(&self) -> Option<Duration> {
-        self.latency
-            .checked_div(self.valid())
-            .map(Duration::from_nanos)
-    }
-
-    /// Returns the valid ones for each second that was watched; `None` if no time was.
-    pub fn throughput(&self) -> Option<f64> {
-        (self.covered > 0).then(|| self.valid() as f64 / self.covered().as_secs_f64())
-    }
-}
-
-impl Reading {
-    /// Returns the reading of one valid thing.
-    pub(crate) fn one(good: bool, latency: Duration) -> Self {
-        Self {
-            good: good.into(),
-            bad: (!good).into(),
-            latency: u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
-            covered: 0,
-        }
-    }
-
-    /// Removes a number of bad events.
-    pub(crate) fn forgive(mut self, bad: u64) -> Self {
-        self.bad = self.bad.saturating_sub(bad);
-        self
-    }
-}
-
-impl AddAssign for Reading {
-    fn add_assign(&mut self, other: Self) {
-        self.good = self.good.saturating_add(other.good);
-        self.bad = self.bad.saturating_add(other.bad);
-        self.latency = self.latency.saturating_add(other.latency);
-        self.covered = self.covered.saturating_add(other.covered);
-    }
-}
-
-/// The latest buckets of one width. A bucket's number is its time since 1970 in widths.
+/// The latest buckets of one width.
+///
+/// A bucket's number is its start, in widths since 1970.
 #[derive(Debug)]
 pub(crate) struct Ring {
     /// In milliseconds.
     width: u64,
-    buckets: Box<[Reading]>,
+    buckets: Box<[SliCounts]>,
     /// The number of the newest bucket.
     newest: u64,
 }
 
 impl Ring {
-    /// Returns a ring for windows up to a span, in milliseconds; one more bucket is for the one that the window's start falls into.
+    /// Creates a ring for windows of up to `span` milliseconds. An additional bucket contains the start
+    /// of the longest window.
     pub(crate) fn new(width: u64, span: u64) -> Self {
         let buckets = usize::try_from(span.div_ceil(width)).unwrap_or(usize::MAX) + 1;
         Self {
             width,
-            buckets: vec![Reading::default(); buckets].into(),
+            buckets: vec![SliCounts::default(); buckets].into(),
             newest: 0,
         }
     }
 
-    /// Adds to the bucket of a time, in milliseconds since 1970, unless it is older than all that are kept.
-    pub(crate) fn add(&mut self, time: u64, reading: Reading) {
+    /// Adds counts to the bucket of a time, in milliseconds since 1970. Counts older than the ring are
+    /// dropped.
+    pub(crate) fn add(&mut self, time: u64, counts: SliCounts) {
         let number = time / self.width;
         self.advance(number);
         let width = self.width;
         if let Some(bucket) = self.bucket(number) {
-            *bucket += reading;
-            // Two processes may have watched the same time, and a snapshot with more than there is can't be read.
+            *bucket += counts;
+            // Two processes may have observed the same time, and a snapshot with an impossible cover is
+            // rejected.
             bucket.covered = bucket.covered.min(width);
         }
     }
 
-    /// Comes to a time; what has passed since another one is told to a closure, bucket by bucket.
-    pub(crate) fn cover(&mut self, from: u64, to: u64, passed: impl Fn(&mut Reading, u64)) {
+    /// Advances to a time, and calls `passed` with the time that has passed in each bucket.
+    pub(crate) fn cover(&mut self, from: u64, to: u64, passed: impl Fn(&mut SliCounts, u64)) {
         self.advance(to / self.width);
         let oldest = (self.newest + 1).saturating_sub(self.len()) * self.width;
         let mut from = from.max(oldest);
@@ -126,33 +53,33 @@ impl Ring {
         }
     }
 
-    /// Returns what was counted in the buckets from that of one moment on to that of another.
-    pub(crate) fn sum(&self, from: u64, to: u64) -> Reading {
+    /// Returns the counts of the buckets that contain the times `from` and `to`, and of those between.
+    pub(crate) fn sum(&self, from: u64, to: u64) -> SliCounts {
         let oldest = (self.newest + 1).saturating_sub(self.len());
         let (first, last) = ((from / self.width).max(oldest), to / self.width);
         self.run(first, last.min(self.newest))
     }
 
-    /// Returns what was counted from one bucket to another that comes no later than the newest.
-    fn run(&self, first: u64, last: u64) -> Reading {
-        let mut sum = Reading::default();
+    /// Returns the counts of the buckets from `first` to `last`, which is at most the newest.
+    fn run(&self, first: u64, last: u64) -> SliCounts {
+        let mut sum = SliCounts::default();
         if first > last {
             return sum;
         }
-        // In two runs, since what follows the last place is at the first.
+        // The ring wraps around after its last place.
         let (first, last) = (self.place(first), self.place(last));
         let (before, after) = match first <= last {
             true => (&self.buckets[first..=last], &[][..]),
             false => (&self.buckets[first..], &self.buckets[..=last]),
         };
-        for reading in before.iter().chain(after) {
-            sum += *reading;
+        for counts in before.iter().chain(after) {
+            sum += *counts;
         }
         sum
     }
 
-    /// Returns what was counted up to the newest bucket since a moment, where it is known what was counted since a later one.
-    pub(crate) fn sum_more(&self, from: u64, (later, known): (u64, Reading)) -> Reading {
+    /// Returns the counts since a time, given those since a later time.
+    pub(crate) fn sum_more(&self, from: u64, (later, known): (u64, SliCounts)) -> SliCounts {
         let oldest = (self.newest + 1).saturating_sub(self.len());
         let (first, later) = (
             (from / self.width).max(oldest),
@@ -166,21 +93,21 @@ impl Ring {
         sum
     }
 
-    /// Returns a ring with the same counts at other times.
+    /// Returns a ring with the same counts at mapped times.
     pub(crate) fn moved(&self, to: impl Fn(u64) -> u64) -> Self {
         let mut ring = Self::new(self.width, self.span());
-        for (number, reading) in self.filled() {
-            ring.add(to(number * self.width), *reading);
+        for (number, counts) in self.filled() {
+            ring.add(to(number * self.width), *counts);
         }
         ring
     }
 
-    /// Returns the number and the contents of each bucket that has some.
-    pub(crate) fn filled(&self) -> impl Iterator<Item = (u64, &Reading)> {
+    /// Returns the number and the counts of each bucket that is not empty.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (u64, &SliCounts)> {
         let oldest = (self.newest + 1).saturating_sub(self.len());
         let buckets =
             (oldest..=self.newest).map(|number| (number, &self.buckets[self.place(number)]));
-        buckets.filter(|(_, reading)| **reading != Reading::default())
+        buckets.filter(|(_, counts)| **counts != SliCounts::default())
     }
 
     /// Returns the longest window, in milliseconds.
@@ -199,19 +126,19 @@ impl Ring {
         let first = (self.newest + 1).max((number + 1).saturating_sub(self.len()));
         for number in first..=number {
             let place = self.place(number);
-            self.buckets[place] = Reading::default();
+            self.buckets[place] = SliCounts::default();
         }
         self.newest = number;
     }
 
-    fn bucket(&mut self, number: u64) -> Option<&mut Reading> {
+    fn bucket(&mut self, number: u64) -> Option<&mut SliCounts> {
         let is_kept = number <= self.newest && number + self.len() > self.newest;
         let place = self.place(number);
         is_kept.then(|| &mut self.buckets[place])
     }
 
     fn place(&self, number: u64) -> usize {
-        // Less than the number of buckets.
+        // The remainder is below the number of buckets.
         (number % self.len()) as usize
     }
 

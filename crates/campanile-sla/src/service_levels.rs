@@ -5,97 +5,96 @@ use std::time::{Duration, Instant};
 
 use campanile_series::Now;
 
-use crate::adjustment;
-use crate::objective::{Feed, Objective, milliseconds, moment};
-use crate::report::{ObjectiveReport, Report};
-use crate::ring::Reading;
-use crate::slo::OfHead;
+use crate::active_slo::{ActiveSlo, Feeder};
+use crate::adjustment::MaintenanceWindow;
+use crate::error::{RecorderError, UnknownSlo};
+use crate::handle::SloHandle;
+use crate::indicator::Indicator;
+use crate::lint::{self, Lint};
+use crate::recorder::{EventRecorder, GaugeRecorder, Recorder, UptimeRecorder};
+use crate::routes::Routes;
+use crate::slo::HeadPredicate;
 use crate::snapshot::Saved;
-use crate::source::{Input, Source, Spec};
-use crate::tracker::Handle;
-use crate::windows::LONGEST;
-use crate::{
-    AdjustError, Adjustment, BurnAlert, Lint, Maintenance, SlaBuilder, SliObserver, Slices,
-    SloHandle, TrackError, Tracker, UnknownObjective, Uptime, lint,
-};
+use crate::spec::{IndicatorSpec, SourceKind};
+use crate::time::to_millis;
+use crate::windows::MAX_WINDOW;
 
-mod keep;
-mod statement;
+mod exclusions;
+mod monthly_report;
+mod persist;
+mod reports;
 
-pub use self::statement::{Statement, StatementError};
-
-/// A service's objectives, and the counts that they are judged by.
+/// The SLOs of a service, and the counts behind them.
 ///
-/// A clone is the same (an `Arc`).
+/// Most methods exist twice: without a time, for applications, and with the suffix `_at` and a given
+/// time, for tests and rules.
+///
+/// A clone refers to the same SLOs (an `Arc`).
 #[derive(Clone)]
-pub struct Sla(Arc<Inner>);
+pub struct ServiceLevels(Arc<Inner>);
 
 struct Inner {
-    objectives: Vec<Objective>,
-    /// The first counts every exchange.
-    sources: Vec<Arc<Source>>,
-    /// Those that exchanges count for.
-    exchanges: Vec<usize>,
-    /// Those of them that tell no exchange from another.
-    plain: Vec<Arc<Source>>,
-    /// Which requests count, for the sources that ask.
-    selections: Vec<(usize, OfHead)>,
+    slos: Vec<ActiveSlo>,
+    /// The first one counts all HTTP requests.
+    indicators: Vec<Arc<Indicator>>,
+    /// The indices of the indicators that count HTTP requests.
+    http: Vec<usize>,
+    /// Those of them without routes and predicates.
+    unfiltered: Vec<Arc<Indicator>>,
+    /// The indices and predicates of the indicators with a filter.
+    filters: Vec<(usize, HeadPredicate)>,
     lints: Vec<Lint>,
-    /// When it began.
+    /// The start of the process.
     origin: Instant,
     service: Option<String>,
-    /// Whether a snapshot was restored.
     is_restored: AtomicBool,
-    /// By their beginning.
-    maintenance: Mutex<Vec<Maintenance>>,
-    /// What was restored and belongs to no objective.
+    /// In ascending order.
+    maintenance: Mutex<Vec<MaintenanceWindow>>,
+    /// Restored counts that no SLO uses.
     retained: Mutex<Saved>,
 }
 
-impl Sla {
-    /// Returns a builder.
-    pub fn builder() -> SlaBuilder {
-        SlaBuilder::default()
-    }
-
-    pub(crate) fn new(checked: Vec<(Objective, Spec)>, service: Option<String>, now: Now) -> Self {
-        let mut objectives = Vec::new();
-        let mut specs = vec![Spec::default()];
-        for (mut objective, spec) in checked {
-            let same = specs.iter().position(|one| one.key == spec.key);
-            objective.source = same.unwrap_or(specs.len());
+impl ServiceLevels {
+    pub(crate) fn new(
+        checked: Vec<(ActiveSlo, IndicatorSpec)>,
+        service: Option<String>,
+        now: Now,
+    ) -> Self {
+        let mut slos = Vec::new();
+        let mut specs = vec![IndicatorSpec::default()];
+        for (mut slo, spec) in checked {
+            let same = specs.iter().position(|other| other.key == spec.key);
+            slo.indicator = same.unwrap_or(specs.len());
             match same {
                 Some(at) => specs[at].merge(spec),
                 None => specs.push(spec),
             }
-            objectives.push(objective);
+            slos.push(slo);
         }
-        let wall = milliseconds(now.wall);
-        let sources: Vec<_> = specs
+        let wall = to_millis(now.wall);
+        let indicators: Vec<_> = specs
             .into_iter()
-            .map(|spec| Arc::new(Source::new(spec, now.mono, wall)))
+            .map(|spec| Arc::new(Indicator::new(spec, now.mono, wall)))
             .collect();
-        let numbered = || sources.iter().enumerate();
-        let is_fed = |(_, source): &(usize, &Arc<Source>)| source.input == Input::Exchanges;
-        let requests = |(number, source): (usize, &Arc<Source>)| {
-            let requests = source.select.requests.clone();
-            requests.map(|requests| (number, requests))
+        let is_http = |indicator: &Indicator| indicator.kind == SourceKind::Http;
+        let http = indicators.iter().enumerate();
+        let http = http.filter(|(_, indicator)| is_http(indicator));
+        let is_unfiltered = |indicator: &&Arc<Indicator>| {
+            let filters = &indicator.filters;
+            is_http(indicator) && filters.routes.is_empty() && !filters.has_closures()
         };
-        let is_plain = |(_, source): &(usize, &Arc<Source>)| {
-            let select = &source.select;
-            select.routes.is_empty() && !select.has_closures()
-        };
-        let plain = numbered().filter(is_fed).filter(is_plain);
+        let filters = indicators.iter().enumerate();
+        let filters = filters.filter_map(|(number, indicator)| {
+            let filter = indicator.filters.filter.clone();
+            filter.map(|filter| (number, filter))
+        });
         Self(Arc::new(Inner {
-            plain: plain.map(|(_, source)| Arc::clone(source)).collect(),
-            exchanges: numbered()
-                .filter(is_fed)
-                .map(|(number, _)| number)
-                .collect(),
-            selections: numbered().filter_map(requests).collect(),
-            lints: objectives.iter().flat_map(lint::lints).collect(),
-            objectives,
-            sources,
+            http: http.map(|(number, _)| number).collect(),
+            unfiltered: indicators.iter().filter(is_unfiltered).cloned().collect(),
+            filters: filters.collect(),
+            lints: slos.iter().flat_map(lint::lints).collect(),
+            slos,
+            indicators,
             origin: now.mono,
             service,
             is_restored: AtomicBool::new(false),
@@ -104,348 +103,244 @@ impl Sla {
         }))
     }
 
-    /// Returns the name of the [service](SlaBuilder::service), if it was given.
+    /// Returns the name of the [service](crate::ServiceLevelsBuilder::service), if set.
     pub fn service(&self) -> Option<&str> {
         self.0.service.as_deref()
     }
 
-    /// Returns an observer that counts each exchange that a layer sees.
-    pub fn observer(&self) -> SliObserver {
-        SliObserver::new(self.clone())
+    /// Returns a handle to an SLO: its latest state, and its events.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the name is not known.
+    pub fn slo(&self, name: &str) -> Result<SloHandle, UnknownSlo> {
+        let slo = self.find(name)?;
+        let indicator = Arc::clone(&self.0.indicators[slo.indicator]);
+        Ok(SloHandle::new(Arc::clone(&slo.state), indicator))
     }
 
-    /// Returns what is valid about the objectives, but of less use than it looks; most often nothing. Routes that no request has matched are known only
-    /// after 100 requests.
+    /// Returns warnings about valid SLOs of little use; usually none.
+    ///
+    /// Unmatched routes are reported only after 100 requests.
     pub fn lints(&self) -> Vec<Lint> {
         let mut lints = self.0.lints.clone();
-        lints.extend(self.unmatched_routes());
+        for slo in &self.0.slos {
+            if let Some(requests) = self.unmatched(slo) {
+                lints.push(Lint::UnmatchedRoute {
+                    slo: slo.name.clone(),
+                    routes: slo.definition.filters.routes.clone(),
+                    requests,
+                });
+            }
+            if slo.state.has_ignored() {
+                lints.push(Lint::IgnoredEvents {
+                    slo: slo.name.clone(),
+                });
+            }
+        }
         lints
     }
 
-    /// Returns the objectives whose routes no request has matched, now or before what was restored, while many others came.
-    fn unmatched_routes(&self) -> impl Iterator<Item = Lint> {
-        self.0.objectives.iter().filter_map(|objective| {
-            let requests = self.unmatched(objective)?;
-            Some(Lint::UnmatchedRoute {
-                objective: objective.name.clone(),
-                routes: objective.definition.select.routes.clone(),
-                requests,
-            })
-        })
-    }
-
-    /// Returns how many requests there were of which none has matched an objective's routes; `None` if it has none, or there were too few.
-    fn unmatched(&self, objective: &Objective) -> Option<u64> {
-        if objective.definition.select.routes.is_empty() {
+    /// Returns the number of requests of which none has matched an SLO's routes; `None` if it has no
+    /// routes, or after too few requests.
+    fn unmatched(&self, slo: &ActiveSlo) -> Option<u64> {
+        if slo.definition.filters.routes.is_empty() {
             return None;
         }
-        let windows = |source: usize| self.0.sources[source].stream.windows(self.0.origin);
+        let windows = |indicator: usize| self.0.indicators[indicator].stream.windows(self.0.origin);
         let observed = windows(0).total().valid();
         let has_matched = || {
-            let windows = windows(objective.source);
-            windows.total().valid() > 0 || windows.last(LONGEST).valid() > 0
+            let windows = windows(slo.indicator);
+            windows.total().valid() > 0 || windows.last(MAX_WINDOW).valid() > 0
         };
-        (observed >= lint::OBSERVED && !has_matched()).then_some(observed)
+        (observed >= lint::MIN_REQUESTS && !has_matched()).then_some(observed)
     }
 
-    /// Counts a valid exchange that ended at a moment, for the objectives that tell no exchange from another; a [`Tracker`] is for those that
-    /// are [tracked](crate::Slo::tracked).
+    /// Counts a valid HTTP request that took `latency` and ended at `at`, for the SLOs without a
+    /// route or predicate.
     ///
-    /// It never waits: in the one case that another thread is moving the counts into the rings, it counts for the second before.
+    /// The [observer](Self::observer) counts requests for all SLOs. Events of other sources are
+    /// counted by [`SloHandle::good`] and [`SloHandle::bad`].
+    ///
+    /// It does not wait for a lock: if another thread is moving the counts into the rings, the request
+    /// may count in the second before.
     #[inline]
-    pub fn record(&self, good: bool, latency: Duration, at: Instant) {
-        for source in &self.0.plain {
-            source.record(good, latency, at);
+    pub fn record_at(&self, good: bool, latency: Duration, at: Instant) {
+        for indicator in &self.0.unfiltered {
+            indicator.record(good, latency, at);
         }
     }
 
-    /// Returns what counts for an objective that is tracked.
+    /// Returns a recorder of the events of an SLO with [`Source::Manual`](crate::Source::Manual).
     ///
     /// # Errors
     ///
-    /// If there is none of this name, or it counts something else.
-    pub fn tracker(&self, name: &str) -> Result<Tracker, TrackError> {
-        self.handle(name, |input| matches!(input, Input::Tracked))
-            .map(Tracker)
+    /// Returns an error if the name is not known, or the SLO has another source or kind.
+    pub fn event_recorder(&self, name: &str) -> Result<EventRecorder, RecorderError> {
+        self.recorder(name, |kind| matches!(kind, SourceKind::Manual))
+            .map(EventRecorder)
     }
 
-    /// Returns what says whether something is up.
+    /// Returns a recorder of the state of an [uptime](crate::Slo::uptime) SLO.
     ///
     /// # Errors
     ///
-    /// If there is no objective of this name, or it counts something else.
-    pub fn uptime(&self, name: &str) -> Result<Uptime, TrackError> {
-        self.handle(name, |input| matches!(input, Input::Uptime { .. }))
-            .map(Uptime)
+    /// Returns an error if the name is not known, or the SLO has another kind.
+    pub fn uptime_recorder(&self, name: &str) -> Result<UptimeRecorder, RecorderError> {
+        self.recorder(name, |kind| matches!(kind, SourceKind::Uptime { .. }))
+            .map(UptimeRecorder)
     }
 
-    /// Returns what takes the values of a gauge in.
+    /// Returns a recorder of the values of a [gauge](crate::Slo::gauge) SLO.
     ///
     /// # Errors
     ///
-    /// If there is no objective of this name, or it counts something else.
-    pub fn slices(&self, name: &str) -> Result<Slices, TrackError> {
-        self.handle(name, |input| matches!(input, Input::Gauge { .. }))
-            .map(Slices)
+    /// Returns an error if the name is not known, or the SLO has another kind.
+    pub fn gauge_recorder(&self, name: &str) -> Result<GaugeRecorder, RecorderError> {
+        self.recorder(name, |kind| matches!(kind, SourceKind::Gauge { .. }))
+            .map(GaugeRecorder)
     }
 
-    fn handle(&self, name: &str, is_right: impl Fn(Input) -> bool) -> Result<Handle, TrackError> {
-        let objective = self.find(name)?;
-        let source = objective.source;
-        let input = self.0.sources[source].input;
-        let (counts, instead) = match input {
-            _ if is_right(input) => {
-                return Ok(Handle {
-                    sla: self.clone(),
-                    source,
-                    name: name.into(),
+    fn recorder(
+        &self,
+        name: &str,
+        matches: impl Fn(SourceKind) -> bool,
+    ) -> Result<Recorder, RecorderError> {
+        let slo = self.find(name)?;
+        let indicator = &self.0.indicators[slo.indicator];
+        let expected = match indicator.kind {
+            kind if matches(kind) => {
+                return Ok(Recorder {
+                    indicator: Arc::clone(indicator),
+                    slo: name.into(),
                 });
             }
-            Input::Exchanges => ("counts exchanges", "its `observer`, or make it `tracked`"),
-            Input::Tracked => ("counts what a tracker is told", "its `tracker`"),
-            Input::Uptime { .. } => ("counts time", "its `uptime`"),
-            Input::Gauge { .. } => ("counts slices of time", "its `slices`"),
+            SourceKind::Http => "`observer`, or `Slo::source(Source::Manual)`",
+            SourceKind::Manual => "`event_recorder`",
+            SourceKind::Uptime { .. } => "`uptime_recorder`",
+            SourceKind::Gauge { .. } => "`gauge_recorder`",
         };
-        Err(TrackError::Other {
+        Err(RecorderError::Mismatch {
             name: name.to_owned(),
-            counts,
-            instead,
+            expected,
         })
     }
 
-    /// Returns how often the wall clock was found to have been set, or the machine to have been suspended: it was 2 s ahead, or 5 minutes
-    /// behind for a minute.
+    /// Returns the number of detected clock steps: the wall clock was 2 s ahead, or 5 minutes behind
+    /// for a minute. Suspends of the machine are included.
     pub fn clock_steps(&self) -> u64 {
         let now = self.0.origin;
-        self.0.sources[0].stream.windows(now).steps()
+        self.0.indicators[0].stream.windows(now).steps()
     }
 
-    /// Returns the number of gaps of more than 30 s between two calls of [`advance`](Self::advance): the process was paused, or its threads were
-    /// blocked.
+    /// Returns the number of gaps of more than 30 s between two calls of [`tick`](Self::tick), in
+    /// which the process was paused or its threads were blocked.
     pub fn stalls(&self) -> u64 {
         let now = self.0.origin;
-        self.0.sources[0].stream.windows(now).stalls()
+        self.0.indicators[0].stream.windows(now).stalls()
     }
 
-    /// Returns the name of each uptime that the health checks are asked for, and the check, if it is one of them.
+    /// Returns the name of each uptime SLO that is fed from the health, and its check, if set.
     pub fn uptimes(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let objectives = self.0.objectives.iter();
-        objectives.filter_map(|objective| match &objective.feed {
-            Feed::Health(check) => Some((&*objective.name, check.as_deref())),
-            Feed::Host | Feed::Series(_) => None,
+        let slos = self.0.slos.iter();
+        slos.filter_map(|slo| match &slo.feeder {
+            Feeder::Health(check) => Some((&*slo.name, check.as_deref())),
+            Feeder::Application | Feeder::Series(_) => None,
         })
     }
 
-    /// Returns the name of each gauge that is to be read from a [series](crate::Slo::series), and the series.
+    /// Returns the name of each gauge SLO with [`Source::Series`](crate::Source::Series), and its
+    /// selector.
     pub fn series(&self) -> impl Iterator<Item = (&str, &str)> {
-        let objectives = self.0.objectives.iter();
-        objectives.filter_map(|objective| match &objective.feed {
-            Feed::Series(series) => Some((&*objective.name, &**series)),
-            Feed::Host | Feed::Health(_) => None,
+        let slos = self.0.slos.iter();
+        slos.filter_map(|slo| match &slo.feeder {
+            Feeder::Series(selector) => Some((&*slo.name, &**selector)),
+            Feeder::Application | Feeder::Health(_) => None,
         })
     }
 
-    /// Compares its time with the wall clock, to leave a gap where the machine was suspended, and takes note of how the objectives
-    /// [stand](Self::slo) and of [incidents](crate::Incident); to be called every few seconds.
+    /// Updates the state of all [SLOs](Self::slo) and their [incidents](crate::Incident), and
+    /// compares the time with the wall clock. Call it every few seconds; the monitor does so.
     ///
-    /// The first call begins a watch, and each call extends it by 30 s. Time beyond that is not covered, and an uptime's state is then unknown, or
-    /// down with [`down_while_gone`](crate::Slo::down_while_gone). [`stalls`](Self::stalls) counts such gaps.
-    pub fn advance(&self, now: Now) {
-        self.compare(now, true);
+    /// Each call marks the next 30 s as observed. Time beyond that is not covered. An uptime's state
+    /// is then unknown, or down with
+    /// [`count_restart_as_down`](crate::Slo::count_restart_as_down). [`stalls`](Self::stalls) counts
+    /// such gaps.
+    pub fn tick(&self, now: Now) {
+        self.update(now, true);
     }
 
-    fn compare(&self, now: Now, is_look: bool) {
-        let wall = milliseconds(now.wall);
-        let times: Vec<_> = self.maintenance().iter().map(Maintenance::bounds).collect();
-        for (number, source) in self.0.sources.iter().enumerate() {
-            let mut windows = source.stream.windows(now.mono);
-            if let Some(by) = source.stream.compare(&mut windows, wall, &times) {
+    fn update(&self, now: Now, is_tick: bool) {
+        let wall = to_millis(now.wall);
+        let maintenance = self.maintenance();
+        let maintenance: Vec<_> = maintenance.iter().map(MaintenanceWindow::bounds).collect();
+        for (number, indicator) in self.0.indicators.iter().enumerate() {
+            let mut windows = indicator.stream.windows(now.mono);
+            if let Some(by) = indicator.stream.compare(&mut windows, wall, &maintenance) {
                 self.shift_history(number, by);
             }
-            if is_look {
-                windows.look();
+            if is_tick {
+                windows.observe();
             }
-            if let Some(slices) = &source.slices {
+            if let Some(slices) = &indicator.slices {
                 slices.settle(&mut windows);
             }
             drop(windows);
-            if let Some(routes) = source.routes.as_ref().filter(|_| is_look) {
+            if let Some(routes) = indicator.routes.as_ref().filter(|_| is_tick) {
                 routes.drop_unused(now.mono);
             }
-            for (_, stream) in source.routes.iter().flat_map(crate::source::Routes::all) {
-                stream.compare(&mut stream.windows(now.mono), wall, &times);
+            for (_, stream) in indicator.routes.iter().flat_map(Routes::all) {
+                stream.compare(&mut stream.windows(now.mono), wall, &maintenance);
             }
         }
-        for objective in &self.0.objectives {
-            let source = &self.0.sources[objective.source];
-            objective.look(source, &source.stream.windows(now.mono));
+        for slo in &self.0.slos {
+            let indicator = &self.0.indicators[slo.indicator];
+            slo.update(indicator, &indicator.stream.windows(now.mono));
         }
     }
 
-    /// Moves the adjustments and incidents of a source's objectives with its counts.
-    fn shift_history(&self, source: usize, by: i64) {
-        let mut objectives = self.0.objectives.iter();
-        while let Some(objective) = objectives.find(|one| one.source == source) {
-            objective.history().shift(by);
+    /// Moves the adjustments and incidents of an indicator's SLOs with its counts.
+    fn shift_history(&self, indicator: usize, by: i64) {
+        let slos = self.0.slos.iter();
+        for slo in slos.filter(|slo| slo.indicator == indicator) {
+            slo.history().shift(by);
         }
     }
 
-    /// Returns what tells how an objective stood at the last [look](Self::advance), without a lock.
-    ///
-    /// # Errors
-    ///
-    /// If there is none of this name.
-    pub fn slo(&self, name: &str) -> Result<SloHandle, UnknownObjective> {
-        let objective = self.find(name)?;
-        Ok(SloHandle(Arc::clone(&objective.kept)))
-    }
-
-    /// Returns the counts of all requests in a window up to now, of at most 93 days.
-    pub fn read(&self, window: Duration, now: Now) -> Reading {
-        let windows = self.0.sources[0].stream.windows(now.mono);
-        windows.last(u64::try_from(window.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// Returns the name of each objective that has a budget, and all that was counted for it since the process began, without what was
-    /// restored or forgiven: counts that only grow, for who keeps a history of them.
-    pub fn totals(&self, now: Now) -> Vec<(&str, Reading)> {
-        let objectives = self.0.objectives.iter();
-        let objectives = objectives.filter(|objective| objective.target.allowed().is_some());
-        let total = |objective: &'_ Objective| {
-            let stream = &self.0.sources[objective.source].stream;
-            stream.windows(now.mono).total()
-        };
-        objectives
-            .map(|objective| (&*objective.name, total(objective)))
-            .collect()
-    }
-
-    /// Returns how all objectives stand.
-    pub fn report(&self, now: Now) -> Report {
-        let objectives = self.0.objectives.iter();
-        Report::new(
-            objectives.map(|one| self.judge(one, now)).collect(),
-            self.maintenance().clone(),
-            now.wall,
-        )
-    }
-
-    /// Returns how one objective stands; `None` if there is none of this name.
-    pub fn objective(&self, name: &str, now: Now) -> Option<ObjectiveReport> {
-        let objective = self.find(name).ok()?;
-        Some(self.judge(objective, now))
-    }
-
-    fn judge(&self, objective: &Objective, now: Now) -> ObjectiveReport {
-        let source = &self.0.sources[objective.source];
-        let report = objective.report(source, &source.stream.windows(now.mono));
-        ObjectiveReport {
-            routes: objective.worst_routes(source, now.mono),
-            unmatched_routes: match self.unmatched(objective) {
-                Some(_) => objective.definition.select.routes.clone(),
-                None => Vec::new(),
-            },
-            ..report
-        }
-    }
-
-    /// Returns the alerts on the budgets of all objectives, and whether they ring.
-    pub fn burn_alerts(&self, now: Now) -> Vec<BurnAlert> {
-        let objectives = self.0.objectives.iter();
-        let alerts = objectives.flat_map(|objective| {
-            let stream = &self.0.sources[objective.source].stream;
-            objective.burn_alerts(&stream.windows(now.mono))
-        });
-        alerts.collect()
-    }
-
-    /// Excludes past failures of an objective: those of a dependency that doesn't count, or of a test. Each such decision is kept with its author and
-    /// reason, and shown in the report. Future failures are never excluded: there must be as many failures as are given.
-    ///
-    /// # Errors
-    ///
-    /// If there is no objective of this name, it has no budget, the adjustment is not valid, or there were fewer failures at that time
-    /// ([`AdjustError::TooManyBad`] says how many); nothing changes then.
-    pub fn adjust(&self, name: &str, adjustment: Adjustment, now: Now) -> Result<(), AdjustError> {
-        let objective = self.find(name)?;
-        if objective.target.allowed().is_none() {
-            return Err(AdjustError::NoBudget {
-                name: name.to_owned(),
-            });
-        }
-        let wall = milliseconds(now.wall);
-        let adjustment = adjustment.checked(wall)?;
-        let stream = &self.0.sources[objective.source].stream;
-        objective.adjust(&stream.windows(now.mono), adjustment, wall)
-    }
-
-    /// Plans a time in which nothing counts for any objective, from now or later on.
-    ///
-    /// # Errors
-    ///
-    /// If it is not valid; nothing changes then.
-    pub fn maintain(&self, maintenance: Maintenance, now: Now) -> Result<(), AdjustError> {
-        let maintenance = maintenance.checked(now)?;
-        let wall = milliseconds(now.wall);
-        adjustment::add(&mut self.maintenance(), maintenance, wall, |one| one.until)?;
-        self.compare(now, false);
-        Ok(())
-    }
-
-    /// Ends the maintenance that is, and returns whether there was one.
-    pub fn end_maintenance(&self, now: Now) -> bool {
-        let mut has_ended = false;
-        for maintenance in self.maintenance().iter_mut() {
-            if (maintenance.from..maintenance.until).contains(&now.wall) {
-                maintenance.until = moment(milliseconds(now.wall));
-                has_ended = true;
-            }
-        }
-        self.compare(now, false);
-        has_ended
-    }
-
-    fn maintenance(&self) -> MutexGuard<'_, Vec<Maintenance>> {
+    fn maintenance(&self) -> MutexGuard<'_, Vec<MaintenanceWindow>> {
         let maintenance = self.0.maintenance.lock();
         maintenance.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, name: &str) -> Result<&Objective, UnknownObjective> {
-        let mut objectives = self.0.objectives.iter();
-        let found = objectives.find(|slo| slo.name == name);
-        found.ok_or_else(|| {
-            let known = self.0.objectives.iter().map(|slo| slo.name.clone());
-            UnknownObjective {
-                name: name.to_owned(),
-                known: known.collect(),
-            }
+    fn find(&self, name: &str) -> Result<&ActiveSlo, UnknownSlo> {
+        let mut slos = self.0.slos.iter();
+        let found = slos.find(|slo| slo.name == name);
+        found.ok_or_else(|| UnknownSlo {
+            name: name.to_owned(),
+            known: self.0.slos.iter().map(|slo| slo.name.clone()).collect(),
         })
     }
 
-    pub(crate) fn objectives(&self) -> &[Objective] {
-        &self.0.objectives
+    pub(crate) fn slos(&self) -> &[ActiveSlo] {
+        &self.0.slos
     }
 
-    pub(crate) fn source(&self, number: usize) -> &Source {
-        &self.0.sources[number]
+    pub(crate) fn filters(&self) -> &[(usize, HeadPredicate)] {
+        &self.0.filters
     }
 
-    pub(crate) fn selections(&self) -> &[(usize, OfHead)] {
-        &self.0.selections
-    }
-
-    /// Returns the sources that exchanges count for.
+    /// Returns the indicators that count HTTP requests.
     #[inline]
-    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (usize, &Source)> {
-        let exchanges = self.0.exchanges.iter();
-        exchanges.map(|number| (*number, &*self.0.sources[*number]))
+    pub(crate) fn http_indicators(&self) -> impl Iterator<Item = (usize, &Indicator)> {
+        let http = self.0.http.iter();
+        http.map(|number| (*number, &*self.0.indicators[*number]))
     }
 }
 
-impl fmt::Debug for Sla {
+impl fmt::Debug for ServiceLevels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sla")
-            .field("objectives", &self.0.objectives.len())
+        f.debug_struct("ServiceLevels")
+            .field("slos", &self.0.slos.len())
             .finish_non_exhaustive()
     }
 }

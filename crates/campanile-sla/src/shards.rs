@@ -1,24 +1,26 @@
-//! Counters that many threads add to, each at a place of its own.
+//! Counters with one shard per thread.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::ring::Reading;
+use crate::counts::SliCounts;
 
-/// What was counted since the beginning: it is never taken back, so that who reads it need not write.
+/// Counts since the start of the process.
+///
+/// They only grow, so a reader computes differences and does not reset them.
 #[derive(Debug)]
 pub(crate) struct Shards {
     own: [Shard; PLACES],
-    /// Of the threads that have no place.
+    /// The shard of the threads without a place.
     shared: Shard,
 }
 
-/// How many threads have a place of their own.
+/// The number of threads that have an exclusive shard.
 const PLACES: usize = 32;
 
-/// A cache line, so that threads don't wait for each other.
+/// The counts of one thread, in a separate cache line to prevent false sharing.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Shard {
@@ -28,8 +30,8 @@ struct Shard {
     latency: AtomicU64,
 }
 
-/// 10 years in seconds, so that a mistake in one does not spoil the sum of all.
-const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
+/// The longest counted latency: 10 years in seconds. It limits the effect of a wrong one on the sum.
+const MAX_LATENCY: u64 = 10 * 365 * 24 * 60 * 60;
 
 impl Shards {
     pub(crate) fn new() -> Self {
@@ -41,11 +43,11 @@ impl Shards {
 
     #[inline]
     pub(crate) fn add(&self, good: bool, latency: Duration) {
-        let nanoseconds = latency.as_secs().min(LONGEST) * 1_000_000_000;
+        let nanoseconds = latency.as_secs().min(MAX_LATENCY) * 1_000_000_000;
         let nanoseconds = nanoseconds + u64::from(latency.subsec_nanos());
         match self.own.get(place()) {
             Some(shard) => {
-                // No other thread writes here, so it takes no lock of the cache line.
+                // Only this thread writes here, so no atomic read-modify-write is required.
                 let add = |to: &AtomicU64, number: u64| {
                     let sum = to.load(Ordering::Relaxed).wrapping_add(number);
                     to.store(sum, Ordering::Relaxed);
@@ -62,9 +64,9 @@ impl Shards {
         }
     }
 
-    /// Returns all of it.
-    pub(crate) fn sum(&self) -> Reading {
-        let mut sum = Reading::default();
+    /// Returns the sum of all shards.
+    pub(crate) fn sum(&self) -> SliCounts {
+        let mut sum = SliCounts::default();
         for shard in self.own.iter().chain([&self.shared]) {
             let add =
                 |to: &mut u64, of: &AtomicU64| *to = to.wrapping_add(of.load(Ordering::Relaxed));
@@ -77,9 +79,10 @@ impl Shards {
 }
 
 thread_local! {
-    /// The number of the thread's place.
+    /// The index of the thread's shard.
     static PLACE: Cell<usize> = const { Cell::new(UNKNOWN) };
-    /// What gives it to another thread when this one ends. It is apart, so that who counts need not ask whether it has ended.
+    /// Returns the index to the pool when the thread ends. It is separate, so that counting does not
+    /// have to check for destruction.
     static LEASE: Lease = const { Lease };
 }
 
@@ -87,10 +90,10 @@ const UNKNOWN: usize = usize::MAX;
 
 struct Lease;
 
-/// The places that threads have left, and the first one that none has had.
+/// The free indices, and the first index that was never used.
 static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
 
-/// Returns the place of this thread; one that is none if all are taken.
+/// Returns the index of this thread's shard; [`PLACES`] if all are in use.
 #[inline]
 fn place() -> usize {
     match PLACE.get() {
@@ -101,9 +104,9 @@ fn place() -> usize {
 
 #[cold]
 fn take() -> usize {
-    // A thread that is about to end has none to give back.
+    // A thread that is ending can't return an index any more.
     let number = LEASE.try_with(|_| {
-        // The lock also shows the next thread what the last one has written at its place.
+        // The lock also makes the writes of the previous thread visible to the next one.
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, next) = &mut *free;
         left.pop().unwrap_or_else(|| {
@@ -131,7 +134,7 @@ impl Drop for Lease {
 mod tests {
     use super::*;
 
-    /// More threads than there are places, one after the other and at once.
+    /// Counts with more threads than shards, sequentially and concurrently.
     #[test]
     fn nothing_is_lost() {
         let shards = Shards::new();
@@ -153,6 +156,6 @@ mod tests {
     fn an_absurd_latency_is_cut() {
         let shards = Shards::new();
         shards.add(true, Duration::MAX);
-        assert_eq!(shards.sum().latency / 1_000_000_000, LONGEST);
+        assert_eq!(shards.sum().latency / 1_000_000_000, MAX_LATENCY);
     }
 }

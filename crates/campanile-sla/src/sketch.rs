@@ -1,26 +1,28 @@
-//! Percentiles of times, as a DDSketch has them: Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with
-//! relative-error guarantees" (VLDB 2019), in buckets whose number is fixed.
+//! Percentiles of latencies, by a DDSketch with a fixed number of buckets.
+//!
+//! Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with relative-error
+//! guarantees" (VLDB 2019).
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How far a percentile may be from the true one, as a share of it.
+/// The maximum relative error of a percentile.
 const ERROR: f64 = 0.01;
 /// The factor between the bounds of two buckets: `(1 + ERROR) / (1 - ERROR)`.
 const GAMMA: f64 = (1.0 + ERROR) / (1.0 - ERROR);
-/// What the first bucket holds, in seconds: all that is no longer.
-const SHORTEST: f64 = 1e-5;
-/// How many it takes from there to 1,000 s; what is longer counts in the last.
+/// The upper bound of the first bucket, in seconds.
+const MIN_LATENCY: f64 = 1e-5;
+/// The number of buckets up to 1,000 s. Longer latencies count in the last bucket.
 const BUCKETS: usize = 923;
-/// In how many parts a window is kept.
+/// The number of parts into which a window is divided.
 const PARTS: u64 = 24;
 
-/// The times of a window, in parts of which the oldest makes room for the newest.
+/// The latencies of a window, in parts that expire separately.
 ///
-/// It is written to without a lock. What is moved and read is under that of the windows beside it.
+/// Recording takes no lock. Advancing and reading happen under the lock of the stream's windows.
 #[derive(Debug)]
 pub(crate) struct Sketch {
-    /// Of a part, in milliseconds.
+    /// The length of a part, in milliseconds.
     width: u64,
     parts: Box<[Part]>,
     /// The number of the newest part.
@@ -29,13 +31,13 @@ pub(crate) struct Sketch {
 
 type Part = Box<[AtomicU32]>;
 
-/// Returns the longest window of parts of a width, in milliseconds.
-pub(crate) fn longest(width: u64) -> u64 {
+/// Returns the window that belongs to a width of parts, in milliseconds.
+pub(crate) fn max_window(width: u64) -> u64 {
     width.saturating_mul(PARTS)
 }
 
 impl Sketch {
-    /// Returns a sketch for windows of a length in milliseconds, up to a day.
+    /// Creates a sketch for a window of up to a day, in milliseconds.
     pub(crate) fn new(window: u64, time: u64) -> Self {
         let part = || (0..BUCKETS).map(|_| AtomicU32::new(0)).collect();
         let width = window.div_ceil(PARTS).max(1);
@@ -46,14 +48,14 @@ impl Sketch {
         }
     }
 
-    /// Counts a time.
+    /// Counts a latency.
     #[inline]
     pub(crate) fn record(&self, time: Duration) {
         let part = &self.parts[place(self.newest.load(Ordering::Relaxed))];
         part[bucket(time)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a time in the part of a past time, in milliseconds, if the part is kept.
+    /// Counts a latency at a past time, in milliseconds since 1970, unless its part has expired.
     pub(crate) fn record_at(&self, at: u64, time: Duration) {
         let number = at / self.width;
         if number <= self.newest.load(Ordering::Relaxed) {
@@ -61,7 +63,7 @@ impl Sketch {
         }
     }
 
-    /// Comes to a time, in milliseconds.
+    /// Advances to a time, in milliseconds since 1970.
     pub(crate) fn advance(&self, time: u64) {
         let number = time / self.width;
         let newest = self.newest.load(Ordering::Relaxed);
@@ -76,7 +78,7 @@ impl Sketch {
         self.newest.store(number, Ordering::Relaxed);
     }
 
-    /// Goes to another time with all that was counted, which is so many milliseconds later or, if it is negative, earlier.
+    /// Moves all counts by a number of milliseconds.
     pub(crate) fn shift(&self, by: i64) {
         let parts = self.filled();
         for bucket in self.parts.iter().flat_map(|part| part.iter()) {
@@ -91,9 +93,7 @@ impl Sketch {
         }
     }
 
-    /// Returns the time that so many parts of `whole` are no longer than; `None` if there are none.
-    ///
-    /// It is that of the exchange with this rank, by the nearest-rank method.
+    /// Returns the percentile `parts / whole`, by the nearest-rank method; `None` without latencies.
     pub(crate) fn percentile(&self, parts: u64, whole: u64) -> Option<Duration> {
         let mut sums = [0u64; BUCKETS];
         for part in &self.parts {
@@ -115,7 +115,7 @@ impl Sketch {
         self.width
     }
 
-    /// Returns the number of each part that has something, and what it has, by bucket.
+    /// Returns the number of each part that is not empty, and its counts by bucket.
     pub(crate) fn filled(&self) -> Vec<(u64, Vec<(u64, u64)>)> {
         let newest = self.newest.load(Ordering::Relaxed);
         let parts = (newest.saturating_sub(PARTS)..=newest).map(|number| {
@@ -128,7 +128,7 @@ impl Sketch {
             .collect()
     }
 
-    /// Takes in what a part had before.
+    /// Adds restored counts to a part.
     pub(crate) fn merge(&self, number: u64, counts: impl Iterator<Item = (u64, u64)>) {
         self.advance(number.saturating_mul(self.width));
         if number.saturating_add(PARTS) < self.newest.load(Ordering::Relaxed) {
@@ -148,20 +148,20 @@ impl Sketch {
 }
 
 fn place(number: u64) -> usize {
-    // Less than the number of parts.
+    // The remainder is below the number of parts.
     (number % (PARTS + 1)) as usize
 }
 
 fn bucket(time: Duration) -> usize {
-    let above = time.as_secs_f64() / SHORTEST;
-    // A float that is too small or too large for the type becomes its least or its greatest.
+    let above = time.as_secs_f64() / MIN_LATENCY;
+    // The cast saturates for values out of range.
     let at = (above.ln() / GAMMA.ln()).ceil() as usize;
     at.min(BUCKETS - 1)
 }
 
-/// Returns what a bucket stands for: no time in it is further away than the error.
+/// Returns the value of a bucket, which is within [`ERROR`] of all latencies in it.
 fn value(bucket: usize) -> Duration {
-    let upper = SHORTEST * GAMMA.powf(bucket as f64);
+    let upper = MIN_LATENCY * GAMMA.powf(bucket as f64);
     Duration::from_secs_f64(upper * 2.0 / (1.0 + GAMMA))
 }
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_counts_at_the_ends() {
+    fn latencies_out_of_range_count_in_the_outer_buckets() {
         let sketch = Sketch::new(1_000, 0);
         assert_eq!(sketch.percentile(500, WHOLE), None);
         sketch.record(Duration::ZERO);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_leave_and_come_back() {
+    fn parts_expire_and_are_restored() {
         let (second, day) = (Duration::from_secs(1), 24 * 3_600_000);
         let sketch = Sketch::new(day, 0);
         sketch.record(second);

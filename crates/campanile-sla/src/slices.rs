@@ -1,21 +1,21 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::ring::Reading;
+use crate::counts::SliCounts;
 use crate::slo::Bound;
 use crate::stream::Stream;
 use crate::windows::Windows;
 
-/// The slices of a gauge's time, each of which is good or bad.
+/// The time slices of a gauge, each of which counts as good or bad.
 #[derive(Debug)]
 pub(crate) struct Slices {
     bound: Bound,
-    /// In milliseconds.
+    /// The length of a slice, in milliseconds.
     width: u64,
     current: Mutex<Option<Slice>>,
 }
 
-/// The slice that is not over yet.
+/// The current slice.
 #[derive(Clone, Copy, Debug)]
 struct Slice {
     number: u64,
@@ -32,7 +32,7 @@ impl Slices {
         }
     }
 
-    /// Takes a value of the gauge in. One that is no number is none.
+    /// Adds a value of the gauge; NaN is ignored.
     pub(crate) fn observe(&self, stream: &Stream, value: f64, at: Instant) {
         let mut windows = stream.windows(at);
         self.settle(&mut windows);
@@ -50,7 +50,8 @@ impl Slices {
         slice.values += 1;
     }
 
-    /// Counts the current slice if it is over. A slice from before the clock was set back is dropped.
+    /// Counts the current slice if it has ended. A slice that is in the future, because the clock was
+    /// set back, is dropped.
     pub(crate) fn settle(&self, windows: &mut Windows) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = windows.time() / self.width;
@@ -59,12 +60,12 @@ impl Slices {
             return;
         };
         let is_good = self.bound.holds(slice.sum / slice.values as f64);
-        let reading = Reading {
+        let counts = SliCounts {
             good: is_good.into(),
             bad: (!is_good).into(),
-            ..Reading::default()
+            ..SliCounts::default()
         };
-        // When it is over, as for who keeps a history of what was counted.
-        windows.add_at((slice.number + 1).saturating_mul(self.width), reading);
+        // Counted at its end, so that cumulative counters grow when the time has passed.
+        windows.add_at((slice.number + 1).saturating_mul(self.width), counts);
     }
 }

@@ -1,149 +1,175 @@
-//! How a figure stands to its target.
+use crate::budget::MIN_BAD;
+use crate::counts::SliCounts;
+use crate::ratio::PARTS;
 
-use crate::budget::LEAST_BAD;
-use crate::report::Standing;
-use crate::ring::Reading;
-use crate::share::WHOLE;
+/// The status of an SLO, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SloStatus {
+    /// Nothing was counted.
+    NoData,
+    /// There are too few samples for a verdict: the window is [young](crate#young-windows), or
+    /// there are fewer than 20 latencies.
+    Provisional,
+    /// The target is met.
+    Compliant,
+    /// The target is at risk, or missed by little.
+    Warning,
+    /// The target is missed.
+    Violated,
+}
 
-/// How much of its window an objective is judged by, in milliseconds.
+impl SloStatus {
+    /// Returns the status as a string: `no_data`, `provisional`, `compliant`, `warning` or
+    /// `violated`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoData => "no_data",
+            Self::Provisional => "provisional",
+            Self::Compliant => "compliant",
+            Self::Warning => "warning",
+            Self::Violated => "violated",
+        }
+    }
+}
+
+/// The part of an SLO's window that has passed, in milliseconds.
 #[derive(Clone, Copy)]
-pub(crate) struct Part {
-    /// Since the window began, or since anything was counted.
+pub(crate) struct Elapsed {
+    /// Since the window or the counts started, whichever is later.
     pub(crate) passed: u64,
     pub(crate) whole: u64,
 }
 
-impl Part {
+impl Elapsed {
     pub(crate) fn is_full(self) -> bool {
         self.passed >= self.whole
     }
 }
 
-/// The fewest samples of a mean or a percentile, and of an error rate while its window is not full.
-const LEAST: u64 = 20;
-/// The shortest time of a rate, in milliseconds.
-const LEAST_TIME: u64 = 60 * 1_000;
+/// The minimum number of samples of a mean or a percentile, and of an error rate in a young window.
+pub(crate) const MIN_SAMPLES: u64 = 20;
+/// The minimum covered time of a throughput, in milliseconds.
+const MIN_TIME: u64 = 60 * 1_000;
 
-/// Returns the number of samples that a share takes: of fewer a single bad one would be over the target.
-pub(crate) fn needed(allowed: u64, unit: u64) -> u64 {
-    WHOLE.div_ceil(allowed.max(1)).saturating_mul(unit)
+/// Returns the number of samples that a share requires: with fewer, a single bad one would exceed
+/// the target.
+pub(crate) fn samples_needed(allowed: u64, unit: u64) -> u64 {
+    PARTS.div_ceil(allowed.max(1)).saturating_mul(unit)
 }
 
-/// How a share stands, by its budget over its window and its use in the last hour.
+/// Returns the number of samples that an error rate requires.
+pub(crate) fn samples_needed_for_rate(allowed: u64) -> u64 {
+    samples_needed(allowed, 1).max(MIN_SAMPLES)
+}
+
+/// Returns the status of a share, by its error budget over the window and in the last hour.
 pub(crate) fn by_budget(
     allowed: u64,
     unit: u64,
-    (reading, last_hour): (Reading, Reading),
-    part: Part,
-) -> Standing {
-    if reading.valid() == 0 {
-        return Standing::NoData;
+    (counts, last_hour): (SliCounts, SliCounts),
+    elapsed: Elapsed,
+) -> SloStatus {
+    if counts.valid() == 0 {
+        return SloStatus::NoData;
     }
-    if is_too_little(reading, needed(allowed, unit), unit, part) {
-        return Standing::Provisional;
+    if has_too_few(counts, samples_needed(allowed, unit), unit, elapsed) {
+        return SloStatus::Provisional;
     }
     let allowed = u128::from(allowed);
-    // Both in parts of an exchange.
-    let budget = u128::from(reading.valid()) * allowed;
-    let used = u128::from(reading.bad()) * u128::from(WHOLE);
+    // Both are in parts of an event.
+    let budget = u128::from(counts.valid()) * allowed;
+    let used = u128::from(counts.bad()) * u128::from(PARTS);
     let burns =
-        u128::from(last_hour.bad()) * u128::from(WHOLE) > u128::from(last_hour.valid()) * allowed;
-    if reading.bad() > 0 && used >= budget {
-        overspent(reading, allowed, part)
+        u128::from(last_hour.bad()) * u128::from(PARTS) > u128::from(last_hour.valid()) * allowed;
+    if counts.bad() > 0 && used >= budget {
+        overspent(counts, allowed, elapsed)
     } else if burns || used * 4 > budget * 3 {
-        Standing::Warning
+        SloStatus::Warning
     } else {
-        Standing::Compliant
+        SloStatus::Compliant
     }
 }
 
-/// How a rate of errors stands: within a tenth of its target it is a warning.
-pub(crate) fn by_rate(target: f64, allowed: u64, reading: Reading, part: Part) -> Standing {
-    if reading.valid() == 0 {
-        return Standing::NoData;
+/// Returns the status of an error rate: a warning up to a tenth above the target.
+pub(crate) fn by_rate(target: f64, allowed: u64, counts: SliCounts, elapsed: Elapsed) -> SloStatus {
+    if counts.valid() == 0 {
+        return SloStatus::NoData;
     }
-    if is_too_little(reading, needed_of_rate(allowed), 1, part) {
-        return Standing::Provisional;
+    if has_too_few(counts, samples_needed_for_rate(allowed), 1, elapsed) {
+        return SloStatus::Provisional;
     }
-    let rate = reading.error_rate().map(|rate| 100.0 * rate);
+    let rate = counts.error_rate().map(|rate| 100.0 * rate);
     match at_most(target, rate) {
-        Standing::Violated => overspent(reading, allowed.into(), part),
-        standing => standing,
+        SloStatus::Violated => overspent(counts, allowed.into(), elapsed),
+        status => status,
     }
 }
 
-/// How a mean or a percentile stands.
-pub(crate) fn by_latency(target: f64, current: Option<f64>, samples: u64) -> Standing {
+/// Returns the status of a mean or a percentile.
+pub(crate) fn by_latency(target: f64, current: Option<f64>, samples: u64) -> SloStatus {
     match current {
-        Some(_) if samples < LEAST => Standing::Provisional,
+        Some(_) if samples < MIN_SAMPLES => SloStatus::Provisional,
         current => at_most(target, current),
     }
 }
 
-/// Returns the number of samples that a mean or a percentile takes.
-pub(crate) fn needed_of_latency() -> u64 {
-    LEAST
-}
-
-/// Returns the number of samples that an error rate takes.
-pub(crate) fn needed_of_rate(allowed: u64) -> u64 {
-    needed(allowed, 1).max(LEAST)
-}
-
-/// How a throughput stands.
-pub(crate) fn by_throughput(target: f64, reading: Reading, part: Part) -> Standing {
-    match reading.throughput() {
-        Some(_) if reading.covered < LEAST_TIME.min(part.whole) => Standing::Provisional,
+/// Returns the status of a throughput.
+pub(crate) fn by_throughput(target: f64, counts: SliCounts, elapsed: Elapsed) -> SloStatus {
+    match counts.throughput() {
+        Some(_) if counts.covered < MIN_TIME.min(elapsed.whole) => SloStatus::Provisional,
         current => at_least(target, current),
     }
 }
 
-/// Returns whether a window that is not full has too little to judge by. Three bad ones are enough, whatever they are of.
-fn is_too_little(reading: Reading, needed: u64, unit: u64, part: Part) -> bool {
-    let few = reading.valid() < needed && reading.bad() < LEAST_BAD * unit;
-    few && !part.is_full()
+/// Returns whether a young window has too few samples for a verdict. Three bad events are enough,
+/// however few valid ones there are.
+fn has_too_few(counts: SliCounts, needed: u64, unit: u64, elapsed: Elapsed) -> bool {
+    let few = counts.valid() < needed && counts.bad() < MIN_BAD * unit;
+    few && !elapsed.is_full()
 }
 
-/// How an objective stands that has failed more than its window so far allows: it is violated once the whole window, at the same traffic, could not
-/// pay for it any more.
-fn overspent(reading: Reading, allowed: u128, part: Part) -> Standing {
-    let used = u128::from(reading.bad()) * u128::from(WHOLE);
-    let budget = u128::from(reading.valid()) * allowed;
-    let used = used.saturating_mul(part.passed.into());
-    if part.is_full() || used >= budget.saturating_mul(part.whole.into()) {
-        Standing::Violated
+/// Returns the status of an SLO that has overspent the budget of its window until now.
+///
+/// It is violated if the budget of the whole window, at the same traffic, is overspent too.
+fn overspent(counts: SliCounts, allowed: u128, elapsed: Elapsed) -> SloStatus {
+    let used = u128::from(counts.bad()) * u128::from(PARTS);
+    let budget = u128::from(counts.valid()) * allowed;
+    let used = used.saturating_mul(elapsed.passed.into());
+    if elapsed.is_full() || used >= budget.saturating_mul(elapsed.whole.into()) {
+        SloStatus::Violated
     } else {
-        Standing::Warning
+        SloStatus::Warning
     }
 }
 
-/// How far a figure may miss its target before it is violated.
+/// The share of its target by which a value may miss it with a warning.
 const TOLERANCE: f64 = 0.1;
 
-pub(crate) fn at_most(target: f64, current: Option<f64>) -> Standing {
+pub(crate) fn at_most(target: f64, current: Option<f64>) -> SloStatus {
     match current {
-        None => Standing::NoData,
-        Some(current) if current <= target => Standing::Compliant,
-        Some(current) if current <= target * (1.0 + TOLERANCE) => Standing::Warning,
-        Some(_) => Standing::Violated,
+        None => SloStatus::NoData,
+        Some(current) if current <= target => SloStatus::Compliant,
+        Some(current) if current <= target * (1.0 + TOLERANCE) => SloStatus::Warning,
+        Some(_) => SloStatus::Violated,
     }
 }
 
-pub(crate) fn at_least(target: f64, current: Option<f64>) -> Standing {
+pub(crate) fn at_least(target: f64, current: Option<f64>) -> SloStatus {
     match current {
-        None => Standing::NoData,
-        Some(current) if current >= target => Standing::Compliant,
-        Some(current) if current >= target * (1.0 - TOLERANCE) => Standing::Warning,
-        Some(_) => Standing::Violated,
+        None => SloStatus::NoData,
+        Some(current) if current >= target => SloStatus::Compliant,
+        Some(current) if current >= target * (1.0 - TOLERANCE) => SloStatus::Warning,
+        Some(_) => SloStatus::Violated,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::share::parts_of;
+    use crate::ratio::parts_of;
 
-    const FULL: Part = Part {
+    const FULL: Elapsed = Elapsed {
         passed: 1,
         whole: 1,
     };
@@ -151,135 +177,144 @@ mod tests {
     #[test]
     fn a_young_window_is_judged_by_what_the_whole_one_can_pay_for() {
         #[track_caller]
-        fn check((good, bad): (u64, u64), passed: u64, standing: Standing) {
-            let reading = Reading {
+        fn check((good, bad): (u64, u64), passed: u64, status: SloStatus) {
+            let reading = SliCounts {
                 good,
                 bad,
-                ..Reading::default()
+                ..SliCounts::default()
             };
-            let part = Part {
+            let elapsed = Elapsed {
                 passed,
                 whole: 1_000,
             };
-            let found = by_budget(WHOLE / 1_000, 1, (reading, Reading::default()), part);
-            assert_eq!(found, standing, "{good} {bad} {passed}");
+            let found = by_budget(PARTS / 1_000, 1, (reading, SliCounts::default()), elapsed);
+            assert_eq!(found, status, "{good} {bad} {passed}");
         }
-        check((2, 1), 1, Standing::Provisional);
-        check((999, 0), 1, Standing::Provisional);
-        check((997, 2), 999, Standing::Provisional);
-        check((1_000, 0), 1, Standing::Compliant);
+        check((2, 1), 1, SloStatus::Provisional);
+        check((999, 0), 1, SloStatus::Provisional);
+        check((997, 2), 999, SloStatus::Provisional);
+        check((1_000, 0), 1, SloStatus::Compliant);
         // Three bad ones are enough, and it takes as long as the whole window takes to pay for them.
-        check((97, 3), 1, Standing::Warning);
-        check((97, 3), 33, Standing::Warning);
-        check((97, 3), 34, Standing::Violated);
-        check((998, 2), 499, Standing::Warning);
-        check((998, 2), 500, Standing::Violated);
-        check((0, 0), 1, Standing::NoData);
-        check((0, 0), 1_000, Standing::NoData);
+        check((97, 3), 1, SloStatus::Warning);
+        check((97, 3), 33, SloStatus::Warning);
+        check((97, 3), 34, SloStatus::Violated);
+        check((998, 2), 499, SloStatus::Warning);
+        check((998, 2), 500, SloStatus::Violated);
+        check((0, 0), 1, SloStatus::NoData);
+        check((0, 0), 1_000, SloStatus::NoData);
         // At the very start of a month.
-        check((0, 10), 0, Standing::Warning);
+        check((0, 10), 0, SloStatus::Warning);
         // What is full is judged whatever there is.
-        check((2, 1), 1_000, Standing::Violated);
-        check((2, 0), 1_000, Standing::Compliant);
+        check((2, 1), 1_000, SloStatus::Violated);
+        check((2, 0), 1_000, SloStatus::Compliant);
     }
 
     #[test]
     fn figures_of_too_little_are_no_verdict() {
-        assert_eq!(by_latency(1.0, None, 0), Standing::NoData);
-        assert_eq!(by_latency(1.0, Some(2.0), 19), Standing::Provisional);
-        assert_eq!(by_latency(1.0, Some(2.0), 20), Standing::Violated);
-        let of = |bad, covered| Reading {
+        assert_eq!(by_latency(1.0, None, 0), SloStatus::NoData);
+        assert_eq!(by_latency(1.0, Some(2.0), 19), SloStatus::Provisional);
+        assert_eq!(by_latency(1.0, Some(2.0), 20), SloStatus::Violated);
+        let of = |bad, covered| SliCounts {
             good: 10,
             bad,
             covered,
             latency: 0,
         };
-        let young = Part {
+        let young = Elapsed {
             passed: 1,
             whole: 1_000_000,
         };
         assert_eq!(
-            by_rate(50.0, WHOLE / 2, of(2, 0), young),
-            Standing::Provisional
+            by_rate(50.0, PARTS / 2, of(2, 0), young),
+            SloStatus::Provisional
         );
         assert_eq!(
-            by_rate(1.0, WHOLE / 100, of(3, 0), young),
-            Standing::Warning
+            by_rate(1.0, PARTS / 100, of(3, 0), young),
+            SloStatus::Warning
         );
         assert_eq!(
-            by_rate(1.0, WHOLE / 100, of(1, 0), FULL),
-            Standing::Violated
+            by_rate(1.0, PARTS / 100, of(1, 0), FULL),
+            SloStatus::Violated
         );
-        assert_eq!(by_throughput(1.0, of(0, 0), young), Standing::NoData);
+        assert_eq!(by_throughput(1.0, of(0, 0), young), SloStatus::NoData);
         assert_eq!(
             by_throughput(1.0, of(0, 59_999), young),
-            Standing::Provisional
+            SloStatus::Provisional
         );
-        assert_eq!(by_throughput(1.0, of(0, 60_000), young), Standing::Violated);
+        assert_eq!(
+            by_throughput(1.0, of(0, 60_000), young),
+            SloStatus::Violated
+        );
     }
 
     #[test]
     fn budgets_are_exact_to_the_exchange() {
-        let reading = |good, bad| Reading {
+        let reading = |good, bad| SliCounts {
             good,
             bad,
-            ..Reading::default()
+            ..SliCounts::default()
         };
-        let quiet = Reading::default();
+        let quiet = SliCounts::default();
         #[track_caller]
-        fn check(target: &str, reading: Reading, last_hour: Reading, standing: Standing) {
-            let allowed = WHOLE - parts_of(target).unwrap();
+        fn check(target: &str, reading: SliCounts, last_hour: SliCounts, status: SloStatus) {
+            let allowed = PARTS - parts_of(target).unwrap();
             assert_eq!(
                 by_budget(allowed, 1, (reading, last_hour), FULL),
-                standing,
+                status,
                 "{reading:?}"
             );
         }
-        check("99.9%", reading(1_000, 0), quiet, Standing::Compliant);
-        check("99.9%", reading(999, 1), quiet, Standing::Violated);
-        check("99.9%", reading(1_000, 1), quiet, Standing::Warning);
+        check("99.9%", reading(1_000, 0), quiet, SloStatus::Compliant);
+        check("99.9%", reading(999, 1), quiet, SloStatus::Violated);
+        check("99.9%", reading(1_000, 1), quiet, SloStatus::Warning);
         // A quarter is left, then less.
-        check("99.9%", reading(3_997, 3), quiet, Standing::Compliant);
-        check("99.9%", reading(3_996, 3), quiet, Standing::Warning);
+        check("99.9%", reading(3_997, 3), quiet, SloStatus::Compliant);
+        check("99.9%", reading(3_996, 3), quiet, SloStatus::Warning);
         // The last hour burns at 1, then faster.
         check(
             "99.9%",
             reading(100_000, 1),
             reading(999, 1),
-            Standing::Compliant,
+            SloStatus::Compliant,
         );
         check(
             "99.9%",
             reading(100_000, 1),
             reading(998, 1),
-            Standing::Warning,
+            SloStatus::Warning,
         );
-        check("0%", reading(0, 10), reading(0, 10), Standing::Violated);
+        check("0%", reading(0, 10), reading(0, 10), SloStatus::Violated);
         check(
             "99.9%",
             reading(u64::MAX / 2, 1),
             quiet,
-            Standing::Compliant,
+            SloStatus::Compliant,
         );
     }
 
     #[test]
     fn figures_within_a_tenth_of_their_target_are_a_warning() {
         let check = |current| (at_most(200.0, current), at_least(200.0, current));
-        assert_eq!(check(Some(180.0)), (Standing::Compliant, Standing::Warning));
+        assert_eq!(
+            check(Some(180.0)),
+            (SloStatus::Compliant, SloStatus::Warning)
+        );
         assert_eq!(
             check(Some(200.0)),
-            (Standing::Compliant, Standing::Compliant)
+            (SloStatus::Compliant, SloStatus::Compliant)
         );
-        assert_eq!(check(Some(219.9)), (Standing::Warning, Standing::Compliant));
+        assert_eq!(
+            check(Some(219.9)),
+            (SloStatus::Warning, SloStatus::Compliant)
+        );
         assert_eq!(
             check(Some(220.1)),
-            (Standing::Violated, Standing::Compliant)
+            (SloStatus::Violated, SloStatus::Compliant)
         );
         assert_eq!(
             check(Some(179.9)),
-            (Standing::Compliant, Standing::Violated)
+            (SloStatus::Compliant, SloStatus::Violated)
         );
-        assert_eq!(check(None), (Standing::NoData, Standing::NoData));
+        assert_eq!(check(None), (SloStatus::NoData, SloStatus::NoData));
     }
 }

@@ -2,30 +2,32 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use crate::ring::Reading;
+use crate::counts::SliCounts;
 use crate::shards::Shards;
 use crate::sketch::Sketch;
 use crate::windows::Windows;
 
-/// Events that ended up to this number of seconds before the current one count in it, without a lock.
-const LATE: u64 = 2;
+/// The number of seconds by which an event may be late and still count in the current second,
+/// without a lock.
+const MAX_LATENESS: u64 = 2;
 
-/// What is counted of one thing: exchanges, times in which something is up, or slices of a gauge's time.
+/// The counts of one indicator or route: events, uptime or time slices of a gauge.
 #[derive(Debug)]
 pub(crate) struct Stream {
     /// The origin of monotonic times.
     origin: Instant,
-    /// The second, since the origin, that is being counted.
+    /// The current second, since the origin.
     second: AtomicU64,
     counts: Shards,
     sketches: Vec<Sketch>,
-    /// Whether nothing counts, as of the last move.
-    is_maintained: AtomicBool,
+    /// Whether maintenance was in progress at the last roll.
+    is_in_maintenance: AtomicBool,
     windows: Mutex<Windows>,
 }
 
 impl Stream {
-    /// Starts at a time of the wall clock in milliseconds, with windows and percentiles of these lengths.
+    /// Creates a stream that starts at the wall clock time `wall`, with windows and percentiles of these
+    /// lengths. All are in milliseconds.
     pub(crate) fn new(origin: Instant, wall: u64, spans: &[u64], sketches: &[u64]) -> Self {
         let sketch = |window: &u64| Sketch::new(*window, wall);
         Self {
@@ -33,41 +35,42 @@ impl Stream {
             second: AtomicU64::new(0),
             counts: Shards::new(),
             sketches: sketches.iter().map(sketch).collect(),
-            is_maintained: AtomicBool::new(false),
+            is_in_maintenance: AtomicBool::new(false),
             windows: Mutex::new(Windows::new(wall, spans)),
         }
     }
 
-    /// Returns another one that has the same time, and nothing yet.
-    pub(crate) fn beside(&self, spans: &[u64], now: Instant) -> Self {
+    /// Creates an empty stream with the same time and maintenance.
+    pub(crate) fn new_sibling(&self, spans: &[u64], now: Instant) -> Self {
         let windows = self.windows(now);
         let other = Self::new(self.origin, windows.offset(), spans, &[]);
-        other.windows(now).maintain(windows.maintenance());
+        other.windows(now).set_maintenance(windows.maintenance());
         other
     }
 
-    /// Counts something that ended at a time.
+    /// Counts an event that ended at a time.
     ///
-    /// It never waits, unless the time is more than two seconds ago: in the one case that another thread is moving the counts into the rings, it may count for the second before.
+    /// It waits for a lock only if the time is more than two seconds ago. If another thread is moving
+    /// the counts into the rings, the event may count in the second before.
     #[inline]
     pub(crate) fn record(&self, good: bool, latency: Duration, at: Instant) {
         let second = at.saturating_duration_since(self.origin).as_secs();
         let current = self.second.load(Ordering::Relaxed);
         if second > current {
-            self.turn(at);
-        } else if second + LATE < current {
+            self.try_roll(at);
+        } else if second + MAX_LATENESS < current {
             self.record_late(good, latency, at);
             return;
         }
         self.counts.add(good, latency);
-        if !self.sketches.is_empty() && !self.is_maintained.load(Ordering::Relaxed) {
+        if !self.sketches.is_empty() && !self.is_in_maintenance.load(Ordering::Relaxed) {
             for sketch in &self.sketches {
                 sketch.record(latency);
             }
         }
     }
 
-    /// Counts something that ended before the current second, at its own time.
+    /// Counts a late event at its time.
     #[cold]
     fn record_late(&self, good: bool, latency: Duration, at: Instant) {
         let windows = self.windows.lock();
@@ -79,18 +82,18 @@ impl Stream {
             Some(after) => offset.saturating_add(milliseconds(after)),
             None => offset.saturating_sub(milliseconds(self.origin.duration_since(at))),
         };
-        if windows.is_maintained(time) {
+        if windows.is_in_maintenance(time) {
             return;
         }
-        windows.add_at(time, Reading::one(good, latency));
+        windows.add_at(time, SliCounts::one(good, latency));
         for sketch in &self.sketches {
             sketch.record_at(time, latency);
         }
     }
 
-    /// Moves the counts into the rings, unless another thread does.
+    /// Moves the counts into the rings, unless another thread is doing so.
     #[cold]
-    fn turn(&self, now: Instant) {
+    fn try_roll(&self, now: Instant) {
         let windows = match self.windows.try_lock() {
             Ok(windows) => Some(windows),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -101,9 +104,9 @@ impl Stream {
         }
     }
 
-    /// Compares with the wall clock, and sets the times in which nothing counts.
+    /// Compares the time with the wall clock, and sets the maintenance windows.
     ///
-    /// Returns by how many milliseconds all counts moved, if they did.
+    /// Returns the milliseconds by which all counts were shifted, if they were.
     pub(crate) fn compare(
         &self,
         windows: &mut Windows,
@@ -111,7 +114,7 @@ impl Stream {
         maintenance: &[(u64, u64)],
     ) -> Option<i64> {
         let shifted = windows.compare(wall);
-        windows.maintain(maintenance);
+        windows.set_maintenance(maintenance);
         let time = windows.time();
         for sketch in &self.sketches {
             match shifted {
@@ -119,17 +122,17 @@ impl Stream {
                 None => sketch.advance(time),
             }
         }
-        self.is_maintained
-            .store(windows.is_maintained(time), Ordering::Relaxed);
+        self.is_in_maintenance
+            .store(windows.is_in_maintenance(time), Ordering::Relaxed);
         shifted
     }
 
-    /// Says whether the time is good or bad from a moment on, or that it is not known.
+    /// Sets whether the time from `at` on is good or bad; `None` for unknown.
     pub(crate) fn set_up(&self, up: Option<bool>, at: Instant) {
         self.windows(at).set_state(up);
     }
 
-    /// Returns the rings, with all that has been counted in them.
+    /// Returns the windows, including all counts until now.
     pub(crate) fn windows(&self, now: Instant) -> MutexGuard<'_, Windows> {
         // Nothing that can panic runs under the lock.
         let windows = self.windows.lock();
@@ -152,7 +155,8 @@ impl Stream {
         for sketch in &self.sketches {
             sketch.advance(windows.time());
         }
-        let is_maintained = windows.is_maintained(windows.time());
-        self.is_maintained.store(is_maintained, Ordering::Relaxed);
+        let is_in_maintenance = windows.is_in_maintenance(windows.time());
+        self.is_in_maintenance
+            .store(is_in_maintenance, Ordering::Relaxed);
     }
 }

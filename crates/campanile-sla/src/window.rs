@@ -6,11 +6,11 @@ use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
-use crate::windows::LONGEST;
+use crate::windows::MAX_WINDOW;
 
-/// The window of an objective: a rolling time such as the last 30 days, or the current month or quarter.
+/// The window of an SLO: a rolling one such as the last 30 days, or the current month or quarter.
 ///
-/// A [`Duration`] is one that rolls on.
+/// A [`Duration`] converts into a rolling window.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,38 +41,39 @@ const DAY: u64 = 24 * HOUR;
 const DAY_LONG: Duration = Duration::from_secs(DAY);
 
 impl Window {
-    /// Creates a rolling window of a length: 1 s to 92 days.
+    /// Creates a rolling window: 1 s to 92 days.
     #[must_use]
     pub fn rolling(time: Duration) -> Self {
         Self(Kind::Rolling(time))
     }
 
-    /// Creates a rolling window of days of 24 hours: 1 to 92.
+    /// Creates a rolling window of 1 to 92 days of 24 hours.
     #[must_use]
     pub fn days(days: u32) -> Self {
         Self::rolling(Duration::from_secs(DAY * u64::from(days)))
     }
 
-    /// Creates a rolling window of hours: 1 to 2,208.
+    /// Creates a rolling window of 1 to 2,208 hours.
     #[must_use]
     pub fn hours(hours: u32) -> Self {
         Self::rolling(Duration::from_secs(HOUR * u64::from(hours)))
     }
 
-    /// Returns the calendar's month, from its first moment in a time zone on: `UTC`, or a name of the IANA's database, such as
-    /// `Europe/Berlin`.
+    /// Creates the window of the current calendar month in a time zone: `UTC`, or a name of the IANA
+    /// database such as `Europe/Berlin`.
     #[must_use]
     pub fn month(zone: impl Into<String>) -> Self {
         Self(Kind::Calendar(Unit::Month, zone.into()))
     }
 
-    /// Returns the calendar's quarter: that from January, April, July or October on, as [`month`](Self::month) has it.
+    /// Creates the window of the current calendar quarter in a time zone. Quarters start in January,
+    /// April, July and October.
     #[must_use]
     pub fn quarter(zone: impl Into<String>) -> Self {
         Self(Kind::Calendar(Unit::Quarter, zone.into()))
     }
 
-    /// Returns its time zone, if it is of the calendar.
+    /// Returns the unit and the time zone of a calendar window.
     pub(crate) fn calendar(&self) -> Option<(Unit, &str)> {
         match &self.0 {
             Kind::Rolling(_) => None,
@@ -80,7 +81,7 @@ impl Window {
         }
     }
 
-    /// Returns how long it is, if it rolls on.
+    /// Returns the length of a rolling window; zero for a calendar window.
     pub(crate) fn length(&self) -> Duration {
         match self.0 {
             Kind::Rolling(time) => time,
@@ -88,7 +89,7 @@ impl Window {
         }
     }
 
-    /// Returns the window to judge by, or what is wrong with this one.
+    /// Returns the validated window.
     pub(crate) fn check(&self) -> Result<Period, WindowProblem> {
         match &self.0 {
             Kind::Rolling(time) if (Duration::from_secs(1)..=MAX).contains(time) => {
@@ -103,7 +104,7 @@ impl Window {
     }
 }
 
-/// The longest window that rolls on: it is also the longest quarter.
+/// The longest rolling window, which is also the length of the longest quarter.
 const MAX: Duration = Duration::from_secs(92 * DAY);
 
 #[derive(Debug)]
@@ -125,7 +126,7 @@ impl From<Duration> for Window {
     }
 }
 
-/// `24h`, `30d`, `month in Europe/Berlin`, `quarter in UTC`; one or two days are told in hours, as people do.
+/// Writes `24h`, `30d`, `month in Europe/Berlin` or `quarter in UTC`. One and two days are in hours.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -139,14 +140,14 @@ impl fmt::Display for Window {
     }
 }
 
-/// A window that was checked.
+/// A validated window.
 #[derive(Clone, Debug)]
 pub(crate) enum Period {
     Rolling(Duration),
     Calendar(Unit, TimeZone),
 }
 
-/// When a window began and when it ends, in milliseconds since 1970; one that rolls on ends now.
+/// The start and the end of a window, in milliseconds since 1970. A rolling window ends now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) from: u64,
@@ -160,16 +161,16 @@ impl Bounds {
 }
 
 impl Period {
-    /// Returns how much has to be kept for it, in milliseconds.
+    /// Returns the maximum length, in milliseconds.
     pub(crate) fn span(&self) -> u64 {
         match self {
-            Self::Rolling(time) => u64::try_from(time.as_millis()).unwrap_or(LONGEST),
+            Self::Rolling(time) => u64::try_from(time.as_millis()).unwrap_or(MAX_WINDOW),
             Self::Calendar(Unit::Month, _) => 32 * DAY * 1_000,
-            Self::Calendar(Unit::Quarter, _) => LONGEST,
+            Self::Calendar(Unit::Quarter, _) => MAX_WINDOW,
         }
     }
 
-    /// Returns the window at a time.
+    /// Returns the bounds of the window at a time.
     pub(crate) fn at(&self, time: u64) -> Bounds {
         match self {
             Self::Rolling(_) => Bounds {
@@ -177,7 +178,7 @@ impl Period {
                 until: time,
             },
             Self::Calendar(unit, zone) => {
-                // A time that no calendar has is as good as none.
+                // A time out of the calendar's range has an empty window.
                 calendar(*unit, zone, time).unwrap_or(Bounds {
                     from: time,
                     until: time,
@@ -190,7 +191,7 @@ impl Period {
         matches!(self, Self::Calendar(..))
     }
 
-    /// Returns how long it is, for what is said of it whatever the time is: a month has 30 days, and a quarter 90.
+    /// Returns the length, independent of the current time: a month has 30 days, and a quarter 90.
     pub(crate) fn nominal(&self) -> Duration {
         match self {
             Self::Rolling(time) => *time,
@@ -210,9 +211,9 @@ fn calendar(unit: Unit, zone: &TimeZone, time: u64) -> Option<Bounds> {
     month_bounds(zone, Date::new(date.year(), month, 1).ok()?, months)
 }
 
-/// Returns the bounds of a number of months from a date on.
+/// Returns the bounds of a number of months that start at a date.
 pub(crate) fn month_bounds(zone: &TimeZone, first: Date, months: i64) -> Option<Bounds> {
-    // The first moment of a day is not midnight where the clocks are set forward at it.
+    // A day does not start at midnight if the clocks are set forward then.
     let start = |date: Date| -> Option<u64> {
         let zoned: Zoned = date
             .to_datetime(Time::midnight())
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn months_begin_where_the_zone_says() {
+    fn months_start_at_the_midnight_of_the_zone() {
         let utc = Window::month("UTC");
         check(
             &utc,
@@ -275,7 +276,7 @@ mod tests {
             "2026-10-31T23:00:00Z",
             "2026-11-30T23:00:00Z",
         );
-        // October has an hour more.
+        // October has an additional hour.
         check(
             &berlin,
             "2026-10-31T22:30:00Z",
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_checked_and_told() {
+    fn windows_are_validated_and_formatted() {
         for (window, text) in [
             (Window::days(30), "30d"),
             (Window::hours(1), "1h"),
@@ -338,7 +339,7 @@ mod tests {
         ] {
             assert!(window.check().is_err(), "{window}");
         }
-        // No time makes it fail.
+        // Each time has bounds.
         for time in [0, 1, u64::MAX, i64::MAX as u64] {
             for window in [
                 Window::month("Europe/Berlin"),

@@ -1,78 +1,84 @@
-use crate::ring::{Reading, Ring};
+use crate::counts::SliCounts;
+use crate::ring::Ring;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// The longest window, in milliseconds: a quarter of 92 days whose clocks were set back by an hour fits into it.
-pub(crate) const LONGEST: u64 = 93 * DAY;
-/// From here on the wall clock was set, or the machine was suspended.
+/// The longest window, in milliseconds: 93 days. A quarter of 92 days and a daylight-saving hour fits
+/// into it.
+pub(crate) const MAX_WINDOW: u64 = 93 * DAY;
+/// The lead of the wall clock from which it was set, or the machine was suspended.
 const STEP: u64 = 2 * SECOND;
-/// No machine is suspended for longer: from here on the clock was set forward.
+/// The lead of the wall clock from which it was set forward: no machine is suspended for longer.
 const SET_FORWARD: u64 = 7 * DAY;
-/// From here on the clock was set back. By less, time waits for it.
+/// The lag of the wall clock from which it was set back. A shorter lag is ignored.
 const SET_BACK: u64 = 5 * MINUTE;
-/// How long the clock has to say so before it is believed.
-const BELIEVED: u64 = MINUTE;
-/// How long after a look the time is still watched. A process that was stopped for longer says nothing of that time.
-pub(crate) const WATCHED: u64 = 30 * SECOND;
+/// The time for which the wall clock must differ before the counts are shifted.
+const CONFIRMATION: u64 = MINUTE;
+/// The time after a tick that is still observed. If the process stops for longer, the rest of that
+/// time is unobserved.
+pub(crate) const TICK_TIMEOUT: u64 = 30 * SECOND;
 
-/// The end of the year 9999: no time is later.
-pub(crate) const LATEST: u64 = 253_402_300_799_999;
+/// The latest supported time: the end of the year 9999.
+pub(crate) const MAX_TIME: u64 = 253_402_300_799_999;
 
-/// The widths of buckets, and the longest window that each is for.
+/// The widths of the buckets, each with its longest window.
 const RINGS: [(u64, u64); 4] = [
     (SECOND, 2 * MINUTE),
     (10 * SECOND, HOUR),
     (5 * MINUTE, DAY),
-    (HOUR, LONGEST),
+    (HOUR, MAX_WINDOW),
 ];
 
 /// Returns the longest window of buckets of a width, in milliseconds.
-pub(crate) fn longest(width: u64) -> u64 {
+pub(crate) fn max_window(width: u64) -> u64 {
     let ring = RINGS.iter().find(|(of_ring, _)| *of_ring == width);
-    ring.map_or(LONGEST, |(_, longest)| *longest)
+    ring.map_or(MAX_WINDOW, |(_, longest)| *longest)
 }
 
-/// All that is counted, by time. Times are in milliseconds since 1970, by a clock of its own: it starts with the wall clock, is
-/// driven by the monotonic one, and never goes back.
+/// The counts by time.
+///
+/// Times are in milliseconds since 1970. They are those of a private clock, which starts with the
+/// wall clock, follows the monotonic clock, and never goes back.
 #[derive(Debug)]
 pub(crate) struct Windows {
-    /// From the narrowest buckets to the widest; at least one.
+    /// At least one, in ascending order of the bucket width.
     rings: Vec<Ring>,
-    /// How far time is known to have come.
+    /// The current time.
     time: u64,
-    /// When it began.
+    /// The start of the process.
     start: u64,
-    /// The beginning of the counts, including restored ones.
+    /// The start of the counts, including restored ones.
     since: u64,
-    /// The time, by this clock, since which the wall clock differs by too much.
-    doubts: Option<u64>,
+    /// The time since which the wall clock differs too much.
+    differs_since: Option<u64>,
     /// The number of steps of the wall clock.
     steps: u64,
-    /// What the clock shows at the origin of the monotonic times that it is given.
+    /// The time at the origin of the monotonic times.
     offset: u64,
-    /// Whether the time itself is good or bad.
+    /// Whether time itself is good or bad, for an uptime.
     state: Option<bool>,
-    /// Until when the time is watched; for good before the first look.
-    watched: Option<u64>,
-    /// The state of time in the process's life that was not watched.
-    unwatched: Option<bool>,
-    /// The number of gaps between two looks.
+    /// The end of the observed time; `None` before the first tick, when all time is observed.
+    observed_until: Option<u64>,
+    /// The state of unobserved time while the process existed.
+    unobserved: Option<bool>,
+    /// The number of gaps between two ticks.
     stalls: u64,
-    /// Times in which nothing counts, in their order.
+    /// The maintenance windows, in ascending order.
     maintenance: Vec<(u64, u64)>,
-    /// All that was counted when it was last asked for.
-    counted: Reading,
-    /// All that counts since it began.
-    total: Reading,
+    /// The cumulative counts at the last call of `add_up_to`.
+    counted: SliCounts,
+    /// The total counts since the process started.
+    total: SliCounts,
 }
 
 impl Windows {
-    /// Starts at a time of the wall clock, at the origin of the monotonic times, and keeps what windows of these lengths need.
+    /// Creates windows of these lengths, which start at the wall clock time `wall`. That is the time at
+    /// the origin of the monotonic times.
     pub(crate) fn new(wall: u64, spans: &[u64]) -> Self {
-        let wall = wall.min(LATEST);
+        let wall = wall.min(MAX_TIME);
         let mut rings = Vec::new();
         let mut shortest = 0;
         for (width, longest) in RINGS {
@@ -87,110 +93,115 @@ impl Windows {
             time: wall,
             start: wall,
             since: wall,
-            doubts: None,
+            differs_since: None,
             steps: 0,
             offset: wall,
             state: None,
-            watched: None,
-            unwatched: None,
+            observed_until: None,
+            unobserved: None,
             stalls: 0,
             maintenance: Vec::new(),
-            counted: Reading::default(),
-            total: Reading::default(),
+            counted: SliCounts::default(),
+            total: SliCounts::default(),
         }
     }
 
-    /// Adds what was counted in the second of a monotonic time: all that was counted so far, without what was when this was last asked for.
-    pub(crate) fn add_up_to(&mut self, mono: u64, counted: Reading) {
-        let new = Reading {
+    /// Adds the counts of the second of a monotonic time.
+    ///
+    /// `counted` is cumulative; the difference to the last call is added.
+    pub(crate) fn add_up_to(&mut self, mono: u64, counted: SliCounts) {
+        let new = SliCounts {
             good: counted.good.wrapping_sub(self.counted.good),
             bad: counted.bad.wrapping_sub(self.counted.bad),
             latency: counted.latency.wrapping_sub(self.counted.latency),
             covered: 0,
         };
         self.counted = counted;
-        if new != Reading::default() {
+        if new != SliCounts::default() {
             self.add_at(self.offset.saturating_add(mono), new);
         }
     }
 
-    /// Adds what was counted at a time.
-    pub(crate) fn add_at(&mut self, time: u64, reading: Reading) {
-        if self.is_maintained(time) {
+    /// Adds counts at a time, unless it is in a maintenance window.
+    pub(crate) fn add_at(&mut self, time: u64, counts: SliCounts) {
+        if self.is_in_maintenance(time) {
             return;
         }
-        self.total += reading;
+        self.total += counts;
         for ring in &mut self.rings {
-            ring.add(time, reading);
+            ring.add(time, counts);
         }
     }
 
-    /// Comes to a monotonic time. The time up to it was watched, as far as the last look reaches.
+    /// Advances to a monotonic time. The time until then is observed, up to the timeout of the last tick.
     pub(crate) fn advance(&mut self, mono: u64) {
         let (from, to) = (self.time, self.offset.saturating_add(mono).max(self.time));
-        let end = self.watched.unwrap_or(to).clamp(from, to);
-        let watched = Watched {
+        let end = self.observed_until.unwrap_or(to).clamp(from, to);
+        let observed = Elapsed {
             state: self.state,
-            covered: true,
+            is_observed: true,
             of_process: true,
         };
-        self.pass(from, end, watched);
-        let unwatched = Watched {
-            state: self.unwatched,
-            covered: false,
+        self.pass(from, end, observed);
+        let unobserved = Elapsed {
+            state: self.unobserved,
+            is_observed: false,
             of_process: true,
         };
-        self.pass(end, to, unwatched);
+        self.pass(end, to, unobserved);
         self.time = to;
     }
 
-    /// Watches the time for a while from now on, and counts a stall if the last look was too long ago.
-    pub(crate) fn look(&mut self) {
-        if self.watched.is_some_and(|watched| watched < self.time) {
+    /// Extends the observed time by the tick timeout, and counts a stall if the last tick was too long
+    /// ago.
+    pub(crate) fn observe(&mut self) {
+        if self.observed_until.is_some_and(|until| until < self.time) {
             self.stalls += 1;
         }
-        self.watched = Some(self.time.saturating_add(WATCHED));
+        self.observed_until = Some(self.time.saturating_add(TICK_TIMEOUT));
     }
 
-    /// Returns the number of gaps between two looks.
+    /// Returns the number of gaps between two ticks.
     pub(crate) fn stalls(&self) -> u64 {
         self.stalls
     }
 
-    /// Sets the state of time that was not watched.
-    pub(crate) fn set_unwatched(&mut self, state: Option<bool>) {
-        self.unwatched = state;
+    /// Sets the state of unobserved time.
+    pub(crate) fn set_unobserved(&mut self, state: Option<bool>) {
+        self.unobserved = state;
     }
 
-    /// Says whether the time from now on counts itself, as good or as bad.
+    /// Sets whether the time from now on is good or bad, for an uptime.
     pub(crate) fn set_state(&mut self, state: Option<bool>) {
         self.state = state;
     }
 
-    /// Compares with the wall clock, after `advance` to the same time. If the clock is ahead, that time was not watched. If it is more than a week
-    /// ahead or 5 minutes behind for a minute, it was set: all counts move with it, and keep their ages.
+    /// Compares the time with the wall clock, after `advance` to the same time.
     ///
-    /// Returns by how much they went, if they did.
+    /// If the wall clock is ahead, the difference is unobserved time. If it stays more than a week
+    /// ahead or 5 minutes behind for a minute, it was set, and all counts are shifted with it. Returns
+    /// the milliseconds by which they were shifted.
+    ///
     pub(crate) fn compare(&mut self, wall: u64) -> Option<i64> {
-        // A machine without a clock boots at 1970, where there is no room for the ages of the counts.
-        if wall < LONGEST {
-            self.doubts = None;
+        // A machine without a hardware clock boots at 1970, before which counts can't be shifted.
+        if wall < MAX_WINDOW {
+            self.differs_since = None;
             return None;
         }
         let ahead = wall.saturating_sub(self.time);
         if ahead > SET_FORWARD || self.time.saturating_sub(wall) > SET_BACK {
-            let since = *self.doubts.get_or_insert(self.time);
-            if self.time.saturating_sub(since) < BELIEVED {
+            let since = *self.differs_since.get_or_insert(self.time);
+            if self.time.saturating_sub(since) < CONFIRMATION {
                 return None;
             }
             let before = self.time;
-            self.doubts = None;
+            self.differs_since = None;
             self.steps += 1;
-            self.shift(wall.min(LATEST));
-            // Both are below the year 10000.
+            self.shift(wall.min(MAX_TIME));
+            // Both times are below the year 10000.
             return Some(self.time as i64 - before as i64);
         }
-        self.doubts = None;
+        self.differs_since = None;
         if ahead > STEP {
             self.steps += 1;
             self.jump(wall);
@@ -198,12 +209,12 @@ impl Windows {
         None
     }
 
-    /// Returns how often the wall clock was found to have been set, or the machine to have been suspended.
+    /// Returns the number of detected steps of the wall clock, and suspends of the machine.
     pub(crate) fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Goes to another time with all that was counted.
+    /// Moves to another time, with all counts.
     fn shift(&mut self, time: u64) {
         let moved = |at: u64, by: &Self| match time >= by.time {
             true => at.saturating_add(time - by.time),
@@ -216,48 +227,48 @@ impl Windows {
         self.start = moved(self.start, self);
         self.since = moved(self.since, self);
         self.offset = moved(self.offset, self);
-        self.watched = self.watched.map(|watched| moved(watched, self));
+        self.observed_until = self.observed_until.map(|until| moved(until, self));
         self.time = time;
     }
 
     /// Returns the counts of a window up to now.
-    pub(crate) fn last(&self, window: u64) -> Reading {
+    pub(crate) fn last(&self, window: u64) -> SliCounts {
         self.between(self.time.saturating_sub(window), self.time)
     }
 
-    /// Returns what was counted from one moment to another, of which the first is not more than the longest window ago.
-    pub(crate) fn between(&self, from: u64, to: u64) -> Reading {
+    /// Returns the counts between two times. The first is at most the longest window ago.
+    pub(crate) fn between(&self, from: u64, to: u64) -> SliCounts {
         let ring = self.ring(from);
         ring.map(|ring| ring.sum(from, to)).unwrap_or_default()
     }
 
-    /// Returns what was counted up to now since each of some moments, which are the later the earlier they come.
-    pub(crate) fn since(&self, moments: impl Iterator<Item = u64>) -> Vec<Reading> {
+    /// Returns the counts since each of several start times, which must be in descending order.
+    pub(crate) fn since(&self, starts: impl Iterator<Item = u64>) -> Vec<SliCounts> {
         let mut last = None;
-        let since = moments.map(|from| {
+        let since = starts.map(|from| {
             let Some(ring) = self.ring(from) else {
-                return Reading::default();
+                return SliCounts::default();
             };
-            let reading = match last {
-                // The longer window of the same buckets is the shorter one and some more.
+            let counts = match last {
+                // A longer window over the same buckets extends the shorter one.
                 Some((width, later, known)) if width == ring.width() && from <= later => {
                     ring.sum_more(from, (later, known))
                 }
                 _ => ring.sum(from, self.time),
             };
-            last = Some((ring.width(), from, reading));
-            reading
+            last = Some((ring.width(), from, counts));
+            counts
         });
         since.collect()
     }
 
-    /// Returns where the bucket begins that a moment falls into, if what was counted since then is asked for.
+    /// Returns the start of the bucket that contains the start of a window.
     pub(crate) fn reach(&self, from: u64) -> u64 {
         self.ring(from)
             .map_or(from, |ring| from / ring.width() * ring.width())
     }
 
-    /// Returns the time from one bucket before a moment to one after it, in the narrowest buckets that there are for it; nothing of the future.
+    /// Returns the bounds of the bucket of a time and of the two adjacent ones, up to now.
     pub(crate) fn around(&self, at: u64) -> (u64, u64) {
         let width = self.ring(at).map_or(1, Ring::width);
         let first = at / width * width;
@@ -265,7 +276,7 @@ impl Windows {
         (from, first.saturating_add(width * 2 - 1).min(self.time))
     }
 
-    /// Returns the ring with the narrowest buckets that goes back to a moment.
+    /// Returns the ring with the narrowest buckets that reaches back to a time.
     fn ring(&self, from: u64) -> Option<&Ring> {
         let age = self.time.saturating_sub(from);
         let ring = self.rings.iter().find(|ring| age <= ring.span());
@@ -276,12 +287,12 @@ impl Windows {
         self.time
     }
 
-    /// Returns all that was counted since it began, of which nothing is ever taken back.
-    pub(crate) fn total(&self) -> Reading {
+    /// Returns the total counts since the process started, which only grow.
+    pub(crate) fn total(&self) -> SliCounts {
         self.total
     }
 
-    /// Returns what the clock showed at the origin of the monotonic times.
+    /// Returns the time at the origin of the monotonic times.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
@@ -294,79 +305,81 @@ impl Windows {
         &self.maintenance
     }
 
-    /// Sets the times in which nothing counts.
-    pub(crate) fn maintain(&mut self, times: &[(u64, u64)]) {
+    /// Sets the maintenance windows.
+    pub(crate) fn set_maintenance(&mut self, times: &[(u64, u64)]) {
         self.maintenance = times.to_vec();
     }
 
-    pub(crate) fn is_maintained(&self, time: u64) -> bool {
+    pub(crate) fn is_in_maintenance(&self, time: u64) -> bool {
         let mut times = self.maintenance.iter();
         times.any(|(from, to)| (*from..*to).contains(&time))
     }
 
-    /// Goes on from the time of what was counted before, if it is later. The time between was not watched, but may be known to have been bad.
+    /// Continues after the last time of restored counts.
+    ///
+    /// The time since then is unobserved, but its state may be known to be bad.
     pub(crate) fn resume(&mut self, before: u64, state: Option<bool>) {
-        let from = before.max(self.start.saturating_sub(LONGEST));
-        let watched = Watched {
+        let from = before.max(self.start.saturating_sub(MAX_WINDOW));
+        let elapsed = Elapsed {
             state,
-            covered: false,
+            is_observed: false,
             of_process: false,
         };
-        self.pass(from, self.start, watched);
+        self.pass(from, self.start, elapsed);
         if before > self.time {
             self.jump(before);
         }
     }
 
-    /// Returns the beginning of the counts, including restored ones.
+    /// Returns the start of the counts, including restored ones.
     pub(crate) fn since_when(&self) -> u64 {
         self.since
     }
 
-    /// Sets the beginning of the counts to a time, unless it is earlier already.
+    /// Moves the start of the counts to an earlier time.
     pub(crate) fn began(&mut self, time: u64) {
         self.since = self.since.min(time);
     }
 
-    /// Takes in what was counted before in buckets of a width.
-    pub(crate) fn merge(&mut self, width: u64, buckets: impl Iterator<Item = (u64, Reading)>) {
+    /// Adds restored buckets of a width.
+    pub(crate) fn merge(&mut self, width: u64, buckets: impl Iterator<Item = (u64, SliCounts)>) {
         let Some(ring) = self.rings.iter_mut().find(|ring| ring.width() == width) else {
             return;
         };
-        for (number, reading) in buckets {
-            ring.add(number.saturating_mul(width), reading);
+        for (number, counts) in buckets {
+            ring.add(number.saturating_mul(width), counts);
         }
     }
 
     fn jump(&mut self, time: u64) {
-        let time = time.min(LATEST);
+        let time = time.min(MAX_TIME);
         let by = time.saturating_sub(self.time);
         self.offset = self.offset.saturating_add(by);
-        self.watched = self.watched.map(|watched| watched.saturating_add(by));
+        self.observed_until = self.observed_until.map(|until| until.saturating_add(by));
         self.time = self.time.max(time);
     }
 
-    /// Lets time pass, without that in which nothing counts.
-    fn pass(&mut self, mut from: u64, to: u64, watched: Watched) {
+    /// Counts elapsed time, except maintenance.
+    fn pass(&mut self, mut from: u64, to: u64, elapsed: Elapsed) {
         if from >= to {
             return;
         }
         for at in 0..self.maintenance.len() {
             let (start, end) = self.maintenance[at];
             if start < to && end > from {
-                self.stretch(from, start.max(from), watched);
+                self.count_time(from, start.max(from), elapsed);
                 from = end.min(to);
             }
         }
-        self.stretch(from, to, watched);
+        self.count_time(from, to, elapsed);
     }
 
-    fn stretch(&mut self, from: u64, to: u64, watched: Watched) {
-        let count = |bucket: &mut Reading, time: u64| {
-            let part = if watched.covered { time } else { 0 };
-            *bucket += Reading {
-                good: if watched.state == Some(true) { time } else { 0 },
-                bad: if watched.state == Some(false) {
+    fn count_time(&mut self, from: u64, to: u64, elapsed: Elapsed) {
+        let count = |bucket: &mut SliCounts, time: u64| {
+            let part = if elapsed.is_observed { time } else { 0 };
+            *bucket += SliCounts {
+                good: if elapsed.state == Some(true) { time } else { 0 },
+                bad: if elapsed.state == Some(false) {
                     time
                 } else {
                     0
@@ -378,20 +391,20 @@ impl Windows {
         for ring in &mut self.rings {
             ring.cover(from, to, count);
         }
-        // What was before the process is not of it.
-        if watched.of_process {
+        // The total does not include the time before the process.
+        if elapsed.of_process {
             count(&mut self.total, to.saturating_sub(from));
         }
     }
 }
 
-/// What is known of a time that has passed.
+/// The state of elapsed time.
 #[derive(Clone, Copy)]
-struct Watched {
-    /// Whether it was good, if the time itself counts.
+struct Elapsed {
+    /// Whether it was good, for an uptime.
     state: Option<bool>,
-    covered: bool,
-    /// Whether it passed while the process ran.
+    is_observed: bool,
+    /// Whether it elapsed while the process existed.
     of_process: bool,
 }
 
@@ -399,14 +412,16 @@ struct Watched {
 mod tests {
     use super::*;
 
-    /// Windows that are summed up from shorter ones are the same as those that are summed up on their own.
+    /// Longer windows that extend shorter ones have the same counts as those that are summed alone.
     #[test]
-    fn longer_windows_are_shorter_ones_and_more() {
+    fn longer_windows_extend_shorter_ones() {
         for seed in 0..2_000 {
             let mut random = fastrand::Rng::with_seed(seed);
-            let mut windows =
-                Windows::new(random.u64(..LONGEST * 2), &[120_000, HOUR, DAY, LONGEST]);
-            let (mut mono, mut counted) = (0, Reading::default());
+            let mut windows = Windows::new(
+                random.u64(..MAX_WINDOW * 2),
+                &[120_000, HOUR, DAY, MAX_WINDOW],
+            );
+            let (mut mono, mut counted) = (0, SliCounts::default());
             for _ in 0..random.usize(..100) {
                 let most = [SECOND, MINUTE, HOUR, DAY * 3][random.usize(..4)];
                 mono += random.u64(..most);
@@ -417,7 +432,7 @@ mod tests {
             }
             let mut spans: Vec<_> = (0..random.usize(1..12))
                 .map(|_| {
-                    let most = [MINUTE, HOUR, DAY, LONGEST + DAY][random.usize(..4)];
+                    let most = [MINUTE, HOUR, DAY, MAX_WINDOW + DAY][random.usize(..4)];
                     random.u64(1..most)
                 })
                 .collect();

@@ -12,7 +12,7 @@ use campanile_metrics::{HttpClientMetrics, HttpMetrics, Registry};
 #[cfg(feature = "monitor")]
 use campanile_monitor::Sources;
 #[cfg(feature = "sla")]
-use campanile_sla::Sla;
+use campanile_sla::ServiceLevels;
 
 #[cfg(feature = "metrics")]
 use crate::background::Background;
@@ -37,7 +37,7 @@ mod telemetry;
 /// | [`version`](Self::version), [`environment`](Self::environment) | none |
 /// | [`registry`](Self::registry) | [`Registry::new`] |
 /// | [`check`](Self::check) | none |
-/// | [`objective`](Self::objective) | none |
+/// | [`slo`](Self::slo) | none |
 /// | [`rule`](Self::rule), [`rules`](Self::rules) | none |
 /// | [`channel`](Self::channel) | the log |
 /// | [`store`](Self::store) | memory |
@@ -63,7 +63,7 @@ pub struct Builder {
     #[cfg(feature = "health")]
     health: campanile_health::HealthBuilder,
     #[cfg(feature = "sla")]
-    sla: campanile_sla::SlaBuilder,
+    sla: campanile_sla::ServiceLevelsBuilder,
     #[cfg(feature = "monitor")]
     monitor: monitor::Settings,
     correlation: CorrelationIdLayer,
@@ -88,7 +88,7 @@ impl Builder {
             #[cfg(feature = "health")]
             health: Health::builder(),
             #[cfg(feature = "sla")]
-            sla: Sla::builder(),
+            sla: ServiceLevels::builder(),
             #[cfg(feature = "monitor")]
             monitor: monitor::Settings::default(),
             correlation: CorrelationIdLayer::new(),
@@ -194,13 +194,14 @@ impl Builder {
         self
     }
 
-    /// Adds an objective, for which every exchange that the layer sees is counted.
+    /// Adds an SLO. The layer counts requests for it, unless it has another
+    /// [source](campanile_sla::Source).
     ///
-    /// Defaults to none: exchanges are counted all the same.
+    /// Defaults to none; all requests are counted nevertheless. Limit: 100 SLOs.
     #[cfg(feature = "sla")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
-    pub fn objective(mut self, objective: campanile_sla::Slo) -> Self {
-        self.sla = self.sla.objective(objective);
+    pub fn slo(mut self, slo: campanile_sla::Slo) -> Self {
+        self.sla = self.sla.slo(slo);
         self
     }
 
@@ -384,7 +385,7 @@ impl Builder {
             false => self.sla,
         };
         #[cfg(feature = "sla")]
-        let sla = noted(sla.build(now()), &mut problems);
+        let sla = noted(sla.build_at(now()), &mut problems);
         #[cfg(feature = "monitor")]
         let built = {
             // Another problem must not hide one of the monitor.
@@ -393,7 +394,7 @@ impl Builder {
                 .map_or_else(|| Health::builder().build().ok(), Some);
             let sla = sla
                 .clone()
-                .map_or_else(|| Sla::builder().build(now()).ok(), Some);
+                .map_or_else(|| ServiceLevels::builder().build_at(now()).ok(), Some);
             let sources = health.zip(sla);
             let sources = sources.map(|(health, sla)| Sources::new(registry.clone(), health, sla));
             let warnings = || {

@@ -14,7 +14,7 @@ use campanile_metrics::collectors::BusinessMetrics;
 #[cfg(feature = "monitor")]
 use campanile_monitor::Monitor;
 #[cfg(feature = "sla")]
-use campanile_sla::Sla;
+use campanile_sla::ServiceLevels;
 #[cfg(feature = "telemetry")]
 use campanile_telemetry::Telemetry;
 use http::{Request, Response};
@@ -60,7 +60,7 @@ pub(crate) struct Parts {
     #[cfg(feature = "monitor")]
     pub(crate) monitor: Monitor,
     #[cfg(feature = "sla")]
-    pub(crate) sla: Sla,
+    pub(crate) sla: ServiceLevels,
     #[cfg(feature = "telemetry")]
     pub(crate) telemetry: Option<Telemetry>,
     /// Keeps the installed log open.
@@ -111,24 +111,24 @@ impl Campanile {
         &self.0.health
     }
 
-    /// Returns the service levels: what was counted, and how the objectives stand.
+    /// Returns the service levels: the SLOs and their counts.
     #[cfg(feature = "sla")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
-    pub fn sla(&self) -> &Sla {
+    pub fn sla(&self) -> &ServiceLevels {
         &self.0.sla
     }
 
-    /// Returns what tells how an objective stood at the last tick, without a lock: to shed load, to hold a rollout, to bound retries.
+    /// Returns a handle to an SLO: its latest state, and its events.
+    ///
+    /// Reading takes no lock. A request handler can use it to shed load, and a deployment to stop a
+    /// rollout.
     ///
     /// # Errors
     ///
-    /// If there is none of this name.
+    /// Returns an error if the name is not known.
     #[cfg(feature = "sla")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
-    pub fn slo(
-        &self,
-        name: &str,
-    ) -> Result<campanile_sla::SloHandle, campanile_sla::UnknownObjective> {
+    pub fn slo(&self, name: &str) -> Result<campanile_sla::SloHandle, campanile_sla::UnknownSlo> {
         self.0.sla.slo(name)
     }
 

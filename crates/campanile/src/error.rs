@@ -85,11 +85,11 @@ pub enum Problem {
     #[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
     #[error(transparent)]
     Telemetry(#[from] campanile_telemetry::BuildError),
-    /// The objectives are not valid.
+    /// The SLOs are not valid.
     #[cfg(feature = "sla")]
     #[cfg_attr(docsrs, doc(cfg(feature = "sla")))]
     #[error(transparent)]
-    Sla(#[from] campanile_sla::BuildError),
+    ServiceLevels(#[from] campanile_sla::BuildError),
 }
 
 /// A [`Campanile`](crate::Campanile) cannot be installed.

@@ -7,7 +7,7 @@ use campanile_metrics::HttpMetrics;
 #[cfg(feature = "metrics")]
 use campanile_metrics::collectors::OverheadMetrics;
 #[cfg(feature = "sla")]
-use campanile_sla::{Sla, SliObserver};
+use campanile_sla::{ServiceLevels, SliObserver};
 #[cfg(feature = "telemetry")]
 use campanile_telemetry::HttpSpans;
 use http::{HeaderMap, StatusCode};
@@ -75,7 +75,7 @@ impl Observers {
         #[cfg(feature = "metrics")] overhead: OverheadMetrics,
         #[cfg(all(feature = "metrics", feature = "telemetry"))] log: LogGuard,
         #[cfg(feature = "telemetry")] spans: HttpSpans,
-        #[cfg(feature = "sla")] sla: &Sla,
+        #[cfg(feature = "sla")] sla: &ServiceLevels,
         custom: Option<BoxObserver>,
     ) -> Self {
         #[cfg(not(feature = "telemetry"))]

@@ -60,10 +60,9 @@
 //! | `alerts` | yes | [`alerts`]; what rings them is `monitor` |
 //! | `axum` | yes | [`wrap`](Campanile::wrap), [`routes`](Campanile::routes), the route from `MatchedPath`, extractors |
 //! | `health` | yes | checks and probes |
-//! | `health-http`, `health-postgres`, `health-redis`, `health-system`, `health-tls` | no | checks of common dependencies and resources, in `health::checks` |
-//! | `health-passive` | no | `health::PassiveCheck`, derived from the requests to a dependency |
-//! | `health-grpc` | no | the probes as the gRPC service `grpc.health.v1` |
-//! | `openslo` | no | objectives from OpenSLO's definitions |
+//! | `check-http`, `check-passive`, `check-postgres`, `check-redis`, `check-system`, `check-tls` | no | checks of what most services need, in `health::checks` |
+//! | `openslo` | no | SLOs from OpenSLO definitions |
+//! | `tonic` | no | the probes as gRPC's `grpc.health.v1` |
 //! | `macros` | yes | [`observe`](macro@observe), [`MetricSet`](derive@MetricSet), [`Labels`](derive@Labels) |
 //! | `metrics` | yes | the registry, `/metrics`, and the metrics of HTTP, process, runtime and system |
 //! | `monitor` | yes | rules, channels, the store, `/monitoring/sla`, `/api/v1/monitor/…`, the guard; with `alerts`, `health`, `metrics` and `sla` |
@@ -73,7 +72,7 @@
 //! | `prometheus-exporter` | no | [`RegistryBuilder::beside`](metrics::RegistryBuilder::beside) takes the `PrometheusHandle` of metrics-exporter-prometheus 0.18 |
 //! | `reqwest` | no | [`client_layer`](Campanile::client_layer) as a middleware of reqwest-middleware 0.5, for reqwest 0.13 |
 //! | `serde` | no | correlation ids as strings of serde |
-//! | `sla` | yes | objectives, and the counts that they are judged by |
+//! | `sla` | yes | SLOs, error budgets and burn rate alerts |
 //! | `store-redb` | yes | a durable store in a file, with `monitor` |
 //! | `telemetry` | yes | [`telemetry`]: the log, and spans of requests |
 //! | `full` | no | all of them |

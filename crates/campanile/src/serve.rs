@@ -76,7 +76,7 @@ mod upgrades;
 /// a connection of HTTP/1, so that the client gets the response.
 ///
 /// The time that a handler takes has no limit here: see tower-http's `TimeoutLayer`. Build it with `with_status_code` and 503: its other
-/// constructor responds with 408, a client error, which objectives count as good.
+/// constructor responds with 408, a client error, which SLOs count as good.
 ///
 /// # Stopping
 ///

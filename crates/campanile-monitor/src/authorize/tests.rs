@@ -4,7 +4,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use campanile_health::Health;
 use campanile_metrics::{Registry, Value};
-use campanile_sla::Sla;
+use campanile_sla::ServiceLevels;
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http_body_util::BodyExt;
@@ -15,7 +15,7 @@ use super::*;
 use crate::{Role, Sources, Token};
 
 fn sources() -> Sources {
-    let sla = Sla::builder().build(now()).unwrap();
+    let sla = ServiceLevels::builder().build_at(now()).unwrap();
     Sources::new(Registry::new(), Health::builder().build().unwrap(), sla)
 }
 

@@ -1,7 +1,7 @@
 use campanile_alerts::{BoxFuture, Channel, ChannelError, Notification, Rule};
 use campanile_health::Health;
 use campanile_metrics::{Registry, Value};
-use campanile_sla::{Sla, Slo};
+use campanile_sla::{ServiceLevels, Slo};
 use campanile_store::Memory;
 use tokio::time::sleep;
 
@@ -31,9 +31,9 @@ impl Channel for Sink {
 }
 
 fn sources() -> Sources {
-    let sla = Sla::builder()
-        .objective(Slo::availability("availability", "99.9%"))
-        .build(now())
+    let sla = ServiceLevels::builder()
+        .slo(Slo::availability("availability", "99.9%"))
+        .build_at(now())
         .unwrap();
     Sources::new(Registry::new(), Health::builder().build().unwrap(), sla)
 }
@@ -140,8 +140,13 @@ async fn counts_are_written_down_and_taken_up() {
             .unwrap();
         tokio::spawn(async move { monitor.run(sleep(Duration::from_secs(life))).await })
     };
-    let record = |sources: &Sources| sources.sla().record(false, Duration::ZERO, now().mono);
-    let bad = |sources: &Sources| sources.sla().read(Duration::from_secs(3_600), now()).bad();
+    let record = |sources: &Sources| sources.sla().record_at(false, Duration::ZERO, now().mono);
+    let bad = |sources: &Sources| {
+        sources
+            .sla()
+            .counts_at(Duration::from_secs(3_600), now())
+            .bad()
+    };
 
     let first = sources();
     record(&first);
@@ -225,14 +230,17 @@ async fn counts_are_written_at_any_evaluation_interval() {
     let monitor = build(&first);
     let running = tokio::spawn(monitor.run(std::future::pending()));
     sleep(Duration::from_secs(1)).await;
-    first.sla().record(false, Duration::ZERO, now().mono);
+    first.sla().record_at(false, Duration::ZERO, now().mono);
     sleep(Duration::from_secs(10)).await;
     // It is killed.
     running.abort();
     let second = sources();
     build(&second).run(std::future::ready(())).await;
     assert_eq!(
-        second.sla().read(Duration::from_secs(3_600), now()).bad(),
+        second
+            .sla()
+            .counts_at(Duration::from_secs(3_600), now())
+            .bad(),
         1
     );
 }

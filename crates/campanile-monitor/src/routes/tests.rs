@@ -4,7 +4,7 @@ use campanile_alerts::{Rule, Severity};
 use campanile_health::{Check, Health};
 use campanile_metrics::Registry;
 use campanile_metrics::collectors::{BusinessCollector, BusinessMetrics};
-use campanile_sla::{Sla, Slo};
+use campanile_sla::{ServiceLevels, Slo};
 use futures_util::FutureExt;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
@@ -55,9 +55,9 @@ impl World {
     }
 
     fn with(business: BusinessMetrics, credentials: Credentials) -> Self {
-        let sla = Sla::builder()
-            .objective(Slo::availability("availability", "99.9%"))
-            .objective(
+        let sla = ServiceLevels::builder()
+            .slo(Slo::availability("availability", "99.9%"))
+            .slo(
                 Slo::throughput("throughput", 1_000.0).over(std::time::Duration::from_secs(3_600)),
             );
         let check = Check::new("db", || async {
@@ -66,7 +66,7 @@ impl World {
         let sources = Sources::new(
             Registry::new(),
             Health::builder().check(check).build().unwrap(),
-            sla.build(crate::clock::now()).unwrap(),
+            sla.build_at(crate::clock::now()).unwrap(),
         );
         let rule = Rule::when("Always", |_| true)
             .severity(Severity::High)
@@ -399,12 +399,12 @@ fn too_many_guesses_get_no_answer() {
 }
 
 #[test]
-fn objectives_are_shown() {
+fn slos_are_rendered() {
     let world = World::new();
     let sla = world.monitor.sources().sla();
     let now = crate::clock::now();
     for good in [true, true, true, false] {
-        sla.record(good, std::time::Duration::from_millis(5), now.mono);
+        sla.record_at(good, std::time::Duration::from_millis(5), now.mono);
     }
     let report = world.json(Who::Bearer(Role::Viewer), "/monitoring/sla");
     assert_eq!(report["overall_status"], "provisional");
@@ -535,15 +535,12 @@ fn service_levels_are_shown_in_three_forms() {
     let sla = world.monitor.sources().sla();
     let now = crate::clock::now();
     for number in 0..1_001 {
-        sla.record(number > 0, std::time::Duration::from_millis(5), now.mono);
+        sla.record_at(number > 0, std::time::Duration::from_millis(5), now.mono);
     }
-    let adjustment = campanile_sla::Adjustment {
-        at: now.wall,
-        bad: 1,
-        reason: "<b>\"a\" & 'b'</b>".to_owned(),
-        author: "ada".to_owned(),
-    };
-    sla.adjust("availability", adjustment, crate::clock::now())
+    let adjustment = campanile_sla::Adjustment::new(now.wall, 1)
+        .reason("<b>\"a\" & 'b'</b>")
+        .author("ada");
+    sla.exclude_failures_at("availability", adjustment, crate::clock::now())
         .unwrap();
     let (_, media_type, html) = ask_for(&world, "/monitoring/sla", "text/html,*/*;q=0.8");
     assert_eq!(media_type, "text/html; charset=utf-8");
@@ -583,21 +580,21 @@ fn service_levels_are_shown_in_three_forms() {
 }
 
 #[test]
-fn a_month_has_a_statement() {
+fn a_month_has_a_report() {
     let world = World::new();
     let now = crate::clock::now();
     world
         .monitor
         .sources()
         .sla()
-        .record(false, std::time::Duration::ZERO, now.mono);
+        .record_at(false, std::time::Duration::ZERO, now.mono);
     let month = &response::timestamp(now.wall)[..7];
     let path = format!("/monitoring/sla?month={month}&zone=Etc%2FUTC");
     let (status, _, body) = ask_for(&world, &path, "application/json");
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(body["statement"]["month"], *month);
-    assert_eq!(body["statement"]["is_final"], false);
+    assert_eq!(body["monthly_report"]["month"], *month);
+    assert_eq!(body["monthly_report"]["is_final"], false);
     assert_eq!(body["metrics"]["availability"]["bad"], 1);
     let (_, _, html) = ask_for(
         &world,

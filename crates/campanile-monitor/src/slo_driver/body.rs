@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use campanile_series::format_duration;
 use campanile_sla::{
-    Adjustment, Budget, Incident, Maintenance, ObjectiveReport, Report, RouteReport, Statement,
+    Adjustment, Budget, Incident, MaintenanceWindow, MonthlyReport, Report, RouteReport, SloReport,
 };
 use serde::Serialize;
 
@@ -15,15 +15,15 @@ pub(crate) struct SlaBody<'a> {
     overall_status: &'static str,
     timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    statement: Option<StatementBody<'a>>,
-    metrics: BTreeMap<&'a str, ObjectiveBody<'a>>,
+    monthly_report: Option<MonthBody<'a>>,
+    metrics: BTreeMap<&'a str, SloBody<'a>>,
     sla_definitions: BTreeMap<&'a str, DefinitionBody>,
     maintenance: Vec<MaintenanceBody<'a>>,
 }
 
-/// Whose month it is.
+/// The month of a monthly report.
 #[derive(Serialize)]
-struct StatementBody<'a> {
+struct MonthBody<'a> {
     month: &'a str,
     zone: &'a str,
     from: String,
@@ -32,7 +32,7 @@ struct StatementBody<'a> {
 }
 
 #[derive(Serialize)]
-pub(crate) struct ObjectiveBody<'a> {
+pub(crate) struct SloBody<'a> {
     name: &'a str,
     target: f64,
     /// Null without data.
@@ -44,7 +44,7 @@ pub(crate) struct ObjectiveBody<'a> {
     until: String,
     samples: u64,
     bad: u64,
-    /// Of a window that is not full.
+    /// For a window that is not full.
     samples_needed: u64,
     /// Whether the window is not full yet.
     is_estimated: bool,
@@ -53,12 +53,12 @@ pub(crate) struct ObjectiveBody<'a> {
     error_budget: Option<BudgetBody>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     worst_routes: Vec<RouteBody<'a>>,
-    /// Routes that no request has matched, while many others came.
+    /// The routes that no request has matched.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     unmatched_routes: &'a [String],
     adjustments: Vec<AdjustmentBody<'a>>,
     incidents: Vec<IncidentBody>,
-    /// Since the process began, because of the limit of a day.
+    /// Since the process started, because of the limit per day.
     #[serde(skip_serializing_if = "is_zero")]
     incidents_dropped: u64,
 }
@@ -67,16 +67,16 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// Shares are of the budget: 1 is all of it.
+/// Shares of the budget: 1 is the whole budget.
 #[derive(Serialize)]
 struct BudgetBody {
-    /// The share of what is valid that may be bad.
+    /// The allowed share of bad events.
     allowed: f64,
     consumed: f64,
     remaining: f64,
     /// By window; null without data.
     burn_rates: BTreeMap<String, Option<f64>>,
-    /// If the last hour goes on; null if it never will be.
+    /// At the burn rate of the last hour; null if it will not be exhausted.
     exhausted_in_seconds: Option<f64>,
 }
 
@@ -99,7 +99,7 @@ struct AdjustmentBody<'a> {
 #[derive(Serialize)]
 struct IncidentBody {
     from: String,
-    /// Null while it lasts.
+    /// Null for an ongoing incident.
     until: Option<String>,
     bad: u64,
     burn_rate: Option<f64>,
@@ -121,21 +121,21 @@ struct DefinitionBody {
 }
 
 impl<'a> SlaBody<'a> {
-    pub(crate) fn new(report: &'a Report, statement: Option<&'a Statement>) -> Self {
-        let objectives = report.objectives.iter();
-        let definition = |objective: &'a ObjectiveReport| DefinitionBody {
-            target: objective.target,
-            unit: objective.unit,
-            period: objective.window.to_string(),
+    pub(crate) fn new(report: &'a Report, month: Option<&'a MonthlyReport>) -> Self {
+        let slos = report.slos.iter();
+        let definition = |slo: &'a SloReport| DefinitionBody {
+            target: slo.target,
+            unit: slo.unit,
+            period: slo.window.to_string(),
         };
-        let statement = statement.map(|statement| StatementBody {
-            month: &statement.month,
-            zone: &statement.zone,
-            from: timestamp(statement.from),
-            until: timestamp(statement.until),
-            is_final: statement.is_final,
+        let monthly_report = month.map(|month| MonthBody {
+            month: &month.month,
+            zone: &month.zone,
+            from: timestamp(month.from),
+            until: timestamp(month.until),
+            is_final: month.is_final,
         });
-        let maintenance = |maintenance: &'a Maintenance| MaintenanceBody {
+        let maintenance = |maintenance: &'a MaintenanceWindow| MaintenanceBody {
             from: timestamp(maintenance.from),
             until: timestamp(maintenance.until),
             reason: &maintenance.reason,
@@ -144,21 +144,21 @@ impl<'a> SlaBody<'a> {
         Self {
             overall_status: report.overall.as_str(),
             timestamp: timestamp(report.at),
-            statement,
-            sla_definitions: objectives
+            monthly_report,
+            sla_definitions: slos
                 .clone()
-                .map(|objective| (objective.name.as_str(), definition(objective)))
+                .map(|slo| (slo.name.as_str(), definition(slo)))
                 .collect(),
-            metrics: objectives
-                .map(|objective| (objective.name.as_str(), ObjectiveBody::new(objective)))
+            metrics: slos
+                .map(|slo| (slo.name.as_str(), SloBody::new(slo)))
                 .collect(),
             maintenance: report.maintenance.iter().map(maintenance).collect(),
         }
     }
 }
 
-impl<'a> ObjectiveBody<'a> {
-    pub(crate) fn new(objective: &'a ObjectiveReport) -> Self {
+impl<'a> SloBody<'a> {
+    pub(crate) fn new(slo: &'a SloReport) -> Self {
         let route = |route: &'a RouteReport| RouteBody {
             route: &route.route,
             samples: route.samples,
@@ -178,25 +178,25 @@ impl<'a> ObjectiveBody<'a> {
             burn_rate: incident.burn_rate,
         };
         Self {
-            name: &objective.name,
-            target: objective.target,
-            current: objective.current,
-            unit: objective.unit,
-            status: objective.standing.as_str(),
-            measurement_period: objective.window.to_string(),
-            from: timestamp(objective.from),
-            until: timestamp(objective.until),
-            samples: objective.samples,
-            bad: objective.bad,
-            samples_needed: objective.samples_needed,
-            is_estimated: objective.is_estimated,
-            coverage: objective.coverage,
-            error_budget: objective.budget.as_ref().map(BudgetBody::new),
-            worst_routes: objective.routes.iter().map(route).collect(),
-            unmatched_routes: &objective.unmatched_routes,
-            adjustments: objective.adjustments.iter().map(adjustment).collect(),
-            incidents: objective.incidents.iter().map(incident).collect(),
-            incidents_dropped: objective.incidents_dropped,
+            name: &slo.name,
+            target: slo.target,
+            current: slo.current,
+            unit: slo.unit,
+            status: slo.status.as_str(),
+            measurement_period: slo.window.to_string(),
+            from: timestamp(slo.from),
+            until: timestamp(slo.until),
+            samples: slo.samples,
+            bad: slo.bad,
+            samples_needed: slo.samples_needed,
+            is_estimated: slo.is_estimated,
+            coverage: slo.coverage,
+            error_budget: slo.budget.as_ref().map(BudgetBody::new),
+            worst_routes: slo.routes.iter().map(route).collect(),
+            unmatched_routes: &slo.unmatched_routes,
+            adjustments: slo.adjustments.iter().map(adjustment).collect(),
+            incidents: slo.incidents.iter().map(incident).collect(),
+            incidents_dropped: slo.incidents_dropped,
         }
     }
 }

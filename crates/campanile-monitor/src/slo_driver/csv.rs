@@ -5,31 +5,31 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::response::{page, timestamp};
 
-/// The columns; those of a budget are empty for an objective that has none.
+/// The columns. Those of the budget are empty for an SLO without one.
 const HEAD: &str = "name,target,current,unit,status,window,from,until,samples,bad,coverage,budget_consumed,budget_remaining,incidents,samples_needed,is_estimated";
 
 pub(crate) fn csv(report: &Report) -> Response<String> {
     let mut text = format!("{HEAD}\r\n");
-    for objective in &report.objectives {
+    for slo in &report.slos {
         let number = |number: Option<f64>| number.map(|number| number.to_string());
-        let budget = objective.budget.as_ref();
+        let budget = slo.budget.as_ref();
         let cells = [
-            objective.name.clone(),
-            objective.target.to_string(),
-            number(objective.current).unwrap_or_default(),
-            objective.unit.to_owned(),
-            objective.standing.as_str().to_owned(),
-            objective.window.to_string(),
-            timestamp(objective.from),
-            timestamp(objective.until),
-            objective.samples.to_string(),
-            objective.bad.to_string(),
-            objective.coverage.to_string(),
+            slo.name.clone(),
+            slo.target.to_string(),
+            number(slo.current).unwrap_or_default(),
+            slo.unit.to_owned(),
+            slo.status.as_str().to_owned(),
+            slo.window.to_string(),
+            timestamp(slo.from),
+            timestamp(slo.until),
+            slo.samples.to_string(),
+            slo.bad.to_string(),
+            slo.coverage.to_string(),
             number(budget.map(|budget| budget.consumed)).unwrap_or_default(),
             number(budget.map(|budget| budget.remaining())).unwrap_or_default(),
-            objective.incidents.len().to_string(),
-            objective.samples_needed.to_string(),
-            objective.is_estimated.to_string(),
+            slo.incidents.len().to_string(),
+            slo.samples_needed.to_string(),
+            slo.is_estimated.to_string(),
         ];
         text += &cells.map(|cell| quoted(&cell)).join(",");
         text += "\r\n";

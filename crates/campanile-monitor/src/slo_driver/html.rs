@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use campanile_series::format_duration;
-use campanile_sla::{ObjectiveReport, Report, Standing, Statement};
+use campanile_sla::{MonthlyReport, Report, SloReport, SloStatus};
 use http::header::CONTENT_SECURITY_POLICY;
 use http::{HeaderValue, Response, StatusCode};
 
@@ -14,9 +14,9 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em;max-widt
 table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .8em;text-align:left;border-bottom:1px solid #ccc}\
 .violated{color:#b00020}.warning{color:#8a5a00}.compliant{color:#1b6e2c}.provisional{color:#555}";
 
-pub(crate) fn html(report: &Report, statement: Option<&Statement>) -> Response<String> {
-    let title = match statement {
-        Some(statement) => format!("Service levels in {}", statement.month),
+pub(crate) fn html(report: &Report, month: Option<&MonthlyReport>) -> Response<String> {
+    let title = match month {
+        Some(month) => format!("Service levels in {}", month.month),
         None => "Service levels".to_owned(),
     };
     let mut out = Html(String::new());
@@ -25,16 +25,16 @@ pub(crate) fn html(report: &Report, statement: Option<&Statement>) -> Response<S
     out.raw(&format!("</title><style>{STYLE}</style><h1>"));
     out.text(&title);
     out.raw("</h1><p>");
-    if let Some(statement) = statement {
-        let until = if statement.is_final {
+    if let Some(month) = month {
+        let until = if month.is_final {
             "to"
         } else {
             "so far; it ends at"
         };
-        let (from, end) = (timestamp(statement.from), timestamp(statement.until));
+        let (from, end) = (timestamp(month.from), timestamp(month.until));
         out.text(&format!(
             "From {from} {until} {end}, the month in {}. ",
-            statement.zone
+            month.zone
         ));
     }
     out.text(&format!(
@@ -43,9 +43,9 @@ pub(crate) fn html(report: &Report, statement: Option<&Statement>) -> Response<S
         words(report.overall.as_str())
     ));
     out.raw("</p>");
-    objectives(&mut out, report);
-    for objective in &report.objectives {
-        details(&mut out, objective);
+    slos(&mut out, report);
+    for slo in &report.slos {
+        details(&mut out, slo);
     }
     let maintenance = report.maintenance.iter();
     let maintenance = maintenance.map(|one| {
@@ -70,10 +70,10 @@ pub(crate) fn html(report: &Report, statement: Option<&Statement>) -> Response<S
     response
 }
 
-fn objectives(out: &mut Html, report: &Report) {
+fn slos(out: &mut Html, report: &Report) {
     out.raw("<table><tr>");
     for head in [
-        "Objective",
+        "SLO",
         "Target",
         "Current",
         "Status",
@@ -86,32 +86,30 @@ fn objectives(out: &mut Html, report: &Report) {
         out.raw("<th>");
         out.text(head);
     }
-    for objective in &report.objectives {
-        let ObjectiveReport { unit, budget, .. } = objective;
-        let current = objective
-            .current
-            .map(|current| format!("{current:.4} {unit}"));
+    for slo in &report.slos {
+        let SloReport { unit, budget, .. } = slo;
+        let current = slo.current.map(|current| format!("{current:.4} {unit}"));
         let left = budget
             .as_ref()
             .map(|budget| format!("{:.1}%", 100.0 * budget.remaining()));
         let exhausted_in = budget.as_ref().and_then(|budget| budget.exhausted_in);
         out.raw("<tr>");
         for cell in [
-            objective.name.clone(),
-            format!("{} {unit}", objective.target),
+            slo.name.clone(),
+            format!("{} {unit}", slo.target),
             current.unwrap_or_else(|| "no data".to_owned()),
         ] {
             out.raw("<td>");
             out.text(&cell);
         }
-        let status = objective.standing.as_str();
+        let status = slo.status.as_str();
         let _ = write!(out.0, "<td class=\"{status}\">");
         out.text(words(status));
-        out.text(&reservation(objective));
+        out.text(&reservation(slo));
         for cell in [
-            objective.window.to_string(),
-            objective.samples.to_string(),
-            format!("{:.1}%", 100.0 * objective.coverage),
+            slo.window.to_string(),
+            slo.samples.to_string(),
+            format!("{:.1}%", 100.0 * slo.coverage),
             left.unwrap_or_default(),
             exhausted_in.map(lasts).unwrap_or_default(),
         ] {
@@ -122,8 +120,8 @@ fn objectives(out: &mut Html, report: &Report) {
     out.raw("</table>");
 }
 
-fn details(out: &mut Html, objective: &ObjectiveReport) {
-    let routes = objective.routes.iter().map(|route| {
+fn details(out: &mut Html, slo: &SloReport) {
+    let routes = slo.routes.iter().map(|route| {
         let used = format!("{:.1}%", 100.0 * route.consumed);
         [
             route.route.clone(),
@@ -132,13 +130,13 @@ fn details(out: &mut Html, objective: &ObjectiveReport) {
             used,
         ]
     });
-    let title = |what: &str| format!("{}: {what}", objective.name);
+    let title = |what: &str| format!("{}: {what}", slo.name);
     out.table(
         &title("worst routes"),
         ["Route", "Samples", "Bad", "Of the budget"],
         routes,
     );
-    let incidents = objective.incidents.iter().map(|incident| {
+    let incidents = slo.incidents.iter().map(|incident| {
         let until = incident.until.map_or_else(|| "lasts".to_owned(), timestamp);
         let rate = incident.burn_rate.map(|rate| format!("{rate:.1}"));
         [
@@ -153,7 +151,7 @@ fn details(out: &mut Html, objective: &ObjectiveReport) {
         ["From", "Until", "Bad", "Burn rate"],
         incidents,
     );
-    let adjustments = objective.adjustments.iter().map(|one| {
+    let adjustments = slo.adjustments.iter().map(|one| {
         [
             timestamp(one.at),
             one.bad.to_string(),
@@ -169,19 +167,19 @@ fn details(out: &mut Html, objective: &ObjectiveReport) {
 }
 
 /// Returns what limits the meaning of a status: too few samples, a window that is not full, or gaps in it.
-fn reservation(objective: &ObjectiveReport) -> String {
-    let ObjectiveReport {
+fn reservation(slo: &SloReport) -> String {
+    let SloReport {
         samples,
         samples_needed,
         coverage,
         ..
-    } = objective;
-    match objective.standing {
-        Standing::NoData => String::new(),
-        Standing::Provisional if samples < samples_needed => {
+    } = slo;
+    match slo.status {
+        SloStatus::NoData => String::new(),
+        SloStatus::Provisional if samples < samples_needed => {
             format!(" ({samples} of at least {samples_needed} samples)")
         }
-        _ if objective.is_estimated => " (the window is not full yet)".to_owned(),
+        _ if slo.is_estimated => " (the window is not full yet)".to_owned(),
         _ if *coverage < 0.995 => format!(" (by {:.1}% of the time)", 100.0 * coverage),
         _ => String::new(),
     }

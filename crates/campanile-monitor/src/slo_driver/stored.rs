@@ -1,7 +1,7 @@
 //! The counts in the store: a snapshot in parts, and the changes since. The snapshot is written again once the changes have grown.
 
 use campanile_series::Now;
-use campanile_sla::{Sla, apply_changes};
+use campanile_sla::{ServiceLevels, apply_changes};
 use campanile_store::{Batch, Store, StoreError};
 
 /// The table of the counts.
@@ -56,11 +56,16 @@ impl Stored {
     /// # Errors
     ///
     /// If the snapshot is too large. The batch is unchanged then.
-    pub(super) fn put(&mut self, batch: &mut Batch, sla: &Sla, now: Now) -> Result<(), TooLarge> {
+    pub(super) fn put(
+        &mut self,
+        batch: &mut Batch,
+        sla: &ServiceLevels,
+        now: Now,
+    ) -> Result<(), TooLarge> {
         // Of a batch that was dropped before its commit ended.
         self.next = None;
         let changes = self.base.as_ref().and_then(|base| {
-            let changes = sla.changes(base, now).ok()?;
+            let changes = sla.changes_at(base, now).ok()?;
             (changes.len() <= PART_LEN.min(base.len() / SHARE)).then_some(changes)
         });
         if let Some(changes) = changes {
@@ -68,7 +73,7 @@ impl Stored {
             self.next = self.base.take();
             return Ok(());
         }
-        let snapshot = sla.snapshot(now);
+        let snapshot = sla.snapshot_at(now);
         if snapshot.len() > self.limit {
             let bytes = snapshot.len();
             return Err(TooLarge { bytes });

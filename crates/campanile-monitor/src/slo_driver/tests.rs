@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use campanile_health::{Check, Health};
 use campanile_metrics::{Registry, Value};
-use campanile_sla::{Bound, Sla, Slo};
+use campanile_sla::{Bound, ServiceLevels, Slo, Source};
 use campanile_store::Memory;
 use tokio::time::sleep;
 
@@ -13,12 +13,12 @@ use crate::gate::Gate;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-fn world(objectives: Vec<Slo>, health: Health) -> Sources {
-    let builder = Sla::builder();
-    let builder = objectives
+fn world(slos: Vec<Slo>, health: Health) -> Sources {
+    let builder = ServiceLevels::builder();
+    let builder = slos
         .into_iter()
-        .fold(builder, |builder, one| builder.objective(one));
-    Sources::new(Registry::new(), health, builder.build(now()).unwrap())
+        .fold(builder, |builder, one| builder.slo(one));
+    Sources::new(Registry::new(), health, builder.build_at(now()).unwrap())
 }
 
 fn no_health() -> Health {
@@ -36,16 +36,11 @@ fn build(sources: &Sources) -> Result<SloDriver, Vec<Problem>> {
 }
 
 fn adjustment(now: Now) -> Adjustment {
-    Adjustment {
-        at: now.wall,
-        bad: 2,
-        reason: "a test".to_owned(),
-        author: "ada".to_owned(),
-    }
+    Adjustment::new(now.wall, 2).reason("a test").author("ada")
 }
 
 #[test]
-fn what_objectives_count_is_published() {
+fn the_events_of_slos_are_published() {
     let sources = world(
         vec![Slo::availability("a", "99%"), Slo::throughput("t", 1.0)],
         no_health(),
@@ -53,7 +48,7 @@ fn what_objectives_count_is_published() {
     let levels = build(&sources).unwrap();
     let start = now();
     for good in [true, false, true] {
-        sources.sla().record(good, Duration::ZERO, start.mono);
+        sources.sla().record_at(good, Duration::ZERO, start.mono);
     }
     levels.tick(start);
     let count = |slo, result| {
@@ -66,11 +61,10 @@ fn what_objectives_count_is_published() {
     // What has no budget is nothing to count for.
     assert_eq!(count("t", "good"), None);
     // What is excluded was counted.
-    let one = Adjustment {
-        bad: 1,
-        ..adjustment(start)
-    };
-    sources.sla().adjust("a", one, start).unwrap();
+    let one = Adjustment::new(start.wall, 1)
+        .reason("a test")
+        .author("ada");
+    sources.sla().exclude_failures_at("a", one, start).unwrap();
     levels.tick(start + Duration::from_secs(5));
     assert_eq!(count("a", "bad"), Some(Value::Counter(1)));
 }
@@ -88,14 +82,14 @@ fn routes_that_match_nothing_are_shown_and_logged_once() {
     let start = now();
     for _ in 0..100 {
         // It has no route.
-        sources.sla().record(true, Duration::ZERO, start.mono);
+        sources.sla().record_at(true, Duration::ZERO, start.mono);
     }
     for _ in 0..2 {
         levels.tick(start);
-        let logged = levels.unmatched.lock().unwrap();
+        let logged = levels.logged.lock().unwrap();
         assert_eq!(logged.iter().collect::<Vec<_>>(), ["a"]);
     }
-    let report = sources.sla().report(start);
+    let report = sources.sla().report_at(start);
     let body = serde_json::to_value(SlaBody::new(&report, None)).unwrap();
     let metrics = &body["metrics"];
     assert_eq!(metrics["a"]["unmatched_routes"], json!(["/v1/a"]));
@@ -106,7 +100,8 @@ fn routes_that_match_nothing_are_shown_and_logged_once() {
 fn gauges_are_read_from_their_series() {
     let slo = |name: &str, series: &str| {
         let slo = Slo::gauge(name, "99%", Bound::AtMost(10.0)).over(HOUR);
-        slo.slice(Duration::from_secs(10)).series(series)
+        slo.time_slice(Duration::from_secs(10))
+            .source(Source::series(series))
     };
     let sources = world(
         vec![
@@ -128,7 +123,7 @@ fn gauges_are_read_from_their_series() {
     let counts = |name| {
         let report = sources
             .sla()
-            .objective(name, start + Duration::from_secs(25));
+            .slo_report_at(name, start + Duration::from_secs(25));
         let report = report.unwrap();
         (report.samples, report.bad)
     };
@@ -138,8 +133,10 @@ fn gauges_are_read_from_their_series() {
 }
 
 #[test]
-fn unknown_series_and_checks_are_rejected() {
-    let slo = |name: &str, series: &str| Slo::gauge(name, "99%", Bound::AtMost(1.0)).series(series);
+fn unknown_series_and_checks_are_problems() {
+    let slo = |name: &str, series: &str| {
+        Slo::gauge(name, "99%", Bound::AtMost(1.0)).source(Source::series(series))
+    };
     let check = Check::new("db", || async { Ok::<_, String>(()) });
     let health = Health::builder().check(check).build().unwrap();
     let sources = world(
@@ -147,23 +144,23 @@ fn unknown_series_and_checks_are_rejected() {
             slo("empty", ""),
             slo("more", "queue_size > 1"),
             slo("pattern", "queue_size{queue=~\"(\"}"),
-            Slo::uptime("up", "99%").check("redis"),
-            Slo::uptime("db", "99%").check("db"),
+            Slo::uptime("up", "99%").source(Source::check("redis")),
+            Slo::uptime("db", "99%").source(Source::check("db")),
         ],
         health,
     );
     let problems = build(&sources).map(|_| ()).unwrap_err();
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(problems.len(), 4, "{problems:?}");
-    assert!(problems[0].starts_with("invalid series \"\" of SLO \"empty\": expected a metric"));
-    assert!(problems[1].ends_with("unexpected \"> 1\" after the selector"));
+    assert!(problems[0].starts_with("invalid series \"\" of SLO \"empty\": give a metric"));
+    assert!(problems[1].ends_with("there is \"> 1\" after it"));
     assert!(problems[2].starts_with("invalid series \"queue_size{queue=~"));
     assert_eq!(
         problems[3],
         "unknown check \"redis\" of SLO \"up\": expected \"db\""
     );
     let without_checks = Problem::Check {
-        objective: "up".to_owned(),
+        slo: "up".to_owned(),
         check: "redis".to_owned(),
         known: Vec::new(),
     };
@@ -186,16 +183,20 @@ async fn uptime_follows_the_health() {
     let sources = world(
         vec![
             Slo::uptime("service", "99%").over(HOUR),
-            Slo::uptime("db", "99%").over(HOUR).check("db"),
-            Slo::uptime("cache", "99%").over(HOUR).check("cache"),
-            Slo::uptime("told", "99%").over(HOUR).tracked(),
+            Slo::uptime("db", "99%")
+                .over(HOUR)
+                .source(Source::check("db")),
+            Slo::uptime("cache", "99%")
+                .over(HOUR)
+                .source(Source::check("cache")),
+            Slo::uptime("told", "99%").over(HOUR).source(Source::Manual),
         ],
         health.clone(),
     );
     let levels = build(&sources).unwrap();
-    let bad = |name| sources.sla().objective(name, now()).unwrap().bad;
+    let bad = |name| sources.sla().slo_report_at(name, now()).unwrap().bad;
     let good = |name| {
-        let report = sources.sla().objective(name, now()).unwrap();
+        let report = sources.sla().slo_report_at(name, now()).unwrap();
         report.samples - report.bad
     };
     let run = async {
@@ -247,7 +248,9 @@ async fn a_check_that_hangs_is_an_outage() {
     let sources = world(
         vec![
             Slo::uptime("service", "99%").over(HOUR),
-            Slo::uptime("nfs", "99%").over(HOUR).check("nfs"),
+            Slo::uptime("nfs", "99%")
+                .over(HOUR)
+                .source(Source::check("nfs")),
         ],
         health.clone(),
     );
@@ -262,7 +265,7 @@ async fn a_check_that_hangs_is_an_outage() {
             sleep(ms(10)).await;
         }
         levels.tick(now());
-        let bad = |name| sources.sla().objective(name, now()).unwrap().bad;
+        let bad = |name| sources.sla().slo_report_at(name, now()).unwrap().bad;
         let before = (bad("service"), bad("nfs"));
         while bad("service") == before.0 || bad("nfs") == before.1 {
             assert!(is_stale());
@@ -289,18 +292,21 @@ async fn decisions_are_written_down() {
     let monitor = monitor.build().unwrap();
     let start = now();
     for good in [true, false, false, false] {
-        sources.sla().record(good, Duration::ZERO, start.mono);
+        sources.sla().record_at(good, Duration::ZERO, start.mono);
     }
     monitor.run(std::future::ready(())).await;
-    monitor.adjust("a", adjustment(start)).await.unwrap();
-    let maintenance = Maintenance {
-        from: start.wall + HOUR,
-        until: start.wall + HOUR * 2,
-        reason: "moving".to_owned(),
-        author: "ada".to_owned(),
-    };
-    monitor.maintain(maintenance).await.unwrap();
-    let error = monitor.adjust("b", adjustment(start)).await.unwrap_err();
+    monitor
+        .exclude_failures("a", adjustment(start))
+        .await
+        .unwrap();
+    let maintenance = MaintenanceWindow::new(start.wall + HOUR, start.wall + HOUR * 2)
+        .reason("moving")
+        .author("ada");
+    monitor.schedule_maintenance(maintenance).await.unwrap();
+    let error = monitor
+        .exclude_failures("b", adjustment(start))
+        .await
+        .unwrap_err();
     assert!(matches!(
         error,
         DecisionError::Adjust(AdjustError::Unknown(_))
@@ -312,105 +318,107 @@ async fn decisions_are_written_down() {
         .collect();
     assert!(!monitor.end_maintenance("ada").await.unwrap());
     assert_eq!(entries.len(), 2);
-    assert_eq!(entries[0]["event"], "budget_adjusted");
+    assert_eq!(entries[0]["event"], "failures_excluded");
     assert_eq!(
         (&entries[0]["bad"], &entries[0]["author"]),
         (&2.into(), &"ada".into())
     );
-    assert_eq!(entries[1]["event"], "maintenance_planned");
+    assert_eq!(entries[1]["event"], "maintenance_scheduled");
     // They are there again at once, though no tick has written anything.
     let after = world(vec![Slo::availability("a", "99%")], no_health());
     build(&after).unwrap().restore(&*store, now()).await;
-    let report = after.sla().report(now());
-    assert_eq!(report.objectives[0].bad, 1);
-    assert_eq!(report.objectives[0].adjustments.len(), 1);
+    let report = after.sla().report_at(now());
+    assert_eq!(report.slos[0].bad, 1);
+    assert_eq!(report.slos[0].adjustments.len(), 1);
     assert_eq!(report.maintenance.len(), 1);
 }
 
 /// More than a record of the store holds.
 #[tokio::test]
 async fn many_counts_are_written_in_parts() {
-    let objectives = || -> Vec<_> {
+    let slos = || -> Vec<_> {
         let names = (0..100).map(|number| format!("o{number}"));
         names
-            .map(|name| Slo::availability(name, "99%").tracked())
+            .map(|name| Slo::availability(name, "99%").source(Source::Manual))
             .collect()
     };
-    let sources = world(objectives(), no_health());
+    let sources = world(slos(), no_health());
     let start = now();
     for hour in 0..1_000 {
         for number in 0..100 {
-            let tracker = sources.sla().tracker(&format!("o{number}")).unwrap();
+            let tracker = sources.sla().event_recorder(&format!("o{number}")).unwrap();
             let at = start + HOUR * hour;
-            tracker.record(true, HOUR, at.mono);
+            tracker.record_at(true, HOUR, at.mono);
         }
     }
     let later = start + HOUR * 1_000;
     let store = Memory::new();
     let levels = build(&sources).unwrap();
-    assert!(sources.sla().snapshot(later).len() > 2 * 512 * 1_024);
+    assert!(sources.sla().snapshot_at(later).len() > 2 * 512 * 1_024);
     levels.restore(&store, later).await;
     levels.write(&store, later).await;
-    let after = world(objectives(), no_health());
+    let after = world(slos(), no_health());
     build(&after).unwrap().restore(&store, later).await;
-    let (before, after) = (sources.sla().report(later), after.sla().report(later));
-    for (before, after) in before.objectives.iter().zip(&after.objectives) {
+    let (before, after) = (sources.sla().report_at(later), after.sla().report_at(later));
+    for (before, after) in before.slos.iter().zip(&after.slos) {
         assert!(before.samples >= 700);
         assert_eq!((&before.name, before.samples), (&after.name, after.samples));
     }
     // The changes of that much are made on a thread for blocking work.
     sources
         .sla()
-        .tracker("o0")
+        .event_recorder("o0")
         .unwrap()
-        .record(true, HOUR, later.mono);
+        .record_at(true, HOUR, later.mono);
     assert!(levels.stored.lock().await.is_large());
     levels.write(&store, later).await;
     assert!(store.get("sla", "changes").await.unwrap().is_some());
-    let again = world(objectives(), no_health());
+    let again = world(slos(), no_health());
     build(&again).unwrap().restore(&store, later).await;
-    let samples = |sources: &Sources| sources.sla().objective("o0", later).unwrap().samples;
+    let samples = |sources: &Sources| sources.sla().slo_report_at("o0", later).unwrap().samples;
     assert_eq!(samples(&again), samples(&sources));
     // Fewer parts than before leave none of the old ones in it.
     let one = world(vec![Slo::availability("a", "99%")], no_health());
-    one.sla().record(true, Duration::ZERO, start.mono);
+    one.sla().record_at(true, Duration::ZERO, start.mono);
     let levels = build(&one).unwrap();
     levels.restore(&Memory::new(), start).await;
     levels.write(&store, start).await;
     let again = world(vec![Slo::availability("a", "99%")], no_health());
     build(&again).unwrap().restore(&store, start).await;
-    assert_eq!(again.sla().report(start).objectives[0].samples, 1);
+    assert_eq!(again.sla().report_at(start).slos[0].samples, 1);
 }
 
 /// Stored counts are not overwritten before they were read.
 #[tokio::test]
 async fn nothing_is_written_before_it_is_known_what_there_is() {
-    let objectives = || vec![Slo::availability("a", "99%")];
-    let (before, start) = (world(objectives(), no_health()), now());
-    before.sla().record(false, Duration::ZERO, start.mono);
+    let slos = || vec![Slo::availability("a", "99%")];
+    let (before, start) = (world(slos(), no_health()), now());
+    before.sla().record_at(false, Duration::ZERO, start.mono);
     let store = Gate::new();
     let levels = build(&before).unwrap();
     levels.restore(&store, start).await;
     levels.write(&store, start).await;
 
     store.set(false, false);
-    let after = world(objectives(), no_health());
+    let after = world(slos(), no_health());
     let levels = build(&after).unwrap();
     levels.restore(&store, start).await;
     for _ in 0..2 {
-        after.sla().record(false, Duration::ZERO, start.mono);
+        after.sla().record_at(false, Duration::ZERO, start.mono);
     }
-    // It is decided, and can't be written down yet.
-    let decided = levels.adjust(&store, "a", adjustment(start), now()).await;
+    // The decision is applied, but not stored yet.
+    let decided = levels
+        .exclude_failures(&store, "a", adjustment(start), now())
+        .await;
     assert!(matches!(decided, Err(DecisionError::Store(_))));
     levels.write(&store, start).await;
     store.set(true, true);
     levels.write(&store, now()).await;
     assert_eq!(store.journal(0, 10).await.unwrap().len(), 1);
-    let third = world(objectives(), no_health());
+    let third = world(slos(), no_health());
     build(&third).unwrap().restore(&store, now()).await;
     for sources in [&after, &third] {
-        let report = sources.sla().objective("a", now()).unwrap();
+        let report = sources.sla().slo_report_at("a", now()).unwrap();
         // Two of three bad ones are excluded.
         assert_eq!((report.samples, report.bad), (1, 1));
         assert_eq!(report.adjustments.len(), 1);
@@ -422,11 +430,11 @@ async fn nothing_is_written_before_it_is_known_what_there_is() {
 #[tokio::test]
 async fn a_second_run_does_not_double_the_counts() {
     let store = Arc::new(Memory::new());
-    let objectives = || vec![Slo::availability("a", "99%")];
-    let sources = world(objectives(), no_health());
-    let samples = |sources: &Sources| sources.sla().objective("a", now()).unwrap().samples;
+    let slos = || vec![Slo::availability("a", "99%")];
+    let sources = world(slos(), no_health());
+    let samples = |sources: &Sources| sources.sla().slo_report_at("a", now()).unwrap().samples;
     for _ in 0..100 {
-        sources.sla().record(true, Duration::ZERO, now().mono);
+        sources.sla().record_at(true, Duration::ZERO, now().mono);
     }
     let monitor = Monitor::builder(sources.clone()).store(store.clone());
     let monitor = monitor.build().unwrap();
@@ -435,7 +443,7 @@ async fn a_second_run_does_not_double_the_counts() {
         assert_eq!(samples(&sources), 100);
     }
     // After a restart there are two at once.
-    let after = world(objectives(), no_health());
+    let after = world(slos(), no_health());
     let monitor = Monitor::builder(after.clone()).store(store.clone());
     let monitor = monitor.build().unwrap();
     let run = || monitor.run(std::future::ready(()));
@@ -468,9 +476,9 @@ async fn what_cannot_be_read_is_set_aside() {
 /// The snapshot without them holds, and the next write deletes them.
 #[tokio::test]
 async fn changes_that_cannot_be_read_are_set_aside() {
-    let objectives = || vec![Slo::availability("a", "99%")];
-    let (before, start) = (world(objectives(), no_health()), now());
-    before.sla().record(true, Duration::ZERO, start.mono);
+    let slos = || vec![Slo::availability("a", "99%")];
+    let (before, start) = (world(slos(), no_health()), now());
+    before.sla().record_at(true, Duration::ZERO, start.mono);
     let store = Gate::new();
     let levels = build(&before).unwrap();
     levels.restore(&store, start).await;
@@ -479,7 +487,7 @@ async fn changes_that_cannot_be_read_are_set_aside() {
     batch.put("sla", "changes", b"of the future".to_vec());
     store.commit(batch).await.unwrap();
 
-    let after = world(objectives(), no_health());
+    let after = world(slos(), no_health());
     let levels = build(&after).unwrap();
     // Nothing replaces them before they are set aside.
     store.set(true, false);
@@ -490,24 +498,27 @@ async fn changes_that_cannot_be_read_are_set_aside() {
     let aside = get("unreadable/changes").await.unwrap();
     assert_eq!(aside.as_deref(), Some(&b"of the future"[..]));
     assert_eq!(get("changes").await.unwrap(), None);
-    assert_eq!(after.sla().report(start).objectives[0].samples, 1);
+    assert_eq!(after.sla().report_at(start).slos[0].samples, 1);
 }
 
 /// A version that knows nothing of changes reads the snapshot only.
 #[tokio::test]
 async fn the_last_write_of_a_run_is_a_snapshot() {
     let store = Arc::new(Memory::new());
-    let sources = world(vec![Slo::availability("a", "99%").tracked()], no_health());
-    let tracker = sources.sla().tracker("a").unwrap();
+    let sources = world(
+        vec![Slo::availability("a", "99%").source(Source::Manual)],
+        no_health(),
+    );
+    let tracker = sources.sla().event_recorder("a").unwrap();
     let start = now();
     for minute in 0..10_000 {
         let at = start + Duration::from_secs(60) * minute;
-        tracker.record(true, Duration::ZERO, at.mono);
+        tracker.record_at(true, Duration::ZERO, at.mono);
     }
     let monitor = Monitor::builder(sources.clone()).store(store.clone());
     let monitor = monitor.build().unwrap();
     for _ in 0..2 {
-        tracker.record(true, Duration::ZERO, now().mono);
+        tracker.record_at(true, Duration::ZERO, now().mono);
         monitor.run(std::future::ready(())).await;
         assert!(store.get("sla", "changes").await.unwrap().is_none());
     }
@@ -515,40 +526,43 @@ async fn the_last_write_of_a_run_is_a_snapshot() {
 
 /// Counts that an older version left must not keep those of this one from being stored.
 #[tokio::test]
-async fn counts_that_no_objective_uses_are_dropped_first() {
+async fn counts_that_no_slo_uses_are_dropped_first() {
     let start = now();
-    let old = world(vec![Slo::availability("old", "99%").tracked()], no_health());
+    let old = world(
+        vec![Slo::availability("old", "99%").source(Source::Manual)],
+        no_health(),
+    );
     for minute in 0..5_000 {
         let at = start + Duration::from_secs(60) * minute;
         old.sla()
-            .tracker("old")
+            .event_recorder("old")
             .unwrap()
-            .record(true, Duration::ZERO, at.mono);
+            .record_at(true, Duration::ZERO, at.mono);
     }
     let later = start + HOUR * 84;
-    let objectives = || vec![Slo::availability("new", "99%").tracked()];
-    let sources = world(objectives(), no_health());
+    let slos = || vec![Slo::availability("new", "99%").source(Source::Manual)];
+    let sources = world(slos(), no_health());
     sources
         .sla()
-        .restore(&old.sla().snapshot(later), later)
+        .restore_at(&old.sla().snapshot_at(later), later)
         .unwrap();
     sources
         .sla()
-        .tracker("new")
+        .event_recorder("new")
         .unwrap()
-        .record(true, Duration::ZERO, later.mono);
+        .record_at(true, Duration::ZERO, later.mono);
     let levels = build(&sources).unwrap();
     levels.is_restored.store(true, Ordering::Release);
-    let whole = sources.sla().snapshot(later).len();
+    let whole = sources.sla().snapshot_at(later).len();
     levels.stored.lock().await.limit(whole - 1);
     let store = Memory::new();
     levels.write(&store, later).await;
     assert_eq!(levels.store_failures(), 0);
     assert!(sources.sla().unused_counts().is_empty());
-    let after = world(objectives(), no_health());
+    let after = world(slos(), no_health());
     build(&after).unwrap().restore(&store, later).await;
-    assert_eq!(after.sla().report(later).objectives[0].samples, 1);
-    // What objectives use is never dropped.
+    assert_eq!(after.sla().report_at(later).slos[0].samples, 1);
+    // Counts that SLOs use are never dropped.
     levels.stored.lock().await.limit(10);
     levels.write(&store, later).await;
     assert_eq!(levels.store_failures(), 1);

@@ -1,40 +1,45 @@
-//! Rules of Prometheus, with the names and the labels that Sloth's have, so that what is made for those is good for these.
+//! Prometheus rules with Sloth's names and labels, so that Sloth's dashboards and tools work with them.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use campanile_series::format_duration;
 
+use super::definition::{EVENTS, Export, ExportedSlo, Selector};
 use super::yaml::{indented, map, quoted};
-use super::{EVENTS, Export, Exported, Selector};
-use crate::Urgency;
-use crate::budget::{self, LEAST_BAD, Limit};
-use crate::share::{WHOLE, percent, ratio};
+use crate::budget::{self, Limit, MIN_BAD, Urgency};
+use crate::ratio::{PARTS, percent, ratio};
 
 /// The matcher of bad events.
 const BAD: &str = ",result=\"bad\"";
 
-/// The interval of the increments of which long windows are summed.
+/// The interval of the increments that long windows sum.
 const STEP: Duration = Duration::from_secs(5 * 60);
 
-/// Returns whether a window is summed from the increments of steps, and not read from the counters themselves.
+/// Returns whether a window sums the increments of steps, instead of reading the counters.
 pub(super) fn is_long(window: Duration) -> bool {
     window >= Duration::from_secs(24 * 60 * 60)
 }
 
 impl Export {
-    /// Returns recording and alerting rules for Prometheus, in YAML: `slo:sli_error:ratio_rate5m` and so on over each window, the budget and how
-    /// fast it is used, `sloth_slo_info`; and a page and a ticket over [`BurnAlert`](crate::BurnAlert)'s pairs of windows, with the names and the
-    /// labels that `campanile_monitor::burn_rate_rules` gives them, and Sloth's. While an objective's page fires, its ticket does not.
+    /// Returns recording and alerting rules for Prometheus, in YAML.
     ///
-    /// Each ratio is that of bad and valid events over the whole window. Sloth has the mean of five-minute ratios over 30 days, which gives a
-    /// quiet night the weight of a busy day. An alert also requires three bad events in its long window (for an uptime 30 s), and counts from
-    /// before its short one, as [`Sla::burn_alerts`](crate::Sla::burn_alerts) does.
+    /// - The error ratio over each window, such as `slo:sli_error:ratio_rate5m`.
+    /// - The error budget, its burn rates, and `sloth_slo_info`.
+    /// - A page and a ticket over the windows of [`BurnAlert`](crate::BurnAlert). Their names and labels
+    ///   are those of `campanile_monitor::burn_rate_rules` and of Sloth. While an SLO's page fires, its
+    ///   ticket does not.
     ///
-    /// Windows of a day or more are summed from `slo:events:increase5m`, a rule that is evaluated every 5 min: over 30 days, two series of
-    /// 8,640 samples for an objective, however many instances there are. It starts when Prometheus loads the rules. To have the time before,
-    /// run `promtool tsdb create-blocks-from rules` with the groups `sloth-slo-event-recordings-…`. Events during a gap in the scrapes of up to a
-    /// day are counted after it.
+    /// Each ratio is that of bad and valid events over the whole window. Sloth uses the mean of
+    /// five-minute ratios for 30 days, in which a quiet night has the weight of a busy day. An alert
+    /// also requires three bad events in its long window (for an uptime 30 s), and counts from before
+    /// its short one, as [`ServiceLevels::burn_alerts`](crate::ServiceLevels::burn_alerts) does.
+    ///
+    /// Windows of a day or more sum `slo:events:increase5m`, a rule that is evaluated every 5 min. Over
+    /// 30 days it has two series of 8,640 samples per SLO, independent of the number of instances. It
+    /// starts when Prometheus loads the rules. To fill in the time before, run
+    /// `promtool tsdb create-blocks-from rules` with the groups `sloth-slo-event-recordings-…`. Events
+    /// during a gap in the scrapes of up to a day are counted after the gap.
     #[must_use]
     pub fn prometheus_rules(&self) -> String {
         let mut out = String::from("groups:\n");
@@ -62,8 +67,11 @@ impl Export {
         out
     }
 
-    /// Returns the [rules](Self::prometheus_rules) as a `PrometheusRule` for Kubernetes' Prometheus operator, with a name and labels such as
-    /// those that its `ruleSelector` asks for.
+    /// Returns the [rules](Self::prometheus_rules) as a `PrometheusRule` for the Prometheus operator on
+    /// Kubernetes.
+    ///
+    /// `name` and `labels` are those of the resource; the labels must match the operator's
+    /// `ruleSelector`.
     #[must_use]
     pub fn prometheus_rule_resource(&self, name: &str, labels: &[(&str, &str)]) -> String {
         let mut out = format!(
@@ -75,11 +83,12 @@ impl Export {
         out + "spec:\n" + &indented(&self.prometheus_rules(), 2)
     }
 
-    /// The events of each step, of which the long windows are summed.
+    /// Returns the rule for the events of each step, which the long windows sum.
     ///
-    /// The difference of a counter to that of the step before leaves no gap between two steps, as `increase` does. After a gap in the scrapes
-    /// it is the difference to the last value of the day before. `increase` is for a counter that begins or starts over.
-    fn event_recordings(&self, slo: &Exported) -> String {
+    /// Unlike `increase`, the difference to the previous step leaves no gap between two steps. After a
+    /// gap in the scrapes it is the difference to the last value within a day. `increase` covers a
+    /// counter that appears or is reset.
+    fn event_recordings(&self, slo: &ExportedSlo) -> String {
         let mut out = String::new();
         if slo.windows().into_iter().any(is_long) {
             let (events, step) = (self.events(slo, ""), format_duration(STEP));
@@ -94,8 +103,8 @@ impl Export {
         out
     }
 
-    /// The ratio of bad events over each window.
-    fn sli_recordings(&self, slo: &Exported) -> String {
+    /// Returns the rules for the ratio of bad events over each window.
+    fn sli_recordings(&self, slo: &ExportedSlo) -> String {
         let mut out = String::new();
         for window in slo.windows() {
             let (read, (bad, all)) = match is_long(window) {
@@ -117,9 +126,9 @@ impl Export {
         out
     }
 
-    /// What the objective is, and what becomes of its budget.
-    fn meta_recordings(&self, slo: &Exported) -> String {
-        let of = Selector {
+    /// Returns the rules for the target, the budget and the burn rates.
+    fn meta_recordings(&self, slo: &ExportedSlo) -> String {
+        let selector = Selector {
             service: &self.service,
             slo,
         };
@@ -128,14 +137,16 @@ impl Export {
         let shortest = windows.first().copied().unwrap_or_default();
         let burn_rate = |window: Duration| {
             let window = format_duration(window);
-            format!("slo:sli_error:ratio_rate{window}{of}\n{on}\nslo:error_budget:ratio{of}")
+            format!(
+                "slo:sli_error:ratio_rate{window}{selector}\n{on}\nslo:error_budget:ratio{selector}"
+            )
         };
         let days = slo.period.as_secs_f64() / 86_400.0;
         let mut out = String::new();
         for (record, expr) in [
             (
                 "slo:objective:ratio",
-                format!("vector({})", ratio(WHOLE - slo.allowed)),
+                format!("vector({})", ratio(PARTS - slo.allowed)),
             ),
             (
                 "slo:error_budget:ratio",
@@ -146,7 +157,7 @@ impl Export {
             ("slo:period_burn_rate:ratio", burn_rate(slo.period)),
             (
                 "slo:period_error_budget_remaining:ratio",
-                format!("1 - slo:period_burn_rate:ratio{of}"),
+                format!("1 - slo:period_burn_rate:ratio{selector}"),
             ),
         ] {
             rule(&mut out, record, &expr, self.labels(slo));
@@ -155,7 +166,7 @@ impl Export {
             ("sloth_version", env!("CARGO_PKG_VERSION").to_owned()),
             ("sloth_mode", "campanile".to_owned()),
             ("sloth_spec", "campanile/v1".to_owned()),
-            ("sloth_objective", percent(WHOLE - slo.allowed).to_string()),
+            ("sloth_objective", percent(PARTS - slo.allowed).to_string()),
         ];
         let info = info.map(|(name, value)| (name.to_owned(), value));
         rule(
@@ -167,12 +178,12 @@ impl Export {
         out
     }
 
-    fn alerts(&self, slo: &Exported) -> String {
+    fn alerts(&self, slo: &ExportedSlo) -> String {
         let mut out = String::new();
         for alert in slo.alerts() {
             let mut expr = self.alert_expr(slo, &alert);
-            // A page says all that a ticket has to say.
-            if let Some(page) = slo.alerts().find(|one| one.urgency == Urgency::Page)
+            // While the page fires, the ticket is redundant.
+            if let Some(page) = slo.alerts().find(|alert| alert.urgency == Urgency::Page)
                 && alert.urgency == Urgency::Ticket
             {
                 expr = format!(
@@ -188,25 +199,25 @@ impl Export {
         out
     }
 
-    /// One of an alert's pairs of windows.
-    fn alert_expr(&self, slo: &Exported, alert: &Alert) -> String {
+    /// Returns the condition of an alert: one of its pairs of windows exceeds its limit.
+    fn alert_expr(&self, slo: &ExportedSlo, alert: &Alert) -> String {
         let pairs = alert.pairs.iter();
         let pairs = pairs.map(|pair| self.pair_expr(slo, alert, pair));
         let pairs: Vec<_> = pairs.map(|expr| format!("(\n{expr}\n)")).collect();
         pairs.join("\nor\n")
     }
 
-    /// The burn rate over both windows, and enough to judge by.
+    /// Returns the condition of one pair of windows.
     ///
-    /// Without requests in the short window nothing has recovered, so an alert that fires goes on.
-    fn pair_expr(&self, slo: &Exported, alert: &Alert, pair: &Pair) -> String {
-        let of = Selector {
+    /// Without requests in the short window nothing has recovered, so a firing alert continues to fire.
+    fn pair_expr(&self, slo: &ExportedSlo, alert: &Alert, pair: &Pair) -> String {
+        let selector = Selector {
             service: &self.service,
             slo,
         };
         let burns = |window: Duration| {
             format!(
-                "(max(slo:sli_error:ratio_rate{}{of}) without (sloth_window) / {}) > {}",
+                "(max(slo:sli_error:ratio_rate{}{selector}) without (sloth_window) / {}) > {}",
                 format_duration(window),
                 ratio(slo.allowed),
                 pair.limit.factor()
@@ -218,7 +229,7 @@ impl Export {
         };
         let (long, short) = (format_duration(pair.long), format_duration(pair.short));
         let before = format_duration(pair.long.saturating_sub(pair.short));
-        let least = LEAST_BAD * slo.definition.unit();
+        let min_bad = MIN_BAD * slo.definition.unit();
         let all = self.events(slo, "");
         let fires = format!(
             "ALERTS{{alertname=\"{}\",alertstate=\"firing\",sloth_id=\"{}\"}}",
@@ -228,26 +239,30 @@ impl Export {
         format!(
             "{burns_long}\nand\n(\n{burns_short}\nor\n{burns_long}\n\
              and on() (sum(rate({all}[{short}])) == 0)\nand on() ({fires})\n)\n\
-             and on() (round(sum({increase}({bad}[{long}]))) >= {least})\n\
+             and on() (round(sum({increase}({bad}[{long}]))) >= {min_bad})\n\
              and on() (count(last_over_time({bad}[{before}] offset {short})) > 0)",
             burns_long = burns(pair.long),
             burns_short = burns(pair.short),
         )
     }
 
-    /// What there is to say, with the figures of the moment.
-    pub(super) fn annotations(&self, slo: &Exported, alert: &Alert) -> Vec<(&'static str, String)> {
-        let of = Selector {
+    /// Returns the annotations of an alert, with templates for the current values.
+    pub(super) fn annotations(
+        &self,
+        slo: &ExportedSlo,
+        alert: &Alert,
+    ) -> Vec<(&'static str, String)> {
+        let selector = Selector {
             service: &self.service,
             slo,
         };
-        let remaining = format!("slo:period_error_budget_remaining:ratio{of}");
+        let remaining = format!("slo:period_error_budget_remaining:ratio{selector}");
         let rate = format!(
-            "slo:sli_error:ratio_rate{}{of}",
+            "slo:sli_error:ratio_rate{}{selector}",
             format_duration(alert.pairs[0].long)
         );
         let seconds = slo.period.as_secs();
-        let lasts = format!(
+        let exhausted_in = format!(
             "clamp_min({remaining}, 0) * {seconds} / on(sloth_id) ({rate} / {})",
             ratio(slo.allowed)
         );
@@ -257,8 +272,8 @@ impl Export {
             )
         };
         let summary = match alert.urgency {
-            Urgency::Page => "is used so fast that it will be gone within days",
-            Urgency::Ticket => "is used faster than its window gives it",
+            Urgency::Page => "is consumed so fast that it will be exhausted within days",
+            Urgency::Ticket => "is consumed faster than its window allows",
         };
         vec![
             (
@@ -270,30 +285,33 @@ impl Export {
             ),
             ("burn_rate", "{{ $value | printf \"%.2f\" }}".to_owned()),
             ("budget_remaining", query(&remaining, "humanizePercentage")),
-            ("budget_exhausted_in", query(&lasts, "humanizeDuration")),
+            (
+                "budget_exhausted_in",
+                query(&exhausted_in, "humanizeDuration"),
+            ),
         ]
     }
 
-    /// The bad events of each step, and all of them.
-    pub(super) fn steps(&self, slo: &Exported) -> (String, String) {
+    /// Returns the selectors of the bad and of all events of each step.
+    pub(super) fn steps(&self, slo: &ExportedSlo) -> (String, String) {
         let step = format_duration(STEP);
-        let of = Selector {
+        let selector = Selector {
             service: &self.service,
             slo,
         };
-        let all = format!("slo:events:increase{step}{of}");
+        let all = format!("slo:events:increase{step}{selector}");
         let bad = all.replacen('{', "{result=\"bad\", ", 1);
         (bad, all)
     }
 
-    /// The counter of an objective, with one more matcher.
-    pub(super) fn events(&self, slo: &Exported, matcher: &str) -> String {
+    /// Returns the selector of an SLO's counter, with an additional matcher.
+    pub(super) fn events(&self, slo: &ExportedSlo, matcher: &str) -> String {
         let matchers = self.matchers.iter().map(|matcher| format!("{matcher},"));
         let matchers: String = matchers.collect();
         format!("{EVENTS}{{{matchers}slo=\"{}\"{matcher}}}", slo.name)
     }
 
-    pub(super) fn labels(&self, slo: &Exported) -> Vec<(String, String)> {
+    pub(super) fn labels(&self, slo: &ExportedSlo) -> Vec<(String, String)> {
         let labels = [
             ("sloth_id", slo.id(&self.service)),
             ("sloth_service", self.service.clone()),
@@ -314,14 +332,14 @@ fn rule(
     map(out, 4, "labels", labels);
 }
 
-/// One of the alerts of an objective: it rings if one of its pairs of windows does.
+/// An alert of an SLO. It fires if one of its pairs of windows exceeds its limit.
 pub(super) struct Alert {
     pub(super) urgency: Urgency,
     /// At least one.
     pairs: Vec<Pair>,
 }
 
-/// A long window and a short one.
+/// A long and a short window.
 struct Pair {
     limit: Limit,
     long: Duration,
@@ -336,13 +354,13 @@ impl Alert {
         }
     }
 
-    pub(super) fn labels(&self, service: &str, slo: &Exported) -> [(&'static str, String); 4] {
+    pub(super) fn labels(&self, service: &str, slo: &ExportedSlo) -> [(&'static str, String); 4] {
         let severity = match self.urgency {
             Urgency::Page => "high",
             Urgency::Ticket => "medium",
         };
         [
-            ("objective", slo.name.clone()),
+            ("slo", slo.name.clone()),
             ("service", service.to_owned()),
             ("severity", severity.to_owned()),
             ("sloth_severity", self.urgency.as_str().to_owned()),
@@ -350,8 +368,8 @@ impl Alert {
     }
 }
 
-impl Exported {
-    /// Returns the windows over which there is a ratio, the last of which is the objective's own.
+impl ExportedSlo {
+    /// Returns the windows of the ratios. The last one is the SLO's window.
     pub(super) fn windows(&self) -> Vec<Duration> {
         let spans = budget::spans(self.period)
             .into_iter()
@@ -361,13 +379,13 @@ impl Exported {
         windows
     }
 
-    /// Returns the alerts that can ring, the page first.
+    /// Returns the alerts that can fire, the page first.
     pub(super) fn alerts(&self) -> impl Iterator<Item = Alert> {
         let slice = self.definition.slice_of_gauge();
         let alerts = [Urgency::Page, Urgency::Ticket].into_iter();
         let alert = move |urgency| {
-            let limits = budget::ringing(self.allowed, self.period, slice);
-            let limits = limits.filter(|(of, ..)| *of == urgency);
+            let limits = budget::reachable_alerts(self.allowed, self.period, slice);
+            let limits = limits.filter(|(limit_urgency, ..)| *limit_urgency == urgency);
             let pairs = limits.map(|(_, limit, long, short)| Pair { limit, long, short });
             Alert {
                 urgency,

@@ -1,39 +1,49 @@
-//! What proves that the rules ring, to be run by `promtool test rules`.
+//! Tests of the exported rules, for `promtool test rules`.
 
 use std::fmt::Write;
 
 use campanile_series::{MatchOp, Matcher};
 
+use super::definition::{EVENTS, Export, ExportedSlo};
 use super::prometheus::{Alert, is_long};
 use super::yaml::{map, quoted};
-use super::{EVENTS, Export, ExportError, Exported};
-use crate::Urgency;
-use crate::share::WHOLE;
+use crate::budget::Urgency;
+use crate::error::ExportError;
+use crate::ratio::PARTS;
 
-/// The minutes in which something is counted: more than the longest of the short windows.
+/// The length of a test case, in minutes: more than the longest of the short windows.
 const MINUTES: u64 = 420;
-/// The minutes of a shorter case, and of a recovery: more than the short windows of a page.
-const QUIET: u64 = 60;
-/// The minutes without requests: more than the shortest window of a page, and less than the long one.
-const SILENT: u64 = 20;
-/// The minutes between evaluations. The others are multiples of it.
+/// The length of a shorter case, and of a recovery, in minutes: more than the short windows of a page.
+const SHORT_MINUTES: u64 = 60;
+/// The time without requests, in minutes: more than the short window of a page, less than the long one.
+const SILENT_MINUTES: u64 = 20;
+/// The evaluation interval, in minutes. The other times are multiples of it.
 const EVALUATION: u64 = 4;
 
 impl Export {
-    /// Returns a file for `promtool test rules`, about [rules](Self::prometheus_rules) that are in a file of the given name. For each objective it
-    /// proves which alert fires when everything fails, that it goes on when no requests come any more, that the page ends when
-    /// requests succeed, and that nothing fires when nothing or two requests fail. If the objective has a window of a day or more,
-    /// it also proves that events during a gap in the scrapes are counted. Matchers with `=` become labels of its series.
+    /// Returns a file for `promtool test rules`, which tests the [rules](Self::prometheus_rules) in the
+    /// file `rules`.
+    ///
+    /// The cases of each SLO are:
+    ///
+    /// - All requests fail: the alert fires.
+    /// - No more requests arrive: the alert continues to fire.
+    /// - Requests succeed again: the page resolves.
+    /// - No request, or only two, fail: no alert fires.
+    /// - Events during a gap in the scrapes are counted, if a window has a day or more.
+    ///
+    /// Matchers with `=` become labels of the test series.
     ///
     /// # Errors
     ///
-    /// If a matcher with another operator, such as `job=~"orders.*"`, does not match series without its label: the
-    /// series of the proof need a value for it. Pass a matcher with `=` to the export for the proof.
+    /// Returns an error if a matcher with another operator, such as `job=~"orders.*"`, does not match
+    /// series without its label, because the label's value is unknown. Export the tests with a matcher
+    /// with `=` instead.
     pub fn prometheus_tests(&self, rules: &str) -> Result<String, ExportError> {
-        let is_provable =
+        let is_testable =
             |matcher: &&Matcher| matcher.op() == MatchOp::Equal || matcher.matches_value("");
-        if let Some(matcher) = self.matchers.iter().find(|matcher| !is_provable(matcher)) {
-            return Err(ExportError::Unprovable {
+        if let Some(matcher) = self.matchers.iter().find(|matcher| !is_testable(matcher)) {
+            return Err(ExportError::Untestable {
                 matcher: matcher.to_string(),
                 label: matcher.name().to_owned(),
             });
@@ -43,39 +53,54 @@ impl Export {
             quoted(rules)
         );
         for slo in &self.slos {
-            let loudest = slo.alerts().next();
-            let pages = loudest
+            let most_urgent = slo.alerts().next();
+            let pages = most_urgent
                 .as_ref()
                 .is_some_and(|alert| alert.urgency == Urgency::Page);
-            // A page has short windows, and needs less of the past.
-            let minutes = if pages { QUIET } else { MINUTES };
+            // The windows of a page are short, so a shorter case is enough.
+            let minutes = if pages { SHORT_MINUTES } else { MINUTES };
             let (unit, half) = (slo.definition.unit(), MINUTES / 2);
             let none = |minutes: u64| format!("0x{minutes}");
             let steady = |minutes: u64| format!("0+{unit}x{minutes}");
-            let mut case = |what, minutes, counts: (&str, &str), fires, alerts: &[&str]| {
-                self.case(&mut out, slo, (what, minutes), counts, fires, alerts);
+            let mut case = |name, minutes, counts: (&str, &str), fires, alerts: &[&str]| {
+                self.case(&mut out, slo, (name, minutes), counts, fires, alerts);
             };
             let both = ["ErrorBudgetBurnPage", "ErrorBudgetBurnTicket"];
             let counts = (&*none(minutes), &*steady(minutes));
-            case("everything fails", minutes, counts, loudest.as_ref(), &both);
+            case(
+                "everything fails",
+                minutes,
+                counts,
+                most_urgent.as_ref(),
+                &both,
+            );
             if pages {
                 let fails = |minutes: u64, then: u64| {
                     format!("0+{unit}x{minutes} {}x{}", unit * minutes, then - 1)
                 };
-                let counts = (&*none(QUIET + SILENT), &*fails(QUIET, SILENT));
+                let counts = (
+                    &*none(SHORT_MINUTES + SILENT_MINUTES),
+                    &*fails(SHORT_MINUTES, SILENT_MINUTES),
+                );
                 case(
                     "no requests come",
-                    QUIET + SILENT,
+                    SHORT_MINUTES + SILENT_MINUTES,
                     counts,
-                    loudest.as_ref(),
+                    most_urgent.as_ref(),
                     &both,
                 );
-                let succeed = format!("0x{QUIET} {unit}+{unit}x{}", QUIET - 1);
-                let counts = (&*succeed, &*fails(QUIET, QUIET));
-                case("requests succeed", 2 * QUIET, counts, None, &both[..1]);
+                let succeed = format!("0x{SHORT_MINUTES} {unit}+{unit}x{}", SHORT_MINUTES - 1);
+                let counts = (&*succeed, &*fails(SHORT_MINUTES, SHORT_MINUTES));
+                case(
+                    "requests succeed",
+                    2 * SHORT_MINUTES,
+                    counts,
+                    None,
+                    &both[..1],
+                );
             }
-            let counts = (&*steady(QUIET), &*none(QUIET));
-            case("nothing fails", QUIET, counts, None, &both);
+            let counts = (&*steady(SHORT_MINUTES), &*none(SHORT_MINUTES));
+            case("nothing fails", SHORT_MINUTES, counts, None, &both);
             let two = format!("0x{half} {}x{half}", 2 * unit);
             case("two fail", MINUTES, (&none(MINUTES), &two), None, &both);
             if slo.windows().into_iter().any(is_long) {
@@ -85,17 +110,17 @@ impl Export {
         Ok(out)
     }
 
-    /// Writes a case, with the one alert that fires, and the names of those that are checked.
+    /// Writes a case, with the firing alert, if any, and the names of the checked alerts.
     fn case(
         &self,
         out: &mut String,
-        slo: &Exported,
-        (what, minutes): (&str, u64),
+        slo: &ExportedSlo,
+        (case, minutes): (&str, u64),
         (good, bad): (&str, &str),
         fires: Option<&Alert>,
         alerts: &[&str],
     ) {
-        self.input_series(out, slo, what, (good, bad));
+        self.input_series(out, slo, case, (good, bad));
         out.push_str("  alert_rule_test:\n");
         for &name in alerts {
             let _ = write!(
@@ -108,42 +133,48 @@ impl Export {
             };
             out.push('\n');
             let labels = self.labels(slo).into_iter();
-            let own = alert.labels(&self.service, slo);
-            let labels = labels.chain(own.map(|(name, value)| (name.to_owned(), value)));
+            let alert_labels = alert.labels(&self.service, slo);
+            let labels = labels.chain(alert_labels.map(|(name, value)| (name.to_owned(), value)));
             let mut item = String::new();
             map(&mut item, 6, "exp_labels", labels);
-            map(&mut item, 6, "exp_annotations", self.told(slo, alert));
+            map(
+                &mut item,
+                6,
+                "exp_annotations",
+                self.expected_annotations(slo, alert),
+            );
             out.push_str(&item.replacen("      exp_labels", "    - exp_labels", 1));
         }
     }
 
-    /// Writes a case in which events fail during a gap in the scrapes: the step after the gap has them.
-    fn gap_case(&self, out: &mut String, slo: &Exported) {
-        let (during, bad) = (QUIET - 1, 5 * slo.definition.unit());
-        let values = |after: u64| format!("0x{QUIET} stale _x{during} {after}x{QUIET}");
+    /// Writes a case in which events fail during a gap in the scrapes. The step after the gap counts them.
+    fn gap_case(&self, out: &mut String, slo: &ExportedSlo) {
+        let (during, bad) = (SHORT_MINUTES - 1, 5 * slo.definition.unit());
+        let values =
+            |after: u64| format!("0x{SHORT_MINUTES} stale _x{during} {after}x{SHORT_MINUTES}");
         let (good, counts) = (values(0), values(bad));
-        let what = "events fail during a gap in the scrapes";
-        self.input_series(out, slo, what, (&good, &counts));
+        let case = "events fail during a gap in the scrapes";
+        self.input_series(out, slo, case, (&good, &counts));
         let (steps, _) = self.steps(slo);
-        // The first evaluation after the last minute of the gap, at which there is no value of 5 min before.
+        // The first evaluation after the gap, when there is no value of 5 min before.
         let _ = writeln!(
             out,
             "  promql_expr_test:\n  - expr: {expr}\n    eval_time: {at}m\n    exp_samples:\n    \
              - labels: {expr}\n      value: {bad}",
             expr = quoted(&steps),
-            at = 2 * QUIET + EVALUATION,
+            at = 2 * SHORT_MINUTES + EVALUATION,
         );
     }
 
-    /// Writes the name of a case, and the counters.
+    /// Writes the name of a case and its series.
     fn input_series(
         &self,
         out: &mut String,
-        slo: &Exported,
-        what: &str,
+        slo: &ExportedSlo,
+        case: &str,
         (good, bad): (&str, &str),
     ) {
-        let name = quoted(&format!("{}: {what}", slo.name));
+        let name = quoted(&format!("{}: {case}", slo.name));
         let _ = write!(out, "- name: {name}\n  interval: 1m\n  input_series:\n");
         for (result, values) in [("good", good), ("bad", bad)] {
             let matchers = self.literal_labels();
@@ -160,11 +191,15 @@ impl Export {
         }
     }
 
-    /// Returns what an alert says when everything fails.
-    fn told(&self, slo: &Exported, alert: &Alert) -> Vec<(&'static str, String)> {
-        let rate = WHOLE as f64 / slo.allowed as f64;
-        let mut told = self.annotations(slo, alert);
-        for (name, text) in &mut told {
+    /// Returns the annotations of an alert when all requests fail.
+    fn expected_annotations(
+        &self,
+        slo: &ExportedSlo,
+        alert: &Alert,
+    ) -> Vec<(&'static str, String)> {
+        let rate = PARTS as f64 / slo.allowed as f64;
+        let mut annotations = self.annotations(slo, alert);
+        for (name, text) in &mut annotations {
             match *name {
                 "burn_rate" => *text = format!("{rate:.2}"),
                 "budget_remaining" => *text = percentage(100.0 - 100.0 * rate),
@@ -172,10 +207,10 @@ impl Export {
                 _ => {}
             }
         }
-        told
+        annotations
     }
 
-    /// Returns the labels that the matchers ask for.
+    /// Returns the labels of the matchers with `=`.
     fn literal_labels(&self) -> String {
         let equal = self
             .matchers
@@ -185,7 +220,7 @@ impl Export {
     }
 }
 
-/// Writes a number as Prometheus' `humanizePercentage`: with four digits that count.
+/// Formats a number with four significant digits, as Prometheus' `humanizePercentage`.
 fn percentage(number: f64) -> String {
     if number == 0.0 {
         return "0%".to_owned();

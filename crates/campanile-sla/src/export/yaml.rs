@@ -1,9 +1,9 @@
-//! YAML, as far as rules and definitions need it: every text in the quotes of JSON, which YAML reads too.
+//! YAML with all strings in JSON quotes, which are valid YAML.
 
 use std::fmt::Write;
 
-/// Returns a text in quotes.
-pub(super) fn quoted(text: &str) -> String {
+/// Returns a string in quotes.
+pub(in crate::export) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for char in text.chars() {
         match char {
@@ -19,8 +19,8 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// Writes pairs under a key, indented by a number of spaces; nothing if there are none.
-pub(super) fn map<K: AsRef<str>, V: AsRef<str>>(
+/// Writes pairs under a key, indented by a number of spaces; nothing without pairs.
+pub(in crate::export) fn map<K: AsRef<str>, V: AsRef<str>>(
     out: &mut String,
     indent: usize,
     key: &str,
@@ -36,8 +36,8 @@ pub(super) fn map<K: AsRef<str>, V: AsRef<str>>(
     }
 }
 
-/// Returns lines that are indented by a number of additional spaces.
-pub(super) fn indented(text: &str, indent: usize) -> String {
+/// Returns the lines, indented by a number of additional spaces.
+pub(in crate::export) fn indented(text: &str, indent: usize) -> String {
     let lines = text.lines();
     lines
         .map(|line| format!("{:indent$}{line}\n", ""))

@@ -1,4 +1,4 @@
-//! Snapshots, which survive a restart.
+//! Snapshots, and their restoration after a restart.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -6,116 +6,152 @@ use std::sync::{MutexGuard, PoisonError};
 
 use campanile_series::Now;
 
-use super::Sla;
-use crate::adjustment;
-use crate::objective::milliseconds;
+use super::ServiceLevels;
+use crate::adjustment::{self, MaintenanceWindow};
+use crate::error::RestoreError;
+use crate::indicator::Indicator;
+use crate::routes::Routes;
 use crate::snapshot::{self, Saved, SavedStream};
-use crate::source::Source;
 use crate::stream::Stream;
-use crate::{Maintenance, RestoreError};
+use crate::time::to_millis;
 
-impl Sla {
-    /// Returns all counts, adjustments, incidents and times of maintenance, to be [restored](Self::restore) later. It has about 60 KB for each
-    /// source of counts, and more for percentiles. The current slice of a gauge is not in it.
+impl ServiceLevels {
+    /// Returns a snapshot of all counts, adjustments, incidents and maintenance windows, which
+    /// [`restore`](Self::restore) accepts.
     ///
-    /// Restored counts that no objective uses are in it again until they are 93 days old, so that a rollback finds them: at most 64 sources.
-    pub fn snapshot(&self, now: Now) -> Vec<u8> {
+    /// It takes about 60 KB per SLO, and more for a percentile. SLOs that count the same events
+    /// share their counts. The current time slice of a gauge is not included.
+    ///
+    /// Restored counts that no SLO uses are included until they are 93 days old, for a rollback: at
+    /// most 64 SLOs.
+    pub fn snapshot(&self) -> Vec<u8> {
+        self.snapshot_at(Now::system())
+    }
+
+    /// Returns a snapshot, as [`snapshot`](Self::snapshot) does, at a time.
+    pub fn snapshot_at(&self, now: Now) -> Vec<u8> {
         snapshot::write(&self.saved(now))
     }
 
-    /// Returns what has changed since an earlier [snapshot](Self::snapshot), `base`: about 1 KB for each source of counts after some minutes.
-    /// [`apply_changes`](crate::apply_changes) makes a snapshot of both.
+    /// Returns the changes since an earlier [snapshot](Self::snapshot), `base`: after some minutes
+    /// about 1 KB per SLO.
+    ///
+    /// [`apply_changes`](crate::apply_changes) returns the later snapshot.
     ///
     /// ```
-    /// # use std::time::{Duration, Instant, SystemTime};
-    /// # use campanile_series::Now;
-    /// use campanile_sla::{Sla, Slo, apply_changes};
+    /// use std::time::{Duration, Instant};
     ///
-    /// # let now = Now { wall: SystemTime::now(), mono: Instant::now() };
-    /// let build = || Sla::builder().objective(Slo::availability("availability", "99.9%")).build(now);
-    /// let sla = build()?;
-    /// let base = sla.snapshot(now);
-    /// sla.record(true, Duration::ZERO, now.mono);
-    /// let changes = sla.changes(&base, now)?;
+    /// use campanile_sla::{ServiceLevels, Slo, apply_changes};
+    ///
+    /// let build = || {
+    ///     let slo = Slo::availability("availability", "99.9%");
+    ///     ServiceLevels::builder().slo(slo).build()
+    /// };
+    /// let before = build()?;
+    /// let base = before.snapshot();
+    /// before.record_at(true, Duration::ZERO, Instant::now());
+    /// let changes = before.changes(&base)?;
     ///
     /// let after = build()?;
-    /// after.restore(&apply_changes(&base, &changes)?, now)?;
-    /// assert_eq!(after.report(now).objectives[0].samples, 1);
+    /// after.restore(&apply_changes(&base, &changes)?)?;
+    /// assert_eq!(after.report().slos[0].samples, 1);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// If `base` is not a snapshot, or a damaged one.
-    pub fn changes(&self, base: &[u8], now: Now) -> Result<Vec<u8>, RestoreError> {
-        let of_base = snapshot::read(base)?;
-        Ok(self.saved(now).changes(base, of_base))
+    /// Returns an error if `base` is not a valid snapshot.
+    pub fn changes(&self, base: &[u8]) -> Result<Vec<u8>, RestoreError> {
+        self.changes_at(base, Now::system())
+    }
+
+    /// Returns the changes since a snapshot, as [`changes`](Self::changes) does, at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`changes`](Self::changes).
+    pub fn changes_at(&self, base: &[u8], now: Now) -> Result<Vec<u8>, RestoreError> {
+        let saved_base = snapshot::read(base)?;
+        Ok(self.saved(now).changes(base, saved_base))
     }
 
     fn saved(&self, now: Now) -> Saved {
         let mut saved = self.retained().clone();
-        saved.drop_old(milliseconds(now.wall));
+        saved.drop_old(to_millis(now.wall));
         saved.maintenance.clone_from(&self.maintenance());
-        for source in &self.0.sources {
-            let key = |route| (source.key.clone(), route);
-            let stream = save(&source.stream, &source.sketches, now);
+        for indicator in &self.0.indicators {
+            let key = |route| (indicator.key.clone(), route);
+            let stream = save(&indicator.stream, &indicator.sketches, now);
             saved.streams.insert(key(None), stream);
-            for (route, stream) in source.routes.iter().flat_map(crate::source::Routes::all) {
-                saved
-                    .streams
-                    .insert(key(Some(route)), save(&stream, &[], now));
+            for (route, stream) in indicator.routes.iter().flat_map(Routes::all) {
+                let stream = save(&stream, &[], now);
+                saved.streams.insert(key(Some(route)), stream);
             }
         }
-        for objective in &self.0.objectives {
-            let history = objective.history();
+        for slo in &self.0.slos {
+            let history = slo.history();
             let incidents: Vec<_> = history.incidents.all().cloned().collect();
             let adjustments = history.adjustments.clone();
             if !adjustments.is_empty() {
-                saved
-                    .adjustments
-                    .insert(objective.name.clone(), adjustments);
+                saved.adjustments.insert(slo.name.clone(), adjustments);
             }
             if !incidents.is_empty() {
-                saved.incidents.insert(objective.name.clone(), incidents);
+                saved.incidents.insert(slo.name.clone(), incidents);
             }
         }
         saved
     }
 
-    /// Adds what was counted before a restart, for the objectives that count what they counted before. The time since then is a gap.
-    /// Counts, adjustments and incidents that no objective uses are retained for [`snapshot`](Self::snapshot).
+    /// Restores a snapshot after a restart. The time since the snapshot is not covered.
     ///
-    /// Counts from the future are kept, as a wall clock that was set back leaves them: time goes on from them. If they are more than 5 minutes ahead,
-    /// [`advance`](Self::advance) moves them to the wall clock within a minute.
+    /// Counts are restored for each SLO with the same name, source and definition of good events.
+    /// Other counts, adjustments and incidents are retained for the next
+    /// [`snapshot`](Self::snapshot).
     ///
-    /// It restores one snapshot only, as counts are added. [`merge`](crate::merge) makes one of several.
+    /// Counts from the future, which a wall clock that was set back leaves behind, are restored too,
+    /// and time continues from them. If they are more than 5 minutes ahead, [`tick`](Self::tick)
+    /// shifts them to the wall clock within a minute.
+    ///
+    /// Counts are added, so only one snapshot can be restored. [`merge`](crate::merge) combines
+    /// several.
     ///
     /// # Errors
     ///
-    /// If it is not a snapshot, or a damaged one, or if a snapshot was restored before; nothing is restored then.
-    pub fn restore(&self, snapshot: &[u8], now: Now) -> Result<(), RestoreError> {
+    /// Returns an error if the snapshot is not valid, or if one was restored before. Nothing is
+    /// restored then.
+    pub fn restore(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        self.restore_at(snapshot, Now::system())
+    }
+
+    /// Restores a snapshot, as [`restore`](Self::restore) does, at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](Self::restore).
+    pub fn restore_at(&self, snapshot: &[u8], now: Now) -> Result<(), RestoreError> {
         let mut saved = snapshot::read(snapshot)?;
         if self.0.is_restored.swap(true, Ordering::AcqRel) {
             return Err(RestoreError::Duplicate);
         }
-        // What was planned holds for the time without a process too.
-        let times: Vec<_> = {
+        // Scheduled maintenance also applies to the time without a process.
+        let windows: Vec<_> = {
             let mut maintenance = self.maintenance();
             maintenance.append(&mut saved.maintenance);
             *maintenance = adjustment::merged(std::mem::take(&mut *maintenance));
-            maintenance.iter().map(Maintenance::bounds).collect()
+            maintenance.iter().map(MaintenanceWindow::bounds).collect()
         };
         for ((key, route), stream) in std::mem::take(&mut saved.streams) {
-            let source = self.0.sources.iter().find(|source| source.key == key);
-            match (&route, source.map(|source| (source, &source.routes))) {
-                (None, Some((source, _))) => {
-                    load(&source.stream, Some(source), stream, &times, now);
+            let mut indicators = self.0.indicators.iter();
+            let indicator = indicators.find(|indicator| indicator.key == key);
+            match (&route, indicator.map(|found| (found, &found.routes))) {
+                (None, Some((indicator, _))) => {
+                    load(&indicator.stream, Some(indicator), stream, &windows, now);
                 }
-                (Some(route), Some((source, Some(routes)))) => {
-                    let time = stream.time.max(milliseconds(now.wall));
+                (Some(route), Some((indicator, Some(routes)))) => {
+                    let time = stream.time.max(to_millis(now.wall));
                     if stream.has_counts_since(time.saturating_sub(routes.span())) {
-                        let of_route = routes.of(route, &source.stream, now.mono);
-                        load(&of_route, None, stream, &times, now);
+                        let of_route = routes.stream(route, &indicator.stream, now.mono);
+                        load(&of_route, None, stream, &windows, now);
                     }
                 }
                 (_, None) | (Some(_), Some((_, None))) => {
@@ -123,33 +159,36 @@ impl Sla {
                 }
             }
         }
-        for objective in &self.0.objectives {
-            let mut history = objective.history();
-            let adjustments = saved.adjustments.remove(&objective.name);
+        for slo in &self.0.slos {
+            let mut history = slo.history();
+            let adjustments = saved.adjustments.remove(&slo.name);
             history.adjustments.extend(adjustments.unwrap_or_default());
             history.adjustments = adjustment::united(std::mem::take(&mut history.adjustments));
-            let incidents = saved.incidents.remove(&objective.name);
+            let incidents = saved.incidents.remove(&slo.name);
             history.incidents.restore(incidents.unwrap_or_default());
         }
-        saved.drop_old(milliseconds(now.wall));
+        saved.drop_old(to_millis(now.wall));
         saved.limit();
         *self.retained() = saved;
         Ok(())
     }
 
-    /// Drops the restored counts, adjustments and incidents that no objective uses, for example if a [snapshot](Self::snapshot) is too large to
-    /// be stored. Returns whether there were any.
+    /// Drops the restored counts, adjustments and incidents that no SLO uses. Returns whether there
+    /// were any.
+    ///
+    /// Use it, for example, if a [snapshot](Self::snapshot) is too large to be stored.
     pub fn forget_unused(&self) -> bool {
         let unused = std::mem::take(&mut *self.retained());
         unused != Saved::default()
     }
 
-    /// Returns the restored counts that no objective uses, and that are retained for 93 days. Each is a source with its bounds, such as
-    /// `tracked:jobs within 300ms`.
+    /// Returns the keys of the restored counts that no SLO uses. They are retained for 93 days.
+    ///
+    /// A key is a source and the definition of good events, such as `manual:jobs within 300ms`.
     pub fn unused_counts(&self) -> Vec<String> {
         let retained = self.retained();
-        let whole = retained.streams.keys().filter(|(_, route)| route.is_none());
-        whole.map(|(key, _)| key.clone()).collect()
+        let totals = retained.streams.keys().filter(|(_, route)| route.is_none());
+        totals.map(|(key, _)| key.clone()).collect()
     }
 
     fn retained(&self) -> MutexGuard<'_, Saved> {
@@ -158,11 +197,11 @@ impl Sla {
     }
 }
 
-/// Returns what a stream has, with percentiles over these windows.
+/// Returns the contents of a stream, with percentiles over these windows.
 fn save(stream: &Stream, sketches: &[u64], now: Now) -> SavedStream {
     let windows = stream.windows(now.mono);
     let rings = windows.rings().iter().map(|ring| {
-        let filled = ring.filled().map(|(number, reading)| (number, *reading));
+        let filled = ring.filled().map(|(number, counts)| (number, *counts));
         (ring.width(), filled.collect())
     });
     let sketches = sketches.iter().zip(stream.sketches()).map(|(_, sketch)| {
@@ -177,27 +216,28 @@ fn save(stream: &Stream, sketches: &[u64], now: Now) -> SavedStream {
     }
 }
 
+/// Adds restored counts to a stream; `indicator` is `None` for that of a route.
 fn load(
     stream: &Stream,
-    source: Option<&Source>,
+    indicator: Option<&Indicator>,
     saved: SavedStream,
     maintenance: &[(u64, u64)],
     now: Now,
 ) {
     let mut windows = stream.windows(now.mono);
-    windows.maintain(maintenance);
-    let is_down = source.is_some_and(|source| source.input.is_down_while_gone());
+    windows.set_maintenance(maintenance);
+    let is_down = indicator.is_some_and(|indicator| indicator.kind.counts_restart_as_down());
     windows.resume(saved.time, is_down.then_some(false));
     for (width, ring) in saved.rings {
         if let Some((number, first)) = ring.first_key_value() {
             let end = number.saturating_add(1).saturating_mul(width);
-            // What was watched of the first bucket is at its end.
-            let watched = if first.covered > 0 {
+            // The covered part of the first bucket is at its end.
+            let covered = if first.covered > 0 {
                 first.covered
             } else {
                 width
             };
-            windows.began(end.min(saved.time).saturating_sub(watched));
+            windows.began(end.min(saved.time).saturating_sub(covered));
         }
         windows.merge(width, ring.into_iter());
     }

@@ -6,7 +6,11 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
 
 use super::*;
-use crate::{RestoreError, Slo, Standing};
+use crate::adjustment::Adjustment;
+use crate::error::RestoreError;
+use crate::slo::Slo;
+use crate::source::Source;
+use crate::status::SloStatus;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -23,23 +27,23 @@ fn start() -> Now {
     }
 }
 
-fn sla(now: Now) -> Sla {
-    let builder = Sla::builder()
-        .objective(Slo::availability("availability", "99.9%"))
-        .objective(Slo::response_time("response_time", Duration::from_millis(200)).over(DAY))
-        .objective(Slo::error_rate("error_rate", "1%").over(DAY))
-        .objective(Slo::throughput("throughput", 1_000.0).over(HOUR));
-    builder.build(now).unwrap()
+fn sla(now: Now) -> ServiceLevels {
+    let builder = ServiceLevels::builder()
+        .slo(Slo::availability("availability", "99.9%"))
+        .slo(Slo::mean_latency("response_time", Duration::from_millis(200)).over(DAY))
+        .slo(Slo::error_rate("error_rate", "1%").over(DAY))
+        .slo(Slo::throughput("throughput", 1_000.0).over(HOUR));
+    builder.build_at(now).unwrap()
 }
 
-fn record(sla: &Sla, good: u64, bad: u64, at: Now) {
+fn record(sla: &ServiceLevels, good: u64, bad: u64, at: Now) {
     for number in 0..good + bad {
-        sla.record(number < good, Duration::from_millis(10), at.mono);
+        sla.record_at(number < good, Duration::from_millis(10), at.mono);
     }
 }
 
-fn counts(sla: &Sla, window: Duration, now: Now) -> (u64, u64) {
-    let reading = sla.read(window, now);
+fn counts(sla: &ServiceLevels, window: Duration, now: Now) -> (u64, u64) {
+    let reading = sla.counts_at(window, now);
     (reading.good(), reading.bad())
 }
 
@@ -48,64 +52,68 @@ fn the_report_has_000s_four() {
     let start = start();
     let sla = sla(start);
     record(&sla, 1_999, 1, start + SECOND);
-    let report = sla.report(start + SECOND * 100);
-    let figures = report.objectives.iter().map(|objective| {
+    let report = sla.report_at(start + SECOND * 100);
+    let figures = report.slos.iter().map(|objective| {
         let figure = (
             objective.target,
             objective.current,
             objective.unit,
-            objective.standing,
+            objective.status,
         );
         (objective.name.as_str(), figure)
     });
     let expected = [
         (
             "availability",
-            (99.9, Some(99.95), "%", Standing::Compliant),
+            (99.9, Some(99.95), "%", SloStatus::Compliant),
         ),
         (
             "response_time",
-            (200.0, Some(10.0), "ms", Standing::Compliant),
+            (200.0, Some(10.0), "ms", SloStatus::Compliant),
         ),
-        ("error_rate", (1.0, Some(0.05), "%", Standing::Compliant)),
+        ("error_rate", (1.0, Some(0.05), "%", SloStatus::Compliant)),
         (
             "throughput",
-            (1_000.0, Some(20.0), "req/s", Standing::Violated),
+            (1_000.0, Some(20.0), "req/s", SloStatus::Violated),
         ),
     ];
     assert_eq!(figures.collect::<Vec<_>>(), expected);
-    assert_eq!(report.overall, Standing::Violated);
+    assert_eq!(report.overall, SloStatus::Violated);
     assert_eq!(report.at, start.wall + SECOND * 100);
-    let throughput = &report.objectives[3];
+    let throughput = &report.slos[3];
     assert_eq!(
         (throughput.samples, throughput.coverage),
         (2_000, 100.0 / 3_600.0)
     );
     assert_eq!(
-        sla.objective("throughput", start + SECOND * 100).as_ref(),
-        Some(throughput)
+        sla.slo_report_at("throughput", start + SECOND * 100)
+            .as_ref(),
+        Ok(throughput)
     );
-    assert_eq!(sla.objective("nothing", start), None);
+    assert!(sla.slo_report_at("nothing", start).is_err());
 }
 
 #[test]
 fn without_exchanges_there_is_no_data() {
     let start = start();
-    let report = sla(start).report(start + HOUR);
-    let (throughput, shares) = report.objectives.split_last().unwrap();
+    let report = sla(start).report_at(start + HOUR);
+    let (throughput, shares) = report.slos.split_last().unwrap();
     for objective in shares {
         assert_eq!(
-            (objective.current, objective.standing, objective.samples),
-            (None, Standing::NoData, 0)
+            (objective.current, objective.status, objective.samples),
+            (None, SloStatus::NoData, 0)
         );
     }
     // Nothing is a rate too.
     assert_eq!(
-        (throughput.current, throughput.standing),
-        (Some(0.0), Standing::Violated)
+        (throughput.current, throughput.status),
+        (Some(0.0), SloStatus::Violated)
     );
-    let none = Sla::builder().build(start).unwrap().report(start);
-    assert_eq!((none.overall, none.objectives.len()), (Standing::NoData, 0));
+    let none = ServiceLevels::builder()
+        .build_at(start)
+        .unwrap()
+        .report_at(start);
+    assert_eq!((none.overall, none.slos.len()), (SloStatus::NoData, 0));
 }
 
 #[test]
@@ -132,16 +140,16 @@ fn no_time_is_watched_twice_or_left_out() {
     let start = start();
     let sla = sla(start);
     for step in [1, 999, 1_000, 59_321, 3_600_000, 7, 86_400_000] {
-        sla.read(DAY, start + Duration::from_millis(step));
+        sla.counts_at(DAY, start + Duration::from_millis(step));
     }
     let now = start + DAY;
     for window in [SECOND * 5, MINUTE * 2, HOUR, DAY] {
-        assert_eq!(sla.read(window, now).covered(), window);
+        assert_eq!(sla.counts_at(window, now).covered(), window);
     }
-    assert_eq!(sla.read(DAY * 30, now).covered(), DAY);
+    assert_eq!(sla.counts_at(DAY * 30, now).covered(), DAY);
     // A time before the last one changes nothing.
-    sla.advance(start + MINUTE);
-    assert_eq!(sla.read(DAY, now).covered(), DAY);
+    sla.tick(start + MINUTE);
+    assert_eq!(sla.counts_at(DAY, now).covered(), DAY);
 }
 
 #[test]
@@ -149,15 +157,15 @@ fn a_restart_leaves_a_gap() {
     let start = start();
     let before = sla(start);
     record(&before, 10, 5, start + MINUTE * 10);
-    let snapshot = before.snapshot(start + MINUTE * 10);
+    let snapshot = before.snapshot_at(start + MINUTE * 10);
     let now = Now {
         wall: start.wall + MINUTE * 30,
         ..start
     };
     let after = sla(now);
-    after.restore(&snapshot, now).unwrap();
+    after.restore_at(&snapshot, now).unwrap();
     record(&after, 1, 0, now + MINUTE * 10);
-    let reading = after.read(HOUR, now + MINUTE * 10);
+    let reading = after.counts_at(HOUR, now + MINUTE * 10);
     assert_eq!((reading.good(), reading.bad()), (11, 5));
     assert_eq!(reading.covered(), MINUTE * 20);
 }
@@ -167,14 +175,14 @@ fn counts_from_the_future_are_kept() {
     let start = start();
     let before = sla(start);
     record(&before, 10, 5, start);
-    let snapshot = before.snapshot(start);
+    let snapshot = before.snapshot_at(start);
     // The wall clock was set back by a year.
     let now = Now {
         wall: start.wall - DAY * 365,
         ..start
     };
     let after = sla(now);
-    after.restore(&snapshot, now).unwrap();
+    after.restore_at(&snapshot, now).unwrap();
     record(&after, 1, 0, now + MINUTE);
     assert_eq!(counts(&after, HOUR, now + MINUTE), (11, 5));
     assert_eq!(counts(&after, HOUR, now + HOUR * 2), (0, 0));
@@ -186,12 +194,12 @@ fn a_clock_that_is_set_is_followed_with_all_that_was_counted() {
     #[track_caller]
     fn check(set: impl Fn(SystemTime) -> SystemTime) {
         let start = start();
-        let slo = Slo::percentile("p", "99%", SECOND).over(HOUR);
+        let slo = Slo::latency_percentile("p", "99%", SECOND).over(HOUR);
         let month = Slo::availability("month", "99%").over(crate::Window::month("UTC"));
-        let sla = Sla::builder()
-            .objective(slo)
-            .objective(month)
-            .build(start)
+        let sla = ServiceLevels::builder()
+            .slo(slo)
+            .slo(month)
+            .build_at(start)
             .unwrap();
         record(&sla, 10, 5, start);
         let half = |halves: u32| start + SECOND * 30 * halves;
@@ -202,24 +210,24 @@ fn a_clock_that_is_set_is_followed_with_all_that_was_counted() {
         };
         // Once, and then it is right again.
         for number in 0..10 {
-            sla.advance(half(number));
+            sla.tick(half(number));
         }
-        sla.advance(elsewhere(at(5)));
+        sla.tick(elsewhere(at(5)));
         for number in 11..20 {
-            sla.advance(half(number));
+            sla.tick(half(number));
         }
         assert_eq!(counts(&sla, HOUR, at(6)), (10, 5));
         assert_eq!(sla.clock_steps(), 0);
         // For good.
         for number in 20..=40 {
-            sla.advance(elsewhere(half(number)));
+            sla.tick(elsewhere(half(number)));
         }
         assert_eq!(sla.clock_steps(), 1);
         assert_eq!(counts(&sla, HOUR, at(20)), (10, 5));
-        assert_eq!(sla.read(HOUR, at(20)).covered(), MINUTE * 20);
-        let p99 = sla.objective("p", at(20)).unwrap();
+        assert_eq!(sla.counts_at(HOUR, at(20)).covered(), MINUTE * 20);
+        let p99 = sla.slo_report_at("p", at(20)).unwrap();
         assert!(p99.current.is_some(), "{p99:?}");
-        let now = sla.objective("month", at(20)).unwrap();
+        let now = sla.slo_report_at("month", at(20)).unwrap();
         assert!(
             (now.from..now.until).contains(&elsewhere(at(20)).wall),
             "{now:?}"
@@ -250,10 +258,10 @@ fn clocks_may_say_anything() {
             wall + HOUR,
             UNIX_EPOCH + DAY * 366 * 20_000,
         ] {
-            sla.advance(Now { wall, ..start } + SECOND);
+            sla.tick(Now { wall, ..start } + SECOND);
         }
         record(&sla, 1, 0, start + SECOND);
-        let reading = sla.read(DAY * 30, start + SECOND);
+        let reading = sla.counts_at(DAY * 30, start + SECOND);
         assert!(reading.good() >= 1, "{wall:?}: {reading:?}");
         assert!(reading.covered() <= SECOND * 2, "{wall:?}: {reading:?}");
     }
@@ -266,16 +274,16 @@ fn a_suspend_leaves_a_gap_and_a_step_back_does_not() {
     record(&sla, 1, 0, start);
     let mut now = start + MINUTE;
     now.wall += HOUR * 8;
-    sla.advance(now);
+    sla.tick(now);
     assert_eq!(counts(&sla, HOUR * 7, now), (0, 0));
     assert_eq!(counts(&sla, HOUR * 9, now), (1, 0));
-    assert_eq!(sla.read(DAY, now).covered(), MINUTE);
+    assert_eq!(sla.counts_at(DAY, now).covered(), MINUTE);
     now.wall -= HOUR * 8;
     for _ in 0..2 {
         now = now + SECOND * 30;
-        sla.advance(now);
+        sla.tick(now);
     }
-    assert_eq!(sla.read(DAY, now).covered(), MINUTE * 2);
+    assert_eq!(sla.counts_at(DAY, now).covered(), MINUTE * 2);
     assert_eq!(counts(&sla, HOUR * 7, now), (0, 0));
 }
 
@@ -290,19 +298,19 @@ fn damaged_snapshots_are_refused() {
     for second in 0..3_600 {
         record(&full, 1, 0, now + SECOND * second);
     }
-    let snapshot = full.snapshot(now + HOUR);
+    let snapshot = full.snapshot_at(now + HOUR);
     assert!(snapshot.len() < 20_000, "{}", snapshot.len());
     let empty = sla(now);
     for number in 0..snapshot.len() {
         let mut damaged = snapshot.clone();
         damaged[number] ^= 1;
-        let error = empty.restore(&damaged, now).unwrap_err();
+        let error = empty.restore_at(&damaged, now).unwrap_err();
         assert_eq!(error == RestoreError::Unknown, number < 5, "{number}");
-        assert!(empty.restore(&snapshot[..number], now).is_err());
+        assert!(empty.restore_at(&snapshot[..number], now).is_err());
     }
-    assert!(empty.restore(b"", now).is_err());
+    assert!(empty.restore_at(b"", now).is_err());
     assert_eq!(counts(&empty, DAY * 30, now), (0, 0));
-    assert_eq!(empty.restore(&snapshot, now), Ok(()));
+    assert_eq!(empty.restore_at(&snapshot, now), Ok(()));
     assert_eq!(
         counts(&empty, DAY * 30, now),
         counts(&full, DAY * 30, now + HOUR)
@@ -318,12 +326,12 @@ fn threads_lose_nothing() {
             scope.spawn(|| {
                 for number in 0..50_000u32 {
                     let at = start + Duration::from_millis(2) * number;
-                    sla.record(number % 10 > 0, SECOND, at.mono);
+                    sla.record_at(number % 10 > 0, SECOND, at.mono);
                 }
             });
         }
         for second in 0..100 {
-            sla.advance(start + SECOND * second);
+            sla.tick(start + SECOND * second);
         }
     });
     assert_eq!(counts(&sla, HOUR, start + SECOND * 100), (180_000, 20_000));
@@ -384,36 +392,84 @@ async fn exchanges_count_by_how_they_ended() {
 }
 
 #[test]
-fn a_state_is_that_of_the_last_look() {
+fn a_handle_has_the_state_of_the_last_tick() {
     let start = start();
     let sla = sla(start);
     let slo = sla.slo("availability").unwrap();
-    let state = slo.state();
-    assert_eq!((state.standing, state.current), (Standing::NoData, None));
-    assert_eq!((state.budget_remaining(), state.burn_rate()), (1.0, None));
+    let state = |slo: &SloHandle| (slo.status(), slo.current(), slo.burn_rate());
+    assert_eq!(state(&slo), (SloStatus::NoData, None, None));
+    assert_eq!(slo.budget_remaining(), 1.0);
     for number in 0..1_000 {
-        sla.record(number > 1, SECOND, start.mono);
+        sla.record_at(number > 1, SECOND, start.mono);
     }
-    // There was no call of `advance` yet.
-    assert_eq!(slo.state(), state);
-    sla.advance(start + SECOND * 5);
-    let state = slo.state();
+    // `tick` was not called yet.
+    assert_eq!(state(&slo), (SloStatus::NoData, None, None));
+    sla.tick(start + SECOND * 5);
     assert_eq!(
-        (state.standing, state.current),
-        (Standing::Warning, Some(99.8))
+        (slo.status(), slo.current()),
+        (SloStatus::Warning, Some(99.8))
     );
-    assert!((state.budget_remaining() + 1.0).abs() < 1e-9);
-    assert!(
-        state
-            .burn_rate()
-            .is_some_and(|rate| (rate - 2.0).abs() < 1e-9)
+    assert!((slo.budget_remaining() + 1.0).abs() < 1e-9);
+    let burn_rate = slo.burn_rate();
+    assert!(burn_rate.is_some_and(|rate| (rate - 2.0).abs() < 1e-9));
+    assert_eq!(slo.exhausted_in(), Some(Duration::ZERO));
+    // An SLO without a budget consumes none.
+    let throughput = sla.slo("throughput").unwrap();
+    assert_eq!(throughput.budget_remaining(), 1.0);
+    assert_eq!(
+        (throughput.burn_rate(), throughput.exhausted_in()),
+        (None, None)
     );
-    // One without a budget uses none.
-    let state = sla.slo("throughput").unwrap().state();
-    assert_eq!((state.budget_remaining(), state.burn_rate()), (1.0, None));
     let error = sla.slo("other").unwrap_err().to_string();
-    assert!(
-        error.starts_with(r#"there is no objective "other": there are availability, "#),
-        "{error}"
-    );
+    let expected = r#"unknown SLO "other": expected one of "availability", "#;
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_handle_counts_the_events_of_a_manual_slo_only() {
+    let levels = ServiceLevels::builder()
+        .slo(Slo::availability("jobs", "99%").source(Source::Manual))
+        .slo(Slo::success_within("fast", "99%", SECOND).source(Source::Manual))
+        .slo(Slo::uptime("up", "99%").source(Source::Manual))
+        .slo(Slo::availability("http", "99%"))
+        .build()
+        .unwrap();
+    for name in ["jobs", "fast", "up", "http"] {
+        let slo = levels.slo(name).unwrap();
+        slo.good(SECOND);
+        slo.good(SECOND * 2);
+        slo.bad(SECOND);
+    }
+    let counts = |name: &str| {
+        let report = levels.slo_report(name).unwrap();
+        (report.samples, report.bad)
+    };
+    assert_eq!((counts("jobs"), counts("fast")), ((3, 1), (3, 2)));
+    assert_eq!((counts("up"), counts("http")), ((0, 0), (0, 0)));
+    let ignored = |name: &str| Lint::IgnoredEvents {
+        slo: name.to_owned(),
+    };
+    assert_eq!(levels.lints(), [ignored("up"), ignored("http")]);
+}
+
+#[test]
+fn applications_need_no_clock() {
+    let build = || {
+        let slo = Slo::availability("a", "99%");
+        ServiceLevels::builder().slo(slo).build().unwrap()
+    };
+    let levels = build();
+    record(&levels, 9, 1, Now::system());
+    assert_eq!(levels.report().slos, [levels.slo_report("a").unwrap()]);
+    assert_eq!(levels.counts(HOUR).bad(), 1);
+    assert_eq!(levels.totals()[0].1.valid(), 10);
+    assert_eq!(levels.burn_alerts().len(), 4);
+    assert!(!levels.end_maintenance());
+    #[expect(clippy::disallowed_methods, reason = "any time will do")]
+    let now = SystemTime::now();
+    let adjustment = Adjustment::new(now, 1).reason("a test").author("ada");
+    levels.exclude_failures("a", adjustment).unwrap();
+    let after = build();
+    after.restore(&levels.snapshot()).unwrap();
+    assert_eq!(after.slo_report("a").unwrap().current, Some(100.0));
 }

@@ -1,28 +1,34 @@
-//! The form of a snapshot: a mark and the version; numbers in LEB128, of which those in order are written as what they are more than the one
-//! before; texts and lists after their length; and the checksum of all of it, CRC-32C in little endian.
+//! The format of a snapshot.
+//!
+//! - A magic number and the version.
+//! - Numbers in LEB128; ascending ones as the difference to the previous one.
+//! - Strings and lists, preceded by their length.
+//! - The CRC-32C of all of it, in little endian.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::{RestoreError, Saved, SavedStream};
-use crate::objective::{milliseconds, moment};
-use crate::ring::Reading;
-use crate::windows::LATEST;
-use crate::{Adjustment, Incident, Maintenance};
+use super::saved::{Saved, SavedStream};
+use crate::adjustment::{Adjustment, MaintenanceWindow};
+use crate::counts::SliCounts;
+use crate::error::RestoreError;
+use crate::incident::Incident;
+use crate::time::{from_millis, to_millis};
+use crate::windows::MAX_TIME;
 
-/// What a snapshot begins with: a mark, and the version of the format.
+/// The first bytes of a snapshot: a magic number and the version of the format.
 const HEAD: &[u8; 5] = b"CSLA\x02";
 
 pub(crate) fn write(saved: &Saved) -> Vec<u8> {
     let mut out = Writer(HEAD.to_vec());
     out.list(&saved.streams, |out, ((key, route), stream)| {
-        out.text(key);
-        out.list(route, |out, route| out.text(route));
+        out.string(key);
+        out.list(route, |out, route| out.string(route));
         out.number(stream.time);
         out.list(&stream.rings, |out, (width, ring)| {
             out.number(*width);
-            out.ordered(ring, |out, reading| {
-                for number in [reading.good, reading.bad, reading.latency, reading.covered] {
+            out.ordered(ring, |out, counts| {
+                for number in [counts.good, counts.bad, counts.latency, counts.covered] {
                     out.number(number);
                 }
             });
@@ -35,28 +41,28 @@ pub(crate) fn write(saved: &Saved) -> Vec<u8> {
         });
     });
     out.list(&saved.adjustments, |out, (name, adjustments)| {
-        out.text(name);
+        out.string(name);
         out.list(adjustments, |out, adjustment| {
-            out.moment(adjustment.at);
+            out.time(adjustment.at);
             out.number(adjustment.bad);
-            out.text(&adjustment.reason);
-            out.text(&adjustment.author);
+            out.string(&adjustment.reason);
+            out.string(&adjustment.author);
         });
     });
     out.list(&saved.incidents, |out, (name, incidents)| {
-        out.text(name);
+        out.string(name);
         out.list(incidents, |out, incident| {
-            out.moment(incident.from);
-            out.list(incident.until, |out, until| out.moment(until));
+            out.time(incident.from);
+            out.list(incident.until, |out, until| out.time(until));
             out.number(incident.bad);
             out.list(incident.burn_rate, |out, rate| out.number(rate.to_bits()));
         });
     });
     out.list(&saved.maintenance, |out, maintenance| {
-        out.moment(maintenance.from);
-        out.moment(maintenance.until);
-        out.text(&maintenance.reason);
-        out.text(&maintenance.author);
+        out.time(maintenance.from);
+        out.time(maintenance.until);
+        out.string(&maintenance.reason);
+        out.string(&maintenance.author);
     });
     let Writer(mut bytes) = out;
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
@@ -70,19 +76,20 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Saved, RestoreError> {
     saved.ok_or(RestoreError::Damaged)
 }
 
-/// The beginning of changes: a mark, and the version of the format.
+/// The first bytes of changes: a magic number and the version of the format.
 const CHANGES: &[u8; 5] = b"CSLC\x02";
 
-/// The key of a stream: that of its source, and its route.
+/// The key of a stream: that of its indicator, and its route.
 type Key = (String, Option<String>);
 
-/// Writes the changes since a snapshot: its checksum, the streams of it that no longer hold, and a snapshot of what is new.
+/// Writes the changes since a snapshot: its checksum, the keys of its streams to drop, and a snapshot
+/// of the new values.
 pub(super) fn write_changes(base: &[u8], dropped: &[Key], changed: &[u8]) -> Vec<u8> {
     let mut out = Writer(CHANGES.to_vec());
     out.number(checksum(base));
     out.list(dropped, |out, (key, route)| {
-        out.text(key);
-        out.list(route, |out, route| out.text(route));
+        out.string(key);
+        out.list(route, |out, route| out.string(route));
     });
     let Writer(mut bytes) = out;
     bytes.extend(changed);
@@ -90,7 +97,7 @@ pub(super) fn write_changes(base: &[u8], dropped: &[Key], changed: &[u8]) -> Vec
     bytes
 }
 
-/// Returns the streams that no longer hold, and the snapshot of what is new.
+/// Returns the keys of the streams to drop, and the snapshot of the new values.
 pub(super) fn read_changes<'a>(
     base: &[u8],
     changes: &'a [u8],
@@ -99,17 +106,19 @@ pub(super) fn read_changes<'a>(
     if reader.number() != Some(checksum(base)) {
         return Err(RestoreError::OtherBase);
     }
-    let dropped = reader.list(|reader| Some((reader.text()?, reader.option(Reader::text)?)));
+    let dropped = reader.list(|reader| Some((reader.string()?, reader.option(Reader::string)?)));
     Ok((dropped.ok_or(RestoreError::Damaged)?, reader.0))
 }
 
-/// Returns the checksum at the end of a snapshot; 0 if it is too short. That of all bytes is the same for each snapshot.
+/// Returns the checksum at the end of a snapshot; 0 if it is too short.
+///
+/// The CRC of all bytes, including this one, would be the same for each snapshot.
 fn checksum(snapshot: &[u8]) -> u64 {
     let sum = snapshot.last_chunk().copied().map(u32::from_le_bytes);
     sum.map_or(0, u64::from)
 }
 
-/// Returns what is between a mark and the checksum.
+/// Returns the bytes between the head and the checksum, which is verified.
 fn checked<'a>(bytes: &'a [u8], head: &[u8]) -> Result<&'a [u8], RestoreError> {
     if !bytes.starts_with(head) {
         return Err(RestoreError::Unknown);
@@ -121,7 +130,7 @@ fn checked<'a>(bytes: &'a [u8], head: &[u8]) -> Result<&'a [u8], RestoreError> {
     content.strip_prefix(head).ok_or(RestoreError::Damaged)
 }
 
-/// Returns whether a stream has nothing impossible.
+/// Returns whether all values of a stream are possible.
 fn is_possible(stream: &SavedStream) -> bool {
     let is_past = |width: u64, number: u64| {
         let start = width.checked_mul(number);
@@ -129,20 +138,21 @@ fn is_possible(stream: &SavedStream) -> bool {
     };
     let rings = stream.rings.iter().all(|(width, ring)| {
         let buckets = ring.iter();
-        ring.len() <= MOST
+        ring.len() <= MAX_BUCKETS
             && buckets
                 .clone()
                 .all(|(number, bucket)| is_past(*width, *number) && bucket.covered <= *width)
     });
     let sketches = stream.sketches.iter().all(|(width, sketch)| {
         let parts = sketch.keys();
-        sketch.len() <= MOST && parts.clone().all(|number| is_past(*width, *number))
+        sketch.len() <= MAX_BUCKETS && parts.clone().all(|number| is_past(*width, *number))
     });
-    stream.time <= LATEST && rings && sketches
+    stream.time <= MAX_TIME && rings && sketches
 }
 
-/// More than a ring has buckets: two snapshots that are merged may be of different times.
-pub(super) const MOST: usize = 10_000;
+/// The limit of buckets. It is more than a ring has, because merged snapshots may have different
+/// times.
+pub(super) const MAX_BUCKETS: usize = 10_000;
 
 struct Writer(Vec<u8>);
 
@@ -155,13 +165,13 @@ impl Writer {
         self.0.push(number as u8);
     }
 
-    fn text(&mut self, text: &str) {
+    fn string(&mut self, text: &str) {
         self.number(text.len() as u64);
         self.0.extend(text.as_bytes());
     }
 
-    fn moment(&mut self, at: SystemTime) {
-        self.number(milliseconds(at));
+    fn time(&mut self, at: SystemTime) {
+        self.number(to_millis(at));
     }
 
     fn list<T>(&mut self, list: impl IntoIterator<Item = T>, one: impl Fn(&mut Self, T)) {
@@ -186,7 +196,7 @@ impl Writer {
     }
 }
 
-/// What is left to be read.
+/// The bytes that are not read yet.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -206,15 +216,15 @@ impl Reader<'_> {
         None
     }
 
-    fn text(&mut self) -> Option<String> {
+    fn string(&mut self) -> Option<String> {
         let len = usize::try_from(self.number()?).ok()?;
         let (text, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         String::from_utf8(text.to_vec()).ok()
     }
 
-    fn moment(&mut self) -> Option<SystemTime> {
-        self.number().map(moment)
+    fn time(&mut self) -> Option<SystemTime> {
+        self.number().map(from_millis)
     }
 
     fn list<T, C: FromIterator<T>>(
@@ -225,7 +235,7 @@ impl Reader<'_> {
         (0..count).map(|_| one(self)).collect()
     }
 
-    /// Reads what there may be one of.
+    /// Reads a list of at most one item.
     fn option<T>(&mut self, one: impl FnMut(&mut Self) -> Option<T>) -> Option<Option<T>> {
         let list: Vec<_> = self.list(one)?;
         let mut list = list.into_iter();
@@ -247,27 +257,27 @@ impl Reader<'_> {
     fn saved(&mut self) -> Option<Saved> {
         Some(Saved {
             streams: self.list(|reader| {
-                let key = (reader.text()?, reader.option(Self::text)?);
+                let key = (reader.string()?, reader.option(Self::string)?);
                 Some((key, reader.stream()?))
             })?,
             adjustments: self.list(|reader| {
-                let name = reader.text()?;
+                let name = reader.string()?;
                 let adjustment = |reader: &mut Self| {
                     Some(Adjustment {
-                        at: reader.moment()?,
+                        at: reader.time()?,
                         bad: reader.number()?,
-                        reason: reader.text()?,
-                        author: reader.text()?,
+                        reason: reader.string()?,
+                        author: reader.string()?,
                     })
                 };
                 Some((name, reader.list(adjustment)?))
             })?,
             incidents: self.list(|reader| {
-                let name = reader.text()?;
+                let name = reader.string()?;
                 let incident = |reader: &mut Self| {
                     Some(Incident {
-                        from: reader.moment()?,
-                        until: reader.option(Self::moment)?,
+                        from: reader.time()?,
+                        until: reader.option(Self::time)?,
                         bad: reader.number()?,
                         burn_rate: reader.option(Self::number)?.map(f64::from_bits),
                     })
@@ -275,11 +285,11 @@ impl Reader<'_> {
                 Some((name, reader.list(incident)?))
             })?,
             maintenance: self.list(|reader| {
-                Some(Maintenance {
-                    from: reader.moment()?,
-                    until: reader.moment()?,
-                    reason: reader.text()?,
-                    author: reader.text()?,
+                Some(MaintenanceWindow {
+                    from: reader.time()?,
+                    until: reader.time()?,
+                    reason: reader.string()?,
+                    author: reader.string()?,
                 })
             })?,
         })
@@ -290,15 +300,15 @@ impl Reader<'_> {
             time: self.number()?,
             rings: self.list(|reader| {
                 let width = reader.number()?;
-                let reading = |reader: &mut Self| {
-                    Some(Reading {
+                let counts = |reader: &mut Self| {
+                    Some(SliCounts {
                         good: reader.number()?,
                         bad: reader.number()?,
                         latency: reader.number()?,
                         covered: reader.number()?,
                     })
                 };
-                Some((width, reader.ordered(reading)?))
+                Some((width, reader.ordered(counts)?))
             })?,
             sketches: self.list(|reader| {
                 let width = reader.number()?;

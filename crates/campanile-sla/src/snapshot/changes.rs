@@ -1,18 +1,20 @@
-//! The difference of two snapshots, which is small: in some seconds only the last buckets change.
+//! The difference of two snapshots. It is small, because only the latest buckets change.
 
 use std::collections::BTreeMap;
 
-use super::{RestoreError, Saved, SavedStream, bytes, read, write};
+use super::bytes::{self, read, write};
+use super::saved::{Saved, SavedStream};
+use crate::error::RestoreError;
 
 impl Saved {
-    /// Returns what differs from a base, and drops the rest: equal buckets of streams that the base has, too.
+    /// Returns the changes since a base: without the buckets that are equal in both.
     pub(crate) fn changes(mut self, base_bytes: &[u8], mut base: Self) -> Vec<u8> {
         let mut dropped = Vec::new();
         for (key, stream) in &mut self.streams {
-            if let Some(of_base) = base.streams.remove(key) {
-                // A clock that was set moves buckets: what is not there any more can't be overwritten.
-                match of_base.is_part_of(stream) {
-                    true => stream.subtract(&of_base),
+            if let Some(base_stream) = base.streams.remove(key) {
+                // If the clock was set, buckets have moved, and those of the base can't be overwritten.
+                match base_stream.is_part_of(stream) {
+                    true => stream.subtract(&base_stream),
                     false => dropped.push(key.clone()),
                 }
             }
@@ -22,11 +24,12 @@ impl Saved {
     }
 }
 
-/// Returns the snapshot that results from an earlier one and the [changes](crate::Sla::changes) since.
+/// Applies [changes](crate::ServiceLevels::changes) to the snapshot that they were made from, and returns
+/// the later snapshot.
 ///
 /// # Errors
 ///
-/// If one of them is damaged or of another version, or if the changes are those of another snapshot.
+/// Returns an error if one of them is not valid, or if the changes were made from another snapshot.
 pub fn apply_changes(base: &[u8], changes: &[u8]) -> Result<Vec<u8>, RestoreError> {
     let mut saved = read(base)?;
     let (dropped, changed) = bytes::read_changes(base, changes)?;
@@ -35,9 +38,9 @@ pub fn apply_changes(base: &[u8], changes: &[u8]) -> Result<Vec<u8>, RestoreErro
         saved.streams.remove(&key);
     }
     for (key, stream) in changed.streams {
-        let of_base = saved.streams.entry(key).or_default();
-        of_base.overwrite(stream);
-        of_base.trim();
+        let base_stream = saved.streams.entry(key).or_default();
+        base_stream.overwrite(stream);
+        base_stream.trim();
     }
     saved.adjustments = changed.adjustments;
     saved.incidents = changed.incidents;
@@ -46,20 +49,21 @@ pub fn apply_changes(base: &[u8], changes: &[u8]) -> Result<Vec<u8>, RestoreErro
 }
 
 impl SavedStream {
-    /// Returns whether a later stream has each bucket, too, from the first one of its ring on.
+    /// Returns whether a later stream still has all buckets that are not before its first ones.
     fn is_part_of(&self, later: &Self) -> bool {
         self.time <= later.time
             && has_all(&self.rings, &later.rings)
             && has_all(&self.sketches, &later.sketches)
     }
 
-    /// Drops the buckets that are the same in a base, except the first one of each ring: what is before it is dropped from the base.
+    /// Drops the buckets that are equal in a base, except the first one of each ring. It marks the start
+    /// before which the buckets of the base are dropped.
     fn subtract(&mut self, base: &Self) {
         subtract(&mut self.rings, &base.rings);
         subtract(&mut self.sketches, &base.sketches);
     }
 
-    /// Replaces the buckets that a later stream has, and drops those before its first ones.
+    /// Replaces buckets by those of a later stream, and drops those before its first ones.
     fn overwrite(&mut self, later: Self) {
         self.time = later.time;
         overwrite(&mut self.rings, later.rings);
@@ -67,10 +71,10 @@ impl SavedStream {
     }
 }
 
-/// Buckets by their width and their number.
+/// Buckets by their width and number.
 type Buckets<T> = BTreeMap<u64, BTreeMap<u64, T>>;
 
-/// Returns whether all old buckets from the first later one on are there later. Those before are gone.
+/// Returns whether the later buckets include all old ones that are not before the first later one.
 fn has_all<T>(old: &Buckets<T>, later: &Buckets<T>) -> bool {
     old.iter().all(|(width, old)| {
         let later = later.get(width);

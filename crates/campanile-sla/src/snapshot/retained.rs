@@ -1,18 +1,19 @@
 use std::cmp::Reverse;
 
-use super::Saved;
-use crate::objective::moment;
-use crate::windows::LONGEST;
+use super::saved::Saved;
+use crate::time::from_millis;
+use crate::windows::MAX_WINDOW;
 
-/// The largest number of streams, and of objectives with adjustments or incidents, that are retained.
-const MOST: usize = 64;
+/// The limit of retained streams, and of SLO names with retained adjustments or incidents.
+const MAX_RETAINED: usize = 64;
 
 impl Saved {
-    /// Drops streams, adjustments and incidents that ended more than 93 days before a time, in milliseconds.
+    /// Drops the streams, adjustments and incidents that ended more than 93 days before a time, in
+    /// milliseconds since 1970.
     pub(crate) fn drop_old(&mut self, now: u64) {
-        let oldest = now.saturating_sub(LONGEST);
+        let oldest = now.saturating_sub(MAX_WINDOW);
         self.streams.retain(|_, stream| stream.time >= oldest);
-        let oldest = moment(oldest);
+        let oldest = from_millis(oldest);
         self.adjustments.retain(|_, adjustments| {
             adjustments.retain(|one| one.at >= oldest);
             !adjustments.is_empty()
@@ -23,18 +24,18 @@ impl Saved {
         });
     }
 
-    /// Drops what exceeds the limits: streams of single routes first, then the oldest.
+    /// Drops the entries beyond the limit: streams of routes first, then the oldest ones.
     pub(crate) fn limit(&mut self) {
-        if self.streams.len() > MOST {
+        if self.streams.len() > MAX_RETAINED {
             let mut streams: Vec<_> = std::mem::take(&mut self.streams).into_iter().collect();
             streams.sort_by_key(|((_, route), stream)| (route.is_some(), Reverse(stream.time)));
-            streams.truncate(MOST);
+            streams.truncate(MAX_RETAINED);
             self.streams.extend(streams);
         }
-        while self.adjustments.len() > MOST {
+        while self.adjustments.len() > MAX_RETAINED {
             self.adjustments.pop_last();
         }
-        while self.incidents.len() > MOST {
+        while self.incidents.len() > MAX_RETAINED {
             self.incidents.pop_last();
         }
     }

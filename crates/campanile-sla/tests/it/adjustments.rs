@@ -1,23 +1,21 @@
 use campanile_sla::{
-    AdjustError, Adjustment, Maintenance, RestoreError, Sla, Slo, Standing, merge,
+    AdjustError, Adjustment, MaintenanceWindow, RestoreError, ServiceLevels, Slo, SloStatus,
+    Source, merge,
 };
 
 use super::*;
 
-fn build(now: Now) -> Sla {
-    let builder = Sla::builder()
-        .objective(Slo::availability("a", "99.9%"))
-        .objective(Slo::throughput("t", 1.0));
-    builder.build(now).unwrap()
+fn build(now: Now) -> ServiceLevels {
+    let builder = ServiceLevels::builder()
+        .slo(Slo::availability("a", "99.9%"))
+        .slo(Slo::throughput("t", 1.0));
+    builder.build_at(now).unwrap()
 }
 
 fn adjustment(at: Now, bad: u64) -> Adjustment {
-    Adjustment {
-        at: at.wall,
-        bad,
-        reason: "the payment provider was down".to_owned(),
-        author: "ada".to_owned(),
-    }
+    Adjustment::new(at.wall, bad)
+        .reason("the payment provider was down")
+        .author("ada")
 }
 
 #[test]
@@ -26,30 +24,35 @@ fn failures_are_forgiven_in_the_windows_that_have_them() {
     let sla = build(start);
     record(&sla, 1_990, 10, start);
     let now = start + HOUR * 2;
-    assert_eq!(sla.objective("a", now).unwrap().standing, Standing::Warning);
-    sla.adjust("a", adjustment(start, 9), now).unwrap();
-    let report = sla.objective("a", now).unwrap();
+    assert_eq!(
+        sla.slo_report_at("a", now).unwrap().status,
+        SloStatus::Warning
+    );
+    sla.exclude_failures_at("a", adjustment(start, 9), now)
+        .unwrap();
+    let report = sla.slo_report_at("a", now).unwrap();
     assert_eq!((report.samples, report.bad), (1_991, 1));
     assert_eq!(report.adjustments, [adjustment(start, 9)]);
-    sla.adjust("a", adjustment(start + MINUTE, 1), now).unwrap();
-    let report = sla.objective("a", now).unwrap();
+    sla.exclude_failures_at("a", adjustment(start + MINUTE, 1), now)
+        .unwrap();
+    let report = sla.slo_report_at("a", now).unwrap();
     assert_eq!((report.samples, report.bad), (1_990, 0));
-    assert_eq!(report.standing, Standing::Compliant);
+    assert_eq!(report.status, SloStatus::Compliant);
     // What is kept as it was counted stays.
-    assert_eq!(sla.totals(now)[0].1.bad(), 10);
+    assert_eq!(sla.totals_at(now)[0].1.bad(), 10);
     // It survives, once.
-    let snapshot = sla.snapshot(now);
+    let snapshot = sla.snapshot_at(now);
     let after = build(now);
-    after.restore(&snapshot, now).unwrap();
+    after.restore_at(&snapshot, now).unwrap();
     assert_eq!(
-        after.restore(&after.snapshot(now), now),
+        after.restore_at(&after.snapshot_at(now), now),
         Err(RestoreError::Duplicate)
     );
-    let merged = merge(&snapshot, &after.snapshot(now)).unwrap();
+    let merged = merge(&snapshot, &after.snapshot_at(now)).unwrap();
     let both = build(now);
-    both.restore(&merged, now).unwrap();
-    assert_eq!(both.objective("a", now).unwrap().adjustments.len(), 2);
-    assert_eq!(after.objective("a", now).unwrap().adjustments.len(), 2);
+    both.restore_at(&merged, now).unwrap();
+    assert_eq!(both.slo_report_at("a", now).unwrap().adjustments.len(), 2);
+    assert_eq!(after.slo_report_at("a", now).unwrap().adjustments.len(), 2);
 }
 
 #[test]
@@ -59,7 +62,8 @@ fn adjustments_are_checked() {
     let error = |name: &str, change: fn(&mut Adjustment)| {
         let mut adjustment = adjustment(start, 1);
         change(&mut adjustment);
-        sla.adjust(name, adjustment, start).unwrap_err()
+        sla.exclude_failures_at(name, adjustment, start)
+            .unwrap_err()
     };
     assert!(matches!(error("x", |_| ()), AdjustError::Unknown(_)));
     assert!(matches!(error("t", |_| ()), AdjustError::NoBudget { .. }));
@@ -84,7 +88,7 @@ fn adjustments_are_checked() {
     for number in 0..1_000 {
         let mut adjustment = adjustment(start, 1);
         adjustment.reason = number.to_string();
-        sla.adjust("a", adjustment, start).unwrap();
+        sla.exclude_failures_at("a", adjustment, start).unwrap();
     }
     assert_eq!(
         error("a", |one| one.reason = "0".to_owned()),
@@ -94,20 +98,19 @@ fn adjustments_are_checked() {
     // Old ones make room.
     let later = start + DAY * 94;
     record(&sla, 0, 1, later);
-    sla.adjust("a", adjustment(later, 1), later).unwrap();
+    sla.exclude_failures_at("a", adjustment(later, 1), later)
+        .unwrap();
 }
 
 #[test]
 fn nothing_counts_while_something_is_maintained() {
     let start = start();
     let sla = build(start);
-    let maintenance = Maintenance {
-        from: start.wall + MINUTE * 10,
-        until: start.wall + MINUTE * 20,
-        reason: "moving the database".to_owned(),
-        author: "ada".to_owned(),
-    };
-    sla.maintain(maintenance.clone(), start).unwrap();
+    let maintenance = MaintenanceWindow::new(start.wall + MINUTE * 10, start.wall + MINUTE * 20)
+        .reason("moving the database")
+        .author("ada");
+    sla.schedule_maintenance_at(maintenance.clone(), start)
+        .unwrap();
     for minute in 0..30 {
         let now = start + MINUTE * minute;
         watch(&sla, start + MINUTE * minute.saturating_sub(1), now);
@@ -115,19 +118,16 @@ fn nothing_counts_while_something_is_maintained() {
     }
     let now = start + MINUTE * 30;
     watch(&sla, start + MINUTE * 29, now);
-    let report = sla.report(now);
-    assert_eq!(
-        (report.objectives[0].samples, report.objectives[0].bad),
-        (20, 0)
-    );
-    assert_eq!(sla.read(HOUR, now).covered(), MINUTE * 20);
+    let report = sla.report_at(now);
+    assert_eq!((report.slos[0].samples, report.slos[0].bad), (20, 0));
+    assert_eq!(sla.counts_at(HOUR, now).covered(), MINUTE * 20);
     assert_eq!(report.maintenance, std::slice::from_ref(&maintenance));
-    let refused = |change: fn(&mut Maintenance)| {
+    let refused = |change: fn(&mut MaintenanceWindow)| {
         let mut maintenance = maintenance.clone();
         maintenance.from += HOUR;
         maintenance.until += HOUR;
         change(&mut maintenance);
-        sla.maintain(maintenance, now).unwrap_err()
+        sla.schedule_maintenance_at(maintenance, now).unwrap_err()
     };
     // What has happened is adjusted.
     let from = refused(|one| one.from -= HOUR);
@@ -149,20 +149,17 @@ fn maintenance_may_end_early() {
     let start = start();
     let sla = build(start);
     let from = start.wall + MINUTE;
-    let maintenance = Maintenance {
-        from,
-        until: from + HOUR,
-        reason: "moving the database".to_owned(),
-        author: "ada".to_owned(),
-    };
-    sla.maintain(maintenance, start).unwrap();
-    assert!(!sla.end_maintenance(start));
-    assert!(sla.end_maintenance(start + MINUTE * 5));
-    assert!(!sla.end_maintenance(start + MINUTE * 5));
+    let maintenance = MaintenanceWindow::new(from, from + HOUR)
+        .reason("moving the database")
+        .author("ada");
+    sla.schedule_maintenance_at(maintenance, start).unwrap();
+    assert!(!sla.end_maintenance_at(start));
+    assert!(sla.end_maintenance_at(start + MINUTE * 5));
+    assert!(!sla.end_maintenance_at(start + MINUTE * 5));
     record(&sla, 1, 0, start + MINUTE * 6);
     let now = start + MINUTE * 7;
-    assert_eq!(sla.objective("a", now).unwrap().samples, 1);
-    assert_eq!(sla.read(HOUR, now).covered(), MINUTE * 3);
+    assert_eq!(sla.slo_report_at("a", now).unwrap().samples, 1);
+    assert_eq!(sla.counts_at(HOUR, now).covered(), MINUTE * 3);
 }
 
 #[test]
@@ -172,12 +169,12 @@ fn incidents_are_remembered() {
     watch(&sla, start, start + HOUR);
     let at = |minute| start + HOUR + MINUTE * minute;
     for minute in 0..60 {
-        sla.advance(at(minute));
+        sla.tick(at(minute));
         let bad = u64::from((20..30).contains(&minute)) * 50;
         record(&sla, 100 - bad, bad, at(minute));
     }
-    sla.advance(at(60));
-    let report = sla.objective("a", at(60)).unwrap();
+    sla.tick(at(60));
+    let report = sla.slo_report_at("a", at(60)).unwrap();
     let [incident] = &report.incidents[..] else {
         panic!("{report:?}");
     };
@@ -186,11 +183,11 @@ fn incidents_are_remembered() {
     assert_eq!(incident.until, Some(at(60).wall));
     assert_eq!(incident.bad, 500);
     assert!(incident.burn_rate.unwrap() > 100.0, "{incident:?}");
-    let snapshot = sla.snapshot(at(60));
+    let snapshot = sla.snapshot_at(at(60));
     let after = build(at(60));
-    after.restore(&snapshot, at(60)).unwrap();
+    after.restore_at(&snapshot, at(60)).unwrap();
     assert_eq!(
-        after.objective("a", at(60)).unwrap().incidents,
+        after.slo_report_at("a", at(60)).unwrap().incidents,
         report.incidents
     );
 }
@@ -199,16 +196,19 @@ fn incidents_are_remembered() {
 fn maintenance_may_begin_now() {
     let start = start();
     let sla = build(start);
-    let maintenance = Maintenance {
-        from: start.wall,
-        until: start.wall + HOUR,
-        reason: "moving the database".to_owned(),
-        author: "ada".to_owned(),
-    };
+    let maintenance = MaintenanceWindow::new(start.wall, start.wall + HOUR)
+        .reason("moving the database")
+        .author("ada");
     // The clock was read before it was given.
-    sla.maintain(maintenance.clone(), start + SECOND).unwrap();
-    assert_eq!(sla.report(start).maintenance[0].from, start.wall + SECOND);
-    let late = sla.maintain(maintenance, start + SECOND * 6).unwrap_err();
+    sla.schedule_maintenance_at(maintenance.clone(), start + SECOND)
+        .unwrap();
+    assert_eq!(
+        sla.report_at(start).maintenance[0].from,
+        start.wall + SECOND
+    );
+    let late = sla
+        .schedule_maintenance_at(maintenance, start + SECOND * 6)
+        .unwrap_err();
     assert!(matches!(late, AdjustError::From { .. }), "{late}");
 }
 
@@ -218,10 +218,11 @@ fn what_is_forgiven_stays_forgiven_to_the_end_of_its_window() {
     let start = start() + MINUTE * 5;
     let sla = build(start);
     record(&sla, 990, 10, start);
-    sla.adjust("a", adjustment(start, 10), start).unwrap();
+    sla.exclude_failures_at("a", adjustment(start, 10), start)
+        .unwrap();
     for minutes in [0, 30, 54, 56, 120] {
         let now = start + DAY * 30 + MINUTE * minutes;
-        let report = sla.objective("a", now).unwrap();
+        let report = sla.slo_report_at("a", now).unwrap();
         assert_eq!(report.bad, 0, "{minutes}");
         // For as long as what was counted is in the window, so is what was forgiven.
         assert_eq!(
@@ -242,14 +243,17 @@ fn what_just_happened_is_forgiven_at_once() {
         wall: start.wall + SECOND,
         ..start
     };
-    sla.adjust("a", adjustment(ahead, 4), ahead).unwrap();
-    assert_eq!(sla.objective("a", start).unwrap().bad, 6);
-    let error = sla.adjust("a", adjustment(ahead, 7), ahead).unwrap_err();
+    sla.exclude_failures_at("a", adjustment(ahead, 4), ahead)
+        .unwrap();
+    assert_eq!(sla.slo_report_at("a", start).unwrap().bad, 6);
+    let error = sla
+        .exclude_failures_at("a", adjustment(ahead, 7), ahead)
+        .unwrap_err();
     assert_eq!(
         error,
         AdjustError::TooManyBad {
             bad: 7,
-            there_were: 6
+            available: 6
         }
     );
 }
@@ -260,27 +264,28 @@ fn what_is_excluded_is_no_credit() {
     let sla = build(start);
     record(&sla, 10_000, 50, start);
     let error = sla
-        .adjust("a", adjustment(start, 5_000), start)
+        .exclude_failures_at("a", adjustment(start, 5_000), start)
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the adjustment's bad 5000 is too many: expected at most 50, the failures around that time that are not excluded yet"
+        "too many bad events 5000: expected at most 50, the failures around that time that are not excluded yet"
     );
-    assert_eq!(sla.objective("a", start).unwrap().bad, 50);
-    sla.adjust("a", adjustment(start, 50), start).unwrap();
+    assert_eq!(sla.slo_report_at("a", start).unwrap().bad, 50);
+    sla.exclude_failures_at("a", adjustment(start, 50), start)
+        .unwrap();
     let outage = start + MINUTE * 30;
     watch(&sla, start, outage);
     record(&sla, 6_000, 4_000, outage);
     let now = outage + SECOND * 30;
-    assert_eq!(sla.objective("a", now).unwrap().bad, 4_000);
-    assert!(sla.burn_alerts(now).iter().any(|alert| alert.is_firing));
+    assert_eq!(sla.slo_report_at("a", now).unwrap().bad, 4_000);
+    assert!(sla.burn_alerts_at(now).iter().any(|alert| alert.is_firing));
     // Failures are found where they were, by the narrowest buckets that there are.
     for (minutes, bad, is_taken) in [(29, 1, false), (30, 4_001, false), (30, 4_000, true)] {
         let adjustment = adjustment(start + MINUTE * minutes, bad);
-        let taken = sla.adjust("a", adjustment, now);
+        let taken = sla.exclude_failures_at("a", adjustment, now);
         assert_eq!(taken.is_ok(), is_taken, "{minutes} {bad}: {taken:?}");
     }
-    assert_eq!(sla.objective("a", now).unwrap().bad, 0);
+    assert_eq!(sla.slo_report_at("a", now).unwrap().bad, 0);
 }
 
 #[test]
@@ -288,45 +293,47 @@ fn maintenance_holds_for_what_is_known_afterwards() {
     let start = start();
     let slo = Slo::uptime("up", "99%")
         .over(HOUR)
-        .tracked()
-        .down_while_gone();
-    let percentile = Slo::percentile("p", "99%", SECOND).over(HOUR).tracked();
+        .source(Source::Manual)
+        .count_restart_as_down();
+    let percentile = Slo::latency_percentile("p", "99%", SECOND)
+        .over(HOUR)
+        .source(Source::Manual);
     let build = |now| {
-        let builder = Sla::builder()
-            .objective(slo.clone())
-            .objective(percentile.clone());
-        builder.build(now).unwrap()
+        let builder = ServiceLevels::builder()
+            .slo(slo.clone())
+            .slo(percentile.clone());
+        builder.build_at(now).unwrap()
     };
     let before = build(start);
-    let maintenance = Maintenance {
-        from: start.wall + MINUTE * 10,
-        until: start.wall + MINUTE * 20,
-        reason: "an upgrade".to_owned(),
-        author: "ada".to_owned(),
-    };
-    before.maintain(maintenance, start).unwrap();
-    before.uptime("up").unwrap().set(true, start.mono);
-    let tracker = before.tracker("p").unwrap();
-    tracker.record(true, SECOND, start.mono);
+    let maintenance = MaintenanceWindow::new(start.wall + MINUTE * 10, start.wall + MINUTE * 20)
+        .reason("an upgrade")
+        .author("ada");
+    before.schedule_maintenance_at(maintenance, start).unwrap();
+    before
+        .uptime_recorder("up")
+        .unwrap()
+        .set_at(true, start.mono);
+    let tracker = before.event_recorder("p").unwrap();
+    tracker.record_at(true, SECOND, start.mono);
     let during = start + MINUTE * 12;
     watch(&before, start, during);
-    tracker.record(true, HOUR, during.mono);
+    tracker.record_at(true, HOUR, during.mono);
     // The service's percentile has nothing of that time.
-    let current = before.objective("p", during).unwrap().current.unwrap();
+    let current = before.slo_report_at("p", during).unwrap().current.unwrap();
     assert!(current < 1_100.0, "{current}");
     // It is gone from minute 12 to 25, of which 5 are not announced.
-    let snapshot = before.snapshot(during);
+    let snapshot = before.snapshot_at(during);
     let back = Now {
         wall: start.wall + MINUTE * 25,
         ..start
     };
     let after = build(back);
-    after.restore(&snapshot, back).unwrap();
-    let report = after.objective("up", back).unwrap();
+    after.restore_at(&snapshot, back).unwrap();
+    let report = after.slo_report_at("up", back).unwrap();
     assert_eq!(
         (report.samples - report.bad, report.bad),
         (600_000, 300_000)
     );
     // And what was before this process is none of its own.
-    assert_eq!(after.totals(back)[0].1.bad(), 0);
+    assert_eq!(after.totals_at(back)[0].1.bad(), 0);
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use campanile_http::{Clock, ObserveLayer, Route};
-use campanile_sla::{Sla, Slo};
+use campanile_sla::{ServiceLevels, Slo};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyStream, Full, StreamBody};
@@ -15,13 +15,13 @@ use super::*;
 type Body = Full<&'static [u8]>;
 
 /// Sends a request to a service that hangs, whose client leaves after a time: before the head, or with one of these content types, after it.
-async fn leave(sla: &Sla, start: Now, after: Duration, head: Option<&'static str>) {
+async fn leave(sla: &ServiceLevels, start: Now, after: Duration, head: Option<&'static str>) {
     leave_call(sla, start, after, head, None, head.is_some()).await;
 }
 
 /// The same with a deadline of gRPC, and with or without the head.
 async fn leave_call(
-    sla: &Sla,
+    sla: &ServiceLevels,
     start: Now,
     after: Duration,
     head: Option<&'static str>,
@@ -69,30 +69,30 @@ async fn leave_call(
 #[tokio::test]
 async fn what_a_client_that_leaves_says_depends_on_how_long_it_waited() {
     let bound = Duration::from_millis(300);
-    let objectives = || {
+    let slos = || {
         [
             Slo::availability("available", "99.9%"),
             Slo::availability("patient", "99.9%").abandoned_after(MINUTE),
             Slo::error_rate("error_rate", "1%").route("/buy"),
             Slo::latency("fast", "99%", bound),
             Slo::latency("slow", "99%", MINUTE),
-            Slo::combined("both", "99%", bound),
-            Slo::combined("slow_both", "99%", MINUTE),
-            Slo::availability("valid", "99%").valid(|_| true),
-            Slo::availability("good", "99%").good(|end| !end.status().is_server_error()),
+            Slo::success_within("both", "99%", bound),
+            Slo::success_within("slow_both", "99%", MINUTE),
+            Slo::availability("valid", "99%").valid_if(|_| true),
+            Slo::availability("good", "99%").good_if(|end| !end.status().is_server_error()),
             Slo::availability("own", "99%")
-                .valid(|_| true)
-                .good(|_| true),
+                .valid_if(|_| true)
+                .good_if(|_| true),
         ]
     };
     let check = async |after, head, expected: [(u64, u64); 10]| {
         let start = start();
-        let builder = objectives().into_iter();
-        let builder = builder.fold(Sla::builder(), |all, one| all.objective(one));
-        let sla = builder.build(start).unwrap();
+        let builder = slos().into_iter();
+        let builder = builder.fold(ServiceLevels::builder(), |all, one| all.slo(one));
+        let sla = builder.build_at(start).unwrap();
         leave(&sla, start, after, head).await;
-        let report = sla.report(start + DAY);
-        for (found, expected) in report.objectives.iter().zip(expected) {
+        let report = sla.report_at(start + DAY);
+        for (found, expected) in report.slos.iter().zip(expected) {
             let counts = (found.samples - found.bad, found.bad);
             assert_eq!(counts, expected, "{} after {after:?}", found.name);
         }
@@ -128,7 +128,7 @@ async fn a_grpc_call_is_bad_if_its_deadline_passes_and_not_if_its_stream_ends() 
         let start = start();
         let sla = one(Slo::availability("a", "99.9%"), start);
         leave_call(&sla, start, after, grpc, deadline, has_head).await;
-        let report = sla.objective("a", start + DAY).unwrap();
+        let report = sla.slo_report_at("a", start + DAY).unwrap();
         let counts = (report.samples - report.bad, report.bad);
         assert_eq!(counts, expected, "{after:?} {deadline:?} {has_head}");
     }
@@ -139,18 +139,18 @@ async fn a_grpc_call_is_bad_if_its_deadline_passes_and_not_if_its_stream_ends() 
 async fn a_passed_deadline_says_nothing_of_a_longer_bound() {
     let start = start();
     let bound = Duration::from_millis(300);
-    let sla = Sla::builder()
-        .objective(Slo::latency("fast", "99%", bound))
-        .objective(Slo::combined("both", "99%", bound))
-        .build(start)
+    let sla = ServiceLevels::builder()
+        .slo(Slo::latency("fast", "99%", bound))
+        .slo(Slo::success_within("both", "99%", bound))
+        .build_at(start)
         .unwrap();
     let grpc = Some("application/grpc");
     for _ in 0..50 {
         let after = Duration::from_millis(100);
         leave_call(&sla, start, after, grpc, Some("100m"), false).await;
     }
-    let report = sla.report(start + DAY);
-    let counts = report.objectives.iter();
+    let report = sla.report_at(start + DAY);
+    let counts = report.slos.iter();
     let counts: Vec<_> = counts.map(|one| (one.samples, one.bad)).collect();
     assert_eq!(counts, [(0, 0), (50, 50)]);
 }
@@ -164,7 +164,7 @@ async fn a_service_that_hangs_has_data() {
     for _ in 0..500 {
         leave(&sla, start, SECOND * 2, None).await;
     }
-    let report = sla.objective("fast", start + MINUTE).unwrap();
+    let report = sla.slo_report_at("fast", start + MINUTE).unwrap();
     assert_eq!((report.current, report.bad), (Some(0.0), 500));
     assert_eq!(
         (&*report.routes[0].route, report.routes[0].bad),
@@ -176,10 +176,10 @@ async fn a_service_that_hangs_has_data() {
 #[tokio::test]
 async fn a_mean_and_a_percentile_have_the_time_that_clients_waited() {
     let start = start();
-    let builder = Sla::builder()
-        .objective(Slo::response_time("mean", SECOND))
-        .objective(Slo::percentile("p", "50%", SECOND));
-    let sla = builder.build(start).unwrap();
+    let builder = ServiceLevels::builder()
+        .slo(Slo::mean_latency("mean", SECOND))
+        .slo(Slo::latency_percentile("p", "50%", SECOND));
+    let sla = builder.build_at(start).unwrap();
     for _ in 0..50 {
         // The deadline passes; the client leaves.
         leave_call(
@@ -195,7 +195,7 @@ async fn a_mean_and_a_percentile_have_the_time_that_clients_waited() {
         // Too early to show anything.
         leave(&sla, start, SECOND, None).await;
     }
-    let [mean, percentile] = &sla.report(start + MINUTE).objectives[..] else {
+    let [mean, percentile] = &sla.report_at(start + MINUTE).slos[..] else {
         panic!("there are two");
     };
     assert_eq!((mean.samples, mean.current), (100, Some(10_000.0)));

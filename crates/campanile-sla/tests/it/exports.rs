@@ -1,10 +1,11 @@
-use campanile_sla::{Export, ExportError, Sla, Slo};
+use campanile_sla::export::{Export, ExportError};
+use campanile_sla::{ServiceLevels, Slo};
 
 use super::*;
 
 fn export(service: &str, matchers: &str) -> Export {
     let slo = Slo::availability("a", "99.9%");
-    let sla = Sla::builder().objective(slo).build(start()).unwrap();
+    let sla = ServiceLevels::builder().slo(slo).build_at(start()).unwrap();
     sla.export(service, matchers).unwrap()
 }
 
@@ -24,7 +25,7 @@ fn a_proof_needs_a_value_of_each_label() {
         let found = export("orders", matchers).prometheus_tests("rules.yml");
         match (found, matcher) {
             (Ok(tests), None) => assert!(tests.contains("everything fails")),
-            (Err(ExportError::Unprovable { matcher, .. }), Some(expected)) => {
+            (Err(ExportError::Untestable { matcher, .. }), Some(expected)) => {
                 assert_eq!(matcher, expected);
             }
             (found, _) => panic!("{matchers}: {found:?}"),
@@ -77,9 +78,12 @@ fn no_rule_reads_a_counter_over_a_day_or_more_at_each_evaluation() {
     }
     assert!(rules.contains("- name: sloth-slo-event-recordings-orders-a\n  interval: 5m\n"));
     assert!(rules.contains(&format!("rate({counter}}}[6h])")));
-    // An objective of hours needs no increments.
+    // An SLO over hours requires no increments.
     let hours = Slo::availability("a", "99%").over(HOUR * 6);
-    let sla = Sla::builder().objective(hours).build(start()).unwrap();
+    let sla = ServiceLevels::builder()
+        .slo(hours)
+        .build_at(start())
+        .unwrap();
     let rules = sla.export("orders", "").unwrap().prometheus_rules();
     assert!(!rules.contains("increase5m"), "{rules}");
 }

@@ -1,7 +1,7 @@
 use std::convert::Infallible;
 
 use campanile_http::{Observe, ObserveLayer, Route};
-use campanile_sla::{Bound, Sla, SliObserver, Slo, Standing, TrackError};
+use campanile_sla::{Bound, RecorderError, ServiceLevels, SliObserver, Slo, SloStatus, Source};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
@@ -9,12 +9,12 @@ use tower::{Layer, ServiceExt};
 use super::*;
 
 /// Sends a request that is answered at once.
-pub(crate) async fn send(sla: &Sla, route: &'static str, status: u16, agent: &str) {
+pub(crate) async fn send(sla: &ServiceLevels, route: &'static str, status: u16, agent: &str) {
     respond(ObserveLayer::new(sla.observer()), route, status, agent).await;
 }
 
 /// Sends a request at a time.
-pub(crate) async fn send_at(sla: &Sla, route: &'static str, status: u16, at: Instant) {
+pub(crate) async fn send_at(sla: &ServiceLevels, route: &'static str, status: u16, at: Instant) {
     let clock = campanile_http::Clock::new(move || at);
     let layer = ObserveLayer::builder(sla.observer()).clock(clock);
     respond(layer.build(), route, status, "curl").await;
@@ -34,29 +34,29 @@ async fn respond(layer: ObserveLayer<SliObserver>, route: &'static str, status: 
     response.into_body().collect().await.unwrap();
 }
 
-fn counts(sla: &Sla, name: &str, now: Now) -> (u64, u64) {
-    let report = sla.objective(name, now).unwrap();
+fn counts(sla: &ServiceLevels, name: &str, now: Now) -> (u64, u64) {
+    let report = sla.slo_report_at(name, now).unwrap();
     (report.samples - report.bad, report.bad)
 }
 
 #[tokio::test]
 async fn exchanges_count_where_they_are_asked_for() {
     let start = start();
-    let sla = Sla::builder()
-        .objective(Slo::availability("all", "99%"))
-        .objective(
+    let sla = ServiceLevels::builder()
+        .slo(Slo::availability("all", "99%"))
+        .slo(
             Slo::availability("orders", "99%")
                 .route("/orders")
                 .route("/orders/{id}"),
         )
-        .objective(Slo::availability("shed", "99%").good(|end| end.status() != 500))
-        .objective(Slo::availability("paid", "99%").valid(|end| end.status() != 402))
-        .objective(Slo::availability("bots", "99%").requests(|head| {
+        .slo(Slo::availability("shed", "99%").good_if(|end| end.status() != 500))
+        .slo(Slo::availability("paid", "99%").valid_if(|end| end.status() != 402))
+        .slo(Slo::availability("bots", "99%").filter(|head| {
             let agent = head.headers().get("user-agent");
             agent.is_some_and(|agent| agent.as_bytes().starts_with(b"kube-probe"))
         }))
-        .objective(Slo::error_rate("routes", "50%").per_route(2))
-        .build(start)
+        .slo(Slo::error_rate("routes", "50%").per_route(2))
+        .build_at(start)
         .unwrap();
     send(&sla, "/orders", 200, "curl").await;
     send(&sla, "/orders/{id}", 503, "curl").await;
@@ -71,7 +71,7 @@ async fn exchanges_count_where_they_are_asked_for() {
     assert_eq!(counts(&sla, "shed", now), (4, 1));
     assert_eq!(counts(&sla, "paid", now), (1, 3));
     assert_eq!(counts(&sla, "bots", now), (1, 0));
-    let routes = sla.objective("routes", now).unwrap().routes;
+    let routes = sla.slo_report_at("routes", now).unwrap().routes;
     let routes: Vec<_> = routes
         .iter()
         .map(|route| (&*route.route, route.samples, route.bad, route.consumed))
@@ -88,12 +88,12 @@ async fn exchanges_count_where_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_closure_that_panics_costs_one_objective_one_exchange() {
+async fn a_predicate_that_panics_excludes_one_request_from_one_slo() {
     let start = start();
-    let sla = Sla::builder()
-        .objective(Slo::availability("broken", "99%").good(|_| panic!("no")))
-        .objective(Slo::availability("whole", "99%").valid(|_| true))
-        .build(start)
+    let sla = ServiceLevels::builder()
+        .slo(Slo::availability("broken", "99%").good_if(|_| panic!("no")))
+        .slo(Slo::availability("whole", "99%").valid_if(|_| true))
+        .build_at(start)
         .unwrap();
     send(&sla, "/", 200, "curl").await;
     assert_eq!(counts(&sla, "broken", start), (0, 0));
@@ -104,12 +104,12 @@ async fn a_closure_that_panics_costs_one_objective_one_exchange() {
 fn latencies_are_compared_one_by_one() {
     let start = start();
     let bound = Duration::from_millis(250);
-    let sla = Sla::builder()
-        .objective(Slo::latency("fast", "99%", bound).tracked())
-        .objective(Slo::combined("both", "99%", bound).tracked())
-        .objective(Slo::percentile("p90", "90%", bound).tracked())
-        .objective(Slo::response_time("mean", bound).tracked())
-        .build(start)
+    let sla = ServiceLevels::builder()
+        .slo(Slo::latency("fast", "99%", bound).source(Source::Manual))
+        .slo(Slo::success_within("both", "99%", bound).source(Source::Manual))
+        .slo(Slo::latency_percentile("p90", "90%", bound).source(Source::Manual))
+        .slo(Slo::mean_latency("mean", bound).source(Source::Manual))
+        .build_at(start)
         .unwrap();
     let tick = Duration::from_nanos(1);
     for (good, latency) in [
@@ -119,41 +119,43 @@ fn latencies_are_compared_one_by_one() {
         (false, bound + tick),
     ] {
         for name in ["fast", "both", "p90", "mean"] {
-            sla.tracker(name).unwrap().record(good, latency, start.mono);
+            sla.event_recorder(name)
+                .unwrap()
+                .record_at(good, latency, start.mono);
         }
     }
     assert_eq!(counts(&sla, "fast", start), (2, 2));
     assert_eq!(counts(&sla, "both", start), (1, 3));
-    let p90 = sla.objective("p90", start).unwrap();
+    let p90 = sla.slo_report_at("p90", start).unwrap();
     assert!((p90.current.unwrap() - 250.0).abs() <= 2.5, "{p90:?}");
     assert_eq!(p90.unit, "ms");
-    let mean = sla.objective("mean", start).unwrap();
+    let mean = sla.slo_report_at("mean", start).unwrap();
     assert!((mean.current.unwrap() - 187.5).abs() < 0.001, "{mean:?}");
     // Exchanges are something else.
-    sla.record(false, SECOND, start.mono);
+    sla.record_at(false, SECOND, start.mono);
     assert_eq!(counts(&sla, "fast", start), (2, 2));
 }
 
 #[test]
 fn uptime_is_time() {
     let start = start();
-    let sla = Sla::builder()
-        .objective(Slo::uptime("up", "99%").over(HOUR).tracked())
-        .build(start)
+    let sla = ServiceLevels::builder()
+        .slo(Slo::uptime("up", "99%").over(HOUR).source(Source::Manual))
+        .build_at(start)
         .unwrap();
-    let up = sla.uptime("up").unwrap();
-    let report = |now| sla.objective("up", now).unwrap();
-    assert_eq!(report(start + MINUTE).standing, Standing::NoData);
-    up.set(true, (start + MINUTE).mono);
-    up.set(false, (start + MINUTE * 11).mono);
-    up.set(false, (start + MINUTE * 11 + SECOND).mono);
-    up.set(true, (start + MINUTE * 12).mono);
-    up.set(None, (start + MINUTE * 21).mono);
+    let up = sla.uptime_recorder("up").unwrap();
+    let report = |now| sla.slo_report_at("up", now).unwrap();
+    assert_eq!(report(start + MINUTE).status, SloStatus::NoData);
+    up.set_at(true, (start + MINUTE).mono);
+    up.set_at(false, (start + MINUTE * 11).mono);
+    up.set_at(false, (start + MINUTE * 11 + SECOND).mono);
+    up.set_at(true, (start + MINUTE * 12).mono);
+    up.set_at(None, (start + MINUTE * 21).mono);
     let now = start + MINUTE * 30;
     assert_eq!(counts(&sla, "up", now), (19 * 60_000, 60_000));
     let report = report(now);
     assert_eq!(report.current, Some(95.0));
-    assert_eq!(report.standing, Standing::Violated);
+    assert_eq!(report.status, SloStatus::Violated);
     // All of it was watched, though it was not known what it was.
     assert_eq!(report.coverage, 0.5);
 }
@@ -163,34 +165,42 @@ fn the_time_without_a_process_is_what_the_host_says() {
     #[track_caller]
     fn check(slo: &Slo, good: u64, bad: u64) {
         let start = start();
-        let build = |now| Sla::builder().objective(slo.clone()).build(now).unwrap();
+        let build = |now| {
+            ServiceLevels::builder()
+                .slo(slo.clone())
+                .build_at(now)
+                .unwrap()
+        };
         let before = build(start);
-        before.uptime("up").unwrap().set(true, start.mono);
-        let snapshot = before.snapshot(start + MINUTE * 10);
+        before
+            .uptime_recorder("up")
+            .unwrap()
+            .set_at(true, start.mono);
+        let snapshot = before.snapshot_at(start + MINUTE * 10);
         // The wall clock says when it comes back.
         let back = Now {
             wall: start.wall + MINUTE * 15,
             ..start
         };
         let after = build(back);
-        after.uptime("up").unwrap().set(true, back.mono);
-        after.restore(&snapshot, back + MINUTE).unwrap();
+        after.uptime_recorder("up").unwrap().set_at(true, back.mono);
+        after.restore_at(&snapshot, back + MINUTE).unwrap();
         let now = back + MINUTE * 5;
         assert_eq!(counts(&after, "up", now), (good, bad));
-        let report = after.objective("up", now).unwrap();
+        let report = after.slo_report_at("up", now).unwrap();
         assert_eq!(report.coverage, 15.0 / 60.0);
     }
-    let up = Slo::uptime("up", "99%").over(HOUR).tracked();
+    let up = Slo::uptime("up", "99%").over(HOUR).source(Source::Manual);
     check(&up, 900_000, 0);
-    check(&up.down_while_gone(), 900_000, 300_000);
+    check(&up.count_restart_as_down(), 900_000, 300_000);
 }
 
 #[test]
 fn a_gauge_counts_by_the_slice() {
     let start = start();
-    let slo = Slo::gauge("queue", "99%", Bound::AtMost(10.0)).slice(SECOND * 10);
-    let sla = Sla::builder().objective(slo).build(start).unwrap();
-    let queue = sla.slices("queue").unwrap();
+    let slo = Slo::gauge("queue", "99%", Bound::AtMost(10.0)).time_slice(SECOND * 10);
+    let sla = ServiceLevels::builder().slo(slo).build_at(start).unwrap();
+    let queue = sla.gauge_recorder("queue").unwrap();
     for (second, value) in [
         // On average 10.
         (0, 5.0),
@@ -203,11 +213,11 @@ fn a_gauge_counts_by_the_slice() {
         (60, 0.0),
     ] {
         let now = start + SECOND * second;
-        sla.advance(now);
-        queue.observe(value, now.mono);
+        sla.tick(now);
+        queue.observe_at(value, now.mono);
     }
     assert_eq!(counts(&sla, "queue", start + SECOND * 65), (2, 2));
-    sla.advance(start + SECOND * 70);
+    sla.tick(start + SECOND * 70);
     assert_eq!(counts(&sla, "queue", start + SECOND * 70), (3, 2));
 }
 
@@ -219,102 +229,134 @@ fn a_month_begins_anew() {
         ..start()
     };
     let window = campanile_sla::Window::month("Europe/Berlin");
-    let sla = Sla::builder()
-        .objective(Slo::availability("month", "99%").over(window).tracked())
-        .objective(Slo::availability("days", "99%").tracked())
-        .build(start)
+    let sla = ServiceLevels::builder()
+        .slo(
+            Slo::availability("month", "99%")
+                .over(window)
+                .source(Source::Manual),
+        )
+        .slo(Slo::availability("days", "99%").source(Source::Manual))
+        .build_at(start)
         .unwrap();
     for name in ["month", "days"] {
-        sla.tracker(name).unwrap().record(false, SECOND, start.mono);
+        sla.event_recorder(name)
+            .unwrap()
+            .record_at(false, SECOND, start.mono);
     }
     assert_eq!(counts(&sla, "month", start + MINUTE * 59), (0, 1));
     let now = start + HOUR;
     assert_eq!(counts(&sla, "month", now), (0, 0));
     assert_eq!(counts(&sla, "days", now), (0, 1));
-    let report = sla.objective("month", now + HOUR).unwrap();
+    let report = sla.slo_report_at("month", now + HOUR).unwrap();
     assert_eq!(report.from, now.wall);
     assert_eq!(report.until, now.wall + DAY * 31);
     assert_eq!(report.window.to_string(), "month in Europe/Berlin");
     assert_eq!(report.coverage, 1.0);
-    // What was is told by a statement.
-    let statement = sla
-        .statement("2026-11", "Europe/Berlin", now + HOUR)
+    // What was is told by a report.
+    let report = sla
+        .monthly_report_at("2026-11", "Europe/Berlin", now + HOUR)
         .unwrap();
-    assert!(statement.is_final);
-    assert_eq!(statement.until, now.wall);
-    let [month, days] = &statement.report.objectives[..] else {
-        panic!("{statement:?}");
+    assert!(report.is_final);
+    assert_eq!(report.until, now.wall);
+    let [month, days] = &report.report.slos[..] else {
+        panic!("{report:?}");
     };
     assert_eq!(
-        (month.bad, days.bad, month.standing),
-        (1, 1, Standing::Violated)
+        (month.bad, days.bad, month.status),
+        (1, 1, SloStatus::Violated)
     );
     assert_eq!(month.budget.as_ref().unwrap().consumed.round(), 100.0);
     let december = sla
-        .statement("2026-12", "Europe/Berlin", now + HOUR)
+        .monthly_report_at("2026-12", "Europe/Berlin", now + HOUR)
         .unwrap();
     assert!(!december.is_final);
-    assert_eq!(december.report.objectives[0].standing, Standing::NoData);
+    assert_eq!(december.report.slos[0].status, SloStatus::NoData);
     for (month, zone, said) in [
-        ("2026-13", "UTC", "the month \"2026-13\" is not valid"),
-        ("nov", "UTC", "the month \"nov\" is not valid"),
-        ("+026-11", "UTC", "the month \"+026-11\" is not valid"),
-        ("2027-01", "UTC", "nothing is kept of the month"),
-        ("2026-08", "UTC", "nothing is kept of the month"),
-        ("2026-11", "Berlin", "the time zone \"Berlin\" is not known"),
+        (
+            "2026-13",
+            "UTC",
+            "invalid month \"2026-13\": expected a year",
+        ),
+        ("nov", "UTC", "invalid month \"nov\": expected a year"),
+        (
+            "+026-11",
+            "UTC",
+            "invalid month \"+026-11\": expected a year",
+        ),
+        (
+            "2027-01",
+            "UTC",
+            "invalid month \"2027-01\": expected the current",
+        ),
+        (
+            "2026-08",
+            "UTC",
+            "invalid month \"2026-08\": expected the current",
+        ),
+        ("2026-11", "Berlin", "unknown time zone \"Berlin\""),
     ] {
-        let error = sla.statement(month, zone, now).unwrap_err().to_string();
+        let error = sla
+            .monthly_report_at(month, zone, now)
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with(said), "{error}");
     }
 }
 
 #[test]
-fn what_counts_something_else_is_refused() {
+fn a_recorder_of_another_kind_is_an_error() {
     let start = start();
-    let sla = Sla::builder()
-        .objective(Slo::availability("a", "99%"))
-        .objective(Slo::uptime("u", "99%"))
-        .objective(Slo::gauge("g", "99%", Bound::AtLeast(1.0)))
-        .objective(Slo::availability("t", "99%").tracked())
-        .build(start)
+    let sla = ServiceLevels::builder()
+        .slo(Slo::availability("a", "99%"))
+        .slo(Slo::uptime("u", "99%"))
+        .slo(Slo::gauge("g", "99%", Bound::AtLeast(1.0)))
+        .slo(Slo::availability("t", "99%").source(Source::Manual))
+        .build_at(start)
         .unwrap();
-    assert!(sla.tracker("t").is_ok() && sla.uptime("u").is_ok() && sla.slices("g").is_ok());
+    assert!(
+        sla.event_recorder("t").is_ok()
+            && sla.uptime_recorder("u").is_ok()
+            && sla.gauge_recorder("g").is_ok()
+    );
     for name in ["a", "u", "g"] {
-        let error = sla.tracker(name).unwrap_err();
+        let error = sla.event_recorder(name).unwrap_err();
         assert!(
-            matches!(&error, TrackError::Other { name: of, .. } if of == name),
+            matches!(&error, RecorderError::Mismatch { name: of, .. } if of == name),
             "{error}"
         );
     }
-    let error = sla.tracker("g").unwrap_err().to_string();
+    let error = sla.event_recorder("g").unwrap_err().to_string();
     assert_eq!(
         error,
-        "the objective \"g\" counts slices of time: ask for its `slices`"
+        "invalid recorder for SLO \"g\": expected `gauge_recorder`"
     );
-    let error = sla.uptime("x").unwrap_err().to_string();
-    assert_eq!(error, "there is no objective \"x\": there are a, u, g, t");
+    let error = sla.uptime_recorder("x").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        r#"unknown SLO "x": expected one of "a", "u", "g", "t""#
+    );
 }
 
 #[test]
-fn lints_tell_what_can_never_ring() {
-    let sla = Sla::builder()
-        .objective(Slo::availability("strict", "99.9%"))
-        .objective(Slo::availability("loose", "90%"))
-        .objective(Slo::availability("third", "83.333%").over(DAY * 7))
-        .objective(Slo::error_rate("day", "50%").over(DAY))
-        .objective(Slo::gauge("coarse", "99%", Bound::AtMost(1.0)).slice(MINUTE * 20))
-        .build(start())
+fn lints_report_alerts_that_can_never_fire() {
+    let sla = ServiceLevels::builder()
+        .slo(Slo::availability("strict", "99.9%"))
+        .slo(Slo::availability("loose", "90%"))
+        .slo(Slo::availability("third", "83.333%").over(DAY * 7))
+        .slo(Slo::error_rate("day", "50%").over(DAY))
+        .slo(Slo::gauge("coarse", "99%", Bound::AtMost(1.0)).time_slice(MINUTE * 20))
+        .build_at(start())
         .unwrap();
     let lints: Vec<_> = sla.lints().iter().map(ToString::to_string).collect();
     assert_eq!(
         lints,
         [
-            "the objective \"loose\" allows so many failures that a burn rate of 14.4 can't be reached: there is no alert over 1h; a target of at least 93.056% has it",
-            "the objective \"coarse\" has slices of 20m that are too few in some windows: there is no alert over 1h; shorter slices have it",
+            r#"unreachable burn rate 14.4 of SLO "loose" over 1h: expected a target of at least 93.056%"#,
+            r#"too long time slice 20m of SLO "coarse" for the alert over 1h: expected a shorter one"#,
         ]
     );
-    let alerts = sla.burn_alerts(start());
-    let of = |name: &str| alerts.iter().filter(|one| one.objective == name).count();
+    let alerts = sla.burn_alerts_at(start());
+    let of = |name: &str| alerts.iter().filter(|one| one.slo == name).count();
     assert_eq!(
         (of("strict"), of("loose"), of("third"), of("coarse")),
         (4, 3, 4, 3)
@@ -326,17 +368,16 @@ fn a_target_that_a_lint_recommends_helps() {
     for percent in [10, 50, 66, 70, 80, 83, 90, 93] {
         let build = |target: String| {
             let slo = Slo::availability("a", target);
-            Sla::builder().objective(slo).build(start()).unwrap()
+            ServiceLevels::builder().slo(slo).build_at(start()).unwrap()
         };
         let sla = build(format!("{percent}%"));
         for lint in &sla.lints() {
             let text = lint.to_string();
             let (_, target) = text.split_once("at least ").unwrap();
-            let (target, _) = target.split_once(' ').unwrap();
             let campanile_sla::Lint::UnreachableBurnRate { long, .. } = lint else {
                 panic!("{lint}");
             };
-            let better = build(target.to_owned()).burn_alerts(start());
+            let better = build(target.to_owned()).burn_alerts_at(start());
             assert!(better.iter().any(|alert| alert.long == *long), "{text}");
         }
     }
@@ -345,26 +386,26 @@ fn a_target_that_a_lint_recommends_helps() {
 #[test]
 fn routes_are_told_to_who_asked_for_them() {
     let start = start();
-    let sla = Sla::builder()
-        .objective(Slo::error_rate("asked", "1%").over(DAY).per_route(20))
-        .objective(Slo::availability("not", "99.9%"))
-        .build(start)
+    let sla = ServiceLevels::builder()
+        .slo(Slo::error_rate("asked", "1%").over(DAY).per_route(20))
+        .slo(Slo::availability("not", "99.9%"))
+        .build_at(start)
         .unwrap();
-    sla.record(false, SECOND, start.mono);
+    sla.record_at(false, SECOND, start.mono);
     // `record` knows no route.
-    assert!(sla.objective("asked", start).unwrap().routes.is_empty());
-    assert!(sla.objective("not", start).unwrap().routes.is_empty());
+    assert!(sla.slo_report_at("asked", start).unwrap().routes.is_empty());
+    assert!(sla.slo_report_at("not", start).unwrap().routes.is_empty());
 }
 
 #[tokio::test]
 async fn routes_that_match_nothing_are_reported() {
     let start = start();
     let build = || {
-        Sla::builder()
-            .objective(Slo::availability("a", "99%").route("/v1/a"))
-            .objective(Slo::availability("b", "99%").route("/svc/v1/a"))
-            .objective(Slo::availability("c", "99%").route("/c").route("/c/{id}"))
-            .build(start)
+        ServiceLevels::builder()
+            .slo(Slo::availability("a", "99%").route("/v1/a"))
+            .slo(Slo::availability("b", "99%").route("/svc/v1/a"))
+            .slo(Slo::availability("c", "99%").route("/c").route("/c/{id}"))
+            .build_at(start)
             .unwrap()
     };
     let sla = build();
@@ -373,20 +414,17 @@ async fn routes_that_match_nothing_are_reported() {
     }
     assert_eq!(sla.lints(), []);
     send(&sla, "/svc/v1/a", 200, "curl").await;
-    let texts = |sla: &Sla| -> Vec<_> { sla.lints().iter().map(ToString::to_string).collect() };
+    let texts =
+        |sla: &ServiceLevels| -> Vec<_> { sla.lints().iter().map(ToString::to_string).collect() };
     let rest = "expected a full route template, including the prefix of `nest`, as in the label `endpoint` of the HTTP metrics";
     assert_eq!(
         texts(&sla),
         [
-            format!(
-                "no request of the last 100 matched the route \"/v1/a\" of the objective \"a\": {rest}"
-            ),
-            format!(
-                "no request of the last 100 matched the routes \"/c\", \"/c/{{id}}\" of the objective \"c\": {rest}"
-            ),
+            format!(r#"unmatched route "/v1/a" of SLO "a" after 100 requests: {rest}"#),
+            format!(r#"unmatched routes "/c", "/c/{{id}}" of SLO "c" after 100 requests: {rest}"#),
         ]
     );
-    let unmatched = |name| sla.objective(name, start).unwrap().unmatched_routes;
+    let unmatched = |name| sla.slo_report_at(name, start).unwrap().unmatched_routes;
     assert_eq!(unmatched("a"), ["/v1/a"]);
     assert!(unmatched("b").is_empty());
     assert_eq!(unmatched("c"), ["/c", "/c/{id}"]);
@@ -395,8 +433,8 @@ async fn routes_that_match_nothing_are_reported() {
     send(&sla, "/c", 200, "curl").await;
     assert_eq!(sla.lints(), []);
     let after = build();
-    let snapshot = sla.snapshot(start + SECOND * 5);
-    after.restore(&snapshot, start + SECOND * 5).unwrap();
+    let snapshot = sla.snapshot_at(start + SECOND * 5);
+    after.restore_at(&snapshot, start + SECOND * 5).unwrap();
     for _ in 0..100 {
         send(&after, "/svc/v1/a", 200, "curl").await;
     }

@@ -38,24 +38,24 @@ fn start() -> Now {
 }
 
 /// Advances as the monitor does, to all moments up to one.
-fn watch(sla: &campanile_sla::Sla, from: Now, to: Now) {
+fn watch(sla: &campanile_sla::ServiceLevels, from: Now, to: Now) {
     let mut now = from;
     while now.mono < to.mono {
-        sla.advance(now);
+        sla.tick(now);
         now = now + SECOND * 30;
     }
-    sla.advance(to);
+    sla.tick(to);
 }
 
-fn one(slo: campanile_sla::Slo, now: Now) -> campanile_sla::Sla {
-    campanile_sla::Sla::builder()
-        .objective(slo)
-        .build(now)
+fn one(slo: campanile_sla::Slo, now: Now) -> campanile_sla::ServiceLevels {
+    campanile_sla::ServiceLevels::builder()
+        .slo(slo)
+        .build_at(now)
         .unwrap()
 }
 
-fn record(sla: &campanile_sla::Sla, good: u64, bad: u64, now: Now) {
+fn record(sla: &campanile_sla::ServiceLevels, good: u64, bad: u64, now: Now) {
     for number in 0..good + bad {
-        sla.record(number < good, SECOND, now.mono);
+        sla.record_at(number < good, SECOND, now.mono);
     }
 }

@@ -1,8 +1,11 @@
-use campanile_sla::{Bound, Sla, Slo, Window, from_open_slo};
+use std::error::Error;
+
+use campanile_sla::export::{ExportError, from_open_slo};
+use campanile_sla::{Bound, ServiceLevels, ServiceLevelsBuilder, Slo, Source, Window};
 
 use super::*;
 
-fn objectives() -> Vec<Slo> {
+fn slos() -> Vec<Slo> {
     vec![
         Slo::availability("availability", "99.9%"),
         Slo::availability("Odd_name.v2", "99.9999999%").over(Window::month("Europe/Berlin")),
@@ -10,53 +13,54 @@ fn objectives() -> Vec<Slo> {
         Slo::latency("fast", "95%", Duration::from_millis(250))
             .route("/orders")
             .route("/orders/{id}"),
-        Slo::combined("both", "50%", Duration::from_nanos(1_500)).over(Duration::from_secs(90)),
+        Slo::success_within("both", "50%", Duration::from_nanos(1_500))
+            .over(Duration::from_secs(90)),
         Slo::error_rate("errors", "0.05%").over(DAY).per_route(20),
-        Slo::uptime("up", "99.95%").down_while_gone().check("db"),
-        Slo::uptime("told", "99%").tracked(),
-        Slo::gauge("queue", "99%", Bound::AtMost(10_000.0)).series("queue_size{queue=\"a b\"}"),
+        Slo::uptime("up", "99.95%")
+            .count_restart_as_down()
+            .source(Source::check("db")),
+        Slo::uptime("manual", "99%").source(Source::Manual),
+        Slo::gauge("queue", "99%", Bound::AtMost(10_000.0))
+            .source(Source::series("queue_size{queue=\"a b\"}")),
         Slo::availability("patient", "99%").abandoned_after(MINUTE * 2),
-        Slo::gauge("workers", "99%", Bound::AtLeast(2.5)).slice(MINUTE * 5),
-        Slo::availability("jobs", "90%").tracked(),
+        Slo::gauge("workers", "99%", Bound::AtLeast(2.5)).time_slice(MINUTE * 5),
+        Slo::availability("jobs", "90%").source(Source::Manual),
     ]
 }
 
-fn build(objectives: Vec<Slo>) -> Sla {
-    let builder = Sla::builder();
-    let builder = objectives
-        .into_iter()
-        .fold(builder, |builder, one| builder.objective(one));
-    builder.build(start()).unwrap()
+fn build(slos: Vec<Slo>) -> ServiceLevels {
+    let builder = ServiceLevels::builder();
+    let builder = slos.into_iter().fold(builder, ServiceLevelsBuilder::slo);
+    builder.build_at(start()).unwrap()
 }
 
 #[test]
-fn what_is_written_is_read_back() {
-    let sla = build(objectives());
+fn exported_definitions_are_parsed_again() {
+    let sla = build(slos());
     let text = sla.export("orders", "").unwrap().open_slo();
     let again = build(from_open_slo(&text).unwrap_or_else(|error| panic!("{error}\n{text}")));
     assert_eq!(again.export("orders", "").unwrap().open_slo(), text);
-    let reports = |sla: &Sla| -> Vec<_> {
-        let objectives = sla.report(start()).objectives.into_iter();
-        objectives
-            .map(|one| (one.name, one.window, one.target, one.unit))
+    let reports = |sla: &ServiceLevels| -> Vec<_> {
+        let slos = sla.report_at(start()).slos.into_iter();
+        slos.map(|slo| (slo.name, slo.window, slo.target, slo.unit))
             .collect()
     };
     let (mut ours, theirs) = (reports(&sla), reports(&again));
-    // An error rate comes back as what it is.
+    // The target of an error rate is exported as a share of good events.
     ours[5].3 = theirs[5].3;
     assert_eq!(ours, theirs);
-    assert_eq!(text.matches("kind: SLO").count(), objectives().len());
+    assert_eq!(text.matches("kind: SLO").count(), slos().len());
     for name in ["odd-name-v2\"", "odd-name-v2-2\""] {
         assert!(text.contains(name), "{text}");
     }
 }
 
 #[test]
-fn closures_are_told_of_and_not_read() {
-    let sla = build(vec![Slo::availability("a", "99%").good(|_| true)]);
+fn predicates_are_exported_and_rejected() {
+    let sla = build(vec![Slo::availability("a", "99%").good_if(|_| true)]);
     let text = sla.export("orders", "").unwrap().open_slo();
     let error = from_open_slo(&text).unwrap_err();
-    assert_eq!(error.field(), "metadata.annotations.campanile/closures");
+    assert_eq!(error.field(), "metadata.annotations.campanile/predicates");
 }
 
 const WHOLE: &str = r#"apiVersion: openslo/v1
@@ -64,7 +68,7 @@ kind: SLO
 metadata:
   name: checkout
   annotations:
-    campanile/objective: combined
+    campanile/kind: success_within
     campanile/within: 250ms
 spec:
   service: orders
@@ -78,30 +82,32 @@ spec:
 "#;
 
 #[test]
-fn mistakes_have_a_line_and_a_field() {
+fn errors_have_a_line_and_a_field() {
     assert_eq!(from_open_slo(WHOLE).unwrap().len(), 1);
     #[track_caller]
     fn check(from: &str, to: &str, line: u64, field: &str, said: &str) {
         assert!(WHOLE.contains(from), "{from}");
         let error = from_open_slo(&WHOLE.replacen(from, to, 1)).unwrap_err();
         assert_eq!((error.line(), error.field()), (line, field), "{error}");
-        assert!(error.to_string().contains(said), "{error}");
+        let source = error.source().map(ToString::to_string);
+        let chain = format!("{error}: {}", source.unwrap_or_default());
+        assert!(chain.contains(said), "{chain}");
     }
     check(
         "openslo/v1",
         "openslo/v2alpha1",
         1,
         "apiVersion",
-        "give openslo/v1",
+        "expected openslo/v1",
     );
-    check("kind: SLO", "kind: Service", 2, "kind", "give SLO");
+    check("kind: SLO", "kind: Service", 2, "kind", "expected SLO");
     let annotation = "metadata.annotations.campanile";
     check(
-        "combined",
+        "success_within",
         "speed",
         6,
-        &format!("{annotation}/objective"),
-        "give availability",
+        &format!("{annotation}/kind"),
+        "expected availability",
     );
     check(
         "250ms",
@@ -115,21 +121,21 @@ fn mistakes_have_a_line_and_a_field() {
         "campanile/under",
         4,
         "metadata.annotations",
-        "campanile/within is missing",
+        "missing campanile/within",
     );
     check(
-        "    campanile/objective: combined\n",
+        "    campanile/kind: success_within\n",
         "",
         4,
         "metadata.annotations",
-        "campanile/objective is missing",
+        "missing campanile/kind",
     );
     check(
         "  service: orders\n  indicatorRef: checkout\n",
         "  service: orders\n",
         9,
         "spec.service",
-        "no indicator",
+        "missing indicator",
     );
     check(
         "duration: 30d",
@@ -143,21 +149,21 @@ fn mistakes_have_a_line_and_a_field() {
         "isRolling: false",
         13,
         "spec.timeWindow[0].isRolling",
-        "give a calendar",
+        "expected a calendar",
     );
     check(
         "timeWindow:\n  - duration: 30d\n    isRolling: true\n",
         "timeWindow: []\n",
         11,
         "spec.timeWindow",
-        "give one time window",
+        "expected exactly one",
     );
     check(
         "Occurrences",
         "Timeslices",
         14,
         "spec.budgetingMethod",
-        "give Occurrences",
+        "expected Occurrences",
     );
     check(
         "target: 0.99",
@@ -178,48 +184,48 @@ fn mistakes_have_a_line_and_a_field() {
         "  - target: 0.99\n  - target: 0.9",
         16,
         "spec.objectives",
-        "give one objective",
+        "expected exactly one",
     );
-    // What is of another kind is not passed over.
+    // An annotation of another kind is an error.
     let of = |name: &str| format!("metadata.annotations.campanile/{name}");
     check(
-        "combined",
+        "success_within",
         "availability",
         7,
         &of("within"),
-        "doesn't apply",
+        "none for this kind",
     );
     let more = "250ms\n    campanile/at_most: \"3\"";
-    check("250ms", more, 8, &of("at_most"), "doesn't apply");
+    check("250ms", more, 8, &of("at_most"), "none for this kind");
     check(
         "250ms",
         "250ms\n    campanile/speed: x",
         8,
         &of("speed"),
-        "that there is",
+        "a known annotation",
     );
-    // What is no definition at all is told by its line.
+    // An error of the YAML parser has a line, and is the source.
     check("budgetingMethod", "budgetMethod", 14, "", "budgetMethod");
     check("isRolling: true", "isRolling: perhaps", 13, "", "");
     check("spec:", "spec: &a [*a", 8, "", "");
 }
 
 #[test]
-fn a_display_name_may_be_any_text() {
+fn a_display_name_may_be_any_string() {
     let name = |display: &str| {
         let text = WHOLE.replace(
             "  annotations:",
             &format!("  displayName: {display}\n  annotations:"),
         );
         let sla = build(from_open_slo(&text).unwrap());
-        sla.report(start()).objectives[0].name.clone()
+        sla.report_at(start()).slos[0].name.clone()
     };
     assert_eq!(name("Checkout latency"), "checkout");
     assert_eq!(name("Checkout_v2"), "Checkout_v2");
 }
 
 #[test]
-fn targets_are_read_digit_by_digit() {
+fn targets_are_parsed_exactly() {
     for (written, target) in [
         ("target: 0.999", 99.9),
         ("target: 0.9999", 99.99),
@@ -232,31 +238,27 @@ fn targets_are_read_digit_by_digit() {
     ] {
         let text = WHOLE.replace("target: 0.99", written);
         let sla = build(from_open_slo(&text).unwrap());
-        assert_eq!(
-            sla.report(start()).objectives[0].target,
-            target,
-            "{written}"
-        );
+        assert_eq!(sla.report_at(start()).slos[0].target, target, "{written}");
     }
     let error = |written: &str| {
         let text = WHOLE.replace("target: 0.99", written);
         let slos = from_open_slo(&text).unwrap();
         let builder = slos
             .into_iter()
-            .fold(Sla::builder(), |builder, one| builder.objective(one));
-        builder.build(start()).unwrap_err().to_string()
+            .fold(ServiceLevels::builder(), ServiceLevelsBuilder::slo);
+        builder.build_at(start()).unwrap_err().to_string()
     };
     assert!(error("target: 1").contains("below 100%"));
-    assert!(error("targetPercent: 99.99999999").contains("not valid"));
+    assert!(error("targetPercent: 99.99999999").contains("invalid target"));
 }
 
-/// All of PromQL's strings mean the same in what is exported.
+/// The export preserves the meaning of all PromQL strings.
 #[test]
 fn matchers_are_promql() {
     let sla = build(vec![Slo::availability("availability", "99.9%")]);
     let rules = |matchers: &str| {
         let export = sla.export("orders", matchers)?;
-        Ok::<_, campanile_sla::ExportError>(export.prometheus_rules())
+        Ok::<_, ExportError>(export.prometheus_rules())
     };
     let expected = rules(r#"job="orders""#).unwrap();
     assert!(expected.contains(r#"job="orders""#), "{expected}");

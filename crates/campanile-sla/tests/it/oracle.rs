@@ -1,6 +1,6 @@
 //! `slokit` as a second opinion on the arithmetic.
 
-use campanile_sla::{Sla, Slo, Urgency};
+use campanile_sla::{ServiceLevels, Slo, Urgency};
 use slokit::{BurnRate, MwmbrConfig, Objective, Severity, Window};
 
 use super::*;
@@ -15,10 +15,10 @@ fn budgets_and_burn_rates_are_those_of_slokit() {
         let days = random.u32(7..92);
         let text = format!("{}.{:02}%", target / 100, target % 100);
         let slo = Slo::availability("a", text).over(campanile_sla::Window::days(days));
-        let sla = Sla::builder().objective(slo).build(start).unwrap();
+        let sla = ServiceLevels::builder().slo(slo).build_at(start).unwrap();
         let (good, bad) = (random.u64(..3_000), random.u64(..100));
         for number in 0..good + bad {
-            sla.record(number < good, SECOND, start.mono);
+            sla.record_at(number < good, SECOND, start.mono);
         }
         if good + bad == 0 {
             continue;
@@ -28,7 +28,7 @@ fn budgets_and_burn_rates_are_those_of_slokit() {
             Window::days(u64::from(days)),
         );
         let budget = theirs.error_budget((good + bad) as f64);
-        let report = sla.objective("a", start).unwrap();
+        let report = sla.slo_report_at("a", start).unwrap();
         let ours = report.budget.unwrap();
         let close = |one: f64, other: f64| (one - other).abs() <= 1e-9 * other.abs().max(1.0);
         assert!(
@@ -47,7 +47,7 @@ fn budgets_and_burn_rates_are_those_of_slokit() {
             assert!(close(burn.rate.unwrap(), rate.value()), "{seed} {burn:?}");
         }
         let period = Window::days(u64::from(days));
-        let alerts = sla.burn_alerts(start);
+        let alerts = sla.burn_alerts_at(start);
         for alert in &alerts {
             let long = Window::hours(alert.long.as_secs() / 3_600);
             let used = BurnRate::new(alert.factor).budget_consumed_over(long, period);
@@ -64,8 +64,8 @@ fn budgets_and_burn_rates_are_those_of_slokit() {
 #[test]
 fn alerts_over_30_days_are_those_of_slokit() {
     let start = start();
-    let sla = Sla::builder().objective(Slo::availability("a", "99.9%"));
-    let ours = sla.build(start).unwrap().burn_alerts(start);
+    let sla = ServiceLevels::builder().slo(Slo::availability("a", "99.9%"));
+    let ours = sla.build_at(start).unwrap().burn_alerts_at(start);
     let config = MwmbrConfig::sre_default();
     let theirs = [Severity::Page, Severity::Ticket]
         .into_iter()

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::SystemTime;
 
-use campanile_sla::{Sla, Slo, Window, merge};
+use campanile_sla::{ServiceLevels, Slo, Window, merge};
 
 use super::*;
 
@@ -17,7 +17,7 @@ struct Event {
 /// One process after another, beside a list.
 struct World {
     now: Now,
-    sla: Sla,
+    sla: ServiceLevels,
     events: Vec<Event>,
     /// In which the process was there.
     watched: Vec<(SystemTime, SystemTime)>,
@@ -33,14 +33,14 @@ const WINDOWS: [(&str, Duration, Duration); 5] = [
     ("quarter", DAY.saturating_mul(90), HOUR),
 ];
 
-fn sla(now: Now) -> Sla {
+fn sla(now: Now) -> ServiceLevels {
     let builder = WINDOWS
         .iter()
-        .fold(Sla::builder(), |builder, (name, window, _)| {
-            builder.objective(Slo::availability(*name, "99%").over(*window))
+        .fold(ServiceLevels::builder(), |builder, (name, window, _)| {
+            builder.slo(Slo::availability(*name, "99%").over(*window))
         });
     let calendar = Slo::availability("calendar", "99%").over(Window::month("UTC"));
-    builder.objective(calendar).build(now).unwrap()
+    builder.slo(calendar).build_at(now).unwrap()
 }
 
 impl World {
@@ -56,7 +56,7 @@ impl World {
     }
 
     fn advance(&mut self) {
-        self.sla.advance(self.now);
+        self.sla.tick(self.now);
         self.looked = Some(self.now.wall);
     }
 
@@ -81,25 +81,28 @@ impl World {
             }
             // The process is killed, and another one comes.
             8 => {
-                let snapshot = self.sla.snapshot(self.now);
+                let snapshot = self.sla.snapshot_at(self.now);
                 self.now.wall += time;
                 (self.sla, self.looked) = (sla(self.now), None);
-                self.sla.restore(&snapshot, self.now).unwrap();
+                self.sla.restore_at(&snapshot, self.now).unwrap();
             }
             // What another replica counted at the same time comes to it.
             9 => {
                 let other = sla(self.now);
                 for _ in 0..random.u8(..4) {
                     let good = random.bool();
-                    other.record(good, SECOND, self.now.mono);
+                    other.record_at(good, SECOND, self.now.mono);
                     self.events.push(Event {
                         at: self.now.wall,
                         good,
                     });
                 }
-                let both = merge(&self.sla.snapshot(self.now), &other.snapshot(self.now));
+                let both = merge(
+                    &self.sla.snapshot_at(self.now),
+                    &other.snapshot_at(self.now),
+                );
                 (self.sla, self.looked) = (sla(self.now), None);
-                self.sla.restore(&both.unwrap(), self.now).unwrap();
+                self.sla.restore_at(&both.unwrap(), self.now).unwrap();
             }
             // The clock is set back by less than what is noticed, and forth again.
             10 => {
@@ -107,14 +110,14 @@ impl World {
                     wall: self.now.wall - time,
                     ..self.now
                 };
-                self.sla.advance(set);
+                self.sla.tick(set);
                 self.advance();
             }
             _ => {}
         }
         for _ in 0..random.u8(..3) {
             let good = random.bool();
-            self.sla.record(good, SECOND, self.now.mono);
+            self.sla.record_at(good, SECOND, self.now.mono);
             self.events.push(Event {
                 at: self.now.wall,
                 good,
@@ -122,9 +125,10 @@ impl World {
         }
     }
 
-    /// Compares an objective with the list: what falls into the bucket at the window's start may or may not be in it, and nothing else.
+    /// Compares an SLO with the list of events. Those in the first bucket of the window may or may not
+    /// count; all others are exact.
     fn check(&self, seed: u64, name: &str, from: SystemTime, bucket: Duration) {
-        let report = self.sla.objective(name, self.now).unwrap();
+        let report = self.sla.slo_report_at(name, self.now).unwrap();
         let outer = from - bucket;
         // A second that is being counted may be told as the one before.
         let count = |good: bool, from: SystemTime| {
@@ -185,7 +189,7 @@ fn compare(seeds: Range<u64>) {
         for (name, window, bucket) in WINDOWS {
             world.check(seed, name, world.now.wall - window, bucket);
         }
-        let report = world.sla.objective("calendar", world.now).unwrap();
+        let report = world.sla.slo_report_at("calendar", world.now).unwrap();
         // Its start is a full hour, so that no bucket lies across it.
         world.check(
             seed,

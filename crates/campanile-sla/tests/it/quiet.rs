@@ -1,6 +1,6 @@
 //! Alerts of services that have few requests, or suddenly none.
 
-use campanile_sla::{Maintenance, Sla, Slo, Standing};
+use campanile_sla::{MaintenanceWindow, ServiceLevels, Slo, SloStatus, Source};
 
 use super::*;
 
@@ -15,15 +15,15 @@ fn an_outage_of_a_quiet_service_rings() {
         record(&sla, 0, 1, now);
     }
     let now = start + HOUR * 4;
-    sla.advance(now);
-    let alerts = sla.burn_alerts(now);
+    sla.tick(now);
+    let alerts = sla.burn_alerts_at(now);
     let firing = |long| alerts.iter().any(|one| one.is_firing && one.long == long);
     assert!(firing(HOUR * 6) && firing(DAY), "{alerts:?}");
-    assert!(!sla.objective("a", now).unwrap().incidents.is_empty());
+    assert!(!sla.slo_report_at("a", now).unwrap().incidents.is_empty());
 }
 
-fn is_paging(sla: &Sla, now: Now) -> bool {
-    let alerts = sla.burn_alerts(now);
+fn is_paging(sla: &ServiceLevels, now: Now) -> bool {
+    let alerts = sla.burn_alerts_at(now);
     alerts.iter().any(|one| one.is_firing && one.long == HOUR)
 }
 
@@ -41,10 +41,10 @@ fn silence_is_no_recovery() {
     // The balancer has taken it out, and nothing comes any more.
     watch(&sla, at(1), at(20));
     assert!(is_paging(&sla, at(20)));
-    assert_eq!(sla.objective("a", at(20)).unwrap().incidents.len(), 1);
+    assert_eq!(sla.slo_report_at("a", at(20)).unwrap().incidents.len(), 1);
     // A restart does not end it.
     let after = one(slo(), at(20));
-    after.restore(&sla.snapshot(at(20)), at(20)).unwrap();
+    after.restore_at(&sla.snapshot_at(at(20)), at(20)).unwrap();
     assert!(is_paging(&after, at(20)));
     // It does not begin so.
     let other = one(slo(), start);
@@ -62,16 +62,21 @@ fn silence_is_no_recovery() {
 #[test]
 fn nothing_at_all_is_too_little() {
     let start = start();
-    let sla = one(Slo::throughput("jobs", 1.0).over(HOUR).tracked(), start);
-    let report = |now| sla.objective("jobs", now).unwrap();
-    assert_eq!(report(start).standing, Standing::NoData);
+    let sla = one(
+        Slo::throughput("jobs", 1.0)
+            .over(HOUR)
+            .source(Source::Manual),
+        start,
+    );
+    let report = |now| sla.slo_report_at("jobs", now).unwrap();
+    assert_eq!(report(start).status, SloStatus::NoData);
     let now = start + HOUR * 2;
-    sla.advance(now);
+    sla.tick(now);
     let report = report(now);
     assert_eq!(report.coverage, 1.0);
     assert_eq!(
-        (report.current, report.standing),
-        (Some(0.0), Standing::Violated)
+        (report.current, report.status),
+        (Some(0.0), SloStatus::Violated)
     );
 }
 
@@ -84,22 +89,19 @@ fn a_maintenance_ends_an_alert() {
         let mut now = from;
         while now.mono < from.mono + time {
             record(&sla, good, bad, now);
-            sla.advance(now);
+            sla.tick(now);
             now = now + SECOND * 20;
         }
         now
     };
     let outage = advance(start, HOUR, 10, 0);
     let repair = advance(outage, MINUTE * 10, 0, 100);
-    let fires = |now| sla.burn_alerts(now).iter().any(|alert| alert.is_firing);
+    let fires = |now| sla.burn_alerts_at(now).iter().any(|alert| alert.is_firing);
     assert!(fires(repair));
-    let maintenance = Maintenance {
-        from: repair.wall,
-        until: (repair + HOUR * 4).wall,
-        reason: "repair".to_owned(),
-        author: "ada".to_owned(),
-    };
-    sla.maintain(maintenance, repair).unwrap();
+    let maintenance = MaintenanceWindow::new(repair.wall, (repair + HOUR * 4).wall)
+        .reason("repair")
+        .author("ada");
+    sla.schedule_maintenance_at(maintenance, repair).unwrap();
     let later = advance(repair, HOUR * 3, 10, 0);
     assert!(!fires(later));
 }

@@ -1,14 +1,14 @@
-use campanile_sla::{Adjustment, RestoreError, Sla, Slo, merge};
+use campanile_sla::{Adjustment, RestoreError, ServiceLevels, Slo, Source, merge};
 
 use super::*;
 
-fn sla(now: Now) -> Sla {
-    let builder = Sla::builder()
-        .objective(Slo::availability("a", "99.9%").per_route(3))
-        .objective(Slo::latency("l", "99%", SECOND).tracked())
-        .objective(Slo::percentile("p", "99%", SECOND).tracked())
-        .objective(Slo::throughput("t", 1.0).over(HOUR));
-    builder.build(now).unwrap()
+fn sla(now: Now) -> ServiceLevels {
+    let builder = ServiceLevels::builder()
+        .slo(Slo::availability("a", "99.9%").per_route(3))
+        .slo(Slo::latency("l", "99%", SECOND).source(Source::Manual))
+        .slo(Slo::latency_percentile("p", "99%", SECOND).source(Source::Manual))
+        .slo(Slo::throughput("t", 1.0).over(HOUR));
+    builder.build_at(now).unwrap()
 }
 
 /// A replica with random counts, of random times in the last days.
@@ -16,31 +16,28 @@ fn replica(seed: u64, start: Now) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     let sla = sla(start);
     let mut now = start;
-    sla.record(false, SECOND, now.mono);
+    sla.record_at(false, SECOND, now.mono);
     for _ in 0..random.usize(..40) {
         now = now + HOUR.mul_f64(random.f64() * 3.0);
         if random.u8(..8) == 0 {
             now.wall += HOUR * 5;
         }
-        sla.advance(now);
+        sla.tick(now);
         let latency = SECOND.mul_f64(random.f64() * 2.0);
         for _ in 0..random.u8(..5) {
-            sla.record(random.bool(), latency, now.mono);
+            sla.record_at(random.bool(), latency, now.mono);
             for name in ["l", "p"] {
-                sla.tracker(name)
+                sla.event_recorder(name)
                     .unwrap()
-                    .record(random.bool(), latency, now.mono);
+                    .record_at(random.bool(), latency, now.mono);
             }
         }
     }
-    let adjustment = Adjustment {
-        at: start.wall,
-        bad: 1,
-        reason: format!("test {}", random.u8(..4)),
-        author: "ada".to_owned(),
-    };
-    sla.adjust("a", adjustment, now).unwrap();
-    sla.snapshot(now)
+    let adjustment = Adjustment::new(start.wall, 1)
+        .reason(format!("test {}", random.u8(..4)))
+        .author("ada");
+    sla.exclude_failures_at("a", adjustment, now).unwrap();
+    sla.snapshot_at(now)
 }
 
 #[test]
@@ -62,24 +59,24 @@ fn counts_are_added_and_time_is_not() {
     let [one, other] = [sla(start), sla(start)];
     for (sla, count) in [(&one, 300), (&other, 60)] {
         for number in 0..count {
-            sla.record(number % 10 > 0, SECOND, (start + SECOND * number).mono);
+            sla.record_at(number % 10 > 0, SECOND, (start + SECOND * number).mono);
         }
     }
     let now = start + MINUTE * 10;
-    let merged = merge(&one.snapshot(now), &other.snapshot(now)).unwrap();
+    let merged = merge(&one.snapshot_at(now), &other.snapshot_at(now)).unwrap();
     let both = sla(now);
-    both.restore(&merged, now).unwrap();
-    let availability = both.objective("a", now).unwrap();
+    both.restore_at(&merged, now).unwrap();
+    let availability = both.slo_report_at("a", now).unwrap();
     assert_eq!((availability.samples, availability.bad), (360, 36));
     // Both together, in each second.
-    let throughput = both.objective("t", now).unwrap();
+    let throughput = both.slo_report_at("t", now).unwrap();
     assert_eq!(throughput.current, Some(0.6));
     assert_eq!(throughput.coverage, 1.0 / 6.0);
 }
 
 #[test]
 fn what_is_no_snapshot_is_not_merged() {
-    let whole = sla(start()).snapshot(start());
+    let whole = sla(start()).snapshot_at(start());
     assert_eq!(merge(&whole, b"CSLA\x01"), Err(RestoreError::Unknown));
     assert_eq!(
         merge(&whole[..whole.len() - 1], &whole),
@@ -93,43 +90,41 @@ fn incidents_of_several_replicas_end() {
     let replica = |after: Duration| {
         let sla = sla(start);
         for number in 0..200 {
-            sla.record(number > 100, SECOND, (start + after).mono);
+            sla.record_at(number > 100, SECOND, (start + after).mono);
         }
-        sla.advance(start + after);
-        sla.snapshot(start + after)
+        sla.tick(start + after);
+        sla.snapshot_at(start + after)
     };
     let merged = merge(&replica(MINUTE * 6), &replica(MINUTE * 7)).unwrap();
     let both = sla(start);
-    both.restore(&merged, start).unwrap();
+    both.restore_at(&merged, start).unwrap();
     let open = |now| {
-        let incidents = both.objective("a", now).unwrap().incidents;
+        let incidents = both.slo_report_at("a", now).unwrap().incidents;
         let open = incidents.iter().filter(|one| one.until.is_none()).count();
         (incidents.len(), open)
     };
     assert_eq!(open(start), (2, 2));
-    both.advance(start + DAY);
+    both.tick(start + DAY);
     assert_eq!(open(start + DAY), (2, 0));
 }
 
 #[test]
 fn maintenance_that_ended_early_has_ended_everywhere() {
     let start = start();
-    let maintenance = campanile_sla::Maintenance {
-        from: start.wall,
-        until: start.wall + HOUR,
-        reason: "an upgrade".to_owned(),
-        author: "ada".to_owned(),
-    };
+    let maintenance = campanile_sla::MaintenanceWindow::new(start.wall, start.wall + HOUR)
+        .reason("an upgrade")
+        .author("ada");
     let [one, other] = [sla(start), sla(start)];
     for sla in [&one, &other] {
-        sla.maintain(maintenance.clone(), start).unwrap();
+        sla.schedule_maintenance_at(maintenance.clone(), start)
+            .unwrap();
     }
     let now = start + MINUTE;
-    assert!(one.end_maintenance(now));
-    let merged = merge(&one.snapshot(now), &other.snapshot(now)).unwrap();
+    assert!(one.end_maintenance_at(now));
+    let merged = merge(&one.snapshot_at(now), &other.snapshot_at(now)).unwrap();
     let both = sla(now);
-    both.restore(&merged, now).unwrap();
-    let maintenance = both.report(now).maintenance;
+    both.restore_at(&merged, now).unwrap();
+    let maintenance = both.report_at(now).maintenance;
     assert_eq!(maintenance.len(), 1);
     assert_eq!(maintenance[0].until, now.wall);
 }
@@ -138,7 +133,7 @@ fn maintenance_that_ended_early_has_ended_everywhere() {
 #[test]
 fn absurd_snapshots_are_refused() {
     let start = start();
-    let whole = sla(start).snapshot(start);
+    let whole = sla(start).snapshot_at(start);
     for number in 0..2_000u64 {
         let mut random = fastrand::Rng::with_seed(number);
         let mut bytes = whole[..whole.len() - 4].to_vec();
@@ -152,10 +147,10 @@ fn absurd_snapshots_are_refused() {
         }
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
         let sla = sla(start);
-        if sla.restore(&bytes, start).is_ok() {
+        if sla.restore_at(&bytes, start).is_ok() {
             for second in [0, 1, 100_000] {
-                sla.advance(start + SECOND * second);
-                sla.report(start + SECOND * second);
+                sla.tick(start + SECOND * second);
+                sla.report_at(start + SECOND * second);
             }
         }
     }
@@ -167,15 +162,15 @@ fn a_snapshot_is_restored_once() {
     let start = start();
     let before = sla(start);
     record(&before, 90, 10, start);
-    let snapshot = before.snapshot(start);
+    let snapshot = before.snapshot_at(start);
     let after = sla(start);
     // What is damaged was not restored.
-    assert!(after.restore(&snapshot[1..], start).is_err());
-    assert_eq!(after.restore(&snapshot, start), Ok(()));
+    assert!(after.restore_at(&snapshot[1..], start).is_err());
+    assert_eq!(after.restore_at(&snapshot, start), Ok(()));
     assert_eq!(
-        after.restore(&snapshot, start),
+        after.restore_at(&snapshot, start),
         Err(RestoreError::Duplicate)
     );
-    let report = after.objective("a", start).unwrap();
+    let report = after.slo_report_at("a", start).unwrap();
     assert_eq!((report.samples, report.bad), (100, 10));
 }

@@ -1,31 +1,31 @@
 //! A process that is stopped knows nothing of the time meanwhile, and must not count it as up.
 
-use campanile_sla::{Sla, Slo};
+use campanile_sla::{ServiceLevels, Slo, Source};
 
 use super::*;
 
 /// A minute of ticks, an hour without any, and what is known then.
-fn frozen(slo: Slo) -> (Sla, Now) {
+fn frozen(slo: Slo) -> (ServiceLevels, Now) {
     let start = start();
-    let sla = Sla::builder().objective(slo).build(start).unwrap();
-    let up = sla.uptime("up").unwrap();
+    let sla = ServiceLevels::builder().slo(slo).build_at(start).unwrap();
+    let up = sla.uptime_recorder("up").unwrap();
     for second in (0..60).step_by(5) {
         let now = start + SECOND * second;
-        up.set(true, now.mono);
-        sla.advance(now);
+        up.set_at(true, now.mono);
+        sla.tick(now);
     }
     assert_eq!(sla.stalls(), 0);
     let now = start + MINUTE + HOUR;
-    up.set(None, now.mono);
-    sla.advance(now);
+    up.set_at(None, now.mono);
+    sla.tick(now);
     assert_eq!(sla.stalls(), 1);
     (sla, now)
 }
 
 #[test]
 fn a_process_that_was_frozen_was_not_up() {
-    let (sla, now) = frozen(Slo::uptime("up", "99.9%").over(DAY).tracked());
-    let report = sla.objective("up", now).unwrap();
+    let (sla, now) = frozen(Slo::uptime("up", "99.9%").over(DAY).source(Source::Manual));
+    let report = sla.slo_report_at("up", now).unwrap();
     assert_eq!((report.samples, report.bad), (85_000, 0));
     assert!(report.coverage < 0.01, "{}", report.coverage);
     // A clock step is something else.
@@ -33,19 +33,19 @@ fn a_process_that_was_frozen_was_not_up() {
 }
 
 #[test]
-fn a_process_that_was_frozen_was_down_if_the_objective_says_so() {
+fn a_frozen_process_was_down_if_the_slo_is_configured_so() {
     let (sla, now) = frozen(
         Slo::uptime("up", "99.9%")
             .over(DAY)
-            .tracked()
-            .down_while_gone(),
+            .source(Source::Manual)
+            .count_restart_as_down(),
     );
-    let report = sla.objective("up", now).unwrap();
+    let report = sla.slo_report_at("up", now).unwrap();
     let gone = 60_000 + 3_600_000 - 85_000;
     assert_eq!((report.samples, report.bad), (85_000 + gone, gone));
     assert!(report.coverage < 0.01, "{}", report.coverage);
     // Prometheus counts it too: the process knows of that time.
-    assert_eq!(sla.totals(now)[0].1.bad(), gone);
+    assert_eq!(sla.totals_at(now)[0].1.bad(), gone);
 }
 
 /// The first request after a freeze moves the counts before `advance` is called.
@@ -53,16 +53,16 @@ fn a_process_that_was_frozen_was_down_if_the_objective_says_so() {
 fn requests_after_a_freeze_do_not_cover_it() {
     let start = start();
     let slo = Slo::availability("a", "99%").over(DAY);
-    let sla = Sla::builder().objective(slo).build(start).unwrap();
-    sla.advance(start);
-    sla.record(true, SECOND, start.mono);
+    let sla = ServiceLevels::builder().slo(slo).build_at(start).unwrap();
+    sla.tick(start);
+    sla.record_at(true, SECOND, start.mono);
     let now = start + HOUR;
-    sla.record(true, SECOND, now.mono);
-    sla.advance(now);
-    assert_eq!(sla.read(DAY, now).covered(), SECOND * 30);
+    sla.record_at(true, SECOND, now.mono);
+    sla.tick(now);
+    assert_eq!(sla.counts_at(DAY, now).covered(), SECOND * 30);
     watch(&sla, now, now + MINUTE);
-    assert_eq!(sla.read(DAY, now + MINUTE).covered(), SECOND * 90);
-    assert_eq!(sla.objective("a", now).unwrap().samples, 2);
+    assert_eq!(sla.counts_at(DAY, now + MINUTE).covered(), SECOND * 90);
+    assert_eq!(sla.slo_report_at("a", now).unwrap().samples, 2);
     assert_eq!(sla.stalls(), 1);
 }
 
@@ -70,9 +70,9 @@ fn requests_after_a_freeze_do_not_cover_it() {
 #[test]
 fn all_time_is_watched_before_the_first_look() {
     let start = start();
-    let sla = Sla::builder().build(start).unwrap();
-    assert_eq!(sla.read(DAY, start + HOUR).covered(), HOUR);
-    sla.advance(start + HOUR * 2);
-    assert_eq!(sla.read(DAY, start + HOUR * 2).covered(), HOUR * 2);
+    let sla = ServiceLevels::builder().build_at(start).unwrap();
+    assert_eq!(sla.counts_at(DAY, start + HOUR).covered(), HOUR);
+    sla.tick(start + HOUR * 2);
+    assert_eq!(sla.counts_at(DAY, start + HOUR * 2).covered(), HOUR * 2);
     assert_eq!(sla.stalls(), 0);
 }

@@ -44,7 +44,7 @@ impl Builder {
     /// let campanile = Campanile::builder("orders")
     ///     .rules(move |sources| {
     ///         let sla = sources.sla().clone();
-    ///         let error_rate = move |now| sla.read(minute, now).error_rate().filter(|rate| *rate > 0.05);
+    ///         let error_rate = move |now| sla.counts_at(minute, now).error_rate().filter(|rate| *rate > 0.05);
     ///         [Rule::when("HighErrorRate", error_rate).look_back(minute).severity(Severity::High)]
     ///     })
     ///     .build()?;

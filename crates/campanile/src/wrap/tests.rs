@@ -460,7 +460,7 @@ mod monitor {
     #[tokio::test]
     async fn service_levels_count_the_hosts_requests_alone() {
         let campanile = Campanile::builder("test")
-            .objective(Slo::availability("availability", "99.9%"))
+            .slo(Slo::availability("availability", "99.9%"))
             .build()
             .unwrap();
         let fail = async || StatusCode::INTERNAL_SERVER_ERROR;
@@ -481,7 +481,7 @@ mod monitor {
         }
         let reading = campanile
             .sla()
-            .read(Duration::from_secs(60), crate::builder::now());
+            .counts_at(Duration::from_secs(60), crate::builder::now());
         assert_eq!((reading.good(), reading.bad()), (3, 1));
         let (_, body) = ask(&app, "/monitoring/sla/availability", Some("[::1]:1"), "").await;
         assert!(body.contains(r#""current":75.0"#), "{body}");

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use campanile_sla::Slo;
+use campanile_sla::{Slo, Source};
 use campanile_store::Memory;
 
 use super::*;
@@ -8,24 +8,27 @@ use crate::clock::now;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn sla(names: &[&str], now: Now) -> Sla {
-    let objective = |name: &&str| Slo::availability(*name, "99%").tracked();
-    let builder = names.iter().map(objective);
-    let builder = builder.fold(Sla::builder(), campanile_sla::SlaBuilder::objective);
-    builder.build(now).unwrap()
+fn sla(names: &[&str], now: Now) -> ServiceLevels {
+    let slo = |name: &&str| Slo::availability(*name, "99%").source(Source::Manual);
+    let builder = names.iter().map(slo);
+    let builder = builder.fold(
+        ServiceLevels::builder(),
+        campanile_sla::ServiceLevelsBuilder::slo,
+    );
+    builder.build_at(now).unwrap()
 }
 
-fn record(sla: &Sla, name: &str, minutes: std::ops::Range<u32>, start: Now) -> Now {
+fn record(sla: &ServiceLevels, name: &str, minutes: std::ops::Range<u32>, start: Now) -> Now {
     for minute in minutes.clone() {
         let now = start + MINUTE * minute;
-        let tracker = sla.tracker(name).unwrap();
-        tracker.record(minute % 7 > 0, Duration::ZERO, now.mono);
-        sla.advance(now);
+        let tracker = sla.event_recorder(name).unwrap();
+        tracker.record_at(minute % 7 > 0, Duration::ZERO, now.mono);
+        sla.tick(now);
     }
     start + MINUTE * minutes.end
 }
 
-async fn write(stored: &mut Stored, store: &Memory, sla: &Sla, now: Now) {
+async fn write(stored: &mut Stored, store: &Memory, sla: &ServiceLevels, now: Now) {
     let mut batch = Batch::new();
     stored.put(&mut batch, sla, now).unwrap();
     let committed = store.commit(batch).await;
@@ -35,8 +38,8 @@ async fn write(stored: &mut Stored, store: &Memory, sla: &Sla, now: Now) {
 async fn samples(store: &Memory, name: &str, now: Now) -> u64 {
     let after = sla(&[name], now);
     let snapshot = read(store).await.unwrap().snapshot.unwrap();
-    after.restore(&snapshot, now).unwrap();
-    after.objective(name, now).unwrap().samples
+    after.restore_at(&snapshot, now).unwrap();
+    after.slo_report_at(name, now).unwrap().samples
 }
 
 /// A snapshot each time would be the largest writer of the process.
@@ -122,7 +125,7 @@ fn a_snapshot_beyond_the_limit_is_an_error() {
     let start = now();
     let sla = sla(&["a"], start);
     let later = record(&sla, "a", 0..100, start);
-    let bytes = sla.snapshot(later).len();
+    let bytes = sla.snapshot_at(later).len();
     let mut stored = Stored {
         limit: bytes - 1,
         ..Stored::default()

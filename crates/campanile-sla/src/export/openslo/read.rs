@@ -1,6 +1,6 @@
-//! Objectives from OpenSLO's definitions.
-
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_series::parse_duration;
@@ -8,24 +8,37 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::{Location, Spanned};
 
-use super::openslo::{PREFIX, shorthand};
-use crate::check::is_name;
-use crate::{Bound, Slo, Window};
+use super::annotations::{PREFIX, shorthand};
+use crate::ratio::{PARTS, parts_of};
+use crate::slo::{Bound, Slo};
+use crate::source::Source;
+use crate::validate::is_name;
+use crate::window::Window;
 
-/// Returns the objectives of OpenSLO's definitions in YAML, of which there may be several, with `---` between them.
+/// Parses SLOs from OpenSLO definitions in YAML, which `---` separates.
 ///
-/// The annotations `campanile/…` define what counts, as [`Export::open_slo`](crate::Export::open_slo) writes them. `campanile/objective` is
-/// required: one of `availability`, `latency`, `combined`, `error_rate`, `uptime` and `gauge`. The second and the third also require
-/// `campanile/within`. The time window and the target come from the definition. The name is the display name if that is valid, or
-/// else the name.
+/// The time window and the target come from the definition. The name is the display name if it is a
+/// valid SLO name, and the name otherwise. OpenSLO requires an indicator, which is ignored, because it
+/// is a query for another engine.
 ///
-/// The indicator is required by OpenSLO, and ignored: it is a query for other engines.
+/// These annotations define the rest, as [`Export::open_slo`](crate::export::Export::open_slo) writes
+/// them:
 ///
-/// These are errors: an unknown field or annotation, another kind or version, alert policies, more than one objective or time window,
-/// and a `campanile/window` that contradicts the time window.
+/// | annotation `campanile/…` | value |
+/// |---|---|
+/// | `kind` (required) | `availability`, `latency`, `success_within`, `error_rate`, `uptime`, `gauge` |
+/// | `within` | the limit of `latency` and `success_within`, which require it |
+/// | `at_most`, `at_least` | the bound of `gauge`, which requires one of them |
+/// | `source` | `http`, `manual`, `health`, `check:<name>`, `series:<selector>` |
+/// | `routes` | routes, separated by spaces |
+/// | `abandoned_after`, `time_slice`, `per_route`, `count_restart_as_down` | as the settings of [`Slo`] |
+/// | `window` | the exact window, if the time window is rounded up |
+///
+/// These are errors: an unknown field or annotation, another kind or version, alert policies, more than
+/// one objective or time window, and a `campanile/window` that contradicts the time window.
 ///
 /// ```
-/// use campanile_sla::from_open_slo;
+/// use campanile_sla::export::from_open_slo;
 ///
 /// let definitions = r#"
 /// apiVersion: openslo/v1
@@ -33,7 +46,7 @@ use crate::{Bound, Slo, Window};
 /// metadata:
 ///   name: checkout
 ///   annotations:
-///     campanile/objective: latency
+///     campanile/kind: latency
 ///     campanile/within: 250ms
 /// spec:
 ///   service: orders
@@ -49,12 +62,12 @@ use crate::{Bound, Slo, Window};
 ///
 /// let error = from_open_slo(&definitions.replace("250ms", "quick")).unwrap_err();
 /// assert_eq!((error.line(), error.field()), (8, "metadata.annotations.campanile/within"));
-/// # Ok::<_, campanile_sla::OpenSloError>(())
+/// # Ok::<_, campanile_sla::export::OpenSloError>(())
 /// ```
 ///
 /// # Errors
 ///
-/// If it is no YAML, or something in it is not as it has to be: the first of what is wrong.
+/// Returns the first problem, with its line and field.
 pub fn from_open_slo(definitions: &str) -> Result<Vec<Slo>, OpenSloError> {
     let documents: Vec<Document> = serde_saphyr::from_multiple(definitions).map_err(|error| {
         let at = error.location();
@@ -62,20 +75,22 @@ pub fn from_open_slo(definitions: &str) -> Result<Vec<Slo>, OpenSloError> {
             line: at.map_or(0, |at| at.line()),
             column: at.map_or(0, |at| at.column()),
             field: String::new(),
-            problem: error.without_snippet().to_string(),
+            problem: "invalid definition: expected YAML with the fields of OpenSLO".to_owned(),
+            source: Some(Arc::new(error)),
         }
     })?;
     documents.into_iter().map(Document::slo).collect()
 }
 
-/// A definition can't be made an objective.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// An OpenSLO definition is not valid.
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("line {line}, column {column}{}: {problem}", if .field.is_empty() { String::new() } else { format!(", {}", .field) })]
 pub struct OpenSloError {
     line: u64,
     column: u64,
     field: String,
     problem: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl OpenSloError {
@@ -85,20 +100,22 @@ impl OpenSloError {
             column: at.column(),
             field: field.to_owned(),
             problem: problem.into(),
+            source: None,
         }
     }
 
-    /// Returns the line, from 1 on; 0 if it is not known.
+    /// Returns the line, starting at 1; 0 if unknown.
     pub fn line(&self) -> u64 {
         self.line
     }
 
-    /// Returns the column, from 1 on; 0 if it is not known.
+    /// Returns the column, starting at 1; 0 if unknown.
     pub fn column(&self) -> u64 {
         self.column
     }
 
-    /// Returns the path of the field, such as `spec.timeWindow[0].duration`; empty if it is no YAML, or none that has these fields.
+    /// Returns the path of the field, such as `spec.timeWindow[0].duration`; empty if the document could
+    /// not be parsed.
     pub fn field(&self) -> &str {
         &self.field
     }
@@ -163,25 +180,28 @@ struct Objective {
     target_percent: Option<Spanned<f64>>,
 }
 
-type Result1<T> = Result<T, OpenSloError>;
+type ParseResult<T> = Result<T, OpenSloError>;
 
 impl Document {
-    fn slo(self) -> Result1<Slo> {
+    fn slo(self) -> ParseResult<Slo> {
         let wrong = |of: &Spanned<String>, field: &str, problem: String| {
             Err(OpenSloError::new(of.referenced, field, problem))
         };
         if self.api_version.value != "openslo/v1" {
-            let problem = format!("{:?} is not known: give openslo/v1", self.api_version.value);
+            let problem = format!(
+                "unknown version {:?}: expected openslo/v1",
+                self.api_version.value
+            );
             return wrong(&self.api_version, "apiVersion", problem);
         }
         if self.kind.value != "SLO" {
-            let problem = format!("{:?} is no objective: give SLO", self.kind.value);
+            let problem = format!("invalid kind {:?}: expected SLO", self.kind.value);
             return wrong(&self.kind, "kind", problem);
         }
         let indicators = (self.spec.indicator.is_some(), &self.spec.indicator_ref);
         match indicators {
             (false, None) => {
-                let problem = "there is no indicator: give spec.indicator or spec.indicatorRef";
+                let problem = "missing indicator: expected spec.indicator or spec.indicatorRef";
                 return wrong(&self.spec.service, "spec.service", problem.to_owned());
             }
             (true, Some(other)) => {
@@ -200,12 +220,15 @@ impl Document {
         }
         let method = &self.spec.budgeting_method;
         if method.value != "Occurrences" {
-            let problem = format!("{:?} is not taken: give Occurrences", method.value);
+            let problem = format!(
+                "unknown budgeting method {:?}: expected Occurrences",
+                method.value
+            );
             return wrong(method, "spec.budgetingMethod", problem);
         }
         let window = self.spec.window()?;
         let target = self.spec.target()?;
-        // A display name may be any text; one that an objective can have is its name.
+        // A display name may be any string; it is used only if it is a valid SLO name.
         let display = self.metadata.display_name.as_ref();
         let name = display.filter(|name| is_name(&name.value));
         let name = name.unwrap_or(&self.metadata.name);
@@ -216,13 +239,13 @@ impl Document {
 }
 
 impl Spec {
-    fn window(&self) -> Result1<Window> {
+    fn window(&self) -> ParseResult<Window> {
         let [window] = &self.time_window.value[..] else {
             let at = self.time_window.referenced;
             return Err(OpenSloError::new(
                 at,
                 "spec.timeWindow",
-                "give one time window",
+                "invalid time windows: expected exactly one",
             ));
         };
         let TimeWindow {
@@ -235,8 +258,11 @@ impl Spec {
             (true, None) => {
                 let time = parse_duration(&duration.value);
                 let time = time.map_err(|error| {
-                    let problem = format!("{error}: give one such as 30d");
-                    OpenSloError::new(duration.referenced, field, problem)
+                    let problem = "invalid duration: expected one such as 30d";
+                    OpenSloError {
+                        source: Some(Arc::new(error)),
+                        ..OpenSloError::new(duration.referenced, field, problem)
+                    }
                 })?;
                 Ok(Window::rolling(time))
             }
@@ -244,26 +270,27 @@ impl Spec {
                 "1M" => Ok(Window::month(&*calendar.time_zone.value)),
                 "1Q" => Ok(Window::quarter(&*calendar.time_zone.value)),
                 other => {
-                    let problem = format!("{other:?} is not taken of a calendar: give 1M or 1Q");
+                    let problem = format!("unknown calendar window {other:?}: expected 1M or 1Q");
                     Err(OpenSloError::new(duration.referenced, field, problem))
                 }
             },
             _ => {
-                let problem = "give a calendar if it is false, and none if it is true";
+                let problem =
+                    "invalid time window: expected a calendar if it does not roll, none if it does";
                 let field = "spec.timeWindow[0].isRolling";
                 Err(OpenSloError::new(is_rolling.referenced, field, problem))
             }
         }
     }
 
-    /// Returns the target as a percentage, exactly as it is written.
-    fn target(&self) -> Result1<String> {
+    /// Returns the target as a percentage, with exactly the written digits.
+    fn target(&self) -> ParseResult<String> {
         let [objective] = &self.objectives.value[..] else {
             let at = self.objectives.referenced;
             return Err(OpenSloError::new(
                 at,
                 "spec.objectives",
-                "give one objective",
+                "invalid objectives: expected exactly one",
             ));
         };
         let field = "spec.objectives[0].target";
@@ -271,7 +298,7 @@ impl Spec {
             (Some(target), None) => (target, shifted(target.value)),
             (None, Some(target)) => (target, Some(format!("{}%", target.value))),
             _ => {
-                let problem = "give either target or targetPercent";
+                let problem = "invalid target: expected either target or targetPercent";
                 return Err(OpenSloError::new(
                     self.objectives.referenced,
                     field,
@@ -281,7 +308,7 @@ impl Spec {
         };
         percent.ok_or_else(|| {
             let problem = format!(
-                "{} is not valid: give 0 to below 1, such as 0.999",
+                "invalid target {}: expected 0 to below 1, such as 0.999",
                 number.value
             );
             OpenSloError::new(number.referenced, field, problem)
@@ -289,12 +316,12 @@ impl Spec {
     }
 }
 
-/// Writes a number from 0 to 1 as a percentage, by its decimal digits.
+/// Formats a number from 0 to 1 as a percentage, by its decimal digits.
 fn shifted(number: f64) -> Option<String> {
     if !(0.0..=1.0).contains(&number) {
         return None;
     }
-    // The shortest digits that are this float: the ones that were read.
+    // The shortest digits of this float are those of the document.
     let text = format!("{number}");
     let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
     let digits = format!("{decimals:0<2}");
@@ -318,30 +345,30 @@ impl Metadata {
 
     fn error(of: &Spanned<String>, name: &str, expected: &str) -> OpenSloError {
         let field = format!("metadata.annotations.{PREFIX}{name}");
-        let problem = format!("{:?} is not valid: give {expected}", of.value);
+        let problem = format!("invalid {name} {:?}: expected {expected}", of.value);
         OpenSloError::new(of.referenced, &field, problem)
     }
 
-    /// Returns an annotation that is needed.
-    fn needed(&self, name: &str, expected: &str) -> Result1<&Spanned<String>> {
+    /// Returns a required annotation.
+    fn required(&self, name: &str, expected: &str) -> ParseResult<&Spanned<String>> {
         self.annotation(name).ok_or_else(|| {
-            let problem = format!("{PREFIX}{name} is missing: give {expected}");
+            let problem = format!("missing {PREFIX}{name}: expected {expected}");
             OpenSloError::new(self.name.referenced, "metadata.annotations", problem)
         })
     }
 
-    fn goal(&self, name: &str, target: String) -> Result1<Slo> {
-        let kinds = "availability, latency, combined, error_rate, uptime or gauge";
-        let within = || -> Result1<Duration> {
-            let of = self.needed("within", "a duration, such as 250ms")?;
+    fn goal(&self, name: &str, target: String) -> ParseResult<Slo> {
+        let kinds = "availability, latency, success_within, error_rate, uptime or gauge";
+        let within = || -> ParseResult<Duration> {
+            let of = self.required("within", "a duration, such as 250ms")?;
             duration(&of.value)
                 .ok_or_else(|| Self::error(of, "within", "a duration, such as 250ms"))
         };
-        let objective = self.needed("objective", kinds)?;
-        let slo = match &*objective.value {
+        let kind = self.required("kind", kinds)?;
+        let slo = match &*kind.value {
             "availability" => Slo::availability(name, target),
             "latency" => Slo::latency(name, target, within()?),
-            "combined" => Slo::combined(name, target, within()?),
+            "success_within" => Slo::success_within(name, target, within()?),
             "uptime" => Slo::uptime(name, target),
             "error_rate" => Slo::error_rate(name, complement(&target)),
             "gauge" => {
@@ -350,36 +377,32 @@ impl Metadata {
                     number.map_err(|_| Self::error(of, name, "a number"))
                 };
                 let bound = match self.annotation("at_least") {
-                    Some(least) => Bound::AtLeast(number(least, "at_least")?),
+                    Some(min) => Bound::AtLeast(number(min, "at_least")?),
                     None => {
                         let expected = "a number, or campanile/at_least";
-                        Bound::AtMost(number(self.needed("at_most", expected)?, "at_most")?)
+                        Bound::AtMost(number(self.required("at_most", expected)?, "at_most")?)
                     }
                 };
                 Slo::gauge(name, target, bound)
             }
-            _ => return Err(Self::error(objective, "objective", kinds)),
+            _ => return Err(Self::error(kind, "kind", kinds)),
         };
-        // What another kind has is a mistake here, and not to be passed over.
-        let is_fast = matches!(&*objective.value, "latency" | "combined");
-        let is_gauge = objective.value == "gauge";
+        // An annotation of another kind is an error.
+        let is_fast = matches!(&*kind.value, "latency" | "success_within");
+        let is_gauge = kind.value == "gauge";
         for (name, applies) in [
             ("within", is_fast),
             ("at_most", is_gauge && self.annotation("at_least").is_none()),
             ("at_least", is_gauge),
         ] {
             if let Some(of) = self.annotation(name).filter(|_| !applies) {
-                return Err(Self::error(
-                    of,
-                    name,
-                    "nothing: it doesn't apply to the objective",
-                ));
+                return Err(Self::error(of, name, "none for this kind"));
             }
         }
         Ok(slo)
     }
 
-    fn settings(&self, mut slo: Slo, windows: &[TimeWindow]) -> Result1<Slo> {
+    fn settings(&self, mut slo: Slo, windows: &[TimeWindow]) -> ParseResult<Slo> {
         for (key, value) in &self.annotations {
             let Some(name) = key.strip_prefix(PREFIX) else {
                 continue;
@@ -394,42 +417,42 @@ impl Metadata {
                 _ => Err(Self::error(value, name, "true, or leave it out")),
             };
             slo = match name {
-                "objective" | "within" | "at_most" | "at_least" => slo,
+                "kind" | "within" | "at_most" | "at_least" => slo,
                 "window" => {
                     let time = time()?;
-                    // OpenSLO has no such window, so the definition has it rounded up.
+                    // OpenSLO has no such window, so the time window is rounded up.
                     let rounded = shorthand(time).0;
                     let is_same = |window: &TimeWindow| {
                         window.is_rolling.value && window.duration.value == rounded
                     };
                     if !windows.iter().any(is_same) {
-                        let expected = format!("it with a rolling time window of {rounded}");
+                        let expected = format!("one with a rolling time window of {rounded}");
                         return Err(Self::error(value, name, &expected));
                     }
                     slo.over(time)
                 }
-                "slice" => slo.slice(time()?),
+                "time_slice" => slo.time_slice(time()?),
                 "abandoned_after" => slo.abandoned_after(time()?),
                 "routes" => text.split_whitespace().fold(slo, Slo::route),
-                "check" => slo.check(text),
-                "series" => slo.series(text),
+                "source" => {
+                    let expected = "http, manual, health, check:<name> or series:<selector>";
+                    let source = Source::parse(&text);
+                    slo.source(source.ok_or_else(|| Self::error(value, name, expected))?)
+                }
                 "per_route" => {
-                    let most = text.parse();
-                    slo.per_route(most.map_err(|_| Self::error(value, name, "a number"))?)
+                    let limit = text.parse();
+                    slo.per_route(limit.map_err(|_| Self::error(value, name, "a number"))?)
                 }
-                "tracked" => {
+                "count_restart_as_down" => {
                     flag()?;
-                    slo.tracked()
+                    slo.count_restart_as_down()
                 }
-                "down_while_gone" => {
-                    flag()?;
-                    slo.down_while_gone()
-                }
-                "closures" => {
-                    let expected = "the objective in code: a definition has no closures";
+                "predicates" => {
+                    let expected =
+                        "none, since a definition can't contain predicates; define the SLO in code";
                     return Err(Self::error(value, name, expected));
                 }
-                _ => return Err(Self::error(value, name, "an annotation that there is")),
+                _ => return Err(Self::error(value, name, "a known annotation")),
             };
         }
         Ok(slo)
@@ -443,13 +466,12 @@ fn duration(text: &str) -> Option<Duration> {
     }
 }
 
-/// Returns what is missing to all, as a percentage.
+/// Returns the difference to 100 %, as a percentage.
 fn complement(percent: &str) -> String {
-    use crate::share::{WHOLE, parts_of};
     match parts_of(percent) {
         Some(parts) => {
-            let rest = WHOLE - parts;
-            format!("{}.{:07}%", rest / (WHOLE / 100), rest % (WHOLE / 100))
+            let rest = PARTS - parts;
+            format!("{}.{:07}%", rest / (PARTS / 100), rest % (PARTS / 100))
         }
         None => percent.to_owned(),
     }

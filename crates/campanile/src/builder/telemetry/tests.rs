@@ -215,14 +215,16 @@ async fn the_log_joins_the_subscriber_of_an_application() {
     let handler = async move || {
         tracing::info!("looked up");
         tracing::debug!("of no interest");
-        filter.set("debug", Duration::from_secs(60)).unwrap();
+        filter
+            .override_for("debug", Duration::from_secs(60))
+            .unwrap();
         tracing::debug!("of interest now");
     };
     let app = campanile.wrap(Router::new().route("/", get(handler)));
     let request = Request::get("/").header("x-correlation-id", "checkout-42");
     let request = request.body(axum::body::Body::empty()).unwrap();
     drop(app.oneshot(request).await.unwrap());
-    assert!(telemetry.shutdown(Duration::from_secs(10)).is_nothing());
+    assert!(telemetry.shutdown(Duration::from_secs(10)).is_empty());
     let text = |memory: &Memory| String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
     let (log, own) = (text(&memory), text(&own));
     for (message, is_in_log, is_in_own) in [

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-/// The units, from the longest to the shortest, each with its milliseconds and whether it is written only if nothing else is.
+/// The units in descending order, each with its milliseconds. The flag marks units that are
+/// formatted only if nothing remains.
 const UNITS: [(&str, u64, bool); 7] = [
     ("y", 365 * 24 * 60 * 60 * 1_000, true),
     ("w", 7 * 24 * 60 * 60 * 1_000, true),
@@ -11,17 +12,19 @@ const UNITS: [(&str, u64, bool); 7] = [
     ("ms", 1, false),
 ];
 
-/// The longest duration that Prometheus takes: as many nanoseconds as a signed number of 64 bits can hold, 292 years.
+/// The longest duration of Prometheus, 292 years: the nanoseconds that fit into a signed 64-bit
+/// integer.
 const MAX: Duration = Duration::from_nanos(i64::MAX as u64);
 
-/// Reads a duration as Prometheus writes it: whole numbers with the units `y w d h m s ms`, each at most once and in this order,
-/// such as `1h30m`; or `0`.
+/// Parses a duration in Prometheus' format: `0`, or integers with units, such as `1h30m`.
+///
+/// The units are `y w d h m s ms`, each at most once and in this order.
 ///
 /// A year has 365 days and a day 24 hours (`ParseDuration` of prometheus/common).
 ///
 /// # Errors
 ///
-/// If the text is not such a duration, or one of more than 292 years.
+/// Returns an error if the string is not a duration, or a duration of more than 292 years.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let error = |reason| DurationError {
         text: text.chars().take(64).collect(),
@@ -38,7 +41,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         let (number, after) = rest.split_at(digits);
         let unit_len = after.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, after) = after.split_at(unit_len);
-        // Units come in their order, so what was passed over is gone.
+        // Units are in descending order, so a skipped unit can't follow.
         let found = units
             .find(|(name, ..)| *name == unit)
             .filter(|_| digits > 0);
@@ -58,9 +61,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
-/// Writes a duration as Prometheus does, to the millisecond: `1h30m`, `90d`, `2w`, `0s`.
+/// Formats a duration as Prometheus does, to the millisecond: `1h30m`, `90d`, `2w`, `0s`.
 ///
-/// Years and weeks are written only if nothing remains, because 90 days are easier to read than 12 weeks and 6 days.
+/// Years and weeks are used only if nothing remains, because 90 days are easier to read than 12
+/// weeks and 6 days.
 pub fn format_duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
@@ -77,9 +81,9 @@ pub fn format_duration(duration: Duration) -> String {
     text
 }
 
-/// A text is not a duration.
+/// A string is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a duration: {reason}")]
+#[error("invalid duration {text:?}: expected {reason}")]
 pub struct DurationError {
     text: String,
     reason: Reason,
@@ -87,9 +91,9 @@ pub struct DurationError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Reason {
-    #[error("give whole numbers with the units y w d h m s ms, in this order, such as 1h30m")]
+    #[error("integers with the units y w d h m s ms, in this order, such as 1h30m")]
     Form,
-    #[error("it is longer than 292 years")]
+    #[error("at most 292 years")]
     Range,
 }
 
@@ -102,7 +106,7 @@ mod tests {
     const DAY: u64 = 24 * HOUR;
 
     #[test]
-    fn durations_are_read_and_written_as_prometheus_does() {
+    fn durations_have_the_format_of_prometheus() {
         #[track_caller]
         fn check(text: &str, milliseconds: u64, written: &str) {
             let duration = Duration::from_millis(milliseconds);
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn invalid_durations_are_rejected() {
         for text in [
             "",
             "1",

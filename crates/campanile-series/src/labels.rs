@@ -2,18 +2,19 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The labels of a series, sorted by name, with one value for each name.
+/// The labels of a series, sorted by name, with one value per name.
 ///
-/// A label with an empty value is none at all, as in Prometheus. A clone shares the text (an `Arc`).
+/// A label with an empty value is the same as no label, as in Prometheus. A clone shares the
+/// strings (an `Arc`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LabelSet(Arc<[(Box<str>, Box<str>)]>);
 
-impl LabelSet {
-    /// Returns labels with these names and values.
+impl Labels {
+    /// Creates labels from names and values.
     ///
     /// # Errors
     ///
-    /// If a name is not one of Prometheus' data model, or is given twice.
+    /// Returns an error if a name is not valid in Prometheus, or is given twice.
     pub fn new<N, V>(labels: impl IntoIterator<Item = (N, V)>) -> Result<Self, LabelError>
     where
         N: Into<String>,
@@ -38,12 +39,12 @@ impl LabelSet {
         Ok(Self(labels.into()))
     }
 
-    /// Returns no labels.
+    /// Creates an empty set of labels.
     pub fn empty() -> Self {
         Self(Arc::new([]))
     }
 
-    /// Returns the value of a label, or `None` if there is none of this name.
+    /// Returns the value of a label; `None` without a label of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         let at = self
             .0
@@ -52,32 +53,32 @@ impl LabelSet {
         Some(&self.0[at].1)
     }
 
-    /// Returns the names and values, in the order of the names.
+    /// Returns the names and values, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Returns how many labels there are.
+    /// Returns the number of labels.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Returns whether there are none.
+    /// Returns whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns these labels with one more, or with another value for one; an empty value takes it away.
+    /// Returns the labels with one label added or replaced. An empty value removes it.
     ///
     /// # Errors
     ///
-    /// If the name is not one of Prometheus' data model.
+    /// Returns an error if the name is not valid in Prometheus.
     pub fn with(&self, name: &str, value: &str) -> Result<Self, LabelError> {
         let others = self.iter().filter(|(label, _)| *label != name);
         Self::new(others.chain([(name, value)]))
     }
 
-    /// Returns those of these labels whose names pass a test.
+    /// Returns the labels whose names match a predicate.
     #[must_use]
     pub fn filter(&self, mut keep: impl FnMut(&str) -> bool) -> Self {
         Self(
@@ -89,10 +90,10 @@ impl LabelSet {
         )
     }
 
-    /// Returns a hash that stays the same from process to process: that of Prometheus and Alertmanager.
+    /// Returns a stable hash, which is equal to the one of Prometheus and Alertmanager.
     ///
-    /// It is FNV-1a with 64 bits over each name and value, each followed by the byte 0xFF (`Labels.Fingerprint` of
-    /// prometheus/common).
+    /// It is the 64-bit FNV-1a hash of each name and value, each followed by the byte 0xFF
+    /// (`LabelSet.Fingerprint` of prometheus/common).
     pub fn fingerprint(&self) -> Fingerprint {
         let bytes = self
             .0
@@ -111,8 +112,8 @@ impl Default for LabelSet {
     }
 }
 
-/// Writes the labels as PromQL and Prometheus' pages do: `{a="1", b="2"}`.
-impl fmt::Display for LabelSet {
+/// Writes the labels as PromQL does: `{a="1", b="2"}`.
+impl fmt::Display for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
         for (number, (name, value)) in self.iter().enumerate() {
@@ -133,7 +134,7 @@ impl fmt::Debug for LabelSet {
     }
 }
 
-/// The identity of a set of labels; shown as 16 hexadecimal digits.
+/// The hash of a set of labels, written as 16 hexadecimal digits.
 ///
 /// ```
 /// use campanile_series::{Fingerprint, LabelSet};
@@ -147,7 +148,7 @@ impl fmt::Debug for LabelSet {
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// Returns the number.
+    /// Returns the hash as an integer.
     pub fn as_u64(self) -> u64 {
         self.0
     }
@@ -180,31 +181,31 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Labels or a fingerprint cannot be made.
+/// Labels or a fingerprint are not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabelError {
-    /// A name is not one of Prometheus' data model.
-    #[error("the label name {name:?} is not valid: use [a-zA-Z_][a-zA-Z0-9_]*")]
+    /// A label name is not valid in Prometheus.
+    #[error("invalid label name {name:?}: expected [a-zA-Z_][a-zA-Z0-9_]*")]
     InvalidName {
-        /// The name as given.
+        /// The name.
         name: String,
     },
-    /// A name is given twice.
-    #[error("the label {name:?} is given twice: keep one")]
+    /// A label name is given twice.
+    #[error("duplicate label {name:?}: expected one value per label")]
     Duplicate {
         /// The name.
         name: String,
     },
-    /// A text is not a fingerprint.
-    #[error("{text:?} is not a fingerprint: give 16 hexadecimal digits in lower case")]
+    /// A string is not a fingerprint.
+    #[error("invalid fingerprint {text:?}: expected 16 hexadecimal digits in lower case")]
     Fingerprint {
-        /// The text as given, cut to 64 characters.
+        /// The first 64 characters of the string.
         text: String,
     },
 }
 
-/// Returns whether a label may have this name.
+/// Returns whether a string is a valid label name.
 pub(crate) fn is_label_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     let first = bytes
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_sorted_and_empty_values_are_none() {
+    fn labels_are_sorted_and_empty_values_are_dropped() {
         let labels = labels(&[("b", "2"), ("a", "1"), ("c", "")]);
         assert!(labels.iter().eq([("a", "1"), ("b", "2")]));
         assert_eq!(
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_checked() {
+    fn names_are_validated() {
         for name in ["", "1a", "a-b", "a b", "ä", "a\n"] {
             let error = LabelSet::new([(name, "x")]).unwrap_err();
             assert_eq!(error, LabelError::InvalidName { name: name.into() });
@@ -248,12 +249,12 @@ mod tests {
         let error = LabelSet::new([("a", "1"), ("b", ""), ("a", "2")]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"the label "a" is given twice: keep one"#
+            r#"duplicate label "a": expected one value per label"#
         );
     }
 
     #[test]
-    fn labels_change_into_others() {
+    fn labels_are_replaced_and_filtered() {
         let one = labels(&[("a", "1"), ("b", "2")]);
         assert_eq!(one.with("b", "3"), Ok(labels(&[("a", "1"), ("b", "3")])));
         assert_eq!(
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_escaped() {
+    fn values_are_escaped() {
         assert_eq!(
             labels(&[("a", "\\ \" \n")]).to_string(),
             r#"{a="\\ \" \n"}"#
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_are_read_back() {
+    fn fingerprints_are_parsed() {
         let fingerprint = labels(&[("a", "1")]).fingerprint();
         assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
         for text in [

@@ -1,5 +1,5 @@
-//! Labels, matchers, samples, durations and moments: the words that rules, objectives, queries and silences share, and nothing
-//! else. Where Prometheus has a form for one, it is that.
+//! Label sets, matchers, samples and durations in Prometheus' syntax, which rules, SLOs, queries
+//! and silences share.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,7 +17,7 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It does no IO and reads no clock.
+//! The crate does no IO. Only [`Now::system`] reads a clock.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod duration;

@@ -8,29 +8,30 @@ use crate::pattern::{self, PatternError};
 
 mod parse;
 
-/// A test of one label, as in PromQL's selectors and in Alertmanager's routes and silences.
+/// A condition on one label, as in PromQL selectors and in Alertmanager's routes and silences.
 ///
-/// A label that is missing has the value `""`. A pattern is a regular expression in the syntax of Go's RE2, as in Prometheus and
-/// Alertmanager, and must match the whole value: `\d`, `\w`, `\s` and `\b` are ASCII, and `.` matches a line break too.
+/// A missing label has the value `""`. A pattern is a regular expression in the syntax of Go's RE2,
+/// as in Prometheus and Alertmanager, and must match the whole value. `\d`, `\w`, `\s` and `\b` are
+/// ASCII, and `.` also matches a line break.
 #[derive(Clone)]
 pub struct Matcher {
     name: String,
     op: MatchOp,
     value: String,
-    /// The compiled value, for the operators that take a pattern.
+    /// The compiled pattern, for the operators with a pattern.
     pattern: Option<Regex>,
 }
 
-/// How a [`Matcher`] compares.
+/// The operator of a [`Matcher`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MatchOp {
-    /// `=`: the value is this text.
+    /// `=`: the value is equal.
     Equal,
-    /// `!=`: the value is not this text.
+    /// `!=`: the value is not equal.
     NotEqual,
     /// `=~`: the pattern matches the whole value.
     Regex,
-    /// `!~`: the pattern doesn't match the whole value.
+    /// `!~`: the pattern does not match the whole value.
     NotRegex,
 }
 
@@ -38,12 +39,12 @@ pub enum MatchOp {
 const MAX_PATTERN: usize = 1_024;
 
 impl Matcher {
-    /// Returns a matcher.
+    /// Creates a matcher.
     ///
     /// # Errors
     ///
-    /// If the name is not one of Prometheus' data model, or the value of `=~` or `!~` is not a pattern, is longer than 1,024
-    /// bytes, or compiles to more than 1 MiB.
+    /// Returns an error if the name is not valid in Prometheus. Returns an error if the pattern of
+    /// `=~` or `!~` is not valid, is longer than 1,024 bytes, or compiles to more than 1 MiB.
     pub fn new(
         name: impl Into<String>,
         op: MatchOp,
@@ -79,36 +80,39 @@ impl Matcher {
         })
     }
 
-    /// Reads PromQL's matchers, separated by commas, with or without braces: `{severity="critical", team=~'a|b'}`.
+    /// Parses PromQL matchers, separated by commas, with or without braces:
+    /// `{severity="critical", team=~'a|b'}`.
     ///
-    /// A value is one of PromQL's strings: `"…"` or `'…'` with Go's escapes, or `` `…` `` without escapes. An empty list is valid.
+    /// A value is a PromQL string: `"…"` or `'…'` with Go's escapes, or `` `…` `` without escapes.
+    /// An empty list is valid.
     ///
     /// # Errors
     ///
-    /// If PromQL doesn't accept the text, and as [`new`](Self::new).
+    /// Returns an error if the syntax is not valid in PromQL, and as [`new`](Self::new).
     pub fn parse_promql(text: &str) -> Result<Vec<Self>, MatcherError> {
         parse::list(text, parse::promql_value)
     }
 
-    /// Reads Alertmanager's matchers, separated by commas, with or without braces: `{severity="critical", team=~"a|b"}`,
-    /// `severity=critical`.
+    /// Parses Alertmanager matchers, separated by commas, with or without braces:
+    /// `{severity="critical", team=~"a|b"}`, `severity=critical`.
     ///
-    /// A value is a string in double quotes with Go's escapes, in which a backslash before any other character stands for itself. A
-    /// value without quotes ends at white space, a comma or a brace, and has none of ``{ } ! = ~ \ " ' ` ``. An empty list is valid.
+    /// A value is a string in double quotes with Go's escapes; a backslash before any other
+    /// character is literal. A value without quotes ends at white space, a comma or a brace, and
+    /// contains none of ``{ } ! = ~ \ " ' ` ``. An empty list is valid.
     ///
     /// # Errors
     ///
-    /// If the text is not such a list, and as [`new`](Self::new).
+    /// Returns an error if the syntax is not valid, and as [`new`](Self::new).
     pub fn parse_all(text: &str) -> Result<Vec<Self>, MatcherError> {
         parse::list(text, parse::alertmanager_value)
     }
 
-    /// Returns whether labels pass.
-    pub fn matches(&self, labels: &LabelSet) -> bool {
+    /// Returns whether the labels match.
+    pub fn matches(&self, labels: &Labels) -> bool {
         self.matches_value(labels.get(&self.name).unwrap_or_default())
     }
 
-    /// Returns whether a value of the matcher's label passes.
+    /// Returns whether a value of the matcher's label matches.
     pub fn matches_value(&self, value: &str) -> bool {
         let is_same = match &self.pattern {
             Some(pattern) => pattern.is_match(value),
@@ -122,12 +126,12 @@ impl Matcher {
         &self.name
     }
 
-    /// Returns how it compares.
+    /// Returns the operator.
     pub fn op(&self) -> MatchOp {
         self.op
     }
 
-    /// Returns the text or pattern to compare with.
+    /// Returns the value or the pattern.
     pub fn value(&self) -> &str {
         &self.value
     }
@@ -152,7 +156,7 @@ impl fmt::Display for MatchOp {
     }
 }
 
-/// Writes the matcher so that [`Matcher::parse_promql`] and [`Matcher::parse_all`] read it back.
+/// Writes the matcher in the syntax of both [`Matcher::parse_promql`] and [`Matcher::parse_all`].
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self
@@ -170,38 +174,38 @@ impl fmt::Debug for Matcher {
     }
 }
 
-/// A matcher cannot be made.
+/// A matcher is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MatcherError {
-    /// The text is not a list of matchers.
-    #[error("at byte {offset} there should be {expected}")]
+    /// The syntax is not valid.
+    #[error("invalid matchers at byte {offset}: expected {expected}")]
     Syntax {
-        /// Where, in bytes from the start of the text.
+        /// The position, in bytes from the start of the string.
         offset: usize,
-        /// What should be there.
+        /// The expected syntax.
         expected: &'static str,
     },
-    /// The name is not one of Prometheus' data model.
-    #[error("the label name {name:?} is not valid: use [a-zA-Z_][a-zA-Z0-9_]*")]
+    /// The label name is not valid in Prometheus.
+    #[error("invalid label name {name:?}: expected [a-zA-Z_][a-zA-Z0-9_]*")]
     InvalidName {
-        /// The name as given.
+        /// The name.
         name: String,
     },
     /// The pattern is too long.
-    #[error("the pattern for the label {name:?} has {bytes} bytes: {MAX_PATTERN} are the most")]
+    #[error("too long pattern for label {name:?}, {bytes} bytes: expected at most {MAX_PATTERN}")]
     PatternTooLong {
-        /// The label.
+        /// The label's name.
         name: String,
-        /// The pattern's length.
+        /// The length of the pattern.
         bytes: usize,
     },
-    /// The pattern is not a regular expression, or one that takes too much memory.
-    #[error("the pattern {pattern:?} can't be compiled")]
+    /// The pattern is not a valid regular expression, or takes too much memory.
+    #[error("invalid pattern {pattern:?}: expected a regular expression in RE2 syntax")]
     Pattern {
-        /// The pattern as given.
+        /// The pattern.
         pattern: String,
-        /// Why.
+        /// The cause.
         source: PatternError,
     },
 }

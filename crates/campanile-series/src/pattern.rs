@@ -1,6 +1,7 @@
-//! Regular expressions in the dialect of Go's RE2, which Prometheus and Alertmanager have, translated to Rust's.
+//! Regular expressions in the syntax of Go's RE2, as in Prometheus and Alertmanager, translated for
+//! the `regex` crate.
 //!
-//! Literals are written as their code, so that nothing which means something to Rust's engine alone has that meaning.
+//! Literals are translated to their code points, so that none has a special meaning in that crate.
 
 use std::fmt::Write;
 
@@ -8,10 +9,10 @@ use regex::{Regex, RegexBuilder};
 
 /// The limit of a compiled pattern, in bytes.
 const MAX_COMPILED: usize = 1 << 20;
-/// The limit of repetitions. Those of nested ones are multiplied.
+/// The limit of repetitions. The counts of nested ones are multiplied.
 const MAX_REPEAT: u32 = 1_000;
 
-/// Compiles a pattern that has to match a whole text.
+/// Compiles a pattern that must match the whole string.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, PatternError> {
     let translated = translate(pattern).map_err(|(reason, rest)| {
         PatternError(Kind::Syntax {
@@ -25,16 +26,16 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, PatternError> {
         .map_err(|error| PatternError(Kind::Engine(error)))
 }
 
-/// What is wrong, and the rest of the pattern from there on.
+/// The reason of a syntax error, and the rest of the pattern at its position.
 type Wrong<'a> = (&'static str, &'a str);
 
-/// A pattern that is translated.
+/// The state of a translation.
 struct Translator<'a> {
     rest: &'a str,
     out: String,
-    /// For each open group, and the whole, how often its costliest part is repeated.
+    /// The highest repetition count in each open group, and in the whole pattern.
     groups: Vec<u32>,
-    /// How often the last part is repeated, if a repetition may follow.
+    /// The repetition count of the last part, if a repetition may follow.
     last: Option<Last>,
 }
 
@@ -56,7 +57,7 @@ fn translate(pattern: &str) -> Result<String, Wrong<'_>> {
     }
     match translator.groups.len() {
         1 => Ok(translator.out),
-        _ => Err(("a closing ) is missing", "")),
+        _ => Err(("missing closing )", "")),
     }
 }
 
@@ -109,11 +110,11 @@ impl<'a> Translator<'a> {
     fn repeat(&mut self, at: &'a str, op: &str, times: u32) -> Result<(), Wrong<'a>> {
         let repeats = match self.last {
             Some(Last::Part { repeats }) => repeats * times,
-            Some(Last::Repetition) => return Err(("a repetition of a repetition", at)),
-            None => return Err(("a repetition of nothing", at)),
+            Some(Last::Repetition) => return Err(("repetition of a repetition", at)),
+            None => return Err(("repetition of nothing", at)),
         };
         if repeats > MAX_REPEAT {
-            return Err(("too many repetitions inside of one another", at));
+            return Err(("too many nested repetitions", at));
         }
         if let Some(group) = self.groups.last_mut() {
             *group = repeats.max(*group);
@@ -127,7 +128,7 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    /// Reads what begins with a parenthesis: a group, or flags.
+    /// Parses a group, or flags, after the parenthesis.
     fn group(&mut self, at: &'a str) -> Result<(), Wrong<'a>> {
         let name = ["?P<", "?<"]
             .into_iter()
@@ -141,7 +142,7 @@ impl<'a> Translator<'a> {
             self.rest = rest;
         } else if let Some(rest) = self.rest.strip_prefix('?') {
             let end = rest.find([':', ')']).ok_or(("invalid group", at))?;
-            let flags = flags(&rest[..end]).ok_or(("invalid flags of a group", at))?;
+            let flags = flags(&rest[..end]).ok_or(("invalid group flags", at))?;
             self.rest = &rest[end + 1..];
             if rest[end..].starts_with(')') {
                 if !flags.is_empty() {
@@ -159,16 +160,17 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    /// Reads what begins with a backslash outside of a class.
+    /// Parses an escape outside of a class.
     fn escape(&mut self, at: &'a str) -> Result<(), Wrong<'a>> {
         let mut chars = self.rest.chars();
         match chars.next() {
             Some('Q') => {
-                // Without an end, it would quote the parenthesis that Prometheus puts around a pattern.
+                // Without an end, it would quote the parenthesis that Prometheus adds around a
+                // pattern.
                 let (quoted, rest) = chars
                     .as_str()
                     .split_once("\\E")
-                    .ok_or(("a closing \\E is missing", at))?;
+                    .ok_or(("missing closing \\E", at))?;
                 self.rest = rest;
                 quoted.chars().for_each(|char| self.literal(char));
             }
@@ -196,7 +198,7 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    /// Reads a class, whose opening bracket was read.
+    /// Parses a class after its opening bracket.
     fn class(&mut self, at: &'a str) -> Result<(), Wrong<'a>> {
         let missing = ("a closing ] is missing", at);
         self.out.push('[');
@@ -274,7 +276,7 @@ fn literal(out: &mut String, char: char) {
     }
 }
 
-/// Reads `3}`, `3,}` or `3,5}`: anything else is no repetition but text.
+/// Parses `3}`, `3,}` or `3,5}`. Anything else is literal.
 fn bounds(text: &str) -> Option<(u32, Option<u32>, &str)> {
     let (bounds, rest) = text.split_once('}')?;
     let number = |text: &str| {
@@ -290,7 +292,7 @@ fn bounds(text: &str) -> Option<(u32, Option<u32>, &str)> {
     Some((min, max, rest))
 }
 
-/// Returns the flags of a group, each once: of two of them the last one counts.
+/// Returns the flags of a group without duplicates. The last of two equal flags counts.
 fn flags(text: &str) -> Option<String> {
     let (on, off) = text.split_once('-').unwrap_or((text, ""));
     let is_known = |flags: &str| flags.chars().all(|flag| "imsU".contains(flag));
@@ -310,7 +312,7 @@ fn flags(text: &str) -> Option<String> {
     })
 }
 
-/// Reads a class of characters after a backslash: `d`, `pL`, `p{Greek}` and so on.
+/// Parses a character class after a backslash: `d`, `pL`, `p{Greek}` and so on.
 fn class_escape(text: &str) -> Option<(String, &str)> {
     let mut chars = text.chars();
     let set = match chars.next()? {
@@ -342,7 +344,7 @@ fn unicode_class(mut is_negated: bool, text: &str) -> Option<(String, &str)> {
     is_name.then(|| (format!("\\{letter}{{{name}}}"), rest))
 }
 
-/// Reads one character after a backslash.
+/// Parses one character after a backslash.
 fn char_escape(text: &str) -> Option<(char, &str)> {
     let mut chars = text.chars();
     let char = match chars.next()? {
@@ -367,7 +369,7 @@ fn char_escape(text: &str) -> Option<(char, &str)> {
             let len = digits
                 .take_while(|digit| matches!(digit, b'0'..=b'7'))
                 .count();
-            // One digit but 0 refers back to a group.
+            // A single digit other than 0 is a back-reference.
             let code = u32::from_str_radix(&text[..len], 8).ok();
             let code = code.filter(|_| len > 1 || text.starts_with('0'))?;
             return Some((char::from_u32(code)?, &text[len..]));
@@ -378,14 +380,14 @@ fn char_escape(text: &str) -> Option<(char, &str)> {
     Some((char, chars.as_str()))
 }
 
-/// Why a pattern can't be compiled.
+/// The cause why a pattern is not valid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(transparent)]
 pub struct PatternError(Kind);
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 enum Kind {
-    #[error("at byte {offset}: {reason}")]
+    #[error("invalid syntax at byte {offset}: {reason}")]
     Syntax { reason: &'static str, offset: usize },
     #[error(transparent)]
     Engine(regex::Error),

@@ -1,17 +1,17 @@
 use crate::LabelSet;
 
-/// One value of one series.
+/// A value of a series at one time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// The series.
-    pub labels: LabelSet,
-    /// The value, of which NaN and the infinities are possible ones.
+    /// The labels of the series.
+    pub labels: Labels,
+    /// The value, which may be NaN or infinite.
     pub value: f64,
 }
 
 impl Sample {
-    /// Returns a sample.
-    pub fn new(labels: LabelSet, value: f64) -> Self {
+    /// Creates a sample.
+    pub fn new(labels: Labels, value: f64) -> Self {
         Self { labels, value }
     }
 }

@@ -38,10 +38,10 @@ pub struct Adjustment {
 impl Adjustment {
     /// Creates an adjustment that excludes `bad` failures around the time `at`.
     ///
-    /// The number is at most that of the failures around `at` that no other adjustment excludes:
-    /// those in its bucket and in the two adjacent ones. A [bucket](crate#windows) has 10 s within
-    /// the last hour, 5 min within the last day, and 1 h before. Failures over a longer time require
-    /// several adjustments.
+    /// The number is limited to the failures around `at` that no other adjustment excludes: the
+    /// failures in its bucket and in the two adjacent ones. A [bucket](crate#windows) has 10 s
+    /// within the last hour, 5 min within the last day, and 1 h before. Failures over a longer time
+    /// require several adjustments.
     #[must_use]
     pub fn new(at: SystemTime, bad: u64) -> Self {
         Self {

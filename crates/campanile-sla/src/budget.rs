@@ -13,8 +13,8 @@ use crate::window::{Bounds, Period};
 pub struct Budget {
     /// The allowed share of bad events among the valid ones, from 0 to 1.
     pub allowed: f64,
-    /// The consumed share of the budget: 1 is the whole budget, and more is overspent. It relates to
-    /// the valid events of the window until now, and is 0 without any.
+    /// The consumed share of the budget: 1 is the whole budget, and more is overspent. It relates
+    /// to the valid events of the window until now, and is 0 without any.
     pub consumed: f64,
     /// The burn rates of the last hour and of the windows of the [alerts](BurnAlert), in ascending
     /// order of the window. Windows longer than the SLO's are not included.
@@ -280,7 +280,8 @@ pub(crate) fn limits(
     })
 }
 
-/// The share of bad events above which an alert fires: `factor * allowed`, as a fraction of integers.
+/// The share of bad events above which an alert fires: `factor * allowed`, as a fraction of
+/// integers.
 ///
 /// The factor is the share of the budget, times the period, divided by the long window.
 #[derive(Clone, Copy)]
@@ -470,7 +471,8 @@ mod tests {
                 .flat_map(|burn| burn.rate)
                 .all(|rate| (rate - 0.5).abs() < 1e-9)
         );
-        // The month, which started on the first of November, ends before half of the budget is consumed.
+        // The month, which started on the first of November, ends before half of the budget is
+        // consumed.
         let month = Window::month("UTC").check().unwrap();
         let in_month = of(ALLOWED * 2, &month, &windows);
         assert_eq!(

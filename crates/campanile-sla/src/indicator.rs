@@ -74,8 +74,8 @@ impl Indicator {
 const CANCELLED_BEFORE_HEAD: u16 = 499;
 
 impl Indicator {
-    /// Returns whether an HTTP request is good; `None` if it is not valid. `verdict` is `None` for a
-    /// cancelled request.
+    /// Returns whether an HTTP request is good; `None` if it is not valid. `verdict` is `None` for
+    /// a cancelled request.
     #[inline]
     fn is_good(&self, end: &End, verdict: Option<bool>) -> Option<bool> {
         let Filters { valid, good, .. } = &self.filters;

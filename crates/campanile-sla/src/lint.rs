@@ -11,8 +11,8 @@ use crate::ratio::PARTS;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Lint {
-    /// An alert can never fire: a window with failures only does not reach its burn rate. It is left
-    /// out, here and in exported rules.
+    /// An alert can never fire: a window with failures only does not reach its burn rate. It is
+    /// left out, here and in exported rules.
     #[error(
         "unreachable burn rate {factor} of SLO {slo:?} over {}: expected a target of at least \
          {min_target:.3}%",
@@ -28,8 +28,8 @@ pub enum Lint {
         /// The lowest target with this alert, in percent of good events.
         min_target: f64,
     },
-    /// An alert can never fire: its windows contain too few time slices of the gauge. It is left out,
-    /// here and in exported rules.
+    /// An alert can never fire: its windows contain too few time slices of the gauge. It is left
+    /// out, here and in exported rules.
     #[error(
         "too long time slice {} of SLO {slo:?} for the alert over {}: expected a shorter one",
         format_duration(*slice),
@@ -43,8 +43,8 @@ pub enum Lint {
         /// The length of a time slice.
         slice: Duration,
     },
-    /// No request has matched the SLO's routes, and at least 100 other requests were counted since the
-    /// process started.
+    /// No request has matched the SLO's routes, and at least 100 other requests were counted since
+    /// the process started.
     #[error(
         "unmatched route{} {} of SLO {slo:?} after {requests} requests: expected a full route \
          template, including the prefix of `nest`, as in the label `endpoint` of the HTTP metrics",

@@ -17,7 +17,7 @@ pub struct MonthlyReport {
     pub until: SystemTime,
     /// Whether the month has ended.
     pub is_final: bool,
-    /// The SLOs, except percentiles, whose counts are not retained for a month. Budgets have no burn
-    /// rates.
+    /// The SLOs, except percentiles, whose counts are not retained for a month. Budgets have no
+    /// burn rates.
     pub report: Report,
 }

@@ -84,8 +84,8 @@ fn caught<T>(panic: &mut Option<Box<dyn Any + Send>>, run: impl FnOnce() -> T) -
     result.map_err(|payload| panic.get_or_insert(payload)).ok()
 }
 
-/// The prefixes of the user agents of probes and scrapes: Kubernetes, Prometheus, VictoriaMetrics, and
-/// the load balancers of AWS and Google Cloud.
+/// The prefixes of the user agents of probes and scrapes: Kubernetes, Prometheus, VictoriaMetrics,
+/// and the load balancers of AWS and Google Cloud.
 const PROBES: [&[u8]; 5] = [
     b"kube-probe/",
     b"Prometheus/",

@@ -47,8 +47,8 @@ impl EventRecorder {
     /// Counts an event that ended at `at`.
     ///
     /// A past event counts in the windows that contain its time. Don't pass a time in the future,
-    /// such as a deadline: it moves the SLO's clock there. The call waits for a lock only if `at` is
-    /// more than two seconds ago.
+    /// such as a deadline: it moves the SLO's clock there. The call waits for a lock only if `at`
+    /// is more than two seconds ago.
     #[inline]
     pub fn record_at(&self, good: bool, latency: Duration, at: Instant) {
         self.0.indicator.record(good, latency, at);

@@ -40,8 +40,8 @@ pub struct SloReport {
     pub from: SystemTime,
     /// The end of the window; for a rolling window, the time of the report.
     pub until: SystemTime,
-    /// The number of valid events in the window. The unit of an uptime SLO is milliseconds, and
-    /// that of a gauge SLO is time slices.
+    /// The number of valid events in the window: milliseconds for an uptime SLO, and time slices
+    /// for a gauge SLO.
     pub samples: u64,
     /// The number of bad events in the window.
     pub bad: u64,

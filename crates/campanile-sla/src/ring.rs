@@ -13,8 +13,8 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Creates a ring for windows of up to `span` milliseconds. An additional bucket contains the start
-    /// of the longest window.
+    /// Creates a ring for windows of up to `span` milliseconds. An additional bucket contains the
+    /// start of the longest window.
     pub(crate) fn new(width: u64, span: u64) -> Self {
         let buckets = usize::try_from(span.div_ceil(width)).unwrap_or(usize::MAX) + 1;
         Self {
@@ -24,16 +24,16 @@ impl Ring {
         }
     }
 
-    /// Adds counts to the bucket of a time, in milliseconds since 1970. Counts older than the ring are
-    /// dropped.
+    /// Adds counts to the bucket of a time, in milliseconds since 1970. Counts older than the ring
+    /// are dropped.
     pub(crate) fn add(&mut self, time: u64, counts: SliCounts) {
         let number = time / self.width;
         self.advance(number);
         let width = self.width;
         if let Some(bucket) = self.bucket(number) {
             *bucket += counts;
-            // Two processes may have observed the same time, and a snapshot with an impossible cover is
-            // rejected.
+            // Two processes may have observed the same time, and a snapshot with an impossible
+            // cover is rejected.
             bucket.covered = bucket.covered.min(width);
         }
     }
@@ -53,7 +53,8 @@ impl Ring {
         }
     }
 
-    /// Returns the counts of the buckets that contain the times `from` and `to`, and of those between.
+    /// Returns the counts of the buckets that contain the times `from` and `to`, and of those
+    /// between.
     pub(crate) fn sum(&self, from: u64, to: u64) -> SliCounts {
         let oldest = (self.newest + 1).saturating_sub(self.len());
         let (first, last) = ((from / self.width).max(oldest), to / self.width);

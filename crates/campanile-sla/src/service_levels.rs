@@ -26,8 +26,8 @@ mod reports;
 
 /// The SLOs of a service, and the counts behind them.
 ///
-/// Most methods exist twice: without a time, for applications, and with the suffix `_at` and a given
-/// time, for tests and rules.
+/// Most methods exist twice: without a time, for applications, and with the suffix `_at` and a
+/// given time, for tests and rules.
 ///
 /// A clone refers to the same SLOs (an `Arc`).
 #[derive(Clone)]
@@ -141,8 +141,8 @@ impl ServiceLevels {
         lints
     }
 
-    /// Returns the number of requests of which none has matched an SLO's routes; `None` if it has no
-    /// routes, or after too few requests.
+    /// Returns the number of requests of which none has matched an SLO's routes; `None` if it has
+    /// no routes, or after too few requests.
     fn unmatched(&self, slo: &ActiveSlo) -> Option<u64> {
         if slo.definition.filters.routes.is_empty() {
             return None;
@@ -162,8 +162,8 @@ impl ServiceLevels {
     /// The [observer](Self::observer) counts requests for all SLOs. Events of other sources are
     /// counted by [`SloHandle::good`] and [`SloHandle::bad`].
     ///
-    /// It does not wait for a lock: if another thread is moving the counts into the rings, the request
-    /// may count in the second before.
+    /// It does not wait for a lock: if another thread is moving the counts into the rings, the
+    /// request may count in the second before.
     #[inline]
     pub fn record_at(&self, good: bool, latency: Duration, at: Instant) {
         for indicator in &self.0.unfiltered {
@@ -226,8 +226,8 @@ impl ServiceLevels {
         })
     }
 
-    /// Returns the number of detected clock steps: the wall clock was 2 s ahead, or 5 minutes behind
-    /// for a minute. Suspends of the machine are included.
+    /// Returns the number of detected clock steps: the wall clock was 2 s ahead, or 5 minutes
+    /// behind for a minute. Suspends of the machine are included.
     pub fn clock_steps(&self) -> u64 {
         let now = self.0.origin;
         self.0.indicators[0].stream.windows(now).steps()
@@ -262,10 +262,10 @@ impl ServiceLevels {
     /// Updates the state of all [SLOs](Self::slo) and their [incidents](crate::Incident), and
     /// compares the time with the wall clock. Call it every few seconds; the monitor does so.
     ///
-    /// Each call marks the next 30 s as observed. Time beyond that is not covered. An uptime's state
-    /// is then unknown, or down with
-    /// [`count_restart_as_down`](crate::Slo::count_restart_as_down). [`stalls`](Self::stalls) counts
-    /// such gaps.
+    /// Each call marks the next 30 s as observed. Time beyond that is not covered. An uptime's
+    /// state is then unknown, or down with
+    /// [`count_restart_as_down`](crate::Slo::count_restart_as_down). [`stalls`](Self::stalls)
+    /// counts such gaps.
     pub fn tick(&self, now: Now) {
         self.update(now, true);
     }

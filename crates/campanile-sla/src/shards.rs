@@ -30,7 +30,8 @@ struct Shard {
     latency: AtomicU64,
 }
 
-/// The longest counted latency: 10 years in seconds. It limits the effect of a wrong one on the sum.
+/// The longest counted latency: 10 years in seconds. It limits the effect of a wrong one on the
+/// sum.
 const MAX_LATENCY: u64 = 10 * 365 * 24 * 60 * 60;
 
 impl Shards {
@@ -81,8 +82,8 @@ impl Shards {
 thread_local! {
     /// The index of the thread's shard.
     static PLACE: Cell<usize> = const { Cell::new(UNKNOWN) };
-    /// Returns the index to the pool when the thread ends. It is separate, so that counting does not
-    /// have to check for destruction.
+    /// Returns the index to the pool when the thread ends. It is separate, so that counting does
+    /// not have to check for destruction.
     static LEASE: Lease = const { Lease };
 }
 

@@ -93,7 +93,8 @@ impl Sketch {
         }
     }
 
-    /// Returns the percentile `parts / whole`, by the nearest-rank method; `None` without latencies.
+    /// Returns the percentile `parts / whole`, by the nearest-rank method; `None` without
+    /// latencies.
     pub(crate) fn percentile(&self, parts: u64, whole: u64) -> Option<Duration> {
         let mut sums = [0u64; BUCKETS];
         for part in &self.parts {

@@ -50,8 +50,8 @@ impl Slices {
         slice.values += 1;
     }
 
-    /// Counts the current slice if it has ended. A slice that is in the future, because the clock was
-    /// set back, is dropped.
+    /// Counts the current slice if it has ended. A slice that is in the future, because the clock
+    /// was set back, is dropped.
     pub(crate) fn settle(&self, windows: &mut Windows) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = windows.time() / self.width;

@@ -7,11 +7,11 @@ use campanile_http::{End, RequestHead};
 use crate::source::Source;
 use crate::window::Window;
 
-/// A service level objective: a measured value, its target and its window.
+/// A service level objective (SLO): a measured value, its target and its window.
 ///
 /// | setting | default | limit |
 /// |---|---|---|
-/// | [`over`](Self::over) | 30 days; 24 hours for a percentile | 1 s to 92 days, a month or a quarter |
+/// | [`over`](Self::over) | 30 days; for a percentile 24 hours | 1 s to 92 days, month, quarter |
 /// | [`source`](Self::source) | depends on the kind, see [`Source`] | |
 /// | [`route`](Self::route) | all routes | |
 /// | [`filter`](Self::filter) | all requests except probes and scrapes | |
@@ -149,9 +149,9 @@ impl Slo {
 
     /// Creates an SLO on the share of time in which the service, or one health check, is up.
     ///
-    /// The monitor reads the health: the service is up unless it is unhealthy. A critical check with
-    /// a stale result counts as down, as it does for readiness. The time before its first result is
-    /// unknown, and does not count. With [`Source::Manual`] an
+    /// The monitor reads the health: the service is up unless it is unhealthy. A critical check
+    /// with a stale result counts as down, as it does for readiness. The time before its first
+    /// result is unknown, and does not count. With [`Source::Manual`] an
     /// [`UptimeRecorder`](crate::UptimeRecorder) sets the state instead.
     pub fn uptime(name: impl Into<String>, target: impl Into<String>) -> Self {
         Self::new(name, Goal::Uptime(target.into()))
@@ -189,8 +189,8 @@ impl Slo {
     /// An abandoned request, and a gRPC call whose deadline passed, count with the time that the
     /// client waited.
     ///
-    /// The error is at most 1 %, for latencies from 10 µs to 1,000 s. The window is a rolling one of
-    /// at most a day, and its start is exact to 1/24 of its length.
+    /// The error is at most 1 %, for latencies from 10 µs to 1,000 s. The window is a rolling one
+    /// of at most a day, and its start is exact to 1/24 of its length.
     pub fn latency_percentile(
         name: impl Into<String>,
         percentile: impl Into<String>,
@@ -302,9 +302,9 @@ impl Slo {
     ///
     /// It does not apply to [`latency`](Self::latency), which uses its own limit.
     ///
-    /// The latency of an event stream ends with its head, so closing one is not bad. A long download
-    /// counts to its last byte: if clients may cancel one at any time, exclude its route, or set
-    /// [`valid_if`](Self::valid_if).
+    /// The latency of an event stream ends with its head, so closing one is not bad. A long
+    /// download counts to its last byte: if clients may cancel one at any time, exclude its route,
+    /// or set [`valid_if`](Self::valid_if).
     ///
     /// Defaults to 10 s.
     pub fn abandoned_after(mut self, latency: Duration) -> Self {
@@ -326,9 +326,9 @@ impl Slo {
 
     /// Counts the time between two runs of the process as down, for an [`uptime`](Self::uptime).
     ///
-    /// The time is known from the [restored](crate::ServiceLevels::restore) counts. The time in which
-    /// the process was paused or blocked for more than [30 s](crate::ServiceLevels::tick) is down
-    /// too.
+    /// The time is known from the [restored](crate::ServiceLevels::restore) counts. The time in
+    /// which the process was paused or blocked for more than [30 s](crate::ServiceLevels::tick) is
+    /// down too.
     ///
     /// Defaults to not counting this time, because another replica may have served.
     pub fn count_restart_as_down(mut self) -> Self {

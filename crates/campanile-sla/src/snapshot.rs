@@ -16,8 +16,8 @@ pub(crate) use self::saved::{Saved, SavedStream};
 /// Merges the snapshots of two replicas into one, which can be
 /// [restored](crate::ServiceLevels::restore).
 ///
-/// Counts and uptime durations are summed: if one of two replicas was down, the merged uptime is
-/// 50 %. The coverage of a bucket is the larger one of the two. Adjustments, incidents and maintenance
+/// Counts and uptime durations are summed: if one of two replicas was down, the merged uptime is 50
+/// %. The coverage of a bucket is the larger one of the two. Adjustments, incidents and maintenance
 /// windows are those of both. The order of the merges of several replicas is irrelevant.
 ///
 /// # Errors

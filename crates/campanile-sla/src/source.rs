@@ -2,12 +2,11 @@ use std::fmt;
 
 /// The source of an SLO's data; for [`Slo::source`](crate::Slo::source).
 ///
-/// | source | SLOs | default of |
+/// | SLO | sources | default |
 /// |---|---|---|
-/// | [`Http`](Self::Http) | requests: availability, latency, error rate, throughput and so on | these |
-/// | [`Manual`](Self::Manual) | all | [`gauge`](crate::Slo::gauge) |
-/// | [`Health`](Self::Health), [`Check`](Self::Check) | [`uptime`](crate::Slo::uptime) | `Health` of uptime |
-/// | [`Series`](Self::Series) | [`gauge`](crate::Slo::gauge) | |
+/// | [`uptime`](crate::Slo::uptime) | `Health`, `Check`, `Manual` | `Health` |
+/// | [`gauge`](crate::Slo::gauge) | `Manual`, `Series` | `Manual` |
+/// | others | `Http`, `Manual` | `Http` |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {

@@ -194,7 +194,8 @@ mod tests {
         check((999, 0), 1, SloStatus::Provisional);
         check((997, 2), 999, SloStatus::Provisional);
         check((1_000, 0), 1, SloStatus::Compliant);
-        // Three bad ones are enough, and it takes as long as the whole window takes to pay for them.
+        // Three bad ones are enough, and it takes as long as the whole window takes to pay for
+        // them.
         check((97, 3), 1, SloStatus::Warning);
         check((97, 3), 33, SloStatus::Warning);
         check((97, 3), 34, SloStatus::Violated);

@@ -26,8 +26,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Creates a stream that starts at the wall clock time `wall`, with windows and percentiles of these
-    /// lengths. All are in milliseconds.
+    /// Creates a stream that starts at the wall clock time `wall`, with windows and percentiles of
+    /// these lengths. All are in milliseconds.
     pub(crate) fn new(origin: Instant, wall: u64, spans: &[u64], sketches: &[u64]) -> Self {
         let sketch = |window: &u64| Sketch::new(*window, wall);
         Self {
@@ -50,8 +50,8 @@ impl Stream {
 
     /// Counts an event that ended at a time.
     ///
-    /// It waits for a lock only if the time is more than two seconds ago. If another thread is moving
-    /// the counts into the rings, the event may count in the second before.
+    /// It waits for a lock only if the time is more than two seconds ago. If another thread is
+    /// moving the counts into the rings, the event may count in the second before.
     #[inline]
     pub(crate) fn record(&self, good: bool, latency: Duration, at: Instant) {
         let second = at.saturating_duration_since(self.origin).as_secs();

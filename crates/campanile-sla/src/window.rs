@@ -59,15 +59,15 @@ impl Window {
         Self::rolling(Duration::from_secs(HOUR * u64::from(hours)))
     }
 
-    /// Creates the window of the current calendar month in a time zone: `UTC`, or a name of the IANA
-    /// database such as `Europe/Berlin`.
+    /// Creates the window of the current calendar month in a time zone: `UTC`, or a name of the
+    /// IANA database such as `Europe/Berlin`.
     #[must_use]
     pub fn month(zone: impl Into<String>) -> Self {
         Self(Kind::Calendar(Unit::Month, zone.into()))
     }
 
-    /// Creates the window of the current calendar quarter in a time zone. Quarters start in January,
-    /// April, July and October.
+    /// Creates the window of the current calendar quarter in a time zone. Quarters start in
+    /// January, April, July and October.
     #[must_use]
     pub fn quarter(zone: impl Into<String>) -> Self {
         Self(Kind::Calendar(Unit::Quarter, zone.into()))
@@ -126,7 +126,8 @@ impl From<Duration> for Window {
     }
 }
 
-/// Writes `24h`, `30d`, `month in Europe/Berlin` or `quarter in UTC`. One and two days are in hours.
+/// Writes `24h`, `30d`, `month in Europe/Berlin` or `quarter in UTC`. One and two days are in
+/// hours.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

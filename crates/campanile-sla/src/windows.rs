@@ -6,8 +6,8 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// The longest window, in milliseconds: 93 days. A quarter of 92 days and a daylight-saving hour fits
-/// into it.
+/// The longest window, in milliseconds: 93 days. A quarter of 92 days and a daylight-saving hour
+/// fits into it.
 pub(crate) const MAX_WINDOW: u64 = 93 * DAY;
 /// The lead of the wall clock from which it was set, or the machine was suspended.
 const STEP: u64 = 2 * SECOND;
@@ -34,8 +34,8 @@ const RINGS: [(u64, u64); 4] = [
 
 /// Returns the longest window of buckets of a width, in milliseconds.
 pub(crate) fn max_window(width: u64) -> u64 {
-    let ring = RINGS.iter().find(|(of_ring, _)| *of_ring == width);
-    ring.map_or(MAX_WINDOW, |(_, longest)| *longest)
+    let ring = RINGS.iter().find(|(ring_width, _)| *ring_width == width);
+    ring.map_or(MAX_WINDOW, |(_, max)| *max)
 }
 
 /// The counts by time.
@@ -75,8 +75,8 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// Creates windows of these lengths, which start at the wall clock time `wall`. That is the time at
-    /// the origin of the monotonic times.
+    /// Creates windows of these lengths, which start at the wall clock time `wall`. That is the
+    /// time at the origin of the monotonic times.
     pub(crate) fn new(wall: u64, spans: &[u64]) -> Self {
         let wall = wall.min(MAX_TIME);
         let mut rings = Vec::new();
@@ -133,7 +133,8 @@ impl Windows {
         }
     }
 
-    /// Advances to a monotonic time. The time until then is observed, up to the timeout of the last tick.
+    /// Advances to a monotonic time. The time until then is observed, up to the timeout of the last
+    /// tick.
     pub(crate) fn advance(&mut self, mono: u64) {
         let (from, to) = (self.time, self.offset.saturating_add(mono).max(self.time));
         let end = self.observed_until.unwrap_or(to).clamp(from, to);
@@ -152,8 +153,8 @@ impl Windows {
         self.time = to;
     }
 
-    /// Extends the observed time by the tick timeout, and counts a stall if the last tick was too long
-    /// ago.
+    /// Extends the observed time by the tick timeout, and counts a stall if the last tick was too
+    /// long ago.
     pub(crate) fn observe(&mut self) {
         if self.observed_until.is_some_and(|until| until < self.time) {
             self.stalls += 1;
@@ -179,8 +180,8 @@ impl Windows {
     /// Compares the time with the wall clock, after `advance` to the same time.
     ///
     /// If the wall clock is ahead, the difference is unobserved time. If it stays more than a week
-    /// ahead or 5 minutes behind for a minute, it was set, and all counts are shifted with it. Returns
-    /// the milliseconds by which they were shifted.
+    /// ahead or 5 minutes behind for a minute, it was set, and all counts are shifted with it.
+    /// Returns the milliseconds by which they were shifted.
     ///
     pub(crate) fn compare(&mut self, wall: u64) -> Option<i64> {
         // A machine without a hardware clock boots at 1970, before which counts can't be shifted.

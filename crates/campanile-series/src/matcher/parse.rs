@@ -1,10 +1,10 @@
 use super::{MatchOp, Matcher, MatcherError};
 use crate::labels::is_label_name;
 
-/// Reads a value, and returns it with what follows, or what should be there.
+/// Parses a value, and returns it with the rest, or the expected syntax.
 type ReadValue = fn(&str) -> Result<(String, &str), &'static str>;
 
-/// The operators; one comes before those that it begins with.
+/// The operators, each before its own prefixes.
 const OPS: [(&str, MatchOp); 4] = [
     ("=~", MatchOp::Regex),
     ("!~", MatchOp::NotRegex),
@@ -12,7 +12,7 @@ const OPS: [(&str, MatchOp); 4] = [
     ("=", MatchOp::Equal),
 ];
 
-/// Reads matchers separated by commas, with or without braces.
+/// Parses matchers separated by commas, with or without braces.
 pub(super) fn list(text: &str, read_value: ReadValue) -> Result<Vec<Matcher>, MatcherError> {
     let error = |at: &str, expected| MatcherError::Syntax {
         offset: text.len() - at.len(),
@@ -57,7 +57,7 @@ pub(super) fn list(text: &str, read_value: ReadValue) -> Result<Vec<Matcher>, Ma
 
 const UNCLOSED: &str = "a value, with its quotes closed";
 
-/// Reads one of PromQL's strings: `"…"` and `'…'` with Go's escapes, or `` `…` `` without any.
+/// Parses a PromQL string: `"…"` or `'…'` with Go's escapes, or `` `…` `` without escapes.
 pub(super) fn promql_value(text: &str) -> Result<(String, &str), &'static str> {
     let (quote, content, rest) = match text.chars().next() {
         Some(quote @ ('"' | '\'')) => {
@@ -75,11 +75,12 @@ pub(super) fn promql_value(text: &str) -> Result<(String, &str), &'static str> {
     Ok((value, rest))
 }
 
-/// Reads one of Alertmanager's values: in double quotes, or as it is up to white space, a comma, a brace or the end.
+/// Parses an Alertmanager value: in double quotes, or up to white space, a comma, a brace or the
+/// end.
 pub(super) fn alertmanager_value(text: &str) -> Result<(String, &str), &'static str> {
     if text.starts_with('"') {
         let (content, rest) = quoted(text, '"').ok_or(UNCLOSED)?;
-        // As Alertmanager does: what Go refuses is read in the way that came before.
+        // As Alertmanager does, a string that Go rejects falls back to the older syntax.
         let value = go_unquoted(content, '"').unwrap_or_else(|| lenient(content));
         return Ok((value, rest));
     }
@@ -92,7 +93,7 @@ pub(super) fn alertmanager_value(text: &str) -> Result<(String, &str), &'static 
     Ok((value.to_owned(), rest))
 }
 
-/// Returns what is between a quote and the next one that is not escaped, and what follows.
+/// Returns the content up to the next quote that is not escaped, and the rest.
 fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
     let text = text.strip_prefix(quote)?;
     let mut is_escaped = false;
@@ -104,7 +105,7 @@ fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// Replaces Go's escapes, of which the one of a quote is for that quote only. A line break must be escaped.
+/// Replaces Go's escapes. Only the string's own quote may be escaped, and a line break must be.
 fn go_unquoted(content: &str, quote: char) -> Option<String> {
     let mut bytes = Vec::with_capacity(content.len());
     let mut rest = content;
@@ -113,7 +114,7 @@ fn go_unquoted(content: &str, quote: char) -> Option<String> {
         let escape = rest[at..].strip_prefix('\\')?;
         let char = escape.chars().next()?;
         rest = &escape[char.len_utf8()..];
-        // Reads digits, which follow the letter; an octal number has no letter.
+        // Parses digits after the letter; an octal number has no letter.
         let mut code = |digits: usize, radix| {
             let (from, digits) = match radix {
                 8 => (escape, escape.get(..digits)?),
@@ -148,7 +149,7 @@ fn go_unquoted(content: &str, quote: char) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Replaces `\\`, `\"` and `\n`; another backslash stands for itself.
+/// Replaces `\\`, `\"` and `\n`; any other backslash is literal.
 fn lenient(content: &str) -> String {
     let mut value = String::with_capacity(content.len());
     let mut chars = content.chars();
@@ -179,7 +180,7 @@ mod tests {
                 panic!("{text}")
             };
             assert_eq!(matcher.value(), expected, "{text}");
-            // And what is written is read back as the same, by both.
+            // Both parsers accept the output.
             for read in [Matcher::parse_promql, Matcher::parse_all] {
                 assert_eq!(
                     read(&matcher.to_string()).unwrap(),

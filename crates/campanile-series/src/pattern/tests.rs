@@ -191,9 +191,15 @@ fn what_go_refuses_is_refused() {
         assert!(compile(pattern).is_err(), "{pattern}");
     }
     let error = compile("ab(c").unwrap_err();
-    assert_eq!(error.to_string(), "at byte 4: a closing ) is missing");
+    assert_eq!(
+        error.to_string(),
+        "invalid syntax at byte 4: missing closing )"
+    );
     let error = compile(r"a\C").unwrap_err();
-    assert_eq!(error.to_string(), r"at byte 1: \C is not supported");
+    assert_eq!(
+        error.to_string(),
+        r"invalid syntax at byte 1: \C is not supported"
+    );
 }
 
 #[test]
@@ -203,7 +209,8 @@ fn a_compiled_pattern_has_a_limit() {
     assert!(compile("a{1000}").is_ok());
 }
 
-/// No text makes the translation panic, or makes something of it that the engine can't read for another reason than its size.
+/// No text makes the translation panic, or makes something of it that the engine can't read for
+/// another reason than its size.
 #[test]
 fn any_pattern_is_read_or_refused() {
     let parts = [

@@ -1,4 +1,5 @@
-//! Prometheus rules with Sloth's names and labels, so that Sloth's dashboards and tools work with them.
+//! Prometheus rules with Sloth's names and labels, so that Sloth's dashboards and tools work with
+//! them.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -26,20 +27,21 @@ impl Export {
     ///
     /// - The error ratio over each window, such as `slo:sli_error:ratio_rate5m`.
     /// - The error budget, its burn rates, and `sloth_slo_info`.
-    /// - A page and a ticket over the windows of [`BurnAlert`](crate::BurnAlert). Their names and labels
-    ///   are those of `campanile_monitor::burn_rate_rules` and of Sloth. While an SLO's page fires, its
-    ///   ticket does not.
+    /// - A page and a ticket over the windows of [`BurnAlert`](crate::BurnAlert). Their names and
+    ///   labels are those of `campanile_monitor::burn_rate_rules` and of Sloth. While an SLO's page
+    ///   fires, its ticket does not.
     ///
     /// Each ratio is that of bad and valid events over the whole window. Sloth uses the mean of
-    /// five-minute ratios for 30 days, in which a quiet night has the weight of a busy day. An alert
-    /// also requires three bad events in its long window (for an uptime 30 s), and counts from before
-    /// its short one, as [`ServiceLevels::burn_alerts`](crate::ServiceLevels::burn_alerts) does.
+    /// five-minute ratios for 30 days, in which a quiet night has the weight of a busy day. An
+    /// alert also requires three bad events in its long window (for an uptime 30 s), and counts
+    /// from before its short one, as
+    /// [`ServiceLevels::burn_alerts`](crate::ServiceLevels::burn_alerts) does.
     ///
-    /// Windows of a day or more sum `slo:events:increase5m`, a rule that is evaluated every 5 min. Over
-    /// 30 days it has two series of 8,640 samples per SLO, independent of the number of instances. It
-    /// starts when Prometheus loads the rules. To fill in the time before, run
-    /// `promtool tsdb create-blocks-from rules` with the groups `sloth-slo-event-recordings-…`. Events
-    /// during a gap in the scrapes of up to a day are counted after the gap.
+    /// Windows of a day or more sum `slo:events:increase5m`, a rule that is evaluated every 5 min.
+    /// Over 30 days it has two series of 8,640 samples per SLO, independent of the number of
+    /// instances. It starts when Prometheus loads the rules. To fill in the time before, run
+    /// `promtool tsdb create-blocks-from rules` with the groups `sloth-slo-event-recordings-…`.
+    /// Events during a gap in the scrapes of up to a day are counted after the gap.
     #[must_use]
     pub fn prometheus_rules(&self) -> String {
         let mut out = String::from("groups:\n");
@@ -67,8 +69,8 @@ impl Export {
         out
     }
 
-    /// Returns the [rules](Self::prometheus_rules) as a `PrometheusRule` for the Prometheus operator on
-    /// Kubernetes.
+    /// Returns the [rules](Self::prometheus_rules) as a `PrometheusRule` for the Prometheus
+    /// operator on Kubernetes.
     ///
     /// `name` and `labels` are those of the resource; the labels must match the operator's
     /// `ruleSelector`.
@@ -85,9 +87,9 @@ impl Export {
 
     /// Returns the rule for the events of each step, which the long windows sum.
     ///
-    /// Unlike `increase`, the difference to the previous step leaves no gap between two steps. After a
-    /// gap in the scrapes it is the difference to the last value within a day. `increase` covers a
-    /// counter that appears or is reset.
+    /// Unlike `increase`, the difference to the previous step leaves no gap between two steps.
+    /// After a gap in the scrapes it is the difference to the last value within a day. `increase`
+    /// covers a counter that appears or is reset.
     fn event_recordings(&self, slo: &ExportedSlo) -> String {
         let mut out = String::new();
         if slo.windows().into_iter().any(is_long) {
@@ -209,7 +211,8 @@ impl Export {
 
     /// Returns the condition of one pair of windows.
     ///
-    /// Without requests in the short window nothing has recovered, so a firing alert continues to fire.
+    /// Without requests in the short window nothing has recovered, so a firing alert continues to
+    /// fire.
     fn pair_expr(&self, slo: &ExportedSlo, alert: &Alert, pair: &Pair) -> String {
         let selector = Selector {
             service: &self.service,

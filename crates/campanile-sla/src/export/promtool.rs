@@ -13,16 +13,18 @@ use crate::ratio::PARTS;
 
 /// The length of a test case, in minutes: more than the longest of the short windows.
 const MINUTES: u64 = 420;
-/// The length of a shorter case, and of a recovery, in minutes: more than the short windows of a page.
+/// The length of a shorter case, and of a recovery, in minutes: more than the short windows of a
+/// page.
 const SHORT_MINUTES: u64 = 60;
-/// The time without requests, in minutes: more than the short window of a page, less than the long one.
+/// The time without requests, in minutes: more than the short window of a page, less than the long
+/// one.
 const SILENT_MINUTES: u64 = 20;
 /// The evaluation interval, in minutes. The other times are multiples of it.
 const EVALUATION: u64 = 4;
 
 impl Export {
-    /// Returns a file for `promtool test rules`, which tests the [rules](Self::prometheus_rules) in the
-    /// file `rules`.
+    /// Returns a file for `promtool test rules`, which tests the [rules](Self::prometheus_rules) in
+    /// the file `rules`.
     ///
     /// The cases of each SLO are:
     ///
@@ -36,9 +38,9 @@ impl Export {
     ///
     /// # Errors
     ///
-    /// Returns an error if a matcher with another operator, such as `job=~"orders.*"`, does not match
-    /// series without its label, because the label's value is unknown. Export the tests with a matcher
-    /// with `=` instead.
+    /// Returns an error if a matcher with another operator, such as `job=~"orders.*"`, does not
+    /// match series without its label, because the label's value is unknown. Export the tests with
+    /// a matcher with `=` instead.
     pub fn prometheus_tests(&self, rules: &str) -> Result<String, ExportError> {
         let is_testable =
             |matcher: &&Matcher| matcher.op() == MatchOp::Equal || matcher.matches_value("");
@@ -147,7 +149,8 @@ impl Export {
         }
     }
 
-    /// Writes a case in which events fail during a gap in the scrapes. The step after the gap counts them.
+    /// Writes a case in which events fail during a gap in the scrapes. The step after the gap
+    /// counts them.
     fn gap_case(&self, out: &mut String, slo: &ExportedSlo) {
         let (during, bad) = (SHORT_MINUTES - 1, 5 * slo.definition.unit());
         let values =

@@ -54,8 +54,8 @@ impl ServiceLevels {
         self.schedule_maintenance_at(window, Now::system())
     }
 
-    /// Schedules a maintenance window, as [`schedule_maintenance`](Self::schedule_maintenance) does,
-    /// at a time.
+    /// Schedules a maintenance window, as [`schedule_maintenance`](Self::schedule_maintenance)
+    /// does, at a time.
     ///
     /// # Errors
     ///

@@ -12,16 +12,16 @@ use crate::window::{Window, month_bounds};
 use crate::windows::MAX_WINDOW;
 
 impl ServiceLevels {
-    /// Returns the report of a calendar month, such as `2026-11`, in a time zone: the current month,
-    /// or one of the last 93 days.
+    /// Returns the report of a calendar month, such as `2026-11`, in a time zone: the current
+    /// month, or one of the last 93 days.
     ///
-    /// Counts are retained per hour in UTC. In a time zone whose offset is not a whole hour, such as
-    /// that of India, the hour in which a month starts counts in the reports of both months.
+    /// Counts are retained per hour in UTC. In a time zone whose offset is not a whole hour, such
+    /// as that of India, the hour in which a month starts counts in the reports of both months.
     ///
     /// # Errors
     ///
-    /// Returns an error if the month or the time zone is not valid, or if the counts of the month are
-    /// not retained.
+    /// Returns an error if the month or the time zone is not valid, or if the counts of the month
+    /// are not retained.
     pub fn monthly_report(
         &self,
         month: &str,

@@ -108,9 +108,9 @@ impl ServiceLevels {
     /// Other counts, adjustments and incidents are retained for the next
     /// [`snapshot`](Self::snapshot).
     ///
-    /// Counts from the future, which a wall clock that was set back leaves behind, are restored too,
-    /// and time continues from them. If they are more than 5 minutes ahead, [`tick`](Self::tick)
-    /// shifts them to the wall clock within a minute.
+    /// Counts from the future, which a wall clock that was set back leaves behind, are restored
+    /// too, and time continues from them. If they are more than 5 minutes ahead,
+    /// [`tick`](Self::tick) shifts them to the wall clock within a minute.
     ///
     /// Counts are added, so only one snapshot can be restored. [`merge`](crate::merge) combines
     /// several.

@@ -17,9 +17,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A moment whose wall clock says a full hour.
+/// A time at a full hour of the wall clock.
 fn start() -> Now {
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    #[expect(clippy::disallowed_methods, reason = "any time will do")]
     let mono = Instant::now();
     Now {
         wall: UNIX_EPOCH + HOUR * 480_000,
@@ -48,19 +48,14 @@ fn counts(sla: &ServiceLevels, window: Duration, now: Now) -> (u64, u64) {
 }
 
 #[test]
-fn the_report_has_000s_four() {
+fn the_report_has_four_kinds_of_slos() {
     let start = start();
     let sla = sla(start);
     record(&sla, 1_999, 1, start + SECOND);
     let report = sla.report_at(start + SECOND * 100);
-    let figures = report.slos.iter().map(|objective| {
-        let figure = (
-            objective.target,
-            objective.current,
-            objective.unit,
-            objective.status,
-        );
-        (objective.name.as_str(), figure)
+    let figures = report.slos.iter().map(|slo| {
+        let figure = (slo.target, slo.current, slo.unit, slo.status);
+        (slo.name.as_str(), figure)
     });
     let expected = [
         (
@@ -94,17 +89,17 @@ fn the_report_has_000s_four() {
 }
 
 #[test]
-fn without_exchanges_there_is_no_data() {
+fn without_requests_there_is_no_data() {
     let start = start();
     let report = sla(start).report_at(start + HOUR);
     let (throughput, shares) = report.slos.split_last().unwrap();
-    for objective in shares {
+    for slo in shares {
         assert_eq!(
-            (objective.current, objective.status, objective.samples),
+            (slo.current, slo.status, slo.samples),
             (None, SloStatus::NoData, 0)
         );
     }
-    // Nothing is a rate too.
+    // The throughput without requests is 0.
     assert_eq!(
         (throughput.current, throughput.status),
         (Some(0.0), SloStatus::Violated)
@@ -117,7 +112,7 @@ fn without_exchanges_there_is_no_data() {
 }
 
 #[test]
-fn an_exchange_leaves_each_window_after_its_time() {
+fn a_request_leaves_each_window_after_its_length() {
     #[track_caller]
     fn check(window: Duration, bucket: Duration) {
         let start = start();
@@ -136,7 +131,7 @@ fn an_exchange_leaves_each_window_after_its_time() {
 }
 
 #[test]
-fn no_time_is_watched_twice_or_left_out() {
+fn no_time_is_covered_twice_or_left_out() {
     let start = start();
     let sla = sla(start);
     for step in [1, 999, 1_000, 59_321, 3_600_000, 7, 86_400_000] {
@@ -147,7 +142,7 @@ fn no_time_is_watched_twice_or_left_out() {
         assert_eq!(sla.counts_at(window, now).covered(), window);
     }
     assert_eq!(sla.counts_at(DAY * 30, now).covered(), DAY);
-    // A time before the last one changes nothing.
+    // A past time has no effect.
     sla.tick(start + MINUTE);
     assert_eq!(sla.counts_at(DAY, now).covered(), DAY);
 }
@@ -188,9 +183,9 @@ fn counts_from_the_future_are_kept() {
     assert_eq!(counts(&after, HOUR, now + HOUR * 2), (0, 0));
 }
 
-/// A clock that is somewhere else for a moment costs nothing; one that stays there takes the counts along.
+/// A short deviation of the clock has no effect; after a lasting one the counts are shifted.
 #[test]
-fn a_clock_that_is_set_is_followed_with_all_that_was_counted() {
+fn counts_are_shifted_with_a_clock_that_was_set() {
     #[track_caller]
     fn check(set: impl Fn(SystemTime) -> SystemTime) {
         let start = start();
@@ -208,7 +203,7 @@ fn a_clock_that_is_set_is_followed_with_all_that_was_counted() {
             wall: set(now.wall),
             ..now
         };
-        // Once, and then it is right again.
+        // The clock deviates once.
         for number in 0..10 {
             sla.tick(half(number));
         }
@@ -218,7 +213,7 @@ fn a_clock_that_is_set_is_followed_with_all_that_was_counted() {
         }
         assert_eq!(counts(&sla, HOUR, at(6)), (10, 5));
         assert_eq!(sla.clock_steps(), 0);
-        // For good.
+        // The clock stays set.
         for number in 20..=40 {
             sla.tick(elsewhere(half(number)));
         }
@@ -232,7 +227,7 @@ fn a_clock_that_is_set_is_followed_with_all_that_was_counted() {
             (now.from..now.until).contains(&elsewhere(at(20)).wall),
             "{now:?}"
         );
-        // And no longer than that.
+        // Then the counts leave the window.
         assert_eq!(counts(&sla, HOUR, at(75)), (0, 0));
     }
     check(|wall| wall + DAY * 365 * 80);
@@ -242,7 +237,7 @@ fn a_clock_that_is_set_is_followed_with_all_that_was_counted() {
 }
 
 #[test]
-fn clocks_may_say_anything() {
+fn any_time_of_the_clock_is_accepted() {
     let start = start();
     for wall in [
         UNIX_EPOCH,
@@ -288,7 +283,7 @@ fn a_suspend_leaves_a_gap_and_a_step_back_does_not() {
 }
 
 #[test]
-fn damaged_snapshots_are_refused() {
+fn damaged_snapshots_are_rejected() {
     let start = start();
     let full = sla(start);
     for hour in 0..30 * 24 {
@@ -338,7 +333,7 @@ fn threads_lose_nothing() {
 }
 
 #[tokio::test]
-async fn exchanges_count_by_how_they_ended() {
+async fn requests_count_by_their_outcome() {
     let now = start();
     let sla = sla(now);
     let layer = ObserveLayer::new(sla.observer());
@@ -385,7 +380,7 @@ async fn exchanges_count_by_how_they_ended() {
             "{status} {content_type} {grpc:?}"
         );
     }
-    // A client that leaves is not valid.
+    // A request whose client cancels is not valid.
     drop(send(200, "text/plain", None).await.unwrap());
     drop(send(500, "text/plain", None).await.unwrap());
     assert_eq!(counts(&sla, DAY, now + HOUR), expected);

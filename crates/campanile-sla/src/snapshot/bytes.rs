@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::saved::{Saved, SavedStream};
+use super::saved::{MAX_BUCKETS, Saved, SavedStream};
 use crate::adjustment::{Adjustment, MaintenanceWindow};
 use crate::counts::SliCounts;
 use crate::error::RestoreError;
@@ -79,11 +79,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Saved, RestoreError> {
 /// The first bytes of changes: a magic number and the version of the format.
 const CHANGES: &[u8; 5] = b"CSLC\x02";
 
-/// The key of a stream: that of its indicator, and its route.
+/// The key of a stream: the key of its indicator, and its route.
 type Key = (String, Option<String>);
 
-/// Writes the changes since a snapshot: its checksum, the keys of its streams to drop, and a snapshot
-/// of the new values.
+/// Writes the changes since a snapshot: its checksum, the keys of its streams to drop, and a
+/// snapshot of the new values.
 pub(super) fn write_changes(base: &[u8], dropped: &[Key], changed: &[u8]) -> Vec<u8> {
     let mut out = Writer(CHANGES.to_vec());
     out.number(checksum(base));
@@ -149,10 +149,6 @@ fn is_possible(stream: &SavedStream) -> bool {
     });
     stream.time <= MAX_TIME && rings && sketches
 }
-
-/// The limit of buckets. It is more than a ring has, because merged snapshots may have different
-/// times.
-pub(super) const MAX_BUCKETS: usize = 10_000;
 
 struct Writer(Vec<u8>);
 

@@ -12,7 +12,8 @@ impl Saved {
         let mut dropped = Vec::new();
         for (key, stream) in &mut self.streams {
             if let Some(base_stream) = base.streams.remove(key) {
-                // If the clock was set, buckets have moved, and those of the base can't be overwritten.
+                // If the clock was set, buckets have moved, and those of the base can't be
+                // overwritten.
                 match base_stream.is_part_of(stream) {
                     true => stream.subtract(&base_stream),
                     false => dropped.push(key.clone()),
@@ -24,8 +25,8 @@ impl Saved {
     }
 }
 
-/// Applies [changes](crate::ServiceLevels::changes) to the snapshot that they were made from, and returns
-/// the later snapshot.
+/// Applies [changes](crate::ServiceLevels::changes) to the snapshot that they were made from, and
+/// returns the later snapshot.
 ///
 /// # Errors
 ///
@@ -56,8 +57,8 @@ impl SavedStream {
             && has_all(&self.sketches, &later.sketches)
     }
 
-    /// Drops the buckets that are equal in a base, except the first one of each ring. It marks the start
-    /// before which the buckets of the base are dropped.
+    /// Drops the buckets that are equal in a base, except the first one of each ring. It marks the
+    /// start before which the buckets of the base are dropped.
     fn subtract(&mut self, base: &Self) {
         subtract(&mut self.rings, &base.rings);
         subtract(&mut self.sketches, &base.sketches);

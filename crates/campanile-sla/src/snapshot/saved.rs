@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 
-use super::bytes;
 use crate::adjustment::{Adjustment, MaintenanceWindow};
 use crate::counts::SliCounts;
 use crate::incident::Incident;
 use crate::{sketch, windows};
+
+/// The limit of buckets per width. It is more than a ring has, because merged snapshots may have
+/// different times.
+pub(super) const MAX_BUCKETS: usize = 10_000;
 
 /// The contents of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,7 +80,7 @@ impl SavedStream {
 /// Drops the buckets of a width that end before a time, and the oldest ones beyond the limit.
 fn drop_before<T>(buckets: &mut BTreeMap<u64, T>, width: u64, oldest: u64) {
     buckets.retain(|number, _| end(*number, width) >= oldest);
-    while buckets.len() > bytes::MAX_BUCKETS {
+    while buckets.len() > MAX_BUCKETS {
         buckets.pop_first();
     }
 }

@@ -19,7 +19,7 @@ fn adjustment(at: Now, bad: u64) -> Adjustment {
 }
 
 #[test]
-fn failures_are_forgiven_in_the_windows_that_have_them() {
+fn failures_are_excluded_from_the_windows_that_contain_them() {
     let start = start();
     let sla = build(start);
     record(&sla, 1_990, 10, start);
@@ -38,9 +38,9 @@ fn failures_are_forgiven_in_the_windows_that_have_them() {
     let report = sla.slo_report_at("a", now).unwrap();
     assert_eq!((report.samples, report.bad), (1_990, 0));
     assert_eq!(report.status, SloStatus::Compliant);
-    // What is kept as it was counted stays.
+    // Totals still include excluded failures.
     assert_eq!(sla.totals_at(now)[0].1.bad(), 10);
-    // It survives, once.
+    // Adjustments survive a restart, without duplicates.
     let snapshot = sla.snapshot_at(now);
     let after = build(now);
     after.restore_at(&snapshot, now).unwrap();
@@ -56,7 +56,7 @@ fn failures_are_forgiven_in_the_windows_that_have_them() {
 }
 
 #[test]
-fn adjustments_are_checked() {
+fn adjustments_are_validated() {
     let start = start();
     let sla = build(start);
     let error = |name: &str, change: fn(&mut Adjustment)| {
@@ -95,7 +95,7 @@ fn adjustments_are_checked() {
         AdjustError::Duplicate
     );
     assert_eq!(error("a", |_| ()), AdjustError::TooMany);
-    // Old ones make room.
+    // Old adjustments are dropped.
     let later = start + DAY * 94;
     record(&sla, 0, 1, later);
     sla.exclude_failures_at("a", adjustment(later, 1), later)
@@ -103,7 +103,7 @@ fn adjustments_are_checked() {
 }
 
 #[test]
-fn nothing_counts_while_something_is_maintained() {
+fn nothing_counts_during_maintenance() {
     let start = start();
     let sla = build(start);
     let maintenance = MaintenanceWindow::new(start.wall + MINUTE * 10, start.wall + MINUTE * 20)
@@ -113,11 +113,11 @@ fn nothing_counts_while_something_is_maintained() {
         .unwrap();
     for minute in 0..30 {
         let now = start + MINUTE * minute;
-        watch(&sla, start + MINUTE * minute.saturating_sub(1), now);
+        tick_until(&sla, start + MINUTE * minute.saturating_sub(1), now);
         record(&sla, 1, u64::from((10..20).contains(&minute)), now);
     }
     let now = start + MINUTE * 30;
-    watch(&sla, start + MINUTE * 29, now);
+    tick_until(&sla, start + MINUTE * 29, now);
     let report = sla.report_at(now);
     assert_eq!((report.slos[0].samples, report.slos[0].bad), (20, 0));
     assert_eq!(sla.counts_at(HOUR, now).covered(), MINUTE * 20);
@@ -129,7 +129,7 @@ fn nothing_counts_while_something_is_maintained() {
         change(&mut maintenance);
         sla.schedule_maintenance_at(maintenance, now).unwrap_err()
     };
-    // What has happened is adjusted.
+    // The past can't be maintained.
     let from = refused(|one| one.from -= HOUR);
     assert!(matches!(from, AdjustError::From { .. }), "{from}");
     for until in [
@@ -163,10 +163,10 @@ fn maintenance_may_end_early() {
 }
 
 #[test]
-fn incidents_are_remembered() {
+fn incidents_survive_a_restart() {
     let start = start();
     let sla = build(start);
-    watch(&sla, start, start + HOUR);
+    tick_until(&sla, start, start + HOUR);
     let at = |minute| start + HOUR + MINUTE * minute;
     for minute in 0..60 {
         sla.tick(at(minute));
@@ -179,7 +179,7 @@ fn incidents_are_remembered() {
         panic!("{report:?}");
     };
     assert_eq!(incident.from, at(21).wall);
-    // The short windows, of 5 and 30 minutes, have to forget it.
+    // The short windows, of 5 and 30 minutes, must be clear of failures.
     assert_eq!(incident.until, Some(at(60).wall));
     assert_eq!(incident.bad, 500);
     assert!(incident.burn_rate.unwrap() > 100.0, "{incident:?}");
@@ -193,13 +193,13 @@ fn incidents_are_remembered() {
 }
 
 #[test]
-fn maintenance_may_begin_now() {
+fn maintenance_may_start_now() {
     let start = start();
     let sla = build(start);
     let maintenance = MaintenanceWindow::new(start.wall, start.wall + HOUR)
         .reason("moving the database")
         .author("ada");
-    // The clock was read before it was given.
+    // The caller has read the clock before.
     sla.schedule_maintenance_at(maintenance.clone(), start + SECOND)
         .unwrap();
     assert_eq!(
@@ -213,8 +213,8 @@ fn maintenance_may_begin_now() {
 }
 
 #[test]
-fn what_is_forgiven_stays_forgiven_to_the_end_of_its_window() {
-    // In the middle of an hour's bucket.
+fn failures_stay_excluded_until_they_leave_the_window() {
+    // In the middle of a bucket of an hour.
     let start = start() + MINUTE * 5;
     let sla = build(start);
     record(&sla, 990, 10, start);
@@ -224,7 +224,7 @@ fn what_is_forgiven_stays_forgiven_to_the_end_of_its_window() {
         let now = start + DAY * 30 + MINUTE * minutes;
         let report = sla.slo_report_at("a", now).unwrap();
         assert_eq!(report.bad, 0, "{minutes}");
-        // For as long as what was counted is in the window, so is what was forgiven.
+        // The adjustment applies as long as the window contains the failures.
         assert_eq!(
             report.adjustments.is_empty(),
             report.samples == 0,
@@ -234,11 +234,11 @@ fn what_is_forgiven_stays_forgiven_to_the_end_of_its_window() {
 }
 
 #[test]
-fn what_just_happened_is_forgiven_at_once() {
+fn the_latest_failures_can_be_excluded_at_once() {
     let start = start();
     let sla = build(start);
     record(&sla, 990, 10, start);
-    // The wall clock is ahead of ours by less than what is noticed.
+    // The wall clock is ahead by less than a detected step.
     let ahead = Now {
         wall: start.wall + SECOND,
         ..start
@@ -259,7 +259,7 @@ fn what_just_happened_is_forgiven_at_once() {
 }
 
 #[test]
-fn what_is_excluded_is_no_credit() {
+fn only_counted_failures_can_be_excluded() {
     let start = start();
     let sla = build(start);
     record(&sla, 10_000, 50, start);
@@ -274,12 +274,12 @@ fn what_is_excluded_is_no_credit() {
     sla.exclude_failures_at("a", adjustment(start, 50), start)
         .unwrap();
     let outage = start + MINUTE * 30;
-    watch(&sla, start, outage);
+    tick_until(&sla, start, outage);
     record(&sla, 6_000, 4_000, outage);
     let now = outage + SECOND * 30;
     assert_eq!(sla.slo_report_at("a", now).unwrap().bad, 4_000);
     assert!(sla.burn_alerts_at(now).iter().any(|alert| alert.is_firing));
-    // Failures are found where they were, by the narrowest buckets that there are.
+    // Failures are found at their time, in the narrowest buckets.
     for (minutes, bad, is_taken) in [(29, 1, false), (30, 4_001, false), (30, 4_000, true)] {
         let adjustment = adjustment(start + MINUTE * minutes, bad);
         let taken = sla.exclude_failures_at("a", adjustment, now);
@@ -289,7 +289,7 @@ fn what_is_excluded_is_no_credit() {
 }
 
 #[test]
-fn maintenance_holds_for_what_is_known_afterwards() {
+fn maintenance_applies_to_late_and_restored_events() {
     let start = start();
     let slo = Slo::uptime("up", "99%")
         .over(HOUR)
@@ -316,12 +316,12 @@ fn maintenance_holds_for_what_is_known_afterwards() {
     let tracker = before.event_recorder("p").unwrap();
     tracker.record_at(true, SECOND, start.mono);
     let during = start + MINUTE * 12;
-    watch(&before, start, during);
+    tick_until(&before, start, during);
     tracker.record_at(true, HOUR, during.mono);
-    // The service's percentile has nothing of that time.
+    // The percentile has no latency of that time.
     let current = before.slo_report_at("p", during).unwrap().current.unwrap();
     assert!(current < 1_100.0, "{current}");
-    // It is gone from minute 12 to 25, of which 5 are not announced.
+    // The process is down from minute 12 to 25, of which 5 minutes are not maintenance.
     let snapshot = before.snapshot_at(during);
     let back = Now {
         wall: start.wall + MINUTE * 25,
@@ -334,6 +334,6 @@ fn maintenance_holds_for_what_is_known_afterwards() {
         (report.samples - report.bad, report.bad),
         (600_000, 300_000)
     );
-    // And what was before this process is none of its own.
+    // The total excludes the time before this process.
     assert_eq!(after.totals_at(back)[0].1.bad(), 0);
 }

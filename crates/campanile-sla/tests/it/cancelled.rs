@@ -1,4 +1,4 @@
-//! Requests whose clients left.
+//! Cancelled requests.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -14,12 +14,13 @@ use super::*;
 
 type Body = Full<&'static [u8]>;
 
-/// Sends a request to a service that hangs, whose client leaves after a time: before the head, or with one of these content types, after it.
+/// Sends a request to a service that hangs, and cancels it after a time: before the head, or after a
+/// head with a content type.
 async fn leave(sla: &ServiceLevels, start: Now, after: Duration, head: Option<&'static str>) {
     leave_call(sla, start, after, head, None, head.is_some()).await;
 }
 
-/// The same with a deadline of gRPC, and with or without the head.
+/// Sends a gRPC call with a deadline, and cancels it before or after the head.
 async fn leave_call(
     sla: &ServiceLevels,
     start: Now,
@@ -67,7 +68,7 @@ async fn leave_call(
 }
 
 #[tokio::test]
-async fn what_a_client_that_leaves_says_depends_on_how_long_it_waited() {
+async fn a_cancelled_request_counts_by_the_time_that_its_client_waited() {
     let bound = Duration::from_millis(300);
     let slos = || {
         [
@@ -109,18 +110,18 @@ async fn what_a_client_that_leaves_says_depends_on_how_long_it_waited() {
     check(SECOND * 10, Some("text/plain"), abandoned).await;
     let all = [bad, bad, bad, bad, bad, bad, bad, bad, bad, good];
     check(MINUTE + tick, None, all).await;
-    // An event stream is there for as long as its client likes.
+    // The client may close an event stream at any time.
     check(HOUR, Some("text/event-stream"), early).await;
 }
 
-/// A service that hangs lets the deadlines of its gRPC calls pass; a stream ends when its client cancels it.
+/// A hanging service exceeds the deadlines of its gRPC calls. A client ends a stream by cancelling it.
 #[tokio::test]
 async fn a_grpc_call_is_bad_if_its_deadline_passes_and_not_if_its_stream_ends() {
     let grpc = Some("application/grpc");
     for (after, deadline, has_head, expected) in [
         (SECOND, Some("1S"), false, (0, 1)),
         (SECOND, Some("1S"), true, (0, 1)),
-        // The client left before its deadline.
+        // The client cancelled before the deadline.
         (SECOND, Some("5S"), false, (0, 0)),
         (SECOND * 10, None, false, (0, 1)),
         (HOUR, None, true, (0, 0)),
@@ -134,9 +135,9 @@ async fn a_grpc_call_is_bad_if_its_deadline_passes_and_not_if_its_stream_ends() 
     }
 }
 
-/// A call that was never answered is no fast one.
+/// A call without a response is not fast.
 #[tokio::test]
-async fn a_passed_deadline_says_nothing_of_a_longer_bound() {
+async fn a_passed_deadline_below_the_limit_is_not_valid() {
     let start = start();
     let bound = Duration::from_millis(300);
     let sla = ServiceLevels::builder()
@@ -155,7 +156,7 @@ async fn a_passed_deadline_says_nothing_of_a_longer_bound() {
     assert_eq!(counts, [(0, 0), (50, 50)]);
 }
 
-/// All users wait for two seconds and leave.
+/// All clients cancel after two seconds.
 #[tokio::test]
 async fn a_service_that_hangs_has_data() {
     let start = start();
@@ -172,16 +173,16 @@ async fn a_service_that_hangs_has_data() {
     );
 }
 
-/// The mean and the percentiles of a service that hangs must not be those of its fast requests only.
+/// The latencies of a hanging service must not be those of its fast requests only.
 #[tokio::test]
-async fn a_mean_and_a_percentile_have_the_time_that_clients_waited() {
+async fn latencies_include_the_time_that_clients_waited() {
     let start = start();
     let builder = ServiceLevels::builder()
         .slo(Slo::mean_latency("mean", SECOND))
         .slo(Slo::latency_percentile("p", "50%", SECOND));
     let sla = builder.build_at(start).unwrap();
     for _ in 0..50 {
-        // The deadline passes; the client leaves.
+        // The deadline passes, and the client cancels.
         leave_call(
             &sla,
             start,
@@ -192,7 +193,7 @@ async fn a_mean_and_a_percentile_have_the_time_that_clients_waited() {
         )
         .await;
         leave(&sla, start, SECOND * 15, None).await;
-        // Too early to show anything.
+        // Too early to be valid.
         leave(&sla, start, SECOND, None).await;
     }
     let [mean, percentile] = &sla.report_at(start + MINUTE).slos[..] else {

@@ -3,7 +3,7 @@ use std::time::UNIX_EPOCH;
 use campanile_series::Now;
 use campanile_sla::{Adjustment, Bound, MaintenanceWindow, Slo};
 
-use crate::{DAY, HOUR, MINUTE, SECOND, one, record, start, watch};
+use crate::{DAY, HOUR, MINUTE, SECOND, one, record, start, tick_until};
 
 /// The wall clock was two hours ahead until the process started.
 fn set_right(start: Now, minutes: u32) -> Now {
@@ -50,12 +50,12 @@ fn maintenance_applies_after_a_restart_with_counts_from_the_future() {
 }
 
 #[test]
-fn adjustments_and_incidents_move_with_the_counts() {
+fn adjustments_and_incidents_are_shifted_with_the_counts() {
     let start = start();
     let sla = one(Slo::availability("a", "99%").over(DAY * 7), start);
     record(&sla, 0, 500, start);
     let now = start + MINUTE * 6;
-    watch(&sla, start, now);
+    tick_until(&sla, start, now);
     let adjustment = Adjustment::new(start.wall, 400)
         .reason("a load test")
         .author("ada");
@@ -69,7 +69,7 @@ fn adjustments_and_incidents_move_with_the_counts() {
     assert_eq!(report.bad, 100);
     assert_eq!(report.adjustments[0].at, start.wall - HOUR * 2);
     assert!(report.incidents[0].from < now.wall, "{report:?}");
-    // An hour later the failures are older than an hour, and so is what excludes them.
+    // An hour later both the failures and their adjustment are older than an hour.
     let now = set_right(start, 65);
     record(&sla, 0, 100, now);
     let report = sla.slo_report_at("a", now + SECOND).unwrap();
@@ -78,7 +78,7 @@ fn adjustments_and_incidents_move_with_the_counts() {
 }
 
 #[test]
-fn a_gauge_goes_on_after_the_clock_was_set_back() {
+fn a_gauge_continues_after_the_clock_was_set_back() {
     let start = start();
     let sla = one(Slo::gauge("queue", "99%", Bound::AtMost(10.0)), start);
     let queue = sla.gauge_recorder("queue").unwrap();

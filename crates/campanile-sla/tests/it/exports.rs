@@ -10,7 +10,7 @@ fn export(service: &str, matchers: &str) -> Export {
 }
 
 #[test]
-fn a_proof_needs_a_value_of_each_label() {
+fn rule_tests_require_a_value_of_each_label() {
     for (matchers, matcher) in [
         (
             r#"job=~"orders|orders-canary""#,
@@ -61,11 +61,11 @@ fn dashboards_of_several_services_can_be_imported() {
     }
 }
 
-/// Prometheus would read the counters of all instances over 30 days at each evaluation.
+/// Otherwise Prometheus would read the counters of all instances over 30 days at each evaluation.
 #[test]
 fn no_rule_reads_a_counter_over_a_day_or_more_at_each_evaluation() {
     let rules = export("orders", r#"job="orders""#).prometheus_rules();
-    // Every 5 min only, a step reads the last value before a gap in the scrapes.
+    // A step, every 5 min, may read the last value before a gap in the scrapes.
     let before_gap = r#" - last_over_time(campanile_slo_events_total{job="orders",slo="a"}[1d] offset 5m) >= 0)"#;
     assert_eq!(rules.matches(before_gap).count(), 1, "{rules}");
     let rules = rules.replace(before_gap, "");

@@ -8,7 +8,7 @@ use tower::{Layer, ServiceExt};
 
 use super::*;
 
-/// Sends a request that is answered at once.
+/// Sends a request, with an immediate response.
 pub(crate) async fn send(sla: &ServiceLevels, route: &'static str, status: u16, agent: &str) {
     respond(ObserveLayer::new(sla.observer()), route, status, agent).await;
 }
@@ -40,7 +40,7 @@ fn counts(sla: &ServiceLevels, name: &str, now: Now) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn exchanges_count_where_they_are_asked_for() {
+async fn requests_count_for_the_slos_that_match_them() {
     let start = start();
     let sla = ServiceLevels::builder()
         .slo(Slo::availability("all", "99%"))
@@ -76,7 +76,7 @@ async fn exchanges_count_where_they_are_asked_for() {
         .iter()
         .map(|route| (&*route.route, route.samples, route.bad, route.consumed))
         .collect();
-    // Half of five may be bad.
+    // Half of the five requests may be bad.
     assert_eq!(
         routes,
         [
@@ -101,7 +101,7 @@ async fn a_predicate_that_panics_excludes_one_request_from_one_slo() {
 }
 
 #[test]
-fn latencies_are_compared_one_by_one() {
+fn each_latency_is_compared_with_the_limit() {
     let start = start();
     let bound = Duration::from_millis(250);
     let sla = ServiceLevels::builder()
@@ -131,13 +131,13 @@ fn latencies_are_compared_one_by_one() {
     assert_eq!(p90.unit, "ms");
     let mean = sla.slo_report_at("mean", start).unwrap();
     assert!((mean.current.unwrap() - 187.5).abs() < 0.001, "{mean:?}");
-    // Exchanges are something else.
+    // HTTP requests are not counted.
     sla.record_at(false, SECOND, start.mono);
     assert_eq!(counts(&sla, "fast", start), (2, 2));
 }
 
 #[test]
-fn uptime_is_time() {
+fn uptime_counts_time() {
     let start = start();
     let sla = ServiceLevels::builder()
         .slo(Slo::uptime("up", "99%").over(HOUR).source(Source::Manual))
@@ -156,12 +156,12 @@ fn uptime_is_time() {
     let report = report(now);
     assert_eq!(report.current, Some(95.0));
     assert_eq!(report.status, SloStatus::Violated);
-    // All of it was watched, though it was not known what it was.
+    // The time is covered, although its state was unknown at first.
     assert_eq!(report.coverage, 0.5);
 }
 
 #[test]
-fn the_time_without_a_process_is_what_the_host_says() {
+fn the_time_without_a_process_counts_as_configured() {
     #[track_caller]
     fn check(slo: &Slo, good: u64, bad: u64) {
         let start = start();
@@ -177,7 +177,7 @@ fn the_time_without_a_process_is_what_the_host_says() {
             .unwrap()
             .set_at(true, start.mono);
         let snapshot = before.snapshot_at(start + MINUTE * 10);
-        // The wall clock says when it comes back.
+        // Only the wall clock shows the time of the restart.
         let back = Now {
             wall: start.wall + MINUTE * 15,
             ..start
@@ -196,16 +196,16 @@ fn the_time_without_a_process_is_what_the_host_says() {
 }
 
 #[test]
-fn a_gauge_counts_by_the_slice() {
+fn a_gauge_counts_time_slices() {
     let start = start();
     let slo = Slo::gauge("queue", "99%", Bound::AtMost(10.0)).time_slice(SECOND * 10);
     let sla = ServiceLevels::builder().slo(slo).build_at(start).unwrap();
     let queue = sla.gauge_recorder("queue").unwrap();
     for (second, value) in [
-        // On average 10.
+        // The mean is 10.
         (0, 5.0),
         (9, 15.0),
-        // A slice without a value, and one with none that is a number.
+        // A slice without a value, and one with NaN only.
         (25, f64::NAN),
         (30, 10.1),
         (45, f64::INFINITY),
@@ -222,7 +222,7 @@ fn a_gauge_counts_by_the_slice() {
 }
 
 #[test]
-fn a_month_begins_anew() {
+fn a_month_starts_with_a_new_budget() {
     // 2026-11-30, 23:00 in Berlin.
     let start = Now {
         wall: start().wall + DAY * 9 + HOUR * 22,
@@ -252,7 +252,7 @@ fn a_month_begins_anew() {
     assert_eq!(report.until, now.wall + DAY * 31);
     assert_eq!(report.window.to_string(), "month in Europe/Berlin");
     assert_eq!(report.coverage, 1.0);
-    // What was is told by a report.
+    // The past month has a report.
     let report = sla
         .monthly_report_at("2026-11", "Europe/Berlin", now + HOUR)
         .unwrap();
@@ -364,7 +364,7 @@ fn lints_report_alerts_that_can_never_fire() {
 }
 
 #[test]
-fn a_target_that_a_lint_recommends_helps() {
+fn the_target_that_a_lint_recommends_has_the_alert() {
     for percent in [10, 50, 66, 70, 80, 83, 90, 93] {
         let build = |target: String| {
             let slo = Slo::availability("a", target);
@@ -384,7 +384,7 @@ fn a_target_that_a_lint_recommends_helps() {
 }
 
 #[test]
-fn routes_are_told_to_who_asked_for_them() {
+fn routes_are_reported_for_slos_that_track_them() {
     let start = start();
     let sla = ServiceLevels::builder()
         .slo(Slo::error_rate("asked", "1%").over(DAY).per_route(20))
@@ -392,13 +392,13 @@ fn routes_are_told_to_who_asked_for_them() {
         .build_at(start)
         .unwrap();
     sla.record_at(false, SECOND, start.mono);
-    // `record` knows no route.
+    // `record_at` has no route.
     assert!(sla.slo_report_at("asked", start).unwrap().routes.is_empty());
     assert!(sla.slo_report_at("not", start).unwrap().routes.is_empty());
 }
 
 #[tokio::test]
-async fn routes_that_match_nothing_are_reported() {
+async fn unmatched_routes_are_reported() {
     let start = start();
     let build = || {
         ServiceLevels::builder()
@@ -428,7 +428,7 @@ async fn routes_that_match_nothing_are_reported() {
     assert_eq!(unmatched("a"), ["/v1/a"]);
     assert!(unmatched("b").is_empty());
     assert_eq!(unmatched("c"), ["/c", "/c/{id}"]);
-    // A route that was asked for before a restart is one.
+    // Requests before a restart count as matches.
     send(&sla, "/v1/a", 200, "curl").await;
     send(&sla, "/c", 200, "curl").await;
     assert_eq!(sla.lints(), []);

@@ -3,7 +3,7 @@ use campanile_sla::{Slo, Source};
 use crate::{DAY, HOUR, MINUTE, SECOND, one, start};
 
 #[test]
-fn what_ended_long_ago_counts_at_its_time() {
+fn late_events_count_at_their_time() {
     let start = start();
     let sla = one(
         Slo::availability("jobs", "99%").source(Source::Manual),
@@ -23,7 +23,7 @@ fn what_ended_long_ago_counts_at_its_time() {
 }
 
 #[test]
-fn what_ended_before_the_process_counts_at_its_time() {
+fn events_before_the_process_count_at_their_time() {
     let start = start();
     let now = start + DAY;
     let sla = one(

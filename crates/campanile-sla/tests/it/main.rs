@@ -1,4 +1,4 @@
-//! What service levels do, by what an application sees of them.
+//! Service levels, by their public API.
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
@@ -29,7 +29,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// 2026-11-21, 00:00 in UTC.
 fn start() -> Now {
-    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    #[expect(clippy::disallowed_methods, reason = "any time will do")]
     let mono = Instant::now();
     Now {
         wall: UNIX_EPOCH + DAY * 20_778,
@@ -37,8 +37,8 @@ fn start() -> Now {
     }
 }
 
-/// Advances as the monitor does, to all moments up to one.
-fn watch(sla: &campanile_sla::ServiceLevels, from: Now, to: Now) {
+/// Calls `tick` as the monitor does, until a time.
+fn tick_until(sla: &campanile_sla::ServiceLevels, from: Now, to: Now) {
     let mut now = from;
     while now.mono < to.mono {
         sla.tick(now);

@@ -268,9 +268,9 @@ fn matchers_are_promql() {
     assert!(rules("job=orders").is_err());
 }
 
-/// What is not read is an error, so that a definition never means less than it says.
+/// Unsupported parts are errors, so that no part of a definition is dropped.
 #[test]
-fn nothing_in_a_definition_is_ignored_in_silence() {
+fn unsupported_parts_of_a_definition_are_errors() {
     let with = |from: &str, to: &str| {
         assert!(WHOLE.contains(from), "{from}");
         from_open_slo(&WHOLE.replacen(from, to, 1)).map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! `slokit` as a second opinion on the arithmetic.
+//! Comparison of the arithmetic with `slokit`.
 
 use campanile_sla::{ServiceLevels, Slo, Urgency};
 use slokit::{BurnRate, MwmbrConfig, Objective, Severity, Window};
@@ -6,11 +6,11 @@ use slokit::{BurnRate, MwmbrConfig, Objective, Severity, Window};
 use super::*;
 
 #[test]
-fn budgets_and_burn_rates_are_those_of_slokit() {
+fn budgets_and_burn_rates_match_slokit() {
     let start = start();
     for seed in 0..1_000 {
         let mut random = fastrand::Rng::with_seed(seed);
-        // With two decimal places, so that both know it exactly.
+        // Two decimal places are exact in both.
         let target = random.u32(5_000..10_000);
         let days = random.u32(7..92);
         let text = format!("{}.{:02}%", target / 100, target % 100);
@@ -62,7 +62,7 @@ fn budgets_and_burn_rates_are_those_of_slokit() {
 }
 
 #[test]
-fn alerts_over_30_days_are_those_of_slokit() {
+fn alerts_over_30_days_match_slokit() {
     let start = start();
     let sla = ServiceLevels::builder().slo(Slo::availability("a", "99.9%"));
     let ours = sla.build_at(start).unwrap().burn_alerts_at(start);

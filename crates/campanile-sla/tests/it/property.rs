@@ -1,4 +1,4 @@
-//! Against a list of all that happened.
+//! Comparison of windows with a list of all events.
 
 use std::ops::Range;
 use std::time::SystemTime;
@@ -7,21 +7,21 @@ use campanile_sla::{ServiceLevels, Slo, Window, merge};
 
 use super::*;
 
-/// What happened at a moment.
+/// An event with its time.
 #[derive(Clone, Copy)]
 struct Event {
     at: SystemTime,
     good: bool,
 }
 
-/// One process after another, beside a list.
+/// A sequence of processes, and the list of events.
 struct World {
     now: Now,
     sla: ServiceLevels,
     events: Vec<Event>,
-    /// In which the process was there.
+    /// The times in which a process ran.
     watched: Vec<(SystemTime, SystemTime)>,
-    /// The time of its last advance.
+    /// The time of the last tick.
     looked: Option<SystemTime>,
 }
 
@@ -66,7 +66,7 @@ impl World {
         match random.u8(..12) {
             0..7 => {
                 let (from, to) = (self.now.wall, self.now.wall + time);
-                // Unless it is told again, it believes in the time for half a minute.
+                // Time is observed for half a minute after a tick.
                 let end = self.looked.map_or(to, |looked| looked + SECOND * 30);
                 self.watched.push((from, end.clamp(from, to)));
                 self.now = self.now + time;
@@ -79,14 +79,14 @@ impl World {
                 self.now.wall += time + SECOND * 3;
                 self.advance();
             }
-            // The process is killed, and another one comes.
+            // The process is killed and restarted.
             8 => {
                 let snapshot = self.sla.snapshot_at(self.now);
                 self.now.wall += time;
                 (self.sla, self.looked) = (sla(self.now), None);
                 self.sla.restore_at(&snapshot, self.now).unwrap();
             }
-            // What another replica counted at the same time comes to it.
+            // The counts of another replica at the same time are merged.
             9 => {
                 let other = sla(self.now);
                 for _ in 0..random.u8(..4) {
@@ -104,7 +104,7 @@ impl World {
                 (self.sla, self.looked) = (sla(self.now), None);
                 self.sla.restore_at(&both.unwrap(), self.now).unwrap();
             }
-            // The clock is set back by less than what is noticed, and forth again.
+            // The clock is set back by less than a detected step, and forward again.
             10 => {
                 let set = Now {
                     wall: self.now.wall - time,
@@ -130,7 +130,7 @@ impl World {
     fn check(&self, seed: u64, name: &str, from: SystemTime, bucket: Duration) {
         let report = self.sla.slo_report_at(name, self.now).unwrap();
         let outer = from - bucket;
-        // A second that is being counted may be told as the one before.
+        // An event of the current second may count in the second before.
         let count = |good: bool, from: SystemTime| {
             let events = self.events.iter();
             let events = events.filter(|event| event.good == good && event.at > from);
@@ -155,7 +155,7 @@ impl World {
         };
         let window = self.now.wall.duration_since(from).unwrap();
         let covered = window.mul_f64(report.coverage);
-        // Time stands still for what a clock that is ahead by up to 2 s does not tell.
+        // A lead of the clock of up to 2 s is not a detected step.
         let slack = SECOND * 8;
         assert!(
             covered <= watched(outer) + slack,
@@ -169,13 +169,13 @@ impl World {
 }
 
 #[test]
-fn windows_are_those_of_a_list() {
+fn windows_match_a_list() {
     compare(0..5_000);
 }
 
-/// The other half of 10,000 cases, beside the first.
+/// The other half of 10,000 cases, in parallel.
 #[test]
-fn windows_are_those_of_a_list_again() {
+fn windows_match_a_list_again() {
     compare(5_000..10_000);
 }
 
@@ -190,7 +190,7 @@ fn compare(seeds: Range<u64>) {
             world.check(seed, name, world.now.wall - window, bucket);
         }
         let report = world.sla.slo_report_at("calendar", world.now).unwrap();
-        // Its start is a full hour, so that no bucket lies across it.
+        // The start is a full hour, so no bucket crosses it.
         world.check(
             seed,
             "calendar",

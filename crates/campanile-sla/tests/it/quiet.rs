@@ -1,17 +1,17 @@
-//! Alerts of services that have few requests, or suddenly none.
+//! Alerts of services with few requests, or suddenly none.
 
 use campanile_sla::{MaintenanceWindow, ServiceLevels, Slo, SloStatus, Source};
 
 use super::*;
 
 #[test]
-fn an_outage_of_a_quiet_service_rings() {
+fn an_outage_of_a_quiet_service_pages() {
     let start = start();
     let sla = one(Slo::availability("a", "99.9%"), start);
     // Ten requests an hour, all of which fail.
     for tenth in 0..40 {
         let now = start + MINUTE * 6 * tenth;
-        watch(&sla, start + MINUTE * 6 * tenth.saturating_sub(1), now);
+        tick_until(&sla, start + MINUTE * 6 * tenth.saturating_sub(1), now);
         record(&sla, 0, 1, now);
     }
     let now = start + HOUR * 4;
@@ -33,34 +33,34 @@ fn silence_is_no_recovery() {
     let slo = || Slo::availability("a", "99.9%");
     let sla = one(slo(), start);
     let outage = start + MINUTE * 10;
-    watch(&sla, start, outage);
+    tick_until(&sla, start, outage);
     record(&sla, 0, 1_000, outage);
     let at = |minutes: u32| outage + MINUTE * minutes;
-    watch(&sla, outage, at(1));
+    tick_until(&sla, outage, at(1));
     assert!(is_paging(&sla, at(1)));
-    // The balancer has taken it out, and nothing comes any more.
-    watch(&sla, at(1), at(20));
+    // The load balancer has removed the service, and no requests arrive.
+    tick_until(&sla, at(1), at(20));
     assert!(is_paging(&sla, at(20)));
     assert_eq!(sla.slo_report_at("a", at(20)).unwrap().incidents.len(), 1);
-    // A restart does not end it.
+    // A restart does not resolve the alert.
     let after = one(slo(), at(20));
     after.restore_at(&sla.snapshot_at(at(20)), at(20)).unwrap();
     assert!(is_paging(&after, at(20)));
-    // It does not begin so.
+    // An alert does not start without requests.
     let other = one(slo(), start);
     record(&other, 0, 1_000, outage);
     assert!(!is_paging(&other, at(20)));
-    // It works again.
+    // Requests succeed again.
     record(&sla, 1_000, 0, at(21));
-    watch(&sla, at(20), at(21) + SECOND);
+    tick_until(&sla, at(20), at(21) + SECOND);
     assert!(!is_paging(&sla, at(21) + SECOND));
-    // At last its failures are too long ago.
-    watch(&after, at(20), at(61));
+    // The long window no longer contains the failures.
+    tick_until(&after, at(20), at(61));
     assert!(!is_paging(&after, at(61)));
 }
 
 #[test]
-fn nothing_at_all_is_too_little() {
+fn a_throughput_of_zero_is_a_violation() {
     let start = start();
     let sla = one(
         Slo::throughput("jobs", 1.0)
@@ -80,9 +80,9 @@ fn nothing_at_all_is_too_little() {
     );
 }
 
-/// Nothing counts in a maintenance, which is not silence.
+/// Nothing counts during maintenance, which is no silence.
 #[test]
-fn a_maintenance_ends_an_alert() {
+fn maintenance_resolves_an_alert() {
     let start = start();
     let sla = one(Slo::availability("a", "99.9%"), start);
     let advance = |from: Now, time: Duration, good: u64, bad: u64| {

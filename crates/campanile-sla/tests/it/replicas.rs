@@ -41,7 +41,7 @@ fn replica(seed: u64, start: Now) -> Vec<u8> {
 }
 
 #[test]
-fn the_order_makes_no_difference() {
+fn the_order_of_merges_is_irrelevant() {
     let start = start();
     for seed in 0..200 {
         let [a, b, c] = [0, 1, 2].map(|number| replica(seed * 3 + number, start));
@@ -54,7 +54,7 @@ fn the_order_makes_no_difference() {
 }
 
 #[test]
-fn counts_are_added_and_time_is_not() {
+fn counts_are_added_and_coverage_is_not() {
     let start = start();
     let [one, other] = [sla(start), sla(start)];
     for (sla, count) in [(&one, 300), (&other, 60)] {
@@ -68,14 +68,14 @@ fn counts_are_added_and_time_is_not() {
     both.restore_at(&merged, now).unwrap();
     let availability = both.slo_report_at("a", now).unwrap();
     assert_eq!((availability.samples, availability.bad), (360, 36));
-    // Both together, in each second.
+    // Both replicas, in each second.
     let throughput = both.slo_report_at("t", now).unwrap();
     assert_eq!(throughput.current, Some(0.6));
     assert_eq!(throughput.coverage, 1.0 / 6.0);
 }
 
 #[test]
-fn what_is_no_snapshot_is_not_merged() {
+fn invalid_snapshots_are_not_merged() {
     let whole = sla(start()).snapshot_at(start());
     assert_eq!(merge(&whole, b"CSLA\x01"), Err(RestoreError::Unknown));
     assert_eq!(
@@ -129,9 +129,9 @@ fn maintenance_that_ended_early_has_ended_everywhere() {
     assert_eq!(maintenance[0].until, now.wall);
 }
 
-/// Snapshots whose checksum is right, and whose content no replica has.
+/// Snapshots with a valid checksum and impossible values.
 #[test]
-fn absurd_snapshots_are_refused() {
+fn impossible_snapshots_are_rejected() {
     let start = start();
     let whole = sla(start).snapshot_at(start);
     for number in 0..2_000u64 {
@@ -156,7 +156,7 @@ fn absurd_snapshots_are_refused() {
     }
 }
 
-/// Counts are added, so that a second time would double them.
+/// Counts are added, so a second restore would double them.
 #[test]
 fn a_snapshot_is_restored_once() {
     let start = start();
@@ -164,7 +164,7 @@ fn a_snapshot_is_restored_once() {
     record(&before, 90, 10, start);
     let snapshot = before.snapshot_at(start);
     let after = sla(start);
-    // What is damaged was not restored.
+    // A damaged snapshot does not count as restored.
     assert!(after.restore_at(&snapshot[1..], start).is_err());
     assert_eq!(after.restore_at(&snapshot, start), Ok(()));
     assert_eq!(

@@ -11,7 +11,7 @@ fn within(milliseconds: u64) -> Slo {
 }
 
 #[test]
-fn a_rollback_finds_its_counts_again() {
+fn a_rollback_restores_its_counts() {
     let start = start();
     let v1 = one(within(300), start);
     v1.event_recorder("l")
@@ -36,7 +36,7 @@ fn counts_of_an_unknown_slo_are_retained_for_93_days() {
             .unwrap()
             .record_at(false, SECOND, start.mono);
     }
-    crate::watch(&v1, start, start + HOUR);
+    crate::tick_until(&v1, start, start + HOUR);
     let now = start + HOUR;
     let adjustment = Adjustment::new(start.wall, 400)
         .reason("a load test")
@@ -86,7 +86,7 @@ fn retained_streams_have_a_limit() {
 }
 
 #[tokio::test]
-async fn a_route_that_is_gone_makes_room() {
+async fn an_unused_route_is_dropped_at_a_restart() {
     let build = |now| one(Slo::error_rate("r", "1%").per_route(1), now);
     let start = start();
     let before = build(start);
@@ -105,7 +105,7 @@ async fn a_route_that_is_gone_makes_room() {
 }
 
 #[tokio::test]
-async fn a_route_without_requests_in_the_window_makes_room() {
+async fn a_route_without_requests_in_the_window_is_dropped() {
     let start = start();
     let sla = one(Slo::error_rate("r", "1%").over(DAY).per_route(2), start);
     let routes = |now| {
@@ -127,7 +127,7 @@ async fn a_route_without_requests_in_the_window_makes_room() {
         send_at(&sla, route, 500, later.mono).await;
     }
     assert_eq!(routes(later), ["/c", "/d", "_other_"]);
-    // A route makes room for another one while there are others.
+    // A dropped route frees a place while others exist.
     let last = later + HOUR * 23;
     send_at(&sla, "/d", 500, last.mono).await;
     send_at(&sla, "/a", 500, last.mono).await;
@@ -137,7 +137,7 @@ async fn a_route_without_requests_in_the_window_makes_room() {
 }
 
 #[test]
-fn many_pods_make_one_statement() {
+fn many_pods_have_one_report() {
     let start = start();
     let pod = |hour: u32| {
         let begin = Now {
@@ -160,7 +160,7 @@ fn many_pods_make_one_statement() {
     assert!(all.len() < 40_000, "{}", all.len());
 }
 
-/// Objectives of all kinds, of which one tracks routes.
+/// SLOs of all kinds, one of them with routes.
 fn several(now: Now) -> ServiceLevels {
     let builder = ServiceLevels::builder()
         .slo(Slo::availability("a", "99.9%").per_route(2))
@@ -170,9 +170,9 @@ fn several(now: Now) -> ServiceLevels {
     builder.build_at(now).unwrap()
 }
 
-/// A snapshot and its changes are the later snapshot, whatever happens in between.
+/// A snapshot with its changes is equal to the later snapshot.
 #[tokio::test]
-async fn changes_make_the_later_snapshot_of_an_earlier_one() {
+async fn changes_turn_a_snapshot_into_the_later_one() {
     for seed in 0..40 {
         let mut random = fastrand::Rng::with_seed(seed);
         let start = start();
@@ -301,7 +301,7 @@ fn counts_that_no_slo_uses_can_be_dropped() {
     assert!(!v2.forget_unused());
 }
 
-/// The old process may still run while the new one waits for its store.
+/// The old process may still run while the new one waits for the store.
 #[test]
 fn counts_of_a_process_that_ran_beside_this_one_can_be_stored_again() {
     let start = start();
@@ -309,7 +309,7 @@ fn counts_of_a_process_that_ran_beside_this_one_can_be_stored_again() {
     let later = start + HOUR;
     for sla in [&old, &new] {
         sla.record_at(true, SECOND, later.mono);
-        crate::watch(sla, start, later);
+        crate::tick_until(sla, start, later);
     }
     new.restore_at(&old.snapshot_at(later), later).unwrap();
     let after = several(later);

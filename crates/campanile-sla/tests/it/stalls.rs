@@ -1,10 +1,10 @@
-//! A process that is stopped knows nothing of the time meanwhile, and must not count it as up.
+//! The time in which a process was stopped does not count as up.
 
 use campanile_sla::{ServiceLevels, Slo, Source};
 
 use super::*;
 
-/// A minute of ticks, an hour without any, and what is known then.
+/// A minute with ticks, an hour without, and another tick.
 fn frozen(slo: Slo) -> (ServiceLevels, Now) {
     let start = start();
     let sla = ServiceLevels::builder().slo(slo).build_at(start).unwrap();
@@ -28,7 +28,7 @@ fn a_process_that_was_frozen_was_not_up() {
     let report = sla.slo_report_at("up", now).unwrap();
     assert_eq!((report.samples, report.bad), (85_000, 0));
     assert!(report.coverage < 0.01, "{}", report.coverage);
-    // A clock step is something else.
+    // This is no clock step.
     assert_eq!(sla.clock_steps(), 0);
 }
 
@@ -44,11 +44,11 @@ fn a_frozen_process_was_down_if_the_slo_is_configured_so() {
     let gone = 60_000 + 3_600_000 - 85_000;
     assert_eq!((report.samples, report.bad), (85_000 + gone, gone));
     assert!(report.coverage < 0.01, "{}", report.coverage);
-    // Prometheus counts it too: the process knows of that time.
+    // Prometheus counts it too, because the process existed.
     assert_eq!(sla.totals_at(now)[0].1.bad(), gone);
 }
 
-/// The first request after a freeze moves the counts before `advance` is called.
+/// The first request after a freeze moves the counts before the tick.
 #[test]
 fn requests_after_a_freeze_do_not_cover_it() {
     let start = start();
@@ -60,15 +60,15 @@ fn requests_after_a_freeze_do_not_cover_it() {
     sla.record_at(true, SECOND, now.mono);
     sla.tick(now);
     assert_eq!(sla.counts_at(DAY, now).covered(), SECOND * 30);
-    watch(&sla, now, now + MINUTE);
+    tick_until(&sla, now, now + MINUTE);
     assert_eq!(sla.counts_at(DAY, now + MINUTE).covered(), SECOND * 90);
     assert_eq!(sla.slo_report_at("a", now).unwrap().samples, 2);
     assert_eq!(sla.stalls(), 1);
 }
 
-/// Without calls of `advance`, stalls are not known.
+/// Without ticks, stalls can't be detected.
 #[test]
-fn all_time_is_watched_before_the_first_look() {
+fn all_time_is_covered_before_the_first_tick() {
     let start = start();
     let sla = ServiceLevels::builder().build_at(start).unwrap();
     assert_eq!(sla.counts_at(DAY, start + HOUR).covered(), HOUR);

@@ -1,11 +1,11 @@
-//! A window that has hardly begun is not judged as if it were full.
+//! The status of a young window.
 
 use campanile_sla::{ServiceLevels, Slo, SloStatus, Source, Window};
 
 use super::*;
 
 #[test]
-fn too_little_is_no_verdict() {
+fn too_few_samples_are_provisional() {
     let start = start();
     let sla = one(Slo::availability("a", "99.9%"), start);
     record(&sla, 2, 1, start);
@@ -46,7 +46,7 @@ fn five_seconds_after_a_start_are_no_page() {
     assert_eq!(report.status, SloStatus::Provisional);
 }
 
-/// A month is young until it ends, and a statement of it is not.
+/// A month is young until its end; the report of a past month is not.
 #[test]
 fn a_failure_at_the_start_of_a_month_is_no_violation() {
     // 2026-12-01
@@ -63,7 +63,7 @@ fn a_failure_at_the_start_of_a_month_is_no_violation() {
     let report = sla.slo_report_at("a", now).unwrap();
     assert_eq!(report.status, SloStatus::Warning);
     assert!(report.is_estimated);
-    // What is expected of the whole month can't pay for that any more.
+    // The budget of the whole month is exceeded.
     let later = first + DAY * 7;
     assert_eq!(
         sla.slo_report_at("a", later).unwrap().status,
@@ -77,7 +77,7 @@ fn a_failure_at_the_start_of_a_month_is_no_violation() {
 }
 
 #[test]
-fn a_window_is_full_with_what_was_restored() {
+fn a_window_is_full_with_restored_counts() {
     let slo = || Slo::availability("a", "99.9%").over(HOUR);
     let start = start() + MINUTE * 7;
     let before = one(slo(), start);

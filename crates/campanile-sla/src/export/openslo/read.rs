@@ -18,11 +18,11 @@ use crate::window::Window;
 /// Parses SLOs from OpenSLO definitions in YAML, which `---` separates.
 ///
 /// The time window and the target come from the definition. The name is the display name if it is a
-/// valid SLO name, and the name otherwise. OpenSLO requires an indicator, which is ignored, because it
-/// is a query for another engine.
+/// valid SLO name, and the name otherwise. OpenSLO requires an indicator, which is ignored, because
+/// it is a query for another engine.
 ///
-/// These annotations define the rest, as [`Export::open_slo`](crate::export::Export::open_slo) writes
-/// them:
+/// These annotations define the rest, as [`Export::open_slo`](crate::export::Export::open_slo)
+/// writes them:
 ///
 /// | annotation `campanile/…` | value |
 /// |---|---|
@@ -34,8 +34,8 @@ use crate::window::Window;
 /// | `abandoned_after`, `time_slice`, `per_route`, `count_restart_as_down` | as the settings of [`Slo`] |
 /// | `window` | the exact window, if the time window is rounded up |
 ///
-/// These are errors: an unknown field or annotation, another kind or version, alert policies, more than
-/// one objective or time window, and a `campanile/window` that contradicts the time window.
+/// These are errors: an unknown field or annotation, another kind or version, alert policies, more
+/// than one objective or time window, and a `campanile/window` that contradicts the time window.
 ///
 /// ```
 /// use campanile_sla::export::from_open_slo;
@@ -114,8 +114,8 @@ impl OpenSloError {
         self.column
     }
 
-    /// Returns the path of the field, such as `spec.timeWindow[0].duration`; empty if the document could
-    /// not be parsed.
+    /// Returns the path of the field, such as `spec.timeWindow[0].duration`; empty if the document
+    /// could not be parsed.
     pub fn field(&self) -> &str {
         &self.field
     }

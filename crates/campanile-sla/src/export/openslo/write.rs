@@ -11,9 +11,9 @@ use crate::window::Unit;
 impl Export {
     /// Returns the SLOs as OpenSLO definitions in YAML.
     ///
-    /// The indicator is the ratio of good and all events of the counter in Prometheus. The parts of an
-    /// SLO that OpenSLO does not define, such as a latency limit, are in annotations `campanile/…`,
-    /// which `from_open_slo` reads.
+    /// The indicator is the ratio of good and all events of the counter in Prometheus. The parts of
+    /// an SLO that OpenSLO does not define, such as a latency limit, are in annotations
+    /// `campanile/…`, which `from_open_slo` reads.
     #[must_use]
     pub fn open_slo(&self) -> String {
         let mut names = HashSet::new();

@@ -42,7 +42,8 @@ pub(crate) fn limit(incidents: &mut Vec<Incident>) -> u64 {
         .last()
         .map_or(0, |incident| to_millis(incident.from));
     let oldest = newest.saturating_sub(MAX_WINDOW);
-    incidents.retain(|one| one.until.is_none_or(|until| to_millis(until) >= oldest));
+    let ended = |incident: &Incident| incident.until.map(to_millis);
+    incidents.retain(|incident| ended(incident).is_none_or(|until| until >= oldest));
     let mut days = BTreeMap::<u64, Vec<Incident>>::new();
     for incident in std::mem::take(incidents) {
         let day = to_millis(incident.from) / DAY;
@@ -50,7 +51,8 @@ pub(crate) fn limit(incidents: &mut Vec<Incident>) -> u64 {
     }
     for mut day in days.into_values() {
         if day.len() > MAX_PER_DAY {
-            day.sort_by_key(|one| (Reverse((one.until.is_none(), one.bad)), key(one)));
+            let severity = |incident: &Incident| (incident.until.is_none(), incident.bad);
+            day.sort_by_key(|incident| (Reverse(severity(incident)), key(incident)));
             day.truncate(MAX_PER_DAY);
             day.sort_by_key(key);
         }
@@ -96,11 +98,18 @@ impl Incidents {
         let rate = pages.filter_map(|alert| alert.rate).reduce(f64::max);
         if !is_bad {
             // A merge of several replicas may have left several open ones.
-            for open in self.all.iter_mut().filter(|one| one.until.is_none()) {
+            for open in self
+                .all
+                .iter_mut()
+                .filter(|incident| incident.until.is_none())
+            {
                 open.until = Some(at);
             }
         }
-        let open = self.all.iter_mut().rfind(|one| one.until.is_none());
+        let open = self
+            .all
+            .iter_mut()
+            .rfind(|incident| incident.until.is_none());
         match (open, is_bad) {
             (Some(incident), true) => {
                 incident.bad = incident.bad.saturating_add(new);
@@ -196,11 +205,14 @@ mod tests {
         let all: Vec<_> = incidents.all().cloned().collect();
         assert_eq!((all.len(), incidents.dropped()), (11, 491));
         assert_eq!((&all[0], all.last()), (&march, Some(&ongoing)));
-        assert!(all[1..10].iter().all(|one| one.bad == 49), "{all:?}");
+        assert!(
+            all[1..10].iter().all(|incident| incident.bad == 49),
+            "{all:?}"
+        );
         // After 93 days the first incident is dropped.
         incidents.push(incident(1_094, 0, 1));
         assert_eq!(incidents.all().count(), 11);
-        assert!(incidents.all().all(|one| *one != march));
+        assert!(incidents.all().all(|incident| *incident != march));
     }
 
     #[test]

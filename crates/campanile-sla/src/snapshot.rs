@@ -23,8 +23,8 @@ pub(crate) use self::saved::{Saved, SavedStream};
 /// # Errors
 ///
 /// Returns an error if one of them is not a valid snapshot.
-pub fn merge(one: &[u8], other: &[u8]) -> Result<Vec<u8>, RestoreError> {
-    let (mut saved, other) = (read(one)?, read(other)?);
+pub fn merge(snapshot: &[u8], other: &[u8]) -> Result<Vec<u8>, RestoreError> {
+    let (mut saved, other) = (read(snapshot)?, read(other)?);
     for (key, stream) in other.streams {
         saved.streams.entry(key).or_default().merge(stream);
     }

@@ -170,24 +170,24 @@ impl Writer {
         self.number(to_millis(at));
     }
 
-    fn list<T>(&mut self, list: impl IntoIterator<Item = T>, one: impl Fn(&mut Self, T)) {
+    fn list<T>(&mut self, list: impl IntoIterator<Item = T>, write: impl Fn(&mut Self, T)) {
         let mut count = 0;
         let mut items = Self(Vec::new());
-        for item in list {
-            one(&mut items, item);
+        for value in list {
+            write(&mut items, value);
             count += 1;
         }
         self.number(count);
         self.0.append(&mut items.0);
     }
 
-    fn ordered<T>(&mut self, map: &BTreeMap<u64, T>, one: impl Fn(&mut Self, &T)) {
+    fn ordered<T>(&mut self, map: &BTreeMap<u64, T>, write: impl Fn(&mut Self, &T)) {
         self.number(map.len() as u64);
         let mut before = 0;
         for (number, value) in map {
             self.number(number - before);
             before = *number;
-            one(self, value);
+            write(self, value);
         }
     }
 }
@@ -225,15 +225,15 @@ impl Reader<'_> {
 
     fn list<T, C: FromIterator<T>>(
         &mut self,
-        mut one: impl FnMut(&mut Self) -> Option<T>,
+        mut read: impl FnMut(&mut Self) -> Option<T>,
     ) -> Option<C> {
         let count = self.number()?;
-        (0..count).map(|_| one(self)).collect()
+        (0..count).map(|_| read(self)).collect()
     }
 
     /// Reads a list of at most one item.
-    fn option<T>(&mut self, one: impl FnMut(&mut Self) -> Option<T>) -> Option<Option<T>> {
-        let list: Vec<_> = self.list(one)?;
+    fn option<T>(&mut self, read: impl FnMut(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        let list: Vec<_> = self.list(read)?;
         let mut list = list.into_iter();
         let first = list.next();
         list.next().is_none().then_some(first)
@@ -241,12 +241,12 @@ impl Reader<'_> {
 
     fn ordered<T>(
         &mut self,
-        mut one: impl FnMut(&mut Self) -> Option<T>,
+        mut read: impl FnMut(&mut Self) -> Option<T>,
     ) -> Option<BTreeMap<u64, T>> {
         let mut before = 0u64;
         self.list(|reader| {
             before = before.checked_add(reader.number()?)?;
-            Some((before, one(reader)?))
+            Some((before, read(reader)?))
         })
     }
 

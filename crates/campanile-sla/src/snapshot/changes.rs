@@ -80,7 +80,7 @@ fn has_all<T>(old: &Buckets<T>, later: &Buckets<T>) -> bool {
     old.iter().all(|(width, old)| {
         let later = later.get(width);
         let Some((later, (first, _))) =
-            later.and_then(|one| one.first_key_value().map(|first| (one, first)))
+            later.and_then(|ring| ring.first_key_value().map(|first| (ring, first)))
         else {
             return true;
         };

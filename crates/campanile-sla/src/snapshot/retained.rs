@@ -15,11 +15,11 @@ impl Saved {
         self.streams.retain(|_, stream| stream.time >= oldest);
         let oldest = from_millis(oldest);
         self.adjustments.retain(|_, adjustments| {
-            adjustments.retain(|one| one.at >= oldest);
+            adjustments.retain(|adjustment| adjustment.at >= oldest);
             !adjustments.is_empty()
         });
         self.incidents.retain(|_, incidents| {
-            incidents.retain(|one| one.until.unwrap_or(one.from) >= oldest);
+            incidents.retain(|incident| incident.until.unwrap_or(incident.from) >= oldest);
             !incidents.is_empty()
         });
     }

@@ -360,9 +360,9 @@ impl Metadata {
     fn goal(&self, name: &str, target: String) -> ParseResult<Slo> {
         let kinds = "availability, latency, success_within, error_rate, uptime or gauge";
         let within = || -> ParseResult<Duration> {
-            let of = self.required("within", "a duration, such as 250ms")?;
-            duration(&of.value)
-                .ok_or_else(|| Self::error(of, "within", "a duration, such as 250ms"))
+            let within = self.required("within", "a duration, such as 250ms")?;
+            duration(&within.value)
+                .ok_or_else(|| Self::error(within, "within", "a duration, such as 250ms"))
         };
         let kind = self.required("kind", kinds)?;
         let slo = match &*kind.value {

@@ -276,7 +276,7 @@ impl SloDriver {
         let sla = self.sources.sla();
         let mut written = put(&mut stored, &mut batch, sla, now).await;
         // Counts that no SLO uses must not prevent the others from being written.
-        if written.is_err() && sla.forget_unused() {
+        if written.is_err() && sla.discard_unused_counts() {
             tracing::warn!("dropped stored counts that no SLO uses: too many counts to store");
             written = put(&mut stored, &mut batch, sla, now).await;
         }

@@ -32,7 +32,7 @@ impl Routes {
         }
     }
 
-    /// Returns the stream of a route, or that of the other routes if the limit is reached. A new
+    /// Returns the stream of a route, or the stream of `_other_` if the limit is reached. A new
     /// stream has the time of `total`, the stream of all routes.
     pub(crate) fn stream(&self, route: &str, total: &Stream, now: Instant) -> Arc<Stream> {
         let is_full = |streams: &BTreeMap<String, _>| {

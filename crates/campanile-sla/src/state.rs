@@ -29,7 +29,7 @@ const STATUSES: [SloStatus; 5] = [
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 impl AtomicState {
-    /// Sets the state to that of a report.
+    /// Sets the state from a report.
     pub(crate) fn update(&self, report: &SloReport) {
         // While the status is provisional the budget is reported as without data, so that an
         // application does not shed load for a single failure after a start.

@@ -31,7 +31,7 @@ impl Export {
     ///   labels are those of `campanile_monitor::burn_rate_rules` and of Sloth. While an SLO's page
     ///   fires, its ticket does not.
     ///
-    /// Each ratio is that of bad and valid events over the whole window. Sloth uses the mean of
+    /// Each ratio divides the bad by the valid events of the whole window. Sloth uses the mean of
     /// five-minute ratios for 30 days, in which a quiet night has the weight of a busy day. An
     /// alert also requires three bad events in its long window (for an uptime 30 s), and counts
     /// from before its short one, as

@@ -16,7 +16,7 @@ impl ServiceLevels {
     /// month, or one of the last 93 days.
     ///
     /// Counts are retained per hour in UTC. In a time zone whose offset is not a whole hour, such
-    /// as that of India, the hour in which a month starts counts in the reports of both months.
+    /// as India's, the hour in which a month starts counts in the reports of both months.
     ///
     /// # Errors
     ///

@@ -177,7 +177,7 @@ impl ServiceLevels {
     /// were any.
     ///
     /// Use it, for example, if a [snapshot](Self::snapshot) is too large to be stored.
-    pub fn forget_unused(&self) -> bool {
+    pub fn discard_unused_counts(&self) -> bool {
         let unused = std::mem::take(&mut *self.retained());
         unused != Saved::default()
     }
@@ -216,7 +216,7 @@ fn save(stream: &Stream, sketches: &[u64], now: Now) -> SavedStream {
     }
 }
 
-/// Adds restored counts to a stream; `indicator` is `None` for that of a route.
+/// Adds restored counts to a stream; `indicator` is `None` for the stream of a route.
 fn load(
     stream: &Stream,
     indicator: Option<&Indicator>,

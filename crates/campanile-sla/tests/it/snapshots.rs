@@ -296,9 +296,9 @@ fn counts_that_no_slo_uses_can_be_dropped() {
     let v2 = one(within(250), start);
     v2.restore_at(&v1.snapshot_at(start), start).unwrap();
     let large = v2.snapshot_at(start).len();
-    assert!(v2.forget_unused());
+    assert!(v2.discard_unused_counts());
     assert!(v2.unused_counts().is_empty() && v2.snapshot_at(start).len() < large);
-    assert!(!v2.forget_unused());
+    assert!(!v2.discard_unused_counts());
 }
 
 /// The old process may still run while the new one waits for the store.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use campanile::Campanile;
-use campanile::alerts::{BoxFuture, Notice, Notify, NotifyError, Rule};
+use campanile::alerts::{BoxFuture, Channel, ChannelError, Notification, Rule};
 use campanile::sla::Slo;
 use campanile::store::Redb;
 use campanile_tests::{eventually, get as fetch};

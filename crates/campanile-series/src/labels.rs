@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LabelSet(Arc<[(Box<str>, Box<str>)]>);
 
-impl Labels {
+impl LabelSet {
     /// Creates labels from names and values.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl Default for LabelSet {
 }
 
 /// Writes the labels as PromQL does: `{a="1", b="2"}`.
-impl fmt::Display for Labels {
+impl fmt::Display for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
         for (number, (name, value)) in self.iter().enumerate() {
@@ -181,7 +181,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Labels or a fingerprint are not valid.
+/// LabelSet or a fingerprint are not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabelError {

@@ -108,7 +108,7 @@ impl Matcher {
     }
 
     /// Returns whether the labels match.
-    pub fn matches(&self, labels: &Labels) -> bool {
+    pub fn matches(&self, labels: &LabelSet) -> bool {
         self.matches_value(labels.get(&self.name).unwrap_or_default())
     }
 

@@ -101,9 +101,12 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 fn added(effort: Effort, mut peer: impl FnMut() -> f64) -> (Vec<f64>, Vec<f64>) {
     let campanile = Campanile::builder("scoreboard").build();
     let sli = campanile.expect("the defaults are valid").sla().observer();
-    let observe = ObserveLayer::builder((HttpMetrics::register(&Registry::new()).unwrap(), sli))
-        .route(|_| Some("/users/{id}".into()))
-        .build();
+    let observe = ObserveLayer::builder((
+        HttpMetrics::register(&Registry::new()).expect("the names are free"),
+        sli,
+    ))
+    .route(|_| Some("/users/{id}".into()))
+    .build();
     let mut ours = ServiceBuilder::new()
         .layer(CorrelationIdLayer::new())
         .layer(observe)

@@ -50,6 +50,7 @@ impl Runs {
     }
 
     /// Waits until no run is active.
+    #[cfg(feature = "axum")]
     pub(crate) async fn ended(&self) {
         let mut active = self.active.subscribe();
         // The sender is in `self`.

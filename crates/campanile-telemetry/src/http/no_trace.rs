@@ -11,14 +11,22 @@ use super::Fact;
 use crate::recorder::FlightRecorder;
 use crate::span::Kept;
 
-pub(super) type Noted = ();
+#[derive(Debug)]
+pub(super) struct Noted;
 
-pub(super) fn noted(_: &mut Kept) {}
+pub(super) fn noted(_: &mut Kept) -> Noted {
+    Noted
+}
 
 #[derive(Debug)]
 pub(super) struct Traced(Infallible);
 
 pub(super) struct Outside;
+
+// The request's code drops it explicitly, as it drops the one with a context.
+impl Drop for Outside {
+    fn drop(&mut self) {}
+}
 
 impl Outside {
     pub(super) fn of(_: &Correlation, _: Option<&FlightRecorder>) -> Self {
@@ -43,7 +51,7 @@ impl Traced {
 
     pub(super) fn enter(&self) {}
 
-    pub(super) fn note(&self, (): &Noted) {}
+    pub(super) fn note(&self, _: &Noted) {}
 
     pub(super) fn end<'a>(
         &self,

@@ -80,7 +80,7 @@ impl Telemetry {
 
     /// Returns the layer that writes lines together with the layer of `tracing-opentelemetry`,
     /// which exports the spans of the application. Without a [tracer
-    /// provider](TelemetryBuilder::tracer_provider) and without exported traces it is the same as
+    /// provider](crate::TelemetryBuilder::tracer_provider) and without exported traces it is the same as
     /// [`layer`](Self::layer).
     ///
     /// Do not use it if the subscriber already has a layer of `tracing-opentelemetry`: the second
@@ -224,7 +224,7 @@ impl Telemetry {
         });
     }
 
-    /// Returns the last lines; `None` without [`TelemetryBuilder::capture`].
+    /// Returns the last lines; `None` without [`TelemetryBuilder::capture`](crate::TelemetryBuilder::capture).
     #[must_use]
     pub fn capture(&self) -> Option<&Capture> {
         self.layer.emitter.capture.as_ref()

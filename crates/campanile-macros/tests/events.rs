@@ -145,7 +145,7 @@ fn without_a_recorder_the_log_says_so_once() {
     });
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
-        lines[0].contains("where no metrics recorder is"),
+        lines[0].contains("called without a metrics recorder"),
         "{lines:?}"
     );
 }

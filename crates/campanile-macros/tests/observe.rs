@@ -109,7 +109,7 @@ fn results_are_counted_by_outcome_and_errors_by_kind() {
     assert_eq!(timed(&registry, "order"), (4, 0.0));
     let page = registry.render();
     assert!(
-        page.contains("# HELP function_calls_total Calls that ended"),
+        page.contains("# HELP function_calls_total Ended calls"),
         "{page}"
     );
 }

@@ -24,16 +24,16 @@ fn build_reports_all_problems() {
     assert_eq!(
         problems,
         [
-            r#"the rule's name "a b" is not valid: use 1 to 128 characters of [A-Za-z0-9_:.-]"#,
-            r#"the expression "up == 0" of the rule "expr" is not valid: no language of expressions was given: see `evaluate`"#,
-            r#"the rule "long" holds for 11y: give at most 10y"#,
-            r#"the rule "label" has a label that is not valid: invalid label name "a-b": expected [a-zA-Z_][a-zA-Z0-9_]*"#,
-            r#"the rule "own" has a label that is not valid: duplicate label "severity": expected one value per label"#,
-            r#"the annotation "summary" of the rule "text" has 4097 bytes: give at most 4096"#,
-            r#"there are two rules named "twice": give each a name of its own"#,
-            r#"the channel's name "" is not valid: use 1 to 64 characters of [A-Za-z0-9._-]"#,
-            r#"there are two channels named "log": give each a name of its own"#,
-            r#"the channel "hook" can't work: the URL's scheme is neither http nor https"#,
+            r#"invalid rule name "a b": expected 1 to 128 characters of [A-Za-z0-9_:.-]"#,
+            r#"invalid expression "up == 0" of rule "expr": no expression engine: set `expr_engine` on the builder"#,
+            r#"invalid pending time 11y of rule "long": expected at most 10y"#,
+            r#"invalid label of rule "label": invalid label name "a-b": expected [a-zA-Z_][a-zA-Z0-9_]*"#,
+            r#"invalid label of rule "own": duplicate label "severity": expected one value per label"#,
+            r#"annotation "summary" of rule "text" too large: 4097 bytes (limit 4096)"#,
+            r#"duplicate rule "twice": expected a unique name for each rule"#,
+            r#"invalid channel name "": expected 1 to 64 characters of [A-Za-z0-9._-]"#,
+            r#"duplicate channel "log": expected a unique name for each channel"#,
+            r#"invalid channel "hook": invalid scheme of the URL: expected http or https"#,
         ]
     );
     assert_eq!(error.to_string(), problems.join("; "));

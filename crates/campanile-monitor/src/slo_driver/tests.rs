@@ -152,8 +152,8 @@ fn unknown_series_and_checks_are_problems() {
     let problems = build(&sources).map(|_| ()).unwrap_err();
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(problems.len(), 4, "{problems:?}");
-    assert!(problems[0].starts_with("invalid series \"\" of SLO \"empty\": give a metric"));
-    assert!(problems[1].ends_with("there is \"> 1\" after it"));
+    assert!(problems[0].starts_with("invalid series \"\" of SLO \"empty\": expected a metric"));
+    assert!(problems[1].ends_with("unexpected \"> 1\" after the selector"));
     assert!(problems[2].starts_with("invalid series \"queue_size{queue=~"));
     assert_eq!(
         problems[3],

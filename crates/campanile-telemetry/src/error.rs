@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fmt, io};
 
+use crate::causes::with_causes;
+
 /// A [`Telemetry`](crate::Telemetry) cannot be built. It lists every invalid setting.
 ///
 /// The message has the causes of each problem. The `Debug` form is the message, since `main` prints
@@ -27,24 +29,11 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, problem) in self.problems.iter().enumerate() {
             let separator = if number == 0 { "" } else { "; " };
-            write!(f, "{separator}{problem}")?;
-            let mut last = problem.to_string();
-            let causes = std::iter::successors(problem.source(), |&cause| cause.source());
-            for cause in causes.take(MAX_CAUSES) {
-                let text = cause.to_string();
-                // Some errors repeat their causes.
-                if !last.contains(&text) {
-                    write!(f, ": {text}")?;
-                }
-                last = text;
-            }
+            write!(f, "{separator}{}", with_causes(problem))?;
         }
         Ok(())
     }
 }
-
-/// The limit of causes in a message.
-const MAX_CAUSES: usize = 16;
 
 impl fmt::Debug for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

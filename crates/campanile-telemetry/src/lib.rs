@@ -106,6 +106,7 @@
 
 mod builder;
 mod capture;
+mod causes;
 mod client;
 mod clock;
 mod emit;
@@ -152,8 +153,8 @@ pub use self::env_warning::EnvWarning;
 pub use self::error::{BuildError, InstallError, Problem};
 pub use self::field_value::FieldValue;
 pub use self::filter::{InvalidDirectives, LogFilter};
-pub use self::http::{HttpSpans, RequestLines, SpanExchange};
 use self::key_cache as keys;
+pub use self::http::{HttpSpans, RequestLines, SpanExchange};
 pub use self::line::Format;
 pub use self::note::note;
 #[cfg(feature = "otlp")]

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::causes::with_causes;
 use crate::otlp::{Exporter, MetricSource, Otlp, Plan};
 use crate::output::Sink;
 use crate::redact::Redaction;
@@ -141,8 +142,9 @@ fn console(log: Option<&Sink>) -> Write {
 
 /// Returns the variable that an invalid setting of the collector is from, and the reason.
 fn variable_of(problem: &Problem) -> (String, String) {
-    let Problem::Otlp { setting, source } = problem else {
-        return ("OTEL_EXPORTER_OTLP_*".to_owned(), problem.to_string());
+    let reason = with_causes(problem);
+    let Problem::Otlp { setting, .. } = problem else {
+        return ("OTEL_EXPORTER_OTLP_*".to_owned(), reason);
     };
     let variable = match setting.strip_prefix("OTLP endpoint") {
         Some("") => "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
@@ -152,7 +154,7 @@ fn variable_of(problem: &Problem) -> (String, String) {
         }
         None => "OTEL_EXPORTER_OTLP_*".to_owned(),
     };
-    (variable, format!("invalid {setting}: {source}"))
+    (variable, reason)
 }
 
 impl fmt::Debug for Exports {

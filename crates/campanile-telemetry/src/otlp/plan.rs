@@ -105,7 +105,7 @@ impl Otlp {
         };
         let own = &self.signals[signal];
         Ok(Signal {
-            name: ["spans", "lines of the log", "points of metrics"][signal],
+            name: ["spans", "log records", "metric points"][signal],
             transport,
             limits: Limits {
                 batch: own.batch,

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::attempt::{Attempt, rejected};
 use super::protocol::Protocol;
+use crate::causes::with_causes;
 use crate::clock;
 
 /// The destination of one signal.
@@ -117,12 +118,12 @@ fn judge(protocol: Protocol, answer: Result<Response, SendError>) -> Attempt {
     let answer = match answer {
         Ok(answer) => answer,
         Err(error @ SendError::Forbidden { .. }) => {
-            let reason = error.to_string();
+            let reason = with_causes(&error);
             return Attempt::Refused { reason };
         }
         Err(error) => {
             return Attempt::Later {
-                reason: error.to_string(),
+                reason: with_causes(&error),
                 after: None,
             };
         }

@@ -21,7 +21,6 @@ use crate::source::{self, Token};
 const IN_CYCLES: &[(&str, usize)] = &[
     ("campanile", 17),
     ("campanile-series", 2),
-    ("campanile-telemetry", 32),
 ];
 
 /// A path in a file, as its tokens spell it, without the names that it imports.

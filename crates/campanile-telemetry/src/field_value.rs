@@ -74,3 +74,11 @@ from! {
     f64 => Float
     bool => Bool
 }
+
+/// The value of an attribute of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fact<'a> {
+    Static(&'static str),
+    Text(&'a str),
+    Number(i64),
+}

@@ -5,8 +5,7 @@ use std::ops::Range;
 use tracing::field::{Field, Visit};
 
 use crate::escape::escape;
-use crate::field_value::FieldValue;
-use crate::http::Fact;
+use crate::field_value::{Fact, FieldValue};
 use crate::key_cache::{self, KeyCache, namespace};
 use crate::number;
 use crate::origin::Origin;

@@ -13,11 +13,12 @@ use tracing::field::Empty;
 use self::found::{Found, record_alone};
 use self::trace::{Outside, Traced, noted};
 use crate::clock;
-use crate::keys::RECORDED;
-use crate::line::Ids;
-use crate::note::{FieldValue, note_in};
+use crate::event::Ids;
+use crate::field_value::{Fact, FieldValue};
+use crate::key_cache::RECORDED;
+use crate::note::note_in;
 use crate::recorder::{Ring, Verdict};
-use crate::span::with_kept;
+use crate::span::with_span_data;
 
 mod found;
 #[cfg(not(feature = "otel"))]
@@ -124,14 +125,6 @@ impl Exchange {
     }
 }
 
-/// A value that a request's span is known to have.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Fact<'a> {
-    Static(&'static str),
-    Text(&'a str),
-    Number(i64),
-}
-
 /// What is recorded of a request, and how long it took to its head.
 #[derive(Debug)]
 struct Recording {
@@ -139,9 +132,6 @@ struct Recording {
     begun: Instant,
     head: Option<Duration>,
 }
-
-/// The target of the spans.
-pub(crate) const TARGET: &str = module_path!();
 
 /// The most fields that are added to each span.
 const MAX_FIELDS: usize = 32;
@@ -298,7 +288,7 @@ impl Observer for HttpSpans {
         });
         drop(outside);
         // Where the subscriber keeps spans, those who work for the request elsewhere have its ids too.
-        let known = with_kept(&span, |kept| {
+        let known = with_span_data(&span, |kept| {
             kept.ids = Some(Ids {
                 trace: Some(place.parent),
                 ..Ids::of(&correlation)
@@ -430,7 +420,7 @@ impl Observer for HttpSpans {
         if let Some(traced) = traced {
             let name = || name(method, grpc.is_some(), route);
             let is_known = !is_known_alone && !is_alone;
-            if let Some(noted) = of_kept.or_else(|| with_kept(span, noted)) {
+            if let Some(noted) = of_kept.or_else(|| with_span_data(span, noted)) {
                 traced.note(&noted);
             }
             traced.end(name, error.is_some(), is_known, end.duration(), facts);

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 
 use crate::escape::is_plain;
-pub(crate) use crate::http::TARGET as HTTP_TARGET;
 use crate::redact::{Hidden, Redaction};
 use crate::schema::SchemaKeys;
 
@@ -63,6 +62,13 @@ pub(crate) const INTEGERS: &str = "campanile.integers";
 
 /// The field of a request whose recording is written.
 pub(crate) const RECORDED: &str = "campanile.recorded";
+
+/// The target of the spans and lines of requests: the path of `http.rs`.
+pub(crate) const HTTP_TARGET: &str = "campanile_telemetry::http";
+
+/// The attribute that has the number of a recording until the span ends.
+#[cfg(feature = "otlp")]
+pub(crate) const RING: &str = "campanile.ring";
 
 /// The keys of one log, with its redaction and schema.
 #[derive(Debug)]

@@ -153,7 +153,6 @@ pub use self::env_warning::EnvWarning;
 pub use self::error::{BuildError, InstallError, Problem};
 pub use self::field_value::FieldValue;
 pub use self::filter::{InvalidDirectives, LogFilter};
-use self::key_cache as keys;
 pub use self::http::{HttpSpans, RequestLines, SpanExchange};
 pub use self::line::Format;
 pub use self::note::note;

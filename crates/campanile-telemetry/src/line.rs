@@ -6,7 +6,6 @@ use tracing::Level;
 
 use crate::clock;
 use crate::escape::escape;
-pub(crate) use crate::event::Ids;
 use crate::event::LogEvent;
 use crate::fields::{Fields, KEPT, quoted};
 use crate::key_cache::{EXTRA, KeyCache, LEFT_OUT, namespace};

@@ -3,7 +3,7 @@ use tracing::{Dispatch, Span};
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 
-pub(crate) use crate::field_value::FieldValue;
+use crate::field_value::FieldValue;
 use crate::layer::TelemetryLayer;
 use crate::span::SpanData;
 

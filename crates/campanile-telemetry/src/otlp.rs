@@ -21,16 +21,10 @@ mod spans;
 mod transport;
 mod worker;
 
-use self::batch_queue as outbox;
 pub use self::batch_queue::SignalStats;
 pub(crate) use self::exporter::Exporter;
-use self::limits::{AttributeLimits, first};
 pub use self::metrics::{Exemplar, MetricSource, MetricWriter, Point, PointValue};
 pub(crate) use self::plan::Plan;
-use self::proto::NOWHERE;
-#[cfg(test)]
-use self::proto::scope;
 pub use self::protocol::Protocol;
 pub(crate) use self::records::Attributes;
-use self::settings::DAY;
 pub use self::settings::Otlp;

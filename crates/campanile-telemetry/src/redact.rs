@@ -1,6 +1,4 @@
 use crate::scrub::Scrubber;
-#[cfg(feature = "otlp")]
-pub(crate) use crate::sensitive::REDACTED;
 
 /// The words that redact the value of a field whose name has one of them.
 ///

@@ -103,5 +103,3 @@ pub(crate) fn place_of(span: &Span) -> Option<TraceContext> {
         None
     }
 }
-
-pub(crate) use self::{SpanData as Kept, with_span_data as with_kept};

@@ -7,13 +7,13 @@ use tracing::{Dispatch, Span};
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::Fact;
 use super::trace::{Noted, noted};
+use crate::field_value::Fact;
 use crate::layer::TelemetryLayer;
 #[cfg(feature = "otel")]
 use crate::otel::Tracer;
 use crate::recorder::FlightRecorder;
-use crate::span::Kept;
+use crate::span::SpanData;
 
 /// Adds facts to what is kept of a span, if the subscriber has no layer of the application that would want them. Returns what is noted of the
 /// request if it did, and takes that out.
@@ -28,7 +28,7 @@ pub(super) fn record_alone<'a>(
         }
         let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
         let mut extensions = span.extensions_mut();
-        let kept = extensions.get_mut::<Kept>()?;
+        let kept = extensions.get_mut::<SpanData>()?;
         for (key, fact) in facts {
             kept.fields.add_fact(&layer.keys, key, fact);
         }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use campanile_correlation::{Correlation, TraceContext};
 use tracing::Span;
 
-use super::Fact;
+use crate::field_value::Fact;
 use crate::recorder::FlightRecorder;
-use crate::span::Kept;
+use crate::span::SpanData;
 
 #[derive(Debug)]
 pub(super) struct Noted;
 
-pub(super) fn noted(_: &mut Kept) -> Noted {
+pub(super) fn noted(_: &mut SpanData) -> Noted {
     Noted
 }
 

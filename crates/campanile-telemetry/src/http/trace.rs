@@ -9,12 +9,12 @@ use opentelemetry::{Context, ContextGuard, KeyValue};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::Fact;
 use crate::clock;
-use crate::note::FieldValue;
+use crate::field_value::Fact;
+use crate::field_value::FieldValue;
 use crate::otel::{self, Recording, Tracer};
 use crate::recorder::FlightRecorder;
-use crate::span::Kept;
+use crate::span::SpanData;
 
 /// The span of a request, as OpenTelemetry has it.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Traced {
 pub(super) type Noted = Vec<(&'static str, FieldValue)>;
 
 /// Takes out what the application has noted of a request.
-pub(super) fn noted(kept: &mut Kept) -> Noted {
+pub(super) fn noted(kept: &mut SpanData) -> Noted {
     std::mem::take(&mut kept.noted)
 }
 

@@ -5,7 +5,7 @@ use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::TraceContextExt;
 
-use super::{continued, continues, remote, trace_context};
+use super::context::{continued, continues, remote, trace_context};
 
 /// Reads and writes `traceparent` and `tracestate` of W3C Trace Context, level 2.
 ///

@@ -306,8 +306,6 @@ impl<T> Waiting for BatchQueue<T> {
     }
 }
 
-pub(crate) use self::BatchQueue as Outbox;
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "the tests are the edge")]

@@ -11,7 +11,6 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use tracing::Dispatch;
 
 use super::batch_queue::{BatchQueue, SignalStats, Waiting};
-pub(super) use super::export::Export;
 use super::ids::Ids;
 use super::metrics::{ExportMetrics, Metrics};
 use super::plan::Plan;

@@ -14,28 +14,27 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter as _, SpanProcessor};
 
-use super::exporter::Export;
-use super::outbox::{Outbox, Waiting};
+use super::batch_queue::{BatchQueue, Waiting};
+use super::export::Export;
+use super::limits::AttributeLimits;
+use super::proto::NOWHERE;
 use super::send::Sent;
 use super::transport::Transport;
-use super::{AttributeLimits, NOWHERE};
 use crate::clock;
-use crate::keys::OWN_ID;
+use crate::key_cache::{OWN_ID, RING};
 use crate::otel::{self, Recording};
 use crate::recorder::Ring;
-use crate::redact::{Hidden, REDACTED, Redaction};
+use crate::redact::{Hidden, Redaction};
+use crate::sensitive::REDACTED;
 
 #[cfg(test)]
 mod tests;
 mod tidy;
 
-/// The attribute with which a span says until its end what recording it belongs to.
-const RING: &str = "campanile.ring";
-
 /// Takes the spans that end into the queue of the exporter, or into the recording of their request.
 #[derive(Debug)]
 pub(crate) struct Spans {
-    pub(crate) outbox: Arc<Outbox<SpanData>>,
+    pub(crate) outbox: Arc<BatchQueue<SpanData>>,
     pub(crate) limits: AttributeLimits,
     rings: Mutex<Rings>,
 }
@@ -52,7 +51,7 @@ struct Rings {
 const MIN_SWEEP: usize = 64;
 
 impl Spans {
-    pub(crate) fn new(outbox: Arc<Outbox<SpanData>>, limits: AttributeLimits) -> Self {
+    pub(crate) fn new(outbox: Arc<BatchQueue<SpanData>>, limits: AttributeLimits) -> Self {
         Self {
             outbox,
             limits,
@@ -180,7 +179,7 @@ impl ExportSpans {
             .with_endpoint(NOWHERE)
             .with_protocol(Protocol::HttpBinary)
             .with_retry_policy(opentelemetry_otlp::RetryPolicy::disabled())
-            .with_timeout(super::DAY)
+            .with_timeout(super::settings::DAY)
             .build()
             .map_err(|error| error.to_string())?;
         exporter.set_resource(resource);

@@ -1,7 +1,7 @@
 use super::tidy::{bound, cut, size, tidy};
 use super::*;
 use crate::escape::MAX_VALUE;
-use crate::keys::INTEGERS;
+use crate::key_cache::INTEGERS;
 
 fn text(value: &str) -> Value {
     value.to_owned().into()
@@ -33,7 +33,7 @@ fn span(attributes: Vec<KeyValue>) -> SpanData {
         events: Default::default(),
         links: Default::default(),
         status: Status::Unset,
-        instrumentation_scope: super::super::scope(),
+        instrumentation_scope: crate::otlp::proto::scope(),
     }
 }
 

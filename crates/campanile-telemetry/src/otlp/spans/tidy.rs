@@ -6,10 +6,9 @@ use opentelemetry::trace::Status;
 use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 
-use super::RING;
 use crate::escape::MAX_VALUE;
-use crate::keys::{CORRELATION_ID, INTEGERS, OWN_ID, RECORDED};
-use crate::otlp::{self, AttributeLimits};
+use crate::key_cache::{CORRELATION_ID, INTEGERS, OWN_ID, RECORDED, RING};
+use crate::otlp::limits::{AttributeLimits, first};
 
 /// Cuts the texts of a span that are longer than their limits. Returns the size of the span in memory, in bytes.
 pub(super) fn bound(span: &mut SpanData, limits: AttributeLimits) -> usize {
@@ -142,7 +141,7 @@ fn shorter(text: &str, max_length: usize) -> Option<StringValue> {
     if text.len() <= max_length.min(MAX_VALUE) {
         return None;
     }
-    let short = otlp::first(text, max_length);
+    let short = first(text, max_length);
     if short.len() <= MAX_VALUE {
         return (short.len() < text.len()).then(|| short.to_owned().into());
     }

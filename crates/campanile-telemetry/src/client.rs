@@ -10,9 +10,9 @@ use tracing::field::Empty;
 
 use crate::span::place_of;
 
-/// An [`Observer`] that makes a span of each request that an HTTP client sends.
+/// An [`Observer`] that creates a span for each request of an HTTP client.
 ///
-/// The span's fields are named as OpenTelemetry's semantic conventions name them:
+/// The fields of the span follow the semantic conventions of OpenTelemetry:
 ///
 /// | field | value |
 /// |---|---|
@@ -23,13 +23,13 @@ use crate::span::place_of;
 /// | `http.response.status_code` | of the response, if one came |
 /// | `error.type` | the status from 400 on; without a response the [`ErrorType`], or else `service_error`, `cancelled` or `panicked` |
 ///
-/// The span's name is the method, and the template if there is one. The span ends with the head of
-/// the response.
+/// The name of the span is the method, followed by the template if there is one. The span ends with
+/// the response head.
 ///
-/// Put the layer around [`PropagationLayer`](campanile_correlation::PropagationLayer), which then sends the
-/// request with the place of this span in its trace. What the called service does is then below it.
-/// If the trace is sampled, a [`TraceRef`] is left in the request's extensions: observers of
-/// metrics come after this one.
+/// Add the layer outside of [`PropagationLayer`](campanile_correlation::PropagationLayer), which
+/// then propagates the trace context of this span. The spans of the called service are then below
+/// this span in the trace. If the trace is sampled, a [`TraceRef`] is added to the extensions of
+/// the request, for observers of metrics that come after this one.
 ///
 /// ```
 /// use campanile_correlation::PropagationLayer;
@@ -56,7 +56,7 @@ pub struct HttpClientSpans {
 /// The span of an outgoing request.
 #[derive(Debug)]
 pub struct ClientSpanExchange {
-    /// No span once the head of the response has come.
+    /// Ends with the response head.
     span: Span,
     has_head: bool,
     error_type: Option<ErrorType>,
@@ -69,7 +69,7 @@ impl HttpClientSpans {
         Self { path: known_path }
     }
 
-    /// Sets a function that returns the path that `url.full` shows for a URI. Use it if paths hold secrets.
+    /// Sets the function that returns the path of `url.full`. Use it if paths contain secrets.
     ///
     /// ```
     /// use campanile_telemetry::HttpClientSpans;
@@ -81,8 +81,8 @@ impl HttpClientSpans {
     /// # let _ = spans;
     /// ```
     ///
-    /// Defaults to the whole path, and to `/[redacted]` for hosts of webhooks whose paths are secrets: those of Slack, Discord,
-    /// Telegram, Microsoft Teams, Zapier, IFTTT and Google Chat.
+    /// Defaults to the whole path, and to `/[redacted]` for webhook hosts whose paths are secrets:
+    /// those of Slack, Discord, Telegram, Microsoft Teams, Zapier, IFTTT and Google Chat.
     #[must_use]
     pub fn path(mut self, path: fn(&Uri) -> Cow<'_, str>) -> Self {
         self.path = path;
@@ -96,7 +96,7 @@ impl Default for HttpClientSpans {
     }
 }
 
-/// Hosts of webhooks, whose paths are as good as passwords.
+/// The webhook hosts whose paths are secrets.
 const SECRET_PATHS: [&str; 10] = [
     "api.telegram.org",
     "chat.googleapis.com",
@@ -133,7 +133,7 @@ impl Observer for HttpClientSpans {
         let uri = head.uri();
         let host = uri.host().or_else(|| {
             let host = head.headers().get(http::header::HOST)?.to_str().ok()?;
-            // The colons of an address of IPv6 are within its brackets.
+            // The colons of an IPv6 address are within brackets.
             let port = host.rfind(':').filter(|at| !host[*at..].contains(']'));
             Some(&host[..port.unwrap_or(host.len())])
         });
@@ -176,7 +176,7 @@ impl Observer for HttpClientSpans {
     }
 
     fn responded(&self, exchange: &mut ClientSpanExchange, status: StatusCode, _: &HeaderMap) {
-        // It ends now: an application need not read the body.
+        // The span ends now, since an application need not read the body.
         let span = std::mem::replace(&mut exchange.span, Span::none());
         exchange.has_head = true;
         span.record("http.response.status_code", i64::from(status.as_u16()));
@@ -212,7 +212,7 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// Returns a URI without what may be a secret in it.
+/// Returns a URI without its user, password and query.
 fn shown(uri: &Uri, path: fn(&Uri) -> Cow<'_, str>) -> Option<String> {
     let authority = uri.authority()?.as_str();
     let host = authority
@@ -222,8 +222,9 @@ fn shown(uri: &Uri, path: fn(&Uri) -> Cow<'_, str>) -> Option<String> {
     Some(format!("{scheme}://{host}{}", path(uri)))
 }
 
-/// Returns the span of a call to a database, a cache or a queue: its name is `{operation} {target}`, and its fields are `db.system.name`,
-/// `db.operation.name` and `db.collection.name`, as OpenTelemetry's semantic conventions have it. Record `error.type` if it fails.
+/// Creates the span of a call to a database, cache or queue. Its name is `{operation} {target}`.
+/// Its fields follow the semantic conventions of OpenTelemetry: `db.system.name`,
+/// `db.operation.name` and `db.collection.name`. Record `error.type` if the call fails.
 ///
 /// ```
 /// use campanile_telemetry::client_span;

@@ -27,8 +27,8 @@ pub(crate) use self::disposition::{Disposition, RecordingSite};
 /// [`Telemetry::filter`](crate::Telemetry::filter).
 ///
 /// Use it as the [`Filter`](tracing_subscriber::layer::Filter) of
-/// [`Telemetry::layer`](crate::Telemetry::layer). Other layers of the subscriber then keep their own
-/// filters, and do not see events that are only [recorded](crate::FlightRecorder).
+/// [`Telemetry::layer`](crate::Telemetry::layer). Other layers of the subscriber then keep their
+/// own filters, and do not see events that are only [recorded](crate::FlightRecorder).
 ///
 /// ```
 /// use campanile_telemetry::Telemetry;
@@ -76,8 +76,8 @@ impl LogFilter {
     /// Directives without a default level, such as `orders=debug`, disable all other targets,
     /// including their errors. To add events of one target, use [`raise`](Self::raise).
     ///
-    /// In a span that already exists, directives for spans (`[span]`) apply once the span is entered
-    /// again.
+    /// In a span that already exists, directives for spans (`[span]`) apply once the span is
+    /// entered again.
     ///
     /// # Errors
     ///

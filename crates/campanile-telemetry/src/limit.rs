@@ -54,7 +54,8 @@ impl Limit {
                 .logged
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |logged| {
                     let (of, count) = (logged >> 32, logged & u64::from(u32::MAX));
-                    // A thread that read the clock just before the second ended counts in the new one.
+                    // A thread that read the clock just before the second ended counts in the new
+                    // one.
                     let is_late = of == second + 1;
                     let (of, count) = if of == second || is_late {
                         (of, count)

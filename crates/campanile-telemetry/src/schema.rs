@@ -9,8 +9,9 @@ use std::borrow::Cow;
 /// - `error` is written as `error.message`.
 /// - A key that is an object of the schemas gets a trailing underscore: `service` is written as
 ///   `service_`.
-/// - Dots are kept below the objects of the schemas, such as `user.id` and `http.request.header.accept`. Other dots become
-///   underscores: `order.id` is written as `order_id`.
+/// - Dots are kept below the objects of the schemas, such as `user.id` and
+///   `http.request.header.accept`. Other dots become underscores: `order.id` is written as
+///   `order_id`.
 /// - A metadata field of Elasticsearch, such as `_id`, gets a trailing underscore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -129,7 +130,8 @@ const METADATA: [&str; 10] = [
     "_tier",
 ];
 
-/// The keys that are objects in the Elastic Common Schema or in OpenTelemetry's semantic conventions.
+/// The keys that are objects in the Elastic Common Schema or in OpenTelemetry's semantic
+/// conventions.
 static OBJECTS: [&str; 110] = [
     "aws",
     "aws.ecs",

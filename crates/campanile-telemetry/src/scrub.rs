@@ -177,8 +177,8 @@ fn find(text: &[u8], mut from: usize, seen: &mut Seen) -> Option<Range<usize>> {
     None
 }
 
-/// Returns the index of the next byte that may belong to a secret: `:`, `=`, `,`, the `B` of a scheme
-/// or the `K` of `AKIA`.
+/// Returns the index of the next byte that may belong to a secret: `:`, `=`, `,`, the `B` of a
+/// scheme or the `K` of `AKIA`.
 fn next_sign(text: &[u8], from: usize) -> Option<usize> {
     const STEP: usize = 64;
     let is_sign = |byte: &u8| matches!(byte | 0x20, b':' | b'=' | b',' | b'b') | (*byte == b'K');

@@ -80,8 +80,8 @@ impl Telemetry {
 
     /// Returns the layer that writes lines together with the layer of `tracing-opentelemetry`,
     /// which exports the spans of the application. Without a [tracer
-    /// provider](crate::TelemetryBuilder::tracer_provider) and without exported traces it is the same as
-    /// [`layer`](Self::layer).
+    /// provider](crate::TelemetryBuilder::tracer_provider) and without exported traces it is the
+    /// same as [`layer`](Self::layer).
     ///
     /// Do not use it if the subscriber already has a layer of `tracing-opentelemetry`: the second
     /// one panics at the first span. Use [`layer`](Self::layer) beside such a layer.
@@ -224,7 +224,8 @@ impl Telemetry {
         });
     }
 
-    /// Returns the last lines; `None` without [`TelemetryBuilder::capture`](crate::TelemetryBuilder::capture).
+    /// Returns the last lines; `None` without
+    /// [`TelemetryBuilder::capture`](crate::TelemetryBuilder::capture).
     #[must_use]
     pub fn capture(&self) -> Option<&Capture> {
         self.layer.emitter.capture.as_ref()
@@ -271,9 +272,9 @@ impl Telemetry {
     /// Writes and exports all lines, spans and metrics that were emitted before the call, and waits
     /// at most `timeout`.
     ///
-    /// All outputs write concurrently, so one that hangs does not delay the others. Returns the items
-    /// that were not written or exported, those that the collector rejected meanwhile, and the lines
-    /// that were dropped or failed since the last call.
+    /// All outputs write concurrently, so one that hangs does not delay the others. Returns the
+    /// items that were not written or exported, those that the collector rejected meanwhile, and
+    /// the lines that were dropped or failed since the last call.
     pub fn flush(&self, timeout: Duration) -> Unflushed {
         let until = after(timeout);
         #[cfg(feature = "otlp")]

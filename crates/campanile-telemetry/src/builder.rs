@@ -176,8 +176,8 @@ impl TelemetryBuilder {
     }
 
     /// Adds an output: another writer with a format and a level. Each output has a thread and a
-    /// queue of [`max_waiting_bytes`](Self::max_waiting_bytes). Warnings about settings and exports
-    /// go to the [writer](Self::writer) only. The limit is 7 outputs.
+    /// queue of [`max_waiting_bytes`](Self::max_waiting_bytes). Warnings about settings and
+    /// exports go to the [writer](Self::writer) only. The limit is 7 outputs.
     ///
     /// Defaults to none.
     pub fn output(mut self, output: Output) -> Self {
@@ -230,17 +230,17 @@ impl TelemetryBuilder {
     /// - the token in `Bearer <token>`, if it has a letter and a digit, or 16 bytes,
     /// - `user:password` in base64 in `Basic <token>`,
     /// - the password in a URL, such as `postgres://app:<password>@db/orders`,
-    /// - the value in `name=value`, `name = value`, `name="value"`, `name: "value"`,
-    ///   `name => "value"` and `("name", "value")`, if the name ends with `password`, `passwd`,
-    ///   `pwd`, `passphrase`, `secret`, `token`, `api_key`, `access_key`, `account_key`,
-    ///   `private_key`, `secret_key`, `session_id`, `authorization`, `cookie`, `jwt`, `signature` or
-    ///   `sig`, also with `-` or nothing in place of `_`. Without quotes the value ends at white
-    ///   space, `&` or a quote,
+    /// - the value in `name=value`, `name = value`, `name="value"`, `name: "value"`, `name =>
+    ///   "value"` and `("name", "value")`, if the name ends with `password`, `passwd`, `pwd`,
+    ///   `passphrase`, `secret`, `token`, `api_key`, `access_key`, `account_key`, `private_key`,
+    ///   `secret_key`, `session_id`, `authorization`, `cookie`, `jwt`, `signature` or `sig`, also
+    ///   with `-` or nothing in place of `_`. Without quotes the value ends at white space, `&` or
+    ///   a quote,
     /// - the number in `"password":123456`, and the value in `password: value` if it has a letter
     ///   and a digit, or 16 bytes; also for `passwd`, `pwd`, `passphrase` and `secret`,
-    /// - the rest of the line after the headers `Authorization:`, `Cookie:`, `Set-Cookie:` and those
-    ///   that end with `Api-Key:` or `-Token:`. Only the next word is replaced after the schemes
-    ///   `Basic`, `Bearer`, `Negotiate` and `Token`,
+    /// - the rest of the line after the headers `Authorization:`, `Cookie:`, `Set-Cookie:` and
+    ///   those that end with `Api-Key:` or `-Token:`. Only the next word is replaced after the
+    ///   schemes `Basic`, `Bearer`, `Negotiate` and `Token`,
     /// - access key ids of AWS, `AKIA` and 16 letters and digits.
     ///
     /// These are shown:
@@ -263,12 +263,12 @@ impl TelemetryBuilder {
     }
 
     /// Adds a function that redacts messages and string values. Functions are called in the order
-    /// of the calls, with the key of the field (`message` for a message) and the string. A function
-    /// returns the string to write, or `None` to keep it. The patterns of
+    /// of the calls, with the key of the field (`message` for a message) and the string. A
+    /// function returns the string to write, or `None` to keep it. The patterns of
     /// [`redact_values`](Self::redact_values) apply afterwards.
     ///
-    /// The function runs on the logging thread for each string, so keep it fast. It gets at most 16
-    /// KiB. If it panics, the string is `[redacted]`. It is not called for events that it logs
+    /// The function runs on the logging thread for each string, so keep it fast. It gets at most
+    /// 16 KiB. If it panics, the string is `[redacted]`. It is not called for events that it logs
     /// itself.
     ///
     /// ```
@@ -355,8 +355,8 @@ impl TelemetryBuilder {
         env.is_on() || self.exports.is_on() && !env.is_disabled
     }
 
-    /// Reads the environment. Settings of the code take precedence, whatever the order of the calls.
-    /// Unset and empty variables change nothing.
+    /// Reads the environment. Settings of the code take precedence, whatever the order of the
+    /// calls. Unset and empty variables change nothing.
     ///
     /// There are two exceptions. The name that [`Telemetry::builder`] takes is the default for
     /// `OTEL_SERVICE_NAME`, and `OTEL_SDK_DISABLED` stops every export.
@@ -401,8 +401,8 @@ impl TelemetryBuilder {
 
     /// Reads only `RUST_LOG`, the [filter](Self::filter). A filter of the code takes precedence.
     ///
-    /// [`install`](Self::install) and [`from_env`](Self::from_env) read it anyway. Call this before
-    /// [`build`](Self::build) in an application that has a subscriber.
+    /// [`install`](Self::install) and [`from_env`](Self::from_env) read it anyway. Call this
+    /// before [`build`](Self::build) in an application that has a subscriber.
     pub fn filter_from_env(mut self) -> Self {
         if !self.env.has_read_filter {
             self.env.read_filter(&|name| std::env::var(name).ok());
@@ -415,8 +415,8 @@ impl TelemetryBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError`] with every invalid setting, and every writer and thread that cannot be
-    /// opened or started.
+    /// Returns [`BuildError`] with every invalid setting, and every writer and thread that cannot
+    /// be opened or started.
     pub fn build(mut self) -> Result<Telemetry, BuildError> {
         let resource_attributes = self.apply_env();
         let mut problems = Vec::new();

@@ -43,7 +43,7 @@ pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(file), Ok(other)) => is_same(&file, &other),
         (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => false,
-        // The answer is unknown.
+        // An unreadable path counts as unchanged.
         _ => true,
     }
 }

@@ -342,7 +342,7 @@ mod tests {
 
     use super::*;
 
-    /// A writer that goes on when it is told to.
+    /// A writer that continues on a signal.
     struct Slow {
         go_on: mpsc::Receiver<()>,
         written: Arc<Mutex<Vec<u8>>>,

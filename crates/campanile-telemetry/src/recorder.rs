@@ -479,7 +479,7 @@ mod tests {
         assert_eq!(others, [true, true, false, false]);
         assert!(written(1, 8));
         assert_eq!(recorder.suppressed(), 4);
-        // One that ended well counts nowhere.
+        // A request that succeeded counts nowhere.
         let well = recorder.begin().end(false, Duration::ZERO, 1, 8);
         assert_eq!(well, Verdict::Discarded);
         assert_eq!(recorder.suppressed(), 4);

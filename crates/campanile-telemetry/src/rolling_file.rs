@@ -39,7 +39,7 @@ use crate::line::Style;
 /// because it is a mount point in a container, it grows without limit. A line at ERROR reports
 /// that.
 ///
-/// Several writers may share a file. On Unix each of them notices that the file was renamed and
+/// Several writers may share a file. On Unix each of them detects that the file was renamed and
 /// opens the new one.
 #[derive(Clone, Debug)]
 #[must_use = "a rolling file does nothing until `Writer::rolling` has it"]
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\nafter\n");
         file.write_all(&[b'x'; 100]).unwrap();
         assert_eq!(fs::read(&path).unwrap().len(), 100);
-        // Somebody moves it away: it is made again when there is to be room.
+        // If the file is gone, the next rotation creates it again.
         fs::remove_file(&path).unwrap();
         file.write_all(b"again\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "again\n");

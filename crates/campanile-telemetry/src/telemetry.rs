@@ -95,9 +95,9 @@ impl Telemetry {
         self.with_spans(false)
     }
 
-    /// Returns the layer with its [filter](Self::filter), for a subscriber of the application's
-    /// own. Other layers of that subscriber are not affected: they have filters of their own. The
-    /// flight recorder and levels that are set at run time work.
+    /// Returns the layer with its [filter](Self::filter), for a subscriber of the application.
+    /// Other layers of that subscriber keep their filters. The flight recorder and overrides of the
+    /// filter work.
     ///
     /// ```
     /// use campanile_telemetry::Telemetry;
@@ -272,7 +272,7 @@ impl Telemetry {
     /// Writes and exports all lines, spans and metrics that were emitted before the call, and waits
     /// at most `timeout`.
     ///
-    /// All outputs write concurrently, so one that hangs does not delay the others. Returns the
+    /// All outputs write concurrently, so a blocked output does not delay the others. Returns the
     /// items that were not written or exported, those that the collector rejected meanwhile, and
     /// the lines that were dropped or failed since the last call.
     pub fn flush(&self, timeout: Duration) -> Unflushed {

@@ -11,20 +11,20 @@ use opentelemetry::trace::{self, SpanContext, SpanId, TraceContextExt, TraceFlag
 
 use crate::recorder::Ring;
 
-/// What the flight recorder keeps of the request that a context belongs to.
+/// The recording of the request that a context belongs to.
 #[derive(Clone, Debug)]
 pub(crate) struct Recording(pub(crate) Arc<Ring>);
 
-/// The flag of W3C Trace Context, level 2, for ids that are random.
+/// The flag for random ids in W3C Trace Context, level 2.
 const RANDOM: u8 = 1 << 1;
 
-/// Returns the place of a span that is not of this process.
+/// Returns the span context of a remote parent.
 pub(super) fn remote(trace: &TraceContext) -> SpanContext {
     let TraceContext { parent, state, .. } = trace;
     let flags = u8::from(parent.is_sampled()) | if parent.is_random() { RANDOM } else { 0 };
     let state = match state.is_empty() {
         true => trace::TraceState::NONE,
-        // What is valid for one is valid for the other.
+        // The crate `campanile-correlation` accepts valid states only.
         false => trace::TraceState::from_key_value(state.iter()).unwrap_or_default(),
     };
     SpanContext::new(
@@ -36,7 +36,7 @@ pub(super) fn remote(trace: &TraceContext) -> SpanContext {
     )
 }
 
-/// Returns the place of a span; `None` if it has none.
+/// Returns the trace and span id of a span; `None` if it has none.
 pub(crate) fn place(span: &SpanContext) -> Option<TraceParent> {
     let trace_id = NonZeroU128::new(u128::from_be_bytes(span.trace_id().to_bytes()))?;
     let parent_id = NonZeroU64::new(u64::from_be_bytes(span.span_id().to_bytes()))?;
@@ -45,14 +45,14 @@ pub(crate) fn place(span: &SpanContext) -> Option<TraceParent> {
     Some(place.sampled(span.is_sampled()).random(is_random))
 }
 
-/// Returns the place of a span, and what the members of its trace say of it.
+/// Returns the trace context of a span.
 ///
-/// The SDK forgets for some spans that the id of the trace is random, which the task may still know.
+/// The SDK drops the flag for random ids of some spans. The task may still have it.
 pub(crate) fn trace_context(span: &SpanContext) -> Option<TraceContext> {
     trace_context_in(span, Correlation::current)
 }
 
-/// Does the same. `current` returns what the task knows, if it is asked for.
+/// Does the same. `current` returns the correlation of the task, and is called only for the flag.
 pub(crate) fn trace_context_in<C: Borrow<Correlation>>(
     span: &SpanContext,
     current: impl FnOnce() -> C,
@@ -71,7 +71,7 @@ pub(crate) fn trace_context_in<C: Borrow<Correlation>>(
     Some(TraceContext::new(place.random(is_random), state))
 }
 
-/// Returns what the flight recorder keeps of the request that is current.
+/// Returns the recording of the current request.
 pub(crate) fn recording() -> Option<Arc<Ring>> {
     Context::map_current(|context| {
         let recording = context.get::<Recording>()?;
@@ -79,14 +79,14 @@ pub(crate) fn recording() -> Option<Arc<Ring>> {
     })
 }
 
-/// Returns the place of the span that is active on this thread.
+/// Returns the trace and span id of the current span.
 pub(crate) fn current() -> Option<TraceParent> {
     Context::map_current(|context| place(context.span().span_context()))
 }
 
-/// Returns the context to begin a request's span in. `None` is the current one.
+/// Returns the context of the parent of a request span. `None` is the current context.
 ///
-/// A span of this process that is in the trace of the request is nearer than what the request came with.
+/// A local span in the trace of the request is nearer than the remote parent of the request.
 pub(crate) fn parent_of_request(correlation: &Correlation) -> Option<Context> {
     let inbound = correlation.trace();
     Context::map_current(|context| {
@@ -119,12 +119,12 @@ pub(super) fn continued(context: &Context, parent: SpanContext) -> Context {
     context.with_remote_span_context(parent)
 }
 
-/// Returns whether a span of this process, which the context has, continues a remote parent.
+/// Returns whether the local span of a context continues a remote parent.
 pub(super) fn continues(context: &Context, parent: &SpanContext) -> bool {
     let span = context.span();
     let active = span.span_context();
     let ids = (parent.trace_id(), parent.span_id());
-    // The context of a request has no value for it, which would cost every request.
+    // The context of a request has no such value, since that would cost every request.
     let is_of_request = || {
         let inbound = Correlation::current().inbound();
         inbound.is_some_and(|inbound| {
@@ -143,7 +143,7 @@ pub(super) fn continues(context: &Context, parent: &SpanContext) -> bool {
 /// A remote parent on which no sampler has decided.
 #[cfg_attr(
     not(feature = "otlp"),
-    expect(dead_code, reason = "an application's sampler does not know it")
+    expect(dead_code, reason = "only our sampler reads it")
 )]
 #[derive(Debug)]
 struct Undecided(TraceId, SpanId);
@@ -159,11 +159,11 @@ pub(crate) fn is_decided(context: &Context) -> bool {
 }
 
 thread_local! {
-    /// Whether the span that begins now has the correlation id already.
+    /// Whether the span that starts now has the correlation id already.
     static HAS_ID: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Begins a span that has the correlation id among its attributes.
+/// Starts a span with the correlation id among its attributes.
 pub(crate) fn with_own_id<T>(begin: impl FnOnce() -> T) -> T {
     let _ = HAS_ID.try_with(|has_id| has_id.set(true));
     let begun = begin();

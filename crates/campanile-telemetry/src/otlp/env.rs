@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(target("false"), "https://collector:4317/…");
     }
 
-    /// Operators set these variables for a whole cluster: one that is not usable stops no service.
+    /// Operators set these variables for a whole cluster: an invalid one stops no service.
     #[test]
     fn an_unusable_variable_is_ignored_with_a_warning() {
         #[track_caller]

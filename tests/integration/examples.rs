@@ -41,8 +41,8 @@ fn tonic_counts_calls_by_method() {
             r#"grpc_server_handled_total{grpc_code="Canceled",grpc_method="Watch",grpc_service="grpc.health.v1.Health",grpc_type="unknown"} 1"#,
             r#"grpc_server_handled_total{grpc_code="NotFound",grpc_method="Check",grpc_service="grpc.health.v1.Health",grpc_type="unknown"} 1"#,
             r#"grpc_server_handled_total{grpc_code="OK",grpc_method="Check",grpc_service="grpc.health.v1.Health",grpc_type="unknown"} 2"#,
-            r#"http_requests_incomplete_total{endpoint="/grpc.health.v1.Health/Watch",method="POST",outcome="cancelled"} 1"#,
             "http_requests_in_flight 0",
+            r#"http_requests_incomplete_total{endpoint="/grpc.health.v1.Health/Watch",method="POST",outcome="cancelled"} 1"#,
             r#"http_requests_total{endpoint="/grpc.health.v1.Health/Check",method="POST",status_code="200"} 3"#,
             r#"http_requests_total{endpoint="/grpc.health.v1.Health/Watch",method="POST",status_code="200"} 1"#,
         ]

@@ -18,10 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::source::{self, Token};
 
 /// How many modules are in cycles. Remove cycles and lower the numbers; never raise one.
-const IN_CYCLES: &[(&str, usize)] = &[
-    ("campanile", 17),
-    ("campanile-series", 2),
-];
+const IN_CYCLES: &[(&str, usize)] = &[("campanile", 17), ("campanile-series", 2)];
 
 /// A path in a file, as its tokens spell it, without the names that it imports.
 type Names = Vec<String>;

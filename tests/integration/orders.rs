@@ -22,7 +22,7 @@ async fn metrics_agree_with_the_clients_count_to_the_request() {
     line("http_requests_in_flight 0");
     let left = sent[r#"endpoint="/orders",method="POST",status_code="499""#];
     line(&format!(
-        r#"http_requests_abnormal_total{{endpoint="/orders",method="POST",outcome="cancelled"}} {left}"#
+        r#"http_requests_incomplete_total{{endpoint="/orders",method="POST",outcome="cancelled"}} {left}"#
     ));
     let order_count: u64 = sent
         .iter()

@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::source::{self, ROOT, Token};
 
 /// The limit of files in `pending.txt`. Lower it; never raise it.
-const MAX_PENDING: usize = 143;
+const MAX_PENDING: usize = 142;
 
 const COLUMNS: usize = 100;
 

@@ -222,6 +222,7 @@ impl AuthError {
 
 #[cfg(test)]
 mod tests {
+    use campanile_series::Now;
     use http::Request;
 
     use super::*;
@@ -302,7 +303,7 @@ mod tests {
         let mut request = request(&[b"Bearer of-another-service"]);
         let peer = Peer("127.0.0.1:1".parse().unwrap());
         request.extensions.insert(peer);
-        let now = crate::clock::now().mono;
+        let now = Now::system().mono;
         for _ in 0..100 {
             let principal = authorizer.authorize(Access::Public, &request, now).unwrap();
             assert_eq!((principal.role, principal.error), (None, None));
@@ -315,7 +316,7 @@ mod tests {
     fn a_peer_has_thirty_unknown_tokens_a_minute() {
         let (token, secret) = Token::generate("ada", Role::Viewer).unwrap();
         let authorizer = Authorizer::new(vec![token], true);
-        let start = crate::clock::now().mono;
+        let start = Now::system().mono;
         let ask = |peer: &str, secret: &str, access, seconds| {
             let mut request = request(&[format!("Bearer {secret}").as_bytes()]);
             request.extensions.insert(Peer(peer.parse().unwrap()));

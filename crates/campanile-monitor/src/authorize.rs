@@ -2,13 +2,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use campanile_series::Now;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::auth::{Access, Principal};
-use crate::clock::now;
 use crate::monitor::Monitor;
 use crate::peer;
 
@@ -97,7 +97,9 @@ where
         let AuthorizeLayer { monitor, access } = &self.layer;
         let (mut head, body) = request.into_parts();
         peer::insert(&mut head.extensions);
-        let result = monitor.authorizer().authorize(*access, &head, now().mono);
+        let result = monitor
+            .authorizer()
+            .authorize(*access, &head, Now::system().mono);
         match result {
             Ok(principal) => {
                 if let Some(error) = principal.error {
@@ -143,9 +145,10 @@ where
         match self.project() {
             Projection::Inner { inner } => Poll::Ready(ready!(inner.poll(cx))),
             Projection::Rejected { response } => {
-                // A future is not polled after it has completed; a default response never leaves.
-                let response = response.take().unwrap_or_default();
-                Poll::Ready(Ok(response.map(B::from)))
+                // After it has completed, the future stays pending.
+                response.take().map_or(Poll::Pending, |response| {
+                    Poll::Ready(Ok(response.map(B::from)))
+                })
             }
         }
     }

@@ -1,6 +1,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use campanile_sla::AdjustError;
+use campanile_store::StoreError;
+
 /// The settings of a [`Monitor`](crate::Monitor) are invalid. The error lists every problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
@@ -93,4 +96,16 @@ fn expected(known: &[String]) -> String {
         [name] => format!("{name:?}"),
         _ => format!("one of {known:?}"),
     }
+}
+
+/// A decision about an SLO was not applied, or not stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecisionError {
+    /// The decision is not valid; nothing has changed.
+    #[error(transparent)]
+    Adjust(#[from] AdjustError),
+    /// The store failed. The decision is applied, and stored with the next counts.
+    #[error("applied but not yet persisted")]
+    Store(#[from] StoreError),
 }

@@ -60,6 +60,8 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use campanile_series::Now;
+
     use super::*;
 
     fn add(guesses: &mut Guesses, peer: IpAddr, times: u32, now: Instant) {
@@ -71,7 +73,7 @@ mod tests {
     #[test]
     fn an_ipv6_network_is_one_client() {
         let mut guesses = Guesses::default();
-        let now = crate::clock::now().mono;
+        let now = Now::system().mono;
         for n in 0..30_u16 {
             add(
                 &mut guesses,
@@ -93,7 +95,7 @@ mod tests {
     #[test]
     fn clients_are_limited_and_the_oldest_is_removed() {
         let mut guesses = Guesses::default();
-        let start = crate::clock::now().mono;
+        let start = Now::system().mono;
         for n in 0..2_000_u32 {
             let peer = std::net::Ipv4Addr::from_bits(n).into();
             add(

@@ -1,3 +1,4 @@
+use campanile_series::Now;
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
@@ -13,9 +14,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::auth::{AuthError, Authorizer};
-use crate::clock::now;
+use crate::error::DecisionError;
 use crate::self_metrics::SelfMetrics;
-use crate::slo_driver::DecisionError;
 use crate::slo_driver::SloDriver;
 use crate::sources::Sources;
 
@@ -60,7 +60,12 @@ const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 impl Monitor {
     pub(crate) fn new(parts: Parts) -> Self {
         let self_metrics = SelfMetrics::new(parts.sources.metrics());
-        self_metrics.update(&parts.alerts, &parts.levels, &*parts.store, now().wall);
+        self_metrics.update(
+            &parts.alerts,
+            &parts.levels,
+            &*parts.store,
+            Now::system().wall,
+        );
         Self(Arc::new(Inner {
             parts,
             self_metrics,
@@ -111,7 +116,7 @@ impl Monitor {
     ) -> Result<(), DecisionError> {
         let Parts { levels, store, .. } = &self.0.parts;
         levels
-            .exclude_failures(&**store, slo, adjustment, now())
+            .exclude_failures(&**store, slo, adjustment, Now::system())
             .await
     }
 
@@ -128,7 +133,7 @@ impl Monitor {
     ) -> Result<(), DecisionError> {
         let Parts { levels, store, .. } = &self.0.parts;
         levels
-            .schedule_maintenance(&**store, maintenance, now())
+            .schedule_maintenance(&**store, maintenance, Now::system())
             .await
     }
 
@@ -142,7 +147,9 @@ impl Monitor {
     /// nevertheless, and the decision is stored with the next counts.
     pub async fn end_maintenance(&self, author: &str) -> Result<bool, DecisionError> {
         let Parts { levels, store, .. } = &self.0.parts;
-        levels.end_maintenance(&**store, author, now()).await
+        levels
+            .end_maintenance(&**store, author, Now::system())
+            .await
     }
 
     pub(crate) fn business(&self) -> &BusinessMetrics {
@@ -199,7 +206,7 @@ impl Inner {
                 "alerts and SLO counts are in memory and end with the process; set a store to keep them"
             );
         }
-        self.levels.restore(&*self.store, now()).await;
+        self.levels.restore(&*self.store, Now::system()).await;
         let (stopping, stopped) = watch::channel(false);
         let until_stop = || {
             let mut stopped = stopped.clone();
@@ -228,7 +235,7 @@ impl Inner {
                 _ = ticks.tick() => {}
                 () = stop.as_mut() => break,
             }
-            let now = now();
+            let now = Now::system();
             self.levels.tick(now);
             self.alerts.tick(now).await;
             self.self_metrics.count_evaluation();
@@ -248,11 +255,11 @@ impl Inner {
                 _ = writes.tick() => {}
                 () = stop.as_mut() => break,
             }
-            let now = now();
+            let now = Now::system();
             self.levels.tick(now);
             self.levels.write(&*self.store, now).await;
         }
-        let last = self.levels.write_all(&*self.store, now());
+        let last = self.levels.write_all(&*self.store, Now::system());
         if timeout(LAST_WRITE_TIMEOUT, last).await.is_err() {
             tracing::error!("failed to write the last SLO counts: timed out");
         }

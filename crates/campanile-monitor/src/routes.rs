@@ -112,7 +112,7 @@ impl Monitor {
             return response::error(StatusCode::NOT_FOUND, "not_found", "unknown path")
                 .map(Body::from);
         };
-        let now = crate::clock::now();
+        let now = Now::system();
         let principal = match self.authorizer().authorize(route.access, request, now.mono) {
             Ok(principal) => principal,
             Err(error) => {

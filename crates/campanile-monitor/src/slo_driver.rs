@@ -1,4 +1,4 @@
-//! Feeds the service levels with the health and the metrics, and stores their counts and decisions.
+//! Feeds the SLOs with the health and the metrics, and publishes their counts.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -8,62 +8,61 @@ use std::time::Duration;
 
 use campanile_health::{CheckReport, Importance, Status};
 use campanile_series::Now;
-use campanile_sla::{
-    AdjustError, Adjustment, GaugeRecorder, Lint, MaintenanceWindow, RestoreError, ServiceLevels,
-    UptimeRecorder,
-};
-use campanile_store::{Batch, Store, StoreError};
-use serde_json::{Value, json};
+use campanile_sla::{GaugeRecorder, Lint, UptimeRecorder};
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::stored::{Stored, TooLarge};
+use self::stored::Stored;
+use crate::error::Problem;
 use crate::selector::Selector;
-use crate::{Problem, Sources, response};
+use crate::sources::Sources;
 
 mod body;
 mod csv;
+mod decisions;
 mod html;
+mod persist;
 mod stored;
 
 pub(crate) use self::body::{SlaBody, SloBody};
 pub(crate) use self::csv::csv;
 pub(crate) use self::html::html;
 
-/// Feeds the service levels, and stores their counts.
+/// Feeds the SLOs, and stores their counts and decisions.
 pub(crate) struct SloDriver {
     sources: Sources,
     gauges: Vec<(Selector, GaugeRecorder)>,
-    /// Of one check, or of the service.
+    /// The recorders of uptime, each with its check. Without a check, the service's health counts.
     uptimes: Vec<(Option<String>, UptimeRecorder)>,
-    /// Whether the stored counts were read: until then nothing overwrites them.
+    /// Whether the stored counts were read. Until then, nothing overwrites them.
     is_restored: AtomicBool,
-    /// The counts in the store. Its lock is held over a commit, so that changes are always those of the stored snapshot.
+    /// The counts in the store. The lock is held during a commit, so that changes always refer to
+    /// the
+    /// stored snapshot.
     stored: tokio::sync::Mutex<Stored>,
     /// The decisions that are not in the journal yet.
     entries: Mutex<Vec<String>>,
-    /// The number of steps of the clock.
+    /// The number of logged clock steps.
     clock_steps: AtomicU64,
-    /// The number of times that the process stood still.
+    /// The number of logged stalls.
     stalls: AtomicU64,
     /// The number of failed writes to the store.
     store_failures: AtomicU64,
-    /// The number of decisions that were dropped before they were in the journal.
+    /// The number of decisions that were dropped before they were written to the journal.
     store_dropped: AtomicU64,
-    /// The SLOs of which a lint was logged.
+    /// The SLOs whose lint was logged.
     logged: Mutex<BTreeSet<String>>,
 }
 
-/// The limit of decisions that wait for the journal.
-const MAX_ENTRIES: usize = 1_000;
-
 /// The counter of the SLOs' events.
 const EVENTS: &str = "campanile_slo_events_total";
-/// The metric of steps of the clock.
+/// The counter of clock steps.
 const CLOCK_STEPS: &str = "campanile_clock_steps_total";
-/// The metric of how often the process stood still.
+/// The counter of stalls.
 const STALLS: &str = "campanile_stalls_total";
-/// The interval between looks at the health and the time. They don't wait for the store, unlike the ticks.
-const LOOK: Duration = Duration::from_secs(5);
+/// The interval between updates from the health and the clock. Unlike ticks, they do not wait for
+/// the
+/// store.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
 
 impl SloDriver {
     pub(crate) fn new(sources: &Sources, problems: &mut Vec<Problem>) -> Self {
@@ -137,21 +136,21 @@ impl SloDriver {
                     let sum = samples.iter().map(|sample| sample.value).sum();
                     gauge.observe_at(sum, now.mono);
                 }
-                // A gauge that is not set yet has no value.
+                // A gauge without a value is not observed.
                 _ => {}
             }
         }
-        self.look_at_health(now);
+        self.update_uptimes(now);
         self.sources.sla().tick(now);
         let steps = self.sources.sla().clock_steps();
         if self.clock_steps.swap(steps, Ordering::Relaxed) < steps {
-            tracing::warn!(steps, "the clock was set, or the machine was suspended");
+            tracing::warn!(steps, "wall clock changed or machine was suspended");
         }
         let stalls = self.sources.sla().stalls();
         if self.stalls.swap(stalls, Ordering::Relaxed) < stalls {
             tracing::warn!(stalls, "process was paused or blocked for more than 30 s");
         }
-        // A host that has a name for something else keeps it.
+        // If the application has registered a name with another kind, the metric is skipped.
         for (name, count) in [(CLOCK_STEPS, steps), (STALLS, stalls)] {
             if let Ok(counter) = self.sources.metrics().counter(name, &[]) {
                 counter.absolute(count);
@@ -182,33 +181,34 @@ impl SloDriver {
         }
     }
 
-    /// Feeds uptimes with each change of the health, and advances the time even while ticks wait for the store.
+    /// Updates uptimes at each change of the health, and the time even while a tick waits for the
+    /// store.
     pub(crate) async fn follow_health(&self, stop: impl Future<Output = ()>) {
         let follow = async {
             let mut transitions = self.sources.health().transitions();
             while transitions.next().await.is_some() {
-                self.look_at_health(crate::clock::now());
+                self.update_uptimes(Now::system());
             }
             std::future::pending().await
         };
-        let look = async {
-            let mut looks = interval(LOOK);
-            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let update = async {
+            let mut updates = interval(UPDATE_INTERVAL);
+            updates.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                looks.tick().await;
-                let now = crate::clock::now();
-                self.look_at_health(now);
+                updates.tick().await;
+                let now = Now::system();
+                self.update_uptimes(now);
                 self.sources.sla().tick(now);
             }
         };
         tokio::select! {
             () = stop => {}
             () = follow => {}
-            () = look => {}
+            () = update => {}
         }
     }
 
-    fn look_at_health(&self, now: Now) {
+    fn update_uptimes(&self, now: Now) {
         if self.uptimes.is_empty() {
             return;
         }
@@ -234,194 +234,7 @@ impl SloDriver {
         }
     }
 
-    /// Writes the counts and the waiting decisions to the store. Counts are not written before the stored ones were read.
-    pub(crate) async fn write(&self, store: &dyn Store, now: Now) {
-        if !self.is_restored.load(Ordering::Acquire) {
-            self.restore(store, now).await;
-        }
-        let mut batch = Batch::new();
-        let entries = std::mem::take(&mut *self.entries());
-        for entry in &entries {
-            batch.append(entry.as_str());
-        }
-        if let Err(error) = self.commit(store, batch, now).await {
-            tracing::error!(%error, "failed to write the service levels' counts");
-            self.store_failures.fetch_add(1, Ordering::Relaxed);
-            let mut waiting = self.entries();
-            waiting.splice(0..0, entries);
-            let excess = waiting.len().saturating_sub(MAX_ENTRIES);
-            waiting.truncate(MAX_ENTRIES);
-            self.store_dropped
-                .fetch_add(excess as u64, Ordering::Relaxed);
-        }
-    }
-
-    /// Writes as [`write`](Self::write) does, but all counts and not their changes: an older version can read a snapshot only.
-    pub(crate) async fn write_all(&self, store: &dyn Store, now: Now) {
-        self.stored.lock().await.forget();
-        self.write(store, now).await;
-    }
-
-    /// Commits a batch together with the counts. Those from before are only replaced once they were read.
-    async fn commit(
-        &self,
-        store: &dyn Store,
-        mut batch: Batch,
-        now: Now,
-    ) -> Result<(), StoreError> {
-        if !self.is_restored.load(Ordering::Acquire) {
-            return store.commit(batch).await;
-        }
-        let mut stored = self.stored.lock().await;
-        let sla = self.sources.sla();
-        let mut written = put(&mut stored, &mut batch, sla, now).await;
-        // Counts that no SLO uses must not prevent the others from being written.
-        if written.is_err() && sla.discard_unused_counts() {
-            tracing::warn!("dropped stored counts that no SLO uses: too many counts to store");
-            written = put(&mut stored, &mut batch, sla, now).await;
-        }
-        if let Err(TooLarge { bytes }) = written {
-            self.store_failures.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(bytes, "too many counts to store: expected fewer routes");
-        }
-        let committed = store.commit(batch).await;
-        stored.committed(committed.is_ok());
-        committed
-    }
-
-    /// Takes up the counts from before. What can't be read is set aside; what the store doesn't give is asked for again before anything is
-    /// written.
-    ///
-    /// Counts are taken up once, however often it runs.
-    pub(crate) async fn restore(&self, store: &dyn Store, now: Now) {
-        if self.is_restored.load(Ordering::Acquire) {
-            return;
-        }
-        let read = match stored::read(store).await {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!(%error, "the service levels' counts from before can't be read yet");
-                self.store_failures.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-        };
-        let mut aside = Batch::new();
-        if let Some(changes) = read.unreadable {
-            stored::keep_changes(&mut aside, changes);
-        }
-        if let Some(snapshot) = read.snapshot {
-            match self.sources.sla().restore_at(&snapshot, now) {
-                Ok(()) => {
-                    tracing::info!("the service levels' counts from before were taken up");
-                    let unused = self.sources.sla().unused_counts();
-                    if !unused.is_empty() {
-                        tracing::info!(
-                            ?unused,
-                            "retaining stored counts that no SLO uses for 93 days"
-                        );
-                    }
-                }
-                // By another run at the same time, or by the application itself.
-                Err(RestoreError::Duplicate) => {
-                    tracing::info!("service levels were restored before; stored counts not added");
-                }
-                Err(error) => {
-                    tracing::error!(
-                        %error,
-                        kept = stored::ASIDE,
-                        "the service levels' counts from before are not readable: they are set aside"
-                    );
-                    stored::keep_snapshot(&mut aside, &snapshot);
-                }
-            }
-        }
-        if !aside.is_empty()
-            && let Err(error) = store.commit(aside).await
-        {
-            tracing::error!(%error, "failed to set aside stored counts that can't be read");
-            return;
-        }
-        self.is_restored.store(true, Ordering::Release);
-    }
-
-    pub(crate) async fn exclude_failures(
-        &self,
-        store: &dyn Store,
-        slo: &str,
-        adjustment: Adjustment,
-        now: Now,
-    ) -> Result<(), DecisionError> {
-        let entry = json!({
-            "at": response::timestamp(now.wall),
-            "event": "failures_excluded",
-            "slo": slo,
-            "of": response::timestamp(adjustment.at),
-            "bad": adjustment.bad,
-            "reason": adjustment.reason,
-            "author": adjustment.author,
-        });
-        self.sources
-            .sla()
-            .exclude_failures_at(slo, adjustment, now)?;
-        self.keep(store, &entry, now).await
-    }
-
-    pub(crate) async fn schedule_maintenance(
-        &self,
-        store: &dyn Store,
-        maintenance: MaintenanceWindow,
-        now: Now,
-    ) -> Result<(), DecisionError> {
-        let entry = json!({
-            "at": response::timestamp(now.wall),
-            "event": "maintenance_scheduled",
-            "from": response::timestamp(maintenance.from),
-            "until": response::timestamp(maintenance.until),
-            "reason": maintenance.reason,
-            "author": maintenance.author,
-        });
-        self.sources
-            .sla()
-            .schedule_maintenance_at(maintenance, now)?;
-        self.keep(store, &entry, now).await
-    }
-
-    /// Returns whether there was a maintenance to end.
-    pub(crate) async fn end_maintenance(
-        &self,
-        store: &dyn Store,
-        author: &str,
-        now: Now,
-    ) -> Result<bool, DecisionError> {
-        if !self.sources.sla().end_maintenance_at(now) {
-            return Ok(false);
-        }
-        let entry = json!({
-            "at": response::timestamp(now.wall),
-            "event": "maintenance_ended",
-            "author": author.chars().take(128).collect::<String>(),
-        });
-        self.keep(store, &entry, now).await.map(|()| true)
-    }
-
-    /// Writes a decision down, with the counts that have it.
-    async fn keep(&self, store: &dyn Store, entry: &Value, now: Now) -> Result<(), DecisionError> {
-        let entry = entry.to_string();
-        let mut batch = Batch::new();
-        batch.append(entry.as_str());
-        self.commit(store, batch, now).await.map_err(|error| {
-            self.store_failures.fetch_add(1, Ordering::Relaxed);
-            let mut entries = self.entries();
-            if entries.len() < MAX_ENTRIES {
-                entries.push(entry);
-            } else {
-                self.store_dropped.fetch_add(1, Ordering::Relaxed);
-            }
-            DecisionError::Store(error)
-        })
-    }
-
-    /// Returns the number of writes that the store did not take.
+    /// Returns the number of failed writes.
     pub(crate) fn store_failures(&self) -> u64 {
         self.store_failures.load(Ordering::Relaxed)
     }
@@ -436,47 +249,11 @@ impl SloDriver {
     }
 }
 
-/// Puts the counts into a batch, on a thread for blocking work if that takes long.
-async fn put(
-    stored: &mut Stored,
-    batch: &mut Batch,
-    sla: &ServiceLevels,
-    now: Now,
-) -> Result<(), TooLarge> {
-    if !stored.is_large() {
-        return stored.put(batch, sla, now);
-    }
-    let (mut moved, sla_of_work) = (std::mem::take(stored), sla.clone());
-    let work = tokio::task::spawn_blocking(move || {
-        let mut counts = Batch::new();
-        let written = moved.put(&mut counts, &sla_of_work, now);
-        (moved, counts, written)
-    });
-    let Ok((moved, counts, written)) = work.await else {
-        // Nothing is known of the stored snapshot, and a new one needs no comparison.
-        return stored.put(batch, sla, now);
-    };
-    *stored = moved;
-    batch.extend(counts);
-    written
-}
-
-/// Returns whether what a check is about works; `None` if it has never run. A check that hangs is as good as failed once its last result is
-/// stale.
+/// Returns whether a check's dependency works; `None` if the check has never run. A check that
+/// hangs
+/// counts as failed when its last result is stale.
 fn works(check: &CheckReport) -> Option<bool> {
     check.works.or(check.at.map(|_| false))
-}
-
-/// A decision about service levels was not applied, or not stored.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecisionError {
-    /// The decision is not valid; nothing has changed.
-    #[error(transparent)]
-    Adjust(#[from] AdjustError),
-    /// The store failed. The decision is applied, and stored with the next counts.
-    #[error("applied but not yet persisted")]
-    Store(#[from] StoreError),
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
@@ -8,14 +10,13 @@ use campanile_sla::ServiceLevels;
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http_body_util::BodyExt;
-use std::net::SocketAddr;
 use tower::ServiceExt;
 
 use super::*;
 use crate::{Role, Sources, Token};
 
 fn sources() -> Sources {
-    let sla = ServiceLevels::builder().build_at(now()).unwrap();
+    let sla = ServiceLevels::builder().build_at(Now::system()).unwrap();
     Sources::new(Registry::new(), Health::builder().build().unwrap(), sla)
 }
 

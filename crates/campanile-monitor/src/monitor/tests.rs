@@ -1,6 +1,7 @@
 use campanile_alerts::{BoxFuture, Channel, ChannelError, Notification, Rule};
 use campanile_health::Health;
 use campanile_metrics::{Registry, Value};
+use campanile_series::Now;
 use campanile_sla::{ServiceLevels, Slo};
 use campanile_store::Memory;
 use tokio::time::sleep;
@@ -33,7 +34,7 @@ impl Channel for Sink {
 fn sources() -> Sources {
     let sla = ServiceLevels::builder()
         .slo(Slo::availability("availability", "99.9%"))
-        .build_at(now())
+        .build_at(Now::system())
         .unwrap();
     Sources::new(Registry::new(), Health::builder().build().unwrap(), sla)
 }
@@ -140,11 +141,15 @@ async fn counts_are_written_down_and_taken_up() {
             .unwrap();
         tokio::spawn(async move { monitor.run(sleep(Duration::from_secs(life))).await })
     };
-    let record = |sources: &Sources| sources.sla().record_at(false, Duration::ZERO, now().mono);
+    let record = |sources: &Sources| {
+        sources
+            .sla()
+            .record_at(false, Duration::ZERO, Now::system().mono)
+    };
     let bad = |sources: &Sources| {
         sources
             .sla()
-            .counts_at(Duration::from_secs(3_600), now())
+            .counts_at(Duration::from_secs(3_600), Now::system())
             .bad()
     };
 
@@ -230,7 +235,9 @@ async fn counts_are_written_at_any_evaluation_interval() {
     let monitor = build(&first);
     let running = tokio::spawn(monitor.run(std::future::pending()));
     sleep(Duration::from_secs(1)).await;
-    first.sla().record_at(false, Duration::ZERO, now().mono);
+    first
+        .sla()
+        .record_at(false, Duration::ZERO, Now::system().mono);
     sleep(Duration::from_secs(10)).await;
     // It is killed.
     running.abort();
@@ -239,7 +246,7 @@ async fn counts_are_written_at_any_evaluation_interval() {
     assert_eq!(
         second
             .sla()
-            .counts_at(Duration::from_secs(3_600), now())
+            .counts_at(Duration::from_secs(3_600), Now::system())
             .bad(),
         1
     );

@@ -66,7 +66,7 @@ impl World {
         let sources = Sources::new(
             Registry::new(),
             Health::builder().check(check).build().unwrap(),
-            sla.build_at(crate::clock::now()).unwrap(),
+            sla.build_at(Now::system()).unwrap(),
         );
         let rule = Rule::when("Always", |_| true)
             .severity(Severity::High)
@@ -402,7 +402,7 @@ fn too_many_guesses_get_no_answer() {
 fn slos_are_rendered() {
     let world = World::new();
     let sla = world.monitor.sources().sla();
-    let now = crate::clock::now();
+    let now = Now::system();
     for good in [true, true, true, false] {
         sla.record_at(good, std::time::Duration::from_millis(5), now.mono);
     }
@@ -455,7 +455,7 @@ async fn active_alerts_are_shown() {
     let world = World::new();
     let none = world.json(Who::Bearer(Role::Viewer), "/api/v1/monitor/alerts/active");
     assert_eq!((&none["total"], &none["alerts"]), (&json!(0), &json!([])));
-    world.monitor.alerts().tick(crate::clock::now()).await;
+    world.monitor.alerts().tick(Now::system()).await;
     let body = world.json(Who::Bearer(Role::Viewer), "/api/v1/monitor/alerts/active");
     let alert = &body["alerts"][0];
     let fingerprint = alert["fingerprint"].as_str().unwrap();
@@ -533,14 +533,14 @@ fn ask_for(world: &World, path: &str, accept: &str) -> (StatusCode, String, Stri
 fn service_levels_are_shown_in_three_forms() {
     let world = World::new();
     let sla = world.monitor.sources().sla();
-    let now = crate::clock::now();
+    let now = Now::system();
     for number in 0..1_001 {
         sla.record_at(number > 0, std::time::Duration::from_millis(5), now.mono);
     }
     let adjustment = campanile_sla::Adjustment::new(now.wall, 1)
         .reason("<b>\"a\" & 'b'</b>")
         .author("ada");
-    sla.exclude_failures_at("availability", adjustment, crate::clock::now())
+    sla.exclude_failures_at("availability", adjustment, Now::system())
         .unwrap();
     let (_, media_type, html) = ask_for(&world, "/monitoring/sla", "text/html,*/*;q=0.8");
     assert_eq!(media_type, "text/html; charset=utf-8");
@@ -582,7 +582,7 @@ fn service_levels_are_shown_in_three_forms() {
 #[test]
 fn a_month_has_a_report() {
     let world = World::new();
-    let now = crate::clock::now();
+    let now = Now::system();
     world
         .monitor
         .sources()

@@ -2,13 +2,16 @@ use std::sync::Arc;
 
 use campanile_health::{Check, Health};
 use campanile_metrics::{Registry, Value};
-use campanile_sla::{Bound, ServiceLevels, Slo, Source};
-use campanile_store::Memory;
+use campanile_sla::{
+    AdjustError, Adjustment, Bound, MaintenanceWindow, ServiceLevels, Slo, Source,
+};
+use campanile_store::{Batch, Memory, Store};
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::*;
 use crate::Monitor;
-use crate::clock::now;
+use crate::error::DecisionError;
 use crate::gate::Gate;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -18,7 +21,11 @@ fn world(slos: Vec<Slo>, health: Health) -> Sources {
     let builder = slos
         .into_iter()
         .fold(builder, |builder, one| builder.slo(one));
-    Sources::new(Registry::new(), health, builder.build_at(now()).unwrap())
+    Sources::new(
+        Registry::new(),
+        health,
+        builder.build_at(Now::system()).unwrap(),
+    )
 }
 
 fn no_health() -> Health {
@@ -46,7 +53,7 @@ fn the_events_of_slos_are_published() {
         no_health(),
     );
     let levels = build(&sources).unwrap();
-    let start = now();
+    let start = Now::system();
     for good in [true, false, true] {
         sources.sla().record_at(good, Duration::ZERO, start.mono);
     }
@@ -79,7 +86,7 @@ fn routes_that_match_nothing_are_shown_and_logged_once() {
         no_health(),
     );
     let levels = build(&sources).unwrap();
-    let start = now();
+    let start = Now::system();
     for _ in 0..100 {
         // It has no route.
         sources.sla().record_at(true, Duration::ZERO, start.mono);
@@ -112,7 +119,7 @@ fn gauges_are_read_from_their_series() {
         no_health(),
     );
     let levels = build(&sources).unwrap();
-    let start = now();
+    let start = Now::system();
     for (queue, size) in [("mail", 4.0), ("orders", 7.0)] {
         let gauge = sources.metrics().gauge("queue_size", &[("queue", queue)]);
         gauge.unwrap().set(size);
@@ -194,9 +201,15 @@ async fn uptime_follows_the_health() {
         health.clone(),
     );
     let levels = build(&sources).unwrap();
-    let bad = |name| sources.sla().slo_report_at(name, now()).unwrap().bad;
+    let bad = |name| {
+        sources
+            .sla()
+            .slo_report_at(name, Now::system())
+            .unwrap()
+            .bad
+    };
     let good = |name| {
-        let report = sources.sla().slo_report_at(name, now()).unwrap();
+        let report = sources.sla().slo_report_at(name, Now::system()).unwrap();
         report.samples - report.bad
     };
     let run = async {
@@ -208,7 +221,7 @@ async fn uptime_follows_the_health() {
     let watch = async {
         // A tick tells how it is to begin with.
         while good("service") == 0 || good("db") == 0 {
-            levels.tick(now());
+            levels.tick(Now::system());
             sleep(Duration::from_millis(10)).await;
         }
         assert_eq!((bad("service"), bad("db")), (0, 0));
@@ -264,8 +277,14 @@ async fn a_check_that_hangs_is_an_outage() {
         while !is_stale() {
             sleep(ms(10)).await;
         }
-        levels.tick(now());
-        let bad = |name| sources.sla().slo_report_at(name, now()).unwrap().bad;
+        levels.tick(Now::system());
+        let bad = |name| {
+            sources
+                .sla()
+                .slo_report_at(name, Now::system())
+                .unwrap()
+                .bad
+        };
         let before = (bad("service"), bad("nfs"));
         while bad("service") == before.0 || bad("nfs") == before.1 {
             assert!(is_stale());
@@ -290,7 +309,7 @@ async fn decisions_are_written_down() {
     let sources = world(vec![Slo::availability("a", "99%")], no_health());
     let monitor = Monitor::builder(sources.clone()).store(store.clone());
     let monitor = monitor.build().unwrap();
-    let start = now();
+    let start = Now::system();
     for good in [true, false, false, false] {
         sources.sla().record_at(good, Duration::ZERO, start.mono);
     }
@@ -326,8 +345,8 @@ async fn decisions_are_written_down() {
     assert_eq!(entries[1]["event"], "maintenance_scheduled");
     // They are there again at once, though no tick has written anything.
     let after = world(vec![Slo::availability("a", "99%")], no_health());
-    build(&after).unwrap().restore(&*store, now()).await;
-    let report = after.sla().report_at(now());
+    build(&after).unwrap().restore(&*store, Now::system()).await;
+    let report = after.sla().report_at(Now::system());
     assert_eq!(report.slos[0].bad, 1);
     assert_eq!(report.slos[0].adjustments.len(), 1);
     assert_eq!(report.maintenance.len(), 1);
@@ -343,7 +362,7 @@ async fn many_counts_are_written_in_parts() {
             .collect()
     };
     let sources = world(slos(), no_health());
-    let start = now();
+    let start = Now::system();
     for hour in 0..1_000 {
         for number in 0..100 {
             let tracker = sources.sla().event_recorder(&format!("o{number}")).unwrap();
@@ -392,7 +411,7 @@ async fn many_counts_are_written_in_parts() {
 #[tokio::test]
 async fn nothing_is_written_before_it_is_known_what_there_is() {
     let slos = || vec![Slo::availability("a", "99%")];
-    let (before, start) = (world(slos(), no_health()), now());
+    let (before, start) = (world(slos(), no_health()), Now::system());
     before.sla().record_at(false, Duration::ZERO, start.mono);
     let store = Gate::new();
     let levels = build(&before).unwrap();
@@ -408,17 +427,17 @@ async fn nothing_is_written_before_it_is_known_what_there_is() {
     }
     // The decision is applied, but not stored yet.
     let decided = levels
-        .exclude_failures(&store, "a", adjustment(start), now())
+        .exclude_failures(&store, "a", adjustment(start), Now::system())
         .await;
     assert!(matches!(decided, Err(DecisionError::Store(_))));
     levels.write(&store, start).await;
     store.set(true, true);
-    levels.write(&store, now()).await;
+    levels.write(&store, Now::system()).await;
     assert_eq!(store.journal(0, 10).await.unwrap().len(), 1);
     let third = world(slos(), no_health());
-    build(&third).unwrap().restore(&store, now()).await;
+    build(&third).unwrap().restore(&store, Now::system()).await;
     for sources in [&after, &third] {
-        let report = sources.sla().slo_report_at("a", now()).unwrap();
+        let report = sources.sla().slo_report_at("a", Now::system()).unwrap();
         // Two of three bad ones are excluded.
         assert_eq!((report.samples, report.bad), (1, 1));
         assert_eq!(report.adjustments.len(), 1);
@@ -432,9 +451,17 @@ async fn a_second_run_does_not_double_the_counts() {
     let store = Arc::new(Memory::new());
     let slos = || vec![Slo::availability("a", "99%")];
     let sources = world(slos(), no_health());
-    let samples = |sources: &Sources| sources.sla().slo_report_at("a", now()).unwrap().samples;
+    let samples = |sources: &Sources| {
+        sources
+            .sla()
+            .slo_report_at("a", Now::system())
+            .unwrap()
+            .samples
+    };
     for _ in 0..100 {
-        sources.sla().record_at(true, Duration::ZERO, now().mono);
+        sources
+            .sla()
+            .record_at(true, Duration::ZERO, Now::system().mono);
     }
     let monitor = Monitor::builder(sources.clone()).store(store.clone());
     let monitor = monitor.build().unwrap();
@@ -450,7 +477,7 @@ async fn a_second_run_does_not_double_the_counts() {
     tokio::join!(run(), run());
     assert_eq!(samples(&after), 100);
     let levels = build(&after).unwrap();
-    levels.restore(&*store, now()).await;
+    levels.restore(&*store, Now::system()).await;
     assert_eq!(samples(&after), 100);
     // What it holds is readable, and stays where it is.
     assert!(store.get("sla", "unreadable/000").await.unwrap().is_none());
@@ -465,8 +492,8 @@ async fn what_cannot_be_read_is_set_aside() {
     batch.put("sla", "windows/000", b"\x01CSLA\x09 of the future".to_vec());
     store.commit(batch).await.unwrap();
     let levels = build(&sources).unwrap();
-    levels.restore(&store, now()).await;
-    levels.write(&store, now()).await;
+    levels.restore(&store, Now::system()).await;
+    levels.write(&store, Now::system()).await;
     let aside = store.get("sla", "unreadable/000").await.unwrap();
     assert_eq!(aside.as_deref(), Some(&b"CSLA\x09 of the future"[..]));
     let written = store.get("sla", "windows/000").await.unwrap().unwrap();
@@ -477,7 +504,7 @@ async fn what_cannot_be_read_is_set_aside() {
 #[tokio::test]
 async fn changes_that_cannot_be_read_are_set_aside() {
     let slos = || vec![Slo::availability("a", "99%")];
-    let (before, start) = (world(slos(), no_health()), now());
+    let (before, start) = (world(slos(), no_health()), Now::system());
     before.sla().record_at(true, Duration::ZERO, start.mono);
     let store = Gate::new();
     let levels = build(&before).unwrap();
@@ -510,7 +537,7 @@ async fn the_last_write_of_a_run_is_a_snapshot() {
         no_health(),
     );
     let tracker = sources.sla().event_recorder("a").unwrap();
-    let start = now();
+    let start = Now::system();
     for minute in 0..10_000 {
         let at = start + Duration::from_secs(60) * minute;
         tracker.record_at(true, Duration::ZERO, at.mono);
@@ -518,7 +545,7 @@ async fn the_last_write_of_a_run_is_a_snapshot() {
     let monitor = Monitor::builder(sources.clone()).store(store.clone());
     let monitor = monitor.build().unwrap();
     for _ in 0..2 {
-        tracker.record_at(true, Duration::ZERO, now().mono);
+        tracker.record_at(true, Duration::ZERO, Now::system().mono);
         monitor.run(std::future::ready(())).await;
         assert!(store.get("sla", "changes").await.unwrap().is_none());
     }
@@ -527,7 +554,7 @@ async fn the_last_write_of_a_run_is_a_snapshot() {
 /// Counts that an older version left must not keep those of this one from being stored.
 #[tokio::test]
 async fn counts_that_no_slo_uses_are_dropped_first() {
-    let start = now();
+    let start = Now::system();
     let old = world(
         vec![Slo::availability("old", "99%").source(Source::Manual)],
         no_health(),

@@ -4,7 +4,6 @@ use campanile_sla::{Slo, Source};
 use campanile_store::Memory;
 
 use super::*;
-use crate::clock::now;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -45,7 +44,7 @@ async fn samples(store: &Memory, name: &str, now: Now) -> u64 {
 /// A snapshot each time would be the largest writer of the process.
 #[tokio::test]
 async fn only_changes_are_written_until_they_have_grown() {
-    let (start, store) = (now(), Memory::new());
+    let (start, store) = (Now::system(), Memory::new());
     let (sla, mut stored) = (sla(&["a"], start), Stored::default());
     let mut later = record(&sla, "a", 0..10_000, start);
     write(&mut stored, &store, &sla, later).await;
@@ -72,7 +71,7 @@ async fn only_changes_are_written_until_they_have_grown() {
 /// After an error the stored snapshot is not known, and changes of another one are no use.
 #[tokio::test]
 async fn a_snapshot_follows_a_failed_write() {
-    let (start, store) = (now(), Memory::new());
+    let (start, store) = (Now::system(), Memory::new());
     let (sla, mut stored) = (sla(&["a"], start), Stored::default());
     let later = record(&sla, "a", 0..10_000, start);
     write(&mut stored, &store, &sla, later).await;
@@ -94,7 +93,7 @@ async fn a_snapshot_follows_a_failed_write() {
 /// A batch whose commit is dropped may be written or not.
 #[tokio::test]
 async fn a_dropped_commit_leaves_no_snapshot_to_a_later_batch() {
-    let (start, store) = (now(), Memory::new());
+    let (start, store) = (Now::system(), Memory::new());
     let (sla, mut stored) = (sla(&["a"], start), Stored::default());
     let later = record(&sla, "a", 0..10_000, start);
     // A snapshot whose commit is dropped, as a timeout does.
@@ -122,7 +121,7 @@ async fn a_dropped_commit_leaves_no_snapshot_to_a_later_batch() {
 
 #[test]
 fn a_snapshot_beyond_the_limit_is_an_error() {
-    let start = now();
+    let start = Now::system();
     let sla = sla(&["a"], start);
     let later = record(&sla, "a", 0..100, start);
     let bytes = sla.snapshot_at(later).len();

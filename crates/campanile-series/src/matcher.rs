@@ -80,33 +80,6 @@ impl Matcher {
         })
     }
 
-    /// Parses PromQL matchers, separated by commas, with or without braces:
-    /// `{severity="critical", team=~'a|b'}`.
-    ///
-    /// A value is a PromQL string: `"…"` or `'…'` with Go's escapes, or `` `…` `` without escapes.
-    /// An empty list is valid.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the syntax is not valid in PromQL, and as [`new`](Self::new).
-    pub fn parse_promql(text: &str) -> Result<Vec<Self>, MatcherError> {
-        parse::list(text, parse::promql_value)
-    }
-
-    /// Parses Alertmanager matchers, separated by commas, with or without braces:
-    /// `{severity="critical", team=~"a|b"}`, `severity=critical`.
-    ///
-    /// A value is a string in double quotes with Go's escapes; a backslash before any other
-    /// character is literal. A value without quotes ends at white space, a comma or a brace, and
-    /// contains none of ``{ } ! = ~ \ " ' ` ``. An empty list is valid.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the syntax is not valid, and as [`new`](Self::new).
-    pub fn parse_all(text: &str) -> Result<Vec<Self>, MatcherError> {
-        parse::list(text, parse::alertmanager_value)
-    }
-
     /// Returns whether the labels match.
     pub fn matches(&self, labels: &LabelSet) -> bool {
         self.matches_value(labels.get(&self.name).unwrap_or_default())

@@ -12,8 +12,37 @@ const OPS: [(&str, MatchOp); 4] = [
     ("=", MatchOp::Equal),
 ];
 
+impl Matcher {
+    /// Parses PromQL matchers, separated by commas, with or without braces:
+    /// `{severity="critical", team=~'a|b'}`.
+    ///
+    /// A value is a PromQL string: `"…"` or `'…'` with Go's escapes, or `` `…` `` without escapes.
+    /// An empty list is valid.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the syntax is not valid in PromQL, and as [`new`](Self::new).
+    pub fn parse_promql(text: &str) -> Result<Vec<Self>, MatcherError> {
+        list(text, promql_value)
+    }
+
+    /// Parses Alertmanager matchers, separated by commas, with or without braces:
+    /// `{severity="critical", team=~"a|b"}`, `severity=critical`.
+    ///
+    /// A value is a string in double quotes with Go's escapes; a backslash before any other
+    /// character is literal. A value without quotes ends at white space, a comma or a brace, and
+    /// contains none of ``{ } ! = ~ \ " ' ` ``. An empty list is valid.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the syntax is not valid, and as [`new`](Self::new).
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, MatcherError> {
+        list(text, alertmanager_value)
+    }
+}
+
 /// Parses matchers separated by commas, with or without braces.
-pub(super) fn list(text: &str, read_value: ReadValue) -> Result<Vec<Matcher>, MatcherError> {
+fn list(text: &str, read_value: ReadValue) -> Result<Vec<Matcher>, MatcherError> {
     let error = |at: &str, expected| MatcherError::Syntax {
         offset: text.len() - at.len(),
         expected,
@@ -58,7 +87,7 @@ pub(super) fn list(text: &str, read_value: ReadValue) -> Result<Vec<Matcher>, Ma
 const UNCLOSED: &str = "a value, with its quotes closed";
 
 /// Parses a PromQL string: `"…"` or `'…'` with Go's escapes, or `` `…` `` without escapes.
-pub(super) fn promql_value(text: &str) -> Result<(String, &str), &'static str> {
+fn promql_value(text: &str) -> Result<(String, &str), &'static str> {
     let (quote, content, rest) = match text.chars().next() {
         Some(quote @ ('"' | '\'')) => {
             let (content, rest) = quoted(text, quote).ok_or(UNCLOSED)?;
@@ -77,7 +106,7 @@ pub(super) fn promql_value(text: &str) -> Result<(String, &str), &'static str> {
 
 /// Parses an Alertmanager value: in double quotes, or up to white space, a comma, a brace or the
 /// end.
-pub(super) fn alertmanager_value(text: &str) -> Result<(String, &str), &'static str> {
+fn alertmanager_value(text: &str) -> Result<(String, &str), &'static str> {
     if text.starts_with('"') {
         let (content, rest) = quoted(text, '"').ok_or(UNCLOSED)?;
         // As Alertmanager does, a string that Go rejects falls back to the older syntax.

@@ -14,6 +14,13 @@ use campanile_monitor::Sources;
 #[cfg(feature = "sla")]
 use campanile_sla::ServiceLevels;
 
+#[cfg(any(
+    feature = "health",
+    feature = "metrics",
+    feature = "sla",
+    feature = "telemetry"
+))]
+use self::collect_error::collect_error;
 #[cfg(feature = "metrics")]
 use crate::background::Background;
 use crate::campanile::Parts;
@@ -22,6 +29,13 @@ use crate::layer::LogGuard;
 use crate::runs::Runs;
 use crate::{BuildError, Campanile, CampanileLayer, Observers, Problem};
 
+#[cfg(any(
+    feature = "health",
+    feature = "metrics",
+    feature = "sla",
+    feature = "telemetry"
+))]
+mod collect_error;
 #[cfg(feature = "monitor")]
 mod monitor;
 #[cfg(feature = "telemetry")]
@@ -364,7 +378,7 @@ impl Builder {
                     #[cfg(feature = "metrics")]
                     &registry,
                 );
-                noted(built, &mut problems)
+                collect_error(built, &mut problems)
             }
             _ => None,
         };
@@ -372,12 +386,12 @@ impl Builder {
         let _subscriber = telemetry.as_ref().and_then(telemetry::while_building);
         #[cfg(feature = "metrics")]
         let (overhead, http_metrics, client_metrics) = (
-            noted(OverheadMetrics::register(&registry), &mut problems),
-            noted(HttpMetrics::register(&registry), &mut problems),
-            noted(HttpClientMetrics::register(&registry), &mut problems),
+            collect_error(OverheadMetrics::register(&registry), &mut problems),
+            collect_error(HttpMetrics::register(&registry), &mut problems),
+            collect_error(HttpClientMetrics::register(&registry), &mut problems),
         );
         #[cfg(feature = "health")]
-        let health = noted(self.health.build(), &mut problems);
+        let health = collect_error(self.health.build(), &mut problems);
         #[cfg(feature = "sla")]
         let sla = match problems.is_empty() {
             true => self.sla.service(&self.name),
@@ -385,7 +399,7 @@ impl Builder {
             false => self.sla,
         };
         #[cfg(feature = "sla")]
-        let sla = noted(sla.build_at(now()), &mut problems);
+        let sla = collect_error(sla.build(), &mut problems);
         #[cfg(feature = "monitor")]
         let built = {
             // Another problem must not hide one of the monitor.
@@ -394,7 +408,7 @@ impl Builder {
                 .map_or_else(|| Health::builder().build().ok(), Some);
             let sla = sla
                 .clone()
-                .map_or_else(|| ServiceLevels::builder().build_at(now()).ok(), Some);
+                .map_or_else(|| ServiceLevels::builder().build().ok(), Some);
             let sources = health.zip(sla);
             let sources = sources.map(|(health, sla)| Sources::new(registry.clone(), health, sla));
             let warnings = || {
@@ -505,35 +519,12 @@ impl Builder {
     }
 }
 
-/// Returns what was built, or notes what is wrong with it.
-#[cfg(any(
-    feature = "health",
-    feature = "metrics",
-    feature = "sla",
-    feature = "telemetry"
-))]
-fn noted<T, E: Into<Problem>>(built: Result<T, E>, problems: &mut Vec<Problem>) -> Option<T> {
-    built.map_err(|error| problems.push(error.into())).ok()
-}
-
 pub(crate) fn instant() -> std::time::Instant {
     #[expect(
         clippy::disallowed_methods,
         reason = "the time to start a run begins with the build"
     )]
     std::time::Instant::now()
-}
-
-#[cfg(feature = "sla")]
-pub(crate) fn now() -> campanile_series::Now {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "service levels are watched from here on"
-    )]
-    campanile_series::Now {
-        wall: std::time::SystemTime::now(),
-        mono: std::time::Instant::now(),
-    }
 }
 
 impl fmt::Debug for Builder {

@@ -1,9 +1,7 @@
-use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 #[cfg(feature = "health")]
 use campanile_health::Health;
@@ -17,17 +15,16 @@ use campanile_monitor::Monitor;
 use campanile_sla::ServiceLevels;
 #[cfg(feature = "telemetry")]
 use campanile_telemetry::Telemetry;
-use http::{Request, Response};
-use http_body::Body;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tower_service::Service;
 
 #[cfg(feature = "metrics")]
 use crate::background::Background;
+use crate::builder::Builder;
+use crate::last_work::LastWork;
+use crate::layer::CampanileLayer;
 use crate::runs::Runs;
 use crate::supervise::{self, stop};
-use crate::{Builder, CampanileLayer, Listener, RequestBody, Serve};
 
 /// The observability of a service: a handle to wire into it.
 ///
@@ -196,40 +193,6 @@ impl Campanile {
         self.0.layer.clone()
     }
 
-    /// Serves an axum router, or any other tower service, on a listener until SIGTERM or SIGINT. [`Serve`] documents the
-    /// limits and the shutdown.
-    ///
-    /// ```no_run
-    /// # use axum::Router;
-    /// # use campanile::Campanile;
-    /// # async fn serve(campanile: Campanile, app: Router) -> std::io::Result<()> {
-    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
-    /// campanile.serve(listener, campanile.wrap(app)).await
-    /// # }
-    /// ```
-    ///
-    /// The listener is a `TcpListener`, a `UnixListener`, one [with TLS](Listener::with_handshake), or any other
-    /// [`Listener`].
-    ///
-    /// The service's error is [`Infallible`](std::convert::Infallible). If a layer returns errors, such as tower's
-    /// timeout, map them to responses: in axum with `HandleErrorLayer`, in tonic with layers inside of `Routes`. For
-    /// routes of tonic, `Request::remote_addr` is `None` and `grpc-timeout` is not enforced, because tonic's server does
-    /// both.
-    pub fn serve<L, S, B>(&self, listener: L, app: S) -> Serve<S, L>
-    where
-        L: Listener,
-        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        Serve::new(self.clone(), listener, app)
-    }
-
     /// Runs all background work until `shutdown` completes. Then it sends queued notifications and writes the last
     /// counts for at most 4 s, and exports for at most 2 s.
     ///
@@ -288,28 +251,6 @@ impl Campanile {
             let flushed = move || telemetry.flush(last.export);
             // A runtime that shuts down has no threads. Then dropping the log flushes it.
             let _ = tokio::task::spawn_blocking(flushed).await;
-        }
-    }
-}
-
-/// The timeouts of the work after the shutdown.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LastWork {
-    /// The timeout of the last notifications and writes.
-    pub(crate) work: Duration,
-    /// The timeout of the last lines and exports.
-    #[cfg_attr(
-        not(feature = "telemetry"),
-        expect(dead_code, reason = "there are none")
-    )]
-    pub(crate) export: Duration,
-}
-
-impl Default for LastWork {
-    fn default() -> Self {
-        Self {
-            work: Duration::from_secs(4),
-            export: Duration::from_secs(2),
         }
     }
 }

@@ -103,6 +103,7 @@ mod error;
 mod exports;
 #[cfg(all(feature = "health", feature = "metrics"))]
 mod health_metrics;
+mod last_work;
 mod layer;
 #[cfg(feature = "axum")]
 mod make_service;

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
+use self::boxed::BoxFuture;
 use self::budget::Budget;
 use self::closed::Closed;
 use self::connection::{Settings, Stage};
@@ -25,9 +26,10 @@ pub use self::request_body::{RequestBody, RequestBodyError};
 use self::stop::Stop;
 use self::timeouts::Timeouts;
 use self::upgrades::Upgrades;
-use crate::Campanile;
+use crate::campanile::Campanile;
 use crate::runs::Server;
 
+mod boxed;
 mod budget;
 mod clock;
 mod closed;
@@ -114,10 +116,44 @@ pub struct Serve<S, L = TcpListener> {
     shutdown: Option<BoxFuture<()>>,
 }
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+impl Campanile {
+    /// Serves an axum router, or any other tower service, on a listener until SIGTERM or SIGINT. [`Serve`] documents the
+    /// limits and the shutdown.
+    ///
+    /// ```no_run
+    /// # use axum::Router;
+    /// # use campanile::Campanile;
+    /// # async fn serve(campanile: Campanile, app: Router) -> std::io::Result<()> {
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+    /// campanile.serve(listener, campanile.wrap(app)).await
+    /// # }
+    /// ```
+    ///
+    /// The listener is a `TcpListener`, a `UnixListener`, one [with TLS](Listener::with_handshake), or any other
+    /// [`Listener`].
+    ///
+    /// The service's error is [`Infallible`](std::convert::Infallible). If a layer returns errors, such as tower's
+    /// timeout, map them to responses: in axum with `HandleErrorLayer`, in tonic with layers inside of `Routes`. For
+    /// routes of tonic, `Request::remote_addr` is `None` and `grpc-timeout` is not enforced, because tonic's server does
+    /// both.
+    pub fn serve<L, S, B>(&self, listener: L, app: S) -> Serve<S, L>
+    where
+        L: Listener,
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Serve::new(self.clone(), listener, app)
+    }
+}
 
 impl<S, L> Serve<S, L> {
-    pub(crate) fn new(campanile: Campanile, listener: L, app: S) -> Self {
+    fn new(campanile: Campanile, listener: L, app: S) -> Self {
         Self {
             campanile,
             listener,

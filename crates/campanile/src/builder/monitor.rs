@@ -6,7 +6,7 @@ use campanile_metrics::collectors::{BusinessCollector, BusinessMetrics};
 use campanile_monitor::{Monitor, MonitorBuilder, Sources, Token};
 use campanile_store::Store;
 
-use super::noted;
+use super::collect_error::collect_error;
 use crate::{Builder, Problem};
 
 /// The settings of the monitor, in order.
@@ -134,7 +134,7 @@ impl Settings {
             .fold(BusinessMetrics::builder(), |business, collector| {
                 business.collector(collector)
             });
-        let business = noted(business.register(sources.metrics()), problems);
+        let business = collect_error(business.register(sources.metrics()), problems);
         let mut builder = Monitor::builder(sources.clone());
         let mut store = self.store;
         let mut warnings = env_warnings;
@@ -159,6 +159,6 @@ impl Settings {
         let settings = self.settings.into_iter();
         let builder = settings.fold(builder, |builder, set| set(builder, sources));
         let builder = builder.business(business.clone().unwrap_or_default());
-        noted(builder.build(), problems).zip(business)
+        collect_error(builder.build(), problems).zip(business)
     }
 }

@@ -8,7 +8,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 #[cfg(feature = "metrics")]
-use super::noted;
+use super::collect_error::collect_error;
 use crate::{BuildError, Builder, Campanile};
 
 /// The settings of the telemetry.
@@ -194,7 +194,8 @@ impl Builder {
         let settings = std::mem::take(&mut self.telemetry);
         self.telemetry.spans = settings.spans.clone();
         let registry = self.registry.get_or_insert_default().clone();
-        let Some(telemetry) = noted(settings.build(&self.name, &registry), &mut problems) else {
+        let Some(telemetry) = collect_error(settings.build(&self.name, &registry), &mut problems)
+        else {
             // Other problems are reported with it.
             let others = self
                 .build()

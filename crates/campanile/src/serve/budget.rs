@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::clock::{later, now};
-use crate::campanile::LastWork;
+use crate::last_work::LastWork;
 
 /// The time of a stop, from the signal on.
 ///

@@ -2,7 +2,7 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use super::BoxFuture;
+use super::boxed::BoxFuture;
 
 /// The kinds of requests to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
